@@ -1,0 +1,1 @@
+"""Int8 BERT for CPUs and ARM boards: export, quantize, run and measure."""

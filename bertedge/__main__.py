@@ -1,0 +1,5 @@
+"""``python -m bertedge``."""
+
+from bertedge.cli.app import main
+
+main()

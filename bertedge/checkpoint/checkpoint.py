@@ -1,0 +1,181 @@
+"""A checkpoint: configuration, named float weights, tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.checkpoint import names
+from bertedge.checkpoint.sources import TensorSource, open_source
+from bertedge.config import BertConfig
+from bertedge.errors import CheckpointError, FileError, MissingExtraError
+from bertedge.records import write_json
+from bertedge.tokenizer import Tokenizer
+
+CONFIG_FILES = ("config.json", "bert_config.json")
+#: A head counts as there when this tensor is.
+HEAD_MARKS = {
+    "pooler": f"{names.POOLER}.weight",
+    "mlm": f"{names.MLM_TRANSFORM}.dense.weight",
+    "decoder": names.DECODER,
+    "nsp": f"{names.NSP}.weight",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A float BERT whose tensors are loaded one at a time.
+
+    Attributes:
+        name: the folder's name, for reports.
+        folder: where it was read from; None for a model made in memory.
+        source: the tensors under canonical names.
+    """
+
+    name: str
+    config: BertConfig
+    source: TensorSource
+    folder: Path | None = None
+    tokenizer_: Tokenizer | None = None
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @classmethod
+    def read(cls, folder: Path) -> Checkpoint:
+        """Open a checkpoint folder: ``config.json``, weights in any known format, tokenizer files.
+
+        Raises:
+            FileError: the folder or a file in it is missing or broken.
+            CheckpointError: names every missing or misshapen tensor.
+        """
+        if not folder.is_dir():
+            raise FileError(f"{folder}: no such folder", "give a checkpoint folder, a hub id or a built-in name")
+        for config_file in CONFIG_FILES:
+            if (folder / config_file).is_file():
+                config = BertConfig.read(folder / config_file)
+                return cls(name=folder.resolve().name, folder=folder, config=config, source=open_source(folder))
+        raise FileError(f"{folder}: no {' and no '.join(CONFIG_FILES)}", "give the folder that holds the model's config")
+
+    @cached_property
+    def heads(self) -> tuple[str, ...]:
+        """Which of ``pooler``, ``mlm``, ``decoder`` (an untied one) and ``nsp`` are there."""
+        shapes = self.source.shapes
+        found = [head for head, mark in HEAD_MARKS.items() if mark in shapes]
+        if "decoder" in found and ("mlm" not in found or self._decoder_is_tied):
+            found.remove("decoder")
+        if "nsp" in found and "pooler" not in found:
+            raise CheckpointError(
+                f"{self.name}: has a next-sentence head but no pooler under it", "take the complete checkpoint"
+            )
+        return tuple(found)
+
+    @cached_property
+    def _decoder_is_tied(self) -> bool:
+        """Tools store the tied matrix twice; equal bytes mean one table."""
+        shapes = self.source.shapes
+        if shapes.get(names.DECODER) != shapes.get(names.WORD_EMBEDDINGS):
+            return False
+        return bool(np.array_equal(self.source.load(names.DECODER), self.source.load(names.WORD_EMBEDDINGS)))
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer beside the weights.
+
+        Raises:
+            CheckpointError: it knows more pieces than the model has embeddings for.
+        """
+        tokenizer = self.tokenizer_ or self._load_tokenizer()
+        if tokenizer.vocab_size > self.config.vocab_size:
+            raise CheckpointError(
+                f"{self.name}: the tokenizer has {tokenizer.vocab_size} pieces, the model {self.config.vocab_size}",
+                "use the tokenizer that the model was trained with",
+            )
+        return tokenizer
+
+    def _load_tokenizer(self) -> Tokenizer:
+        if self.folder is None:
+            raise FileError(f"{self.name}: has no tokenizer", "give one")
+        return Tokenizer.load(self.folder, max_length=self.config.max_position_embeddings)
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """Load one tensor by its canonical name; a decoder bias that nobody stored is zero.
+
+        Raises:
+            CheckpointError: a weight is not a finite number.
+        """
+        if name == names.DECODER_BIAS and name not in self.source.shapes:
+            return np.zeros(self.config.vocab_size, dtype=np.float32)
+        tensor = self.source.load(name)
+        if not np.isfinite(tensor).all():
+            raise CheckpointError(f"{self.name}: {name} holds NaN or infinity", "training broke this checkpoint; take an earlier one")
+        return tensor
+
+    def tensors(self) -> Iterable[tuple[str, NDArray[np.float32]]]:
+        """All tensors of this BERT, one at a time."""
+        for name in names.expected_shapes(self.config, self.heads):
+            yield name, self.tensor(name)
+
+    @property
+    def unused(self) -> list[str]:
+        """Tensors in the file that no part of BERT reads, such as another head's."""
+        expected = names.expected_shapes(self.config, (*self.heads, "decoder"))
+        return sorted(n for n in self.source.shapes if n not in expected and not names.IGNORED.search(n))
+
+    def _check(self) -> None:
+        """One error that names everything that is wrong."""
+        expected = names.expected_shapes(self.config, self.heads)
+        optional = {names.DECODER_BIAS}
+        wrong = []
+        for name, shape in expected.items():
+            found = self.source.shapes.get(name)
+            if found is None and name not in optional:
+                wrong.append(f"{name} is missing")
+            elif found is not None and tuple(found) != shape:
+                wrong.append(f"{name} is {list(found)}, expected {list(shape)}")
+        if wrong:
+            raise CheckpointError(
+                f"{self.name}: {len(wrong)} tensors do not fit config.json: " + "; ".join(wrong),
+                "config.json and the weights must come from the same model",
+            )
+
+
+def write_checkpoint(
+    folder: Path,
+    config: BertConfig,
+    tensors: Mapping[str, NDArray[np.float32]],
+    tokenizer: Tokenizer,
+    *,
+    dtype: str = "float32",
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``config.json``, ``model.safetensors`` and the tokenizer into an existing folder; ``transformers`` reads them.
+
+    Args:
+        tensors: canonical names; a tied decoder is not stored twice.
+        dtype: ``float32`` or ``float16``.
+    """
+    try:
+        from safetensors.numpy import save_file
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("safetensors", "tools") from error
+    arrays = {name: np.ascontiguousarray(tensor, dtype=dtype) for name, tensor in tensors.items()}
+    try:
+        save_file(arrays, folder / "model.safetensors", metadata={"format": "pt", **(metadata or {})})
+    except Exception as error:  # SafetensorError wraps the operating system's error
+        raise FileError(f"{folder}: the weights cannot be written ({error})", "check permissions and free space") from error
+    write_json(folder / "config.json", {**config.to_dict(), "dtype": dtype, "tie_word_embeddings": names.DECODER not in tensors})
+    tokenizer.save(folder)
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "BertTokenizer",
+            "model_max_length": config.max_position_embeddings,
+            **{f"{role}_token": token for role, token in tokenizer.special.items()},
+        },
+    )

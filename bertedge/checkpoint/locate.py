@@ -1,0 +1,56 @@
+"""From what a user types (folder, built-in name, hub id) to a folder on disk."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+from bertedge.checkpoint.checkpoint import Checkpoint
+from bertedge.errors import FileError, MissingExtraError, nearest
+
+MODELS = Path(str(resources.files("bertedge") / "models"))
+#: The checkpoints that ship inside the package.
+BUILT_IN = tuple(sorted(p.name for p in MODELS.iterdir() if (p / "config.json").is_file()))
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors", "tokenizer*.json", "vocab.txt"]
+
+
+def open_checkpoint(model: str | Path) -> Checkpoint:
+    """Open a checkpoint given as a folder, a built-in name or a hub id (downloaded into the hub's own cache)."""
+    return Checkpoint.read(locate(model))
+
+
+def locate(model: str | Path) -> Path:
+    """The folder of a model; see :func:`open_checkpoint`.
+
+    Raises:
+        FileError: there is no such folder and no such name.
+    """
+    name = str(model)
+    if Path(name).is_dir():
+        return Path(name)
+    if name in BUILT_IN:
+        return MODELS / name
+    if Path(name).exists():
+        raise FileError(f"{name}: is a file, expected a folder", "give the folder that holds config.json")
+    if isinstance(model, str) and HUB_ID.fullmatch(name) and not name.startswith("."):
+        return _download(name)
+    raise FileError(f"{name}: no such folder or built-in model", nearest(name, BUILT_IN))
+
+
+def _download(hub_id: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("huggingface_hub", "tools") from error
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
+        if not any(folder.glob("*.safetensors*")):
+            folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, "pytorch_model.bin"]))
+    except Exception as error:  # the hub client raises many kinds, network errors among them
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FileError(
+            f"{hub_id}: no such folder, and the hub did not give it ({reason})", "check the name and the network, or give a folder"
+        ) from error
+    return folder

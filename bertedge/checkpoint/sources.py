@@ -1,0 +1,161 @@
+"""Where tensors come from: one reader a file format, all with the same face.
+
+A source knows names and shapes at once and loads one tensor at a time, so that a large checkpoint never stands in memory whole.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.checkpoint.names import canonical_name, canonical_tensorflow_name
+from bertedge.errors import CheckpointError, FileError, MissingExtraError
+from bertedge.records import read_json
+
+#: The types of a safetensors file that can hold weights; bfloat16 is widened by hand because numpy has no such type.
+SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+FRESH_COPY = "take a fresh copy of the file"
+
+
+class TensorSource(Protocol):
+    """Tensors under their canonical names."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def load(self, name: str) -> NDArray[np.float32]:
+        """One tensor as float32, row-major."""
+        ...
+
+
+class SafetensorsSource:
+    """One or several safetensors files, read with plain seeks.
+
+    Mapping the file (as the safetensors library does) would count every page it touched as memory of this process;
+    reading a tensor at its offset needs that tensor's bytes and no more.
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._places: dict[str, tuple[Path, str, int, int]] = {}
+        for path in paths:
+            for foreign, entry, offset in _safetensors_header(path):
+                name = canonical_name(foreign)
+                start, stop = entry["data_offsets"]
+                self.shapes[name] = tuple(entry["shape"])
+                self._places[name] = (path, entry["dtype"], offset + start, stop - start)
+
+    def load(self, name: str) -> NDArray[np.float32]:
+        path, kind, offset, size = self._places[name]
+        if kind not in SAFETENSORS_TYPES:
+            raise CheckpointError(
+                f"{path}: {name} has type {kind}, expected one of {', '.join(SAFETENSORS_TYPES)}",
+                "quantized or integer checkpoints cannot be read; take the float one",
+            )
+        dtype = np.dtype(SAFETENSORS_TYPES[kind])
+        raw = np.fromfile(path, dtype=dtype, count=size // dtype.itemsize, offset=offset)
+        if raw.size != int(np.prod(self.shapes[name], dtype=np.int64)):
+            raise FileError(f"{path}: {name} ends before its data does", FRESH_COPY)
+        if kind == "BF16":  # the upper half of a float32
+            raw = (raw.astype(np.uint32) << 16).view(np.float32)
+        return raw.astype(np.float32, copy=False).reshape(self.shapes[name])
+
+
+class ArraysSource:
+    """Tensors that a library handed over whole, already under canonical names."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._arrays = arrays
+        self.shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+
+    def load(self, name: str) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self._arrays[name], dtype=np.float32)
+
+
+def _safetensors_header(path: Path) -> list[tuple[str, dict[str, Any], int]]:
+    """(name, entry, offset of the data block) of each tensor; the format is 8 bytes of length, JSON, data."""
+    try:
+        with open(path, "rb") as file:
+            size = path.stat().st_size
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size - 8:
+                raise FileError(f"{path}: is cut off or is not a safetensors file", FRESH_COPY)
+            header = json.loads(file.read(length))
+        entries = [(name, entry, 8 + length) for name, entry in header.items() if name != "__metadata__"]
+        end = max((8 + length + entry["data_offsets"][1] for _, entry, _ in entries), default=size)
+        well_formed = all(isinstance(d, int) for _, entry, _ in entries for d in (*entry["shape"], *entry["data_offsets"]))
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise FileError(f"{path}: is not a safetensors file ({error})", FRESH_COPY) from error
+    if end > size or not well_formed:
+        raise FileError(f"{path}: is cut off: {size} bytes, expected {end}", FRESH_COPY)
+    return entries
+
+
+def _sharded(index: Path) -> SafetensorsSource:
+    """``model.safetensors.index.json`` names the shards."""
+    weight_map = read_json(index).get("weight_map", {})
+    shards = sorted({index.parent / name for name in weight_map.values()})
+    absent = [shard.name for shard in shards if not shard.is_file()]
+    if absent or not shards:
+        raise FileError(f"{index}: shards missing: {', '.join(absent) or 'all'}", "download the whole model again")
+    return SafetensorsSource(shards)
+
+
+def _pytorch(path: Path) -> ArraysSource:
+    """``pytorch_model.bin``; torch reads it, so the reader lives in the one folder that may import torch."""
+    try:
+        reader = importlib.import_module("bertedge.train.pytorch_file")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train") from error
+    arrays: dict[str, NDArray[Any]] = reader.read_arrays(path)
+    return ArraysSource({canonical_name(name): array for name, array in arrays.items()})
+
+
+def _tensorflow(index: Path) -> ArraysSource:
+    """Google's ``bert_model.ckpt.index`` and its data file."""
+    try:
+        library = importlib.import_module("tensorflow_checkpoint_reader")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("tensorflow-checkpoint-reader", "tensorflow") from error
+    prefix = str(index)[: -len(".index")]
+    try:
+        reader = library.CheckpointReader(prefix)
+        foreign_names = sorted(reader.get_variable_to_shape_map())
+        arrays = {}
+        for foreign in foreign_names:
+            name, transposed = canonical_tensorflow_name(foreign)
+            array = np.asarray(reader.get_tensor(foreign))
+            arrays[name] = array.T if transposed else array
+    except Exception as error:  # the library has no error type of its own
+        raise FileError(f"{prefix}: is not a readable TensorFlow checkpoint ({error})", FRESH_COPY) from error
+    return ArraysSource(arrays)
+
+
+#: file pattern -> reader, in order of preference. A new format is one row.
+READERS: tuple[tuple[str, Callable[[Path], TensorSource]], ...] = (
+    ("model.safetensors", lambda path: SafetensorsSource([path])),
+    ("model.safetensors.index.json", _sharded),
+    ("pytorch_model.bin", _pytorch),
+    ("*.ckpt.index", _tensorflow),
+)
+
+
+def open_source(folder: Path) -> TensorSource:
+    """The weights in a checkpoint folder, whatever their format.
+
+    Raises:
+        FileError: there are none.
+    """
+    for pattern, reader in READERS:
+        for path in sorted(folder.glob(pattern)):
+            return reader(path)
+    raise FileError(
+        f"{folder}: no weights; expected one of {', '.join(pattern for pattern, _ in READERS)}",
+        "give the folder that holds config.json and the weights",
+    )

@@ -1,0 +1,45 @@
+"""What the commands share: data to stdout, everything else to stderr, errors in two lines."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bertedge.errors import BertEdgeError
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line for the person, not for the pipe."""
+    stderr.print(text, markup=False)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[float, str], None]]:
+    """A bar on stderr that is fed with the share done (0..1) and a short text; silent where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(label, total=1.0, detail="")
+        yield lambda share, detail="": bar.update(task, completed=share, detail=detail)
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn a :class:`BertEdgeError` into two lines and its exit code, and warnings into one line each."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *rest: note(f"warning: {message}")
+        try:
+            yield
+        except BertEdgeError as error:
+            note(f"error: {error.message}\nhint: {error.hint}")
+            raise SystemExit(error.exit_code) from None
+        except KeyboardInterrupt:
+            note("stopped")
+            raise SystemExit(130) from None

@@ -1,0 +1,122 @@
+"""The shape of a BERT, with the field names of ``config.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bertedge.errors import CheckpointError, nearest
+
+#: ``hidden_act`` as written in the wild -> the function meant by it.
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertConfig:
+    """Sizes of a BERT (Devlin et al. 2019, section 3). The defaults are those of BERT-base."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "max_position_embeddings",
+            "type_vocab_size",
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise CheckpointError(
+                    f"config: {name} is {value!r}, expected a whole number of at least 1", "correct config.json"
+                )
+        if self.hidden_size % self.num_attention_heads:
+            raise CheckpointError(
+                f"config: hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}",
+                "choose a number of heads that divides the hidden size",
+            )
+        if self.hidden_act not in ACTIVATIONS:
+            raise CheckpointError(
+                f"config: hidden_act {self.hidden_act!r} is not supported", nearest(str(self.hidden_act), ACTIVATIONS)
+            )
+        if not self.layer_norm_eps > 0:
+            raise CheckpointError(
+                f"config: layer_norm_eps is {self.layer_norm_eps!r}, expected a number above 0", "correct config.json"
+            )
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def activation(self) -> str:
+        """The feed-forward activation: ``gelu``, ``gelu_tanh`` or ``relu``."""
+        return ACTIVATIONS[self.hidden_act]
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> BertConfig:
+        """Take the fields of BERT out of a ``config.json``; keys of other tools are left alone.
+
+        Raises:
+            CheckpointError: the configuration is of another architecture or has no usable sizes.
+        """
+        model_type = raw.get("model_type", "bert")
+        if model_type != "bert":
+            raise CheckpointError(f"config: model_type is {model_type!r}, expected 'bert'", "bertedge runs BERT only")
+        position = raw.get("position_embedding_type", "absolute")
+        if position != "absolute":
+            raise CheckpointError(
+                f"config: position_embedding_type is {position!r}, expected 'absolute'",
+                "relative positions are not part of BERT as published",
+            )
+        if raw.get("is_decoder") or raw.get("add_cross_attention"):
+            raise CheckpointError("config: this BERT is a decoder", "bertedge runs encoders only")
+        known = {f.name for f in fields(cls)}
+        missing = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"} - raw.keys()
+        if missing:
+            raise CheckpointError(
+                f"config: {', '.join(sorted(missing))} missing", "take config.json from the model's own folder"
+            )
+        values = {key: value for key, value in raw.items() if key in known and value is not None}
+        values.setdefault("intermediate_size", 4 * values["hidden_size"])
+        return cls(**values)
+
+    @classmethod
+    def read(cls, path: Path) -> BertConfig:
+        """Read ``config.json`` (or Google's ``bert_config.json``, which has the same keys)."""
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: cannot be read as JSON ({error})", "take a fresh copy of it") from error
+        if not isinstance(raw, dict):
+            raise CheckpointError(f"{path}: expected a JSON object", "take a fresh copy of it")
+        return cls.from_dict(raw)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys that ``transformers`` reads as well."""
+        return {"model_type": "bert", "architectures": ["BertForPreTraining"], **asdict(self)}

@@ -1,0 +1,83 @@
+"""Pairs to batches of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from bertedge.data.masking import mask_tokens
+from bertedge.data.pairs import Pair
+from bertedge.predictor import NO_LABEL, Batch
+from bertedge.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The ids that a batch is put together with."""
+
+    cls_id: int
+    sep_id: int
+    mask_id: int
+    pad_id: int
+    vocab_size: int
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, vocab_size: int) -> Layout:
+        """The ids of a tokenizer; ``vocab_size`` bounds the random replacements."""
+        ids = {f"{role}_id": tokenizer.id_of(role) for role in ("cls", "sep", "mask", "pad")}
+        return cls(vocab_size=vocab_size, **ids)
+
+
+def masked_batch(
+    pairs: Sequence[Pair], layout: Layout, rng: np.random.Generator, *, always_mask: bool = False
+) -> Batch:
+    """Lay out ``[CLS] A [SEP] B [SEP]`` for each pair, mask it, and pad to the longest."""
+    rows = [_lay_out(pair, layout) for pair in pairs]
+    length = max(len(ids) for ids, _ in rows)
+    input_ids = np.full((len(rows), length), layout.pad_id, dtype=np.int64)
+    attention_mask = np.zeros_like(input_ids)
+    token_type_ids = np.zeros_like(input_ids)
+    positions, labels = [], []
+    for row, (ids, boundary) in enumerate(rows):
+        original = np.asarray(ids, dtype=np.int64)
+        maskable = (original != layout.cls_id) & (original != layout.sep_id)
+        changed, chosen = mask_tokens(
+            original, maskable, mask_id=layout.mask_id, vocab_size=layout.vocab_size, rng=rng, always_mask=always_mask
+        )
+        input_ids[row, : len(ids)] = changed
+        attention_mask[row, : len(ids)] = 1
+        token_type_ids[row, boundary : len(ids)] = 1
+        positions.append(chosen)
+        labels.append(original[chosen])
+    return Batch(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        token_type_ids=token_type_ids,
+        masked_positions=_pad_rows(positions, 0),
+        masked_labels=_pad_rows(labels, NO_LABEL),
+        next_sentence_labels=np.array([NO_LABEL if p.label is None else p.label for p in pairs], dtype=np.int64),
+    )
+
+
+def batched(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
+    """Cut a stream of pairs into lists of ``size``; the last one may be shorter."""
+    stream = iter(pairs)
+    while chunk := list(islice(stream, size)):
+        yield chunk
+
+
+def _lay_out(pair: Pair, layout: Layout) -> tuple[list[int], int]:
+    """The ids of a pair, and where its second segment starts."""
+    first = [layout.cls_id, *pair.first, layout.sep_id]
+    return (first + [*pair.second, layout.sep_id] if pair.second else first), len(first)
+
+
+def _pad_rows(rows: Sequence[np.ndarray], filling: int) -> np.ndarray:
+    width = max(len(row) for row in rows)
+    padded = np.full((len(rows), width), filling, dtype=np.int64)
+    for index, row in enumerate(rows):
+        padded[index, : len(row)] = row
+    return padded

@@ -1,0 +1,92 @@
+"""Next-sentence pairs, made as BERT makes them (Devlin et al. 2019, section 3.1 and appendix A.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertedge.data.corpus import TokenizedCorpus
+
+IS_NEXT, IS_RANDOM = 0, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two segments of pieces; ``label`` is 0 where the second follows the first, 1 where it is random, None where unknown."""
+
+    first: list[int]
+    second: list[int]
+    label: int | None
+
+
+def sentence_pairs(corpus: TokenizedCorpus, *, max_length: int, rng: np.random.Generator) -> Iterator[Pair]:
+    """Walk once over the corpus in a fresh random order of documents and yield pairs that fill ``max_length`` tokens.
+
+    Half of the pairs are continued with the text that follows, half with a stretch of another document; the sentences
+    thus displaced are read again as the start of the next pair. A corpus of a single document has no random stretch to
+    offer, so its pairs have no label and every segment stands alone.
+
+    Args:
+        max_length: tokens of ``[CLS] A [SEP] B [SEP]`` at most.
+    """
+    room = max_length - 3
+    for document in rng.permutation(corpus.num_documents):
+        sentences = corpus.document(int(document))
+        position = sentences.start
+        while position < sentences.stop:
+            pair, position = _next_pair(corpus, int(document), position, room, rng)
+            if pair.first:
+                yield pair
+
+
+def _next_pair(
+    corpus: TokenizedCorpus, document: int, position: int, room: int, rng: np.random.Generator
+) -> tuple[Pair, int]:
+    stop = corpus.document(document).stop
+    chunk = _fill(corpus, position, stop, room)
+    if corpus.num_documents < 2:
+        return Pair(first=_join(corpus, chunk)[: room + 1], second=[], label=None), chunk.stop
+    split = position + (int(rng.integers(1, len(chunk))) if len(chunk) > 1 else 1)
+    first = _join(corpus, range(position, split))
+    if len(chunk) > 1 and rng.random() < 0.5:
+        second, label, following = _join(corpus, range(split, chunk.stop)), IS_NEXT, chunk.stop
+    else:
+        second, label, following = _random_stretch(corpus, document, room - len(first), rng), IS_RANDOM, split
+    first, second = _truncate(first, second, room, rng)
+    return Pair(first=first, second=second, label=label), following
+
+
+def _fill(corpus: TokenizedCorpus, start: int, stop: int, room: int) -> range:
+    """As many whole sentences from ``start`` as it takes to fill ``room`` pieces, at least one."""
+    target = int(corpus.sentence_starts[start]) + room
+    end = int(np.searchsorted(corpus.sentence_starts, target, side="left"))
+    return range(start, min(max(end, start + 1), stop))
+
+
+def _join(corpus: TokenizedCorpus, sentences: range) -> list[int]:
+    return corpus.piece_ids[corpus.sentence_starts[sentences.start] : corpus.sentence_starts[sentences.stop]].tolist()
+
+
+def _random_stretch(corpus: TokenizedCorpus, avoid: int, room: int, rng: np.random.Generator) -> list[int]:
+    """Sentences from a random place in another document."""
+    other = int(rng.integers(corpus.num_documents - 1))
+    sentences = corpus.document(other + (other >= avoid))
+    start = int(rng.integers(sentences.start, sentences.stop))
+    return _join(corpus, _fill(corpus, start, sentences.stop, max(room, 1)))
+
+
+def _truncate(
+    first: list[int], second: list[int], room: int, rng: np.random.Generator
+) -> tuple[list[int], list[int]]:
+    """Shorten the longer segment, at its front or its end, until both fit."""
+    keep_second = max(min(len(second), room - len(first)), min(len(second), room // 2))
+    keep_first = min(len(first), room - keep_second)
+    return _crop(first, keep_first, rng), _crop(second, keep_second, rng)
+
+
+def _crop(pieces: list[int], keep: int, rng: np.random.Generator) -> list[int]:
+    excess = len(pieces) - keep
+    front = int(rng.integers(excess + 1)) if excess > 0 else 0
+    return pieces[front : front + keep]

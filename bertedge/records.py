@@ -1,0 +1,197 @@
+"""Records to JSON and back, hashes, and folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bertedge.errors import BertEdgeError, FileError
+
+Record = TypeVar("Record")
+
+
+def to_json(record: Any) -> Any:
+    """A dataclass, and everything inside it, as plain JSON values (tuples become lists)."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
+    if isinstance(record, Mapping):
+        return {str(key): to_json(value) for key, value in record.items()}
+    if isinstance(record, (list, tuple)):
+        return [to_json(value) for value in record]
+    return record
+
+
+def from_json(kind: type[Record], raw: Any, where: str = "$") -> Record:
+    """Build the dataclass ``kind`` from parsed JSON; an unknown or missing key, or a value of the wrong type, is an error.
+
+    Args:
+        where: the path of ``raw`` in its file, for the message.
+    """
+    return typing.cast(Record, _value(kind, raw, where))
+
+
+def _value(kind: Any, raw: Any, where: str) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return raw
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _dataclass(kind, raw, where)
+    if origin in (typing.Union, types.UnionType):
+        if raw is None and type(None) in args:
+            return None
+        return _value(next(a for a in args if a is not type(None)), raw, where)
+    if origin is typing.Literal:
+        if raw not in args:
+            raise _mismatch(where, raw, " or ".join(map(repr, args)))
+        return raw
+    if origin in (list, tuple):
+        if not isinstance(raw, list):
+            raise _mismatch(where, raw, "a list")
+        return origin(_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(raw))
+    if origin in (dict, Mapping):
+        if not isinstance(raw, dict):
+            raise _mismatch(where, raw, "an object")
+        return {key: _value(args[1], item, f"{where}.{key}") for key, item in raw.items()}
+    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
+        return float(raw)
+    if not isinstance(raw, kind) or (kind in (int, float) and isinstance(raw, bool)):
+        raise _mismatch(where, raw, kind.__name__)
+    return raw
+
+
+def _dataclass(kind: type, raw: Any, where: str) -> Any:
+    if not isinstance(raw, dict):
+        raise _mismatch(where, raw, "an object")
+    hints = typing.get_type_hints(kind)
+    fields = [f for f in dataclasses.fields(kind) if f.init]
+    unknown = raw.keys() - {f.name for f in fields}
+    if unknown:
+        raise FileError(
+            f"{where}: unknown key {', '.join(sorted(map(repr, unknown)))}", "was the file edited by hand? write it again"
+        )
+    required = {
+        f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    missing = required - raw.keys()
+    if missing:
+        raise FileError(f"{where}: missing key {', '.join(sorted(map(repr, missing)))}", "write the file again")
+    return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in raw.items()})
+
+
+def _mismatch(where: str, raw: Any, expected: str) -> FileError:
+    shown = repr(raw)
+    return FileError(f"{where}: {shown[:60]} is not {expected}", "was the file edited by hand? write it again")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file; any failure is a :class:`FileError` that names the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: is not JSON ({error})", "was it cut off or edited by hand? write it again") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write records or plain values as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(to_json(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with _file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with _file_errors(path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def new_folder(path: Path, *, force: bool = False, marker: str | None = None) -> Iterator[Path]:
+    """Yield a scratch folder beside ``path`` that takes its place when the block ends well.
+
+    Whatever goes wrong, ``path`` is either what it was before or complete.
+
+    Args:
+        force: replace a folder that is there.
+        marker: only replace a folder that holds a file of this name, so that ``--force`` never deletes a stranger's folder.
+    """
+    path = Path(os.path.abspath(path))
+    _check_replaceable(path, force=force, marker=marker)
+    with _file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield scratch
+            os.chmod(scratch, 0o777 & ~_umask())
+            _swap(scratch, path)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_replaceable(path: Path, *, force: bool, marker: str | None) -> None:
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if path.exists() and not force:
+        raise FileError(f"{path}: is already there", "choose another name, or replace it with --force")
+    if path.exists() and marker and not (path / marker).is_file():
+        raise FileError(f"{path}: is not something that bertedge wrote (no {marker})", "move it away by hand first")
+
+
+def _swap(scratch: Path, path: Path) -> None:
+    """Put ``scratch`` in the place of ``path``; the old content goes only after the new one stands."""
+    if not path.exists():
+        os.rename(scratch, path)
+        return
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    os.rename(path, old / "old")
+    try:
+        os.rename(scratch, path)
+    except OSError:
+        os.rename(old / "old", path)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into a :class:`FileError` that names the file."""
+    try:
+        yield
+    except BertEdgeError:
+        raise
+    except OSError as error:
+        where = error.filename or path
+        raise FileError(
+            f"{where}: {error.strerror or error}", "check the path, its permissions and the free space on the disk"
+        ) from error
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,222 @@
+"""WordPiece (Wu et al. 2016; Devlin et al. 2019, section 3) on the ``tokenizers`` library.
+
+Any ``tokenizer.json`` is taken as it is; a bare ``vocab.txt`` becomes BERT's WordPiece; :meth:`Tokenizer.train` makes a new one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from bertedge.errors import BertEdgeError, CheckpointError, FileError, TruncationWarning, UsageError
+from bertedge.records import read_json, write_text
+
+SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+NOT_A_TEXT = UsageError("the text is empty", "give at least one word")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """One encoded text or pair of texts.
+
+    Attributes:
+        input_ids: WordPiece ids with ``[CLS]`` and ``[SEP]``, length S.
+        token_type_ids: 0 for the first segment, 1 for the second, length S.
+        special_tokens: True at ``[CLS]`` and ``[SEP]``, length S.
+        truncated: whether the end of the text was cut off.
+    """
+
+    input_ids: list[int]
+    token_type_ids: list[int]
+    special_tokens: list[bool]
+    truncated: bool
+
+
+class Tokenizer:
+    """Text to WordPiece ids and back.
+
+    Args:
+        backend: a tokenizer of the ``tokenizers`` library.
+        max_length: the most tokens that an encoding may have, special tokens included.
+        special: role (``mask``, ``cls``, ...) -> token, where they are not BERT's own.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, *, max_length: int = 512, special: dict[str, str] | None = None) -> None:
+        self._backend = backend
+        self.max_length = max_length
+        self.special = {**SPECIAL_TOKENS, **(special or {})}
+        missing = [t for role, t in self.special.items() if role != "unk" and backend.token_to_id(t) is None]
+        if missing:
+            raise CheckpointError(
+                f"the tokenizer has no {', '.join(missing)}",
+                "BERT needs [PAD], [CLS], [SEP] and [MASK] in its vocabulary",
+            )
+        backend.no_padding()
+        backend.enable_truncation(max_length)
+
+    @classmethod
+    def load(cls, folder: Path, *, max_length: int = 512) -> Tokenizer:
+        """Read ``tokenizer.json``, or ``vocab.txt``, from a folder.
+
+        Raises:
+            FileError: neither file is there, or it cannot be parsed.
+        """
+        settings = _tokenizer_config(folder)
+        special = {
+            role: token if isinstance(token, str) else token["content"]
+            for role in SPECIAL_TOKENS
+            if (token := settings.get(f"{role}_token"))
+        }
+        json_file, vocab_file = folder / "tokenizer.json", folder / "vocab.txt"
+        if json_file.is_file():
+            return cls(_parse(json_file), max_length=max_length, special=special)
+        if vocab_file.is_file():
+            lowercase = bool(settings.get("do_lower_case", True))
+            return cls(_from_vocab(vocab_file, lowercase), max_length=max_length, special=special)
+        raise FileError(f"{folder}: no tokenizer.json and no vocab.txt", "copy one of them from the model's source")
+
+    @classmethod
+    def train(
+        cls, lines: Iterable[str], *, vocab_size: int, lowercase: bool = True, max_length: int = 512
+    ) -> Tokenizer:
+        """Learn a WordPiece vocabulary of at most ``vocab_size`` pieces from lines of text."""
+        backend = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase)  # type: ignore[call-arg]
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS.values()), show_progress=False
+        )
+        backend.train_from_iterator(lines, trainer)
+        _add_template(backend)
+        return cls(backend, max_length=max_length)
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json`` without our truncation setting, so that other tools find it as it was."""
+        self._backend.no_truncation()
+        try:
+            write_text(folder / "tokenizer.json", self._backend.to_str())
+        finally:
+            self._backend.enable_truncation(self.max_length)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, added tokens included."""
+        return self._backend.get_vocab_size()
+
+    def id_of(self, role: str) -> int:
+        """The id of ``pad``, ``unk``, ``cls``, ``sep`` or ``mask``."""
+        found = self._backend.token_to_id(self.special[role])
+        if found is None:
+            raise CheckpointError(f"the tokenizer has no {self.special[role]}", "use the tokenizer that the model was trained with")
+        return found
+
+    @property
+    def mask_token(self) -> str:
+        """The word that stands for a hidden word, ``[MASK]`` in BERT."""
+        return self.special["mask"]
+
+    def encode(self, text: str, pair: str | None = None) -> Encoding:
+        """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; see :meth:`encode_many`."""
+        return self.encode_many([text if pair is None else (text, pair)])[0]
+
+    def encode_many(self, texts: Sequence[str | tuple[str, str]]) -> list[Encoding]:
+        """Encode texts, or pairs of texts.
+
+        Warns:
+            TruncationWarning: how many texts were longer than ``max_length`` and lost their end (of a pair: of the longer half).
+
+        Raises:
+            UsageError: a text is empty.
+        """
+        for text in texts:
+            parts = (text,) if isinstance(text, str) else text
+            if not all(isinstance(part, str) and part.strip() for part in parts):
+                raise NOT_A_TEXT
+        encodings = [
+            Encoding(
+                input_ids=e.ids,
+                token_type_ids=e.type_ids,
+                special_tokens=[bool(flag) for flag in e.special_tokens_mask],
+                truncated=bool(e.overflowing),
+            )
+            for e in self._backend.encode_batch(list(texts))  # type: ignore[arg-type]
+        ]
+        cut = sum(e.truncated for e in encodings)
+        if cut:
+            warnings.warn(
+                f"{cut} of {len(encodings)} texts had more than {self.max_length} tokens; their end was cut off",
+                TruncationWarning,
+                stacklevel=2,
+            )
+        return encodings
+
+    def pieces(self, text: str) -> list[int]:
+        """The WordPiece ids of a text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
+        return self.pieces_many([text])[0]
+
+    def pieces_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """The WordPiece ids of each text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
+        self._backend.no_truncation()
+        try:
+            return [e.ids for e in self._backend.encode_batch(list(texts), add_special_tokens=False)]
+        finally:
+            self._backend.enable_truncation(self.max_length)
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """Text of a list of ids; ``##`` pieces are joined to their word."""
+        return self._backend.decode(list(ids), skip_special_tokens=skip_special)
+
+    def token(self, token_id: int) -> str:
+        """The piece with this id, as it stands in the vocabulary."""
+        return self._backend.id_to_token(token_id) or self.special["unk"]
+
+
+def _tokenizer_config(folder: Path) -> dict[str, Any]:
+    """``tokenizer_config.json`` where there is one; the special tokens' names and the casing are in it."""
+    path = folder / "tokenizer_config.json"
+    settings = read_json(path) if path.is_file() else {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def _parse(path: Path) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except BertEdgeError:
+        raise
+    except Exception as error:  # the library raises bare Exception for files that it cannot parse
+        raise FileError(f"{path}: is not a tokenizer ({error})", "take a fresh copy from the model's source") from error
+
+
+def _from_vocab(path: Path, lowercase: bool) -> tokenizers.Tokenizer:
+    try:
+        words = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: cannot be read as UTF-8 text ({error})", "take a fresh copy") from error
+    vocab = {word: index for index, word in enumerate(words)}
+    if "[UNK]" not in vocab:
+        raise FileError(f"{path}: has no [UNK] line, so it is not a WordPiece vocabulary", "take a fresh copy")
+    backend = _wordpiece(models.WordPiece(vocab, unk_token="[UNK]"), lowercase)  # type: ignore[call-arg]
+    backend.add_special_tokens([t for t in SPECIAL_TOKENS.values() if t in vocab])
+    if "[CLS]" in vocab and "[SEP]" in vocab:
+        _add_template(backend)
+    return backend
+
+
+def _wordpiece(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer:
+    """BERT's text pipeline around a WordPiece model."""
+    backend = tokenizers.Tokenizer(model)
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    return backend
+
+
+def _add_template(backend: tokenizers.Tokenizer) -> None:
+    """``[CLS] A [SEP]`` with segment 0, ``[CLS] A [SEP] B [SEP]`` with segments 0 and 1."""
+    backend.post_processor = processors.BertProcessing(
+        sep=("[SEP]", backend.token_to_id("[SEP]")), cls=("[CLS]", backend.token_to_id("[CLS]"))
+    )

@@ -1,0 +1,1 @@
+"""Everything that needs torch; nothing outside this folder imports it."""

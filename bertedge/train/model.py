@@ -1,0 +1,244 @@
+"""BERT with its two pretraining heads, in torch (Devlin et al. 2019; Vaswani et al. 2017, section 3).
+
+Modules are named so that ``state_dict()`` has the canonical tensor names of :mod:`bertedge.checkpoint.names`.
+Shapes: B rows, S positions, H hidden size, N heads, V pieces, M masked positions in the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bertedge.checkpoint import Checkpoint, names
+from bertedge.config import BertConfig
+from bertedge.errors import CheckpointError
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+class Embeddings(nn.Module):
+    """Word + position + segment embeddings, layer norm, dropout."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(B, S), (B, S) -> (B, S, H)"""
+        positions = self.position_embeddings.weight[: input_ids.shape[1]]
+        summed = self.word_embeddings(input_ids) + positions + self.token_type_embeddings(token_type_ids)
+        return self.dropout(self.LayerNorm(summed))
+
+
+class SelfAttention(nn.Module):
+    """Query, key and value projections and scaled dot-product attention over N heads."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_attention_heads
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout_prob = config.attention_probs_dropout_prob
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(B, S, H), (B, 1, 1, S) added to the scores -> (B, S, H)"""
+        query, key, value = (self._split(project(x)) for project in (self.query, self.key, self.value))
+        context = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias, dropout_p=self.dropout_prob if self.training else 0.0
+        )
+        return context.transpose(1, 2).flatten(2)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, S, H) -> (B, N, S, H / N)"""
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+class Residual(nn.Module):
+    """Linear, dropout, skip connection, layer norm: the end of both halves of a block."""
+
+    def __init__(self, inputs: int, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(inputs, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """(B, S, inputs), (B, S, H) -> (B, S, H)"""
+        return self.LayerNorm(self.dropout(self.dense(x)) + skip)
+
+
+class Attention(nn.Module):
+    """Self-attention and what follows it."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.self = SelfAttention(config)
+        self.output = Residual(config.hidden_size, config)
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(B, S, H), (B, 1, 1, S) -> (B, S, H)"""
+        return self.output(self.self(x, bias), x)
+
+
+class Dense(nn.Module):
+    """A linear layer and an activation."""
+
+    def __init__(self, inputs: int, outputs: int, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.dense = nn.Linear(inputs, outputs)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs)"""
+        return self.activation(self.dense(x))
+
+
+class Block(nn.Module):
+    """One encoder block."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.intermediate = Dense(config.hidden_size, config.intermediate_size, ACTIVATIONS[config.activation])
+        self.output = Residual(config.intermediate_size, config)
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(B, S, H), (B, 1, 1, S) -> (B, S, H)"""
+        x = self.attention(x, bias)
+        return self.output(self.intermediate(x), x)
+
+
+class Encoder(nn.Module):
+    """A stack of blocks that also hands out what each of them made."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> list[Tensor]:
+        """(B, S, H) -> the embeddings and every block's output, each (B, S, H)"""
+        states = [x]
+        for block in self.layer:
+            states.append(block(states[-1], bias))
+        return states
+
+
+class Bert(nn.Module):
+    """Embeddings, encoder, pooler."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
+        self.pooler = Dense(config.hidden_size, config.hidden_size, torch.tanh)
+
+
+class Transform(nn.Module):
+    """The MLM head's own layer."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACTIVATIONS[config.activation]
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(M, H) -> (M, H)"""
+        return self.LayerNorm(self.activation(self.dense(x)))
+
+
+class MaskedLanguageModel(nn.Module):
+    """The MLM head; the decoder matrix is the word embedding table unless the checkpoint has its own."""
+
+    def __init__(self, config: BertConfig, *, tied: bool) -> None:
+        super().__init__()
+        self.transform = Transform(config)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.decoder = None if tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    def forward(self, x: Tensor, word_embeddings: Tensor) -> Tensor:
+        """(M, H), (V, H) -> (M, V)"""
+        table = word_embeddings if self.decoder is None else self.decoder.weight
+        return F.linear(self.transform(x), table, self.bias)
+
+
+class Heads(nn.Module):
+    """MLM and NSP."""
+
+    def __init__(self, config: BertConfig, *, tied: bool) -> None:
+        super().__init__()
+        self.predictions = MaskedLanguageModel(config, tied=tied)
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+
+
+class PretrainingOutput(NamedTuple):
+    """``mlm_logits`` (M, V), ``nsp_logits`` (B, 2), ``hidden_states``: L + 1 tensors (B, S, H)."""
+
+    mlm_logits: Tensor
+    nsp_logits: Tensor
+    hidden_states: list[Tensor]
+
+
+class BertForPreTraining(nn.Module):
+    """The whole BERT. New weights are normal with ``initializer_range``, biases zero, as in BERT."""
+
+    def __init__(self, config: BertConfig, *, tied: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        self.bert = Bert(config)
+        self.cls = Heads(config, tied=tied)
+        self.apply(self._initialize)
+
+    def _initialize(self, module: nn.Module) -> None:
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor, masked_index: Tensor
+    ) -> PretrainingOutput:
+        """Run both heads; the MLM head only where it is read.
+
+        Args:
+            input_ids: (B, S).
+            attention_mask: (B, S), 0 at padding; None where there is none, which is faster.
+            token_type_ids: (B, S).
+            masked_index: (M,), indices into the flattened (B * S) positions.
+        """
+        bias = None
+        if attention_mask is not None:
+            bias = (1.0 - attention_mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
+        states = self.bert.encoder(self.bert.embeddings(input_ids, token_type_ids), bias)
+        masked = states[-1].flatten(0, 1)[masked_index]
+        mlm_logits = self.cls.predictions(masked, self.bert.embeddings.word_embeddings.weight)
+        nsp_logits = self.cls.seq_relationship(self.bert.pooler(states[-1][:, 0]))
+        return PretrainingOutput(mlm_logits, nsp_logits, states)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> BertForPreTraining:
+        """Load a checkpoint; a head that it lacks keeps its fresh weights (``checkpoint.heads`` says which are there)."""
+        model = cls(checkpoint.config, tied="decoder" not in checkpoint.heads)
+        found = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors()}
+        unexpected = model.load_state_dict(found, strict=False).unexpected_keys
+        if unexpected:
+            raise CheckpointError(f"{checkpoint.name}: no place for {', '.join(unexpected)}", "report this as a bug")
+        return model
+
+    def float_tensors(self) -> dict[str, Tensor]:
+        """Every weight under its canonical name, detached, float32."""
+        known = names.expected_shapes(self.config, ("pooler", "mlm", "decoder", "nsp"))
+        return {name: t.detach().float().cpu() for name, t in self.state_dict().items() if name in known}

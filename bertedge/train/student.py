@@ -1,0 +1,88 @@
+"""A student that starts as its teacher seen through fewer dimensions, not from noise.
+
+The teacher's residual stream (embeddings, block outputs, MLM transform) is projected onto its leading principal
+directions P (H_teacher, H_student); every matrix that reads or writes the stream is multiplied by P on that side.
+Layer norm does not commute with P, so the result is an approximation that distillation repairs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bertedge.config import BertConfig
+from bertedge.errors import UsageError
+from bertedge.train.model import BertForPreTraining
+
+
+def principal_directions(streams: list[Tensor], size: int) -> Tensor:
+    """The ``size`` leading directions of the pooled second moments of several (rows, H) samples, as (H, size)."""
+    moment = sum(s.T.double() @ s.double() / s.double().square().sum() for s in streams)
+    _, vectors = torch.linalg.eigh(moment)
+    return vectors[:, -size:].flip(1).float()
+
+
+def layer_map(teacher_layers: int, student_layers: int) -> list[int]:
+    """Which teacher block each student block starts from and imitates: evenly spread, the last one always."""
+    return [math.ceil((i + 1) * teacher_layers / student_layers) - 1 for i in range(student_layers)]
+
+
+def project_student(teacher: BertForPreTraining, config: BertConfig, streams: list[Tensor]) -> tuple[BertForPreTraining, Tensor]:
+    """Make a student of shape ``config`` from a teacher.
+
+    Args:
+        streams: samples of the teacher's residual stream, each (rows, H_teacher).
+
+    Returns:
+        The student, and P (H_teacher, H_student), through which it can be compared with its teacher.
+    """
+    if config.vocab_size != teacher.config.vocab_size:
+        raise UsageError(
+            f"the student has {config.vocab_size} pieces, its teacher {teacher.config.vocab_size}", "both share one tokenizer"
+        )
+    directions = principal_directions(streams, config.hidden_size)
+    student = BertForPreTraining(config)
+    source, target = teacher.float_tensors(), student.state_dict()
+    chosen = layer_map(teacher.config.num_hidden_layers, config.num_hidden_layers)
+    for name in target:
+        origin = name
+        if ".layer." in name:
+            index = int(name.split(".layer.")[1].split(".")[0])
+            origin = name.replace(f".layer.{index}.", f".layer.{chosen[index]}.")
+        target[name] = _project(origin, source, directions, config)
+    student.load_state_dict(target)
+    return student, directions
+
+
+def _project(name: str, source: dict[str, Tensor], directions: Tensor, config: BertConfig) -> Tensor:
+    """One tensor of the student, from the teacher's tensor of the same role."""
+    tensor = source[name]
+    scale = math.sqrt(directions.shape[1] / directions.shape[0])
+    if name == "cls.predictions.bias" or name.endswith("seq_relationship.bias"):
+        return tensor
+    if "LayerNorm.weight" in name:  # the gains of separate channels have no place after a rotation: keep the energy
+        return torch.full((config.hidden_size,), float(tensor.square().mean().sqrt()) / scale)
+    if "embeddings.weight" in name or name.endswith("seq_relationship.weight"):
+        return tensor @ directions
+    if ".self." in name:  # outputs are heads, which are dropped from the end
+        kept = tensor[: config.hidden_size]
+        return kept @ directions if kept.dim() == 2 else kept
+    if "attention.output.dense.weight" in name:
+        return directions.T @ tensor[:, : config.hidden_size]
+    if "intermediate.dense" in name:
+        kept = tensor[_strongest(name, source, config.intermediate_size)]
+        return kept @ directions if kept.dim() == 2 else kept
+    if name.endswith("output.dense.weight"):
+        inner = name.replace("output.dense.weight", "intermediate.dense.weight")
+        return directions.T @ tensor[:, _strongest(inner, source, config.intermediate_size)]
+    return directions.T @ tensor @ directions if tensor.dim() == 2 else directions.T @ tensor
+
+
+def _strongest(name: str, source: dict[str, Tensor], count: int) -> Tensor:
+    """The feed-forward units of a block with the largest product of incoming and outgoing norms, in their order."""
+    block = name.rsplit(".intermediate.", 1)[0]
+    incoming = source[f"{block}.intermediate.dense.weight"].norm(dim=1)
+    outgoing = source[f"{block}.output.dense.weight"].norm(dim=0)
+    return torch.topk(incoming * outgoing, min(count, len(incoming))).indices.sort().values
