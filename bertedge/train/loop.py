@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -148,6 +149,7 @@ def fit(
     Raises:
         TrainingError: the loss is no longer finite.
     """
+    keep_freed_memory()
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings), lr=settings.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
     progress, start = Progress(), time.perf_counter()
     autocast = _use_bfloat16(settings)
@@ -171,6 +173,21 @@ def fit(
         on_step(progress)
     model.eval()
     return progress
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep large freed blocks for the next step instead of returning them to the kernel.
+
+    glibc maps and unmaps every block over 32 MB, and the logits are several times that: measured on a 4 x 256 student,
+    a quarter of both cores' time went into clearing fresh pages, and a step took 1.29 s instead of 0.70 s.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # not glibc
+        return
+    trim_threshold, top_pad, mmap_max = -1, -2, -4
+    for option, value in ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 256 * 2**20)):
+        mallopt(option, value)
 
 
 def _record(

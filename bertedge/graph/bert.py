@@ -1,0 +1,293 @@
+"""BERT as an ONNX graph, from a checkpoint and a plan (Devlin et al. 2019; Vaswani et al. 2017, section 3).
+
+Shapes: B rows, S positions, H hidden size, V pieces, K masked positions of a row, J further positions to read.
+One graph serves every use: the last block computes only the positions that are read (``[CLS]`` for the next-sentence
+head, K for the MLM head, J for hidden states), so asking for none of something costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from bertedge.checkpoint import Checkpoint, names
+from bertedge.graph import plan as layers
+from bertedge.graph.builder import MICROSOFT, GraphBuilder
+from bertedge.graph.linear import Weights, linear, quantize_rows
+from bertedge.graph.plan import BlockNames, Float32, NumberFormat, Plan
+
+#: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
+Positions = Literal["masked", "all"]
+ROWS = -1
+
+
+@dataclass
+class BertGraph:
+    """A built graph.
+
+    Attributes:
+        builder: its nodes and tensors; ``builder.write(path)`` writes the file.
+        linear_inputs: layer name -> the value that the layer reads, for calibration.
+    """
+
+    builder: GraphBuilder
+    linear_inputs: dict[str, str] = field(default_factory=dict)
+
+
+def build_graph(checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "masked", variant: dict = {}) -> BertGraph:
+    """Build the graph of a checkpoint.
+
+    Inputs are ``input_ids``, ``attention_mask``, ``token_type_ids`` (B, S) int64 and, with ``positions="masked"``,
+    ``masked_positions`` (B, K) and the optional ``hidden_positions`` (J,), empty unless given. Outputs, as far as the
+    checkpoint has the heads: ``mlm_logits`` (B, K, V), ``nsp_logits`` (B, 2), ``pooler_output`` (B, H),
+    ``hidden_states`` (B, J, H). With ``positions="all"`` they are ``logits`` (B, S, V), ``nsp_logits``,
+    ``pooler_output`` and ``last_hidden_state`` (B, S, H).
+    """
+    return _BertWriter(checkpoint, plan, positions, variant).build()
+
+
+class _BertWriter:
+    """Writes one graph; a method for each part of the paper's figure."""
+
+    def __init__(self, checkpoint: Checkpoint, plan: Plan, positions: Positions, variant: dict) -> None:
+        self.variant = variant
+        self.checkpoint = checkpoint
+        self.config = checkpoint.config
+        self.heads = checkpoint.heads
+        self.plan = plan
+        self.positions = positions
+        self.g = GraphBuilder()
+        self.graph = BertGraph(self.g)
+
+    def build(self) -> BertGraph:
+        g = self.g
+        self._declare_inputs()
+        x = self._embeddings()
+        mask = "" if self.variant.get("mask") == "none" else g.op("Cast", ["attention_mask"], "attention.mask", to=6)  # int32: the form MultiHeadAttention takes
+        for index in range(self.config.num_hidden_layers - 1):
+            x = self._block(index, x, x, mask)
+        last = self.config.num_hidden_layers - 1
+        if self.positions == "masked":
+            x = self._block(last, x, self._read_rows(x), mask)
+            self._read_heads(x)
+        else:
+            x = self._block(last, x, x, mask)
+            self._all_heads(x)
+        return self.graph
+
+    def _declare_inputs(self) -> None:
+        for name in ("input_ids", "attention_mask", "token_type_ids"):
+            self.g.input(name, np.int64, ("batch", "sequence"))
+        if self.positions == "masked":
+            self.g.input("masked_positions", np.int64, ("batch", "masked"))
+            self.g.input("hidden_positions", np.int64, ("hidden",))
+            self.g.constant("hidden_positions", [], np.int64)  # the default: an input that may be left out
+
+    # -- embeddings ---------------------------------------------------------------------------------------------
+
+    def _embeddings(self) -> str:
+        """Word + position + segment, layer norm: (B, S) -> (B, S, H)."""
+        g = self.g
+        word = self._word_rows()
+        length = g.op("Shape", ["input_ids"], "embeddings.length", start=1, end=2)
+        zero = g.constant("embeddings.zero", [0], np.int64)
+        position = g.op("Slice", [self._position_table(), zero, length], "embeddings.position")
+        segment_table = self._float("embeddings.token_type.table", names.TOKEN_TYPE_EMBEDDINGS)
+        segment = g.op("Gather", [segment_table, "token_type_ids"], "embeddings.token_type")
+        summed = g.op("Add", [g.op("Add", [segment, position], "embeddings.place"), word], "embeddings.sum")
+        return self._layer_norm("embeddings.norm", names.EMBEDDINGS, summed)
+
+    def _word_rows(self) -> str:
+        """Look up the words' rows; int8 rows are scaled after the look-up, so the table stays int8 in memory too."""
+        g = self.g
+        table, scale = self._word_table()
+        rows = g.op("Gather", [table, "input_ids"], "embeddings.word.rows")
+        if scale is None:
+            return rows
+        row_scale = g.op("Gather", [scale, "input_ids"], "embeddings.word.row_scale")
+        return g.op("Mul", [g.op("Cast", [rows], "embeddings.word.float", to=1), row_scale], "embeddings.word")
+
+    @property
+    def _table_format(self) -> NumberFormat:
+        """A tied table has the decoder's format, for it is stored once; otherwise its own."""
+        tied = "mlm" in self.heads and "decoder" not in self.heads
+        return self._format(layers.MLM_DECODER if tied else layers.WORD_TABLE)
+
+    def _word_table(self) -> tuple[str, str | None]:
+        """The names of the table (V, H) and of its scales (V, 1), None for a float table."""
+        return self._table("embeddings.word", names.WORD_EMBEDDINGS, self._table_format)
+
+    def _position_table(self) -> str:
+        """(max_position_embeddings, H) as float; int8 only on disk, since the runtime folds the conversion when it loads."""
+        g = self.g
+        table, scale = self._table("embeddings.position", names.POSITION_EMBEDDINGS, self._format(layers.POSITION_TABLE))
+        if scale is None:
+            return table
+        widened = g.op("Cast", [table], "embeddings.position.float", to=1)
+        return g.op("Mul", [widened, scale], "embeddings.position.scaled")
+
+    def _table(self, name: str, tensor: str, form: NumberFormat) -> tuple[str, str | None]:
+        if isinstance(form, Float32):
+            return self._float(f"{name}.table", tensor), None
+        rows = cache(lambda: quantize_rows(self.checkpoint.tensor(tensor), form.weight_range))
+        shape = self.checkpoint.source.shapes[tensor]
+        table = self.g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
+        return table, self.g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
+
+    # -- encoder ------------------------------------------------------------------------------------------------
+
+    def _block(self, index: int, x: str, read: str, mask: str) -> str:
+        """One encoder block: attend from ``read`` (B, R, H) to x (B, S, H); -> (B, R, H)."""
+        block, owner = BlockNames.of(index), names.layer(index)
+        context = self._attention(index, x, read, mask)
+        attended = self._linear(block.attention_output, f"{owner}.attention.output.dense", context)
+        x = self._add_norm(f"{block.attention_output}.norm", f"{owner}.attention.output", attended, read)
+        inner = self._linear(block.intermediate, f"{owner}.intermediate.dense", x)
+        inner = self._activation(f"{block.intermediate}.activation", inner)
+        outer = self._linear(block.output, f"{owner}.output.dense", inner)
+        return self._add_norm(f"{block.output}.norm", f"{owner}.output", outer, x)
+
+    def _attention(self, index: int, x: str, read: str, mask: str) -> str:
+        """Query, key and value, then softmax(q k^T / sqrt(head_size)) v for each head (Vaswani et al. 2017, eq. 1)."""
+        g, name, hidden = self.g, BlockNames.of(index).qkv, self.config.hidden_size
+        parts = [f"{names.layer(index)}.attention.self.{part}" for part in ("query", "key", "value")]
+        self.graph.linear_inputs[name] = x
+        form = self._format(name)
+        if read == x:
+            if self.variant.get("qkv") == "three":
+                query, key, value = (linear(form, g, f"{name}.{p[-5:]}", x, self._joined([p])) for p in parts)
+            else:
+                joined = linear(form, g, name, x, self._joined(parts))
+                query, key, value = self._split(joined, [hidden] * 3)
+        else:
+            query = linear(form, g, f"{name}.query", read, self._joined(parts[:1]))
+            key, value = self._split(linear(form, g, f"{name}.key_value", x, self._joined(parts[1:])), [hidden] * 2)
+        inputs = [query, key, value, "", mask]
+        heads = self.config.num_attention_heads
+        return g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
+
+    def _split(self, joined: str, sizes: list[int]) -> list[str]:
+        lengths = self.g.constant(f"split.{len(sizes)}", sizes, np.int64)
+        return self.g.op("Split", [joined, lengths], f"{joined}.split", outputs=len(sizes), axis=-1)
+
+    # -- what is read -------------------------------------------------------------------------------------------
+
+    def _read_rows(self, x: str) -> str:
+        """(B, S, H) -> (B, 1 + K + J, H): ``[CLS]``, the masked positions, the hidden positions."""
+        g = self.g
+        zero = g.constant("embeddings.zero", [0], np.int64)
+        batch = g.op("Shape", ["input_ids"], "read.batch", start=0, end=1)
+        minus_one = g.constant("read.minus_one", [ROWS], np.int64)
+        one = g.constant("read.one", [1], np.int64)
+        first = g.op("Expand", [zero, g.op("Concat", [batch, one], "read.cls_shape", axis=0)], "read.cls")
+        hidden = g.op("Expand", ["hidden_positions", g.op("Concat", [batch, one], "read.hidden_shape", axis=0)], "read.hidden")
+        index = g.op("Concat", [first, "masked_positions", hidden], "read.positions", axis=1)
+        if self.variant.get("gather") == "nd":
+            index = g.op("Unsqueeze", [index, minus_one], "read.index")
+            return g.op("GatherND", [x, index], "read.rows", batch_dims=1)
+        rows = g.op("Range", [g.constant("read.zero", 0, np.int64), g.op("Squeeze", [batch], "read.count"), g.constant("read.step", 1, np.int64)], "read.range")
+        length = g.op("Shape", ["input_ids"], "embeddings.length2", start=1, end=2)
+        start = g.op("Unsqueeze", [g.op("Mul", [rows, length], "read.start"), minus_one], "read.starts")
+        flat = g.op("Add", [index, start], "read.flat")
+        flat_x = g.op("Reshape", [x, g.constant("read.flat_shape", [-1, self.config.hidden_size], np.int64)], "read.x")
+        return g.op("Gather", [flat_x, flat], "read.rows")
+
+    def _read_heads(self, x: str) -> None:
+        """The heads on the rows that were read, (B, 1 + K + J, H)."""
+        g, config = self.g, self.config
+        masked = g.op("Shape", ["masked_positions"], "read.masked_count", start=1, end=2)
+        one = g.constant("read.one", [1], np.int64)
+        hidden = g.op("Shape", ["hidden_positions"], "read.hidden_count", start=0, end=1)
+        counts = g.op("Concat", [one, masked, hidden], "read.counts", axis=0)
+        first, for_mlm, for_hidden = g.op("Split", [x, counts], "read.split", outputs=3, axis=1)
+        g.output(for_hidden, "hidden_states", np.float32, ("batch", "hidden", config.hidden_size))
+        if "mlm" in self.heads:
+            g.output(self._mlm(for_mlm), "mlm_logits", np.float32, ("batch", "masked", config.vocab_size))
+        self._pooled_heads(g.op("Squeeze", [first, one], "pooler.cls"))
+
+    def _all_heads(self, x: str) -> None:
+        """The heads at every position, (B, S, H), under the names that Optimum and its pipelines use."""
+        g, config = self.g, self.config
+        if "mlm" in self.heads:
+            g.output(self._mlm(x), "logits", np.float32, ("batch", "sequence", config.vocab_size))
+        g.output(x, "last_hidden_state", np.float32, ("batch", "sequence", config.hidden_size))
+        self._pooled_heads(g.op("Gather", [x, g.constant("pooler.zero", 0, np.int64)], "pooler.cls", axis=1))
+
+    def _mlm(self, x: str) -> str:
+        """The MLM head: (B, K, H) -> (B, K, V)."""
+        inner = self._linear(layers.MLM_TRANSFORM, f"{names.MLM_TRANSFORM}.dense", x)
+        inner = self._activation(f"{layers.MLM_TRANSFORM}.activation", inner)
+        inner = self._layer_norm(f"{layers.MLM_TRANSFORM}.norm", names.MLM_TRANSFORM, inner)
+        self.graph.linear_inputs[layers.MLM_DECODER] = inner
+        return self._decoder(inner)
+
+    def _pooled_heads(self, first: str) -> None:
+        """The pooler and the next-sentence head on ``[CLS]``: (B, H) -> (B, H), (B, 2)."""
+        if "pooler" not in self.heads:
+            return
+        g = self.g
+        pooled = g.op("Tanh", [self._linear(layers.POOLER, names.POOLER, first)], "pooler.tanh")
+        g.output(pooled, "pooler_output", np.float32, ("batch", self.config.hidden_size))
+        if "nsp" in self.heads:
+            g.output(self._linear(layers.NSP, names.NSP, pooled), "nsp_logits", np.float32, ("batch", 2))
+
+    def _decoder(self, x: str) -> str:
+        form = self._format(layers.MLM_DECODER)
+        bias = lambda: self.checkpoint.tensor(names.DECODER_BIAS)
+        if "decoder" in self.heads:
+            weights = Weights(shape=(self.config.vocab_size, self.config.hidden_size), load=lambda: self.checkpoint.tensor(names.DECODER), load_bias=bias)
+            return linear(form, self.g, layers.MLM_DECODER, x, weights)
+        return self._tied_decoder(form, x)
+
+    def _tied_decoder(self, form: NumberFormat, x: str) -> str:
+        from bertedge.graph.linear import tied_linear
+        table, scale = self._word_table()
+        g = self.g
+        bias = self._float("mlm.decoder.bias", names.DECODER_BIAS, (self.config.vocab_size,))
+        return tied_linear(form, g, layers.MLM_DECODER, x, table, scale, bias, self.config)
+
+    # -- pieces -------------------------------------------------------------------------------------------------
+
+    def _format(self, layer: str) -> NumberFormat:
+        return self.plan.get(layer, Float32())
+
+    def _float(self, name: str, tensor: str, shape: tuple[int, ...] | None = None) -> str:
+        shape = shape or self.checkpoint.source.shapes[tensor]
+        return self.g.tensor(name, np.float32, shape, lambda: self.checkpoint.tensor(tensor))
+
+    def _linear(self, layer: str, owner: str, x: str) -> str:
+        self.graph.linear_inputs[layer] = x
+        return linear(self._format(layer), self.g, layer, x, self._joined([owner]))
+
+    def _joined(self, owners: list[str]) -> Weights:
+        """The weights of several layers that read the same input, as one layer."""
+        shapes = [self.checkpoint.source.shapes[f"{owner}.weight"] for owner in owners]
+
+        def load(part: str) -> np.ndarray:
+            return np.concatenate([self.checkpoint.tensor(f"{owner}.{part}") for owner in owners])
+
+        return Weights(
+            shape=(sum(s[0] for s in shapes), shapes[0][1]), load=lambda: load("weight"), load_bias=lambda: load("bias")
+        )
+
+    def _activation(self, name: str, x: str) -> str:
+        if self.config.activation == "relu":
+            return self.g.op("Relu", [x], name)
+        op_type = "Gelu" if self.config.activation == "gelu" else "FastGelu"
+        return self.g.op(op_type, [x], name, domain=MICROSOFT)
+
+    def _layer_norm(self, name: str, owner: str, x: str) -> str:
+        weight = self._float(f"{name}.weight", f"{owner}.LayerNorm.weight")
+        bias = self._float(f"{name}.bias", f"{owner}.LayerNorm.bias")
+        return self.g.op("LayerNormalization", [x, weight, bias], name, epsilon=self.config.layer_norm_eps, axis=-1)
+
+    def _add_norm(self, name: str, owner: str, x: str, skip: str) -> str:
+        """Skip connection and layer norm."""
+        if self.variant.get("norm") == "skip":
+            weight = self._float(f"{name}.weight", f"{owner}.LayerNorm.weight")
+            bias = self._float(f"{name}.bias", f"{owner}.LayerNorm.bias")
+            return self.g.op("SkipLayerNormalization", [x, skip, weight, bias], name, domain=MICROSOFT, epsilon=self.config.layer_norm_eps)
+        return self._layer_norm(name, owner, self.g.op("Add", [x, skip], f"{name}.sum"))

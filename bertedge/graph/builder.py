@@ -1,0 +1,167 @@
+"""Nodes and tensors of an ONNX graph, and a writer that needs the memory of one tensor.
+
+``onnx.save`` holds every weight twice (once in the message, once serialized). Here the sizes of all tensors are known
+beforehand, so the file is written front to back, with each tensor loaded, written and dropped. The result is an
+ordinary ONNX file: the bytes are those that protobuf itself would write, with the initializers last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnx
+from numpy.typing import DTypeLike, NDArray
+from onnx import TensorProto, helper
+
+import bertedge
+from bertedge.errors import BertEdgeError
+
+OPSET = 17  # LayerNormalization; nothing newer is needed
+MICROSOFT = "com.microsoft"  # onnxruntime's own operators, part of every build of it
+IR_VERSION = 8  # that of opset 17
+EXTERNAL_SUFFIX = ".data"
+MAX_PROTOBUF_BYTES = 2**31 - 1
+
+Loader = Callable[[], NDArray[Any]]
+Dim = int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """An initializer that is loaded when it is written."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    load: Loader = field(repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its data."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass
+class GraphBuilder:
+    """Collects a graph. Every method that adds something returns its name, so that calls nest like formulas."""
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
+    outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
+
+    def input(self, name: str, dtype: DTypeLike, shape: Sequence[Dim]) -> str:
+        """Declare an input; dimensions given as text are dynamic."""
+        self.inputs.append(_value_info(name, dtype, shape))
+        return name
+
+    def output(self, source: str, name: str, dtype: DTypeLike, shape: Sequence[Dim]) -> str:
+        """Declare ``source`` as an output under another name."""
+        self.nodes.append(helper.make_node("Identity", [source], [name], name=f"output.{name}"))
+        self.outputs.append(_value_info(name, dtype, shape))
+        return name
+
+    def expose(self, source: str) -> None:
+        """Make an inner value an output as well; shape and type are left for the runtime to infer."""
+        self.outputs.append(helper.make_empty_tensor_value_info(source))
+
+    def op(
+        self, op_type: str, inputs: Sequence[str], name: str, *, domain: str = "", outputs: int = 1, **attributes: Any
+    ) -> Any:
+        """Add a node; returns its output, or a list of them where ``outputs`` is more than one. ``""`` is an absent input."""
+        names = [name] if outputs == 1 else [f"{name}.{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(op_type, list(inputs), names, name=name, domain=domain, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def tensor(self, name: str, dtype: DTypeLike, shape: Sequence[int], load: Loader) -> str:
+        """An initializer whose data is loaded while the file is written; the same name is stored once."""
+        self.tensors.setdefault(name, Tensor(name=name, dtype=np.dtype(dtype), shape=tuple(shape), load=load))
+        return name
+
+    def constant(self, name: str, value: Any, dtype: DTypeLike | None = None) -> str:
+        """An initializer that is at hand."""
+        array = np.asarray(value, dtype=dtype)
+        return self.tensor(name, array.dtype, array.shape, lambda: array)
+
+    def write(self, path: Path, *, external: bool = False) -> None:
+        """Write the model.
+
+        Args:
+            external: put the data of all tensors into ``path + ".data"``, which onnxruntime maps instead of copying.
+
+        Raises:
+            BertEdgeError: the file would be larger than protobuf allows.
+        """
+        with open(path, "wb") as file:
+            if external:
+                data_path = path.with_name(path.name + EXTERNAL_SUFFIX)
+                with open(data_path, "wb") as data:
+                    self._write(file, external=(data, data_path.name))
+            else:
+                self._write(file)
+
+    def _write(self, file: BinaryIO, external: tuple[BinaryIO, str] | None = None) -> None:
+        skeleton = helper.make_graph(self.nodes, "bert", self.inputs, self.outputs).SerializeToString()
+        headers = []
+        offset = 0
+        for tensor in self.tensors.values():
+            headers.append(_tensor_header(tensor, None if external is None else (external[1], offset)))
+            offset += tensor.size_bytes
+        inline = [0 if external else t.size_bytes for t in self.tensors.values()]
+        sizes = [len(header) + size for header, size in zip(headers, inline, strict=True)]
+        graph_size = len(skeleton) + sum(_field_size(size) for size in sizes)
+        if graph_size > MAX_PROTOBUF_BYTES:
+            raise BertEdgeError(f"the model needs {graph_size} bytes, ONNX files end at {MAX_PROTOBUF_BYTES}", "quantize it, or use fewer layers")
+        file.write(_model_header() + _field_tag(onnx.ModelProto, "graph") + _varint(graph_size) + skeleton)
+        for tensor, header, size in zip(self.tensors.values(), headers, sizes, strict=True):
+            file.write(_field_tag(onnx.GraphProto, "initializer") + _varint(size) + header)
+            array = np.asarray(tensor.load(), dtype=tensor.dtype, order="C")
+            if array.shape != tensor.shape:
+                raise BertEdgeError(f"{tensor.name}: shape {array.shape}, expected {tensor.shape}", "report this as a bug")
+            array.tofile(file if external is None else external[0])
+
+
+def _model_header() -> bytes:
+    model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="bertedge", producer_version=bertedge.__version__)
+    model.opset_import.extend([helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)])
+    return model.SerializeToString()
+
+
+def _tensor_header(tensor: Tensor, external: tuple[str, int] | None) -> bytes:
+    """Everything of a TensorProto but the raw bytes themselves."""
+    proto = TensorProto(name=tensor.name, dims=tensor.shape, data_type=helper.np_dtype_to_tensor_dtype(tensor.dtype))
+    if external is None:
+        return proto.SerializeToString() + _field_tag(TensorProto, "raw_data") + _varint(tensor.size_bytes)
+    proto.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", external[0]), ("offset", external[1]), ("length", tensor.size_bytes)):
+        proto.external_data.add(key=key, value=str(value))
+    return proto.SerializeToString()
+
+
+def _value_info(name: str, dtype: DTypeLike, shape: Sequence[Dim]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(shape))
+
+
+def _field_tag(message: Any, name: str) -> bytes:
+    """The protobuf key of a length-delimited field (wire type 2)."""
+    return _varint(message.DESCRIPTOR.fields_by_name[name].number << 3 | 2)
+
+
+def _field_size(size: int) -> int:
+    """Bytes that an initializer of ``size`` bytes takes inside the graph."""
+    return len(_field_tag(onnx.GraphProto, "initializer")) + len(_varint(size)) + size
+
+
+def _varint(value: int) -> bytes:
+    """Protobuf's variable-length integer: seven bits a byte, least significant first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
