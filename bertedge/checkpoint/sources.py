@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ class TensorSource(Protocol):
     """Tensors under their canonical names."""
 
     shapes: Mapping[str, tuple[int, ...]]
+    files: Sequence[Path]
 
     def load(self, name: str) -> NDArray[np.float32]:
         """One tensor as float32, row-major."""
@@ -42,6 +43,7 @@ class SafetensorsSource:
     """
 
     def __init__(self, paths: list[Path]) -> None:
+        self.files = paths
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, tuple[Path, str, int, int]] = {}
         for path in paths:
@@ -70,7 +72,8 @@ class SafetensorsSource:
 class ArraysSource:
     """Tensors that a library handed over whole, already under canonical names."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], files: Sequence[Path] = ()) -> None:
+        self.files = files
         self._arrays = arrays
         self.shapes = {name: tuple(array.shape) for name, array in arrays.items()}
 
@@ -114,7 +117,7 @@ def _pytorch(path: Path) -> ArraysSource:
     except ModuleNotFoundError as error:
         raise MissingExtraError("torch", "train") from error
     arrays: dict[str, NDArray[Any]] = reader.read_arrays(path)
-    return ArraysSource({canonical_name(name): array for name, array in arrays.items()})
+    return ArraysSource({canonical_name(name): array for name, array in arrays.items()}, [path])
 
 
 def _tensorflow(index: Path) -> ArraysSource:
@@ -134,7 +137,7 @@ def _tensorflow(index: Path) -> ArraysSource:
             arrays[name] = array.T if transposed else array
     except Exception as error:  # the library has no error type of its own
         raise FileError(f"{prefix}: is not a readable TensorFlow checkpoint ({error})", FRESH_COPY) from error
-    return ArraysSource(arrays)
+    return ArraysSource(arrays, sorted(index.parent.glob(f"{index.stem}.*")))
 
 
 #: file pattern -> reader, in order of preference. A new format is one row.

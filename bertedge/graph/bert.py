@@ -8,15 +8,16 @@ head, K for the MLM head, J for hidden states), so asking for none of something 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
 
 from bertedge.checkpoint import Checkpoint, names
 from bertedge.graph import plan as layers
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
-from bertedge.graph.linear import Weights, linear, quantize_rows
+from bertedge.graph.linear import OwnWeights, Table, TableWeights, Weights, linear, table
 from bertedge.graph.plan import BlockNames, Float32, NumberFormat, Plan
 
 #: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
@@ -31,10 +32,13 @@ class BertGraph:
     Attributes:
         builder: its nodes and tensors; ``builder.write(path)`` writes the file.
         linear_inputs: layer name -> the value that the layer reads, for calibration.
+        linear_shapes: layer name -> (outputs, inputs).
     """
 
     builder: GraphBuilder
+    positions: Positions
     linear_inputs: dict[str, str] = field(default_factory=dict)
+    linear_shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def build_graph(checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "masked", variant: dict = {}) -> BertGraph:
@@ -60,13 +64,13 @@ class _BertWriter:
         self.plan = plan
         self.positions = positions
         self.g = GraphBuilder()
-        self.graph = BertGraph(self.g)
+        self.graph = BertGraph(self.g, positions)
 
     def build(self) -> BertGraph:
         g = self.g
         self._declare_inputs()
         x = self._embeddings()
-        mask = "" if self.variant.get("mask") == "none" else g.op("Cast", ["attention_mask"], "attention.mask", to=6)  # int32: the form MultiHeadAttention takes
+        mask = "" if self.variant.get("mask") == "none" else g.op("Cast", ["attention_mask"], "attention.mask", to=TensorProto.INT32)  # int32: the form MultiHeadAttention takes
         for index in range(self.config.num_hidden_layers - 1):
             x = self._block(index, x, x, mask)
         last = self.config.num_hidden_layers - 1
@@ -94,7 +98,7 @@ class _BertWriter:
         word = self._word_rows()
         length = g.op("Shape", ["input_ids"], "embeddings.length", start=1, end=2)
         zero = g.constant("embeddings.zero", [0], np.int64)
-        position = g.op("Slice", [self._position_table(), zero, length], "embeddings.position")
+        position = g.op("Slice", [self._position_rows(), zero, length], "embeddings.position")
         segment_table = self._float("embeddings.token_type.table", names.TOKEN_TYPE_EMBEDDINGS)
         segment = g.op("Gather", [segment_table, "token_type_ids"], "embeddings.token_type")
         summed = g.op("Add", [g.op("Add", [segment, position], "embeddings.place"), word], "embeddings.sum")
@@ -102,40 +106,30 @@ class _BertWriter:
 
     def _word_rows(self) -> str:
         """Look up the words' rows; int8 rows are scaled after the look-up, so the table stays int8 in memory too."""
-        g = self.g
-        table, scale = self._word_table()
-        rows = g.op("Gather", [table, "input_ids"], "embeddings.word.rows")
-        if scale is None:
+        g, words = self.g, self._word_table()
+        rows = g.op("Gather", [words.values, "input_ids"], "embeddings.word.rows")
+        if words.scale is None:
             return rows
-        row_scale = g.op("Gather", [scale, "input_ids"], "embeddings.word.row_scale")
-        return g.op("Mul", [g.op("Cast", [rows], "embeddings.word.float", to=1), row_scale], "embeddings.word")
+        row_scale = g.op("Gather", [words.scale, "input_ids"], "embeddings.word.row_scale")
+        return g.op("Mul", [g.op("Cast", [rows], "embeddings.word.float", to=TensorProto.FLOAT), row_scale], "embeddings.word")
 
-    @property
-    def _table_format(self) -> NumberFormat:
-        """A tied table has the decoder's format, for it is stored once; otherwise its own."""
+    def _word_table(self) -> Table:
+        """(V, H). A table that the decoder shares has the decoder's format, for it is stored once."""
         tied = "mlm" in self.heads and "decoder" not in self.heads
-        return self._format(layers.MLM_DECODER if tied else layers.WORD_TABLE)
+        form = self._format(layers.MLM_DECODER if tied else layers.WORD_TABLE)
+        return self._table("embeddings.word", names.WORD_EMBEDDINGS, form)
 
-    def _word_table(self) -> tuple[str, str | None]:
-        """The names of the table (V, H) and of its scales (V, 1), None for a float table."""
-        return self._table("embeddings.word", names.WORD_EMBEDDINGS, self._table_format)
-
-    def _position_table(self) -> str:
+    def _position_rows(self) -> str:
         """(max_position_embeddings, H) as float; int8 only on disk, since the runtime folds the conversion when it loads."""
-        g = self.g
-        table, scale = self._table("embeddings.position", names.POSITION_EMBEDDINGS, self._format(layers.POSITION_TABLE))
-        if scale is None:
-            return table
-        widened = g.op("Cast", [table], "embeddings.position.float", to=1)
-        return g.op("Mul", [widened, scale], "embeddings.position.scaled")
+        g, rows = self.g, self._table("embeddings.position", names.POSITION_EMBEDDINGS, self._format(layers.POSITION_TABLE))
+        if rows.scale is None:
+            return rows.values
+        widened = g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
+        return g.op("Mul", [widened, rows.scale], "embeddings.position.scaled")
 
-    def _table(self, name: str, tensor: str, form: NumberFormat) -> tuple[str, str | None]:
-        if isinstance(form, Float32):
-            return self._float(f"{name}.table", tensor), None
-        rows = cache(lambda: quantize_rows(self.checkpoint.tensor(tensor), form.weight_range))
-        shape = self.checkpoint.source.shapes[tensor]
-        table = self.g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
-        return table, self.g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
+    def _table(self, name: str, tensor: str, form: NumberFormat) -> Table:
+        rows, columns = self.checkpoint.source.shapes[tensor]
+        return table(self.g, name, form, (rows, columns), lambda: self.checkpoint.tensor(tensor))
 
     # -- encoder ------------------------------------------------------------------------------------------------
 
@@ -143,28 +137,27 @@ class _BertWriter:
         """One encoder block: attend from ``read`` (B, R, H) to x (B, S, H); -> (B, R, H)."""
         block, owner = BlockNames.of(index), names.layer(index)
         context = self._attention(index, x, read, mask)
-        attended = self._linear(block.attention_output, f"{owner}.attention.output.dense", context)
+        attended = self._linear(block.attention_output, context, self._weights(f"{owner}.attention.output.dense"))
         x = self._add_norm(f"{block.attention_output}.norm", f"{owner}.attention.output", attended, read)
-        inner = self._linear(block.intermediate, f"{owner}.intermediate.dense", x)
+        inner = self._linear(block.intermediate, x, self._weights(f"{owner}.intermediate.dense"))
         inner = self._activation(f"{block.intermediate}.activation", inner)
-        outer = self._linear(block.output, f"{owner}.output.dense", inner)
+        outer = self._linear(block.output, inner, self._weights(f"{owner}.output.dense"))
         return self._add_norm(f"{block.output}.norm", f"{owner}.output", outer, x)
 
     def _attention(self, index: int, x: str, read: str, mask: str) -> str:
         """Query, key and value, then softmax(q k^T / sqrt(head_size)) v for each head (Vaswani et al. 2017, eq. 1)."""
         g, name, hidden = self.g, BlockNames.of(index).qkv, self.config.hidden_size
         parts = [f"{names.layer(index)}.attention.self.{part}" for part in ("query", "key", "value")]
-        self.graph.linear_inputs[name] = x
-        form = self._format(name)
+        form = self._noted(name, x, self._weights(*parts))
         if read == x:
             if self.variant.get("qkv") == "three":
-                query, key, value = (linear(form, g, f"{name}.{p[-5:]}", x, self._joined([p])) for p in parts)
+                query, key, value = (linear(form, g, f"{name}.{p[-5:]}", x, self._weights(p)) for p in parts)
             else:
-                joined = linear(form, g, name, x, self._joined(parts))
+                joined = linear(form, g, name, x, self._weights(*parts))
                 query, key, value = self._split(joined, [hidden] * 3)
         else:
-            query = linear(form, g, f"{name}.query", read, self._joined(parts[:1]))
-            key, value = self._split(linear(form, g, f"{name}.key_value", x, self._joined(parts[1:])), [hidden] * 2)
+            query = linear(form, g, f"{name}.query", read, self._weights(*parts[:1]))
+            key, value = self._split(linear(form, g, f"{name}.key_value", x, self._weights(*parts[1:])), [hidden] * 2)
         inputs = [query, key, value, "", mask]
         heads = self.config.num_attention_heads
         return g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
@@ -218,36 +211,20 @@ class _BertWriter:
 
     def _mlm(self, x: str) -> str:
         """The MLM head: (B, K, H) -> (B, K, V)."""
-        inner = self._linear(layers.MLM_TRANSFORM, f"{names.MLM_TRANSFORM}.dense", x)
+        inner = self._linear(layers.MLM_TRANSFORM, x, self._weights(f"{names.MLM_TRANSFORM}.dense"))
         inner = self._activation(f"{layers.MLM_TRANSFORM}.activation", inner)
         inner = self._layer_norm(f"{layers.MLM_TRANSFORM}.norm", names.MLM_TRANSFORM, inner)
-        self.graph.linear_inputs[layers.MLM_DECODER] = inner
-        return self._decoder(inner)
+        return self._linear(layers.MLM_DECODER, inner, self._decoder_weights())
 
     def _pooled_heads(self, first: str) -> None:
         """The pooler and the next-sentence head on ``[CLS]``: (B, H) -> (B, H), (B, 2)."""
         if "pooler" not in self.heads:
             return
         g = self.g
-        pooled = g.op("Tanh", [self._linear(layers.POOLER, names.POOLER, first)], "pooler.tanh")
+        pooled = g.op("Tanh", [self._linear(layers.POOLER, first, self._weights(names.POOLER))], "pooler.tanh")
         g.output(pooled, "pooler_output", np.float32, ("batch", self.config.hidden_size))
         if "nsp" in self.heads:
-            g.output(self._linear(layers.NSP, names.NSP, pooled), "nsp_logits", np.float32, ("batch", 2))
-
-    def _decoder(self, x: str) -> str:
-        form = self._format(layers.MLM_DECODER)
-        bias = lambda: self.checkpoint.tensor(names.DECODER_BIAS)
-        if "decoder" in self.heads:
-            weights = Weights(shape=(self.config.vocab_size, self.config.hidden_size), load=lambda: self.checkpoint.tensor(names.DECODER), load_bias=bias)
-            return linear(form, self.g, layers.MLM_DECODER, x, weights)
-        return self._tied_decoder(form, x)
-
-    def _tied_decoder(self, form: NumberFormat, x: str) -> str:
-        from bertedge.graph.linear import tied_linear
-        table, scale = self._word_table()
-        g = self.g
-        bias = self._float("mlm.decoder.bias", names.DECODER_BIAS, (self.config.vocab_size,))
-        return tied_linear(form, g, layers.MLM_DECODER, x, table, scale, bias, self.config)
+            g.output(self._linear(layers.NSP, pooled, self._weights(names.NSP)), "nsp_logits", np.float32, ("batch", 2))
 
     # -- pieces -------------------------------------------------------------------------------------------------
 
@@ -258,20 +235,36 @@ class _BertWriter:
         shape = shape or self.checkpoint.source.shapes[tensor]
         return self.g.tensor(name, np.float32, shape, lambda: self.checkpoint.tensor(tensor))
 
-    def _linear(self, layer: str, owner: str, x: str) -> str:
-        self.graph.linear_inputs[layer] = x
-        return linear(self._format(layer), self.g, layer, x, self._joined([owner]))
+    def _linear(self, layer: str, x: str, weights: Weights) -> str:
+        """A linear layer in the format that the plan gives it."""
+        return linear(self._noted(layer, x, weights), self.g, layer, x, weights)
 
-    def _joined(self, owners: list[str]) -> Weights:
-        """The weights of several layers that read the same input, as one layer."""
+    def _noted(self, layer: str, x: str, weights: Weights) -> NumberFormat:
+        """Note what a layer reads and its shape, for calibration and coverage; returns its format."""
+        self.graph.linear_inputs[layer] = x
+        self.graph.linear_shapes[layer] = weights.shape
+        return self._format(layer)
+
+    def _weights(self, *owners: str) -> OwnWeights:
+        """The weights of a layer, or of several that read the same input as one."""
         shapes = [self.checkpoint.source.shapes[f"{owner}.weight"] for owner in owners]
 
-        def load(part: str) -> np.ndarray:
+        def load(part: str) -> NDArray[np.float32]:
             return np.concatenate([self.checkpoint.tensor(f"{owner}.{part}") for owner in owners])
 
-        return Weights(
-            shape=(sum(s[0] for s in shapes), shapes[0][1]), load=lambda: load("weight"), load_bias=lambda: load("bias")
-        )
+        shape = (sum(shape[0] for shape in shapes), shapes[0][1])
+        return OwnWeights(shape=shape, load=lambda: load("weight"), load_bias=lambda: load("bias"))
+
+    def _decoder_weights(self) -> Weights:
+        """The MLM head's decoder: the words' table, or a matrix of its own."""
+
+        def load_bias() -> NDArray[np.float32]:
+            return self.checkpoint.tensor(names.DECODER_BIAS)
+
+        if "decoder" not in self.heads:
+            return TableWeights(table=self._word_table(), load_bias=load_bias)
+        shape = (self.config.vocab_size, self.config.hidden_size)
+        return OwnWeights(shape=shape, load=lambda: self.checkpoint.tensor(names.DECODER), load_bias=load_bias)
 
     def _activation(self, name: str, x: str) -> str:
         if self.config.activation == "relu":

@@ -25,6 +25,7 @@ OPSET = 17  # LayerNormalization; nothing newer is needed
 MICROSOFT = "com.microsoft"  # onnxruntime's own operators, part of every build of it
 IR_VERSION = 8  # that of opset 17
 EXTERNAL_SUFFIX = ".data"
+EXTERNAL_MIN_BYTES = 1024  # shape inference reads small tensors, so they stay inside
 MAX_PROTOBUF_BYTES = 2**31 - 1
 
 Loader = Callable[[], NDArray[Any]]
@@ -107,23 +108,25 @@ class GraphBuilder:
 
     def _write(self, file: BinaryIO, external: tuple[BinaryIO, str] | None = None) -> None:
         skeleton = helper.make_graph(self.nodes, "bert", self.inputs, self.outputs).SerializeToString()
-        headers = []
+        parts = []
         offset = 0
         for tensor in self.tensors.values():
-            headers.append(_tensor_header(tensor, None if external is None else (external[1], offset)))
-            offset += tensor.size_bytes
-        inline = [0 if external else t.size_bytes for t in self.tensors.values()]
-        sizes = [len(header) + size for header, size in zip(headers, inline, strict=True)]
-        graph_size = len(skeleton) + sum(_field_size(size) for size in sizes)
+            outside = external is not None and tensor.size_bytes >= EXTERNAL_MIN_BYTES
+            header = _tensor_header(tensor, (external[1], offset) if external and outside else None)
+            offset += tensor.size_bytes if outside else 0
+            parts.append((tensor, header, len(header) + (0 if outside else tensor.size_bytes), outside))
+        graph_size = len(skeleton) + sum(_field_size(size) for _, _, size, _ in parts)
         if graph_size > MAX_PROTOBUF_BYTES:
-            raise BertEdgeError(f"the model needs {graph_size} bytes, ONNX files end at {MAX_PROTOBUF_BYTES}", "quantize it, or use fewer layers")
+            raise BertEdgeError(
+                f"the model needs {graph_size} bytes, ONNX files end at {MAX_PROTOBUF_BYTES}", "quantize it, or use fewer layers"
+            )
         file.write(_model_header() + _field_tag(onnx.ModelProto, "graph") + _varint(graph_size) + skeleton)
-        for tensor, header, size in zip(self.tensors.values(), headers, sizes, strict=True):
+        for tensor, header, size, outside in parts:
             file.write(_field_tag(onnx.GraphProto, "initializer") + _varint(size) + header)
             array = np.asarray(tensor.load(), dtype=tensor.dtype, order="C")
             if array.shape != tensor.shape:
                 raise BertEdgeError(f"{tensor.name}: shape {array.shape}, expected {tensor.shape}", "report this as a bug")
-            array.tofile(file if external is None else external[0])
+            array.tofile(external[0] if external and outside else file)
 
 
 def _model_header() -> bytes:

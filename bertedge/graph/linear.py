@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, singledispatch
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,7 @@ from numpy.typing import NDArray
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
 from bertedge.graph.plan import DynamicInt8, Float32, NumberFormat, StaticInt8
 
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """A weight matrix (outputs, inputs) that is loaded when it is needed, and its bias (outputs,)."""
-
-    shape: tuple[int, int]
-    load: Callable[[], NDArray[np.float32]] = field(repr=False)
-    load_bias: Callable[[], NDArray[np.float32]] = field(repr=False)
+Load = Callable[[], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +26,97 @@ class QuantizedRows:
 
 def quantize_rows(matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
     """Round each row to whole multiples of its largest absolute value / ``weight_range``; symmetric, never -128."""
-    largest = np.abs(matrix).max(axis=1)
-    scale = np.where(largest > 0, largest / weight_range, 1.0).astype(np.float32)
+    largest = np.maximum(matrix.max(axis=1), -matrix.min(axis=1))
+    # a row of zeros, or one so small that its scale would vanish, needs no scale
+    scale = np.where(largest > np.finfo(np.float32).tiny * weight_range, largest / weight_range, 1.0).astype(np.float32)
     scaled = matrix / scale[:, None]
-    values = np.clip(np.rint(scaled, out=scaled), -weight_range, weight_range, out=scaled).astype(np.int8)
+    np.rint(scaled, out=scaled)
+    values = np.clip(scaled, -weight_range, weight_range, out=scaled).astype(np.int8)
     return QuantizedRows(values=values, scale=scale)
+
+
+class Weights(Protocol):
+    """The weights of a linear layer, wherever they are stored; ``shape`` is (outputs, inputs)."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def float_matrix(self, g: GraphBuilder, name: str) -> str:
+        """Add the float32 matrix (inputs, outputs)."""
+        ...
+
+    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
+        """Add the int8 matrix (inputs, outputs) and its scales (outputs,)."""
+        ...
+
+    def bias(self, g: GraphBuilder, name: str) -> str:
+        """Add the bias (outputs,)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnWeights:
+    """A matrix (outputs, inputs) of this layer's own, loaded when it is written."""
+
+    shape: tuple[int, int]
+    load: Load = field(repr=False)
+    load_bias: Load = field(repr=False)
+
+    def float_matrix(self, g: GraphBuilder, name: str) -> str:
+        return g.tensor(f"{name}.weight", np.float32, self.shape[::-1], lambda: self.load().T)
+
+    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
+        rows = cache(lambda: quantize_rows(self.load(), weight_range))
+        weight = g.tensor(f"{name}.weight", np.int8, self.shape[::-1], lambda: rows().values.T)
+        return weight, g.tensor(f"{name}.scale", np.float32, self.shape[:1], lambda: rows().scale)
+
+    def bias(self, g: GraphBuilder, name: str) -> str:
+        return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A look-up table (rows, columns) in the graph: float32, or int8 with scales (rows, 1)."""
+
+    values: str
+    scale: str | None
+    shape: tuple[int, int]
+
+
+def table(g: GraphBuilder, name: str, form: NumberFormat, shape: tuple[int, int], load: Load) -> Table:
+    """Add a table; asking for the same name again stores nothing twice."""
+    if isinstance(form, Float32):
+        return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
+    rows = cache(lambda: quantize_rows(load(), form.weight_range))
+    values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
+    scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
+    return Table(values=values, scale=scale, shape=shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableWeights:
+    """A decoder that shares the embeddings' table (Press and Wolf 2017): one copy on disk.
+
+    The transposition reads constants only, so onnxruntime does it once, when it loads the model.
+    """
+
+    table: Table
+    load_bias: Load = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.table.shape
+
+    def float_matrix(self, g: GraphBuilder, name: str) -> str:
+        return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
+
+    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
+        assert self.table.scale is not None, "a tied table has its decoder's format"
+        flat = g.constant(f"{name}.flat", [-1], np.int64)
+        return self.float_matrix(g, name), g.op("Reshape", [self.table.scale, flat], f"{name}.scale")
+
+    def bias(self, g: GraphBuilder, name: str) -> str:
+        return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)
 
 
 @singledispatch
@@ -47,49 +127,22 @@ def linear(form: NumberFormat, g: GraphBuilder, name: str, x: str, weights: Weig
 
 @linear.register
 def _(form: Float32, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
-    outputs, inputs = weights.shape
-    weight = g.tensor(f"{name}.weight", np.float32, (inputs, outputs), lambda: weights.load().T)
-    bias = g.tensor(f"{name}.bias", np.float32, (outputs,), weights.load_bias)
-    return g.op("Add", [g.op("MatMul", [x, weight], f"{name}.matmul"), bias], name)
+    product = g.op("MatMul", [x, weights.float_matrix(g, name)], f"{name}.matmul")
+    return g.op("Add", [product, weights.bias(g, name)], name)
 
 
 @linear.register
 def _(form: DynamicInt8, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
-    weight, scale, bias = _int8_weights(g, name, weights, form.weight_range)
-    return g.op("DynamicQuantizeMatMul", [x, weight, scale, "", bias], name, domain=MICROSOFT)
+    weight, scale = weights.int8_matrix(g, name, form.weight_range)
+    inputs = [x, weight, scale, "", weights.bias(g, name)]
+    return g.op("DynamicQuantizeMatMul", inputs, name, domain=MICROSOFT)
 
 
 @linear.register
 def _(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
-    weight, scale, bias = _int8_weights(g, name, weights, form.weight_range)
-    return static_matmul(form, g, name, x, weight, scale, bias)
-
-
-def static_matmul(form: StaticInt8, g: GraphBuilder, name: str, x: str, weight: str, scale: str, bias: str) -> str:
-    """Quantize x with the calibrated range, multiply, and scale back to float."""
+    weight, scale = weights.int8_matrix(g, name, form.weight_range)
     x_scale = g.constant(f"{name}.input_scale", form.scale, np.float32)
     x_zero_point = g.constant(f"{name}.input_zero_point", form.zero_point, np.uint8)
     quantized = g.op("QuantizeLinear", [x, x_scale, x_zero_point], f"{name}.quantized")
-    inputs = [quantized, weight, x_scale, scale, x_zero_point, "", bias]
+    inputs = [quantized, weight, x_scale, scale, x_zero_point, "", weights.bias(g, name)]
     return g.op("MatMulIntegerToFloat", inputs, name, domain=MICROSOFT)
-
-
-def _int8_weights(g: GraphBuilder, name: str, weights: Weights, weight_range: int) -> tuple[str, str, str]:
-    """int8 matrix (inputs, outputs), scale and bias (outputs,)."""
-    rows = cache(lambda: quantize_rows(weights.load(), weight_range))
-    outputs, inputs = weights.shape
-    weight = g.tensor(f"{name}.weight", np.int8, (inputs, outputs), lambda: rows().values.T)
-    scale = g.tensor(f"{name}.scale", np.float32, (outputs,), lambda: rows().scale)
-    bias = g.tensor(f"{name}.bias", np.float32, (outputs,), weights.load_bias)
-    return weight, scale, bias
-
-
-def tied_linear(form: NumberFormat, g: GraphBuilder, name: str, x: str, table: str, scale: str | None, bias: str, config) -> str:
-    if isinstance(form, Float32):
-        t = g.op("Transpose", [table], f"{name}.transposed", perm=[1, 0])
-        return g.op("Add", [g.op("MatMul", [x, t], f"{name}.matmul"), bias], name)
-    t = g.op("Transpose", [table], f"{name}.transposed", perm=[1, 0])
-    s = g.op("Reshape", [scale, g.constant(f"{name}.flat", [-1], np.int64)], f"{name}.scale")
-    if isinstance(form, DynamicInt8):
-        return g.op("DynamicQuantizeMatMul", [x, t, s, "", bias], name, domain=MICROSOFT)
-    return static_matmul(form, g, name, x, t, s, bias)

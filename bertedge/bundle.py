@@ -1,0 +1,170 @@
+"""A bundle: the deployable folder, with what it takes to run it, to check it and to trace it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bertedge.errors import BundleError, FileError
+from bertedge.recipe import QuantizationRecipe
+from bertedge.records import from_json, read_json, sha256, write_json
+from bertedge.tokenizer import Tokenizer
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+GOLDEN = "golden.npz"
+CONFIG = "config.json"
+RANGES = "ranges.json"
+AGAIN = "copy the bundle again from its source, or make it again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """What a file of the bundle must be."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """The share that is int8, 0 to 1: of the linear layers' multiply-accumulates, and of the file's weights in bytes."""
+
+    macs: float
+    bytes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenFidelity:
+    """This bundle against float on the golden inputs, where it was made."""
+
+    mlm_top1_agreement: float | None
+    max_prob_diff: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a bundle came from."""
+
+    source: str
+    source_sha256: str
+    calibration_sha256: str | None
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """``manifest.json``.
+
+    Attributes:
+        recipe: None for a float32 bundle.
+        heads: which of ``mlm``, ``nsp`` and ``pooler`` the model has.
+        positions: ``masked`` or ``all``; see :func:`bertedge.graph.bert.build_graph`.
+        row_independent: rows of one batch do not influence each other.
+    """
+
+    schema_version: int
+    config: dict[str, Any]
+    target: str
+    recipe: QuantizationRecipe | None
+    heads: tuple[str, ...]
+    positions: str
+    row_independent: bool
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    files: dict[str, FileEntry]
+    coverage: Coverage
+    fidelity: GoldenFidelity
+    provenance: Provenance
+    min_onnxruntime: str
+
+    def __post_init__(self) -> None:
+        strangers = [name for name in self.files if Path(name).name != name]
+        if strangers or MODEL not in self.files:
+            raise BundleError(f"{MANIFEST}: lists {strangers or 'no ' + MODEL}", AGAIN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """An opened bundle folder."""
+
+    folder: Path
+    manifest: Manifest = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: Path, *, check: bool = True) -> Bundle:
+        """Read the manifest and compare the files with it.
+
+        Args:
+            check: compare hashes too, not sizes only.
+
+        Raises:
+            BundleError: it is not a bundle, is of a newer schema, or a file is missing or altered.
+        """
+        if not folder.is_dir():
+            raise FileError(f"{folder}: no such bundle", "make one with: bertedge quantize MODEL -o BUNDLE")
+        if not (folder / MANIFEST).is_file():
+            hint = f"make one with: bertedge quantize {folder} -o BUNDLE" if (folder / CONFIG).is_file() else AGAIN
+            raise BundleError(f"{folder}: is not a bundle (no {MANIFEST})", hint)
+        bundle = cls(folder=folder, manifest=_read_manifest(folder / MANIFEST))
+        bundle.check_files(hashes=check)
+        return bundle
+
+    def check_files(self, *, hashes: bool = True) -> None:
+        """Compare every file with the manifest.
+
+        Raises:
+            BundleError: names every file that is missing or altered.
+        """
+        wrong = []
+        for name, entry in self.manifest.files.items():
+            path = self.folder / name
+            if not path.is_file():
+                wrong.append(f"{name} is missing")
+            elif path.stat().st_size != entry.size_bytes or (hashes and sha256(path) != entry.sha256):
+                wrong.append(f"{name} was altered")
+        if wrong:
+            raise BundleError(f"{self.folder}: {', '.join(wrong)}", AGAIN)
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX file."""
+        return self.folder / MODEL
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the model was trained with."""
+        return Tokenizer.load(self.folder, max_length=self.manifest.config["max_position_embeddings"])
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the model file."""
+        return self.manifest.files[MODEL].size_bytes
+
+
+def _read_manifest(path: Path) -> Manifest:
+    raw = read_json(path)
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if not isinstance(version, int):
+        raise BundleError(f"{path}: has no schema_version", AGAIN)
+    if version > SCHEMA_VERSION:
+        raise BundleError(
+            f"{path}: schema {version} is newer than {SCHEMA_VERSION}, the newest that this bertedge reads", "pip install -U bertedge"
+        )
+    try:
+        return from_json(Manifest, raw, path.name)
+    except FileError as error:
+        raise BundleError(f"{path.parent}: {error.message}", AGAIN) from error
+
+
+def file_entries(folder: Path) -> dict[str, FileEntry]:
+    """Hash every file of a folder, for its manifest."""
+    return {p.name: FileEntry(sha256=sha256(p), size_bytes=p.stat().st_size) for p in sorted(folder.iterdir())}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``; the last file, so that a folder with one is complete."""
+    write_json(folder / MANIFEST, manifest)

@@ -1,0 +1,218 @@
+"""Make a bundle: plan, graph, file, golden vectors, manifest; whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+import bertedge
+from bertedge.bundle import (
+    CONFIG,
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    SCHEMA_VERSION,
+    Bundle,
+    GoldenFidelity,
+    Manifest,
+    Provenance,
+    file_entries,
+    write_manifest,
+)
+from bertedge.checkpoint import Checkpoint, open_checkpoint
+from bertedge.data.batches import Layout, masked_batch
+from bertedge.data.calibration import default_text, mixed_pairs
+from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.graph.bert import BertGraph, Positions, build_graph
+from bertedge.graph.inspect import coverage
+from bertedge.graph.plan import Plan
+from bertedge.quantize.methods import method_named
+from bertedge.predictor import NO_LABEL, Batch
+from bertedge.recipe import QuantizationRecipe
+from bertedge.records import new_folder, sha256, write_json
+from bertedge.runtime.engine import Engine
+from bertedge.runtime.golden import Arrays, record, record_difference, write_golden
+from bertedge.runtime.session import open_session
+from bertedge.runtime.threads import usable_cpus
+from bertedge.target import TargetProfile, resolve_target
+
+GOLDEN_EXAMPLES = 8
+GOLDEN_LENGTH = 96
+GOLDEN_SEED = 7
+Listener = Callable[[float, str], None]
+
+
+def _silent(share: float, text: str) -> None:
+    pass
+
+
+def export(
+    model: str | Path | Checkpoint, output: Path, *, positions: Positions = "masked", force: bool = False, listen: Listener = _silent
+) -> Bundle:
+    """Write a float32 bundle.
+
+    Args:
+        model: a checkpoint, its folder, a built-in name or a hub id.
+        positions: ``masked``, or ``all`` for the ecosystem's input and output names.
+
+    Raises:
+        CheckpointError: the checkpoint does not make a BERT.
+        FileError: the output is there already, or cannot be written.
+    """
+    checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
+    with new_folder(output, force=force, marker=MANIFEST) as folder:
+        maker = _Maker(checkpoint, folder, positions, listen)
+        maker.make({}, recipe=None, target=resolve_target("portable"), row_independent=True)
+    return Bundle.open(output, check=False)
+
+
+def quantize(
+    model: str | Path | Checkpoint,
+    output: Path,
+    *,
+    target: str = "auto",
+    recipe: QuantizationRecipe | None = None,
+    calibration: Path | None = None,
+    positions: Positions = "masked",
+    force: bool = False,
+    listen: Listener = _silent,
+) -> Bundle:
+    """Write an int8 bundle.
+
+    Args:
+        model: a checkpoint, its folder, a built-in name or a hub id.
+        target: a name in ``bertedge.target.TARGETS``, or ``auto`` for this machine.
+        calibration: text for the ranges and the golden vectors; default: the one that ships with bertedge.
+        positions: see :func:`export`.
+
+    Raises:
+        CheckpointError: the checkpoint does not make a BERT.
+        CorpusError: there is no text to calibrate with.
+        FileError: the output is there already, or cannot be written.
+        UsageError: unknown target, method or excluded layer.
+    """
+    recipe = recipe or QuantizationRecipe()
+    profile, method = resolve_target(target), method_named(recipe.method)
+    checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
+    with new_folder(output, force=force, marker=MANIFEST) as folder:
+        maker = _Maker(checkpoint, folder, positions, listen, calibration)
+        plan = method.plan(checkpoint, recipe, profile, maker.corpus, listen)
+        maker.make(plan, recipe=recipe, target=profile, row_independent=method.row_independent)
+    return Bundle.open(output, check=False)
+
+
+@dataclass
+class _Maker:
+    """Fills the folder of one bundle."""
+
+    checkpoint: Checkpoint
+    folder: Path
+    positions: Positions
+    listen: Listener
+    calibration: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.text = self.calibration or default_text()
+        self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
+
+    def make(self, plan: Plan, *, recipe: QuantizationRecipe | None, target: TargetProfile, row_independent: bool) -> None:
+        self.listen(0.1, "building the graph")
+        graph = build_graph(self.checkpoint, plan, positions=self.positions)
+        graph.builder.write(self.folder / MODEL)
+        self.checkpoint.tokenizer.save(self.folder)
+        write_json(self.folder / CONFIG, self.checkpoint.config.to_dict())
+        self.listen(0.6, "recording golden vectors")
+        fidelity = self._write_golden(row_independent=row_independent)
+        write_manifest(self.folder, self._manifest(graph, plan, recipe, target, row_independent, fidelity))
+        self.listen(1.0, "done")
+
+    def _manifest(
+        self,
+        graph: BertGraph,
+        plan: Plan,
+        recipe: QuantizationRecipe | None,
+        target: TargetProfile,
+        row_independent: bool,
+        fidelity: GoldenFidelity,
+    ) -> Manifest:
+        return Manifest(
+            schema_version=SCHEMA_VERSION,
+            config=self.checkpoint.config.to_dict(),
+            target=target.name,
+            recipe=recipe,
+            heads=tuple(head for head in self.checkpoint.heads if head != "decoder"),
+            positions=self.positions,
+            row_independent=row_independent,
+            inputs=tuple(value.name for value in graph.builder.inputs),
+            outputs=tuple(value.name for value in graph.builder.outputs),
+            files=file_entries(self.folder),
+            coverage=coverage(graph, plan),
+            fidelity=fidelity,
+            provenance=Provenance(
+                source=self.checkpoint.name,
+                source_sha256=_source_sha256(self.checkpoint),
+                calibration_sha256=sha256(self.text),
+                versions={
+                    "bertedge": bertedge.__version__,
+                    "onnxruntime": onnxruntime.__version__,
+                    "numpy": np.__version__,
+                    "python": platform.python_version(),
+                },
+            ),
+            min_onnxruntime=target.min_onnxruntime,
+        )
+
+    def _write_golden(self, *, row_independent: bool) -> GoldenFidelity:
+        batch = self._golden_batch()
+        in_float = self._float_outputs(batch)
+        engine = self._engine(self.folder / MODEL, all_positions=self.positions == "all", row_independent=row_independent)
+        outputs = record(engine, batch, in_float.get("top_ids"))
+        write_golden(self.folder / GOLDEN, batch, in_float, outputs)
+        agreement = None
+        if "best_ids" in outputs:
+            filled = batch.masked_labels != NO_LABEL
+            agreement = float((outputs["best_ids"] == in_float["best_ids"])[filled].mean())
+        return GoldenFidelity(mlm_top1_agreement=agreement, max_prob_diff=record_difference(outputs, in_float))
+
+    def _golden_batch(self) -> Batch:
+        config = self.checkpoint.config
+        length = min(GOLDEN_LENGTH, config.max_position_embeddings)
+        pairs = mixed_pairs(self.corpus, GOLDEN_EXAMPLES, max_length=length, seed=GOLDEN_SEED)
+        layout = Layout.of(self.checkpoint.tokenizer, config.vocab_size)
+        return masked_batch(pairs, layout, np.random.default_rng(GOLDEN_SEED), always_mask=True)
+
+    def _float_outputs(self, batch: Batch) -> Arrays:
+        """The float model's outputs; its weights are mapped from a scratch file, which needs the least memory."""
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / MODEL
+            build_graph(self.checkpoint, {}).builder.write(path, external=True)
+            engine = self._engine(path, all_positions=False, row_independent=True, once=True)
+            outputs = record(engine, batch)
+            del engine  # unmap the weights before their folder goes
+        return outputs
+
+    def _engine(self, path: Path, *, all_positions: bool, row_independent: bool, once: bool = False) -> Engine:
+        config = self.checkpoint.config
+        return Engine(
+            open_session(path, threads=usable_cpus(), once=once),
+            all_positions=all_positions,
+            row_independent=row_independent,
+            vocab_size=config.vocab_size,
+            max_length=config.max_position_embeddings,
+            type_vocab_size=config.type_vocab_size,
+        )
+
+
+def _source_sha256(checkpoint: Checkpoint) -> str:
+    """One hash over the weights' files, so that it is known which checkpoint a bundle came from."""
+    digest = hashlib.sha256()
+    for path in checkpoint.source.files:
+        digest.update(sha256(path).encode())
+    return digest.hexdigest()

@@ -1,0 +1,45 @@
+"""What is quantized and how, apart from the CPU it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from bertedge.errors import UsageError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationRecipe:
+    """How a float checkpoint becomes an int8 one.
+
+    Attributes:
+        method: a name in ``bertedge.quantize.METHODS``.
+        exclude: patterns of layer names that stay float32, such as ``encoder.layer.0.*``.
+        num_examples: texts that calibration runs at most.
+        max_length: tokens of such a text at most.
+    """
+
+    method: str = "dynamic"
+    exclude: tuple[str, ...] = ()
+    num_examples: int = 64
+    max_length: int = 128
+
+    def __post_init__(self) -> None:
+        if self.num_examples < 1 or self.max_length < 8:
+            raise UsageError(
+                f"recipe: {self.num_examples} examples of {self.max_length} tokens", "at least 1 example of at least 8 tokens"
+            )
+
+    def excluded(self, layers: list[str]) -> set[str]:
+        """The layers that the patterns name.
+
+        Raises:
+            UsageError: a pattern names none.
+        """
+        chosen: set[str] = set()
+        for pattern in self.exclude:
+            matches = {layer for layer in layers if fnmatchcase(layer, pattern)}
+            if not matches:
+                raise UsageError(f"--exclude {pattern!r} names no layer", nearest(pattern, layers))
+            chosen |= matches
+        return chosen

@@ -1,0 +1,195 @@
+"""The embedded runtime: text in, words, judgements and vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.bundle import Bundle
+from bertedge.errors import CheckpointError, UsageError, nearest
+from bertedge.predictor import Batch, Outputs
+from bertedge.runtime.engine import Engine, Row, RowOutputs
+from bertedge.runtime.session import open_session, require_onnxruntime
+from bertedge.runtime.threads import usable_cpus
+from bertedge.target import require_fit
+from bertedge.tokenizer import Encoding
+
+Pooling = Literal["mean", "cls", "pooler", "none"]
+POOLINGS = ("mean", "cls", "pooler", "none")
+NO_POSITIONS = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill:
+    """One proposal for a ``[MASK]``: the piece, its probability, its id."""
+
+    token: str
+    probability: float
+    token_id: int
+
+
+#: The proposals for every ``[MASK]`` of one text, best first.
+Fills = list[list[Fill]]
+
+
+def load(bundle: str | Path, *, threads: int | None = None, check: bool = True, allow_any_cpu: bool = False) -> BertRuntime:
+    """Open a bundle and make it ready to run.
+
+    Args:
+        threads: threads an operator may use; default: the CPUs that this process may use.
+        check: compare the files with the manifest's hashes.
+        allow_any_cpu: run even where the bundle's target says that results would be wrong.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered.
+        UnfitMachineError: this CPU or onnxruntime is not right for it.
+    """
+    opened = Bundle.open(Path(bundle), check=check)
+    require_onnxruntime(opened.manifest.min_onnxruntime)
+    if not allow_any_cpu:
+        require_fit(opened.manifest.target)
+    return BertRuntime(opened, threads=threads or usable_cpus())
+
+
+class BertRuntime:
+    """A loaded bundle. Results depend neither on the other texts of a call nor on any padding; see :func:`load`."""
+
+    def __init__(self, bundle: Bundle, *, threads: int) -> None:
+        self.bundle = bundle
+        self.threads = threads
+        self.name = bundle.folder.name
+        manifest = bundle.manifest
+        self.tokenizer = bundle.tokenizer
+        self.engine = Engine(
+            open_session(bundle.model_path, threads=threads),
+            all_positions=manifest.positions == "all",
+            row_independent=manifest.row_independent,
+            vocab_size=manifest.config["vocab_size"],
+            max_length=manifest.config["max_position_embeddings"],
+            type_vocab_size=manifest.config["type_vocab_size"],
+        )
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Both heads on an encoded batch; see :class:`bertedge.predictor.Predictor`."""
+        return self.engine.predict(batch)
+
+    @overload
+    def fill_mask(self, texts: str, *, top_k: int = 5) -> Fills: ...
+    @overload
+    def fill_mask(self, texts: Sequence[str], *, top_k: int = 5) -> list[Fills]: ...
+    def fill_mask(self, texts: str | Sequence[str], *, top_k: int = 5) -> Fills | list[Fills]:
+        """The most probable pieces for every ``[MASK]``.
+
+        Returns:
+            For one text a list with, for each ``[MASK]``, ``top_k`` proposals; for several texts a list of those.
+
+        Raises:
+            UsageError: a text has no ``[MASK]``, or lost one to truncation.
+        """
+        self._require("mlm")
+        if isinstance(texts, str):
+            return self.fill_mask([texts], top_k=top_k)[0]
+        rows = [self._masked_row(text, encoding) for text, encoding in zip(texts, self._encode(texts), strict=True)]
+        return [self._fills(result["mlm_logits"], top_k) for result in self.engine.run(rows)]
+
+    @overload
+    def next_sentence(self, first: str, second: str) -> float: ...
+    @overload
+    def next_sentence(self, first: Sequence[tuple[str, str]]) -> list[float]: ...
+    def next_sentence(self, first: str | Sequence[tuple[str, str]], second: str | None = None) -> float | list[float]:
+        """The probability that the second text follows the first, for one pair or a list of pairs."""
+        self._require("nsp")
+        if isinstance(first, str):
+            if second is None:
+                raise UsageError("next_sentence: the second sentence is missing", "give two texts, or a list of pairs")
+            return self.next_sentence([(first, second)])[0]
+        results = self.engine.run([_row(encoding) for encoding in self._encode(first)])
+        return [float(softmax(result["nsp_logits"])[0]) for result in results]
+
+    def encode(
+        self, texts: str | Sequence[str], *, pooling: Pooling = "mean"
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        """Vectors of texts.
+
+        Args:
+            pooling: ``mean`` over the tokens, the ``cls`` token's state, the ``pooler``'s output, or ``none``.
+
+        Returns:
+            (H,) for one text, (texts, H) for several; with ``none`` an array (S, H) for each text.
+        """
+        if pooling not in POOLINGS:
+            raise UsageError(f"pooling {pooling!r} is not known", nearest(str(pooling), POOLINGS))
+        if pooling == "pooler":
+            self._require("pooler")
+        if isinstance(texts, str):
+            return self.encode([texts], pooling=pooling)[0]
+        rows = [_row(encoding, hidden=pooling != "pooler") for encoding in self._encode(texts)]
+        vectors = [_pool(result, pooling) for result in self.engine.run(rows)]
+        if pooling == "none":
+            return vectors
+        return np.stack(vectors) if vectors else np.zeros((0, self.bundle.manifest.config["hidden_size"]), np.float32)
+
+    def _encode(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Encoding]:
+        return self.tokenizer.encode_many(list(texts))
+
+    def _masked_row(self, text: str, encoding: Encoding) -> Row:
+        ids = np.asarray(encoding.input_ids, dtype=np.int64)
+        positions = np.flatnonzero(ids == self.tokenizer.id_of("mask")).astype(np.int64)
+        mask = self.tokenizer.mask_token
+        if len(positions) != text.count(mask) and encoding.truncated:
+            raise UsageError(f"a {mask} stands after the {len(ids)} tokens that the model reads", "shorten the text")
+        if not len(positions):
+            raise UsageError(f"no {mask} in {text[:60]!r}", f"write {mask} where a word is to be filled in")
+        return _row(encoding, masked_positions=positions)
+
+    def _fills(self, logits: NDArray[np.float32], top_k: int) -> Fills:
+        if top_k < 1:
+            raise UsageError(f"top_k is {top_k}, expected at least 1", "ask for one proposal or more")
+        probabilities = softmax(logits)
+        best = top_indices(probabilities, top_k)
+        return [
+            [Fill(token=self.tokenizer.token(int(i)), probability=float(row[i]), token_id=int(i)) for i in order]
+            for row, order in zip(probabilities, best, strict=True)
+        ]
+
+    def _require(self, head: str) -> None:
+        heads = self.bundle.manifest.heads
+        if head not in heads:
+            raise CheckpointError(f"{self.name}: has no {head} head, only {', '.join(heads) or 'the encoder'}", "use a model that has it")
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities over the last axis."""
+    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponent / exponent.sum(axis=-1, keepdims=True)
+
+
+def top_indices(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Indices of the ``count`` largest along the last axis, largest first; equal values in order of index."""
+    count = min(count, values.shape[-1])
+    candidates = np.sort(np.argpartition(-values, count - 1, axis=-1)[..., :count], axis=-1)
+    order = np.argsort(-np.take_along_axis(values, candidates, axis=-1), axis=-1, kind="stable")
+    return np.take_along_axis(candidates, order, axis=-1)
+
+
+def _row(encoding: Encoding, *, masked_positions: NDArray[np.int64] = NO_POSITIONS, hidden: bool = False) -> Row:
+    return Row(
+        input_ids=np.asarray(encoding.input_ids, dtype=np.int64),
+        token_type_ids=np.asarray(encoding.token_type_ids, dtype=np.int64),
+        masked_positions=masked_positions,
+        hidden=hidden,
+    )
+
+
+def _pool(result: RowOutputs, pooling: str) -> NDArray[np.float32]:
+    if pooling == "pooler":
+        return result["pooler_output"]
+    states = result["hidden_states"]
+    if pooling == "mean":
+        return states.mean(axis=0)
+    return states[0] if pooling == "cls" else states

@@ -1,0 +1,148 @@
+"""Rows of any lengths through a session, without padding and without one row touching another.
+
+Rows of equal length run together and nothing is ever padded, so a result depends on its own text alone. Where the
+model takes the range of its activations from the whole input (``row_independent`` is false), every row runs by
+itself, for sharing a batch would mean sharing a range. Either way short texts never wait for long ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from bertedge.errors import UsageError
+from bertedge.predictor import NO_LABEL, Batch, Outputs
+
+#: Tokens that run together at most: enough to fill the cores, little enough to stay in the cache.
+TOKENS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Row:
+    """One encoded text and what is to be read from it: ids and segments (S,), masked positions (K,), hidden states or not."""
+
+    input_ids: NDArray[np.int64]
+    token_type_ids: NDArray[np.int64]
+    masked_positions: NDArray[np.int64]
+    hidden: bool = False
+
+
+#: Output name -> array of one row (without the batch dimension).
+RowOutputs = dict[str, NDArray[np.float32]]
+
+
+class Engine:
+    """Runs rows on a session.
+
+    Args:
+        all_positions: the graph computes the MLM head everywhere, under the ecosystem's names.
+        row_independent: rows of a batch do not share quantization ranges.
+        vocab_size, max_length, type_vocab_size: bounds that inputs are checked against.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        *,
+        all_positions: bool,
+        row_independent: bool,
+        vocab_size: int,
+        max_length: int,
+        type_vocab_size: int,
+    ) -> None:
+        self._session = session
+        self._all_positions = all_positions
+        self._row_independent = row_independent
+        self._bounds = (vocab_size, max_length, type_vocab_size)
+        self.output_names = [output.name for output in session.get_outputs()]
+
+    def run(self, rows: Sequence[Row]) -> list[RowOutputs]:
+        """Run rows in any order of lengths; results come in the order of the rows.
+
+        Raises:
+            UsageError: an id, a segment or a position is out of range.
+        """
+        results: list[RowOutputs] = [{} for _ in rows]
+        for row in rows:
+            self._check(row)
+        for group in self._groups(rows):
+            for index, outputs in zip(group, self._run_group([rows[i] for i in group]), strict=True):
+                results[index] = outputs
+        return results
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Both heads on a padded batch; padding and filling are cut away before, and zeros put in their place after."""
+        counts = (batch.masked_labels != NO_LABEL).sum(axis=1)
+        rows = [
+            Row(
+                input_ids=batch.input_ids[i, :length],
+                token_type_ids=batch.token_type_ids[i, :length],
+                masked_positions=batch.masked_positions[i, : counts[i]],
+            )
+            for i, length in enumerate(batch.lengths)
+        ]
+        results = self.run(rows)
+        mlm, nsp = None, None
+        if "mlm_logits" in results[0]:
+            width = batch.masked_positions.shape[1]
+            mlm = np.zeros((len(rows), width, results[0]["mlm_logits"].shape[-1]), dtype=np.float32)
+            for i, result in enumerate(results):
+                mlm[i, : counts[i]] = result["mlm_logits"]
+        if "nsp_logits" in results[0]:
+            nsp = np.stack([result["nsp_logits"] for result in results])
+        return Outputs(mlm_logits=mlm, nsp_logits=nsp)
+
+    def _groups(self, rows: Sequence[Row]) -> Iterator[list[int]]:
+        """Indices of rows that can run as one batch: same length, same number of masked positions, same outputs."""
+        alike: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            alike[len(row.input_ids), len(row.masked_positions), row.hidden].append(index)
+        for (length, *_), members in sorted(alike.items()):
+            size = max(1, TOKENS_AT_ONCE // length) if self._row_independent else 1
+            for start in range(0, len(members), size):
+                yield members[start : start + size]
+
+    def _run_group(self, rows: Sequence[Row]) -> list[RowOutputs]:
+        input_ids = np.stack([row.input_ids for row in rows])
+        feed = {
+            "input_ids": input_ids,
+            "attention_mask": np.ones_like(input_ids),
+            "token_type_ids": np.stack([row.token_type_ids for row in rows]),
+        }
+        positions = np.stack([row.masked_positions for row in rows])
+        if not self._all_positions:
+            feed["masked_positions"] = positions
+            if rows[0].hidden:
+                feed["hidden_positions"] = np.arange(input_ids.shape[1], dtype=np.int64)
+        values = dict(zip(self.output_names, self._session.run(None, feed), strict=True))
+        if self._all_positions:
+            values = _read_positions(values, positions)
+        return [{name: value[i] for name, value in values.items()} for i in range(len(rows))]
+
+    def _check(self, row: Row) -> None:
+        vocab_size, max_length, type_vocab_size = self._bounds
+        length = len(row.input_ids)
+        if not 0 < length <= max_length:
+            raise UsageError(f"a text has {length} tokens, expected 1 to {max_length}", "shorten or split the text")
+        for name, values, limit in (
+            ("input_ids", row.input_ids, vocab_size),
+            ("token_type_ids", row.token_type_ids, type_vocab_size),
+            ("masked_positions", row.masked_positions, length),
+        ):
+            if values.size and not (0 <= values.min() and values.max() < limit):
+                bad = values.min() if values.min() < 0 else values.max()
+                raise UsageError(f"{name}: {bad} is out of range, expected 0 to {limit - 1}", "encode with the bundle's own tokenizer")
+
+
+def _read_positions(values: RowOutputs, positions: NDArray[np.int64]) -> RowOutputs:
+    """Rename the ecosystem's outputs, and take the logits at the masked positions."""
+    renamed = dict(values)
+    renamed["hidden_states"] = renamed.pop("last_hidden_state")
+    if "logits" in renamed:
+        renamed["mlm_logits"] = np.take_along_axis(renamed.pop("logits"), positions[:, :, None], axis=1)
+    return renamed
