@@ -13,7 +13,7 @@ class QuantizationRecipe:
     """How a float checkpoint becomes an int8 one.
 
     Attributes:
-        method: a name in ``bertedge.quantize.METHODS``.
+        method: a name in ``bertedge.quantization.METHODS``.
         exclude: patterns of layer names that stay float32, such as ``encoder.layer.0.*``.
         num_examples: texts that calibration runs at most.
         max_length: tokens of such a text at most.

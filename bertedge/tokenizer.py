@@ -5,6 +5,7 @@ Any ``tokenizer.json`` is taken as it is; a bare ``vocab.txt`` becomes BERT's Wo
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, TruncationWarning, UsageError
-from bertedge.records import read_json, write_text
+from bertedge.records import read_json, write_json, write_text
 
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 NOT_A_TEXT = UsageError("the text is empty", "give at least one word")
@@ -95,17 +96,35 @@ class Tokenizer:
         return cls(backend, max_length=max_length)
 
     def save(self, folder: Path) -> None:
-        """Write ``tokenizer.json`` without our truncation setting, so that other tools find it as it was."""
+        """Write ``tokenizer.json`` without our truncation setting, so that other tools find it as it was.
+
+        ``tokenizer_config.json`` repeats length and casing: ``transformers`` trusts it more than the tokenizer itself.
+        """
         self._backend.no_truncation()
         try:
-            write_text(folder / "tokenizer.json", self._backend.to_str())
+            text = self._backend.to_str()
         finally:
             self._backend.enable_truncation(self.max_length)
+        write_text(folder / "tokenizer.json", text)
+        normalizer = json.loads(text).get("normalizer") or {}
+        settings = {
+            "tokenizer_class": "BertTokenizer",
+            "model_max_length": self.max_length,
+            "do_lower_case": bool(normalizer.get("lowercase", False)),
+            "strip_accents": normalizer.get("strip_accents"),
+            "tokenize_chinese_chars": bool(normalizer.get("handle_chinese_chars", True)),
+            **{f"{role}_token": token for role, token in self.special.items()},
+        }
+        write_json(folder / "tokenizer_config.json", settings)
 
     @property
     def vocab_size(self) -> int:
         """Number of ids, added tokens included."""
         return self._backend.get_vocab_size()
+
+    def vocabulary(self) -> dict[str, int]:
+        """Piece -> id."""
+        return self._backend.get_vocab()
 
     def id_of(self, role: str) -> int:
         """The id of ``pad``, ``unk``, ``cls``, ``sep`` or ``mask``."""

@@ -171,11 +171,3 @@ def write_checkpoint(
         raise FileError(f"{folder}: the weights cannot be written ({error})", "check permissions and free space") from error
     write_json(folder / "config.json", {**config.to_dict(), "dtype": dtype, "tie_word_embeddings": names.DECODER not in tensors})
     tokenizer.save(folder)
-    write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "BertTokenizer",
-            "model_max_length": config.max_position_embeddings,
-            **{f"{role}_token": token for role, token in tokenizer.special.items()},
-        },
-    )

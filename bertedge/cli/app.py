@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from bertedge.cli import train as train_command
+import bertedge
+from bertedge.cli import bench, check, demo, make, train, use
 from bertedge.cli.console import reported_errors
 
 app = typer.Typer(
@@ -14,8 +17,32 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("train")(train_command.train)
-app.command("distill")(train_command.distill)
+for name, command in {
+    "demo": demo.demo,
+    "quantize": make.quantize,
+    "export": make.export,
+    "bench": bench.bench,
+    "verify": check.verify,
+    "info": check.info,
+    "fill-mask": use.fill_mask,
+    "next-sentence": use.next_sentence,
+    "train": train.train,
+    "distill": train.distill,
+}.items():
+    app.command(name)(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"bertedge {bertedge.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Small, fast and provably right int8 BERT on CPUs and ARM boards."""
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bertedge.cli.console import note, progress_bar
-from bertedge.errors import MissingExtraError
+from bertedge.cli.options import ForceOption, library
 
 CorpusArgument = Annotated[Path, typer.Argument(help="Text: one sentence a line, a blank line between documents.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where the checkpoint is written.")]
@@ -24,7 +23,6 @@ BatchOption = Annotated[int, typer.Option(min=1, help="Pairs in a step.")]
 LengthOption = Annotated[int, typer.Option(min=8, help="Tokens in a pair.")]
 RateOption = Annotated[float, typer.Option(help="Peak learning rate.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of weights, pairs and masks.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it is there.")]
 
 
 def train(
@@ -44,7 +42,7 @@ def train(
     force: ForceOption = False,
 ) -> None:
     """Pretrain a BERT on plain text: masked words and next sentences."""
-    run = _library()
+    run = library("bertedge.train.run", "train")
     settings = _settings(run, steps, minutes, batch_size, max_length, learning_rate, seed)
     shape = run.ModelShape(layers=layers, hidden=hidden, heads=heads, vocab_size=vocab_size)
     with _listener("training") as listen:
@@ -68,19 +66,12 @@ def distill(
     force: ForceOption = False,
 ) -> None:
     """Make a smaller BERT that imitates a larger one."""
-    run = _library()
+    run = library("bertedge.train.run", "train")
     settings = _settings(run, steps, minutes, batch_size, max_length, learning_rate, seed)
     shape = run.ModelShape(layers=layers, hidden=hidden, heads=heads)
     with _listener("distilling") as listen:
         done = run.distill(teacher, corpus, output, settings, shape=shape, force=force, on_step=listen)
     _report(output, done)
-
-
-def _library() -> Any:
-    try:
-        return importlib.import_module("bertedge.train.run")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "torch", "train") from error
 
 
 def _settings(

@@ -13,7 +13,7 @@ from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_pairs
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.graph.bert import build_graph
-from bertedge.quantize.observers import MinMax
+from bertedge.quantization.observers import MinMax
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime.session import open_session
 from bertedge.runtime.threads import usable_cpus

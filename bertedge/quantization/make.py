@@ -33,7 +33,7 @@ from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.graph.bert import BertGraph, Positions, build_graph
 from bertedge.graph.inspect import coverage
 from bertedge.graph.plan import Plan
-from bertedge.quantize.methods import method_named
+from bertedge.quantization.methods import method_named
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import new_folder, sha256, write_json

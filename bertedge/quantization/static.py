@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, NumberFormat, Plan, StaticInt8, layer_names
-from bertedge.quantize.calibrate import calibrate
+from bertedge.quantization.calibrate import calibrate
 from bertedge.recipe import QuantizationRecipe
 from bertedge.target import TargetProfile
 

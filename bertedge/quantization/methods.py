@@ -9,7 +9,7 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import UsageError, nearest
 from bertedge.graph.plan import Plan
-from bertedge.quantize import dynamic, static
+from bertedge.quantization import dynamic, static
 from bertedge.recipe import QuantizationRecipe
 from bertedge.target import TargetProfile
 

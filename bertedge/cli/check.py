@@ -1,0 +1,134 @@
+"""``bertedge verify`` and ``bertedge info``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from bertedge.bundle import MANIFEST, Bundle
+from bertedge.cli.console import stdout
+from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
+from bertedge.errors import CheckFailed, UsageError
+from bertedge.records import to_json
+from bertedge.target import TARGETS, resolve_target
+
+
+def verify(
+    bundle: BundleArgument, threads: ThreadsOption = None, allow_any_cpu: AnyCpuOption = False, as_json: JsonFlag = False
+) -> None:
+    """Check a bundle's files, and replay its golden vectors on this CPU."""
+    from bertedge.runtime import load
+    from bertedge.runtime.golden import TOLERANCE
+    from bertedge.runtime.golden import verify as replay
+
+    result = replay(load(bundle, threads=threads, allow_any_cpu=allow_any_cpu))
+    if as_json:
+        print(json.dumps(to_json(result)))
+    else:
+        stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
+        stdout.print(f"best words       {'the same' if result.top1_equal else 'DIFFERENT'}")
+        stdout.print(f"probabilities    differ by {result.max_prob_diff:.2g} at most (tolerance {TOLERANCE:g})")
+        stdout.print(f"to float         {result.max_prob_diff_to_float:.2g} at most")
+        stdout.print("verified" if result.passed else "FAILED")
+    if not result.passed:
+        raise CheckFailed(
+            f"{bundle}: results differ from those where it was made by {result.max_prob_diff:.2g}",
+            "quantize again on this machine, or with --target portable",
+        )
+
+
+def info(
+    model: Annotated[str | None, typer.Argument(help="A bundle or a checkpoint.", show_default=False)] = None,
+    targets: Annotated[bool, typer.Option("--targets", help="List the CPU targets.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a bundle or a checkpoint is."""
+    if targets:
+        return _targets(as_json)
+    if model is None:
+        raise UsageError("info: no model given", "name a bundle or a checkpoint, or list the targets with --targets")
+    if (Path(model) / MANIFEST).is_file():
+        described = _describe_bundle(Bundle.open(Path(model), check=False))
+    else:
+        described = _describe_checkpoint(model)
+    if as_json:
+        print(json.dumps(described, ensure_ascii=False))
+        return
+    width = max(map(len, described))
+    for key, value in described.items():
+        stdout.print(f"{key:{width}}  {_shown(value)}", markup=False)
+
+
+def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
+    recipe = to_json(manifest.recipe) if manifest.recipe else "float32"
+    return {
+        "kind": "bundle",
+        "model": manifest.provenance.source,
+        "shape": _shape(manifest.config),
+        "heads": list(manifest.heads),
+        "recipe": recipe,
+        "target": manifest.target,
+        "positions": manifest.positions,
+        "size_bytes": bundle.size_bytes,
+        "coverage": to_json(manifest.coverage),
+        "fidelity": to_json(manifest.fidelity),
+        "min_onnxruntime": manifest.min_onnxruntime,
+        "provenance": to_json(manifest.provenance),
+    }
+
+
+def _describe_checkpoint(model: str) -> dict[str, Any]:
+    from bertedge.checkpoint import open_checkpoint
+
+    checkpoint = open_checkpoint(model)
+    config = checkpoint.config.to_dict()
+    described: dict[str, Any] = {
+        "kind": "checkpoint",
+        "model": checkpoint.name,
+        "shape": _shape(config),
+        "heads": list(checkpoint.heads),
+        "parameters": sum(_size(shape) for name, shape in checkpoint.source.shapes.items() if name not in checkpoint.unused),
+    }
+    if checkpoint.unused:
+        described["unused_tensors"] = checkpoint.unused
+    return described
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size
+
+
+def _shape(config: dict[str, Any]) -> str:
+    return (
+        f"{config['num_hidden_layers']} layers x {config['hidden_size']}, {config['num_attention_heads']} heads, "
+        f"{config['vocab_size']} pieces, up to {config['max_position_embeddings']} tokens"
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items() if item not in (None, []))
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _targets(as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({name: {**to_json(t), "required_features": sorted(t.required_features)} for name, t in TARGETS.items()}, default=sorted))
+        return
+    here = resolve_target("auto").name
+    table = Table("target", "CPU", "features", "weights", "why")
+    for target in TARGETS.values():
+        mark = " (this machine)" if target.name == here else ""
+        features = ", ".join(sorted(target.required_features)) or "-"
+        table.add_row(target.name + mark, target.arch, features, f"+-{target.weight_range}", target.reason)
+    stdout.print(table)

@@ -1,0 +1,49 @@
+"""``bertedge demo``: the whole way on the built-in model."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertedge.checkpoint import BUILT_IN
+from bertedge.cli.bench import bench
+from bertedge.cli.check import verify
+from bertedge.cli.console import note, stdout
+from bertedge.cli.make import quantize
+from bertedge.cli.use import fill_mask, next_sentence
+
+SENTENCES = ("The capital of the United States is [MASK].", "The heart pumps [MASK] through the body.")
+PAIRS = (
+    ("He opened the door and stepped inside.", "The room was dark, and he could not see anything."),
+    ("He opened the door and stepped inside.", "Inflation is measured by the consumer price index."),
+)
+
+
+def demo(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep the bundle in this folder.", show_default=False)] = None,
+) -> None:
+    """Quantize the built-in model for this CPU, verify it, measure it, use it."""
+    model = BUILT_IN[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = output or Path(scratch) / f"{model}.int8"
+        _step(f"bertedge quantize {model} -o {folder.name}")
+        quantize(model, folder)
+        _step(f"bertedge verify {folder.name}")
+        verify(folder)
+        _step(f"bertedge bench {folder.name} --reference {model}")
+        bench([folder], reference=model)
+        for text in SENTENCES:
+            _step(f'bertedge fill-mask {folder.name} "{text}"')
+            fill_mask(folder, text)
+        for first, second in PAIRS:
+            _step(f'bertedge next-sentence {folder.name} "{first}" "{second}"')
+            next_sentence(folder, first, second)
+    if output:
+        note(f"the bundle is in {output}")
+
+
+def _step(command: str) -> None:
+    stdout.print(f"\n$ {command}", style="bold", markup=False)

@@ -1,0 +1,66 @@
+"""``bertedge export`` and ``bertedge quantize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bertedge.cli.console import note, progress_bar
+from bertedge.cli.options import ForceOption, ModelArgument, OutputOption, PositionsChoice, PositionsOption, library
+from bertedge.recipe import QuantizationRecipe
+
+
+def export(
+    model: ModelArgument,
+    output: OutputOption,
+    positions: PositionsOption = PositionsChoice.masked,
+    force: ForceOption = False,
+) -> None:
+    """Write a float32 ONNX bundle."""
+    make = library("bertedge.quantization", "tools")
+    with progress_bar("exporting") as listen:
+        bundle = make.export(model, output, positions=positions.value, force=force, listen=listen)
+    _report(bundle)
+
+
+def quantize(
+    model: ModelArgument,
+    output: OutputOption,
+    target: Annotated[str, typer.Option(help="The CPU it is for; 'bertedge info --targets' lists them.")] = "auto",
+    method: Annotated[str, typer.Option(help="static: ranges from calibration; dynamic: ranges from every input.")] = QuantizationRecipe.method,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Text to calibrate with, like yours; default: the one that ships.", show_default=False)
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Texts to calibrate with.")] = QuantizationRecipe.num_examples,
+    exclude: Annotated[list[str] | None, typer.Option(help="Layers that stay float32, as a pattern; may be repeated.", show_default=False)] = None,
+    positions: PositionsOption = PositionsChoice.masked,
+    force: ForceOption = False,
+) -> None:
+    """Write an int8 ONNX bundle."""
+    make = library("bertedge.quantization", "tools")
+    recipe = QuantizationRecipe(method=method, exclude=tuple(exclude or ()), num_examples=examples)
+    with progress_bar("quantizing") as listen:
+        bundle = make.quantize(
+            model,
+            output,
+            target=target,
+            recipe=recipe,
+            calibration=calibration,
+            positions=positions.value,
+            force=force,
+            listen=listen,
+        )
+    _report(bundle)
+
+
+def _report(bundle: Any) -> None:
+    manifest = bundle.manifest
+    kind = "float32" if manifest.recipe is None else f"int8 {manifest.recipe.method} for {manifest.target}"
+    note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {100 * manifest.coverage.macs:.1f} % of MACs in int8")
+    if manifest.recipe is not None:
+        agreement = manifest.fidelity.mlm_top1_agreement
+        words = "" if agreement is None else f"{100 * agreement:.0f} % of the best words as in float, "
+        note(f"golden vectors: {words}largest difference of a probability {manifest.fidelity.max_prob_diff:.4f}")
+        note(f"next: bertedge bench {bundle.folder} --reference MODEL")

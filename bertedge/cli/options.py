@@ -1,0 +1,45 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import importlib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bertedge.errors import MissingExtraError
+
+
+class PositionsChoice(StrEnum):
+    """Where the MLM head is computed."""
+
+    masked = "masked"
+    all = "all"
+
+
+ModelArgument = Annotated[str, typer.Argument(help="A checkpoint folder, a hub id or a built-in name.", show_default=False)]
+BundleArgument = Annotated[Path, typer.Argument(help="A folder made by 'bertedge quantize' or 'bertedge export'.", show_default=False)]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)]
+PositionsOption = Annotated[
+    PositionsChoice, typer.Option(help="Run the MLM head where it is asked for, or everywhere under the names that Optimum's pipelines use.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it is there.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads; default: the CPUs this process may use.", show_default=False)]
+AnyCpuOption = Annotated[bool, typer.Option("--allow-any-cpu", help="Run a bundle even where its target says that results are wrong.")]
+
+
+def library(module: str, extra: str) -> Any:
+    """Import a module of bertedge that needs an extra.
+
+    Raises:
+        MissingExtraError: names the package and the pip command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("bertedge"):
+            raise
+        raise MissingExtraError(error.name or module, extra) from error

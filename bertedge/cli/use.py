@@ -1,0 +1,53 @@
+"""``bertedge fill-mask`` and ``bertedge next-sentence``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from bertedge.cli.console import stdout
+from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
+from bertedge.records import to_json
+
+
+def fill_mask(
+    bundle: BundleArgument,
+    text: Annotated[str, typer.Argument(help="A text with [MASK] where words are to be filled in.", show_default=False)],
+    top_k: Annotated[int, typer.Option(min=1, help="Proposals for each [MASK].")] = 5,
+    threads: ThreadsOption = None,
+    allow_any_cpu: AnyCpuOption = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fill in the [MASK]s of a text."""
+    from bertedge.runtime import load
+
+    fills = load(bundle, threads=threads, allow_any_cpu=allow_any_cpu).fill_mask(text, top_k=top_k)
+    if as_json:
+        print(json.dumps(to_json(fills), ensure_ascii=False))
+        return
+    for index, proposals in enumerate(fills):
+        if index:
+            stdout.print()
+        for fill in proposals:
+            stdout.print(f"{fill.probability:8.4f}  {fill.token}", markup=False)
+
+
+def next_sentence(
+    bundle: BundleArgument,
+    first: Annotated[str, typer.Argument(help="The first sentence.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="The one that may follow.", show_default=False)],
+    threads: ThreadsOption = None,
+    allow_any_cpu: AnyCpuOption = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Judge whether the second sentence follows the first."""
+    from bertedge.runtime import load
+
+    probability = load(bundle, threads=threads, allow_any_cpu=allow_any_cpu).next_sentence(first, second)
+    if as_json:
+        print(json.dumps({"is_next": probability}))
+        return
+    verdict = "follows" if probability >= 0.5 else "does not follow"
+    stdout.print(f"{probability:8.4f}  {verdict}", markup=False)

@@ -1,0 +1,163 @@
+"""How much a candidate differs from its float reference on real text, and how right both are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.data.batches import Layout, masked_batch
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.pairs import sentence_pairs
+from bertedge.evaluate.metrics import INVARIANCE, MetricValue, Observations, estimate_all
+from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor
+
+TOP = 5
+Logits = NDArray[np.float32]
+#: Rows of unequal lengths that a text is put among to see whether that changes it.
+STRANGERS = 8
+
+
+def evaluation_batches(
+    corpus: TokenizedCorpus, layout: Layout, *, examples: int, max_length: int, seed: int, batch_size: int = 16
+) -> list[Batch]:
+    """Masked next-sentence pairs of a corpus in a random order that the seed fixes; ``[MASK]`` at every chosen position."""
+    rng = np.random.default_rng(seed)
+    pairs = list(sentence_pairs(corpus, max_length=max_length, rng=rng))
+    chosen = [pairs[i] for i in rng.permutation(len(pairs))[:examples]]
+    return [masked_batch(chosen[i : i + batch_size], layout, rng, always_mask=True) for i in range(0, len(chosen), batch_size)]
+
+
+def measure_fidelity(
+    reference: Predictor,
+    candidates: Sequence[Predictor],
+    batches: Sequence[Batch],
+    listen: Callable[[float, str], None] = lambda share, text: None,
+) -> list[dict[str, MetricValue]]:
+    """All fidelity metrics of each candidate against the reference on the same batches; the reference runs once."""
+    collected = [_Collector() for _ in candidates]
+    for index, batch in enumerate(batches):
+        expected = reference.predict(batch)
+        for candidate, collector in zip(candidates, collected, strict=True):
+            collector.add(batch, expected, candidate.predict(batch))
+        listen((index + 1) / len(batches), f"comparing outputs {index + 1}/{len(batches)}")
+    results = [estimate_all(collector.observations()) for collector in collected]
+    for candidate, result in zip(candidates, results, strict=True):
+        worst = invariance(candidate, batches[0])
+        result[INVARIANCE] = MetricValue(value=worst, low=worst, high=worst, n=len(batches[0].input_ids))
+    return results
+
+
+class _Collector:
+    """Gathers, batch by batch, one number for each quantity and observation; logits are dropped at once."""
+
+    def __init__(self) -> None:
+        self.mlm: dict[str, list[NDArray]] = defaultdict(list)
+        self.nsp: dict[str, list[NDArray]] = defaultdict(list)
+        self.mlm_text: list[NDArray] = []
+        self.nsp_text: list[NDArray] = []
+        self.texts = 0
+
+    def add(self, batch: Batch, expected: Outputs, got: Outputs) -> None:
+        text = self.texts + np.arange(len(batch.input_ids))
+        self.texts += len(text)
+        if expected.mlm_logits is not None and got.mlm_logits is not None:
+            filled = batch.masked_labels != NO_LABEL
+            for name, values in _mlm(expected.mlm_logits[filled], got.mlm_logits[filled], batch.masked_labels[filled]).items():
+                self.mlm[name].append(values)
+            self.mlm_text.append(np.repeat(text, filled.sum(axis=1)))
+        if expected.nsp_logits is not None and got.nsp_logits is not None:
+            for name, values in _nsp(expected.nsp_logits, got.nsp_logits, batch.next_sentence_labels).items():
+                self.nsp[name].append(values)
+            self.nsp_text.append(text)
+
+    def observations(self) -> Observations:
+        def joined(parts: dict[str, list[NDArray]]) -> dict[str, NDArray]:
+            return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
+
+        none = np.zeros(0, dtype=np.int64)
+        return Observations(
+            mlm=joined(self.mlm),
+            mlm_text=np.concatenate(self.mlm_text or [none]),
+            nsp=joined(self.nsp),
+            nsp_text=np.concatenate(self.nsp_text or [none]),
+            texts=self.texts,
+        )
+
+
+def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, NDArray]:
+    """Quantities at M masked positions, from logits (M, V)."""
+    log_p, log_q = log_softmax(expected), log_softmax(got)
+    best, top = _best(expected), _best(got)
+    rows = np.arange(len(labels))
+    return {
+        "top1_equal": expected.argmax(axis=1) == got.argmax(axis=1),
+        "top5_overlap": (best[:, :, None] == top[:, None, :]).any(axis=2).mean(axis=1),
+        "kl": np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=1), 0.0),
+        "reference_hit": expected.argmax(axis=1) == labels,
+        "hit": got.argmax(axis=1) == labels,
+        "reference_nll": -log_p[rows, labels],
+        "nll": -log_q[rows, labels],
+    }
+
+
+def _nsp(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, NDArray]:
+    """Quantities of B pairs, from logits (B, 2); hits only where every pair has a label."""
+    result = {
+        "flip": expected.argmax(axis=1) != got.argmax(axis=1),
+        "prob_diff": np.abs(np.exp(log_softmax(expected)[:, 0]) - np.exp(log_softmax(got)[:, 0])),
+    }
+    if (labels != NO_LABEL).all():
+        result |= {"reference_hit": expected.argmax(axis=1) == labels, "hit": got.argmax(axis=1) == labels}
+    return result
+
+
+def invariance(predictor: Predictor, batch: Batch) -> float:
+    """The largest difference of a probability when a text runs alone and when it runs padded among strangers.
+
+    Rows are cut to different lengths first, so that there is padding; masked positions beyond the cut are left out.
+    """
+    rows = min(STRANGERS, len(batch.input_ids))
+    lengths = np.maximum(batch.lengths[:rows] * (1 + np.arange(rows)) // rows, 3)
+    together = _cut(batch, slice(0, rows), lengths)
+    among = predictor.predict(together)
+    worst = 0.0
+    for row in range(rows):
+        single = _cut(batch, slice(row, row + 1), lengths[row : row + 1])
+        alone = predictor.predict(single)
+        filled = single.masked_labels[0] != NO_LABEL
+        for joint, own, where in ((among.mlm_logits, alone.mlm_logits, filled), (among.nsp_logits, alone.nsp_logits, slice(None))):
+            if joint is not None and own is not None:
+                here = joint[row][: len(filled)][where] if joint.ndim == 3 else joint[row]
+                there = own[0][where] if own.ndim == 3 else own[0]
+                difference = np.abs(np.exp(log_softmax(here)) - np.exp(log_softmax(there)))
+                worst = max(worst, float(difference.max(initial=0.0)))
+    return worst
+
+
+def _cut(batch: Batch, rows: slice, lengths: NDArray[np.int64]) -> Batch:
+    """Some rows of a batch, shortened, padded to the longest of them."""
+    width = int(lengths.max())
+    keep = np.arange(width) < lengths[:, None]
+    inside = (batch.masked_positions[rows] < lengths[:, None]) & (batch.masked_labels[rows] != NO_LABEL)
+    return Batch(
+        input_ids=np.where(keep, batch.input_ids[rows, :width], 0),
+        attention_mask=keep.astype(np.int64),
+        token_type_ids=np.where(keep, batch.token_type_ids[rows, :width], 0),
+        masked_positions=np.where(inside, batch.masked_positions[rows], 0),
+        masked_labels=np.where(inside, batch.masked_labels[rows], NO_LABEL),
+        next_sentence_labels=batch.next_sentence_labels[rows],
+    )
+
+
+def log_softmax(logits: Logits) -> Logits:
+    """Log probabilities over the last axis."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _best(logits: Logits) -> NDArray[np.int64]:
+    return np.argpartition(-logits, min(TOP, logits.shape[1]) - 1, axis=1)[:, :TOP]
+

@@ -1,0 +1,146 @@
+"""Latency of several predictors, interleaved, so that their ratio means something on a noisy machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.masking import mask_tokens
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.predictor import NO_LABEL, Batch, Predictor
+
+EXCLUDED = ("tokenization",)
+#: A timed sample repeats its call until it has run so long, for timers and schedulers are coarse.
+MIN_SAMPLE_S = 0.002
+BOOTSTRAP = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """Texts of one length in one call, 15 % of the positions masked."""
+
+    batch_size: int
+    seq_len: int
+
+
+DEFAULT_GRID = tuple(Workload(batch_size=b, seq_len=s) for b, s in ((1, 16), (1, 64), (1, 128), (8, 64)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyReport:
+    """Raw times of one predictor on one workload, in milliseconds a call."""
+
+    batch_size: int
+    seq_len: int
+    threads: int
+    samples_ms: tuple[float, ...]
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    tokens_per_s: float
+    warmup: int
+    excluded: tuple[str, ...]
+    ratio_to_reference: MetricValue
+
+
+def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, *, seed: int = 0) -> Batch:
+    """Real text cut to exactly ``seq_len`` tokens."""
+    rng = np.random.default_rng(seed)
+    rows, length = workload.batch_size, workload.seq_len
+    pieces = np.resize(corpus.piece_ids, rows * (length - 2)).reshape(rows, length - 2).astype(np.int64)
+    ids = np.concatenate([np.full((rows, 1), layout.cls_id), pieces, np.full((rows, 1), layout.sep_id)], axis=1)
+    maskable = np.ones(length, dtype=bool)
+    maskable[[0, -1]] = False
+    changed, positions = zip(
+        *(mask_tokens(r, maskable, mask_id=layout.mask_id, vocab_size=layout.vocab_size, rng=rng, always_mask=True) for r in ids),
+        strict=True,
+    )
+    where = np.stack(positions)
+    return Batch(
+        input_ids=np.stack(changed),
+        attention_mask=np.ones_like(ids),
+        token_type_ids=np.zeros_like(ids),
+        masked_positions=where,
+        masked_labels=np.take_along_axis(ids, where, axis=1),
+        next_sentence_labels=np.full(rows, NO_LABEL),
+    )
+
+
+def interleave(
+    calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0
+) -> np.ndarray:
+    """Time calls in rounds, in a fresh order each round.
+
+    Returns:
+        Milliseconds a call, shape (calls, rounds).
+    """
+    repeats = []
+    for call in calls:
+        for _ in range(warmup):
+            call()
+        start = time.perf_counter()
+        call()
+        repeats.append(max(1, int(MIN_SAMPLE_S / max(time.perf_counter() - start, 1e-9))))
+    rng = np.random.default_rng(seed)
+    samples = np.empty((len(calls), rounds))
+    for turn in range(rounds):
+        for index in rng.permutation(len(calls)):
+            calls[index]()  # brings this model's weights back into the caches that another has just filled
+            start = time.perf_counter()
+            for _ in range(repeats[index]):
+                calls[index]()
+            samples[index, turn] = 1e3 * (time.perf_counter() - start) / repeats[index]
+    return samples
+
+
+def paired_ratio(samples: np.ndarray, reference: np.ndarray, *, seed: int = 0) -> MetricValue:
+    """Median of the rounds' ratios with a 95 % bootstrap interval; what slows a whole round cancels out."""
+    ratios = samples / reference
+    rng = np.random.default_rng(seed)
+    draws = np.median(ratios[rng.integers(len(ratios), size=(BOOTSTRAP, len(ratios)))], axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return MetricValue(value=float(np.median(ratios)), low=float(low), high=float(high), n=len(ratios))
+
+
+def measure_latency(
+    predictors: Sequence[Predictor],
+    grid: Sequence[Workload],
+    corpus: TokenizedCorpus,
+    layout: Layout,
+    *,
+    threads: int,
+    rounds: int,
+    warmup: int = 3,
+    listen: Callable[[float, str], None] = lambda share, text: None,
+) -> list[tuple[LatencyReport, ...]]:
+    """Time every predictor on every workload; the first predictor is the reference of the ratios."""
+    reports: list[list[LatencyReport]] = [[] for _ in predictors]
+    for done, workload in enumerate(grid):
+        batch = workload_batch(workload, corpus, layout)
+        listen(done / len(grid), f"timing {workload.batch_size} x {workload.seq_len}")
+        samples = interleave([lambda p=p: p.predict(batch) for p in predictors], rounds=rounds, warmup=warmup)
+        for report, own in zip(reports, samples, strict=True):
+            report.append(_summary(workload, own, samples[0], threads, warmup))
+    return [tuple(report) for report in reports]
+
+
+def _summary(workload: Workload, own: np.ndarray, reference: np.ndarray, threads: int, warmup: int) -> LatencyReport:
+    p50, p90, p99 = (float(q) for q in np.quantile(own, [0.5, 0.9, 0.99]))
+    return LatencyReport(
+        batch_size=workload.batch_size,
+        seq_len=workload.seq_len,
+        threads=threads,
+        samples_ms=tuple(round(float(s), 4) for s in own),
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        tokens_per_s=workload.batch_size * workload.seq_len / p50 * 1e3,
+        warmup=warmup,
+        excluded=EXCLUDED,
+        ratio_to_reference=paired_ratio(own, reference),
+    )

@@ -1,0 +1,71 @@
+"""Cold start and peak memory of a bundle, each run in a fresh process."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertedge.errors import BertEdgeError
+
+#: Imports, load, one prediction. VmHWM, not getrusage: the latter starts at the parent's peak.
+PROBE = """
+import sys, time
+start = time.perf_counter()
+from bertedge.runtime import load
+runtime = load(sys.argv[1], threads=int(sys.argv[2]))
+mask = runtime.tokenizer.mask_token
+if "mlm" in runtime.bundle.manifest.heads:
+    runtime.fill_mask(f"The capital of France is {mask}.")
+else:
+    runtime.encode("The capital of France is a city.")
+elapsed = time.perf_counter() - start
+import json, pathlib, re
+try:
+    status = pathlib.Path("/proc/self/status").read_text()
+    peak = 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", status).group(1))
+except (OSError, AttributeError):
+    import resource
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+modules = sorted({name.split(".")[0] for name in sys.modules})
+print(json.dumps({"cold_start_ms": 1e3 * elapsed, "peak_rss_bytes": peak, "modules": modules}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColdStart:
+    """A fresh process: import, load, one prediction.
+
+    Attributes:
+        modules: top-level modules that were loaded by then.
+    """
+
+    cold_start_ms: float
+    peak_rss_bytes: int
+    modules: tuple[str, ...]
+
+
+def measure_cold_start(bundle: Path, *, threads: int, repeats: int = 3) -> ColdStart:
+    """Median time and largest memory of several fresh processes.
+
+    Raises:
+        BertEdgeError: the process failed.
+    """
+    runs = [_probe(bundle, threads) for _ in range(repeats)]
+    return ColdStart(
+        cold_start_ms=statistics.median(run["cold_start_ms"] for run in runs),
+        peak_rss_bytes=max(run["peak_rss_bytes"] for run in runs),
+        modules=tuple(runs[0]["modules"]),
+    )
+
+
+def _probe(bundle: Path, threads: int) -> dict:
+    command = [sys.executable, "-c", PROBE, str(bundle.resolve()), str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise BertEdgeError(f"{bundle}: a fresh process could not run it ({reason})", "try: bertedge verify " + str(bundle))
+    return json.loads(done.stdout)

@@ -1,0 +1,142 @@
+"""The table of fidelity metrics, each with a 95 % bootstrap interval.
+
+Positions of one text are not independent of each other, so whole texts are resampled (Efron and Tibshirani 1993, ch. 8).
+A new metric is one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+RESAMPLES = 1000
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricValue:
+    """A value with its 95 % interval, from ``n`` observations."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observations:
+    """What was seen of a candidate beside its reference.
+
+    Attributes:
+        mlm: quantity -> one number a masked position: ``top1_equal``, ``top5_overlap``, ``kl``, ``reference_hit``, ``hit``,
+            ``reference_nll``, ``nll``.
+        mlm_text: the text that each position stands in.
+        nsp: quantity -> one number a pair: ``flip``, ``prob_diff``, ``reference_hit``, ``hit``.
+        nsp_text: the text of each pair.
+        texts: how many texts there were.
+    """
+
+    mlm: dict[str, Floats]
+    mlm_text: NDArray[np.int64]
+    nsp: dict[str, Floats]
+    nsp_text: NDArray[np.int64]
+    texts: int
+
+
+Estimate = Callable[[dict[str, Floats], Floats], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number made of observations.
+
+    Attributes:
+        head: ``mlm`` or ``nsp``.
+        estimate: (quantities, weight of each observation) -> value.
+        better: ``higher`` or ``lower``.
+    """
+
+    head: str
+    estimate: Estimate
+    better: str
+    meaning: str
+
+
+def _mean(quantity: str) -> Estimate:
+    return lambda values, weights: float(np.average(values[quantity], weights=weights))
+
+
+def _difference(one: str, other: str) -> Estimate:
+    return lambda values, weights: float(np.average(values[one] - values[other], weights=weights))
+
+
+def _quantile(quantity: str, share: float) -> Estimate:
+    def estimate(values: dict[str, Floats], weights: Floats) -> float:
+        order = np.argsort(values[quantity])
+        cumulative = np.cumsum(weights[order])
+        return float(values[quantity][order[np.searchsorted(cumulative, share * cumulative[-1])]])
+
+    return estimate
+
+
+def _perplexity_ratio(values: dict[str, Floats], weights: Floats) -> float:
+    return float(np.exp(np.average(values["nll"] - values["reference_nll"], weights=weights)))
+
+
+METRICS = {
+    "mlm.top1_agreement": Metric(
+        head="mlm", estimate=_mean("top1_equal"), better="higher", meaning="masked positions with the same best word as float"
+    ),
+    "mlm.top5_agreement": Metric(
+        head="mlm", estimate=_mean("top5_overlap"), better="higher", meaning="share of float's five best words among the five best"
+    ),
+    "mlm.kl_mean": Metric(head="mlm", estimate=_mean("kl"), better="lower", meaning="KL(float || candidate) in nats, mean"),
+    "mlm.kl_p99": Metric(head="mlm", estimate=_quantile("kl", 0.99), better="lower", meaning="KL(float || candidate), 99th percentile"),
+    "mlm.top1_accuracy": Metric(head="mlm", estimate=_mean("hit"), better="higher", meaning="masked words found"),
+    "mlm.top1_accuracy_drop": Metric(
+        head="mlm", estimate=_difference("reference_hit", "hit"), better="lower", meaning="masked words found by float less by the candidate"
+    ),
+    "mlm.pseudo_perplexity_ratio": Metric(
+        head="mlm", estimate=_perplexity_ratio, better="lower", meaning="pseudo-perplexity of the candidate over float's"
+    ),
+    "nsp.flip_rate": Metric(head="nsp", estimate=_mean("flip"), better="lower", meaning="pairs judged otherwise than by float"),
+    "nsp.prob_mae": Metric(head="nsp", estimate=_mean("prob_diff"), better="lower", meaning="mean difference of P(is next) from float"),
+    "nsp.accuracy": Metric(head="nsp", estimate=_mean("hit"), better="higher", meaning="pairs judged rightly"),
+    "nsp.accuracy_drop": Metric(
+        head="nsp", estimate=_difference("reference_hit", "hit"), better="lower", meaning="pairs judged rightly by float less by the candidate"
+    ),
+}
+INVARIANCE = "invariance.max_prob_diff"
+
+
+def estimate_all(seen: Observations, *, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, MetricValue]:
+    """Every metric that there are observations for, with its bootstrap interval."""
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(seen.texts, np.full(seen.texts, 1 / seen.texts), size=resamples).astype(np.float64)
+    sides = {"mlm": (seen.mlm, seen.mlm_text), "nsp": (seen.nsp, seen.nsp_text)}
+    results = {}
+    for name, metric in METRICS.items():
+        values, text = sides[metric.head]
+        needed = len(text) and _available(metric, values)
+        if needed:
+            results[name] = _interval(metric, values, text, counts)
+    return results
+
+
+def _available(metric: Metric, values: dict[str, Floats]) -> bool:
+    try:
+        metric.estimate(values, np.ones(len(next(iter(values.values())))))
+    except KeyError:  # a quantity that needs labels which the corpus does not have
+        return False
+    return True
+
+
+def _interval(metric: Metric, values: dict[str, Floats], text: NDArray[np.int64], counts: Floats) -> MetricValue:
+    point = metric.estimate(values, np.ones(len(text)))
+    draws = [metric.estimate(values, weights) for weights in counts[:, text] if weights.any()]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return MetricValue(value=point, low=float(low), high=float(high), n=len(text))

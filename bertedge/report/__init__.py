@@ -1,0 +1,1 @@
+"""Reports: the record, its file formats, its table. Nothing here runs a model."""
