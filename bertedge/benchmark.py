@@ -79,10 +79,12 @@ def bench(
         _require_one_vocabulary(models)
         first = models[0]
         tokenized = tokenize_corpus(text, first.tokenizer)
-        layout = Layout.of(first.tokenizer, first.bundle.manifest.config["vocab_size"])
-        longest = first.bundle.manifest.config["max_position_embeddings"]
+        layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
+        longest = first.bundle.config.max_position_embeddings
         length = min(settings.max_length, longest)
-        batches = evaluation_batches(tokenized, layout, examples=settings.examples, max_length=length, seed=settings.seed)
+        batches = evaluation_batches(
+            tokenized, layout, examples=settings.examples, max_length=length, seed=settings.seed
+        )
         fidelity = measure_fidelity(first, models[1:], batches, lambda share, note: listen(0.5 * share, note))
         grid = [workload for workload in settings.grid if workload.seq_len <= longest]
         latency = measure_latency(
@@ -96,7 +98,8 @@ def bench(
         )
         listen(0.9, "cold starts")
         rows = [
-            _row(model, seen, times, threads) for model, seen, times in zip(models, [{}, *fidelity], latency, strict=True)
+            _row(model, seen, times, threads)
+            for model, seen, times in zip(models, [{}, *fidelity], latency, strict=True)
         ]
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -128,7 +131,8 @@ def _require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
     for model in models[1:]:
         if model.tokenizer.vocabulary() != reference.tokenizer.vocabulary():
             raise UsageError(
-                f"{model.name}: has another vocabulary than the reference {reference.name}", "compare it with the model it was made of"
+                f"{model.name}: has another vocabulary than the reference {reference.name}",
+                "compare it with the model it was made of",
             )
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bertedge.config import BertConfig
 from bertedge.errors import BundleError, FileError
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, sha256, write_json
@@ -135,9 +136,14 @@ class Bundle:
         return self.folder / MODEL
 
     @cached_property
+    def config(self) -> BertConfig:
+        """The model's sizes."""
+        return BertConfig.from_dict(self.manifest.config)
+
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the model was trained with."""
-        return Tokenizer.load(self.folder, max_length=self.manifest.config["max_position_embeddings"])
+        return Tokenizer.load(self.folder, max_length=self.config.max_position_embeddings)
 
     @property
     def size_bytes(self) -> int:
@@ -152,7 +158,8 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path}: has no schema_version", AGAIN)
     if version > SCHEMA_VERSION:
         raise BundleError(
-            f"{path}: schema {version} is newer than {SCHEMA_VERSION}, the newest that this bertedge reads", "pip install -U bertedge"
+            f"{path}: schema {version} is newer than {SCHEMA_VERSION}, the newest that this bertedge reads",
+            "pip install -U bertedge",
         )
     try:
         return from_json(Manifest, raw, path.name)

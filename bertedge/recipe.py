@@ -27,7 +27,8 @@ class QuantizationRecipe:
     def __post_init__(self) -> None:
         if self.num_examples < 1 or self.max_length < 8:
             raise UsageError(
-                f"recipe: {self.num_examples} examples of {self.max_length} tokens", "at least 1 example of at least 8 tokens"
+                f"recipe: {self.num_examples} examples of {self.max_length} tokens",
+                "at least 1 example of at least 8 tokens",
             )
 
     def excluded(self, layers: list[str]) -> set[str]:

@@ -77,11 +77,10 @@ def _dataclass(kind: type, raw: Any, where: str) -> Any:
     unknown = raw.keys() - {f.name for f in fields}
     if unknown:
         raise FileError(
-            f"{where}: unknown key {', '.join(sorted(map(repr, unknown)))}", "was the file edited by hand? write it again"
+            f"{where}: unknown key {', '.join(sorted(map(repr, unknown)))}",
+            "was the file edited by hand? write it again",
         )
-    required = {
-        f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
+    required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
     missing = required - raw.keys()
     if missing:
         raise FileError(f"{where}: missing key {', '.join(sorted(map(repr, missing)))}", "write the file again")

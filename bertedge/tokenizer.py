@@ -48,7 +48,9 @@ class Tokenizer:
         special: role (``mask``, ``cls``, ...) -> token, where they are not BERT's own.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, *, max_length: int = 512, special: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, backend: tokenizers.Tokenizer, *, max_length: int = 512, special: dict[str, str] | None = None
+    ) -> None:
         self._backend = backend
         self.max_length = max_length
         self.special = {**SPECIAL_TOKENS, **(special or {})}
@@ -130,7 +132,9 @@ class Tokenizer:
         """The id of ``pad``, ``unk``, ``cls``, ``sep`` or ``mask``."""
         found = self._backend.token_to_id(self.special[role])
         if found is None:
-            raise CheckpointError(f"the tokenizer has no {self.special[role]}", "use the tokenizer that the model was trained with")
+            raise CheckpointError(
+                f"the tokenizer has no {self.special[role]}", "use the tokenizer that the model was trained with"
+            )
         return found
 
     @property

@@ -60,7 +60,9 @@ class Checkpoint:
             if (folder / config_file).is_file():
                 config = BertConfig.read(folder / config_file)
                 return cls(name=folder.resolve().name, folder=folder, config=config, source=open_source(folder))
-        raise FileError(f"{folder}: no {' and no '.join(CONFIG_FILES)}", "give the folder that holds the model's config")
+        raise FileError(
+            f"{folder}: no {' and no '.join(CONFIG_FILES)}", "give the folder that holds the model's config"
+        )
 
     @cached_property
     def heads(self) -> tuple[str, ...]:
@@ -113,7 +115,9 @@ class Checkpoint:
             return np.zeros(self.config.vocab_size, dtype=np.float32)
         tensor = self.source.load(name)
         if not np.isfinite(tensor).all():
-            raise CheckpointError(f"{self.name}: {name} holds NaN or infinity", "training broke this checkpoint; take an earlier one")
+            raise CheckpointError(
+                f"{self.name}: {name} holds NaN or infinity", "training broke this checkpoint; take an earlier one"
+            )
         return tensor
 
     def tensors(self) -> Iterable[tuple[str, NDArray[np.float32]]]:
@@ -168,6 +172,11 @@ def write_checkpoint(
     try:
         save_file(arrays, folder / "model.safetensors", metadata={"format": "pt", **(metadata or {})})
     except Exception as error:  # SafetensorError wraps the operating system's error
-        raise FileError(f"{folder}: the weights cannot be written ({error})", "check permissions and free space") from error
-    write_json(folder / "config.json", {**config.to_dict(), "dtype": dtype, "tie_word_embeddings": names.DECODER not in tensors})
+        raise FileError(
+            f"{folder}: the weights cannot be written ({error})", "check permissions and free space"
+        ) from error
+    write_json(
+        folder / "config.json",
+        {**config.to_dict(), "dtype": dtype, "tie_word_embeddings": names.DECODER not in tensors},
+    )
     tokenizer.save(folder)

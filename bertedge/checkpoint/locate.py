@@ -13,7 +13,14 @@ MODELS = Path(str(resources.files("bertedge") / "models"))
 #: The checkpoints that ship inside the package.
 BUILT_IN = tuple(sorted(p.name for p in MODELS.iterdir() if (p / "config.json").is_file()))
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-HUB_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors", "tokenizer*.json", "vocab.txt"]
+HUB_FILES = [
+    "config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*.safetensors",
+    "tokenizer*.json",
+    "vocab.txt",
+]
 
 
 def open_checkpoint(model: str | Path) -> Checkpoint:
@@ -51,6 +58,7 @@ def _download(hub_id: str) -> Path:
     except Exception as error:  # the hub client raises many kinds, network errors among them
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FileError(
-            f"{hub_id}: no such folder, and the hub did not give it ({reason})", "check the name and the network, or give a folder"
+            f"{hub_id}: no such folder, and the hub did not give it ({reason})",
+            "check the name and the network, or give a folder",
         ) from error
     return folder

@@ -92,7 +92,9 @@ def _safetensors_header(path: Path) -> list[tuple[str, dict[str, Any], int]]:
             header = json.loads(file.read(length))
         entries = [(name, entry, 8 + length) for name, entry in header.items() if name != "__metadata__"]
         end = max((8 + length + entry["data_offsets"][1] for _, entry, _ in entries), default=size)
-        well_formed = all(isinstance(d, int) for _, entry, _ in entries for d in (*entry["shape"], *entry["data_offsets"]))
+        well_formed = all(
+            isinstance(d, int) for _, entry, _ in entries for d in (*entry["shape"], *entry["data_offsets"])
+        )
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, IndexError) as error:
         raise FileError(f"{path}: is not a safetensors file ({error})", FRESH_COPY) from error
     if end > size or not well_formed:

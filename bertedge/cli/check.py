@@ -18,7 +18,10 @@ from bertedge.target import TARGETS, resolve_target
 
 
 def verify(
-    bundle: BundleArgument, threads: ThreadsOption = None, allow_any_cpu: AnyCpuOption = False, as_json: JsonFlag = False
+    bundle: BundleArgument,
+    threads: ThreadsOption = None,
+    allow_any_cpu: AnyCpuOption = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Check a bundle's files, and replay its golden vectors on this CPU."""
     from bertedge.runtime import load
@@ -92,7 +95,9 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
         "model": checkpoint.name,
         "shape": _shape(config),
         "heads": list(checkpoint.heads),
-        "parameters": sum(_size(shape) for name, shape in checkpoint.source.shapes.items() if name not in checkpoint.unused),
+        "parameters": sum(
+            _size(shape) for name, shape in checkpoint.source.shapes.items() if name not in checkpoint.unused
+        ),
     }
     if checkpoint.unused:
         described["unused_tensors"] = checkpoint.unused
@@ -123,7 +128,12 @@ def _shown(value: Any) -> str:
 
 def _targets(as_json: bool) -> None:
     if as_json:
-        print(json.dumps({name: {**to_json(t), "required_features": sorted(t.required_features)} for name, t in TARGETS.items()}, default=sorted))
+        print(
+            json.dumps(
+                {name: {**to_json(t), "required_features": sorted(t.required_features)} for name, t in TARGETS.items()},
+                default=sorted,
+            )
+        )
         return
     here = resolve_target("auto").name
     table = Table("target", "CPU", "features", "weights", "why")

@@ -24,7 +24,13 @@ def note(text: str) -> None:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[float, str], None]]:
     """A bar on stderr that is fed with the share done (0..1) and a short text; silent where stderr is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=stderr, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(label, total=1.0, detail="")
         yield lambda share, detail="": bar.update(task, completed=share, detail=detail)

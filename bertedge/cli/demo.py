@@ -23,7 +23,9 @@ PAIRS = (
 
 
 def demo(
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep the bundle in this folder.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Keep the bundle in this folder.", show_default=False)
+    ] = None,
 ) -> None:
     """Quantize the built-in model for this CPU, verify it, measure it, use it."""
     model = BUILT_IN[0]

@@ -29,12 +29,18 @@ def quantize(
     model: ModelArgument,
     output: OutputOption,
     target: Annotated[str, typer.Option(help="The CPU it is for; 'bertedge info --targets' lists them.")] = "auto",
-    method: Annotated[str, typer.Option(help="static: ranges from calibration; dynamic: ranges from every input.")] = QuantizationRecipe.method,
+    method: Annotated[
+        str, typer.Option(help="static: ranges from calibration; dynamic: ranges from every input.")
+    ] = QuantizationRecipe.method,
     calibration: Annotated[
-        Path | None, typer.Option(help="Text to calibrate with, like yours; default: the one that ships.", show_default=False)
+        Path | None,
+        typer.Option(help="Text to calibrate with, like yours; default: the one that ships.", show_default=False),
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Texts to calibrate with.")] = QuantizationRecipe.num_examples,
-    exclude: Annotated[list[str] | None, typer.Option(help="Layers that stay float32, as a pattern; may be repeated.", show_default=False)] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Layers that stay float32, as a pattern; may be repeated.", show_default=False),
+    ] = None,
     positions: PositionsOption = PositionsChoice.masked,
     force: ForceOption = False,
 ) -> None:
@@ -58,7 +64,9 @@ def quantize(
 def _report(bundle: Any) -> None:
     manifest = bundle.manifest
     kind = "float32" if manifest.recipe is None else f"int8 {manifest.recipe.method} for {manifest.target}"
-    note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {100 * manifest.coverage.macs:.1f} % of MACs in int8")
+    note(
+        f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {100 * manifest.coverage.macs:.1f} % of MACs in int8"
+    )
     if manifest.recipe is not None:
         agreement = manifest.fidelity.mlm_top1_agreement
         words = "" if agreement is None else f"{100 * agreement:.0f} % of the best words as in float, "

@@ -19,16 +19,27 @@ class PositionsChoice(StrEnum):
     all = "all"
 
 
-ModelArgument = Annotated[str, typer.Argument(help="A checkpoint folder, a hub id or a built-in name.", show_default=False)]
-BundleArgument = Annotated[Path, typer.Argument(help="A folder made by 'bertedge quantize' or 'bertedge export'.", show_default=False)]
+ModelArgument = Annotated[
+    str, typer.Argument(help="A checkpoint folder, a hub id or a built-in name.", show_default=False)
+]
+BundleArgument = Annotated[
+    Path, typer.Argument(help="A folder made by 'bertedge quantize' or 'bertedge export'.", show_default=False)
+]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)]
 PositionsOption = Annotated[
-    PositionsChoice, typer.Option(help="Run the MLM head where it is asked for, or everywhere under the names that Optimum's pipelines use.")
+    PositionsChoice,
+    typer.Option(
+        help="Run the MLM head where it is asked for, or everywhere under the names that Optimum's pipelines use."
+    ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it is there.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads; default: the CPUs this process may use.", show_default=False)]
-AnyCpuOption = Annotated[bool, typer.Option("--allow-any-cpu", help="Run a bundle even where its target says that results are wrong.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Threads; default: the CPUs this process may use.", show_default=False)
+]
+AnyCpuOption = Annotated[
+    bool, typer.Option("--allow-any-cpu", help="Run a bundle even where its target says that results are wrong.")
+]
 
 
 def library(module: str, extra: str) -> Any:

@@ -16,7 +16,9 @@ CorpusArgument = Annotated[Path, typer.Argument(help="Text: one sentence a line,
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where the checkpoint is written.")]
 LayersOption = Annotated[int, typer.Option(min=1, help="Encoder blocks.")]
 HiddenOption = Annotated[int, typer.Option(min=1, help="Width of the model.")]
-HeadsOption = Annotated[int | None, typer.Option(min=1, help="Attention heads; default: one for every 32 or 64 of the width.")]
+HeadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Attention heads; default: one for every 32 or 64 of the width.")
+]
 StepsOption = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")]
 MinutesOption = Annotated[float | None, typer.Option(help="Stop after so many minutes. [default: 10, without --steps]")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Pairs in a step.")]
@@ -75,7 +77,13 @@ def distill(
 
 
 def _settings(
-    run: Any, steps: int | None, minutes: float | None, batch_size: int, max_length: int, learning_rate: float, seed: int
+    run: Any,
+    steps: int | None,
+    minutes: float | None,
+    batch_size: int,
+    max_length: int,
+    learning_rate: float,
+    seed: int,
 ) -> Any:
     return run.TrainingSettings(
         steps=steps,

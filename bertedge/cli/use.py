@@ -14,7 +14,9 @@ from bertedge.records import to_json
 
 def fill_mask(
     bundle: BundleArgument,
-    text: Annotated[str, typer.Argument(help="A text with [MASK] where words are to be filled in.", show_default=False)],
+    text: Annotated[
+        str, typer.Argument(help="A text with [MASK] where words are to be filled in.", show_default=False)
+    ],
     top_k: Annotated[int, typer.Option(min=1, help="Proposals for each [MASK].")] = 5,
     threads: ThreadsOption = None,
     allow_any_cpu: AnyCpuOption = False,

@@ -20,7 +20,9 @@ def default_text() -> Path:
     for folder in (package / "calibration", package.parent / "calibration"):
         if (folder / ENGLISH).is_file():
             return folder / ENGLISH
-    raise FileError(f"calibration/{ENGLISH} is missing from this installation", "pip install --force-reinstall bertedge")
+    raise FileError(
+        f"calibration/{ENGLISH} is missing from this installation", "pip install --force-reinstall bertedge"
+    )
 
 
 def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int) -> list[Pair]:

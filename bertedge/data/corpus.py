@@ -34,7 +34,9 @@ def read_documents(path: Path) -> Iterator[list[str]]:
                     yield document
                     document = []
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 after line {line_number}", "convert it, for instance with iconv") from error
+        raise CorpusError(
+            f"{path}: not UTF-8 after line {line_number}", "convert it, for instance with iconv"
+        ) from error
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
     if document:

@@ -77,9 +77,7 @@ def _random_stretch(corpus: TokenizedCorpus, avoid: int, room: int, rng: np.rand
     return _join(corpus, _fill(corpus, start, sentences.stop, max(room, 1)))
 
 
-def _truncate(
-    first: list[int], second: list[int], room: int, rng: np.random.Generator
-) -> tuple[list[int], list[int]]:
+def _truncate(first: list[int], second: list[int], room: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
     """Shorten the longer segment, at its front or its end, until both fit."""
     keep_second = max(min(len(second), room - len(first)), min(len(second), room // 2))
     keep_first = min(len(first), room - keep_second)

@@ -27,7 +27,10 @@ def evaluation_batches(
     rng = np.random.default_rng(seed)
     pairs = list(sentence_pairs(corpus, max_length=max_length, rng=rng))
     chosen = [pairs[i] for i in rng.permutation(len(pairs))[:examples]]
-    return [masked_batch(chosen[i : i + batch_size], layout, rng, always_mask=True) for i in range(0, len(chosen), batch_size)]
+    return [
+        masked_batch(chosen[i : i + batch_size], layout, rng, always_mask=True)
+        for i in range(0, len(chosen), batch_size)
+    ]
 
 
 def measure_fidelity(
@@ -65,7 +68,9 @@ class _Collector:
         self.texts += len(text)
         if expected.mlm_logits is not None and got.mlm_logits is not None:
             filled = batch.masked_labels != NO_LABEL
-            for name, values in _mlm(expected.mlm_logits[filled], got.mlm_logits[filled], batch.masked_labels[filled]).items():
+            for name, values in _mlm(
+                expected.mlm_logits[filled], got.mlm_logits[filled], batch.masked_labels[filled]
+            ).items():
                 self.mlm[name].append(values)
             self.mlm_text.append(np.repeat(text, filled.sum(axis=1)))
         if expected.nsp_logits is not None and got.nsp_logits is not None:
@@ -128,7 +133,10 @@ def invariance(predictor: Predictor, batch: Batch) -> float:
         single = _cut(batch, slice(row, row + 1), lengths[row : row + 1])
         alone = predictor.predict(single)
         filled = single.masked_labels[0] != NO_LABEL
-        for joint, own, where in ((among.mlm_logits, alone.mlm_logits, filled), (among.nsp_logits, alone.nsp_logits, slice(None))):
+        for joint, own, where in (
+            (among.mlm_logits, alone.mlm_logits, filled),
+            (among.nsp_logits, alone.nsp_logits, slice(None)),
+        ):
             if joint is not None and own is not None:
                 here = joint[row][: len(filled)][where] if joint.ndim == 3 else joint[row]
                 there = own[0][where] if own.ndim == 3 else own[0]
@@ -160,4 +168,3 @@ def log_softmax(logits: Logits) -> Logits:
 
 def _best(logits: Logits) -> NDArray[np.int64]:
     return np.argpartition(-logits, min(TOP, logits.shape[1]) - 1, axis=1)[:, :TOP]
-

@@ -15,8 +15,9 @@ from bertedge.evaluate.metrics import MetricValue
 from bertedge.predictor import NO_LABEL, Batch, Predictor
 
 EXCLUDED = ("tokenization",)
-#: A timed sample repeats its call until it has run so long, for timers and schedulers are coarse.
-MIN_SAMPLE_S = 0.002
+#: A sample is a block of calls of at least so long, after a pause that lets other sessions' threads stop spinning.
+BLOCK_S = 0.02
+PAUSE_S = 0.02
 BOOTSTRAP = 2000
 
 
@@ -57,7 +58,10 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
     maskable = np.ones(length, dtype=bool)
     maskable[[0, -1]] = False
     changed, positions = zip(
-        *(mask_tokens(r, maskable, mask_id=layout.mask_id, vocab_size=layout.vocab_size, rng=rng, always_mask=True) for r in ids),
+        *(
+            mask_tokens(r, maskable, mask_id=layout.mask_id, vocab_size=layout.vocab_size, rng=rng, always_mask=True)
+            for r in ids
+        ),
         strict=True,
     )
     where = np.stack(positions)
@@ -71,31 +75,35 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
     )
 
 
-def interleave(
-    calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0
-) -> np.ndarray:
+def interleave(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0) -> np.ndarray:
     """Time calls in rounds, in a fresh order each round.
+
+    A sample is the mean over a block of the same call, after a pause and some untimed calls: the pause lets the threads
+    of the model before fall asleep (they go on spinning for a while and would take this one's processor), the untimed
+    calls bring this model's weights back into the caches.
 
     Returns:
         Milliseconds a call, shape (calls, rounds).
     """
-    repeats = []
-    for call in calls:
-        for _ in range(warmup):
-            call()
-        start = time.perf_counter()
-        call()
-        repeats.append(max(1, int(MIN_SAMPLE_S / max(time.perf_counter() - start, 1e-9))))
     rng = np.random.default_rng(seed)
     samples = np.empty((len(calls), rounds))
     for turn in range(rounds):
         for index in rng.permutation(len(calls)):
-            calls[index]()  # brings this model's weights back into the caches that another has just filled
-            start = time.perf_counter()
-            for _ in range(repeats[index]):
-                calls[index]()
-            samples[index, turn] = 1e3 * (time.perf_counter() - start) / repeats[index]
+            time.sleep(PAUSE_S)
+            samples[index, turn] = _block(calls[index], warmup)
     return samples
+
+
+def _block(call: Callable[[], object], warmup: int) -> float:
+    """Milliseconds a call, over at least ``BLOCK_S``."""
+    for _ in range(warmup):
+        call()
+    done, start, elapsed = 0, time.perf_counter(), 0.0
+    while elapsed < BLOCK_S:
+        call()
+        done += 1
+        elapsed = time.perf_counter() - start
+    return 1e3 * elapsed / done
 
 
 def paired_ratio(samples: np.ndarray, reference: np.ndarray, *, seed: int = 0) -> MetricValue:

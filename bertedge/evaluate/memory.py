@@ -67,5 +67,7 @@ def _probe(bundle: Path, threads: int) -> dict:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise BertEdgeError(f"{bundle}: a fresh process could not run it ({reason})", "try: bertedge verify " + str(bundle))
+        raise BertEdgeError(
+            f"{bundle}: a fresh process could not run it ({reason})", "try: bertedge verify " + str(bundle)
+        )
     return json.loads(done.stdout)

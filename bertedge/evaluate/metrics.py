@@ -89,25 +89,48 @@ def _perplexity_ratio(values: dict[str, Floats], weights: Floats) -> float:
 
 METRICS = {
     "mlm.top1_agreement": Metric(
-        head="mlm", estimate=_mean("top1_equal"), better="higher", meaning="masked positions with the same best word as float"
+        head="mlm",
+        estimate=_mean("top1_equal"),
+        better="higher",
+        meaning="masked positions with the same best word as float",
     ),
     "mlm.top5_agreement": Metric(
-        head="mlm", estimate=_mean("top5_overlap"), better="higher", meaning="share of float's five best words among the five best"
+        head="mlm",
+        estimate=_mean("top5_overlap"),
+        better="higher",
+        meaning="share of float's five best words among the five best",
     ),
-    "mlm.kl_mean": Metric(head="mlm", estimate=_mean("kl"), better="lower", meaning="KL(float || candidate) in nats, mean"),
-    "mlm.kl_p99": Metric(head="mlm", estimate=_quantile("kl", 0.99), better="lower", meaning="KL(float || candidate), 99th percentile"),
+    "mlm.kl_mean": Metric(
+        head="mlm", estimate=_mean("kl"), better="lower", meaning="KL(float || candidate) in nats, mean"
+    ),
+    "mlm.kl_p99": Metric(
+        head="mlm", estimate=_quantile("kl", 0.99), better="lower", meaning="KL(float || candidate), 99th percentile"
+    ),
     "mlm.top1_accuracy": Metric(head="mlm", estimate=_mean("hit"), better="higher", meaning="masked words found"),
     "mlm.top1_accuracy_drop": Metric(
-        head="mlm", estimate=_difference("reference_hit", "hit"), better="lower", meaning="masked words found by float less by the candidate"
+        head="mlm",
+        estimate=_difference("reference_hit", "hit"),
+        better="lower",
+        meaning="masked words found by float less by the candidate",
     ),
     "mlm.pseudo_perplexity_ratio": Metric(
-        head="mlm", estimate=_perplexity_ratio, better="lower", meaning="pseudo-perplexity of the candidate over float's"
+        head="mlm",
+        estimate=_perplexity_ratio,
+        better="lower",
+        meaning="pseudo-perplexity of the candidate over float's",
     ),
-    "nsp.flip_rate": Metric(head="nsp", estimate=_mean("flip"), better="lower", meaning="pairs judged otherwise than by float"),
-    "nsp.prob_mae": Metric(head="nsp", estimate=_mean("prob_diff"), better="lower", meaning="mean difference of P(is next) from float"),
+    "nsp.flip_rate": Metric(
+        head="nsp", estimate=_mean("flip"), better="lower", meaning="pairs judged otherwise than by float"
+    ),
+    "nsp.prob_mae": Metric(
+        head="nsp", estimate=_mean("prob_diff"), better="lower", meaning="mean difference of P(is next) from float"
+    ),
     "nsp.accuracy": Metric(head="nsp", estimate=_mean("hit"), better="higher", meaning="pairs judged rightly"),
     "nsp.accuracy_drop": Metric(
-        head="nsp", estimate=_difference("reference_hit", "hit"), better="lower", meaning="pairs judged rightly by float less by the candidate"
+        head="nsp",
+        estimate=_difference("reference_hit", "hit"),
+        better="lower",
+        meaning="pairs judged rightly by float less by the candidate",
     ),
 }
 INVARIANCE = "invariance.max_prob_diff"

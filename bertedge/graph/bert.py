@@ -17,12 +17,11 @@ from onnx import TensorProto
 from bertedge.checkpoint import Checkpoint, names
 from bertedge.graph import plan as layers
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
-from bertedge.graph.linear import OwnWeights, Table, TableWeights, Weights, linear, table
+from bertedge.graph.linear import OwnWeights, Table, TableWeights, Weights, int8_attention, linear, table
 from bertedge.graph.plan import BlockNames, Float32, NumberFormat, Plan
 
 #: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
 Positions = Literal["masked", "all"]
-ROWS = -1
 
 
 @dataclass
@@ -41,7 +40,7 @@ class BertGraph:
     linear_shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def build_graph(checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "masked", variant: dict = {}) -> BertGraph:
+def build_graph(checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "masked") -> BertGraph:
     """Build the graph of a checkpoint.
 
     Inputs are ``input_ids``, ``attention_mask``, ``token_type_ids`` (B, S) int64 and, with ``positions="masked"``,
@@ -50,14 +49,13 @@ def build_graph(checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "m
     ``hidden_states`` (B, J, H). With ``positions="all"`` they are ``logits`` (B, S, V), ``nsp_logits``,
     ``pooler_output`` and ``last_hidden_state`` (B, S, H).
     """
-    return _BertWriter(checkpoint, plan, positions, variant).build()
+    return BertWriter(checkpoint, plan, positions).build()
 
 
-class _BertWriter:
+class BertWriter:
     """Writes one graph; a method for each part of the paper's figure."""
 
-    def __init__(self, checkpoint: Checkpoint, plan: Plan, positions: Positions, variant: dict) -> None:
-        self.variant = variant
+    def __init__(self, checkpoint: Checkpoint, plan: Plan, positions: Positions) -> None:
         self.checkpoint = checkpoint
         self.config = checkpoint.config
         self.heads = checkpoint.heads
@@ -67,10 +65,10 @@ class _BertWriter:
         self.graph = BertGraph(self.g, positions)
 
     def build(self) -> BertGraph:
-        g = self.g
+        """Write the whole graph."""
         self._declare_inputs()
         x = self._embeddings()
-        mask = "" if self.variant.get("mask") == "none" else g.op("Cast", ["attention_mask"], "attention.mask", to=TensorProto.INT32)  # int32: the form MultiHeadAttention takes
+        mask = self._mask()
         for index in range(self.config.num_hidden_layers - 1):
             x = self._block(index, x, x, mask)
         last = self.config.num_hidden_layers - 1
@@ -81,6 +79,10 @@ class _BertWriter:
             x = self._block(last, x, x, mask)
             self._all_heads(x)
         return self.graph
+
+    def _mask(self) -> str:
+        """The mask in the type that the attention operators take."""
+        return self.g.op("Cast", ["attention_mask"], "attention.mask", to=TensorProto.INT32)
 
     def _declare_inputs(self) -> None:
         for name in ("input_ids", "attention_mask", "token_type_ids"):
@@ -111,7 +113,9 @@ class _BertWriter:
         if words.scale is None:
             return rows
         row_scale = g.op("Gather", [words.scale, "input_ids"], "embeddings.word.row_scale")
-        return g.op("Mul", [g.op("Cast", [rows], "embeddings.word.float", to=TensorProto.FLOAT), row_scale], "embeddings.word")
+        return g.op(
+            "Mul", [g.op("Cast", [rows], "embeddings.word.float", to=TensorProto.FLOAT), row_scale], "embeddings.word"
+        )
 
     def _word_table(self) -> Table:
         """(V, H). A table that the decoder shares has the decoder's format, for it is stored once."""
@@ -121,7 +125,10 @@ class _BertWriter:
 
     def _position_rows(self) -> str:
         """(max_position_embeddings, H) as float; int8 only on disk, since the runtime folds the conversion when it loads."""
-        g, rows = self.g, self._table("embeddings.position", names.POSITION_EMBEDDINGS, self._format(layers.POSITION_TABLE))
+        g, rows = (
+            self.g,
+            self._table("embeddings.position", names.POSITION_EMBEDDINGS, self._format(layers.POSITION_TABLE)),
+        )
         if rows.scale is None:
             return rows.values
         widened = g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
@@ -146,47 +153,37 @@ class _BertWriter:
 
     def _attention(self, index: int, x: str, read: str, mask: str) -> str:
         """Query, key and value, then softmax(q k^T / sqrt(head_size)) v for each head (Vaswani et al. 2017, eq. 1)."""
-        g, name, hidden = self.g, BlockNames.of(index).qkv, self.config.hidden_size
+        g, name = self.g, BlockNames.of(index).qkv
         parts = [f"{names.layer(index)}.attention.self.{part}" for part in ("query", "key", "value")]
-        form = self._noted(name, x, self._weights(*parts))
-        if read == x:
-            if self.variant.get("qkv") == "three":
-                query, key, value = (linear(form, g, f"{name}.{p[-5:]}", x, self._weights(p)) for p in parts)
-            else:
-                joined = linear(form, g, name, x, self._weights(*parts))
-                query, key, value = self._split(joined, [hidden] * 3)
-        else:
-            query = linear(form, g, f"{name}.query", read, self._weights(*parts[:1]))
-            key, value = self._split(linear(form, g, f"{name}.key_value", x, self._weights(*parts[1:])), [hidden] * 2)
-        inputs = [query, key, value, "", mask]
+        joined = self._weights(*parts)
+        form = self._noted(name, x, joined)
         heads = self.config.num_attention_heads
+        if read == x and not isinstance(form, Float32):
+            return int8_attention(form, g, name, x, joined, mask, heads)
+        if read == x:
+            query, key, value = self._split(linear(form, g, name, x, joined), 3)
+        else:
+            query = linear(form, g, f"{name}.query", read, self._weights(parts[0]))
+            key, value = self._split(linear(form, g, f"{name}.key_value", x, self._weights(*parts[1:])), 2)
+        inputs = [query, key, value, "", mask]
         return g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
 
-    def _split(self, joined: str, sizes: list[int]) -> list[str]:
-        lengths = self.g.constant(f"split.{len(sizes)}", sizes, np.int64)
-        return self.g.op("Split", [joined, lengths], f"{joined}.split", outputs=len(sizes), axis=-1)
+    def _split(self, joined: str, parts: int) -> list[str]:
+        lengths = self.g.constant(f"split.{parts}", [self.config.hidden_size] * parts, np.int64)
+        return self.g.op("Split", [joined, lengths], f"{joined}.split", outputs=parts, axis=-1)
 
     # -- what is read -------------------------------------------------------------------------------------------
 
     def _read_rows(self, x: str) -> str:
         """(B, S, H) -> (B, 1 + K + J, H): ``[CLS]``, the masked positions, the hidden positions."""
         g = self.g
-        zero = g.constant("embeddings.zero", [0], np.int64)
+        zero, one, last = (g.constant(f"read.{n}", [v], np.int64) for n, v in (("zero", 0), ("one", 1), ("last", -1)))
         batch = g.op("Shape", ["input_ids"], "read.batch", start=0, end=1)
-        minus_one = g.constant("read.minus_one", [ROWS], np.int64)
-        one = g.constant("read.one", [1], np.int64)
-        first = g.op("Expand", [zero, g.op("Concat", [batch, one], "read.cls_shape", axis=0)], "read.cls")
-        hidden = g.op("Expand", ["hidden_positions", g.op("Concat", [batch, one], "read.hidden_shape", axis=0)], "read.hidden")
-        index = g.op("Concat", [first, "masked_positions", hidden], "read.positions", axis=1)
-        if self.variant.get("gather") == "nd":
-            index = g.op("Unsqueeze", [index, minus_one], "read.index")
-            return g.op("GatherND", [x, index], "read.rows", batch_dims=1)
-        rows = g.op("Range", [g.constant("read.zero", 0, np.int64), g.op("Squeeze", [batch], "read.count"), g.constant("read.step", 1, np.int64)], "read.range")
-        length = g.op("Shape", ["input_ids"], "embeddings.length2", start=1, end=2)
-        start = g.op("Unsqueeze", [g.op("Mul", [rows, length], "read.start"), minus_one], "read.starts")
-        flat = g.op("Add", [index, start], "read.flat")
-        flat_x = g.op("Reshape", [x, g.constant("read.flat_shape", [-1, self.config.hidden_size], np.int64)], "read.x")
-        return g.op("Gather", [flat_x, flat], "read.rows")
+        column = g.op("Concat", [batch, one], "read.column", axis=0)  # (B, 1)
+        first = g.op("Expand", [zero, column], "read.cls")
+        hidden = g.op("Expand", ["hidden_positions", column], "read.hidden")
+        positions = g.op("Concat", [first, "masked_positions", hidden], "read.positions", axis=1)
+        return g.op("GatherND", [x, g.op("Unsqueeze", [positions, last], "read.index")], "read.rows", batch_dims=1)
 
     def _read_heads(self, x: str) -> None:
         """The heads on the rows that were read, (B, 1 + K + J, H)."""
@@ -279,8 +276,4 @@ class _BertWriter:
 
     def _add_norm(self, name: str, owner: str, x: str, skip: str) -> str:
         """Skip connection and layer norm."""
-        if self.variant.get("norm") == "skip":
-            weight = self._float(f"{name}.weight", f"{owner}.LayerNorm.weight")
-            bias = self._float(f"{name}.bias", f"{owner}.LayerNorm.bias")
-            return self.g.op("SkipLayerNormalization", [x, skip, weight, bias], name, domain=MICROSOFT, epsilon=self.config.layer_norm_eps)
         return self._layer_norm(name, owner, self.g.op("Add", [x, skip], f"{name}.sum"))

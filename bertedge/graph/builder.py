@@ -55,6 +55,7 @@ class GraphBuilder:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
     outputs: list[onnx.ValueInfoProto] = field(default_factory=list)
+    _values: set[str] = field(default_factory=set)
 
     def input(self, name: str, dtype: DTypeLike, shape: Sequence[Dim]) -> str:
         """Declare an input; dimensions given as text are dynamic."""
@@ -75,9 +76,14 @@ class GraphBuilder:
         self, op_type: str, inputs: Sequence[str], name: str, *, domain: str = "", outputs: int = 1, **attributes: Any
     ) -> Any:
         """Add a node; returns its output, or a list of them where ``outputs`` is more than one. ``""`` is an absent input."""
-        names = [name] if outputs == 1 else [f"{name}.{i}" for i in range(outputs)]
+        names = [name, *(f"{name}.{i}" for i in range(1, outputs))]
         self.nodes.append(helper.make_node(op_type, list(inputs), names, name=name, domain=domain, **attributes))
+        self._values.update(names)
         return names[0] if outputs == 1 else names
+
+    def has(self, value: str) -> bool:
+        """Whether a node already makes this value."""
+        return value in self._values
 
     def tensor(self, name: str, dtype: DTypeLike, shape: Sequence[int], load: Loader) -> str:
         """An initializer whose data is loaded while the file is written; the same name is stored once."""
@@ -118,14 +124,17 @@ class GraphBuilder:
         graph_size = len(skeleton) + sum(_field_size(size) for _, _, size, _ in parts)
         if graph_size > MAX_PROTOBUF_BYTES:
             raise BertEdgeError(
-                f"the model needs {graph_size} bytes, ONNX files end at {MAX_PROTOBUF_BYTES}", "quantize it, or use fewer layers"
+                f"the model needs {graph_size} bytes, ONNX files end at {MAX_PROTOBUF_BYTES}",
+                "quantize it, or use fewer layers",
             )
         file.write(_model_header() + _field_tag(onnx.ModelProto, "graph") + _varint(graph_size) + skeleton)
         for tensor, header, size, outside in parts:
             file.write(_field_tag(onnx.GraphProto, "initializer") + _varint(size) + header)
             array = np.asarray(tensor.load(), dtype=tensor.dtype, order="C")
             if array.shape != tensor.shape:
-                raise BertEdgeError(f"{tensor.name}: shape {array.shape}, expected {tensor.shape}", "report this as a bug")
+                raise BertEdgeError(
+                    f"{tensor.name}: shape {array.shape}, expected {tensor.shape}", "report this as a bug"
+                )
             array.tofile(external[0] if external and outside else file)
 
 

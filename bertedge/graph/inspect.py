@@ -18,7 +18,8 @@ TOKENS, MASKED = 128, 19
 def coverage(graph: BertGraph, plan: Plan) -> Coverage:
     """Shares of int8 in the linear layers' multiply-accumulates (for one text of 128 tokens, 19 masked) and in the weights' bytes."""
     macs = {
-        layer: outputs * inputs * _rows(layer, graph.positions) for layer, (outputs, inputs) in graph.linear_shapes.items()
+        layer: outputs * inputs * _rows(layer, graph.positions)
+        for layer, (outputs, inputs) in graph.linear_shapes.items()
     }
     quantized = sum(count for layer, count in macs.items() if not isinstance(plan.get(layer, Float32()), Float32))
     tensors = graph.builder.tensors.values()

@@ -38,6 +38,7 @@ class StaticInt8:
     weight_range: int = 127
 
 
+Int8 = DynamicInt8 | StaticInt8
 NumberFormat = Float32 | DynamicInt8 | StaticInt8
 #: Layer name (see :func:`layer_names`) -> number format; a layer that is not named is Float32.
 Plan = Mapping[str, NumberFormat]

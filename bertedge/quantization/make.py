@@ -33,13 +33,13 @@ from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.graph.bert import BertGraph, Positions, build_graph
 from bertedge.graph.inspect import coverage
 from bertedge.graph.plan import Plan
-from bertedge.quantization.methods import method_named
 from bertedge.predictor import NO_LABEL, Batch
+from bertedge.quantization.methods import method_named
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import new_folder, sha256, write_json
 from bertedge.runtime.engine import Engine
 from bertedge.runtime.golden import Arrays, record, record_difference, write_golden
-from bertedge.runtime.session import open_session
+from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
 from bertedge.target import TargetProfile, resolve_target
 
@@ -54,7 +54,12 @@ def _silent(share: float, text: str) -> None:
 
 
 def export(
-    model: str | Path | Checkpoint, output: Path, *, positions: Positions = "masked", force: bool = False, listen: Listener = _silent
+    model: str | Path | Checkpoint,
+    output: Path,
+    *,
+    positions: Positions = "masked",
+    force: bool = False,
+    listen: Listener = _silent,
 ) -> Bundle:
     """Write a float32 bundle.
 
@@ -122,7 +127,9 @@ class _Maker:
         self.text = self.calibration or default_text()
         self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
 
-    def make(self, plan: Plan, *, recipe: QuantizationRecipe | None, target: TargetProfile, row_independent: bool) -> None:
+    def make(
+        self, plan: Plan, *, recipe: QuantizationRecipe | None, target: TargetProfile, row_independent: bool
+    ) -> None:
         self.listen(0.1, "building the graph")
         graph = build_graph(self.checkpoint, plan, positions=self.positions)
         graph.builder.write(self.folder / MODEL)
@@ -172,7 +179,9 @@ class _Maker:
     def _write_golden(self, *, row_independent: bool) -> GoldenFidelity:
         batch = self._golden_batch()
         in_float = self._float_outputs(batch)
-        engine = self._engine(self.folder / MODEL, all_positions=self.positions == "all", row_independent=row_independent)
+        engine = self._engine(
+            self.folder / MODEL, all_positions=self.positions == "all", row_independent=row_independent
+        )
         outputs = record(engine, batch, in_float.get("top_ids"))
         write_golden(self.folder / GOLDEN, batch, in_float, outputs)
         agreement = None
@@ -193,21 +202,14 @@ class _Maker:
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / MODEL
             build_graph(self.checkpoint, {}).builder.write(path, external=True)
-            engine = self._engine(path, all_positions=False, row_independent=True, once=True)
+            engine = self._engine(path, all_positions=False, row_independent=True)
             outputs = record(engine, batch)
             del engine  # unmap the weights before their folder goes
         return outputs
 
-    def _engine(self, path: Path, *, all_positions: bool, row_independent: bool, once: bool = False) -> Engine:
-        config = self.checkpoint.config
-        return Engine(
-            open_session(path, threads=usable_cpus(), once=once),
-            all_positions=all_positions,
-            row_independent=row_independent,
-            vocab_size=config.vocab_size,
-            max_length=config.max_position_embeddings,
-            type_vocab_size=config.type_vocab_size,
-        )
+    def _engine(self, path: Path, *, all_positions: bool, row_independent: bool) -> Engine:
+        sessions = Sessions(path, threads=usable_cpus(), once=True)
+        return Engine(sessions, self.checkpoint.config, all_positions=all_positions, row_independent=row_independent)
 
 
 def _source_sha256(checkpoint: Checkpoint) -> str:

@@ -24,7 +24,9 @@ def plan(
     kept_float = recipe.excluded([*layers, WORD_TABLE, POSITION_TABLE])
     ranges = calibrate(checkpoint, recipe, corpus, listen)
     formats: dict[str, NumberFormat] = {
-        name: DynamicInt8(weight_range=target.weight_range) for name in (WORD_TABLE, POSITION_TABLE) if name not in kept_float
+        name: DynamicInt8(weight_range=target.weight_range)
+        for name in (WORD_TABLE, POSITION_TABLE)
+        if name not in kept_float
     }
     for name in layers:
         if name not in kept_float:

@@ -31,7 +31,11 @@ def markdown_report(report: Report) -> str:
 
 def sections(report: Report) -> list[tuple[str, Rows]]:
     """(title, rows) of every table; the first row is the header."""
-    return [("Size and start", _size_rows(report)), ("Latency", _latency_rows(report)), ("Fidelity", _fidelity_rows(report))]
+    return [
+        ("Size and start", _size_rows(report)),
+        ("Latency", _latency_rows(report)),
+        ("Fidelity", _fidelity_rows(report)),
+    ]
 
 
 def _size_rows(report: Report) -> Rows:
@@ -107,7 +111,7 @@ def _rich_table(title: str, rows: Rows) -> Table:
     head, *body = rows
     table = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for index, column in enumerate(head):
-        numeric = 0 < index and column not in ("meaning", "batch x tokens")
+        numeric = index > 0 and column not in ("meaning", "batch x tokens")
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*row)

@@ -65,5 +65,7 @@ def read_report(path: Path) -> Report:
     """
     raw = read_json(path)
     if not isinstance(raw, dict) or raw.get("schema_version") != SCHEMA_VERSION:
-        raise FileError(f"{path}: is not a report of schema {SCHEMA_VERSION}", "make it again with: bertedge bench --json")
+        raise FileError(
+            f"{path}: is not a report of schema {SCHEMA_VERSION}", "make it again with: bertedge bench --json"
+        )
     return from_json(Report, raw, path.name)

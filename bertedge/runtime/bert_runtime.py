@@ -14,7 +14,7 @@ from bertedge.bundle import Bundle
 from bertedge.errors import CheckpointError, UsageError, nearest
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.engine import Engine, Row, RowOutputs
-from bertedge.runtime.session import open_session, require_onnxruntime
+from bertedge.runtime.session import Sessions, require_onnxruntime
 from bertedge.runtime.threads import usable_cpus
 from bertedge.target import require_fit
 from bertedge.tokenizer import Encoding
@@ -37,7 +37,9 @@ class Fill:
 Fills = list[list[Fill]]
 
 
-def load(bundle: str | Path, *, threads: int | None = None, check: bool = True, allow_any_cpu: bool = False) -> BertRuntime:
+def load(
+    bundle: str | Path, *, threads: int | None = None, check: bool = True, allow_any_cpu: bool = False
+) -> BertRuntime:
     """Open a bundle and make it ready to run.
 
     Args:
@@ -66,12 +68,10 @@ class BertRuntime:
         manifest = bundle.manifest
         self.tokenizer = bundle.tokenizer
         self.engine = Engine(
-            open_session(bundle.model_path, threads=threads),
+            Sessions(bundle.model_path, threads=threads),
+            bundle.config,
             all_positions=manifest.positions == "all",
             row_independent=manifest.row_independent,
-            vocab_size=manifest.config["vocab_size"],
-            max_length=manifest.config["max_position_embeddings"],
-            type_vocab_size=manifest.config["type_vocab_size"],
         )
 
     def predict(self, batch: Batch) -> Outputs:
@@ -132,7 +132,7 @@ class BertRuntime:
         vectors = [_pool(result, pooling) for result in self.engine.run(rows)]
         if pooling == "none":
             return vectors
-        return np.stack(vectors) if vectors else np.zeros((0, self.bundle.manifest.config["hidden_size"]), np.float32)
+        return np.stack(vectors) if vectors else np.zeros((0, self.bundle.config.hidden_size), np.float32)
 
     def _encode(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Encoding]:
         return self.tokenizer.encode_many(list(texts))
@@ -160,7 +160,9 @@ class BertRuntime:
     def _require(self, head: str) -> None:
         heads = self.bundle.manifest.heads
         if head not in heads:
-            raise CheckpointError(f"{self.name}: has no {head} head, only {', '.join(heads) or 'the encoder'}", "use a model that has it")
+            raise CheckpointError(
+                f"{self.name}: has no {head} head, only {', '.join(heads) or 'the encoder'}", "use a model that has it"
+            )
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from bertedge.config import BertConfig
 from bertedge.errors import UsageError
 from bertedge.predictor import NO_LABEL, Batch, Outputs
+from bertedge.runtime.session import Sessions
 
 #: Tokens that run together at most: enough to fill the cores, little enough to stay in the cache.
 TOKENS_AT_ONCE = 512
@@ -37,29 +38,20 @@ RowOutputs = dict[str, NDArray[np.float32]]
 
 
 class Engine:
-    """Runs rows on a session.
+    """Runs rows on a model.
 
     Args:
+        sessions: the loaded model.
         all_positions: the graph computes the MLM head everywhere, under the ecosystem's names.
         row_independent: rows of a batch do not share quantization ranges.
-        vocab_size, max_length, type_vocab_size: bounds that inputs are checked against.
+        config: the model's sizes, which inputs are checked against.
     """
 
-    def __init__(
-        self,
-        session: ort.InferenceSession,
-        *,
-        all_positions: bool,
-        row_independent: bool,
-        vocab_size: int,
-        max_length: int,
-        type_vocab_size: int,
-    ) -> None:
-        self._session = session
+    def __init__(self, sessions: Sessions, config: BertConfig, *, all_positions: bool, row_independent: bool) -> None:
+        self._sessions = sessions
+        self._config = config
         self._all_positions = all_positions
         self._row_independent = row_independent
-        self._bounds = (vocab_size, max_length, type_vocab_size)
-        self.output_names = [output.name for output in session.get_outputs()]
 
     def run(self, rows: Sequence[Row]) -> list[RowOutputs]:
         """Run rows in any order of lengths; results come in the order of the rows.
@@ -119,24 +111,34 @@ class Engine:
             feed["masked_positions"] = positions
             if rows[0].hidden:
                 feed["hidden_positions"] = np.arange(input_ids.shape[1], dtype=np.int64)
-        values = dict(zip(self.output_names, self._session.run(None, feed), strict=True))
+        values = self._sessions.run(feed, self._work(*input_ids.shape, positions.shape[1]))
         if self._all_positions:
             values = _read_positions(values, positions)
         return [{name: value[i] for name, value in values.items()} for i in range(len(rows))]
 
+    def _work(self, rows: int, length: int, masked: int) -> int:
+        """Multiply-accumulates of a call, roughly: the linear layers of the blocks and the decoder."""
+        config = self._config
+        block = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
+        decoded = length if self._all_positions else masked
+        return rows * (length * config.num_hidden_layers * block + decoded * config.hidden_size * config.vocab_size)
+
     def _check(self, row: Row) -> None:
-        vocab_size, max_length, type_vocab_size = self._bounds
-        length = len(row.input_ids)
+        config, length = self._config, len(row.input_ids)
+        max_length = config.max_position_embeddings
         if not 0 < length <= max_length:
             raise UsageError(f"a text has {length} tokens, expected 1 to {max_length}", "shorten or split the text")
         for name, values, limit in (
-            ("input_ids", row.input_ids, vocab_size),
-            ("token_type_ids", row.token_type_ids, type_vocab_size),
+            ("input_ids", row.input_ids, config.vocab_size),
+            ("token_type_ids", row.token_type_ids, config.type_vocab_size),
             ("masked_positions", row.masked_positions, length),
         ):
-            if values.size and not (0 <= values.min() and values.max() < limit):
+            if values.size and not (values.min() >= 0 and values.max() < limit):
                 bad = values.min() if values.min() < 0 else values.max()
-                raise UsageError(f"{name}: {bad} is out of range, expected 0 to {limit - 1}", "encode with the bundle's own tokenizer")
+                raise UsageError(
+                    f"{name}: {bad} is out of range, expected 0 to {limit - 1}",
+                    "encode with the bundle's own tokenizer",
+                )
 
 
 def _read_positions(values: RowOutputs, positions: NDArray[np.int64]) -> RowOutputs:

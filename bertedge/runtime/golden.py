@@ -56,7 +56,9 @@ def record(engine: Engine, batch: Batch, top_ids: NDArray[np.int64] | None = Non
         top_ids = top_indices(probabilities, TOP) if top_ids is None else top_ids
         filled = (batch.masked_labels != NO_LABEL)[..., None]
         arrays["top_ids"] = np.where(filled, top_ids, 0)
-        arrays["top_probs"] = np.where(filled, np.take_along_axis(probabilities, top_ids, axis=-1), 0).astype(np.float32)
+        arrays["top_probs"] = np.where(filled, np.take_along_axis(probabilities, top_ids, axis=-1), 0).astype(
+            np.float32
+        )
         arrays["best_ids"] = np.where(filled[..., 0], probabilities.argmax(axis=-1), 0)
     if outputs.nsp_logits is not None:
         arrays["nsp_probs"] = softmax(outputs.nsp_logits)

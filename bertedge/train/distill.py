@@ -62,7 +62,9 @@ def distillation_objective(
         loss = settings.labels_weight * pretraining_loss(output, inputs, share_done)
         loss = loss + settings.logits_weight * _divergence(output.mlm_logits, target.mlm_logits, settings.temperature)
         if bool((inputs.next_sentence_labels != NO_LABEL).any()):
-            loss = loss + settings.logits_weight * _divergence(output.nsp_logits, target.nsp_logits, settings.temperature)
+            loss = loss + settings.logits_weight * _divergence(
+                output.nsp_logits, target.nsp_logits, settings.temperature
+            )
         return loss + settings.hidden_weight * _hidden_error(output.hidden_states, states)
 
     return objective

@@ -150,7 +150,9 @@ def fit(
         TrainingError: the loss is no longer finite.
     """
     keep_freed_memory()
-    optimizer = torch.optim.AdamW(_parameter_groups(model, settings), lr=settings.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, settings), lr=settings.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
+    )
     progress, start = Progress(), time.perf_counter()
     autocast = _use_bfloat16(settings)
     model.train()
@@ -163,7 +165,8 @@ def fit(
             loss = objective(output, inputs, progress.share_done)
         if not math.isfinite(loss.item()):
             raise TrainingError(
-                f"the loss is {loss.item()} at step {progress.step + 1}", "lower --learning-rate; the last checkpoint is kept"
+                f"the loss is {loss.item()} at step {progress.step + 1}",
+                "lower --learning-rate; the last checkpoint is kept",
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -191,7 +194,12 @@ def keep_freed_memory() -> None:
 
 
 def _record(
-    progress: Progress, loss: Tensor, output: PretrainingOutput, inputs: Inputs, settings: TrainingSettings, elapsed_s: float
+    progress: Progress,
+    loss: Tensor,
+    output: PretrainingOutput,
+    inputs: Inputs,
+    settings: TrainingSettings,
+    elapsed_s: float,
 ) -> None:
     progress.step += 1
     progress.tokens += inputs.tokens

@@ -21,7 +21,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors alike
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FileError(f"{path}: cannot be read ({reason})", "take a fresh copy, or convert it to safetensors") from error
+        raise FileError(
+            f"{path}: cannot be read ({reason})", "take a fresh copy, or convert it to safetensors"
+        ) from error
     if not isinstance(state, dict):
         raise FileError(f"{path}: holds no state dict", "save model.state_dict(), not the model")
     return {name: t.detach().float().numpy() for name, t in state.items() if isinstance(t, torch.Tensor)}

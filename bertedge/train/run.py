@@ -101,7 +101,9 @@ def distill(
     rng = np.random.default_rng(settings.seed)
     batches = endless_batches(data, Layout.of(tokenizer, checkpoint.config.vocab_size), settings, rng)
     config = (shape or ModelShape()).config(checkpoint.config.vocab_size, checkpoint.config.max_position_embeddings)
-    student, projection = start_student(big, replace(config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), batches)
+    student, projection = start_student(
+        big, replace(config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), batches
+    )
     student.config = config
     objective: Objective = distillation_objective(big, projection, distillation, config.num_hidden_layers)
     provenance = {
@@ -118,7 +120,8 @@ def _require_heads(checkpoint: Checkpoint) -> None:
     missing = {"mlm", "nsp"} - set(checkpoint.heads)
     if missing:
         raise CheckpointError(
-            f"{checkpoint.name}: has no {' and no '.join(sorted(missing))} head to learn with", "start from a checkpoint with both heads"
+            f"{checkpoint.name}: has no {' and no '.join(sorted(missing))} head to learn with",
+            "start from a checkpoint with both heads",
         )
 
 
@@ -127,7 +130,12 @@ def _source(corpus: Path, data: TokenizedCorpus, settings: TrainingSettings) -> 
     if len(data.piece_ids) < settings.batch_size:
         raise CorpusError(f"{corpus}: only {len(data.piece_ids)} pieces of text", "give more text")
     return {
-        "corpus": {"name": corpus.name, "sha256": sha256(corpus), "documents": data.num_documents, "sentences": data.num_sentences},
+        "corpus": {
+            "name": corpus.name,
+            "sha256": sha256(corpus),
+            "documents": data.num_documents,
+            "sentences": data.num_sentences,
+        },
         "settings": asdict(settings),
         "torch": str(torch.__version__),
     }
@@ -136,7 +144,9 @@ def _source(corpus: Path, data: TokenizedCorpus, settings: TrainingSettings) -> 
 class _Writer:
     """Writes the checkpoint every few minutes and at the end, each time whole or not at all."""
 
-    def __init__(self, output: Path, model: BertForPreTraining, tokenizer: Tokenizer, provenance: dict, *, force: bool) -> None:
+    def __init__(
+        self, output: Path, model: BertForPreTraining, tokenizer: Tokenizer, provenance: dict, *, force: bool
+    ) -> None:
         self.output, self.model, self.tokenizer, self.provenance = output, model, tokenizer, provenance
         self.force = force
         self.saved_at = time.monotonic()

@@ -29,7 +29,9 @@ def layer_map(teacher_layers: int, student_layers: int) -> list[int]:
     return [math.ceil((i + 1) * teacher_layers / student_layers) - 1 for i in range(student_layers)]
 
 
-def project_student(teacher: BertForPreTraining, config: BertConfig, streams: list[Tensor]) -> tuple[BertForPreTraining, Tensor]:
+def project_student(
+    teacher: BertForPreTraining, config: BertConfig, streams: list[Tensor]
+) -> tuple[BertForPreTraining, Tensor]:
     """Make a student of shape ``config`` from a teacher.
 
     Args:
@@ -40,7 +42,8 @@ def project_student(teacher: BertForPreTraining, config: BertConfig, streams: li
     """
     if config.vocab_size != teacher.config.vocab_size:
         raise UsageError(
-            f"the student has {config.vocab_size} pieces, its teacher {teacher.config.vocab_size}", "both share one tokenizer"
+            f"the student has {config.vocab_size} pieces, its teacher {teacher.config.vocab_size}",
+            "both share one tokenizer",
         )
     directions = principal_directions(streams, config.hidden_size)
     student = BertForPreTraining(config)
