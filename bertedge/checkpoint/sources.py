@@ -125,20 +125,20 @@ def _pytorch(path: Path) -> ArraysSource:
 def _tensorflow(index: Path) -> ArraysSource:
     """Google's ``bert_model.ckpt.index`` and its data file."""
     try:
-        library = importlib.import_module("tensorflow_checkpoint_reader")
+        training = importlib.import_module("tensorflow").train
     except ModuleNotFoundError as error:
-        raise MissingExtraError("tensorflow-checkpoint-reader", "tensorflow") from error
+        raise MissingExtraError("tensorflow", "tensorflow") from error
     prefix = str(index)[: -len(".index")]
+    arrays = {}
     try:
-        reader = library.CheckpointReader(prefix)
-        foreign_names = sorted(reader.get_variable_to_shape_map())
-        arrays = {}
-        for foreign in foreign_names:
+        reader = training.load_checkpoint(prefix)
+        for foreign in reader.get_variable_to_shape_map():
             name, transposed = canonical_tensorflow_name(foreign)
             array = np.asarray(reader.get_tensor(foreign))
             arrays[name] = array.T if transposed else array
-    except Exception as error:  # the library has no error type of its own
-        raise FileError(f"{prefix}: is not a readable TensorFlow checkpoint ({error})", FRESH_COPY) from error
+    except Exception as error:  # tensorflow's errors share no base with anything importable here
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FileError(f"{prefix}: is not a readable TensorFlow checkpoint ({reason})", FRESH_COPY) from error
     return ArraysSource(arrays, sorted(index.parent.glob(f"{index.stem}.*")))
 
 

@@ -1,0 +1,84 @@
+"""Tiny models built in memory, shared by all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.checkpoint.names import expected_shapes
+from bertedge.config import BertConfig
+from bertedge.tokenizer import Tokenizer
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+ENGLISH_L6 = SHARED / "models" / "english-l6"
+
+DOCUMENTS = (
+    ("The cat sat on the mat.", "It was a warm day.", "Then the cat went to sleep.", "Nobody came to the door."),
+    ("A ship left the port at dawn.", "The sea was calm and the wind was low.", "By noon it was far from land."),
+    ("Bread needs flour, water, salt and time.", "Mix the dough and let it rest.", "Bake it until the crust is dark."),
+    ("The court heard the case in May.", "Both sides spoke for an hour.", "The judge gave no answer that day."),
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """A WordPiece tokenizer of a few hundred pieces."""
+    lines = [sentence for document in DOCUMENTS for sentence in document]
+    return Tokenizer.train(lines * 4, vocab_size=300, max_length=64)
+
+
+@pytest.fixture(scope="session")
+def config(tokenizer: Tokenizer) -> BertConfig:
+    """Two layers x 32, four heads."""
+    return BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+
+
+def random_tensors(config: BertConfig, heads: tuple[str, ...], seed: int = 0) -> dict[str, np.ndarray]:
+    """Weights large enough that outputs differ clearly from text to text."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in expected_shapes(config, heads).items():
+        values = rng.normal(scale=0.15, size=shape).astype(np.float32)
+        tensors[name] = values + 1 if name.endswith("LayerNorm.weight") else values
+    return tensors
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory, config: BertConfig, tokenizer: Tokenizer) -> Path:
+    """A float checkpoint with both heads on disk; not to be changed by tests."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    folder.mkdir()
+    write_checkpoint(folder, config, random_tensors(config, ("pooler", "mlm", "nsp")), tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(model_folder: Path) -> Checkpoint:
+    """The tiny checkpoint, opened."""
+    return Checkpoint.read(model_folder)
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of four documents."""
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n\n".join("\n".join(document) for document in DOCUMENTS) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def english_l6() -> Path:
+    """A real checkpoint that lies beside the project on some machines."""
+    if not ENGLISH_L6.is_dir():
+        pytest.skip(f"the real checkpoint {ENGLISH_L6.name} is not beside this clone")
+    return ENGLISH_L6
