@@ -19,7 +19,7 @@ class QuantizationRecipe:
         max_length: tokens of such a text at most.
     """
 
-    method: str = "dynamic"
+    method: str = "static"
     exclude: tuple[str, ...] = ()
     num_examples: int = 64
     max_length: int = 128

@@ -89,7 +89,7 @@ class Tokenizer:
         cls, lines: Iterable[str], *, vocab_size: int, lowercase: bool = True, max_length: int = 512
     ) -> Tokenizer:
         """Learn a WordPiece vocabulary of at most ``vocab_size`` pieces from lines of text."""
-        backend = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase)  # type: ignore[call-arg]
+        backend = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase)
         trainer = trainers.WordPieceTrainer(
             vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS.values()), show_progress=False
         )
@@ -166,7 +166,7 @@ class Tokenizer:
                 special_tokens=[bool(flag) for flag in e.special_tokens_mask],
                 truncated=bool(e.overflowing),
             )
-            for e in self._backend.encode_batch(list(texts))  # type: ignore[arg-type]
+            for e in self._backend.encode_batch(list(texts))
         ]
         cut = sum(e.truncated for e in encodings)
         if cut:
@@ -222,7 +222,7 @@ def _from_vocab(path: Path, lowercase: bool) -> tokenizers.Tokenizer:
     vocab = {word: index for index, word in enumerate(words)}
     if "[UNK]" not in vocab:
         raise FileError(f"{path}: has no [UNK] line, so it is not a WordPiece vocabulary", "take a fresh copy")
-    backend = _wordpiece(models.WordPiece(vocab, unk_token="[UNK]"), lowercase)  # type: ignore[call-arg]
+    backend = _wordpiece(models.WordPiece(vocab, unk_token="[UNK]"), lowercase)
     backend.add_special_tokens([t for t in SPECIAL_TOKENS.values() if t in vocab])
     if "[CLS]" in vocab and "[SEP]" in vocab:
         _add_template(backend)
@@ -240,6 +240,7 @@ def _wordpiece(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer
 
 def _add_template(backend: tokenizers.Tokenizer) -> None:
     """``[CLS] A [SEP]`` with segment 0, ``[CLS] A [SEP] B [SEP]`` with segments 0 and 1."""
-    backend.post_processor = processors.BertProcessing(
-        sep=("[SEP]", backend.token_to_id("[SEP]")), cls=("[CLS]", backend.token_to_id("[CLS]"))
+    specials = [(token, backend.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=specials
     )

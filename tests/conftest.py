@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.checkpoint.names import expected_shapes
 from bertedge.config import BertConfig
+from bertedge.quantization import METHODS, export, quantize
+from bertedge.recipe import QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
 
+FLOAT = "float32"
+#: Every kind of bundle that can be made.
+KINDS = (FLOAT, *METHODS)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 ENGLISH_L6 = SHARED / "models" / "english-l6"
 
@@ -82,3 +89,32 @@ def english_l6() -> Path:
     if not ENGLISH_L6.is_dir():
         pytest.skip(f"the real checkpoint {ENGLISH_L6.name} is not beside this clone")
     return ENGLISH_L6
+
+
+@pytest.fixture(scope="session")
+def bundle_of(
+    tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corpus_file: Path
+) -> Callable[..., Bundle]:
+    """Make, or find again, the bundle of a kind; not to be changed by tests."""
+    made: dict[tuple, Bundle] = {}
+    root = tmp_path_factory.mktemp("bundles")
+
+    def make(kind: str, target: str = "portable", positions: str = "masked") -> Bundle:
+        key = (kind, target, positions)
+        if key not in made:
+            folder = root / "-".join(key)
+            if kind == FLOAT:
+                made[key] = export(model_folder, folder, positions=positions)  # type: ignore[arg-type]
+            else:
+                recipe = QuantizationRecipe(method=kind, num_examples=16, max_length=48)
+                made[key] = quantize(
+                    model_folder,
+                    folder,
+                    target=target,
+                    recipe=recipe,
+                    calibration=corpus_file,
+                    positions=positions,  # type: ignore[arg-type]
+                )
+        return made[key]
+
+    return make

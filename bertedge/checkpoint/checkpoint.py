@@ -17,6 +17,7 @@ from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.records import write_json
 from bertedge.tokenizer import Tokenizer
 
+WEIGHTS = "model.safetensors"
 CONFIG_FILES = ("config.json", "bert_config.json")
 #: A head counts as there when this tensor is.
 HEAD_MARKS = {
@@ -168,15 +169,16 @@ def write_checkpoint(
         from safetensors.numpy import save_file
     except ModuleNotFoundError as error:
         raise MissingExtraError("safetensors", "tools") from error
-    arrays = {name: np.ascontiguousarray(tensor, dtype=dtype) for name, tensor in tensors.items()}
-    try:
-        save_file(arrays, folder / "model.safetensors", metadata={"format": "pt", **(metadata or {})})
-    except Exception as error:  # SafetensorError wraps the operating system's error
-        raise FileError(
-            f"{folder}: the weights cannot be written ({error})", "check permissions and free space"
-        ) from error
     write_json(
         folder / "config.json",
         {**config.to_dict(), "dtype": dtype, "tie_word_embeddings": names.DECODER not in tensors},
     )
+    arrays = {name: np.ascontiguousarray(tensor, dtype=dtype) for name, tensor in tensors.items()}
+    try:
+        save_file(arrays, folder / WEIGHTS, metadata={"format": "pt", **(metadata or {})})
+        (folder / WEIGHTS).chmod((folder / CONFIG_FILES[0]).stat().st_mode)  # the library makes it private
+    except Exception as error:  # SafetensorError wraps the operating system's error
+        raise FileError(
+            f"{folder}: the weights cannot be written ({error})", "check permissions and free space"
+        ) from error
     tokenizer.save(folder)

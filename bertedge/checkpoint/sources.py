@@ -27,8 +27,15 @@ FRESH_COPY = "take a fresh copy of the file"
 class TensorSource(Protocol):
     """Tensors under their canonical names."""
 
-    shapes: Mapping[str, tuple[int, ...]]
-    files: Sequence[Path]
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Extents of every tensor."""
+        ...
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that hold them, for provenance."""
+        ...
 
     def load(self, name: str) -> NDArray[np.float32]:
         """One tensor as float32, row-major."""
@@ -102,6 +109,10 @@ def _safetensors_header(path: Path) -> list[tuple[str, dict[str, Any], int]]:
     return entries
 
 
+def _single(path: Path) -> SafetensorsSource:
+    return SafetensorsSource([path])
+
+
 def _sharded(index: Path) -> SafetensorsSource:
     """``model.safetensors.index.json`` names the shards."""
     weight_map = read_json(index).get("weight_map", {})
@@ -144,7 +155,7 @@ def _tensorflow(index: Path) -> ArraysSource:
 
 #: file pattern -> reader, in order of preference. A new format is one row.
 READERS: tuple[tuple[str, Callable[[Path], TensorSource]], ...] = (
-    ("model.safetensors", lambda path: SafetensorsSource([path])),
+    ("model.safetensors", _single),
     ("model.safetensors.index.json", _sharded),
     ("pytorch_model.bin", _pytorch),
     ("*.ckpt.index", _tensorflow),

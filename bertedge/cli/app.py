@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for name, command in {
+COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "quantize": make.quantize,
     "export": make.export,
@@ -28,7 +29,8 @@ for name, command in {
     "next-sentence": use.next_sentence,
     "train": train.train,
     "distill": train.distill,
-}.items():
+}
+for name, command in COMMANDS.items():
     app.command(name)(command)
 
 

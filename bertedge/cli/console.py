@@ -33,7 +33,11 @@ def progress_bar(label: str) -> Iterator[Callable[[float, str], None]]:
     )
     with Progress(*columns, console=stderr, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(label, total=1.0, detail="")
-        yield lambda share, detail="": bar.update(task, completed=share, detail=detail)
+
+        def show(share: float, detail: str = "") -> None:
+            bar.update(task, completed=share, detail=detail)
+
+        yield show
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,14 @@ import typer
 
 from bertedge.cli.console import note, progress_bar
 from bertedge.cli.options import ForceOption, library
+
+
+class Dtype(StrEnum):
+    """Types that a checkpoint may be stored in."""
+
+    float32 = "float32"
+    float16 = "float16"
+
 
 CorpusArgument = Annotated[Path, typer.Argument(help="Text: one sentence a line, a blank line between documents.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where the checkpoint is written.")]
@@ -25,6 +34,8 @@ BatchOption = Annotated[int, typer.Option(min=1, help="Pairs in a step.")]
 LengthOption = Annotated[int, typer.Option(min=8, help="Tokens in a pair.")]
 RateOption = Annotated[float, typer.Option(help="Peak learning rate.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of weights, pairs and masks.")]
+
+DtypeOption = Annotated[Dtype, typer.Option(help="How the weights are stored.")]
 
 
 def train(
@@ -41,6 +52,7 @@ def train(
     max_length: LengthOption = 128,
     learning_rate: RateOption = 5e-4,
     seed: SeedOption = 0,
+    dtype: DtypeOption = Dtype.float32,
     force: ForceOption = False,
 ) -> None:
     """Pretrain a BERT on plain text: masked words and next sentences."""
@@ -48,7 +60,7 @@ def train(
     settings = _settings(run, steps, minutes, batch_size, max_length, learning_rate, seed)
     shape = run.ModelShape(layers=layers, hidden=hidden, heads=heads, vocab_size=vocab_size)
     with _listener("training") as listen:
-        done = run.train(corpus, output, settings, shape=shape, init=init, force=force, on_step=listen)
+        done = run.train(corpus, output, settings, shape=shape, init=init, dtype=dtype.value, force=force, on_step=listen)
     _report(output, done)
 
 
@@ -65,6 +77,7 @@ def distill(
     max_length: LengthOption = 128,
     learning_rate: RateOption = 1e-3,
     seed: SeedOption = 0,
+    dtype: DtypeOption = Dtype.float32,
     force: ForceOption = False,
 ) -> None:
     """Make a smaller BERT that imitates a larger one."""
@@ -72,7 +85,7 @@ def distill(
     settings = _settings(run, steps, minutes, batch_size, max_length, learning_rate, seed)
     shape = run.ModelShape(layers=layers, hidden=hidden, heads=heads)
     with _listener("distilling") as listen:
-        done = run.distill(teacher, corpus, output, settings, shape=shape, force=force, on_step=listen)
+        done = run.distill(teacher, corpus, output, settings, shape=shape, dtype=dtype.value, force=force, on_step=listen)
     _report(output, done)
 
 

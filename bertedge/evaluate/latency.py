@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -131,7 +132,9 @@ def measure_latency(
     for done, workload in enumerate(grid):
         batch = workload_batch(workload, corpus, layout)
         listen(done / len(grid), f"timing {workload.batch_size} x {workload.seq_len}")
-        samples = interleave([lambda p=p: p.predict(batch) for p in predictors], rounds=rounds, warmup=warmup)
+        samples = interleave(
+            [partial(predictor.predict, batch) for predictor in predictors], rounds=rounds, warmup=warmup
+        )
         for report, own in zip(reports, samples, strict=True):
             report.append(_summary(workload, own, samples[0], threads, warmup))
     return [tuple(report) for report in reports]

@@ -18,7 +18,7 @@ from bertedge.checkpoint import Checkpoint, names
 from bertedge.graph import plan as layers
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
 from bertedge.graph.linear import OwnWeights, Table, TableWeights, Weights, int8_attention, linear, table
-from bertedge.graph.plan import BlockNames, Float32, NumberFormat, Plan
+from bertedge.graph.plan import BlockNames, Float32, Int8, NumberFormat, Plan
 
 #: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
 Positions = Literal["masked", "all"]
@@ -158,7 +158,7 @@ class BertWriter:
         joined = self._weights(*parts)
         form = self._noted(name, x, joined)
         heads = self.config.num_attention_heads
-        if read == x and not isinstance(form, Float32):
+        if read == x and isinstance(form, Int8):
             return int8_attention(form, g, name, x, joined, mask, heads)
         if read == x:
             query, key, value = self._split(linear(form, g, name, x, joined), 3)

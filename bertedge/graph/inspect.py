@@ -9,7 +9,7 @@ import numpy as np
 from bertedge.bundle import Coverage
 from bertedge.graph import plan as layers
 from bertedge.graph.bert import BertGraph
-from bertedge.graph.plan import Float32, Plan
+from bertedge.graph.plan import Int8, Plan
 
 #: The text that multiply-accumulates are counted on.
 TOKENS, MASKED = 128, 19
@@ -21,7 +21,7 @@ def coverage(graph: BertGraph, plan: Plan) -> Coverage:
         layer: outputs * inputs * _rows(layer, graph.positions)
         for layer, (outputs, inputs) in graph.linear_shapes.items()
     }
-    quantized = sum(count for layer, count in macs.items() if not isinstance(plan.get(layer, Float32()), Float32))
+    quantized = sum(count for layer, count in macs.items() if isinstance(plan.get(layer), Int8))
     tensors = graph.builder.tensors.values()
     int8 = sum(t.size_bytes for t in tensors if t.dtype == np.int8)
     return Coverage(macs=quantized / sum(macs.values()), bytes=int8 / sum(t.size_bytes for t in tensors))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, singledispatch
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
-from bertedge.graph.plan import DynamicInt8, Float32, Int8, NumberFormat, StaticInt8
+from bertedge.graph.plan import DynamicInt8, Float16Weights, Float32, Int8, NumberFormat, StaticInt8
 
 Load = Callable[[], NDArray[np.float32]]
 
@@ -42,7 +43,7 @@ class Weights(Protocol):
     def shape(self) -> tuple[int, int]: ...
 
     def float_matrix(self, g: GraphBuilder, name: str) -> str:
-        """Add the float32 matrix (inputs, outputs)."""
+        """Add the matrix (inputs, outputs) as float32."""
         ...
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
@@ -65,6 +66,11 @@ class OwnWeights:
     def float_matrix(self, g: GraphBuilder, name: str) -> str:
         return g.tensor(f"{name}.weight", np.float32, self.shape[::-1], lambda: self.load().T)
 
+    def float16_matrix(self, g: GraphBuilder, name: str) -> str:
+        """Add the matrix (inputs, outputs) as float32 that is float16 on disk; onnxruntime widens it when it loads."""
+        stored = g.tensor(f"{name}.weight", np.float16, self.shape[::-1], lambda: self.load().T)
+        return g.op("Cast", [stored], f"{name}.weight.float", to=TensorProto.FLOAT)
+
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
         rows = cache(lambda: quantize_rows(self.load(), weight_range))
         weight = g.tensor(f"{name}.weight", np.int8, self.shape[::-1], lambda: rows().values.T)
@@ -72,6 +78,14 @@ class OwnWeights:
 
     def bias(self, g: GraphBuilder, name: str) -> str:
         return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)
+
+    def columns(self, chosen: list[int]) -> OwnWeights:
+        """The weights of some inputs only."""
+        return replace(self, shape=(self.shape[0], len(chosen)), load=lambda: self.load()[:, chosen])
+
+    def with_columns_scaled(self, factors: NDArray[np.float32]) -> OwnWeights:
+        """Every input's weights multiplied by a number of its own."""
+        return replace(self, load=lambda: self.load() * factors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +99,7 @@ class Table:
 
 def table(g: GraphBuilder, name: str, form: NumberFormat, shape: tuple[int, int], load: Load) -> Table:
     """Add a table; asking for the same name again stores nothing twice."""
-    if isinstance(form, Float32):
+    if not isinstance(form, Int8):
         return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
     rows = cache(lambda: quantize_rows(load(), form.weight_range))
     values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
@@ -111,7 +125,8 @@ class TableWeights:
         return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
-        assert self.table.scale is not None, "a tied table has its decoder's format"
+        if self.table.scale is None:
+            raise TypeError(f"{name}: an int8 decoder cannot share a float table")
         flat = g.constant(f"{name}.flat", [-1], np.int64)
         return self.float_matrix(g, name), g.op("Reshape", [self.table.scale, flat], f"{name}.scale")
 
@@ -127,13 +142,58 @@ def linear(form: NumberFormat, g: GraphBuilder, name: str, x: str, weights: Weig
 
 @linear.register
 def _(form: Float32, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
-    product = g.op("MatMul", [x, weights.float_matrix(g, name)], f"{name}.matmul")
-    return g.op("Add", [product, weights.bias(g, name)], name)
+    return _float_linear(g, name, x, weights.float_matrix(g, name), weights)
 
 
-@linear.register(DynamicInt8)
-@linear.register(StaticInt8)
-def _(form: Int8, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
+@linear.register
+def _(form: Float16Weights, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
+    return _float_linear(g, name, x, _own(form, name, weights).float16_matrix(g, name), weights)
+
+
+@linear.register
+def _(form: DynamicInt8, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
+    return _int8_linear(form, g, name, x, weights)
+
+
+@linear.register
+def _(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
+    if form.input_divisors:
+        x, weights = divided(form, g, x), with_divisors(form, name, weights)
+    if not form.outliers:
+        return _int8_linear(form, g, name, x, weights)
+    own, chosen = _own(form, name, weights), list(form.outliers)
+    rest = np.ones(own.shape[1], dtype=np.float32)
+    rest[chosen] = 0
+    inliers = _int8_linear(form, g, name, x, own.with_columns_scaled(rest))
+    index = g.constant(f"{name}.outlier.index", chosen, np.int64)
+    values = g.op("Gather", [x, index], f"{name}.outlier.values", axis=-1)
+    product = g.op("MatMul", [values, own.columns(chosen).float16_matrix(g, f"{name}.outlier")], f"{name}.outlier")
+    return g.op("Add", [inliers, product], f"{name}.joined")
+
+
+def divided(form: StaticInt8, g: GraphBuilder, x: str) -> str:
+    """x with every channel divided by its own number."""
+    reciprocals = g.constant(f"{x}.reciprocals", 1 / np.asarray(form.input_divisors), np.float32)
+    name = f"{x}.divided"
+    return name if g.has(name) else g.op("Mul", [x, reciprocals], name)
+
+
+def with_divisors(form: StaticInt8, name: str, weights: Weights) -> OwnWeights:
+    """The weights that undo :func:`divided`."""
+    return _own(form, name, weights).with_columns_scaled(np.asarray(form.input_divisors, dtype=np.float32))
+
+
+def _own(form: NumberFormat, name: str, weights: Weights) -> OwnWeights:
+    if not isinstance(weights, OwnWeights):
+        raise TypeError(f"{name}: {form} would change a table that is shared")
+    return weights
+
+
+def _float_linear(g: GraphBuilder, name: str, x: str, matrix: str, weights: Weights) -> str:
+    return g.op("Add", [g.op("MatMul", [x, matrix], f"{name}.matmul"), weights.bias(g, name)], name)
+
+
+def _int8_linear(form: Int8, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
     weight, scale = weights.int8_matrix(g, name, form.weight_range)
     quantized = quantize_input(form, g, x)
     inputs = [quantized.values, weight, quantized.scale, scale, quantized.zero_point, "", weights.bias(g, name)]
@@ -179,6 +239,8 @@ def int8_attention(form: Int8, g: GraphBuilder, name: str, x: str, weights: Weig
     It multiplies straight into the layout that the heads need: a tenth faster in all than a matmul, Split and
     MultiHeadAttention.
     """
+    if isinstance(form, StaticInt8) and form.input_divisors:
+        x, weights = divided(form, g, x), with_divisors(form, name, weights)
     weight, scale = weights.int8_matrix(g, name, form.weight_range)
     quantized = quantize_input(form, g, x)
     inputs = [quantized.values, weight, weights.bias(g, name), quantized.scale, scale, mask, quantized.zero_point]

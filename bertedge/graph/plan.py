@@ -14,6 +14,11 @@ class Float32:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Float16Weights:
+    """Weights stored as float16, widened when the model is loaded; everything is computed in float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DynamicInt8:
     """int8 weights, one scale an output channel; uint8 activations whose range is taken from each input tensor.
 
@@ -28,24 +33,35 @@ class DynamicInt8:
 class StaticInt8:
     """int8 weights as in :class:`DynamicInt8`; uint8 activations with a range that calibration found.
 
+    Trained BERTs send a few channels of their activations far beyond the others (Kovaleva et al. 2021). One range for all
+    would leave the others a handful of steps, so those few channels get out of the way, in one of two forms.
+
     Attributes:
         scale: width of one step of the activations.
         zero_point: the step that stands for zero, 0 to 255.
+        input_divisors: every channel of the input is divided by its own number before it is quantized, and the weights
+            that read it are multiplied by it (Xiao et al. 2023, equation 3); empty for none.
+        outliers: channels of the input that are multiplied in float32 beside the others, weights and all (Dettmers et al.
+            2022, section 3.2, with channels that are known beforehand); what does not fit the range is clipped there.
     """
 
     scale: float
     zero_point: int
     weight_range: int = 127
+    input_divisors: tuple[float, ...] = ()
+    outliers: tuple[int, ...] = ()
 
 
 Int8 = DynamicInt8 | StaticInt8
-NumberFormat = Float32 | DynamicInt8 | StaticInt8
+NumberFormat = Float32 | Float16Weights | DynamicInt8 | StaticInt8
 #: Layer name (see :func:`layer_names`) -> number format; a layer that is not named is Float32.
 Plan = Mapping[str, NumberFormat]
 
 WORD_TABLE = "embeddings.word"
 POSITION_TABLE = "embeddings.position"
 POOLER = "pooler"
+#: Recipes leave this layer in float16: it is a hundredth of the work, and in int8 it cost more fidelity than a whole block
+#: (benchmarks/README.md), since it runs right before the decoder and its weights are close to the identity.
 MLM_TRANSFORM = "mlm.transform"
 MLM_DECODER = "mlm.decoder"
 #: The next-sentence classifier is two rows: it stays float.

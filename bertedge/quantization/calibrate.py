@@ -35,7 +35,8 @@ def calibrate(
     length = min(recipe.max_length, checkpoint.config.max_position_embeddings)
     pairs = mixed_pairs(corpus, recipe.num_examples, max_length=length, seed=SEED)
     layout, rng = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size), np.random.default_rng(SEED)
-    observers = {value: MinMax() for value in values}
+    channels = {value: graph.linear_shapes[layer][1] for layer, value in graph.linear_inputs.items()}
+    observers = {value: MinMax(channels[value]) for value in values}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
         graph.builder.write(path, external=True)

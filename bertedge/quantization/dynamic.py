@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, Plan, layer_names
+from bertedge.graph.plan import (
+    MLM_TRANSFORM,
+    POSITION_TABLE,
+    WORD_TABLE,
+    DynamicInt8,
+    Float16Weights,
+    NumberFormat,
+    Plan,
+    layer_names,
+)
 from bertedge.recipe import QuantizationRecipe
 from bertedge.target import TargetProfile
 
@@ -22,4 +31,7 @@ def plan(
     del corpus, listen
     layers = [*layer_names(checkpoint.config, checkpoint.heads), WORD_TABLE, POSITION_TABLE]
     kept_float = recipe.excluded(layers)
-    return {name: DynamicInt8(weight_range=target.weight_range) for name in layers if name not in kept_float}
+    forms: dict[str, NumberFormat] = {name: DynamicInt8(weight_range=target.weight_range) for name in layers}
+    if MLM_TRANSFORM in forms:
+        forms[MLM_TRANSFORM] = Float16Weights()
+    return {name: form for name, form in forms.items() if name not in kept_float}

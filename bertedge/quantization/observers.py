@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = 255
 
 
-@dataclass
 class MinMax:
-    """The whole range that was seen. Outliers in BERT's activations carry function, so none are cut off."""
+    """The whole range of every channel that was seen. Outliers in BERT's activations carry function: none are cut off.
 
-    low: float = 0.0
-    high: float = 0.0
+    Args:
+        channels: extent of the last axis of what is observed.
+
+    Attributes:
+        low, high: smallest and largest value of each channel, (channels,); zero always belongs to the range, since it must
+            be representable exactly.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.low = np.zeros(channels, dtype=np.float32)
+        self.high = np.zeros(channels, dtype=np.float32)
 
     def observe(self, values: NDArray[np.float32]) -> None:
-        """Widen the range; zero always belongs to it, since it must be representable exactly."""
-        self.low = min(self.low, float(values.min(initial=0.0)))
-        self.high = max(self.high, float(values.max(initial=0.0)))
+        """Widen the ranges by values of shape (..., channels)."""
+        rows = values.reshape(-1, values.shape[-1])
+        if len(rows):
+            np.minimum(self.low, rows.min(axis=0), out=self.low)
+            np.maximum(self.high, rows.max(axis=0), out=self.high)
 
-    def scale_and_zero_point(self) -> tuple[float, int]:
-        """Width of a step, and the step of zero, for uint8 (Jacob et al. 2018, equation 1)."""
-        scale = (self.high - self.low) / LEVELS
-        if scale == 0.0:  # a layer that only ever saw zeros
-            return 1.0, 0
-        return scale, int(np.clip(round(-self.low / scale), 0, LEVELS))
+    @property
+    def largest(self) -> NDArray[np.float32]:
+        """Largest absolute value of each channel, (channels,)."""
+        return np.maximum(self.high, -self.low)
+
+
+def scale_and_zero_point(low: float, high: float) -> tuple[float, int]:
+    """Width of a step, and the step of zero, for uint8 over a range (Jacob et al. 2018, equation 1)."""
+    scale = (max(high, 0.0) - min(low, 0.0)) / LEVELS
+    if scale == 0.0:  # a layer that only ever saw zeros
+        return 1.0, 0
+    return scale, int(np.clip(round(-min(low, 0.0) / scale), 0, LEVELS))

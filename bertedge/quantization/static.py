@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, NumberFormat, Plan, StaticInt8, layer_names
+from bertedge.graph import plan as layers
+from bertedge.graph.plan import DynamicInt8, Float16Weights, NumberFormat, Plan, StaticInt8, layer_names
 from bertedge.quantization.calibrate import calibrate
+from bertedge.quantization.observers import MinMax, scale_and_zero_point
 from bertedge.recipe import QuantizationRecipe
 from bertedge.target import TargetProfile
+
+#: A channel stands out where it reaches beyond this multiple of the median channel's reach.
+OUTLIER_RATIO = 2.0
+#: At most one channel in so many is computed beside the others, and never more than ``MAX_OUTLIERS``.
+OUTLIER_SHARE, MAX_OUTLIERS = 16, 64
+#: A remedy costs an operator or three: it has to shrink the range by so much.
+MIN_GAIN = 1.5
 
 
 def plan(
@@ -20,16 +32,62 @@ def plan(
     listen: Callable[[float, str], None],
 ) -> Plan:
     """int8 with calibrated ranges for every linear layer that is not excluded."""
-    layers = layer_names(checkpoint.config, checkpoint.heads)
-    kept_float = recipe.excluded([*layers, WORD_TABLE, POSITION_TABLE])
+    names = layer_names(checkpoint.config, checkpoint.heads)
+    tables = [layers.WORD_TABLE, layers.POSITION_TABLE]
+    kept_float = recipe.excluded([*names, *tables])
     ranges = calibrate(checkpoint, recipe, corpus, listen)
-    formats: dict[str, NumberFormat] = {
-        name: DynamicInt8(weight_range=target.weight_range)
-        for name in (WORD_TABLE, POSITION_TABLE)
-        if name not in kept_float
-    }
-    for name in layers:
-        if name not in kept_float:
-            scale, zero_point = ranges[name].scale_and_zero_point()
-            formats[name] = StaticInt8(scale=scale, zero_point=zero_point, weight_range=target.weight_range)
-    return formats
+    forms: dict[str, NumberFormat] = {name: DynamicInt8(weight_range=target.weight_range) for name in tables}
+    forms |= {name: _layer_format(name, ranges[name], target.weight_range) for name in names}
+    return {name: form for name, form in forms.items() if name not in kept_float}
+
+
+def _layer_format(name: str, seen: MinMax, weight_range: int) -> NumberFormat:
+    if name == layers.MLM_TRANSFORM:
+        return Float16Weights()  # see layers.MLM_TRANSFORM
+    if name.endswith((".attention.qkv", ".intermediate")):
+        return _with_divisors(seen, weight_range)
+    if name.startswith("encoder.") and name.endswith(".output"):
+        return _with_outliers(seen, weight_range)
+    return _plain(seen.low, seen.high, weight_range)
+
+
+def _plain(low: NDArray[np.float32], high: NDArray[np.float32], weight_range: int) -> StaticInt8:
+    scale, zero_point = scale_and_zero_point(float(low.min()), float(high.max()))
+    return StaticInt8(scale=scale, zero_point=zero_point, weight_range=weight_range)
+
+
+def _with_divisors(seen: MinMax, weight_range: int) -> StaticInt8:
+    """Behind a layer norm a few channels stand out in every text: divide those down to where outliers begin."""
+    plain = _plain(seen.low, seen.high, weight_range)
+    bound = OUTLIER_RATIO * float(np.median(seen.largest))
+    if bound == 0.0:
+        return plain
+    divisors = np.maximum(seen.largest / bound, 1.0)
+    divided = _plain(seen.low / divisors, seen.high / divisors, weight_range)
+    if plain.scale < MIN_GAIN * divided.scale:
+        return plain
+    return StaticInt8(
+        scale=divided.scale,
+        zero_point=divided.zero_point,
+        weight_range=weight_range,
+        input_divisors=tuple(map(float, divisors)),
+    )
+
+
+def _with_outliers(seen: MinMax, weight_range: int) -> StaticInt8:
+    """Behind the feed-forward's activation a few units carry huge values into huge weights: compute both beside the rest."""
+    plain = _plain(seen.low, seen.high, weight_range)
+    reach = seen.largest
+    limit = min(MAX_OUTLIERS, len(reach) // OUTLIER_SHARE)
+    farthest = np.argsort(-reach)[:limit]
+    outliers = np.sort(farthest[reach[farthest] > OUTLIER_RATIO * np.median(reach)])
+    rest = np.setdiff1d(np.arange(len(reach)), outliers)
+    inliers = _plain(seen.low[rest], seen.high[rest], weight_range)
+    if plain.scale < MIN_GAIN * inliers.scale:
+        return plain
+    return StaticInt8(
+        scale=inliers.scale,
+        zero_point=inliers.zero_point,
+        weight_range=weight_range,
+        outliers=tuple(map(int, outliers)),
+    )

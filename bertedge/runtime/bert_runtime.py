@@ -81,8 +81,8 @@ class BertRuntime:
     @overload
     def fill_mask(self, texts: str, *, top_k: int = 5) -> Fills: ...
     @overload
-    def fill_mask(self, texts: Sequence[str], *, top_k: int = 5) -> list[Fills]: ...
-    def fill_mask(self, texts: str | Sequence[str], *, top_k: int = 5) -> Fills | list[Fills]:
+    def fill_mask(self, texts: list[str] | tuple[str, ...], *, top_k: int = 5) -> list[Fills]: ...
+    def fill_mask(self, texts: str | list[str] | tuple[str, ...], *, top_k: int = 5) -> Fills | list[Fills]:
         """The most probable pieces for every ``[MASK]``.
 
         Returns:

@@ -111,7 +111,7 @@ class Engine:
             feed["masked_positions"] = positions
             if rows[0].hidden:
                 feed["hidden_positions"] = np.arange(input_ids.shape[1], dtype=np.int64)
-        values = self._sessions.run(feed, self._work(*input_ids.shape, positions.shape[1]))
+        values = self._sessions.run(feed, self._work(len(rows), input_ids.shape[1], positions.shape[1]))
         if self._all_positions:
             values = _read_positions(values, positions)
         return [{name: value[i] for name, value in values.items()} for i in range(len(rows))]

@@ -57,6 +57,7 @@ def train(
     *,
     shape: ModelShape | None = None,
     init: str | Path | None = None,
+    dtype: str = "float32",
     force: bool = False,
     on_step: Listener = lambda progress: None,
 ) -> Progress:
@@ -75,7 +76,7 @@ def train(
     rng = np.random.default_rng(settings.seed)
     batches = endless_batches(data, Layout.of(tokenizer, model.config.vocab_size), settings, rng)
     provenance = {"kind": "pretraining", "init": Path(init).name if init else None, **_source(corpus, data, settings)}
-    writer = _Writer(output, model, tokenizer, provenance, force=force)
+    writer = _Writer(output, model, tokenizer, provenance, dtype=dtype, force=force)
     return writer.finish(fit(model, batches, pretraining_loss, settings, writer.listen(on_step)))
 
 
@@ -87,6 +88,7 @@ def distill(
     *,
     shape: ModelShape | None = None,
     distillation: DistillationSettings | None = None,
+    dtype: str = "float32",
     force: bool = False,
     on_step: Listener = lambda progress: None,
 ) -> Progress:
@@ -112,7 +114,7 @@ def distill(
         "distillation": asdict(distillation),
         **_source(corpus, data, settings),
     }
-    writer = _Writer(output, student, tokenizer, provenance, force=force)
+    writer = _Writer(output, student, tokenizer, provenance, dtype=dtype, force=force)
     return writer.finish(fit(student, batches, objective, settings, writer.listen(on_step)))
 
 
@@ -145,10 +147,10 @@ class _Writer:
     """Writes the checkpoint every few minutes and at the end, each time whole or not at all."""
 
     def __init__(
-        self, output: Path, model: BertForPreTraining, tokenizer: Tokenizer, provenance: dict, *, force: bool
+        self, output: Path, model: BertForPreTraining, tokenizer: Tokenizer, provenance: dict, *, dtype: str, force: bool
     ) -> None:
         self.output, self.model, self.tokenizer, self.provenance = output, model, tokenizer, provenance
-        self.force = force
+        self.dtype = dtype
         self.saved_at = time.monotonic()
         with new_folder(output, force=force, marker="config.json"):  # fail now rather than after an hour
             pass
@@ -167,7 +169,7 @@ class _Writer:
     def save(self, progress: Progress) -> None:
         tensors = {name: tensor.numpy() for name, tensor in self.model.float_tensors().items()}
         with new_folder(self.output, force=True, marker="config.json") as folder:
-            write_checkpoint(folder, self.model.config, tensors, self.tokenizer)
+            write_checkpoint(folder, self.model.config, tensors, self.tokenizer, dtype=self.dtype)
             done = {"steps": progress.step, "tokens": progress.tokens, "minutes": round(progress.elapsed_s / 60, 1)}
             write_json(folder / PROVENANCE, {**self.provenance, "done": done})
         self.saved_at = time.monotonic()

@@ -1,0 +1,44 @@
+PYTHON ?= python3
+DEMO_VENV := .venv/demo
+TEST_VENV := .venv/test
+BENCH_VENV := .venv/bench
+
+.PHONY: demo test lint bench clean
+
+# The built-in model: quantize, verify, measure, use. No torch.
+demo: $(DEMO_VENV)/ready
+	$(DEMO_VENV)/bin/bertedge demo
+
+# The whole test suite, style and types.
+test: $(TEST_VENV)/ready lint
+	$(TEST_VENV)/bin/python -m pytest
+
+lint: $(TEST_VENV)/ready
+	$(TEST_VENV)/bin/ruff check .
+	$(TEST_VENV)/bin/ruff format --check .
+	$(TEST_VENV)/bin/mypy
+
+# The tables of benchmarks/README.md; takes about half an hour.
+bench: $(BENCH_VENV)/ready
+	$(BENCH_VENV)/bin/python benchmarks/run.py
+
+$(DEMO_VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[tools]'
+	touch $@
+
+# torch first and pinned: a range would let pip choose a build with several GB of CUDA libraries.
+$(TEST_VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(TEST_VENV)
+	$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+$(BENCH_VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[compare]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

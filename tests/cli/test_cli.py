@@ -1,0 +1,140 @@
+"""The commands as a user types them, in a process of their own where that matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bertedge.bundle import Bundle
+from bertedge.report.report import read_report
+
+
+def bertedge(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bertedge", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+
+
+@pytest.fixture(scope="module")
+def folder(bundle_of: Callable[..., Bundle]) -> Path:
+    return bundle_of("static").folder
+
+
+def test_the_main_road(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    bundle, report = tmp_path / "tiny.int8", tmp_path / "report.json"
+    made = bertedge("quantize", model_folder, "-o", bundle, "--calibration", corpus_file, "--examples", 16)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == ""
+    arguments = ["--reference", model_folder, "--corpus", corpus_file, "--examples", 8, "--rounds", 2, "--lengths", "1x8,2x16"]
+    done = bertedge("bench", bundle, *arguments, "--json", report, "--markdown", tmp_path / "report.md")
+    assert done.returncode == 0, done.stderr
+    assert "mlm.top1_agreement" in done.stdout
+    read = read_report(report)
+    assert [entry.seq_len for entry in read.candidates[0].latency] == [8, 16]
+    assert read.candidates[0].fidelity["mlm.kl_mean"].n > 0
+    raw = json.loads(report.read_text())
+    assert {"schema_version", "machine", "reference", "candidates"} <= raw.keys()
+    assert (tmp_path / "report.md").read_text().startswith("### Size and start")
+
+
+def test_fill_mask_prints_words_or_json(folder: Path) -> None:
+    done = bertedge("fill-mask", folder, "The cat [MASK] on the mat.", "--top-k", 2)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 2
+    (fills,) = json.loads(bertedge("fill-mask", folder, "The cat [MASK].", "--json").stdout)
+    assert {"token", "probability", "token_id"} == fills[0].keys()
+
+
+def test_next_sentence_prints_a_verdict(folder: Path) -> None:
+    done = bertedge("next-sentence", folder, "It was a warm day.", "The cat slept.")
+    assert done.stdout.split(maxsplit=1)[1].strip() in ("follows", "does not follow")
+    assert 0 <= json.loads(bertedge("next-sentence", folder, "a", "b", "--json").stdout)["is_next"] <= 1
+
+
+def test_verify_and_info(folder: Path, model_folder: Path) -> None:
+    assert bertedge("verify", folder).stdout.strip().endswith("verified")
+    assert json.loads(bertedge("verify", folder, "--json").stdout)["passed"] is True
+    assert json.loads(bertedge("info", folder, "--json").stdout)["kind"] == "bundle"
+    assert json.loads(bertedge("info", model_folder, "--json").stdout)["heads"] == ["pooler", "mlm", "nsp"]
+    assert "portable" in bertedge("info", "--targets").stdout
+
+
+def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path) -> None:
+    shape = ["--layers", 1, "--hidden", 32, "--batch-size", 4, "--max-length", 32, "--steps", 3]
+    trained = bertedge("train", corpus_file, "-o", tmp_path / "trained", "--vocab-size", 200, *shape)
+    assert trained.returncode == 0, trained.stderr
+    distilled = bertedge("distill", tmp_path / "trained", corpus_file, "-o", tmp_path / "student", *shape)
+    assert distilled.returncode == 0, distilled.stderr
+    assert json.loads((tmp_path / "student" / "training.json").read_text())["done"]["steps"] == 3
+    assert bertedge("info", tmp_path / "student").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["fill-mask", "{bundle}", "no mask"], 2, "no [MASK]"),
+        (["fill-mask", "{bundle}", ""], 2, "empty"),
+        (["fill-mask", "{model}", "a [MASK]"], 3, "is not a bundle"),
+        (["fill-mask", "nowhere", "a [MASK]"], 3, "no such bundle"),
+        (["verify", "nowhere"], 3, "no such bundle"),
+        (["info", "nowhere"], 3, "no such folder"),
+        (["info"], 2, "no model"),
+        (["quantize", "nowhere", "-o", "{tmp}/x"], 3, "no such folder"),
+        (["quantize", "{model}", "-o", "{bundle}"], 3, "already there"),
+        (["quantize", "{model}", "-o", "{tmp}/x", "--target", "avx"], 2, "avx"),
+        (["quantize", "{model}", "-o", "{tmp}/x", "--method", "statik"], 2, "statik"),
+        (["quantize", "{model}", "-o", "{tmp}/x", "--calibration", "{empty}"], 3, "holds no text"),
+        (["quantize", "{model}", "-o", "{tmp}/x", "--calibration", "nofile"], 3, "cannot be read"),
+        (["quantize", "{model}", "-o", "{empty}/x"], 3, "Not a directory"),
+        (["bench", "{bundle}", "--reference", "nowhere"], 3, "no such folder"),
+        (["bench", "{bundle}", "--reference", "{model}", "--corpus", "{empty}"], 3, "holds no text"),
+        (["bench", "{bundle}", "--reference", "{model}", "--lengths", "12"], 2, "--lengths"),
+        (["train", "{empty}", "-o", "{tmp}/x", "--steps", "1"], 3, "holds no text"),
+        (["distill", "nowhere", "{empty}", "-o", "{tmp}/x"], 3, "no such folder"),
+    ],
+)
+def test_a_mistake_is_two_lines_and_an_exit_code(
+    arguments: list[str], code: int, words: str, folder: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n\n")
+    places = {"bundle": folder, "model": model_folder, "tmp": tmp_path, "empty": empty}
+    done = bertedge(*(argument.format(**places) for argument in arguments))
+    assert done.returncode == code, done.stderr
+    error, hint = done.stderr.strip().splitlines()[-2:]
+    assert error.startswith("error: ")
+    assert words in error
+    assert hint.startswith("hint: ")
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [empty]
+
+
+def test_a_result_that_changed_fails_the_check(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    import numpy as np
+
+    spoiled = Path(shutil.copytree(folder, tmp_path / "spoiled"))
+    with np.load(spoiled / "golden.npz") as stored:
+        arrays = dict(stored)
+    arrays["bundle.nsp_probs"] = arrays["bundle.nsp_probs"] + 0.1
+    np.savez(spoiled / "golden.npz", **arrays)
+    manifest = json.loads((spoiled / "manifest.json").read_text())
+    from bertedge.records import sha256
+
+    path = spoiled / "golden.npz"
+    manifest["files"]["golden.npz"] = {"sha256": sha256(path), "size_bytes": path.stat().st_size}
+    (spoiled / "manifest.json").write_text(json.dumps(manifest))
+    done = bertedge("verify", spoiled)
+    assert done.returncode == 1
+    assert "results differ" in done.stderr
+
+
+def test_version_and_help() -> None:
+    assert bertedge("--version").stdout.startswith("bertedge ")
+    assert "fill-mask" in bertedge("--help").stdout

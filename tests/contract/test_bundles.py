@@ -1,0 +1,90 @@
+"""What every registered method, on every registered target, must do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from bertedge.bundle import Bundle
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.evaluate.fidelity import evaluation_batches, invariance, measure_fidelity
+from bertedge.evaluate.metrics import METRICS
+from bertedge.quantization import METHODS
+from bertedge.runtime import load
+from bertedge.runtime.golden import verify
+from bertedge.target import TARGETS
+from tests.conftest import FLOAT, KINDS
+
+MakeBundle = Callable[..., Bundle]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_graph_is_valid(kind: str, bundle_of: MakeBundle) -> None:
+    onnx.checker.check_model(str(bundle_of(kind).model_path))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_golden_vectors_replay(kind: str, bundle_of: MakeBundle) -> None:
+    result = verify(load(bundle_of(kind).folder))
+    assert result.passed
+    assert result.max_prob_diff < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("positions", ["masked", "all"])
+def test_a_text_never_depends_on_its_neighbours(kind: str, positions: str, bundle_of: MakeBundle, corpus_file: Path) -> None:
+    runtime = load(bundle_of(kind, positions=positions).folder)
+    corpus = tokenize_corpus(corpus_file, runtime.tokenizer)
+    layout = Layout.of(runtime.tokenizer, runtime.bundle.config.vocab_size)
+    (batch, *_) = evaluation_batches(corpus, layout, examples=8, max_length=48, seed=0)
+    assert invariance(runtime, batch) <= 1e-4
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_faithful_on_every_target(method: str, target: str, bundle_of: MakeBundle, corpus_file: Path) -> None:
+    bundle = bundle_of(method, target)
+    limit = TARGETS[target].weight_range
+    weights = [
+        onnx.numpy_helper.to_array(tensor)
+        for tensor in onnx.load(bundle.model_path).graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8
+    ]
+    assert weights
+    assert max(np.abs(weight.astype(int)).max() for weight in weights) <= limit
+    reference, candidate = load(bundle_of(FLOAT).folder), load(bundle.folder, allow_any_cpu=True)
+    corpus = tokenize_corpus(corpus_file, reference.tokenizer)
+    layout = Layout.of(reference.tokenizer, reference.bundle.config.vocab_size)
+    batches = evaluation_batches(corpus, layout, examples=16, max_length=48, seed=0)
+    (metrics,) = measure_fidelity(reference, [candidate], batches)
+    assert set(METRICS) <= set(metrics)
+    assert metrics["mlm.kl_mean"].value < 0.02
+    assert metrics["nsp.prob_mae"].value < 0.05
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_smaller_than_float_and_says_so(method: str, bundle_of: MakeBundle) -> None:
+    bundle, in_float = bundle_of(method), bundle_of(FLOAT)
+    assert bundle.size_bytes < 0.6 * in_float.size_bytes
+    assert bundle.manifest.coverage.macs > 0.9
+    assert in_float.manifest.coverage.macs == 0
+    manifest = json.loads((bundle.folder / "manifest.json").read_text())
+    assert manifest["recipe"]["method"] == method
+    assert {"model.onnx", "tokenizer.json", "config.json", "golden.npz"} <= manifest["files"].keys()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_input_same_file(method: str, bundle_of: MakeBundle, model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    from bertedge.quantization import quantize
+
+    first = bundle_of(method)
+    again = quantize(
+        model_folder, tmp_path / "again", target="portable", recipe=first.manifest.recipe, calibration=corpus_file
+    )
+    assert again.manifest.files["model.onnx"] == first.manifest.files["model.onnx"]

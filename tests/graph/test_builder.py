@@ -1,0 +1,71 @@
+"""The streaming writer makes the file that onnx itself reads."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertedge.errors import BertEdgeError
+from bertedge.graph.builder import GraphBuilder, _varint
+
+
+def small_graph() -> GraphBuilder:
+    g = GraphBuilder()
+    x = g.input("x", np.float32, ("rows", 3))
+    weight = g.tensor("weight", np.float32, (3, 400), lambda: np.arange(1200, dtype=np.float32).reshape(3, 400))
+    bias = g.constant("bias", np.ones(400, dtype=np.float32))
+    g.output(g.op("Add", [g.op("MatMul", [x, weight], "product"), bias], "sum"), "y", np.float32, ("rows", 400))
+    return g
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_written_file_is_valid_and_runs(tmp_path: Path, external: bool) -> None:
+    path = tmp_path / "model.onnx"
+    small_graph().write(path, external=external)
+    onnx.checker.check_model(str(path), full_check=True)
+    assert (tmp_path / "model.onnx.data").exists() == external
+    x = np.array([[1, 2, 3]], dtype=np.float32)
+    (y,) = ort.InferenceSession(str(path)).run(None, {"x": x})
+    assert np.allclose(y, x @ np.arange(1200).reshape(3, 400) + 1)
+
+
+def test_file_is_what_onnx_would_write(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    small_graph().write(path)
+    model = onnx.load(path)
+    assert onnx.load_from_string(model.SerializeToString()) == model
+    assert len(model.SerializeToString()) == path.stat().st_size
+
+
+def test_wrong_shape_is_refused(tmp_path: Path) -> None:
+    g = small_graph()
+    g.tensor("late", np.float32, (2, 2), lambda: np.zeros(3, dtype=np.float32))
+    with pytest.raises(BertEdgeError, match="late"):
+        g.write(tmp_path / "model.onnx")
+
+
+def test_writing_needs_the_memory_of_one_tensor(tmp_path: Path) -> None:
+    g = GraphBuilder()
+    for index in range(40):
+        g.tensor(f"t{index}", np.float32, (1 << 18,), lambda: np.ones(1 << 18, dtype=np.float32))
+    tracemalloc.start()
+    g.write(tmp_path / "model.onnx")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tmp_path / "model.onnx").stat().st_size > 40 << 20
+    assert peak < 4 << 20
+
+
+@given(st.integers(min_value=0, max_value=2**40))
+def test_varint_round_trip(value: int) -> None:
+    decoded = 0
+    for place, byte in enumerate(_varint(value)):
+        decoded |= (byte & 0x7F) << 7 * place
+    assert decoded == value

@@ -1,0 +1,155 @@
+"""Bundles that are altered, incomplete, of a newer schema, or not bundles at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bertedge.bundle import Bundle
+from bertedge.errors import BertEdgeError, BundleError, CheckFailed, CheckpointError, FileError, UsageError
+from bertedge.quantization import export, quantize
+from bertedge.recipe import QuantizationRecipe
+from bertedge.runtime import load
+
+
+@pytest.fixture
+def copy(bundle_of: Callable[..., Bundle], tmp_path: Path) -> Path:
+    """A bundle that a test may spoil."""
+    return Path(shutil.copytree(bundle_of("dynamic").folder, tmp_path / "bundle"))
+
+
+def edit_manifest(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_an_altered_file_is_named(copy: Path) -> None:
+    data = bytearray((copy / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(data)
+    with pytest.raises(BundleError, match="model.onnx was altered"):
+        load(copy)
+    load(copy, check=False)
+
+
+def test_every_missing_file_is_named(copy: Path) -> None:
+    (copy / "model.onnx").unlink()
+    (copy / "golden.npz").unlink()
+    with pytest.raises(BundleError, match=r"golden.npz is missing, model.onnx is missing"):
+        Bundle.open(copy)
+
+
+def test_a_newer_schema(copy: Path) -> None:
+    edit_manifest(copy, schema_version=99)
+    with pytest.raises(BundleError, match="schema 99 is newer") as caught:
+        Bundle.open(copy)
+    assert "pip install -U bertedge" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"schema_version": "1"}, {"extra": 1}, {"files": {}}, {"files": {"../x": {"sha256": "", "size_bytes": 1}}}, {"coverage": 3}],
+)
+def test_a_manifest_edited_by_hand(copy: Path, changes: dict) -> None:
+    edit_manifest(copy, **changes)
+    with pytest.raises(BundleError):
+        Bundle.open(copy)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=400))
+def test_any_bytes_as_a_manifest(copy: Path, data: bytes) -> None:
+    (copy / "manifest.json").write_bytes(data)
+    with pytest.raises(BertEdgeError):
+        Bundle.open(copy)
+
+
+def test_a_broken_model_behind_right_hashes(copy: Path) -> None:
+    (copy / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(BundleError, match="cannot load"):
+        load(copy, check=False).fill_mask("[MASK] sat.")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_not_a_bundle(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileError):
+        Bundle.open(tmp_path / name)
+
+
+def test_a_checkpoint_is_not_a_bundle(model_folder: Path) -> None:
+    with pytest.raises(BundleError, match="is not a bundle") as caught:
+        Bundle.open(model_folder)
+    assert "bertedge quantize" in caught.value.hint
+
+
+def test_nothing_is_overwritten_without_force(copy: Path, model_folder: Path) -> None:
+    before = (copy / "manifest.json").read_bytes()
+    with pytest.raises(FileError, match="already there"):
+        export(model_folder, copy)
+    assert (copy / "manifest.json").read_bytes() == before
+    export(model_folder, copy, force=True)
+    assert Bundle.open(copy).manifest.recipe is None
+
+
+def test_force_spares_a_strangers_folder(tmp_path: Path, model_folder: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
+    with pytest.raises(FileError, match="not something that bertedge wrote"):
+        export(model_folder, tmp_path / "photos", force=True)
+    assert (tmp_path / "photos" / "cat.jpg").exists()
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bertedge.quantization.make.write_manifest", stop)
+    with pytest.raises(KeyboardInterrupt):
+        export(model_folder, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "bundle"))
+
+    monkeypatch.setattr("bertedge.graph.builder.GraphBuilder.write", full)
+    with pytest.raises(FileError, match="No space left on device"):
+        export(model_folder, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"target": "avx513"}, "avx513"),
+        ({"recipe": QuantizationRecipe(method="dynamic", exclude=("encoder.layer.9.*",))}, "names no layer"),
+        ({"recipe": QuantizationRecipe(method="dynamo")}, "dynamo"),
+    ],
+)
+def test_unknown_names_list_the_known_ones(tmp_path: Path, model_folder: Path, arguments: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        quantize(model_folder, tmp_path / "bundle", **arguments)
+    assert "one of" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_excluded_layers_stay_float(tmp_path: Path, model_folder: Path, corpus_file: Path) -> None:
+    whole = quantize(
+        model_folder, tmp_path / "a", recipe=QuantizationRecipe(method="dynamic"), calibration=corpus_file
+    )
+    recipe = QuantizationRecipe(method="dynamic", exclude=("encoder.layer.0.*", "mlm.decoder"))
+    part = quantize(model_folder, tmp_path / "b", recipe=recipe, calibration=corpus_file)
+    assert part.manifest.coverage.macs < whole.manifest.coverage.macs
+    assert part.size_bytes > whole.size_bytes
+
+
+def test_error_kinds_have_their_exit_codes() -> None:
+    assert [kind.exit_code for kind in (CheckFailed, UsageError, FileError, CheckpointError, BundleError)] == [1, 2, 3, 3, 3]
