@@ -92,9 +92,7 @@ def english_l6() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle_of(
-    tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corpus_file: Path
-) -> Callable[..., Bundle]:
+def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corpus_file: Path) -> Callable[..., Bundle]:
     """Make, or find again, the bundle of a kind; not to be changed by tests."""
     made: dict[tuple, Bundle] = {}
     root = tmp_path_factory.mktemp("bundles")

@@ -54,7 +54,13 @@ def test_a_newer_schema(copy: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"schema_version": "1"}, {"extra": 1}, {"files": {}}, {"files": {"../x": {"sha256": "", "size_bytes": 1}}}, {"coverage": 3}],
+    [
+        {"schema_version": "1"},
+        {"extra": 1},
+        {"files": {}},
+        {"files": {"../x": {"sha256": "", "size_bytes": 1}}},
+        {"coverage": 3},
+    ],
 )
 def test_a_manifest_edited_by_hand(copy: Path, changes: dict) -> None:
     edit_manifest(copy, **changes)
@@ -106,7 +112,9 @@ def test_force_spares_a_strangers_folder(tmp_path: Path, model_folder: Path) -> 
     assert (tmp_path / "photos" / "cat.jpg").exists()
 
 
-def test_an_interrupted_write_leaves_nothing(tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_nothing(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
@@ -142,9 +150,7 @@ def test_unknown_names_list_the_known_ones(tmp_path: Path, model_folder: Path, a
 
 
 def test_excluded_layers_stay_float(tmp_path: Path, model_folder: Path, corpus_file: Path) -> None:
-    whole = quantize(
-        model_folder, tmp_path / "a", recipe=QuantizationRecipe(method="dynamic"), calibration=corpus_file
-    )
+    whole = quantize(model_folder, tmp_path / "a", recipe=QuantizationRecipe(method="dynamic"), calibration=corpus_file)
     recipe = QuantizationRecipe(method="dynamic", exclude=("encoder.layer.0.*", "mlm.decoder"))
     part = quantize(model_folder, tmp_path / "b", recipe=recipe, calibration=corpus_file)
     assert part.manifest.coverage.macs < whole.manifest.coverage.macs
@@ -152,4 +158,10 @@ def test_excluded_layers_stay_float(tmp_path: Path, model_folder: Path, corpus_f
 
 
 def test_error_kinds_have_their_exit_codes() -> None:
-    assert [kind.exit_code for kind in (CheckFailed, UsageError, FileError, CheckpointError, BundleError)] == [1, 2, 3, 3, 3]
+    assert [kind.exit_code for kind in (CheckFailed, UsageError, FileError, CheckpointError, BundleError)] == [
+        1,
+        2,
+        3,
+        3,
+        3,
+    ]

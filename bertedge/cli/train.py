@@ -60,7 +60,9 @@ def train(
     settings = _settings(run, steps, minutes, batch_size, max_length, learning_rate, seed)
     shape = run.ModelShape(layers=layers, hidden=hidden, heads=heads, vocab_size=vocab_size)
     with _listener("training") as listen:
-        done = run.train(corpus, output, settings, shape=shape, init=init, dtype=dtype.value, force=force, on_step=listen)
+        done = run.train(
+            corpus, output, settings, shape=shape, init=init, dtype=dtype.value, force=force, on_step=listen
+        )
     _report(output, done)
 
 
@@ -85,7 +87,9 @@ def distill(
     settings = _settings(run, steps, minutes, batch_size, max_length, learning_rate, seed)
     shape = run.ModelShape(layers=layers, hidden=hidden, heads=heads)
     with _listener("distilling") as listen:
-        done = run.distill(teacher, corpus, output, settings, shape=shape, dtype=dtype.value, force=force, on_step=listen)
+        done = run.distill(
+            teacher, corpus, output, settings, shape=shape, dtype=dtype.value, force=force, on_step=listen
+        )
     _report(output, done)
 
 

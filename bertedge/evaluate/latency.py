@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
@@ -18,7 +19,9 @@ from bertedge.predictor import NO_LABEL, Batch, Predictor
 EXCLUDED = ("tokenization",)
 #: A sample is a block of calls of at least so long, after a pause that lets other sessions' threads stop spinning.
 BLOCK_S = 0.02
-PAUSE_S = 0.02
+PAUSE_S = 0.05
+#: Untimed calls at the very start; a runtime may still be finding out what is fastest.
+SETTLE_CALLS = 12
 BOOTSTRAP = 2000
 
 
@@ -76,7 +79,9 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
     )
 
 
-def interleave(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0) -> np.ndarray:
+def interleave(
+    calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0
+) -> NDArray[np.float64]:
     """Time calls in rounds, in a fresh order each round.
 
     A sample is the mean over a block of the same call, after a pause and some untimed calls: the pause lets the threads
@@ -88,6 +93,10 @@ def interleave(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: in
     """
     rng = np.random.default_rng(seed)
     samples = np.empty((len(calls), rounds))
+    for call in calls:
+        time.sleep(PAUSE_S)
+        for _ in range(SETTLE_CALLS):
+            call()
     for turn in range(rounds):
         for index in rng.permutation(len(calls)):
             time.sleep(PAUSE_S)
@@ -107,7 +116,7 @@ def _block(call: Callable[[], object], warmup: int) -> float:
     return 1e3 * elapsed / done
 
 
-def paired_ratio(samples: np.ndarray, reference: np.ndarray, *, seed: int = 0) -> MetricValue:
+def paired_ratio(samples: NDArray[np.float64], reference: NDArray[np.float64], *, seed: int = 0) -> MetricValue:
     """Median of the rounds' ratios with a 95 % bootstrap interval; what slows a whole round cancels out."""
     ratios = samples / reference
     rng = np.random.default_rng(seed)
@@ -140,7 +149,9 @@ def measure_latency(
     return [tuple(report) for report in reports]
 
 
-def _summary(workload: Workload, own: np.ndarray, reference: np.ndarray, threads: int, warmup: int) -> LatencyReport:
+def _summary(
+    workload: Workload, own: NDArray[np.float64], reference: NDArray[np.float64], threads: int, warmup: int
+) -> LatencyReport:
     p50, p90, p99 = (float(q) for q in np.quantile(own, [0.5, 0.9, 0.99]))
     return LatencyReport(
         batch_size=workload.batch_size,

@@ -72,6 +72,7 @@ class BertRuntime:
             bundle.config,
             all_positions=manifest.positions == "all",
             row_independent=manifest.row_independent,
+            int8_share=manifest.coverage.macs,
         )
 
     def predict(self, batch: Batch) -> Outputs:

@@ -33,6 +33,9 @@ class Row:
     hidden: bool = False
 
 
+#: A float32 multiply-accumulate takes as long as so many int8 ones.
+FLOAT_MAC_COST = 4
+
 #: Output name -> array of one row (without the batch dimension).
 RowOutputs = dict[str, NDArray[np.float32]]
 
@@ -44,14 +47,24 @@ class Engine:
         sessions: the loaded model.
         all_positions: the graph computes the MLM head everywhere, under the ecosystem's names.
         row_independent: rows of a batch do not share quantization ranges.
+        int8_share: the share of the multiply-accumulates that is int8.
         config: the model's sizes, which inputs are checked against.
     """
 
-    def __init__(self, sessions: Sessions, config: BertConfig, *, all_positions: bool, row_independent: bool) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        config: BertConfig,
+        *,
+        all_positions: bool,
+        row_independent: bool,
+        int8_share: float = 0.0,
+    ) -> None:
         self._sessions = sessions
         self._config = config
         self._all_positions = all_positions
         self._row_independent = row_independent
+        self._mac_cost = int8_share + FLOAT_MAC_COST * (1 - int8_share)
 
     def run(self, rows: Sequence[Row]) -> list[RowOutputs]:
         """Run rows in any order of lengths; results come in the order of the rows.
@@ -60,11 +73,9 @@ class Engine:
             UsageError: an id, a segment or a position is out of range.
         """
         results: list[RowOutputs] = [{} for _ in rows]
-        for row in rows:
-            self._check(row)
-        for group in self._groups(rows):
-            for index, outputs in zip(group, self._run_group([rows[i] for i in group]), strict=True):
-                results[index] = outputs
+        for group, values in self._run_groups(rows):
+            for place, index in enumerate(group):
+                results[index] = {name: value[place] for name, value in values.items()}
         return results
 
     def predict(self, batch: Batch) -> Outputs:
@@ -78,16 +89,28 @@ class Engine:
             )
             for i, length in enumerate(batch.lengths)
         ]
-        results = self.run(rows)
-        mlm, nsp = None, None
-        if "mlm_logits" in results[0]:
-            width = batch.masked_positions.shape[1]
-            mlm = np.zeros((len(rows), width, results[0]["mlm_logits"].shape[-1]), dtype=np.float32)
-            for i, result in enumerate(results):
-                mlm[i, : counts[i]] = result["mlm_logits"]
-        if "nsp_logits" in results[0]:
-            nsp = np.stack([result["nsp_logits"] for result in results])
+        mlm: NDArray[np.float32] | None = None
+        nsp: NDArray[np.float32] | None = None
+        for group, values in self._run_groups(rows):
+            if len(group) == len(rows) and counts[0] == batch.masked_positions.shape[1]:
+                return Outputs(
+                    mlm_logits=values.get("mlm_logits"), nsp_logits=values.get("nsp_logits")
+                )  # nothing to move
+            if "mlm_logits" in values:
+                if mlm is None:
+                    mlm = np.zeros((*batch.masked_positions.shape, self._config.vocab_size), dtype=np.float32)
+                mlm[group, : counts[group[0]]] = values["mlm_logits"]
+            if "nsp_logits" in values:
+                nsp = np.zeros((len(rows), 2), dtype=np.float32) if nsp is None else nsp
+                nsp[group] = values["nsp_logits"]
         return Outputs(mlm_logits=mlm, nsp_logits=nsp)
+
+    def _run_groups(self, rows: Sequence[Row]) -> Iterator[tuple[list[int], RowOutputs]]:
+        """The rows' indices and outputs, group by group; outputs have a batch dimension here."""
+        for row in rows:
+            self._check(row)
+        for group in self._groups(rows):
+            yield group, self._run_group([rows[i] for i in group])
 
     def _groups(self, rows: Sequence[Row]) -> Iterator[list[int]]:
         """Indices of rows that can run as one batch: same length, same number of masked positions, same outputs."""
@@ -99,7 +122,7 @@ class Engine:
             for start in range(0, len(members), size):
                 yield members[start : start + size]
 
-    def _run_group(self, rows: Sequence[Row]) -> list[RowOutputs]:
+    def _run_group(self, rows: Sequence[Row]) -> RowOutputs:
         input_ids = np.stack([row.input_ids for row in rows])
         feed = {
             "input_ids": input_ids,
@@ -112,16 +135,15 @@ class Engine:
             if rows[0].hidden:
                 feed["hidden_positions"] = np.arange(input_ids.shape[1], dtype=np.int64)
         values = self._sessions.run(feed, self._work(len(rows), input_ids.shape[1], positions.shape[1]))
-        if self._all_positions:
-            values = _read_positions(values, positions)
-        return [{name: value[i] for name, value in values.items()} for i in range(len(rows))]
+        return _read_positions(values, positions) if self._all_positions else values
 
     def _work(self, rows: int, length: int, masked: int) -> int:
-        """Multiply-accumulates of a call, roughly: the linear layers of the blocks and the decoder."""
+        """What a call costs in int8 multiply-accumulates, roughly: the linear layers of the blocks and the decoder."""
         config = self._config
         block = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
         decoded = length if self._all_positions else masked
-        return rows * (length * config.num_hidden_layers * block + decoded * config.hidden_size * config.vocab_size)
+        macs = rows * (length * config.num_hidden_layers * block + decoded * config.hidden_size * config.vocab_size)
+        return int(macs * self._mac_cost)
 
     def _check(self, row: Row) -> None:
         config, length = self._config, len(row.input_ids)

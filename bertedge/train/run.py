@@ -147,7 +147,14 @@ class _Writer:
     """Writes the checkpoint every few minutes and at the end, each time whole or not at all."""
 
     def __init__(
-        self, output: Path, model: BertForPreTraining, tokenizer: Tokenizer, provenance: dict, *, dtype: str, force: bool
+        self,
+        output: Path,
+        model: BertForPreTraining,
+        tokenizer: Tokenizer,
+        provenance: dict,
+        *,
+        dtype: str,
+        force: bool,
     ) -> None:
         self.output, self.model, self.tokenizer, self.provenance = output, model, tokenizer, provenance
         self.dtype = dtype

@@ -30,7 +30,18 @@ def test_the_main_road(model_folder: Path, corpus_file: Path, tmp_path: Path) ->
     made = bertedge("quantize", model_folder, "-o", bundle, "--calibration", corpus_file, "--examples", 16)
     assert made.returncode == 0, made.stderr
     assert made.stdout == ""
-    arguments = ["--reference", model_folder, "--corpus", corpus_file, "--examples", 8, "--rounds", 2, "--lengths", "1x8,2x16"]
+    arguments = [
+        "--reference",
+        model_folder,
+        "--corpus",
+        corpus_file,
+        "--examples",
+        8,
+        "--rounds",
+        2,
+        "--lengths",
+        "1x8,2x16",
+    ]
     done = bertedge("bench", bundle, *arguments, "--json", report, "--markdown", tmp_path / "report.md")
     assert done.returncode == 0, done.stderr
     assert "mlm.top1_agreement" in done.stdout

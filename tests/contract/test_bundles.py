@@ -38,7 +38,9 @@ def test_golden_vectors_replay(kind: str, bundle_of: MakeBundle) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("positions", ["masked", "all"])
-def test_a_text_never_depends_on_its_neighbours(kind: str, positions: str, bundle_of: MakeBundle, corpus_file: Path) -> None:
+def test_a_text_never_depends_on_its_neighbours(
+    kind: str, positions: str, bundle_of: MakeBundle, corpus_file: Path
+) -> None:
     runtime = load(bundle_of(kind, positions=positions).folder)
     corpus = tokenize_corpus(corpus_file, runtime.tokenizer)
     layout = Layout.of(runtime.tokenizer, runtime.bundle.config.vocab_size)
@@ -80,7 +82,9 @@ def test_smaller_than_float_and_says_so(method: str, bundle_of: MakeBundle) -> N
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_same_input_same_file(method: str, bundle_of: MakeBundle, model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+def test_same_input_same_file(
+    method: str, bundle_of: MakeBundle, model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
     from bertedge.quantization import quantize
 
     first = bundle_of(method)

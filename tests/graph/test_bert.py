@@ -83,7 +83,9 @@ def test_float_graph_equals_torch(config: BertConfig, hidden_act: str, heads: tu
 @pytest.mark.parametrize("heads_and_size", [(2, 24), (3, 48), (1, 20)])
 def test_shapes_of_all_kinds(config: BertConfig, layers: int, heads_and_size: tuple[int, int], tmp_path: Path) -> None:
     heads, size = heads_and_size
-    shape = replace(config, num_hidden_layers=layers, num_attention_heads=heads, hidden_size=size, intermediate_size=3 * size)
+    shape = replace(
+        config, num_hidden_layers=layers, num_attention_heads=heads, hidden_size=size, intermediate_size=3 * size
+    )
     checkpoint, feed = in_memory(shape), inputs(shape)
     expected = in_torch(checkpoint, feed)
     assert np.abs(run(checkpoint, {}, feed, tmp_path)["mlm_logits"] - expected["mlm_logits"]).max() < 1e-5

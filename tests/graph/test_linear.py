@@ -36,7 +36,13 @@ def compute(form: NumberFormat, x: np.ndarray, folder: Path) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("form", "tolerance"),
-    [(Float32(), 1e-5), (Float16Weights(), 5e-3), (DynamicInt8(), 0.1), (DynamicInt8(weight_range=63), 0.2), (STATIC, 0.1)],
+    [
+        (Float32(), 1e-5),
+        (Float16Weights(), 5e-3),
+        (DynamicInt8(), 0.1),
+        (DynamicInt8(weight_range=63), 0.2),
+        (STATIC, 0.1),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_format_is_close_to_float(form: NumberFormat, tolerance: float, tmp_path: Path) -> None:

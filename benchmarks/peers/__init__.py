@@ -1,0 +1,1 @@
+"""Other ways to run a BERT on a CPU, to compare with."""
