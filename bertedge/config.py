@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,24 @@ class BertConfig:
                 f"num_attention_heads {self.num_attention_heads}",
                 "choose a number of heads that divides the hidden size",
             )
-        if self.hidden_act not in ACTIVATIONS:
+        if not isinstance(self.hidden_act, str) or self.hidden_act not in ACTIVATIONS:
             raise CheckpointError(
                 f"config: hidden_act {self.hidden_act!r} is not supported", nearest(str(self.hidden_act), ACTIVATIONS)
             )
-        if not self.layer_norm_eps > 0:
+        if not (_is_number(self.layer_norm_eps) and self.layer_norm_eps > 0):
             raise CheckpointError(
                 f"config: layer_norm_eps is {self.layer_norm_eps!r}, expected a number above 0", "correct config.json"
+            )
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"):
+            value = getattr(self, name)
+            if not (_is_number(value) and 0 <= value <= 1):
+                raise CheckpointError(
+                    f"config: {name} is {value!r}, expected a number from 0 to 1", "correct config.json"
+                )
+        if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
+            raise CheckpointError(
+                f"config: pad_token_id is {self.pad_token_id!r}, expected an id below vocab_size {self.vocab_size}",
+                "correct config.json",
             )
 
     @property
@@ -97,13 +109,14 @@ class BertConfig:
         if raw.get("is_decoder") or raw.get("add_cross_attention"):
             raise CheckpointError("config: this BERT is a decoder", "bertedge runs encoders only")
         known = {f.name for f in fields(cls)}
-        missing = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"} - raw.keys()
+        values = {key: value for key, value in raw.items() if key in known and value is not None}
+        missing = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"} - values.keys()
         if missing:
             raise CheckpointError(
                 f"config: {', '.join(sorted(missing))} missing", "take config.json from the model's own folder"
             )
-        values = {key: value for key, value in raw.items() if key in known and value is not None}
-        values.setdefault("intermediate_size", 4 * values["hidden_size"])
+        if isinstance(values["hidden_size"], int):
+            values.setdefault("intermediate_size", 4 * values["hidden_size"])
         return cls(**values)
 
     @classmethod
@@ -111,7 +124,7 @@ class BertConfig:
         """Read ``config.json`` (or Google's ``bert_config.json``, which has the same keys)."""
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: cannot be read as JSON ({error})", "take a fresh copy of it") from error
         if not isinstance(raw, dict):
             raise CheckpointError(f"{path}: expected a JSON object", "take a fresh copy of it")
@@ -120,3 +133,8 @@ class BertConfig:
     def to_dict(self) -> dict[str, Any]:
         """The keys that ``transformers`` reads as well."""
         return {"model_type": "bert", "architectures": ["BertForPreTraining"], **asdict(self)}
+
+
+def _is_number(value: object) -> bool:
+    """Whether this is a finite number; JSON may also say a string, true, NaN, or an integer of 400 digits."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

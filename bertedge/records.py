@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import reprlib
 import shutil
 import tempfile
 import types
@@ -63,7 +65,10 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
             raise _mismatch(where, raw, "an object")
         return {key: _value(args[1], item, f"{where}.{key}") for key, item in raw.items()}
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
+        try:
+            return float(raw)
+        except OverflowError as error:
+            raise _mismatch(where, raw, "a number of ordinary size") from error
     if not isinstance(raw, kind) or (kind in (int, float) and isinstance(raw, bool)):
         raise _mismatch(where, raw, kind.__name__)
     return raw
@@ -88,8 +93,8 @@ def _dataclass(kind: type, raw: Any, where: str) -> Any:
 
 
 def _mismatch(where: str, raw: Any, expected: str) -> FileError:
-    shown = repr(raw)
-    return FileError(f"{where}: {shown[:60]} is not {expected}", "was the file edited by hand? write it again")
+    shown = reprlib.repr(raw)[:60]  # bounded in depth as well as in length
+    return FileError(f"{where}: {shown} is not {expected}", "was the file edited by hand? write it again")
 
 
 def read_json(path: Path) -> Any:
@@ -104,13 +109,15 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Write records or plain values as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(to_json(value), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(to_json(value), indent=2, ensure_ascii=False) + "\n"
+    # a lone surrogate, as in a file name that is not UTF-8, has no bytes in UTF-8; "\udc80" is how JSON spells it
+    write_text(path, text.encode("utf-8", errors="backslashreplace").decode("utf-8"))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with _file_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_parent(path)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -141,7 +148,7 @@ def new_folder(path: Path, *, force: bool = False, marker: str | None = None) ->
     path = Path(os.path.abspath(path))
     _check_replaceable(path, force=force, marker=marker)
     with _file_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_parent(path)
         scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield scratch
@@ -166,14 +173,22 @@ def _swap(scratch: Path, path: Path) -> None:
         os.rename(scratch, path)
         return
     old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-    os.rename(path, old / "old")
     try:
+        os.rename(path, old / "old")
         os.rename(scratch, path)
-    except OSError:
-        os.rename(old / "old", path)
+    except BaseException:  # Ctrl-C between the two included
+        if not path.exists():
+            os.rename(old / "old", path)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # "file exists" would be odd to read where a folder was wanted
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from error
 
 
 @contextmanager

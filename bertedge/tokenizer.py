@@ -6,6 +6,7 @@ Any ``tokenizer.json`` is taken as it is; a bare ``vocab.txt`` becomes BERT's Wo
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, TruncationWarning, UsageError
 from bertedge.records import read_json, write_json, write_text
 
+#: Half of a surrogate pair: what Python makes of bytes that are not UTF-8; it stands for no character.
+SURROGATE = re.compile("[\ud800-\udfff]")
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-NOT_A_TEXT = UsageError("the text is empty", "give at least one word")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,29 +73,33 @@ class Tokenizer:
             FileError: neither file is there, or it cannot be parsed.
         """
         settings = _tokenizer_config(folder)
-        special = {
-            role: token if isinstance(token, str) else token["content"]
-            for role in SPECIAL_TOKENS
-            if (token := settings.get(f"{role}_token"))
-        }
+        special = _special_tokens(settings)
         json_file, vocab_file = folder / "tokenizer.json", folder / "vocab.txt"
         if json_file.is_file():
             return cls(_parse(json_file), max_length=max_length, special=special)
         if vocab_file.is_file():
-            lowercase = bool(settings.get("do_lower_case", True))
-            return cls(_from_vocab(vocab_file, lowercase), max_length=max_length, special=special)
+            return cls(_from_vocab(vocab_file, settings, special), max_length=max_length, special=special)
         raise FileError(f"{folder}: no tokenizer.json and no vocab.txt", "copy one of them from the model's source")
 
     @classmethod
     def train(
         cls, lines: Iterable[str], *, vocab_size: int, lowercase: bool = True, max_length: int = 512
     ) -> Tokenizer:
-        """Learn a WordPiece vocabulary of at most ``vocab_size`` pieces from lines of text."""
-        backend = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase)
+        """Learn a WordPiece vocabulary of at most ``vocab_size`` pieces from lines of text; the same lines, the same pieces.
+
+        The library numbers the pieces inside words in the order of a random hash and breaks ties by these numbers, so two
+        runs would differ. Naming them beforehand, in order, as if they were special, leaves it nothing to choose.
+        """
+        texts = list(lines)
+        learner = _wordpiece(models.WordPiece(unk_token=SPECIAL_TOKENS["unk"]), lowercase)
+        inside = sorted({f"##{character}" for text in texts for character in _letters(learner, text)})
+        specials = list(SPECIAL_TOKENS.values())
         trainer = trainers.WordPieceTrainer(
-            vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS.values()), show_progress=False
+            vocab_size=vocab_size, special_tokens=[*specials, *inside], show_progress=False
         )
-        backend.train_from_iterator(lines, trainer)
+        learner.train_from_iterator(texts, trainer)
+        backend = _wordpiece(models.WordPiece(learner.get_vocab(), unk_token=SPECIAL_TOKENS["unk"]), lowercase)
+        backend.add_special_tokens(specials)
         _add_template(backend)
         return cls(backend, max_length=max_length)
 
@@ -153,12 +159,14 @@ class Tokenizer:
             TruncationWarning: how many texts were longer than ``max_length`` and lost their end (of a pair: of the longer half).
 
         Raises:
-            UsageError: a text is empty.
+            UsageError: a text is empty or not Unicode.
         """
         for text in texts:
-            parts = (text,) if isinstance(text, str) else text
+            parts = text if isinstance(text, (tuple, list)) else (text,)
             if not all(isinstance(part, str) and part.strip() for part in parts):
-                raise NOT_A_TEXT
+                raise UsageError("the text is empty", "give at least one word")
+            if any(SURROGATE.search(part) for part in parts):
+                raise UsageError("the text is not Unicode: it holds half of a surrogate pair", "decode it as UTF-8")
         encodings = [
             Encoding(
                 input_ids=e.ids,
@@ -205,6 +213,17 @@ def _tokenizer_config(folder: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
+def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
+    """Role -> token, where ``tokenizer_config.json`` names them: as a string, or as an object around one."""
+    special = {}
+    for role in SPECIAL_TOKENS:
+        token = settings.get(f"{role}_token")
+        token = token.get("content") if isinstance(token, dict) else token
+        if isinstance(token, str) and token:
+            special[role] = token
+    return special
+
+
 def _parse(path: Path) -> tokenizers.Tokenizer:
     try:
         return tokenizers.Tokenizer.from_file(str(path))
@@ -214,18 +233,25 @@ def _parse(path: Path) -> tokenizers.Tokenizer:
         raise FileError(f"{path}: is not a tokenizer ({error})", "take a fresh copy from the model's source") from error
 
 
-def _from_vocab(path: Path, lowercase: bool) -> tokenizers.Tokenizer:
+def _from_vocab(path: Path, settings: dict[str, Any], special: dict[str, str]) -> tokenizers.Tokenizer:
+    """BERT's WordPiece over the lines of ``vocab.txt``; the line number is the id."""
+    special = {**SPECIAL_TOKENS, **special}
     try:
-        words = path.read_text(encoding="utf-8").splitlines()
+        with open(path, encoding="utf-8") as file:
+            # not splitlines(), which takes U+2028 for the end of a line where it is a piece
+            words = [line.rstrip("\n") for line in file]
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"{path}: cannot be read as UTF-8 text ({error})", "take a fresh copy") from error
     vocab = {word: index for index, word in enumerate(words)}
-    if "[UNK]" not in vocab:
-        raise FileError(f"{path}: has no [UNK] line, so it is not a WordPiece vocabulary", "take a fresh copy")
-    backend = _wordpiece(models.WordPiece(vocab, unk_token="[UNK]"), lowercase)
-    backend.add_special_tokens([t for t in SPECIAL_TOKENS.values() if t in vocab])
-    if "[CLS]" in vocab and "[SEP]" in vocab:
-        _add_template(backend)
+    if special["unk"] not in vocab:
+        raise FileError(f"{path}: no line is {special['unk']}, so it is no WordPiece vocabulary", "take a fresh copy")
+    backend = _wordpiece(models.WordPiece(vocab, unk_token=special["unk"]), bool(settings.get("do_lower_case", True)))
+    accents = settings.get("strip_accents")  # where it is not said, BERT strips them when it lowercases
+    backend.normalizer.strip_accents = accents if isinstance(accents, bool) else None
+    backend.normalizer.handle_chinese_chars = bool(settings.get("tokenize_chinese_chars", True))
+    backend.add_special_tokens([t for t in special.values() if t in vocab])
+    if special["cls"] in vocab and special["sep"] in vocab:
+        _add_template(backend, special["cls"], special["sep"])
     return backend
 
 
@@ -238,9 +264,14 @@ def _wordpiece(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer
     return backend
 
 
-def _add_template(backend: tokenizers.Tokenizer) -> None:
+def _letters(backend: tokenizers.Tokenizer, text: str) -> set[str]:
+    """The characters that words consist of once the text is normalized."""
+    return set(backend.normalizer.normalize_str(text)) - {" "}
+
+
+def _add_template(backend: tokenizers.Tokenizer, cls: str = "[CLS]", sep: str = "[SEP]") -> None:
     """``[CLS] A [SEP]`` with segment 0, ``[CLS] A [SEP] B [SEP]`` with segments 0 and 1."""
-    specials = [(token, backend.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    specials = [(token, backend.token_to_id(token)) for token in (cls, sep)]
     backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=specials
+        single=f"{cls} $A {sep}", pair=f"{cls} $A {sep} $B:1 {sep}:1", special_tokens=specials
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -35,15 +36,23 @@ def locate(model: str | Path) -> Path:
         FileError: there is no such folder and no such name.
     """
     name = str(model)
-    if Path(name).is_dir():
+    if _there(Path.is_dir, name):
         return Path(name)
     if name in BUILT_IN:
         return MODELS / name
-    if Path(name).exists():
+    if _there(Path.exists, name):
         raise FileError(f"{name}: is a file, expected a folder", "give the folder that holds config.json")
     if isinstance(model, str) and HUB_ID.fullmatch(name) and not name.startswith("."):
         return _download(name)
     raise FileError(f"{name}: no such folder or built-in model", nearest(name, BUILT_IN))
+
+
+def _there(test: Callable[[Path], bool], name: str) -> bool:
+    """Whether a path passes the test; one that the system refuses, being too long for instance, is not there."""
+    try:
+        return test(Path(name))
+    except OSError:
+        return False
 
 
 def _download(hub_id: str) -> Path:

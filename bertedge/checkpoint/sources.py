@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -68,8 +69,11 @@ class SafetensorsSource:
                 "quantized or integer checkpoints cannot be read; take the float one",
             )
         dtype = np.dtype(SAFETENSORS_TYPES[kind])
-        raw = np.fromfile(path, dtype=dtype, count=size // dtype.itemsize, offset=offset)
-        if raw.size != int(np.prod(self.shapes[name], dtype=np.int64)):
+        try:
+            raw = np.fromfile(path, dtype=dtype, count=size // dtype.itemsize, offset=offset)
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read ({error.strerror})", FRESH_COPY) from error
+        if raw.size != math.prod(self.shapes[name]):
             raise FileError(f"{path}: {name} ends before its data does", FRESH_COPY)
         if kind == "BF16":  # the upper half of a float32
             raw = (raw.astype(np.uint32) << 16).view(np.float32)
@@ -98,15 +102,22 @@ def _safetensors_header(path: Path) -> list[tuple[str, dict[str, Any], int]]:
                 raise FileError(f"{path}: is cut off or is not a safetensors file", FRESH_COPY)
             header = json.loads(file.read(length))
         entries = [(name, entry, 8 + length) for name, entry in header.items() if name != "__metadata__"]
+        well_formed = all(_is_entry(entry) for _, entry, _ in entries)
         end = max((8 + length + entry["data_offsets"][1] for _, entry, _ in entries), default=size)
-        well_formed = all(
-            isinstance(d, int) for _, entry, _ in entries for d in (*entry["shape"], *entry["data_offsets"])
-        )
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, ValueError, RecursionError, struct.error, LookupError, TypeError, AttributeError) as error:
         raise FileError(f"{path}: is not a safetensors file ({error})", FRESH_COPY) from error
-    if end > size or not well_formed:
+    if not well_formed:
+        raise FileError(f"{path}: has a header that is not one of a safetensors file", FRESH_COPY)
+    if end > size:
         raise FileError(f"{path}: is cut off: {size} bytes, expected {end}", FRESH_COPY)
     return entries
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether this is a tensor's line in the header: its type, its extents, where its bytes start and stop."""
+    start, stop = entry["data_offsets"]
+    numbers = all(type(number) is int and number >= 0 for number in (*entry["shape"], start, stop))
+    return numbers and start <= stop and isinstance(entry["dtype"], str)
 
 
 def _single(path: Path) -> SafetensorsSource:
@@ -115,8 +126,11 @@ def _single(path: Path) -> SafetensorsSource:
 
 def _sharded(index: Path) -> SafetensorsSource:
     """``model.safetensors.index.json`` names the shards."""
-    weight_map = read_json(index).get("weight_map", {})
-    shards = sorted({index.parent / name for name in weight_map.values()})
+    raw = read_json(index)
+    weight_map = raw.get("weight_map") if isinstance(raw, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise FileError(f"{index}: has no weight_map of tensor names to files", FRESH_COPY)
+    shards = sorted({index.parent / Path(name).name for name in weight_map.values()})
     absent = [shard.name for shard in shards if not shard.is_file()]
     if absent or not shards:
         raise FileError(f"{index}: shards missing: {', '.join(absent) or 'all'}", "download the whole model again")

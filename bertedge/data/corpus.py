@@ -83,20 +83,23 @@ def tokenize_corpus(path: Path, tokenizer: Tokenizer) -> TokenizedCorpus:
         CorpusError: there is no sentence in it.
     """
     sentences: list[str] = []
-    document_starts = [0]
-    for document in read_documents(path):
+    owners: list[int] = []  # the document of each sentence
+    for number, document in enumerate(read_documents(path)):
         sentences.extend(document)
-        document_starts.append(len(sentences))
-    if not sentences:
-        raise CorpusError(f"{path}: holds no text", "one sentence a line, a blank line between documents")
+        owners.extend([number] * len(document))
     ids: list[NDArray[np.int32]] = []
     lengths: list[int] = []
     for start in range(0, len(sentences), CHUNK):
         for pieces in tokenizer.pieces_many(sentences[start : start + CHUNK]):
             ids.append(np.asarray(pieces, dtype=np.int32))
             lengths.append(len(pieces))
+    # a line of characters that nobody sees, such as a byte order mark, is no sentence
+    kept = np.flatnonzero(lengths)
+    if not len(kept):
+        raise CorpusError(f"{path}: holds no text", "one sentence a line, a blank line between documents")
+    owner_of_kept = np.asarray(owners)[kept]
     return TokenizedCorpus(
         piece_ids=np.concatenate(ids),
-        sentence_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        document_starts=np.asarray(document_starts, dtype=np.int64),
+        sentence_starts=np.concatenate([[0], np.cumsum(np.asarray(lengths)[kept])]).astype(np.int64),
+        document_starts=np.concatenate([[0], np.flatnonzero(np.diff(owner_of_kept)) + 1, [len(kept)]]).astype(np.int64),
     )

@@ -90,7 +90,7 @@ def verify(runtime: BertRuntime) -> Verification:
         max_state_diff=state,
         top1_equal=top1_equal,
         max_prob_diff_to_float=to_float,
-        passed=top1_equal and prob <= TOLERANCE and np.isfinite(state),
+        passed=top1_equal and prob <= TOLERANCE and bool(np.isfinite(state)),
     )
 
 

@@ -24,6 +24,6 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise FileError(
             f"{path}: cannot be read ({reason})", "take a fresh copy, or convert it to safetensors"
         ) from error
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise FileError(f"{path}: holds no state dict", "save model.state_dict(), not the model")
     return {name: t.detach().float().numpy() for name, t in state.items() if isinstance(t, torch.Tensor)}

@@ -45,6 +45,11 @@ def project_student(
             f"the student has {config.vocab_size} pieces, its teacher {teacher.config.vocab_size}",
             "both share one tokenizer",
         )
+    if config.hidden_size > teacher.config.hidden_size:
+        raise UsageError(
+            f"the student is {config.hidden_size} wide, its teacher {teacher.config.hidden_size}",
+            "a student is as wide as its teacher, or narrower",
+        )
     directions = principal_directions(streams, config.hidden_size)
     student = BertForPreTraining(config)
     source, target = teacher.float_tensors(), student.state_dict()
@@ -54,9 +59,14 @@ def project_student(
         if ".layer." in name:
             index = int(name.split(".layer.")[1].split(".")[0])
             origin = name.replace(f".layer.{index}.", f".layer.{chosen[index]}.")
-        target[name] = _project(origin, source, directions, config)
+        _copy_corner(target[name], _project(origin, source, directions, config))
     student.load_state_dict(target)
     return student, directions
+
+
+def _copy_corner(target: Tensor, values: Tensor) -> None:
+    """Fill what both shapes share; units that the student has beyond its teacher keep their fresh weights."""
+    target[tuple(slice(extent) for extent in values.shape)].copy_(values)
 
 
 def _project(name: str, source: dict[str, Tensor], directions: Tensor, config: BertConfig) -> Tensor:

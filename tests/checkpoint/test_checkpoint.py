@@ -1,0 +1,274 @@
+"""Checkpoints in every form that occurs, and what is wrong with broken ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from bertedge.checkpoint import BUILT_IN, Checkpoint, names, open_checkpoint, write_checkpoint
+from bertedge.checkpoint.names import canonical_tensorflow_name, expected_shapes
+from bertedge.config import BertConfig
+from bertedge.errors import BertEdgeError, CheckpointError, FileError, MissingExtraError
+from bertedge.tokenizer import Tokenizer
+from tests.conftest import random_tensors
+
+HEADS = ("pooler", "mlm", "nsp")
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def folder(model_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint that a test may change."""
+    return Path(shutil.copytree(model_folder, tmp_path / "model"))
+
+
+@pytest.fixture
+def tensors(config: BertConfig) -> Tensors:
+    return {name: torch.from_numpy(array) for name, array in random_tensors(config, HEADS).items()}
+
+
+def rewrite(folder: Path, tensors: Tensors) -> Checkpoint:
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
+    return Checkpoint.read(folder)
+
+
+def same(checkpoint: Checkpoint, tensors: Tensors, tolerance: float = 0.0) -> None:
+    for name, array in checkpoint.tensors():
+        assert array.dtype == np.float32
+        assert np.abs(array - tensors[name].float().numpy()).max() <= tolerance
+
+
+def test_plain(folder: Path, tensors: Tensors) -> None:
+    checkpoint = Checkpoint.read(folder)
+    assert checkpoint.heads == HEADS
+    assert checkpoint.unused == []
+    same(checkpoint, tensors)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2), (torch.float64, 1e-7)])
+def test_other_float_types(folder: Path, tensors: Tensors, dtype: torch.dtype, tolerance: float) -> None:
+    same(rewrite(folder, {name: tensor.to(dtype) for name, tensor in tensors.items()}), tensors, tolerance)
+
+
+def test_integer_weights_are_refused(folder: Path, tensors: Tensors) -> None:
+    tensors[names.WORD_EMBEDDINGS] = tensors[names.WORD_EMBEDDINGS].to(torch.int8)
+    checkpoint = rewrite(folder, tensors)
+    with pytest.raises(CheckpointError, match="has type I8"):
+        dict(checkpoint.tensors())
+
+
+def test_shards(folder: Path, tensors: Tensors) -> None:
+    (folder / "model.safetensors").unlink()
+    weight_map = {}
+    for index, name in enumerate(tensors):
+        weight_map[name] = f"model-{index % 3 + 1:05}-of-00003.safetensors"
+    for shard in set(weight_map.values()):
+        save_file({n: tensors[n].contiguous() for n in tensors if weight_map[n] == shard}, folder / shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    same(Checkpoint.read(folder), tensors)
+    (folder / "model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(FileError, match="model-00002-of-00003"):
+        Checkpoint.read(folder)
+
+
+def test_pytorch_file(folder: Path, tensors: Tensors) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    same(Checkpoint.read(folder), tensors)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("exploded"),))
+
+
+def test_a_pickle_with_code_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save({"weights": Bomb()}, folder / "pytorch_model.bin")
+    with pytest.raises(FileError, match="cannot be read"):
+        Checkpoint.read(folder)
+    assert not (folder / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"),
+        lambda name: name.removeprefix("bert."),
+        lambda name: "module." + name,
+        lambda name: name.replace(names.DECODER_BIAS, "cls.predictions.decoder.bias"),
+    ],
+    ids=["gamma and beta", "bare model", "data parallel", "decoder bias"],
+)
+def test_foreign_names(folder: Path, tensors: Tensors, rename: Callable[[str], str]) -> None:
+    same(rewrite(folder, {rename(name): tensor for name, tensor in tensors.items()}), tensors)
+
+
+def test_a_missing_decoder_bias_is_zero(folder: Path, tensors: Tensors) -> None:
+    del tensors[names.DECODER_BIAS]
+    assert not rewrite(folder, tensors).tensor(names.DECODER_BIAS).any()
+
+
+def test_tied_and_untied_decoders(folder: Path, tensors: Tensors) -> None:
+    tensors[names.DECODER] = tensors[names.WORD_EMBEDDINGS].clone()
+    assert rewrite(folder, tensors).heads == HEADS
+    tensors[names.DECODER][0, 0] += 1
+    assert "decoder" in rewrite(folder, tensors).heads
+
+
+@pytest.mark.parametrize("heads", [(), ("pooler",), ("mlm",), ("pooler", "nsp")])
+def test_fewer_heads(folder: Path, config: BertConfig, tensors: Tensors, heads: tuple[str, ...]) -> None:
+    kept = expected_shapes(config, heads)
+    assert rewrite(folder, {name: tensors[name] for name in kept}).heads == heads
+
+
+def test_every_fault_is_in_one_error(folder: Path, tensors: Tensors) -> None:
+    del tensors[names.POSITION_EMBEDDINGS]
+    tensors["bert.encoder.layer.1.output.dense.weight"] = torch.zeros(3, 3)
+    with pytest.raises(CheckpointError) as caught:
+        rewrite(folder, tensors)
+    assert "2 tensors do not fit" in caught.value.message
+    assert f"{names.POSITION_EMBEDDINGS} is missing" in caught.value.message
+    assert "bert.encoder.layer.1.output.dense.weight is [3, 3], expected [32, 64]" in caught.value.message
+
+
+def test_a_config_of_another_model(folder: Path) -> None:
+    raw = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**raw, "num_hidden_layers": 3}))
+    with pytest.raises(CheckpointError, match=r"layer\.2\."):
+        Checkpoint.read(folder)
+
+
+def test_weights_that_are_not_numbers(folder: Path, tensors: Tensors) -> None:
+    tensors[names.POSITION_EMBEDDINGS][0, 0] = float("nan")
+    with pytest.raises(CheckpointError, match="position_embeddings.weight holds NaN"):
+        dict(rewrite(folder, tensors).tensors())
+
+
+def test_tensors_of_another_head_are_named(folder: Path, tensors: Tensors) -> None:
+    tensors["classifier.weight"] = torch.zeros(2, 2)
+    tensors["bert.embeddings.position_ids"] = torch.zeros(1, 64, dtype=torch.int64)
+    assert rewrite(folder, tensors).unused == ["classifier.weight"]
+
+
+def test_a_tokenizer_larger_than_the_model(folder: Path) -> None:
+    Tokenizer.train(["many other words are here and there"] * 9, vocab_size=900, max_length=64).save(folder)
+    raw = json.loads((folder / "tokenizer.json").read_text())
+    raw["model"]["vocab"] |= {f"word{i}": 1000 + i for i in range(200)}
+    (folder / "tokenizer.json").write_text(json.dumps(raw))
+    with pytest.raises(CheckpointError, match="the tokenizer has"):
+        _ = Checkpoint.read(folder).tokenizer
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_spoiled_weights_never_crash(folder: Path, model_folder: Path, data: st.DataObject) -> None:
+    whole = (model_folder / "model.safetensors").read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    noise = data.draw(st.binary(max_size=12))
+    place = data.draw(st.integers(0, min(cut, 4000)))
+    (folder / "model.safetensors").write_bytes(whole[:place] + noise + whole[place + len(noise) : cut])
+    try:
+        for _, array in Checkpoint.read(folder).tensors():
+            assert np.isfinite(array).all()
+    except BertEdgeError as error:
+        assert error.hint
+
+
+@pytest.mark.parametrize(("package", "file"), [("torch", "pytorch_model.bin"), ("tensorflow", "bert_model.ckpt.index")])
+def test_a_missing_extra_names_its_pip_command(
+    folder: Path, package: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "model.safetensors").rename(folder / file)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "bertedge.train.pytorch_file", raising=False)
+    with pytest.raises(MissingExtraError, match=package) as caught:
+        Checkpoint.read(folder)
+    assert "pip install 'bertedge[" in caught.value.hint
+
+
+def test_places_that_hold_no_model(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileError, match="no config.json"):
+        open_checkpoint(tmp_path)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileError, match="no weights"):
+        open_checkpoint(folder)
+    with pytest.raises(FileError, match="is a file"):
+        open_checkpoint(folder / "config.json")
+    with pytest.raises(FileError) as caught:
+        open_checkpoint("bertedge-smal-en")
+    assert f"did you mean '{BUILT_IN[0]}'" in caught.value.hint
+
+    def offline(*args: object, **kwargs: object) -> str:
+        raise OSError("offline")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(FileError, match="someone/some-bert: no such folder, and the hub did not give it"):
+        open_checkpoint("someone/some-bert")
+
+
+def test_every_tensorflow_name_is_known(config: BertConfig) -> None:
+    foreign = []
+    for name in expected_shapes(config, HEADS):
+        name = name.replace(names.DECODER_BIAS, "cls/predictions/output_bias")
+        name = name.replace(f"{names.NSP}.weight", "cls/seq_relationship/output_weights")
+        name = name.replace(f"{names.NSP}.bias", "cls/seq_relationship/output_bias")
+        name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        name = name.replace("embeddings.weight", "embeddings").replace("dense.weight", "dense.kernel")
+        for part in ("query", "key", "value"):
+            name = name.replace(f"{part}.weight", f"{part}.kernel")
+        foreign.append(name.replace("layer.", "layer_").replace(".", "/"))
+    assert [canonical_tensorflow_name(name)[0] for name in foreign] == list(expected_shapes(config, HEADS))
+
+
+def test_a_tensorflow_checkpoint(folder: Path, config: BertConfig, tensors: Tensors) -> None:
+    tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed (extra 'tensorflow')")
+    (folder / "model.safetensors").unlink()
+    (folder / "config.json").rename(folder / "bert_config.json")
+    renamed = {
+        "cls/predictions/output_bias": names.DECODER_BIAS,
+        "cls/seq_relationship/output_weights": f"{names.NSP}.weight",
+        "cls/seq_relationship/output_bias": f"{names.NSP}.bias",
+    }
+    back = {canonical: foreign for foreign, canonical in renamed.items()}
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        for name, tensor in tensors.items():
+            array, foreign = tensor.numpy(), back.get(name)
+            if foreign is None:
+                foreign = name.replace("layer.", "layer_").replace(".", "/")
+                for old, new in (("LayerNorm/weight", "LayerNorm/gamma"), ("LayerNorm/bias", "LayerNorm/beta")):
+                    foreign = foreign.replace(old, new)
+                foreign = foreign.replace("embeddings/weight", "embeddings")
+                if foreign.endswith("/weight"):
+                    foreign, array = foreign.replace("/weight", "/kernel"), array.T
+            tf.compat.v1.get_variable(foreign, initializer=array)
+        session.run(tf.compat.v1.global_variables_initializer())
+        tf.compat.v1.train.Saver().save(session, str(folder / "bert_model.ckpt"))
+    same(Checkpoint.read(folder), tensors)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path, config: BertConfig, tokenizer: Tokenizer) -> None:
+    arrays = random_tensors(config, (*HEADS, "decoder"))
+    write_checkpoint(tmp_path, config, arrays, tokenizer, dtype="float16")
+    checkpoint = Checkpoint.read(tmp_path)
+    assert checkpoint.heads == ("pooler", "mlm", "decoder", "nsp")
+    assert checkpoint.config == config
+    same(checkpoint, {name: torch.from_numpy(array) for name, array in arrays.items()}, 1e-3)
+
+
+def test_the_built_in_model_is_complete() -> None:
+    checkpoint = open_checkpoint(BUILT_IN[0])
+    assert checkpoint.heads == HEADS
+    assert checkpoint.tokenizer.vocab_size == checkpoint.config.vocab_size
+    assert sum(path.stat().st_size for path in checkpoint.source.files) < 25e6

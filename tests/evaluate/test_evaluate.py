@@ -1,0 +1,133 @@
+"""Metrics on cases with known answers, intervals, timing, cold start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+
+from bertedge.bundle import Bundle
+from bertedge.evaluate.fidelity import invariance, measure_fidelity
+from bertedge.evaluate.latency import interleave, paired_ratio
+from bertedge.evaluate.machine import this_machine
+from bertedge.evaluate.memory import measure_cold_start
+from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all
+from bertedge.predictor import NO_LABEL, Batch, Outputs
+
+VOCAB = 6
+
+
+class Fixed:
+    """A predictor that always says the same."""
+
+    def __init__(self, mlm: np.ndarray, nsp: np.ndarray) -> None:
+        self.name, self.mlm, self.nsp = "fixed", mlm.astype(np.float32), nsp.astype(np.float32)
+
+    def predict(self, batch: Batch) -> Outputs:
+        rows = batch.input_ids[:, 0]  # a text is its row's number
+        positions = batch.masked_positions.shape[1]
+        return Outputs(mlm_logits=self.mlm[rows, :positions], nsp_logits=self.nsp[rows])
+
+
+def batch_of(labels: list[list[int]], next_labels: list[int]) -> Batch:
+    shape = (len(labels), 8)
+    return Batch(
+        input_ids=np.repeat(np.arange(len(labels))[:, None], 8, axis=1),
+        attention_mask=np.ones(shape, dtype=np.int64),
+        token_type_ids=np.zeros(shape, dtype=np.int64),
+        masked_positions=np.ones((len(labels), len(labels[0])), dtype=np.int64),
+        masked_labels=np.array(labels),
+        next_sentence_labels=np.array(next_labels),
+    )
+
+
+def test_a_model_agrees_with_itself() -> None:
+    rng = np.random.default_rng(0)
+    model = Fixed(rng.normal(size=(8, 2, VOCAB)), rng.normal(size=(8, 2)))
+    batch = batch_of([[1, 2]] * 8, [0, 1] * 4)
+    (metrics,) = measure_fidelity(model, [model], [batch])
+    assert metrics["mlm.top1_agreement"].value == metrics["mlm.top5_agreement"].value == 1
+    assert metrics["mlm.kl_mean"].value == metrics["nsp.flip_rate"].value == metrics[INVARIANCE].value == 0
+    assert metrics["mlm.pseudo_perplexity_ratio"].value == 1
+    assert set(metrics) == {*METRICS, INVARIANCE}
+
+
+def test_known_disagreement() -> None:
+    logits = np.log(np.array([[[0.5, 0.3, 0.05, 0.05, 0.05, 0.05]], [[0.1, 0.6, 0.1, 0.1, 0.05, 0.05]]]))
+    other = logits.copy()
+    other[0] = logits[0][:, [1, 0, 2, 3, 4, 5]]  # the two best change places in the first text
+    nsp = np.array([[1.0, 0.0], [1.0, 0.0]])
+    (metrics,) = measure_fidelity(Fixed(logits, nsp), [Fixed(other, -nsp)], [batch_of([[0], [1]], [0, 1])])
+    assert metrics["mlm.top1_agreement"].value == 0.5
+    assert metrics["mlm.kl_mean"].value == pytest.approx(0.5 * (0.5 - 0.3) * np.log(0.5 / 0.3), rel=1e-5)
+    assert metrics["mlm.top1_accuracy"].value == 0.5
+    assert metrics["mlm.top1_accuracy_drop"].value == 0.5
+    assert metrics["nsp.flip_rate"].value == 1
+    assert metrics["nsp.accuracy"].value == 0.5
+    assert metrics["nsp.accuracy_drop"].value == 0
+
+
+def test_positions_without_label_do_not_count() -> None:
+    logits = np.zeros((1, 2, VOCAB))
+    logits[0, :, 3] = 1
+    other = logits.copy()
+    other[0, 1] = np.nan
+    (metrics,) = measure_fidelity(
+        Fixed(logits, np.zeros((1, 2))), [Fixed(other, np.zeros((1, 2)))], [batch_of([[3, NO_LABEL]], [0])]
+    )
+    assert metrics["mlm.top1_agreement"].value == 1
+    assert metrics["mlm.top1_agreement"].n == 1
+
+
+def test_without_labels_accuracy_is_left_out() -> None:
+    model = Fixed(np.zeros((2, 1, VOCAB)), np.zeros((2, 2)))
+    (metrics,) = measure_fidelity(model, [model], [batch_of([[1], [1]], [NO_LABEL, NO_LABEL])])
+    assert "nsp.accuracy" not in metrics
+    assert "nsp.flip_rate" in metrics
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for trial in range(60):
+        hits = (rng.random(200) < 0.7).astype(float)
+        seen = Observations(
+            mlm={"top1_equal": hits}, mlm_text=np.arange(200), nsp={}, nsp_text=np.zeros(0, int), texts=200
+        )
+        value = estimate_all(seen, resamples=200, seed=trial)["mlm.top1_agreement"]
+        covered += value.low <= 0.7 <= value.high
+    assert covered >= 50
+
+
+def test_invariance_sees_a_model_that_looks_at_its_neighbours() -> None:
+    class Nosy(Fixed):
+        def predict(self, batch: Batch) -> Outputs:
+            outputs = super().predict(batch)
+            return Outputs(mlm_logits=None, nsp_logits=outputs.nsp_logits * len(batch.input_ids))
+
+    nosy = Nosy(np.zeros((4, 1, VOCAB)), np.array([[1.0, 0.0]] * 4))
+    assert invariance(nosy, batch_of([[1]] * 4, [0] * 4)) > 0.1
+
+
+def test_interleaved_ratio_finds_the_slower_call() -> None:
+    samples = interleave([partial(time.sleep, 0.002), partial(time.sleep, 0.004)], rounds=4)
+    ratio = paired_ratio(samples[1], samples[0])
+    assert samples.shape == (2, 4)
+    assert ratio.low <= ratio.value <= ratio.high
+    assert 1.3 < ratio.value < 3
+
+
+def test_cold_start_loads_no_heavy_module(bundle_of: Callable[..., Bundle]) -> None:
+    start = measure_cold_start(bundle_of("static").folder, threads=1, repeats=1)
+    assert start.cold_start_ms > 0
+    assert start.peak_rss_bytes > 10e6
+    assert not {"torch", "onnx", "transformers"} & set(start.modules)
+
+
+def test_machine_describes_itself() -> None:
+    machine = this_machine()
+    assert machine.cpus >= 1
+    assert machine.onnxruntime

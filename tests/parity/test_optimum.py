@@ -1,0 +1,32 @@
+"""A bundle with ``--positions all`` is a model that Optimum and its pipelines load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertedge.quantization import export, quantize
+from bertedge.recipe import QuantizationRecipe
+from bertedge.runtime import load
+
+optimum = pytest.importorskip("optimum.onnxruntime", reason="optimum-onnx is not installed (extra 'compare')")
+
+
+@pytest.mark.parametrize("method", [None, "static", "dynamic"])
+def test_fill_mask_pipeline(method: str | None, model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, pipeline
+
+    if method is None:
+        export(model_folder, tmp_path / "bundle", positions="all")
+    else:
+        recipe = QuantizationRecipe(method=method, num_examples=8, max_length=48)
+        quantize(model_folder, tmp_path / "bundle", positions="all", recipe=recipe, calibration=corpus_file)
+    model = optimum.ORTModelForMaskedLM.from_pretrained(tmp_path / "bundle")
+    fill = pipeline("fill-mask", model=model, tokenizer=AutoTokenizer.from_pretrained(tmp_path / "bundle"), top_k=3)
+    text = "The cat sat on the [MASK]."
+    (ours,) = load(tmp_path / "bundle").fill_mask(text, top_k=3)
+    theirs = fill(text)
+    assert [one.token_id for one in ours] == [one["token"] for one in theirs]
+    assert np.allclose([one.probability for one in ours], [one["score"] for one in theirs], atol=1e-4)

@@ -1,0 +1,376 @@
+"""Records to JSON and back; folders and files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bertedge.errors import FileError
+from bertedge.records import from_json, new_folder, read_json, sha256, to_json, write_json, write_text
+
+FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MARKER = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Inner:
+    share: float
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    kind: Literal["mlm", "nsp"]
+    inner: Inner
+    count: int = 0
+    exact: bool = False
+    seed: int | None = None
+    rows: tuple[tuple[Inner, ...], ...] = ()
+    parts: Mapping[str, Inner] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    rest: Any = None
+
+
+EXAMPLE = Outer(
+    name="ä",
+    kind="nsp",
+    inner=Inner(share=0.5, shape=(2, 3)),
+    seed=7,
+    rows=((Inner(share=1.0),), ()),
+    parts={"a": Inner(share=2.0, shape=(1,))},
+    notes=["x"],
+    rest={"deep": [1, None]},
+)
+
+numbers = st.floats(allow_nan=False)
+inners = st.builds(Inner, share=numbers, shape=st.lists(st.integers()).map(tuple))
+outers = st.builds(
+    Outer,
+    name=st.text(st.characters()),  # halves of surrogate pairs included, as file names may have them
+    kind=st.sampled_from(["mlm", "nsp"]),
+    inner=inners,
+    count=st.integers(),
+    exact=st.booleans(),
+    seed=st.none() | st.integers(),
+    rows=st.lists(st.lists(inners, max_size=3).map(tuple), max_size=3).map(tuple),
+    parts=st.dictionaries(st.text(), inners, max_size=3),
+    notes=st.lists(st.text(), max_size=3),
+)
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=8),
+    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(max_size=8), inside, max_size=4),
+    max_leaves=12,
+)
+
+
+def raw(**changes: object) -> dict[str, Any]:
+    """``EXAMPLE`` as parsed JSON, with changes."""
+    return {**to_json(EXAMPLE), **changes}
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, hidden files included."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A folder as bertedge writes it."""
+    folder = tmp_path / "out"
+    with new_folder(folder) as scratch:
+        (scratch / MARKER).write_text("old")
+    return folder
+
+
+def test_a_record_comes_back_from_its_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "record.json", EXAMPLE)
+    assert from_json(Outer, read_json(tmp_path / "record.json")) == EXAMPLE
+
+
+@FUZZ
+@given(outers)
+def test_any_record_comes_back_from_its_file(tmp_path: Path, record: Outer) -> None:
+    write_json(tmp_path / "record.json", record)
+    assert from_json(Outer, read_json(tmp_path / "record.json")) == record
+
+
+def test_json_holds_plain_values() -> None:
+    assert to_json({1: EXAMPLE.inner, "b": (1, [2.5, None])}) == {
+        "1": {"share": 0.5, "shape": [2, 3]},
+        "b": [1, [2.5, None]],
+    }
+    assert to_json(EXAMPLE)["rows"] == [[asdict(Inner(share=1.0)) | {"shape": []}], []]
+
+
+def test_files_are_readable_by_people(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": "Zürich", "list": [1]})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "name": "Zürich",\n  "list": [\n    1\n  ]\n}\n'
+
+
+def test_defaults_fill_what_is_not_said() -> None:
+    record = from_json(Outer, {"name": "a", "kind": "mlm", "inner": {"share": 1}})
+    assert record == Outer(name="a", kind="mlm", inner=Inner(share=1.0))
+    assert isinstance(record.inner.share, float)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (raw(extra=1), r"report: unknown key 'extra'"),
+        (raw(inner={"share": 1, "b": 1, "a": 1}), r"report\.inner: unknown key 'a', 'b'"),
+        ({"kind": "mlm"}, r"report: missing key 'inner', 'name'"),
+        (raw(name=3), r"report\.name: 3 is not str"),
+        (raw(count=True), r"report\.count: True is not int"),
+        (raw(count=1.0), r"report\.count: 1\.0 is not int"),
+        (raw(exact=1), r"report\.exact: 1 is not bool"),
+        (raw(kind="MLM"), r"report\.kind: 'MLM' is not 'mlm' or 'nsp'"),
+        (raw(kind=[]), r"report\.kind"),
+        (raw(seed="7"), r"report\.seed: '7' is not int"),
+        (raw(inner=None), r"report\.inner: None is not an object"),
+        (raw(inner={"share": True}), r"report\.inner\.share: True is not float"),
+        (raw(inner={"share": 10**400}), r"report\.inner\.share: 1000"),
+        (raw(rows=[[], [{"share": "x"}]]), r"report\.rows\[1\]\[0\]\.share: 'x' is not float"),
+        (raw(rows="ab"), r"report\.rows: 'ab' is not a list"),
+        (raw(parts=[]), r"report\.parts: \[\] is not an object"),
+        (raw(parts={"p": 1}), r"report\.parts\.p: 1 is not an object"),
+        ([], r"report: \[\] is not an object"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(value: object, words: str) -> None:
+    with pytest.raises(FileError, match=words) as caught:
+        from_json(Outer, value, "report")
+    assert len(caught.value.message) < 140
+    assert caught.value.hint
+
+
+def test_a_value_nested_without_end_is_refused() -> None:
+    nested: list = []
+    for _ in range(20_000):
+        nested = [nested]
+    with pytest.raises(FileError, match=r"\$\.name"):
+        from_json(Outer, raw(name=nested))
+
+
+@settings(max_examples=150, deadline=None)
+@given(any_json | st.dictionaries(st.sampled_from([*to_json(EXAMPLE), "other"]), any_json))
+def test_any_json_is_a_record_or_a_file_error(value: object) -> None:
+    try:
+        record = from_json(Outer, value)
+    except FileError as error:
+        assert str(error).count("\n") == 1
+    else:
+        assert isinstance(record, Outer)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from([name for name in to_json(EXAMPLE) if name != "rest"]), any_json)
+def test_one_spoilt_field_is_a_file_error_or_of_its_type(name: str, value: object) -> None:
+    try:
+        record = from_json(Outer, raw(**{name: value}))
+    except FileError as error:
+        assert error.message.startswith(f"$.{name}")
+    else:
+        assert type(getattr(record, name)) in {str, Inner, int, bool, type(None), tuple, dict, list}
+
+
+@FUZZ
+@given(st.binary() | any_json.map(json.dumps).map(str.encode))
+def test_any_bytes_are_json_or_a_file_error(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(data)
+    try:
+        value = read_json(path)
+    except FileError as error:
+        assert str(path) in error.message
+    else:
+        assert json.dumps(value) == json.dumps(json.loads(data.decode("utf-8")))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"[" * 200_000, b"1" * 5000, b"\xef\xbb\xbf{}"])
+def test_broken_json_names_the_file(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(FileError, match="a.json: is not JSON"):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(("name", "words"), [("none.json", "No such file"), (".", "Is a directory")])
+def test_json_that_cannot_be_read(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(FileError, match=words):
+        read_json(tmp_path / name)
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc" * 99_999)
+    assert sha256(tmp_path / "a") == hashlib.sha256(b"abc" * 99_999).hexdigest()
+    with pytest.raises(FileError, match="No such file"):
+        sha256(tmp_path / "b")
+
+
+def test_write_text_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    for text in ("first", "zweites, länger"):
+        write_text(path, text)
+        assert path.read_text(encoding="utf-8") == text
+    assert names(path.parent) == ["a.txt"]
+
+
+def test_write_text_fails_whole(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "a.txt", "new \udc80")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_write_text_does_not_replace_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileError, match="Is a directory"):
+        write_text(tmp_path / "folder", "text")
+    assert names(tmp_path) == ["folder"]
+
+
+def test_files_and_folders_have_the_usual_permissions(written: Path) -> None:
+    write_text(written / "a.txt", "x")
+    (written / "plain").mkdir()
+    (written / "plain.txt").write_text("x")
+    assert stat.S_IMODE((written / "a.txt").stat().st_mode) == stat.S_IMODE((written / "plain.txt").stat().st_mode)
+    assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE((written / "plain").stat().st_mode)
+
+
+def test_a_new_folder_appears_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "parent" / "out"
+    with new_folder(target) as scratch:
+        (scratch / "a").write_text("x")
+        assert not target.exists()
+        assert scratch.parent == target.parent  # so that the move is a rename
+    assert names(target) == ["a"]
+    assert names(target.parent) == ["out"]
+
+
+def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with new_folder(Path("out/")) as scratch:
+        (scratch / "a").write_text("x")
+    assert names(tmp_path / "out") == ["a"]
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with new_folder(tmp_path / "out") as scratch:
+        (scratch / "a").write_text("x")
+    assert names(tmp_path / "out") == ["a"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_is_there_stays_without_force(written: Path) -> None:
+    with pytest.raises(FileError, match="is already there") as caught, new_folder(written):
+        pytest.fail("the block must not run")
+    assert "--force" in caught.value.hint
+    assert (written / MARKER).read_text() == "old"
+
+
+def test_force_replaces_everything(written: Path) -> None:
+    (written / "leftover").write_text("x")
+    with new_folder(written, force=True, marker=MARKER) as scratch:
+        assert (written / MARKER).read_text() == "old"
+        (scratch / MARKER).write_text("new")
+    assert (written / MARKER).read_text() == "new"
+    assert names(written) == [MARKER]
+    assert names(written.parent) == ["out"]
+
+
+@pytest.mark.parametrize("stranger", ["folder", "file"])
+def test_force_spares_what_bertedge_did_not_write(tmp_path: Path, stranger: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "photo").write_text("x")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileError, match=f"no {MARKER}"), new_folder(tmp_path / stranger, force=True, marker=MARKER):
+        pytest.fail("the block must not run")
+    assert (tmp_path / "folder" / "photo").read_text() == (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_an_exception_inside_leaves_the_old_content(written: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)), new_folder(written, force=True, marker=MARKER) as scratch:
+        (scratch / MARKER).write_text("half")
+        raise error
+    assert (written / MARKER).read_text() == "old"
+    assert names(written.parent) == ["out"]
+
+
+def test_an_exception_inside_leaves_nothing_new(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bad"), new_folder(tmp_path / "out") as scratch:
+        (scratch / "a").write_text("half")
+        raise ValueError("bad")
+    assert names(tmp_path) == []
+
+
+def test_an_os_error_inside_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="nowhere: No such file"), new_folder(tmp_path / "out") as scratch:
+        (scratch / "nowhere" / "a").write_text("x")
+    assert names(tmp_path) == []
+
+
+def test_an_error_of_our_own_passes_through(tmp_path: Path) -> None:
+    mine = FileError("mine", "hint")
+    with pytest.raises(FileError) as caught, new_folder(tmp_path / "out"):
+        raise mine
+    assert caught.value is mine
+
+
+@pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), KeyboardInterrupt()], ids=["disk", "interrupt"])
+@pytest.mark.parametrize("failing_call", [1, 2])
+def test_a_swap_that_fails_puts_the_old_folder_back(
+    written: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, failing_call: int
+) -> None:
+    rename, calls = os.rename, iter(range(1, 10))
+
+    def rename_or_fail(source: Path, target: Path) -> None:
+        if next(calls) == failing_call:
+            raise failure
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", rename_or_fail)
+    expected = FileError if isinstance(failure, OSError) else KeyboardInterrupt
+    with pytest.raises(expected), new_folder(written, force=True, marker=MARKER) as scratch:
+        (scratch / MARKER).write_text("new")
+    assert (written / MARKER).read_text() == "old"
+    assert names(written.parent) == ["out"]
+
+
+@pytest.mark.parametrize("parent", ["file", "file/deeper"])
+def test_a_parent_that_is_a_file(tmp_path: Path, parent: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileError, match="Not a directory"), new_folder(tmp_path / parent / "out"):
+        pytest.fail("the block must not run")
+    with pytest.raises(FileError, match="Not a directory"):
+        write_text(tmp_path / parent / "a.txt", "x")
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_parent_without_write_permission(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    with pytest.raises(FileError, match="Permission denied"), new_folder(closed / "out"):
+        pytest.fail("the block must not run")
+    with pytest.raises(FileError, match="Permission denied"):
+        write_text(closed / "a.txt", "x")
+    assert names(closed) == []
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="File name too long"), new_folder(tmp_path / ("x" * 300)):
+        pytest.fail("the block must not run")
+    assert names(tmp_path) == []

@@ -1,0 +1,54 @@
+"""CPU targets, and what runs where."""
+
+from __future__ import annotations
+
+import pytest
+
+from bertedge import target
+from bertedge.errors import UnfitMachineError, UsageError
+from bertedge.target import TARGETS, Cpu, parse_cpuinfo, require_fit, resolve_target
+
+HASWELL = "processor\t: 0\nmodel name\t: Haswell\nflags\t\t: sse avx avx2 fma\n"
+ICELAKE = "model name\t: Ice Lake\nflags\t\t: avx2 avx512f avx512_vnni\n"
+ALDER = "model name\t: Alder Lake\nflags\t\t: avx2 avx_vnni\n"
+A72 = "processor\t: 0\nFeatures\t: fp asimd crc32\nCPU part\t: 0xd08\n"
+A76 = "Features\t: fp asimd asimddp\nCPU part\t: 0xd0b\n"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "arch", "name"),
+    [
+        (HASWELL, "x86_64", "avx2"),
+        (ICELAKE, "x86_64", "avx512-vnni"),
+        (ALDER, "x86_64", "avx-vnni"),
+        (A72, "aarch64", "arm64"),
+        (A76, "aarch64", "arm64-dotprod"),
+        ("", "x86_64", "portable"),
+        ("", "riscv64", "portable"),
+        ("nonsense without colons", "aarch64", "portable"),
+    ],
+)
+def test_auto_is_the_best_row_that_fits(cpuinfo: str, arch: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "this_cpu", lambda: parse_cpuinfo(cpuinfo, arch))
+    assert resolve_target("auto").name == name
+    require_fit(name)
+
+
+@pytest.mark.parametrize("name", [row.name for row in TARGETS.values() if row.weight_range == 127])
+def test_full_range_weights_are_refused_without_vnni(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "this_cpu", lambda: parse_cpuinfo(HASWELL, "x86_64"))
+    with pytest.raises(UnfitMachineError, match="overflow"):
+        require_fit(name)
+
+
+@pytest.mark.parametrize("name", [row.name for row in TARGETS.values() if row.weight_range == 63])
+def test_seven_bit_weights_run_anywhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cpu in (parse_cpuinfo(A72, "aarch64"), Cpu(arch="riscv64", features=frozenset(), model="?")):
+        monkeypatch.setattr(target, "this_cpu", lambda cpu=cpu: cpu)
+        require_fit(name)
+
+
+def test_unknown_target() -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_target("avx512vnni")
+    assert "did you mean 'avx512-vnni'" in caught.value.hint
