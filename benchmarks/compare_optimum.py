@@ -72,6 +72,7 @@ class Entry:
 
 
 def main() -> None:
+    """Compare on every model that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=",".join([*SHAPES, "built-in"]))
     parser.add_argument("--rounds", type=int, default=15)

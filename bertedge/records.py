@@ -34,7 +34,8 @@ def to_json(record: Any) -> Any:
 
 
 def from_json(kind: type[Record], raw: Any, where: str = "$") -> Record:
-    """Build the dataclass ``kind`` from parsed JSON; an unknown or missing key, or a value of the wrong type, is an error.
+    """Build the dataclass ``kind`` from parsed JSON; an unknown or missing key, or a value of the wrong type, is an
+    error.
 
     Args:
         where: the path of ``raw`` in its file, for the message.
@@ -143,11 +144,12 @@ def new_folder(path: Path, *, force: bool = False, marker: str | None = None) ->
 
     Args:
         force: replace a folder that is there.
-        marker: only replace a folder that holds a file of this name, so that ``--force`` never deletes a stranger's folder.
+        marker: only replace a folder that holds a file of this name, so that ``--force`` never deletes a stranger's
+            folder.
     """
     path = Path(os.path.abspath(path))
-    _check_replaceable(path, force=force, marker=marker)
     with _file_errors(path):
+        _check_replaceable(path, force=force, marker=marker)
         _make_parent(path)
         scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:

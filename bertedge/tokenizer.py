@@ -1,6 +1,7 @@
 """WordPiece (Wu et al. 2016; Devlin et al. 2019, section 3) on the ``tokenizers`` library.
 
-Any ``tokenizer.json`` is taken as it is; a bare ``vocab.txt`` becomes BERT's WordPiece; :meth:`Tokenizer.train` makes a new one.
+Any ``tokenizer.json`` is taken as it is; a bare ``vocab.txt`` becomes BERT's WordPiece; :meth:`Tokenizer.train` makes
+a new one.
 """
 
 from __future__ import annotations
@@ -85,10 +86,11 @@ class Tokenizer:
     def train(
         cls, lines: Iterable[str], *, vocab_size: int, lowercase: bool = True, max_length: int = 512
     ) -> Tokenizer:
-        """Learn a WordPiece vocabulary of at most ``vocab_size`` pieces from lines of text; the same lines, the same pieces.
+        """Learn a WordPiece vocabulary of at most ``vocab_size`` pieces from lines of text; the same lines, the same
+        pieces.
 
-        The library numbers the pieces inside words in the order of a random hash and breaks ties by these numbers, so two
-        runs would differ. Naming them beforehand, in order, as if they were special, leaves it nothing to choose.
+        The library numbers the pieces inside words in the order of a random hash and breaks ties by these numbers, so
+        two runs would differ. Naming them beforehand, in order, as if they were special, leaves it nothing to choose.
         """
         texts = list(lines)
         learner = _wordpiece(models.WordPiece(unk_token=SPECIAL_TOKENS["unk"]), lowercase)
@@ -156,7 +158,8 @@ class Tokenizer:
         """Encode texts, or pairs of texts.
 
         Warns:
-            TruncationWarning: how many texts were longer than ``max_length`` and lost their end (of a pair: of the longer half).
+            TruncationWarning: how many texts were longer than ``max_length`` and lost their end (of a pair: of the
+                longer half).
 
         Raises:
             UsageError: a text is empty or not Unicode.

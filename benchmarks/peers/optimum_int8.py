@@ -31,6 +31,7 @@ PACKAGES = ("optimum-onnx", "optimum", "onnxruntime", "onnx", "transformers", "t
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Quantize one checkpoint and print the report."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if not (options.checkpoint / "config.json").is_file():

@@ -159,7 +159,8 @@ def write_checkpoint(
     dtype: str = "float32",
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write ``config.json``, ``model.safetensors`` and the tokenizer into an existing folder; ``transformers`` reads them.
+    """Write ``config.json``, ``model.safetensors`` and the tokenizer into an existing folder; ``transformers`` reads
+    them.
 
     Args:
         tensors: canonical names; a tied decoder is not stored twice.

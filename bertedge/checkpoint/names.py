@@ -1,6 +1,7 @@
 """Every tensor of a BERT: its name and shape. Names of other tools are translated here and go no further.
 
-The canonical names are those of ``transformers``' ``BertForPreTraining``; a table for each foreign habit maps onto them.
+The canonical names are those of ``transformers``' ``BertForPreTraining``; a table for each foreign habit maps onto
+them.
 """
 
 from __future__ import annotations

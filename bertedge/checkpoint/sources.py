@@ -1,6 +1,7 @@
 """Where tensors come from: one reader a file format, all with the same face.
 
-A source knows names and shapes at once and loads one tensor at a time, so that a large checkpoint never stands in memory whole.
+A source knows names and shapes at once and loads one tensor at a time, so that a large checkpoint never stands in
+memory whole.
 """
 
 from __future__ import annotations

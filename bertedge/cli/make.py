@@ -64,9 +64,7 @@ def quantize(
 def _report(bundle: Any) -> None:
     manifest = bundle.manifest
     kind = "float32" if manifest.recipe is None else f"int8 {manifest.recipe.method} for {manifest.target}"
-    note(
-        f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {100 * manifest.coverage.macs:.1f} % of MACs in int8"
-    )
+    note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {manifest.coverage.macs:.1%} of MACs in int8")
     if manifest.recipe is not None:
         agreement = manifest.fidelity.mlm_top1_agreement
         words = "" if agreement is None else f"{100 * agreement:.0f} % of the best words as in float, "

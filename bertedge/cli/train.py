@@ -128,7 +128,8 @@ def _listener(label: str) -> Iterator[Callable[[Any], None]]:
 
 def _line(progress: Any) -> str:
     return (
-        f"step {progress.step} loss {progress.loss:.3f} mlm {progress.mlm_accuracy:.3f} nsp {progress.nsp_accuracy:.3f} "
+        f"step {progress.step} loss {progress.loss:.3f} "
+        f"mlm {progress.mlm_accuracy:.3f} nsp {progress.nsp_accuracy:.3f} "
         f"{progress.tokens / max(progress.elapsed_s, 1e-9):.0f} tokens/s"
     )
 

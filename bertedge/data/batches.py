@@ -72,7 +72,7 @@ def batched(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
 def _lay_out(pair: Pair, layout: Layout) -> tuple[list[int], int]:
     """The ids of a pair, and where its second segment starts."""
     first = [layout.cls_id, *pair.first, layout.sep_id]
-    return (first + [*pair.second, layout.sep_id] if pair.second else first), len(first)
+    return ([*first, *pair.second, layout.sep_id] if pair.second else first), len(first)
 
 
 def _pad_rows(rows: Sequence[np.ndarray], filling: int) -> np.ndarray:

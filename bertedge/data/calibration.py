@@ -26,7 +26,7 @@ def default_text() -> Path:
 
 
 def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int) -> list[Pair]:
-    """``count`` pairs of many lengths, from a tenth of ``max_length`` up, walking over the corpus as often as it takes."""
+    """``count`` pairs of many lengths, from a tenth of ``max_length`` up; the corpus is walked as often as it takes."""
     rng = np.random.default_rng(seed)
     pairs: list[Pair] = []
     while len(pairs) < count:

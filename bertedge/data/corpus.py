@@ -23,10 +23,11 @@ def read_documents(path: Path) -> Iterator[list[str]]:
         CorpusError: the file cannot be read, or is not UTF-8.
     """
     document: list[str] = []
-    line_number = 0
+    lines_read = 0
     try:
         with open(path, encoding="utf-8") as file:
-            for line_number, line in enumerate(file, start=1):
+            for line in file:
+                lines_read += 1
                 sentence = line.strip()
                 if sentence:
                     document.append(sentence)
@@ -35,7 +36,7 @@ def read_documents(path: Path) -> Iterator[list[str]]:
                     document = []
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"{path}: not UTF-8 after line {line_number}", "convert it, for instance with iconv"
+            f"{path}: not UTF-8 after line {lines_read}", "convert it, for instance with iconv"
         ) from error
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})", "check the path") from error

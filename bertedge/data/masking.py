@@ -25,7 +25,8 @@ def mask_tokens(
     Args:
         input_ids: ids of one sequence, shape (S,); not changed.
         maskable: False at special tokens and padding, shape (S,).
-        always_mask: put ``[MASK]`` at every chosen position; evaluation does so, because at inference there is nothing else.
+        always_mask: put ``[MASK]`` at every chosen position; evaluation does so, because at inference there is
+            nothing else.
 
     Returns:
         The changed ids (S,) and the chosen positions in ascending order (K,); the labels are ``input_ids[positions]``.

@@ -14,7 +14,7 @@ IS_NEXT, IS_RANDOM = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two segments of pieces; ``label`` is 0 where the second follows the first, 1 where it is random, None where unknown."""
+    """Two segments of pieces; ``label`` is 0 where the second follows the first, 1 where it is random, else None."""
 
     first: list[int]
     second: list[int]

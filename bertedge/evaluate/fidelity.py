@@ -23,7 +23,7 @@ STRANGERS = 8
 def evaluation_batches(
     corpus: TokenizedCorpus, layout: Layout, *, examples: int, max_length: int, seed: int, batch_size: int = 16
 ) -> list[Batch]:
-    """Masked next-sentence pairs of a corpus in a random order that the seed fixes; ``[MASK]`` at every chosen position."""
+    """Masked next-sentence pairs in a random order that the seed fixes; ``[MASK]`` at every chosen position."""
     rng = np.random.default_rng(seed)
     pairs = list(sentence_pairs(corpus, max_length=max_length, rng=rng))
     chosen = [pairs[i] for i in rng.permutation(len(pairs))[:examples]]

@@ -1,7 +1,7 @@
 """The table of fidelity metrics, each with a 95 % bootstrap interval.
 
-Positions of one text are not independent of each other, so whole texts are resampled (Efron and Tibshirani 1993, ch. 8).
-A new metric is one row.
+Positions of one text are not independent of each other, so whole texts are resampled (Efron and Tibshirani 1993, ch.
+8). A new metric is one row.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Observations:
     """What was seen of a candidate beside its reference.
 
     Attributes:
-        mlm: quantity -> one number a masked position: ``top1_equal``, ``top5_overlap``, ``kl``, ``reference_hit``, ``hit``,
-            ``reference_nll``, ``nll``.
+        mlm: quantity -> one number a masked position: ``top1_equal``, ``top5_overlap``, ``kl``, ``reference_hit``,
+            ``hit``, ``reference_nll``, ``nll``.
         mlm_text: the text that each position stands in.
         nsp: quantity -> one number a pair: ``flip``, ``prob_diff``, ``reference_hit``, ``hit``.
         nsp_text: the text of each pair.

@@ -124,7 +124,7 @@ class BertWriter:
         return self._table("embeddings.word", names.WORD_EMBEDDINGS, form)
 
     def _position_rows(self) -> str:
-        """(max_position_embeddings, H) as float; int8 only on disk, since the runtime folds the conversion when it loads."""
+        """(max_position_embeddings, H) as float; int8 on disk only, since the runtime converts it when it loads."""
         g, rows = (
             self.g,
             self._table("embeddings.position", names.POSITION_EMBEDDINGS, self._format(layers.POSITION_TABLE)),

@@ -75,7 +75,7 @@ class GraphBuilder:
     def op(
         self, op_type: str, inputs: Sequence[str], name: str, *, domain: str = "", outputs: int = 1, **attributes: Any
     ) -> Any:
-        """Add a node; returns its output, or a list of them where ``outputs`` is more than one. ``""`` is an absent input."""
+        """Add a node; returns its output, or the list of its ``outputs``. ``""`` stands for an absent input."""
         names = [name, *(f"{name}.{i}" for i in range(1, outputs))]
         self.nodes.append(helper.make_node(op_type, list(inputs), names, name=name, domain=domain, **attributes))
         self._values.update(names)

@@ -1,4 +1,4 @@
-"""How a linear layer is written in each number format. A new format is one dataclass in ``plan`` and one function here."""
+"""A linear layer in each number format. A new format is one dataclass in ``plan`` and one function here."""
 
 from __future__ import annotations
 

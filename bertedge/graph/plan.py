@@ -33,15 +33,16 @@ class DynamicInt8:
 class StaticInt8:
     """int8 weights as in :class:`DynamicInt8`; uint8 activations with a range that calibration found.
 
-    Trained BERTs send a few channels of their activations far beyond the others (Kovaleva et al. 2021). One range for all
-    would leave the others a handful of steps, so those few channels get out of the way, in one of two forms.
+    Trained BERTs send a few channels of their activations far beyond the others (Kovaleva et al. 2021). One range for
+    all would leave the others a handful of steps, so those few channels get out of the way, in one of two forms.
 
     Attributes:
         scale: width of one step of the activations.
         zero_point: the step that stands for zero, 0 to 255.
         input_divisors: every channel of the input is divided by its own number before it is quantized, and the weights
             that read it are multiplied by it (Xiao et al. 2023, equation 3); empty for none.
-        outliers: channels of the input that are multiplied in float32 beside the others, weights and all (Dettmers et al.
+        outliers: channels of the input that are multiplied in float32 beside the others, weights and all (Dettmers et
+            al.
             2022, section 3.2, with channels that are known beforehand); what does not fit the range is clipped there.
     """
 
@@ -60,8 +61,8 @@ Plan = Mapping[str, NumberFormat]
 WORD_TABLE = "embeddings.word"
 POSITION_TABLE = "embeddings.position"
 POOLER = "pooler"
-#: Recipes leave this layer in float16: it is a hundredth of the work, and in int8 it cost more fidelity than a whole block
-#: (benchmarks/README.md), since it runs right before the decoder and its weights are close to the identity.
+#: Recipes leave this layer in float16: it is a hundredth of the work, and in int8 it cost more fidelity than a whole
+#: block (benchmarks/README.md), since it runs right before the decoder and its weights are close to the identity.
 MLM_TRANSFORM = "mlm.transform"
 MLM_DECODER = "mlm.decoder"
 #: The next-sentence classifier is two rows: it stays float.

@@ -15,7 +15,8 @@ class MinMax:
         channels: extent of the last axis of what is observed.
 
     Attributes:
-        low, high: smallest and largest value of each channel, (channels,); zero always belongs to the range, since it must
+        low, high: smallest and largest value of each channel, (channels,); zero always belongs to the range, since it
+            must
             be representable exactly.
     """
 

@@ -75,7 +75,7 @@ def _with_divisors(seen: MinMax, weight_range: int) -> StaticInt8:
 
 
 def _with_outliers(seen: MinMax, weight_range: int) -> StaticInt8:
-    """Behind the feed-forward's activation a few units carry huge values into huge weights: compute both beside the rest."""
+    """Behind the feed-forward's activation a few units carry huge values into huge weights: keep both out of int8."""
     plain = _plain(seen.low, seen.high, weight_range)
     reach = seen.largest
     limit = min(MAX_OUTLIERS, len(reach) // OUTLIER_SHARE)

@@ -41,7 +41,7 @@ def sections(report: Report) -> list[tuple[str, Rows]]:
 def _size_rows(report: Report) -> Rows:
     rows = [["model", "file", "of float", "peak memory", "cold start", "int8 MACs", "int8 bytes"]]
     for model in (report.reference, *report.candidates):
-        rows.append(
+        rows.append(  # noqa: PERF401
             [
                 _label(report, model),
                 f"{model.size_bytes / MEGABYTE:.1f} MB",
@@ -101,9 +101,10 @@ def _footer(report: Report) -> str:
     judged = "" if corpus.next_sentence else " One document only: next-sentence accuracy was not judged."
     threads = report.reference.latency[0].threads if report.reference.latency else machine.cpus
     return (
-        f"{machine.cpu}, {machine.cpus} CPUs, {threads} threads, target {machine.target}, onnxruntime {machine.onnxruntime}. "
-        f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. Intervals: 95 %, bootstrap over texts "
-        f"or rounds. Latency without tokenization.{judged}"
+        f"{machine.cpu}, {machine.cpus} CPUs, {threads} threads, target {machine.target}, "
+        f"onnxruntime {machine.onnxruntime}. "
+        f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
+        f"Intervals: 95 %, bootstrap over texts or rounds. Latency without tokenization.{judged}"
     )
 
 

@@ -25,7 +25,7 @@ TOKENS_AT_ONCE = 512
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
-    """One encoded text and what is to be read from it: ids and segments (S,), masked positions (K,), hidden states or not."""
+    """One encoded text and what is read from it: ids and segments (S,), masked positions (K,), hidden states or not."""
 
     input_ids: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Golden vectors: inputs with the outputs that float and the bundle gave where it was made, replayed wherever it lands."""
+"""Golden vectors: inputs with what float and the bundle made of them at home, replayed wherever the bundle lands."""
 
 from __future__ import annotations
 

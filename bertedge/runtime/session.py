@@ -35,7 +35,8 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, once: bool 
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = ERRORS_ONLY
-    # Level "basic" folds constants. "extended" would turn Add + LayerNormalization into SkipLayerNormalization, which is slower.
+    # Level "basic" folds constants. "extended" would turn Add + LayerNormalization into SkipLayerNormalization, which
+    # is slower.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     if once:
@@ -53,10 +54,10 @@ class Sessions:
     """One model with as many threads as a call is worth.
 
     Every operator that is spread over threads waits for the slowest of them, and how long that takes is the machine's
-    affair: on one and the same two-core host, 16 tokens of a 4 x 256 model took 0.35 ms on one thread and, on two, 0.27 ms
-    in one hour and 0.57 ms in the next. So small calls are tried both ways, and what was faster stays. Results are the
-    same to the bit, for every number is summed by one thread. A large model, whose calls are never small, opens one
-    session only.
+    affair: on one and the same two-core host, 16 tokens of a 4 x 256 model took 0.35 ms on one thread and, on two,
+    0.27 ms in one hour and 0.57 ms in the next. So small calls are tried both ways, and what was faster stays.
+    Results are the same to the bit, for every number is summed by one thread. A large model, whose calls are never
+    small, opens one session only.
     """
 
     def __init__(self, path: Path, *, threads: int, once: bool = False) -> None:

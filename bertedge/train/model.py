@@ -230,7 +230,7 @@ class BertForPreTraining(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> BertForPreTraining:
-        """Load a checkpoint; a head that it lacks keeps its fresh weights (``checkpoint.heads`` says which are there)."""
+        """Load a checkpoint; a head that it lacks keeps its fresh weights (see ``checkpoint.heads``)."""
         model = cls(checkpoint.config, tied="decoder" not in checkpoint.heads)
         found = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors()}
         unexpected = model.load_state_dict(found, strict=False).unexpected_keys
