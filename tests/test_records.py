@@ -317,7 +317,7 @@ def test_an_exception_inside_leaves_nothing_new(tmp_path: Path) -> None:
 
 
 def test_an_os_error_inside_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="nowhere: No such file"), new_folder(tmp_path / "out") as scratch:
+    with pytest.raises(FileError, match="nowhere/a: No such file"), new_folder(tmp_path / "out") as scratch:
         (scratch / "nowhere" / "a").write_text("x")
     assert names(tmp_path) == []
 

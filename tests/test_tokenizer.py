@@ -1,91 +1,331 @@
-"""WordPiece: trained, loaded, cut off, written back."""
+"""WordPiece: equal to transformers' on every text, whichever file it is read from."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bertedge.data.calibration import default_text
-from bertedge.errors import CheckpointError, FileError, TruncationWarning, UsageError
-from bertedge.tokenizer import Tokenizer
+from bertedge.errors import BertEdgeError, CheckpointError, FileError, TruncationWarning, UsageError
+from bertedge.tokenizer import SPECIAL_TOKENS, Tokenizer
+from tests.conftest import DOCUMENTS
 
-TEXTS = ("The cat sat.", "Ünïcödé ÀÉ", "日本 bread", "salt-and-time, 1999!", "mat\tmat\nmat", "zzz qqq")
+EXTRA = ["é", "É", "ß", "##ß", "日", "本", "##本", "\u2028", "ﬁ", "🙂", "Cat", "unbelieva", "##bly"]
+TEXTS = [
+    "The cat sat on the mat.",
+    "THE CAT'S   mat,\tand\nthe door!",
+    "É é e\u0301 ß ﬁ naïve",
+    "日本 in 日本語",
+    "hidden [MASK] and [SEP] and [UNK] words, [mask] too",
+    "unbelievably 🙂 \u200b\ufeff zero\u00a0width",
+    "a" * 150,
+    "\x00\x07 control",
+    "$ 3.50 #hash @name",
+    "a\u2028b",
+]
+PAIRS = [("It was a warm day.", "Then the cat went to sleep."), ("a", "b [SEP] c"), ("日本", "[MASK]")]
+texts = st.text(min_size=1, max_size=30).filter(str.strip)
 
 
-def vocabulary_only(tokenizer: Tokenizer, folder: Path) -> Path:
-    pieces = sorted(tokenizer.vocabulary().items(), key=lambda item: item[1])
-    (folder / "vocab.txt").write_text("\n".join(piece for piece, _ in pieces) + "\n", encoding="utf-8")
+def write_vocab(folder: Path, words: list[str], **settings_: object) -> Path:
+    """A folder with ``vocab.txt``, and ``tokenizer_config.json`` where there are settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    if settings_:
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings_))
     return folder
 
 
-def test_layout_of_a_text_and_a_pair(tokenizer: Tokenizer) -> None:
-    cls, sep = tokenizer.id_of("cls"), tokenizer.id_of("sep")
-    single = tokenizer.encode("The cat sat.")
-    assert (single.input_ids[0], single.input_ids[-1]) == (cls, sep)
-    assert set(single.token_type_ids) == {0}
-    pair = tokenizer.encode("The cat sat.", "The sea was calm.")
-    second = pair.input_ids.index(sep) + 1
-    assert pair.token_type_ids == [0] * second + [1] * (len(pair.input_ids) - second)
-    assert sum(pair.special_tokens) == 3
-    assert tokenizer.decode(single.input_ids) == "the cat sat."
+@pytest.fixture(scope="module")
+def words(tokenizer: Tokenizer) -> list[str]:
+    """The pieces in the order of their ids."""
+    vocabulary = tokenizer.vocabulary()
+    return [*sorted(vocabulary, key=vocabulary.__getitem__), *(word for word in EXTRA if word not in vocabulary)]
 
 
-def test_vocab_txt_equals_tokenizer_json(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    bare = Tokenizer.load(vocabulary_only(tokenizer, tmp_path), max_length=64)
+@pytest.fixture(scope="module")
+def vocab_folder(tmp_path_factory: pytest.TempPathFactory, words: list[str]) -> Path:
+    return write_vocab(tmp_path_factory.mktemp("vocab"), words)
+
+
+@pytest.fixture(scope="module")
+def ours(vocab_folder: Path) -> Tokenizer:
+    return Tokenizer.load(vocab_folder)
+
+
+@pytest.fixture(scope="module")
+def theirs(vocab_folder: Path) -> Any:
+    from transformers import BertTokenizerFast
+
+    return BertTokenizerFast.from_pretrained(vocab_folder)
+
+
+def assert_equal(ours: Tokenizer, theirs: Any, text: str, pair: str | None = None) -> None:
+    mine, other = ours.encode(text, pair), theirs(text, pair)
+    assert mine.input_ids == other["input_ids"]
+    assert mine.token_type_ids == other["token_type_ids"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_texts_as_transformers(ours: Tokenizer, theirs: Any, text: str) -> None:
+    assert_equal(ours, theirs, text)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_pairs_as_transformers(ours: Tokenizer, theirs: Any, pair: tuple[str, str]) -> None:
+    assert_equal(ours, theirs, *pair)
+
+
+@settings(max_examples=150, deadline=None)
+@given(texts, st.none() | texts)
+def test_any_text_as_transformers(ours: Tokenizer, theirs: Any, text: str, pair: str | None) -> None:
+    assert_equal(ours, theirs, text, pair)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"do_lower_case": False},
+        {"do_lower_case": True, "strip_accents": False},
+        {"do_lower_case": False, "strip_accents": True},
+        {"tokenize_chinese_chars": False},
+    ],
+    ids=str,
+)
+def test_settings_beside_a_vocabulary_are_kept(tmp_path: Path, words: list[str], said: dict) -> None:
+    from transformers import BertTokenizerFast
+
+    folder = write_vocab(tmp_path, words, **said)
+    tokenizer, other = Tokenizer.load(folder), BertTokenizerFast.from_pretrained(folder)
     for text in TEXTS:
-        assert bare.encode(text, "the end") == tokenizer.encode(text, "the end")
+        assert_equal(tokenizer, other, text)
 
 
-def test_saved_folder_is_read_alike_by_transformers(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+def test_casing_is_what_the_settings_say(tmp_path: Path, words: list[str]) -> None:
+    cased = Tokenizer.load(write_vocab(tmp_path / "cased", words, do_lower_case=False))
+    uncased = Tokenizer.load(write_vocab(tmp_path / "uncased", words))
+    assert cased.pieces("Cat") == [words.index("Cat")]
+    assert cased.pieces("É") == [words.index("É")]
+    assert uncased.pieces("Cat") == uncased.pieces("cat")
+    assert uncased.pieces("É") == uncased.pieces("e")
+
+
+def test_line_numbers_are_ids(ours: Tokenizer, words: list[str]) -> None:
+    assert [ours.token(index) for index in range(ours.vocab_size)] == words
+
+
+def test_windows_line_ends(tmp_path: Path, words: list[str], ours: Tokenizer) -> None:
+    (tmp_path / "vocab.txt").write_bytes("\r\n".join(words).encode())
+    assert Tokenizer.load(tmp_path).vocabulary() == ours.vocabulary()
+
+
+def test_segments_and_specials(ours: Tokenizer) -> None:
+    cls, sep = ours.id_of("cls"), ours.id_of("sep")
+    the, cat = ours.pieces("the"), ours.pieces("cat")
+    encoding = ours.encode("the", "cat")
+    assert encoding.input_ids == [cls, *the, sep, *cat, sep]
+    assert encoding.token_type_ids == [0] * (len(the) + 2) + [1] * (len(cat) + 1)
+    assert encoding.special_tokens == [True] + [False] * len(the) + [True] + [False] * len(cat) + [True]
+    assert not encoding.truncated
+
+
+def test_both_files_give_the_same_tokenizer(tmp_path: Path, ours: Tokenizer) -> None:
+    ours.save(tmp_path)
+    read = Tokenizer.load(tmp_path)
+    assert read.vocabulary() == ours.vocabulary()
+    assert [read.encode(text) for text in TEXTS] == [ours.encode(text) for text in TEXTS]
+    assert [read.encode(*pair) for pair in PAIRS] == [ours.encode(*pair) for pair in PAIRS]
+
+
+def test_the_json_file_is_preferred(tmp_path: Path, ours: Tokenizer) -> None:
+    ours.save(tmp_path)
+    write_vocab(tmp_path, ["[UNK]"])
+    assert Tokenizer.load(tmp_path).vocab_size == ours.vocab_size
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_transformers_loads_what_is_saved(tmp_path: Path, lowercase: bool) -> None:
+    from transformers import AutoTokenizer
+
+    lines = [sentence for document in DOCUMENTS for sentence in document]
+    tokenizer = Tokenizer.train(lines * 4, vocab_size=200, lowercase=lowercase, max_length=40)
     tokenizer.save(tmp_path)
-    assert json.loads((tmp_path / "tokenizer.json").read_text())["truncation"] is None
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    other = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    for text in TEXTS:
-        assert other(text, "The sea.")["input_ids"] == tokenizer.encode(text, "The sea.").input_ids
-        assert other(text, "The sea.")["token_type_ids"] == tokenizer.encode(text, "The sea.").token_type_ids
-    assert other.model_max_length == 64
+    other = AutoTokenizer.from_pretrained(tmp_path)
+    assert other.model_max_length == 40
+    assert other.mask_token_id == tokenizer.id_of("mask")
+    for text in ("The cat sat on THE mat.", "É é", "a [MASK] b"):
+        assert_equal(tokenizer, other, text)
+    assert (tokenizer.pieces("THE") == tokenizer.pieces("the")) is lowercase
 
 
-def test_a_cased_tokenizer_stays_cased(tmp_path: Path) -> None:
-    cased = Tokenizer.train(["The THE the"] * 5, vocab_size=60, lowercase=False, max_length=16)
-    cased.save(tmp_path)
-    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["do_lower_case"] is False
-    assert Tokenizer.load(tmp_path).encode("THE").input_ids != Tokenizer.load(tmp_path).encode("the").input_ids
+def test_no_truncation_and_no_padding_are_saved(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    tokenizer.save(tmp_path)
+    saved = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert saved["truncation"] is None
+    assert saved["padding"] is None
+    with pytest.warns(TruncationWarning):  # saving left the limit in place here
+        tokenizer.encode("the cat " * 64)
 
 
-def test_truncation_says_so(tokenizer: Tokenizer) -> None:
-    with pytest.warns(TruncationWarning, match="1 of 2 texts had more than 64 tokens"):
-        long, short = tokenizer.encode_many(["cat " * 100, "cat"])
-    assert (len(long.input_ids), long.truncated, short.truncated) == (64, True, False)
-    assert len(tokenizer.pieces("cat " * 100)) == 100
+def test_another_tools_truncation_and_padding_are_not_ours(tmp_path: Path, ours: Tokenizer) -> None:
+    import tokenizers
+
+    ours.save(tmp_path)
+    backend = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    backend.enable_truncation(4)
+    backend.enable_padding(length=32)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    assert Tokenizer.load(tmp_path).encode(TEXTS[0]) == ours.encode(TEXTS[0])
 
 
-@pytest.mark.parametrize("text", ["", "  ", "\n"])
-def test_empty_texts(tokenizer: Tokenizer, text: str) -> None:
-    with pytest.raises(UsageError, match="empty"):
-        tokenizer.encode(text)
-    with pytest.raises(UsageError, match="empty"):
-        tokenizer.encode("text", text)
+def test_truncation_warns_with_the_count(vocab_folder: Path) -> None:
+    short = Tokenizer.load(vocab_folder, max_length=8)
+    fits, long = "the cat sat", "the cat sat on the mat and went to sleep"
+    with pytest.warns(TruncationWarning, match="2 of 3 texts had more than 8 tokens"):
+        encodings = short.encode_many([long, fits, (fits, long)])
+    assert [encoding.truncated for encoding in encodings] == [True, False, True]
+    assert [len(encoding.input_ids) for encoding in encodings][::2] == [8, 8]
+    assert all(encoding.input_ids[-1] == short.id_of("sep") for encoding in encodings)
 
 
-def test_files_that_are_no_tokenizers(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="no tokenizer.json"):
+def test_a_text_that_fits_exactly_is_whole(vocab_folder: Path, ours: Tokenizer) -> None:
+    length = len(ours.encode(TEXTS[0]).input_ids)
+    assert Tokenizer.load(vocab_folder, max_length=length).encode(TEXTS[0]) == ours.encode(TEXTS[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(5, 20), texts, st.none() | texts)
+def test_never_longer_than_the_limit(vocab_folder: Path, length: int, text: str, pair: str | None) -> None:
+    tokenizer = Tokenizer.load(vocab_folder, max_length=length)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)
+        encoding = tokenizer.encode(text, pair)
+    assert len(encoding.input_ids) == len(encoding.token_type_ids) == len(encoding.special_tokens) <= length
+    whole = len(tokenizer.pieces(text)) + (0 if pair is None else len(tokenizer.pieces(pair)) + 1) + 2
+    assert encoding.truncated is (whole > length)
+
+
+def test_pieces_know_no_limit(vocab_folder: Path) -> None:
+    tokenizer = Tokenizer.load(vocab_folder, max_length=8)
+    assert len(tokenizer.pieces("cat " * 100)) == 100 * len(tokenizer.pieces("cat"))
+    assert tokenizer.pieces_many(["the", "cat"]) == [tokenizer.pieces("the"), tokenizer.pieces("cat")]
+    with pytest.warns(TruncationWarning):
+        tokenizer.encode("cat " * 100)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n", ("a", ""), ("", "a"), ("a", None), None, 3])
+def test_an_empty_text_is_refused(ours: Tokenizer, text: Any) -> None:
+    with pytest.raises(UsageError, match="the text is empty"):
+        ours.encode_many(["fine", text])
+
+
+def test_bytes_that_are_no_text_are_refused(ours: Tokenizer) -> None:
+    with pytest.raises(UsageError, match="not Unicode"):
+        ours.encode(b"caf\xe9".decode("utf-8", errors="surrogateescape"))
+
+
+def test_one_refusal_does_not_hold_on_to_another(ours: Tokenizer) -> None:
+    caught = []
+    for _ in range(2):
+        with pytest.raises(UsageError) as error:
+            ours.encode("")
+        caught.append(error.value)
+    assert caught[0] is not caught[1]
+
+
+def test_no_texts_no_encodings(ours: Tokenizer) -> None:
+    assert ours.encode_many([]) == []
+
+
+def test_decoding_joins_the_pieces(ours: Tokenizer) -> None:
+    ids = ours.encode("unbelievably").input_ids
+    assert ours.decode(ids) == "unbelievably"
+    assert ours.decode(ids, skip_special=False) == "[CLS] unbelievably [SEP]"
+
+
+def test_an_id_beyond_the_vocabulary_is_unknown(ours: Tokenizer) -> None:
+    assert ours.token(10**6) == "[UNK]"
+
+
+def test_training_has_the_five_specials_first(tokenizer: Tokenizer) -> None:
+    assert [tokenizer.id_of(role) for role in SPECIAL_TOKENS] == [0, 1, 2, 3, 4]
+    assert tokenizer.mask_token == "[MASK]"
+    assert tokenizer.vocab_size <= 300
+    assert len(tokenizer.pieces("the cat")) == 2
+
+
+def test_training_is_repeatable() -> None:
+    lines = [sentence for document in DOCUMENTS for sentence in document]
+    first, second = (Tokenizer.train(lines, vocab_size=150).vocabulary() for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("role", [role for role in SPECIAL_TOKENS if role != "unk"])
+def test_a_missing_special_is_named(tmp_path: Path, words: list[str], role: str) -> None:
+    token = SPECIAL_TOKENS[role]
+    folder = write_vocab(tmp_path, [word for word in words if word != token])
+    with pytest.raises(CheckpointError, match=rf"no \{token}"):
+        Tokenizer.load(folder)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_specials_of_another_name(tmp_path: Path, words: list[str], wrapped: bool) -> None:
+    renamed = {token: f"<{role}>" for role, token in SPECIAL_TOKENS.items()}
+    names = {
+        f"{role}_token": {"content": f"<{role}>", "lstrip": False} if wrapped else f"<{role}>" for role in SPECIAL_TOKENS
+    }
+    tokenizer = Tokenizer.load(write_vocab(tmp_path, [renamed.get(word, word) for word in words], **names))
+    assert tokenizer.mask_token == "<mask>"
+    ids = [tokenizer.id_of(role) for role in ("cls", "mask", "unk", "sep")]
+    assert tokenizer.encode("<mask> ☃").input_ids == ids
+    tokenizer.save(tmp_path)
+    assert Tokenizer.load(tmp_path).encode("<mask> ☃").input_ids == ids
+
+
+@pytest.mark.parametrize("garbage", [3, True, [], ["[MASK]"], {}, {"content": 5}, None, ""], ids=repr)
+def test_settings_that_say_nothing_are_passed_over(
+    tmp_path: Path, words: list[str], ours: Tokenizer, garbage: object
+) -> None:
+    folder = write_vocab(tmp_path, words, mask_token=garbage, strip_accents=garbage or None)
+    assert Tokenizer.load(folder).mask_token == "[MASK]"
+
+
+def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"no tokenizer\.json and no vocab\.txt"):
         Tokenizer.load(tmp_path)
-    (tmp_path / "vocab.txt").write_text("a\nb\n")
-    with pytest.raises(FileError, match="UNK"):
-        Tokenizer.load(tmp_path)
-    (tmp_path / "vocab.txt").write_text("[UNK]\na\nb\n")
-    with pytest.raises(CheckpointError, match="MASK"):
-        Tokenizer.load(tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(FileError, match="is not a tokenizer"):
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"{}", b"[]", b"\xff", b'{"version": "1.0", "model": {"type": "Word"}}'])
+def test_a_broken_json_file_is_named(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(data)
+    with pytest.raises(FileError, match=r"tokenizer\.json: is not a tokenizer"):
         Tokenizer.load(tmp_path)
 
 
-def test_training_is_deterministic() -> None:
-    lines = default_text().read_text(encoding="utf-8").splitlines()
-    assert Tokenizer.train(lines, vocab_size=900).vocabulary() == Tokenizer.train(lines, vocab_size=900).vocabulary()
+def test_broken_settings_are_named(tmp_path: Path, words: list[str]) -> None:
+    write_vocab(tmp_path, words)
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(FileError, match=r"tokenizer_config\.json: is not JSON"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize(("data", "words_"), [(b"\xff\n", "UTF-8"), (b"", "WordPiece"), (b"the\ncat\n", "WordPiece")])
+def test_a_broken_vocabulary_is_named(tmp_path: Path, data: bytes, words_: str) -> None:
+    (tmp_path / "vocab.txt").write_bytes(data)
+    with pytest.raises(FileError, match=rf"vocab\.txt.*{words_}"):
+        Tokenizer.load(tmp_path)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_cut_off_json_file(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, data: st.DataObject) -> None:
+    whole = (model_folder / "tokenizer.json").read_bytes()
+    folder = tmp_path_factory.mktemp("cut")
+    (folder / "tokenizer.json").write_bytes(whole[: data.draw(st.integers(0, len(whole) - 2))])
+    with pytest.raises(BertEdgeError):
+        Tokenizer.load(folder)

@@ -70,7 +70,7 @@ def test_pairs_fit_and_come_from_where_they_say(corpus: TokenizedCorpus, max_len
     pairs = list(sentence_pairs(corpus, max_length=max_length, rng=np.random.default_rng(seed)))
     assert pairs
     for pair in pairs:
-        assert 0 < len(pair.first)
+        assert len(pair.first) > 0
         assert len(pair.first) + len(pair.second) + 3 <= max_length or not pair.second
         if corpus.num_documents == 1:
             assert (pair.second, pair.label) == ([], None)

@@ -1,0 +1,154 @@
+"""What each choice in the graph is worth: the graph as it is beside graphs with one choice made otherwise.
+
+    python benchmarks/graph_choices.py [MODEL ...] [--rounds 12]
+
+MODEL is a checkpoint folder or a built-in name; default: the built-in one. Every graph is the static int8 one of this
+machine, run as a bare session on all the CPUs that this process may use, on one text with 15 % of its positions masked.
+Prints Markdown. Install with ``pip install 'bertedge[tools]'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from bertedge.checkpoint import BUILT_IN, Checkpoint, names, open_checkpoint
+from bertedge.data.batches import Layout
+from bertedge.data.calibration import default_text
+from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
+from bertedge.graph.bert import BertGraph, BertWriter
+from bertedge.graph.builder import MICROSOFT
+from bertedge.graph.linear import linear
+from bertedge.graph.plan import BlockNames, Plan
+from bertedge.quantization.methods import method_named
+from bertedge.recipe import QuantizationRecipe
+from bertedge.runtime.threads import usable_cpus
+from bertedge.target import resolve_target
+
+LENGTHS = (16, 128)
+
+
+class SkipNorm(BertWriter):
+    """Skip connection and layer norm in one operator."""
+
+    def _add_norm(self, name: str, owner: str, x: str, skip: str) -> str:
+        weight = self._float(f"{name}.weight", f"{owner}.LayerNorm.weight")
+        bias = self._float(f"{name}.bias", f"{owner}.LayerNorm.bias")
+        epsilon = self.config.layer_norm_eps
+        return self.g.op("SkipLayerNormalization", [x, skip, weight, bias], name, domain=MICROSOFT, epsilon=epsilon)
+
+
+class NoMask(BertWriter):
+    """Attention without a mask, which allows onnxruntime's blockwise attention."""
+
+    def _mask(self) -> str:
+        return ""
+
+
+class JoinedMatmul(BertWriter):
+    """Query, key and value as one matmul, Split, and MultiHeadAttention."""
+
+    def _attention(self, index: int, x: str, read: str, mask: str) -> str:
+        if read != x:
+            return super()._attention(index, x, read, mask)
+        name = BlockNames.of(index).qkv
+        query, key, value = self._projections(index, name, x)
+        inputs, heads = [query, key, value, "", mask], self.config.num_attention_heads
+        return self.g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
+
+    def _projections(self, index: int, name: str, x: str) -> list[str]:
+        joined = self._weights(*self._owners(index))
+        return self._split(linear(self._noted(name, x, joined), self.g, name, x, joined), 3)
+
+    def _owners(self, index: int) -> list[str]:
+        return [f"{names.layer(index)}.attention.self.{part}" for part in ("query", "key", "value")]
+
+
+class ThreeMatmuls(JoinedMatmul):
+    """Query, key and value as three matmuls, and MultiHeadAttention."""
+
+    def _projections(self, index: int, name: str, x: str) -> list[str]:
+        form = self._noted(name, x, self._weights(*self._owners(index)))
+        return [linear(form, self.g, f"{name}.{o.rsplit('.')[-1]}", x, self._weights(o)) for o in self._owners(index)]
+
+
+class WholeLastBlock(BertWriter):
+    """The last block at every position, and only then the rows that are read."""
+
+    def build(self) -> BertGraph:
+        self._declare_inputs()
+        x, mask = self._embeddings(), self._mask()
+        for index in range(self.config.num_hidden_layers):
+            x = self._block(index, x, x, mask)
+        self._read_heads(self._read_rows(x))
+        return self.graph
+
+
+CHOICES: dict[str, type[BertWriter]] = {
+    "as it is": BertWriter,
+    "attention without a mask": NoMask,
+    "SkipLayerNormalization for Add + LayerNormalization": SkipNorm,
+    "one QKV matmul + Split + MultiHeadAttention for QAttention": JoinedMatmul,
+    "three QKV matmuls + MultiHeadAttention for QAttention": ThreeMatmuls,
+    "last block at every position": WholeLastBlock,
+}
+EXTENDED = "onnxruntime's extended optimisations"
+
+
+def main() -> None:
+    """Print one table for each model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=[BUILT_IN[0]])
+    parser.add_argument("--rounds", type=int, default=12)
+    options = parser.parse_args()
+    for model in options.models:
+        checkpoint = open_checkpoint(model)
+        corpus = tokenize_corpus(default_text(), checkpoint.tokenizer)
+        recipe = QuantizationRecipe()
+        plan = method_named(recipe.method).plan(checkpoint, recipe, resolve_target("auto"), corpus, lambda *_: None)
+        with tempfile.TemporaryDirectory() as folder:
+            compare(checkpoint, plan, corpus, Path(folder), options.rounds)
+
+
+def compare(checkpoint: Checkpoint, plan: Plan, corpus: TokenizedCorpus, folder: Path, rounds: int) -> None:
+    """Print the table of one model."""
+    sessions = {}
+    for index, (choice, writer) in enumerate(CHOICES.items()):
+        path = folder / f"{index}.onnx"
+        writer(checkpoint, plan, "masked").build().builder.write(path)
+        sessions[choice] = session(path, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    sessions[EXTENDED] = session(folder / "0.onnx", ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    cells: dict[str, list[str]] = {choice: [] for choice in sessions}
+    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
+    for length in LENGTHS:
+        batch = workload_batch(Workload(batch_size=1, seq_len=length), corpus, layout)
+        fields = ("input_ids", "attention_mask", "token_type_ids", "masked_positions")
+        feed = {name: getattr(batch, name) for name in fields}
+        samples = interleave([partial(s.run, None, feed) for s in sessions.values()], rounds=rounds)
+        for choice, own in zip(sessions, samples, strict=True):
+            ratio = paired_ratio(own, samples[0])
+            cells[choice].append(f"{np.median(own):.2f}, {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
+    print(f"### {checkpoint.name}\n\n| graph | " + " | ".join(f"{n} tokens: ms, ratio (95 %)" for n in LENGTHS) + " |")
+    print("| --- |" + " --- |" * len(LENGTHS))
+    for choice, row in cells.items():
+        print(f"| {choice} | " + " | ".join(row) + " |")
+    print(flush=True)
+
+
+def session(path: Path, level: ort.GraphOptimizationLevel) -> ort.InferenceSession:
+    """A bare session with every usable CPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = usable_cpus()
+    options.log_severity_level = 3
+    options.graph_optimization_level = level
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""How much fidelity int8 can keep at all: each part of a model rounded alone, in float arithmetic.
+
+    python benchmarks/int8_limits.py MODEL CORPUS [--examples 64]
+
+Weights and activations are rounded as the recipes round them, everything else stays float32, and the result is compared
+with the untouched model. What a row loses is the best that any int8 kernel with those scales could do. Prints Markdown.
+Install with ``pip install 'bertedge[train]'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bertedge.checkpoint import Checkpoint, open_checkpoint
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.predictor import Batch, Outputs
+from bertedge.runtime.threads import usable_cpus
+from bertedge.train.loop import Inputs
+from bertedge.train.model import BertForPreTraining
+
+Rounding = Callable[[Tensor], Tensor]
+EXACT = ("seq_relationship", "predictions.transform")  # float in every recipe
+METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
+
+
+def per_channel(values: Tensor) -> Tensor:
+    """Symmetric, one scale a row (an output channel, or a token)."""
+    scale = values.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / 127
+    return (values / scale).round() * scale
+
+
+def per_tensor(values: Tensor) -> Tensor:
+    """Asymmetric, one scale for all, as the dynamic recipe does."""
+    low, high = values.min().clamp(max=0), values.max().clamp(min=0)
+    scale = (high - low).clamp(min=1e-12) / 255
+    return ((values / scale).round().clamp(low / scale, high / scale)) * scale
+
+
+def blocks(size: int) -> Rounding:
+    """Symmetric, one scale for every ``size`` values along the inputs: finer than any int8 matmul of onnxruntime."""
+
+    def rounding(values: Tensor) -> Tensor:
+        if values.shape[-1] % size:
+            return per_channel(values)
+        return per_channel(values.unflatten(-1, (-1, size))).flatten(-2)
+
+    return rounding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What is rounded, and how."""
+
+    name: str
+    weights: Rounding | None = None
+    activations: Rounding | None = None
+
+
+ROWS = (
+    Row(name="activations, one scale a tensor", activations=per_tensor),
+    Row(name="activations, one scale a token", activations=per_channel),
+    Row(name="weights, one scale an output channel", weights=per_channel),
+    Row(name="both, one scale a tensor and a channel", weights=per_channel, activations=per_tensor),
+    Row(name="both, one scale a token and a channel", weights=per_channel, activations=per_channel),
+    Row(name="both, one scale for every 32 values", weights=blocks(32), activations=blocks(32)),
+)
+
+
+class Rounded:
+    """The torch model as a predictor, with some of it rounded."""
+
+    def __init__(self, checkpoint: Checkpoint, row: Row) -> None:
+        self.name = row.name
+        self.model = BertForPreTraining.from_checkpoint(checkpoint).eval().requires_grad_(False)
+        for name, module in self.model.named_modules():
+            if isinstance(module, nn.Linear) and not any(part in name for part in EXACT):
+                self._round(module, row)
+        if row.weights:
+            table = self.model.bert.embeddings.word_embeddings.weight
+            table.copy_(row.weights(table))
+        if row.activations:
+            rounding = row.activations
+            self.model.cls.predictions.transform.register_forward_hook(lambda module, inputs, output: rounding(output))
+
+    def _round(self, module: nn.Linear, row: Row) -> None:
+        if row.weights:
+            module.weight.copy_(row.weights(module.weight))
+        if row.activations:
+            rounding = row.activations
+            module.register_forward_pre_hook(lambda module, inputs: (rounding(inputs[0]),))
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Rows one at a time, so that one scale a tensor is one scale a text."""
+        mlm, nsp = [], []
+        for row in range(len(batch.input_ids)):
+            single = Batch(**{name: getattr(batch, name)[row : row + 1] for name in batch.__dataclass_fields__})
+            output = Inputs.of(single).run(self.model)
+            padded = np.zeros((batch.masked_positions.shape[1], output.mlm_logits.shape[1]), dtype=np.float32)
+            padded[: len(output.mlm_logits)] = output.mlm_logits.numpy()
+            mlm.append(padded)
+            nsp.append(output.nsp_logits[0].numpy())
+        return Outputs(mlm_logits=np.stack(mlm), nsp_logits=np.stack(nsp))
+
+
+def main() -> None:
+    """Print the table of one model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--examples", type=int, default=64)
+    options = parser.parse_args()
+    torch.set_num_threads(usable_cpus())
+    checkpoint = open_checkpoint(options.model)
+    corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
+    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
+    batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=128, seed=0)
+    reference = Rounded(checkpoint, Row(name="float"))
+    print(f"### {checkpoint.name}\n\n| what is rounded to 8 bits | " + " | ".join(METRICS) + " |")
+    print("| --- |" + " --- |" * len(METRICS))
+    for row in ROWS:
+        (values,) = measure_fidelity(reference, [Rounded(checkpoint, row)], batches)
+        cells = (f"{values[m].value:.4f} ({values[m].low:.4f} to {values[m].high:.4f})" for m in METRICS)
+        print(f"| {row.name} | " + " | ".join(cells) + " |", flush=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()
