@@ -19,6 +19,7 @@ POOLER = "bert.pooler.dense"
 MLM_TRANSFORM = "cls.predictions.transform"
 DECODER = "cls.predictions.decoder.weight"
 DECODER_BIAS = "cls.predictions.bias"
+UNTIED_DECODER_BIAS = "cls.predictions.decoder.bias"
 NSP = "cls.seq_relationship"
 
 Shapes = dict[str, tuple[int, ...]]

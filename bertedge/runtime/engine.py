@@ -123,13 +123,13 @@ class Engine:
                 yield members[start : start + size]
 
     def _run_group(self, rows: Sequence[Row]) -> RowOutputs:
-        input_ids = np.stack([row.input_ids for row in rows])
+        input_ids = _stack([row.input_ids for row in rows])
         feed = {
             "input_ids": input_ids,
             "attention_mask": np.ones_like(input_ids),
-            "token_type_ids": np.stack([row.token_type_ids for row in rows]),
+            "token_type_ids": _stack([row.token_type_ids for row in rows]),
         }
-        positions = np.stack([row.masked_positions for row in rows])
+        positions = _stack([row.masked_positions for row in rows])
         if not self._all_positions:
             feed["masked_positions"] = positions
             if rows[0].hidden:
@@ -155,12 +155,20 @@ class Engine:
             ("token_type_ids", row.token_type_ids, config.type_vocab_size),
             ("masked_positions", row.masked_positions, length),
         ):
-            if values.size and not (values.min() >= 0 and values.max() < limit):
-                bad = values.min() if values.min() < 0 else values.max()
+            if not values.size:
+                continue
+            low, high = values.min(), values.max()
+            if low < 0 or high >= limit:
+                bad = low if low < 0 else high
                 raise UsageError(
                     f"{name}: {bad} is out of range, expected 0 to {limit - 1}",
                     "encode with the bundle's own tokenizer",
                 )
+
+
+def _stack(arrays: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """``np.stack``, without its checks and its copy where there is a single array."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def _read_positions(values: RowOutputs, positions: NDArray[np.int64]) -> RowOutputs:
