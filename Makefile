@@ -18,9 +18,10 @@ lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff format --check .
 	$(TEST_VENV)/bin/mypy
 
-# The tables of benchmarks/README.md; takes about half an hour.
+# The tables of benchmarks/README.md; takes some minutes.
 bench: $(BENCH_VENV)/ready
-	$(BENCH_VENV)/bin/python benchmarks/run.py
+	$(BENCH_VENV)/bin/python benchmarks/compare_optimum.py
+	$(BENCH_VENV)/bin/python benchmarks/graph_choices.py
 
 $(DEMO_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DEMO_VENV)

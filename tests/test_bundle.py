@@ -80,7 +80,7 @@ def test_a_broken_model_behind_right_hashes(copy: Path) -> None:
     path = copy / "model.onnx"
     path.write_bytes(b"\xff" * path.stat().st_size)
     with pytest.raises(BundleError, match="cannot load"):
-        load(copy, check=False).fill_mask("[MASK] sat.")
+        load(copy, check=False)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file"])

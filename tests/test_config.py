@@ -96,7 +96,9 @@ def test_a_size_that_nobody_can_guess_must_be_there(name: str) -> None:
 
 
 def test_all_missing_sizes_are_named_at_once() -> None:
-    with pytest.raises(CheckpointError, match="hidden_size, num_attention_heads, num_hidden_layers, vocab_size missing"):
+    with pytest.raises(
+        CheckpointError, match="hidden_size, num_attention_heads, num_hidden_layers, vocab_size missing"
+    ):
         BertConfig.from_dict({})
 
 

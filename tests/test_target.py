@@ -52,3 +52,39 @@ def test_unknown_target() -> None:
     with pytest.raises(UsageError) as caught:
         resolve_target("avx512vnni")
     assert "did you mean 'avx512-vnni'" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "model", "features"),
+    [
+        (HASWELL, "Haswell", {"sse", "avx", "avx2", "fma"}),
+        (A72, "0xd08", {"fp", "asimd", "crc32"}),
+        (HASWELL + ICELAKE, "Haswell", {"sse", "avx", "avx2", "fma"}),  # every core says it again; the first one counts
+        ("model name : Xeon: the second\nflags :\n", "Xeon: the second", set()),
+    ],
+)
+def test_name_and_features(cpuinfo: str, model: str, features: set[str]) -> None:
+    cpu = parse_cpuinfo(cpuinfo, "any")
+    assert (cpu.model, cpu.features) == (model, features)
+
+
+def test_weights_that_are_exact_on_each_cpu() -> None:
+    samples = [(HASWELL, "x86_64"), (ICELAKE, "x86_64"), (ALDER, "x86_64"), (A72, "aarch64"), ("", "riscv64")]
+    assert [parse_cpuinfo(*sample).exact_weight_range for sample in samples] == [63, 127, 127, 127, 63]
+
+
+@pytest.mark.parametrize("name", [*TARGETS, "auto"])
+def test_every_name_has_a_row(name: str) -> None:
+    row = resolve_target(name)
+    assert row.weight_range in (63, 127)
+    assert row.reason
+    assert name in ("auto", row.name)
+
+
+def test_a_refusal_names_both_cpus_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target, "this_cpu", lambda: parse_cpuinfo(HASWELL, "x86_64"))
+    with pytest.raises(UnfitMachineError, match=r"avx512-vnni.*Haswell") as caught:
+        require_fit("avx512-vnni")
+    assert "--target portable" in caught.value.hint
+    with pytest.raises(UsageError, match="avx9"):
+        require_fit("avx9")

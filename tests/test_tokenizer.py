@@ -277,7 +277,8 @@ def test_a_missing_special_is_named(tmp_path: Path, words: list[str], role: str)
 def test_specials_of_another_name(tmp_path: Path, words: list[str], wrapped: bool) -> None:
     renamed = {token: f"<{role}>" for role, token in SPECIAL_TOKENS.items()}
     names = {
-        f"{role}_token": {"content": f"<{role}>", "lstrip": False} if wrapped else f"<{role}>" for role in SPECIAL_TOKENS
+        f"{role}_token": {"content": f"<{role}>", "lstrip": False} if wrapped else f"<{role}>"
+        for role in SPECIAL_TOKENS
     }
     tokenizer = Tokenizer.load(write_vocab(tmp_path, [renamed.get(word, word) for word in words], **names))
     assert tokenizer.mask_token == "<mask>"

@@ -175,7 +175,9 @@ def write_checkpoint(
         {**config.to_dict(), "dtype": dtype, "tie_word_embeddings": names.DECODER not in tensors},
     )
     arrays = {name: np.ascontiguousarray(tensor, dtype=dtype) for name, tensor in tensors.items()}
-    if names.DECODER in arrays and names.DECODER_BIAS in arrays:  # transformers looks for an untied one under both names
+    if (
+        names.DECODER in arrays and names.DECODER_BIAS in arrays
+    ):  # transformers looks for an untied one under both names
         arrays[names.UNTIED_DECODER_BIAS] = arrays[names.DECODER_BIAS]
     try:
         save_file(arrays, folder / WEIGHTS, metadata={"format": "pt", **(metadata or {})})

@@ -66,6 +66,7 @@ class Sessions:
         self._trials: dict[int, _Trial] = {}
         self._output_names: list[str] = []
         self.threads = threads
+        self.session(threads)  # a file that cannot be loaded is an error now, not at the first call
 
     def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
         """Run the model.

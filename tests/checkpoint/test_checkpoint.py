@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from bertedge.checkpoint import BUILT_IN, Checkpoint, names, open_checkpoint, write_checkpoint
@@ -272,3 +273,83 @@ def test_the_built_in_model_is_complete() -> None:
     assert checkpoint.heads == HEADS
     assert checkpoint.tokenizer.vocab_size == checkpoint.config.vocab_size
     assert sum(path.stat().st_size for path in checkpoint.source.files) < 25e6
+
+
+def test_a_next_sentence_head_needs_its_pooler(folder: Path, config: BertConfig, tensors: Tensors) -> None:
+    kept = expected_shapes(config, ("mlm", "nsp"))
+    with pytest.raises(CheckpointError, match="no pooler under it"):
+        rewrite(folder, {name: tensors[name] for name in kept})
+
+
+def test_a_decoder_of_another_size_is_named(folder: Path, tensors: Tensors) -> None:
+    tensors[names.DECODER] = torch.zeros(3, 32)
+    with pytest.raises(CheckpointError, match=rf"{names.DECODER} is \[3, 32\], expected \[\d+, 32\]"):
+        rewrite(folder, tensors)
+
+
+def test_a_decoder_without_its_transform_is_no_head(folder: Path, config: BertConfig, tensors: Tensors) -> None:
+    kept = {name: tensors[name] for name in expected_shapes(config, ("pooler",))}
+    assert rewrite(folder, kept | {names.DECODER: torch.zeros(3, 32)}).heads == ("pooler",)
+
+
+def test_every_tensor_that_is_missing_is_named(folder: Path, config: BertConfig) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        rewrite(folder, {})
+    for name in expected_shapes(config, ()):
+        assert f"{name} is missing" in caught.value.message
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_only_the_broken_tensor_is_refused(folder: Path, tensors: Tensors, value: float, dtype: torch.dtype) -> None:
+    broken = f"{names.layer(1)}.output.dense.weight"
+    tensors[broken][3, 4] = value
+    checkpoint = rewrite(folder, {name: tensor.to(dtype) for name, tensor in tensors.items()})
+    assert np.isfinite(checkpoint.tensor(names.WORD_EMBEDDINGS)).all()
+    with pytest.raises(CheckpointError, match=f"{broken} holds NaN or infinity"):
+        checkpoint.tensor(broken)
+
+
+def test_a_checkpoint_without_a_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    checkpoint = Checkpoint.read(folder)
+    with pytest.raises(FileError, match=r"no tokenizer\.json"):
+        _ = checkpoint.tokenizer
+    in_memory = Checkpoint(name="made", config=checkpoint.config, source=checkpoint.source)
+    with pytest.raises(FileError, match="made: has no tokenizer"):
+        _ = in_memory.tokenizer
+
+
+def test_the_tokenizer_keeps_to_the_models_length(checkpoint: Checkpoint) -> None:
+    assert checkpoint.tokenizer.max_length == checkpoint.config.max_position_embeddings
+
+
+def test_what_is_written_beside_the_weights(tmp_path: Path, config: BertConfig, tokenizer: Tokenizer) -> None:
+    write_checkpoint(tmp_path, config, random_tensors(config, HEADS), tokenizer, metadata={"seed": "7"})
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+    with safe_open(tmp_path / "model.safetensors", "np") as file:
+        assert file.metadata() == {"format": "pt", "seed": "7"}
+        assert set(file.keys()) == set(expected_shapes(config, HEADS))
+    assert json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"] is True
+
+
+def test_weights_that_cannot_be_written(tmp_path: Path, config: BertConfig, tokenizer: Tokenizer) -> None:
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(FileError, match="the weights cannot be written"):
+        write_checkpoint(tmp_path, config, random_tensors(config, HEADS), tokenizer)
+
+
+def test_writing_without_safetensors(
+    tmp_path: Path, config: BertConfig, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(MissingExtraError, match="safetensors") as caught:
+        write_checkpoint(tmp_path, config, {}, tokenizer)
+    assert caught.value.hint == "pip install 'bertedge[tools]'"
+    assert list(tmp_path.iterdir()) == []

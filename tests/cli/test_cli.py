@@ -101,7 +101,7 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         (["quantize", "{model}", "-o", "{tmp}/x", "--method", "statik"], 2, "statik"),
         (["quantize", "{model}", "-o", "{tmp}/x", "--calibration", "{empty}"], 3, "holds no text"),
         (["quantize", "{model}", "-o", "{tmp}/x", "--calibration", "nofile"], 3, "cannot be read"),
-        (["quantize", "{model}", "-o", "{empty}/x"], 3, "File exists"),
+        (["quantize", "{model}", "-o", "{empty}/x"], 3, "Not a directory"),
         (["bench", "{bundle}", "--reference", "nowhere"], 3, "no such folder"),
         (["bench", "{bundle}", "--reference", "{model}", "--corpus", "{empty}"], 3, "holds no text"),
         (["bench", "{bundle}", "--reference", "{model}", "--lengths", "12"], 2, "--lengths"),

@@ -41,3 +41,29 @@ def test_a_trial_keeps_the_fastest() -> None:
     assert trial.threads() == 1
     trial.record(1, 100.0)
     assert trial.threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "cpus"), [("max", 8), ("10000", 1), ("100000", 1), ("150000", 2), ("250000", 3), ("1600000", 8), ("0", 8)]
+)
+def test_a_fraction_is_rounded_up_and_affinity_is_the_limit(
+    quota: str, cpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
+    assert usable_cpus(tmp_path) == cpus
+
+
+def test_version_2_comes_before_version_1(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert cgroup_quota(tmp_path) == 4
+    (tmp_path / "cpu.max").write_text("200000 100000")
+    assert cgroup_quota(tmp_path) == 2
+
+
+def test_half_of_version_1_is_no_limit(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000")
+    assert cgroup_quota(tmp_path) is None

@@ -1,0 +1,110 @@
+"""From what a user types to a folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertedge.checkpoint import BUILT_IN, locate, open_checkpoint
+from bertedge.checkpoint.locate import HUB_FILES
+from bertedge.errors import FileError, MissingExtraError
+
+HUB_ID = "someone/small-bert"
+
+
+def hub_with(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[dict[str, Any]]:
+    """A hub that answers with this folder; the list fills with what it is asked."""
+    asked: list[dict[str, Any]] = []
+
+    def snapshot_download(repo_id: str, **options: Any) -> str:
+        asked.append({"repo_id": repo_id, **options})
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    return asked
+
+
+def hub_that_fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def snapshot_download(*args: Any, **options: Any) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+
+
+def test_a_folder_is_itself(model_folder: Path) -> None:
+    assert locate(model_folder) == locate(str(model_folder)) == model_folder
+    assert open_checkpoint(model_folder).folder == model_folder
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_name(name: str) -> None:
+    assert (locate(name) / "config.json").is_file()
+
+
+def test_a_folder_of_that_name_comes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    hub_that_fails(monkeypatch, OSError("the hub was asked"))
+    (tmp_path / HUB_ID).mkdir(parents=True)
+    assert locate(HUB_ID) == Path(HUB_ID)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "a/b/c", "/no/such", "./a", "../a", "x" * 5000, "a b/c", "a\0b"])
+def test_an_unknown_name_is_a_two_line_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_that_fails(monkeypatch, AssertionError("the hub was asked"))
+    with pytest.raises(FileError, match="no such folder or built-in model") as caught:
+        locate(name)
+    assert str(caught.value).count("\n") == 1
+    assert all(built_in in caught.value.hint for built_in in BUILT_IN)
+
+
+def test_a_path_is_never_asked_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_that_fails(monkeypatch, AssertionError("the hub was asked"))
+    with pytest.raises(FileError, match="no such folder"):
+        locate(Path(HUB_ID))
+
+
+def test_a_file_is_no_folder(model_folder: Path) -> None:
+    with pytest.raises(FileError, match=r"config\.json: is a file, expected a folder"):
+        locate(model_folder / "config.json")
+
+
+def test_a_model_of_the_hub(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = hub_with(monkeypatch, model_folder)
+    assert locate(HUB_ID) == model_folder
+    assert asked == [{"repo_id": HUB_ID, "allow_patterns": HUB_FILES}]
+
+
+def test_pickles_are_asked_for_only_where_there_is_nothing_safer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = hub_with(monkeypatch, tmp_path)
+    locate(HUB_ID)
+    assert [("pytorch_model.bin" in request["allow_patterns"]) for request in asked] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("connection refused\nwith a long\nstory"), "connection refused"),
+        (RuntimeError(""), "RuntimeError"),
+        (ValueError("\n 404 \n"), "404"),
+    ],
+)
+def test_a_download_that_fails_is_a_two_line_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    hub_that_fails(monkeypatch, error)
+    with pytest.raises(FileError) as caught:
+        locate(HUB_ID)
+    assert caught.value.message == f"{HUB_ID}: no such folder, and the hub did not give it ({reason})"
+    assert str(caught.value).count("\n") == 1
+
+
+def test_without_the_hub_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError, match="huggingface_hub") as caught:
+        locate(HUB_ID)
+    assert caught.value.hint == "pip install 'bertedge[tools]'"

@@ -1,0 +1,144 @@
+"""Pairs to padded, masked arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertedge.data.batches import Layout, batched, masked_batch
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.pairs import IS_NEXT, IS_RANDOM, Pair, sentence_pairs
+from bertedge.errors import CheckpointError
+from bertedge.predictor import NO_LABEL, Batch
+from bertedge.tokenizer import Tokenizer
+
+CLS, SEP, MASK, PAD = 1, 2, 3, 0
+LAYOUT = Layout(cls_id=CLS, sep_id=SEP, mask_id=MASK, pad_id=PAD, vocab_size=90)
+
+segments = st.lists(st.integers(5, 89), min_size=1, max_size=12)
+labelled = st.builds(Pair, first=segments, second=segments, label=st.sampled_from([IS_NEXT, IS_RANDOM]))
+alone = st.builds(Pair, first=segments, second=st.just([]), label=st.none())
+some_pairs = st.lists(labelled | alone, min_size=1, max_size=6)
+
+
+def make(pairs: list[Pair], seed: int = 0, always_mask: bool = False) -> Batch:
+    return masked_batch(pairs, LAYOUT, np.random.default_rng(seed), always_mask=always_mask)
+
+
+def laid_out(pair: Pair) -> list[int]:
+    return [CLS, *pair.first, SEP, *([*pair.second, SEP] if pair.second else [])]
+
+
+def restored(batch: Batch, row: int) -> list[int]:
+    """A row with the labels put back where they were taken from, padding left out."""
+    ids = batch.input_ids[row, : batch.lengths[row]].copy()
+    filled = batch.masked_labels[row] != NO_LABEL
+    ids[batch.masked_positions[row, filled]] = batch.masked_labels[row, filled]
+    return ids.tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(some_pairs, st.integers(0, 5))
+def test_labels_are_the_original_pieces(pairs: list[Pair], seed: int) -> None:
+    batch = make(pairs, seed)
+    assert [restored(batch, row) for row in range(len(pairs))] == [laid_out(pair) for pair in pairs]
+
+
+@settings(max_examples=100, deadline=None)
+@given(some_pairs, st.integers(0, 5))
+def test_specials_and_padding_are_never_masked(pairs: list[Pair], seed: int) -> None:
+    batch = make(pairs, seed, always_mask=True)
+    for row, pair in enumerate(pairs):
+        original = np.array(laid_out(pair))
+        positions = batch.masked_positions[row, batch.masked_labels[row] != NO_LABEL]
+        assert len(positions) >= 1
+        assert (positions < len(original)).all()
+        assert not np.isin(original[positions], [CLS, SEP]).any()
+        assert (batch.input_ids[row, positions] == MASK).all()
+        assert (batch.input_ids[row, : len(original)] == MASK).sum() == len(positions)
+
+
+@settings(max_examples=100, deadline=None)
+@given(some_pairs)
+def test_padding_and_segments(pairs: list[Pair]) -> None:
+    batch = make(pairs)
+    width = max(len(laid_out(pair)) for pair in pairs)
+    assert batch.input_ids.shape == (len(pairs), width)
+    for row, pair in enumerate(pairs):
+        length, first = len(laid_out(pair)), len(pair.first) + 2
+        assert batch.attention_mask[row].tolist() == [1] * length + [0] * (width - length)
+        assert batch.token_type_ids[row].tolist() == [0] * first + [1] * (length - first) + [0] * (width - length)
+        assert (batch.input_ids[row, length:] == PAD).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(some_pairs)
+def test_rows_with_fewer_masks_are_filled_up(pairs: list[Pair]) -> None:
+    batch = make(pairs)
+    filling = batch.masked_labels == NO_LABEL
+    assert (batch.masked_positions[filling] == 0).all()
+    assert (np.diff(filling.astype(int), axis=1) >= 0).all()
+    assert (~filling).any(axis=0).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(some_pairs)
+def test_next_sentence_labels(pairs: list[Pair]) -> None:
+    expected = [NO_LABEL if pair.label is None else pair.label for pair in pairs]
+    assert make(pairs).next_sentence_labels.tolist() == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(some_pairs, st.integers(0, 9))
+def test_a_seed_fixes_the_batch(pairs: list[Pair], seed: int) -> None:
+    first, second = make(pairs, seed), make(pairs, seed)
+    for name in Batch.__dataclass_fields__:
+        array = getattr(first, name)
+        assert array.dtype == np.int64
+        np.testing.assert_array_equal(array, getattr(second, name))
+
+
+def test_a_special_that_stands_in_the_text_is_not_masked(tokenizer: Tokenizer) -> None:
+    layout = Layout.of(tokenizer, tokenizer.vocab_size)
+    pieces = tokenizer.pieces("[SEP] cat [CLS] [SEP]")
+    batch = masked_batch([Pair(first=pieces, second=[], label=None)], layout, np.random.default_rng(0))
+    assert batch.masked_labels.tolist() == [tokenizer.pieces("cat")]
+
+
+def test_a_text_of_nothing_but_specials_has_no_mask() -> None:
+    batch = make([Pair(first=[SEP, CLS], second=[], label=None)])
+    assert batch.masked_positions.shape == (1, 0)
+    assert batch.input_ids.tolist() == [[CLS, SEP, CLS, SEP]]
+
+
+@given(st.lists(alone, max_size=9), st.integers(1, 4))
+def test_chunks_keep_the_order_and_only_the_last_is_short(pairs: list[Pair], size: int) -> None:
+    chunks = list(batched(iter(pairs), size))
+    assert [pair for chunk in chunks for pair in chunk] == pairs
+    assert all(len(chunk) == size for chunk in chunks[:-1])
+    assert all(chunks)
+
+
+def test_layout_of_a_tokenizer(tokenizer: Tokenizer) -> None:
+    layout = Layout.of(tokenizer, 123)
+    assert (layout.pad_id, layout.cls_id, layout.sep_id, layout.mask_id, layout.vocab_size) == (0, 2, 3, 4, 123)
+
+
+@pytest.mark.parametrize("max_length", [8, 24, 64])
+def test_from_a_file_to_batches_that_fit(corpus_file: Path, tokenizer: Tokenizer, max_length: int) -> None:
+    layout, rng = Layout.of(tokenizer, tokenizer.vocab_size), np.random.default_rng(0)
+    corpus = tokenize_corpus(corpus_file, tokenizer)
+    for chunk in batched(sentence_pairs(corpus, max_length=max_length, rng=rng), 3):
+        batch = masked_batch(chunk, layout, rng)
+        assert batch.input_ids.shape[1] <= max_length
+        assert np.isin(batch.next_sentence_labels, [IS_NEXT, IS_RANDOM]).all()
+
+
+def test_a_layout_needs_all_specials(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tokenizer.special, "mask", "<none>")
+    with pytest.raises(CheckpointError, match="the tokenizer has no <none>"):
+        Layout.of(tokenizer, 10)

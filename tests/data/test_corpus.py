@@ -1,0 +1,104 @@
+"""A text file to documents, sentences and pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bertedge.data import corpus as corpus_module
+from bertedge.data.corpus import read_documents, tokenize_corpus
+from bertedge.errors import CorpusError
+from bertedge.tokenizer import Tokenizer
+
+FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+sentences = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12)
+words = st.lists(st.sampled_from(["the", "cat", "sat", "door"]), min_size=1, max_size=5).map(" ".join)
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    path = folder / "corpus.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@FUZZ
+@given(st.lists(sentences, max_size=12))
+def test_lines_keep_their_order_and_blank_ones_divide(tmp_path: Path, lines: list[str]) -> None:
+    documents = list(read_documents(write(tmp_path, "\n".join(lines))))
+    assert all(documents)
+    assert [s for document in documents for s in document] == [line.strip() for line in lines if line.strip()]
+    blocks = "\n".join(line.strip() for line in lines).split("\n\n")
+    assert len(documents) == sum(bool(block.strip("\n")) for block in blocks)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_every_system(tmp_path: Path, end: str) -> None:
+    path = write(tmp_path, end.join(["one", "two", "", "three"]))
+    assert list(read_documents(path)) == [["one", "two"], ["three"]]
+
+
+@FUZZ
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_corpus_or_a_corpus_error(tmp_path: Path, tokenizer: Tokenizer, data: bytes) -> None:
+    try:
+        corpus = tokenize_corpus(write(tmp_path, data), tokenizer)
+    except CorpusError as error:
+        assert "corpus.txt" in error.message
+    else:
+        assert corpus.num_sentences >= corpus.num_documents >= 1
+
+
+def test_text_that_is_not_utf8_names_the_line_before(tmp_path: Path) -> None:
+    good = "a line\n" * 20_000  # more than is read at once
+    with pytest.raises(CorpusError, match=r"not UTF-8 after line [1-9]") as caught:
+        list(read_documents(write(tmp_path, good.encode() + b"\xff\n")))
+    assert "iconv" in caught.value.hint
+
+
+def test_a_folder_is_no_corpus(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="cannot be read"):
+        list(read_documents(tmp_path))
+
+
+@FUZZ
+@given(st.lists(st.lists(words, min_size=1, max_size=4), min_size=1, max_size=4))
+def test_places_of_sentences_and_documents(tmp_path: Path, tokenizer: Tokenizer, documents: list[list[str]]) -> None:
+    corpus = tokenize_corpus(write(tmp_path, "\n\n".join(map("\n".join, documents))), tokenizer)
+    assert corpus.num_documents == len(documents)
+    for index, document in enumerate(documents):
+        assert [corpus.sentence(i) for i in corpus.document(index)] == tokenizer.pieces_many(document)
+    assert corpus.sentence_starts[-1] == len(corpus.piece_ids)
+
+
+def test_one_sentence_is_a_corpus(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    corpus = tokenize_corpus(write(tmp_path, "the cat"), tokenizer)
+    assert (corpus.num_documents, corpus.num_sentences) == (1, 1)
+    assert corpus.sentence(0) == tokenizer.pieces("the cat")
+
+
+@pytest.mark.parametrize("unseen", ["\ufeff", "\u200b", "\x07"], ids=["byte order mark", "zero width", "bell"])
+def test_a_line_that_nobody_sees_is_no_sentence(tmp_path: Path, tokenizer: Tokenizer, unseen: str) -> None:
+    content = f"{unseen}\n\nthe cat\n{unseen}\nsat\n\n{unseen}\n{unseen}\n\nthe door\n"
+    corpus = tokenize_corpus(write(tmp_path, content), tokenizer)
+    found = [[corpus.sentence(i) for i in corpus.document(d)] for d in range(corpus.num_documents)]
+    assert found == [tokenizer.pieces_many(["the cat", "sat"]), tokenizer.pieces_many(["the door"])]
+
+
+@pytest.mark.parametrize("content", ["\ufeff", "\ufeff\n\n\u200b\n", "\x00"])
+def test_a_corpus_that_nobody_sees_holds_no_text(tmp_path: Path, tokenizer: Tokenizer, content: str) -> None:
+    with pytest.raises(CorpusError, match="holds no text"):
+        tokenize_corpus(write(tmp_path, content), tokenizer)
+
+
+def test_a_corpus_of_many_chunks(
+    tmp_path: Path, tokenizer: Tokenizer, corpus_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tokenize_corpus(corpus_file, tokenizer)
+    monkeypatch.setattr(corpus_module, "CHUNK", 3)
+    parts = tokenize_corpus(corpus_file, tokenizer)
+    for name in ("piece_ids", "sentence_starts", "document_starts"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))

@@ -1,0 +1,128 @@
+"""Next-sentence pairs: whole walks over made-up corpora whose pieces tell where they come from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.pairs import IS_NEXT, IS_RANDOM, Pair, sentence_pairs
+
+#: The pieces of document d count up from d * STEP, so a piece tells its document and its place there.
+STEP = 100_000
+
+
+def corpus_of(documents: list[list[int]]) -> TokenizedCorpus:
+    """A corpus of documents given as the lengths of their sentences."""
+    lengths = [length for document in documents for length in document]
+    pieces = [STEP * number + np.arange(sum(document)) for number, document in enumerate(documents)]
+    return TokenizedCorpus(
+        piece_ids=np.concatenate(pieces).astype(np.int32),
+        sentence_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        document_starts=np.concatenate([[0], np.cumsum([len(document) for document in documents])]).astype(np.int64),
+    )
+
+
+def walk(corpus: TokenizedCorpus, max_length: int, seed: int = 0) -> list[Pair]:
+    return list(sentence_pairs(corpus, max_length=max_length, rng=np.random.default_rng(seed)))
+
+
+def is_stretch(pieces: list[int]) -> bool:
+    """Whether these pieces stand one after another in one document."""
+    return pieces == list(range(pieces[0], pieces[0] + len(pieces)))
+
+
+documents = st.lists(st.integers(1, 30), min_size=1, max_size=8)
+corpora = st.lists(documents, min_size=2, max_size=5).map(corpus_of)
+lengths = st.integers(5, 50)
+seeds = st.integers(0, 9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(corpora, lengths, seeds)
+def test_a_pair_fits_and_is_made_of_two_stretches(corpus: TokenizedCorpus, max_length: int, seed: int) -> None:
+    for pair in walk(corpus, max_length, seed):
+        assert pair.first
+        assert pair.second
+        assert len(pair.first) + len(pair.second) + 3 <= max_length
+        assert is_stretch(pair.first)
+        assert is_stretch(pair.second)
+
+
+@settings(max_examples=100, deadline=None)
+@given(corpora, lengths, seeds)
+def test_labels_tell_the_truth(corpus: TokenizedCorpus, max_length: int, seed: int) -> None:
+    for pair in walk(corpus, max_length, seed):
+        same = pair.first[0] // STEP == pair.second[0] // STEP
+        assert pair.label == (IS_NEXT if same else IS_RANDOM)
+        if same:  # it follows, with a gap where the ends were cut off
+            assert pair.second[0] > pair.first[-1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpora, seeds)
+def test_next_is_next_to_the_piece_where_nothing_is_cut(corpus: TokenizedCorpus, seed: int) -> None:
+    for pair in walk(corpus, 10**4, seed):
+        if pair.label == IS_NEXT:
+            assert pair.second[0] == pair.first[-1] + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpora, seeds)
+def test_every_sentence_is_read(corpus: TokenizedCorpus, seed: int) -> None:
+    read: set[int] = set()
+    for pair in walk(corpus, 10**4, seed):
+        read |= {*pair.first, *(pair.second if pair.label == IS_NEXT else [])}
+    assert read == set(corpus.piece_ids.tolist())
+
+
+@settings(max_examples=40, deadline=None)
+@given(corpora, lengths, seeds)
+def test_a_seed_fixes_the_walk(corpus: TokenizedCorpus, max_length: int, seed: int) -> None:
+    assert walk(corpus, max_length, seed) == walk(corpus, max_length, seed)
+
+
+def test_another_seed_is_another_walk() -> None:
+    corpus = corpus_of([[5] * 20] * 4)
+    assert walk(corpus, 40, seed=0) != walk(corpus, 40, seed=1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_half_of_the_pairs_are_random(seed: int) -> None:
+    labels = [pair.label for pair in walk(corpus_of([[3] * 600] * 4), 40, seed)]
+    assert len(labels) > 200
+    assert np.mean(labels) == pytest.approx(0.5, abs=0.1)
+
+
+def test_random_stretches_come_from_all_other_documents() -> None:
+    pairs = walk(corpus_of([[3] * 300] * 4), 40)
+    routes = {(pair.first[0] // STEP, pair.second[0] // STEP) for pair in pairs if pair.label == IS_RANDOM}
+    assert routes == {(a, b) for a in range(4) for b in range(4) if a != b}
+
+
+@settings(max_examples=60, deadline=None)
+@given(documents, lengths, seeds)
+def test_a_single_document_has_no_labels(document: list[int], max_length: int, seed: int) -> None:
+    pairs = walk(corpus_of([document]), max_length, seed)
+    assert pairs
+    for pair in pairs:
+        assert (pair.second, pair.label) == ([], None)
+        assert 1 <= len(pair.first) <= max_length - 2
+        assert is_stretch(pair.first)
+
+
+def test_one_sentence() -> None:
+    assert walk(corpus_of([[4]]), 16) == [Pair(first=[0, 1, 2, 3], second=[], label=None)]
+    assert walk(corpus_of([[9]]), 8) == [Pair(first=[0, 1, 2, 3, 4, 5], second=[], label=None)]
+
+
+def test_documents_of_one_sentence_have_only_random_pairs() -> None:
+    pairs = walk(corpus_of([[4]] * 5), 32)
+    assert [pair.label for pair in pairs] == [IS_RANDOM] * 5
+
+
+def test_a_sentence_longer_than_the_room_leaves_room_for_the_other() -> None:
+    for pair in walk(corpus_of([[100, 100]] * 2), 23):
+        assert (len(pair.first), len(pair.second)) == (10, 10)
