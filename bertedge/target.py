@@ -156,6 +156,6 @@ def require_fit(name: str) -> None:
     target, cpu = resolve_target(name), this_cpu()
     if target.weight_range > cpu.exact_weight_range:
         raise UnfitMachineError(
-            f"this bundle is for {target.name}; on this CPU ({cpu.model}) its sums would overflow, its results be wrong",
+            f"this bundle is for {target.name}; on this CPU ({cpu.model}) its sums overflow and its results are wrong",
             "quantize again with --target portable, or pass --allow-any-cpu to run it all the same",
         )

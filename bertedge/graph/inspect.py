@@ -16,7 +16,7 @@ TOKENS, MASKED = 128, 19
 
 
 def coverage(graph: BertGraph, plan: Plan) -> Coverage:
-    """Shares of int8: in the linear layers' multiply-accumulates on one text of 128 tokens, 19 masked; in the weights."""
+    """Shares of int8: in the linear layers' multiply-accumulates (128 tokens, 19 masked), and in the weights' bytes."""
     macs = {
         layer: outputs * inputs * _rows(layer, graph.positions)
         for layer, (outputs, inputs) in graph.linear_shapes.items()
