@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,10 +95,14 @@ class Tokenizer:
         """
         texts = list(lines)
         learner = _wordpiece(models.WordPiece(unk_token=SPECIAL_TOKENS["unk"]), lowercase)
-        inside = sorted({f"##{character}" for text in texts for character in _letters(learner, text)})
         specials = list(SPECIAL_TOKENS.values())
+        letters = _frequent_letters(learner, texts, (vocab_size - len(specials)) // 2)
         trainer = trainers.WordPieceTrainer(
-            vocab_size=vocab_size, special_tokens=[*specials, *inside], show_progress=False
+            vocab_size=vocab_size,
+            special_tokens=[*specials, *(f"##{letter}" for letter in letters)],
+            initial_alphabet=letters,
+            limit_alphabet=len(letters),
+            show_progress=False,
         )
         learner.train_from_iterator(texts, trainer)
         backend = _wordpiece(models.WordPiece(learner.get_vocab(), unk_token=SPECIAL_TOKENS["unk"]), lowercase)
@@ -267,9 +272,13 @@ def _wordpiece(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer
     return backend
 
 
-def _letters(backend: tokenizers.Tokenizer, text: str) -> set[str]:
-    """The characters that words consist of once the text is normalized."""
-    return set(backend.normalizer.normalize_str(text)) - {" "}
+def _frequent_letters(backend: tokenizers.Tokenizer, texts: list[str], limit: int) -> list[str]:
+    """The ``limit`` most frequent characters of the normalized texts, in alphabetical order."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(backend.normalizer.normalize_str(text))
+    counts.pop(" ", None)
+    return sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: max(limit, 0)])
 
 
 def _add_template(backend: tokenizers.Tokenizer, cls: str = "[CLS]", sep: str = "[SEP]") -> None:

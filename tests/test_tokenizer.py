@@ -330,3 +330,8 @@ def test_a_cut_off_json_file(tmp_path_factory: pytest.TempPathFactory, model_fol
     (folder / "tokenizer.json").write_bytes(whole[: data.draw(st.integers(0, len(whole) - 2))])
     with pytest.raises(BertEdgeError):
         Tokenizer.load(folder)
+
+
+def test_a_large_alphabet_stays_within_the_vocabulary() -> None:
+    lines = [chr(0x4E00 + i) + chr(0x4E00 + i // 7) for i in range(500)]
+    assert Tokenizer.train(lines, vocab_size=200, max_length=16).vocab_size <= 200

@@ -46,7 +46,7 @@ def bench(
     settings = benchmark.BenchSettings(examples=examples, rounds=rounds, threads=threads, seed=seed, **grid)
     with progress_bar("measuring") as listen:
         report = benchmark.bench(candidates, reference=reference, corpus=corpus, settings=settings, listen=listen)
-    stdout.print(rich_report(report))
+    stdout.print(rich_report(report, width=stdout.width))
     if json_file:
         write_report(json_file, report)
         note(f"report: {json_file}")

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from bertedge.errors import BertEdgeError
 
-stdout = Console(highlight=False, soft_wrap=True)
+#: Where nobody watches (a log, a pipe), tables need not fit a terminal.
+LOG_WIDTH = 140
+stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

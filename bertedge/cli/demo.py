@@ -15,7 +15,7 @@ from bertedge.cli.console import note, stdout
 from bertedge.cli.make import quantize
 from bertedge.cli.use import fill_mask, next_sentence
 
-SENTENCES = ("The capital of the United States is [MASK].", "The heart pumps [MASK] through the body.")
+SENTENCES = ("The president of the United [MASK] gave a speech.", "She opened the [MASK] and went into the house.")
 PAIRS = (
     ("He opened the door and stepped inside.", "The room was dark, and he could not see anything."),
     ("He opened the door and stepped inside.", "Inflation is measured by the consumer price index."),

@@ -12,11 +12,15 @@ from bertedge.report.report import CandidateReport, Report
 Rows = list[list[str]]
 MEGABYTE = 1e6
 NOT_MEASURED = "-"
+MEANING, WORKLOAD = "meaning", "batch x tokens"
+#: Columns of a terminal that has room for everything.
+WIDE = 120
 
 
-def rich_report(report: Report) -> Group:
-    """Tables for the terminal."""
-    return Group(*(_rich_table(title, rows) for title, rows in sections(report)), Text(_footer(report)))
+def rich_report(report: Report, *, width: int = WIDE) -> Group:
+    """Tables for a terminal; one that is narrower than ``WIDE`` goes without the last, explaining column."""
+    tables = [_rich_table(title, rows, with_meaning=width >= WIDE) for title, rows in sections(report)]
+    return Group(*tables, Text(_footer(report)))
 
 
 def markdown_report(report: Report) -> str:
@@ -56,7 +60,7 @@ def _size_rows(report: Report) -> Rows:
 
 
 def _latency_rows(report: Report) -> Rows:
-    rows = [["model", "batch x tokens", "p50", "p90", "p99", "tokens/s", "of float (95 %)"]]
+    rows = [["model", WORKLOAD, "p50", "p90", "p99", "tokens/s", "of float (95 %)"]]
     for model in (report.reference, *report.candidates):
         for entry in model.latency:
             ratio = entry.ratio_to_reference
@@ -75,7 +79,7 @@ def _latency_rows(report: Report) -> Rows:
 
 
 def _fidelity_rows(report: Report) -> Rows:
-    rows = [["metric", *(candidate.name for candidate in report.candidates), "meaning"]]
+    rows = [["metric", *(candidate.name for candidate in report.candidates), MEANING]]
     for name in (*METRICS, INVARIANCE):
         values = [candidate.fidelity.get(name) for candidate in report.candidates]
         if any(values):
@@ -108,11 +112,13 @@ def _footer(report: Report) -> str:
     )
 
 
-def _rich_table(title: str, rows: Rows) -> Table:
+def _rich_table(title: str, rows: Rows, *, with_meaning: bool) -> Table:
+    if rows[0][-1] == MEANING and not with_meaning:
+        rows = [row[:-1] for row in rows]
     head, *body = rows
     table = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for index, column in enumerate(head):
-        numeric = index > 0 and column not in ("meaning", "batch x tokens")
+        numeric = index > 0 and column not in (MEANING, WORKLOAD)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*row)

@@ -24,10 +24,10 @@ def cgroup_quota(cgroup: Path = CGROUP) -> float | None:
         try:
             quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
             period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
-        except OSError:
+        except (OSError, ValueError):
             return None
     try:
         granted = float(quota) / float(period)
     except (ValueError, ZeroDivisionError):  # "max" is version 2's word for no limit
         return None
-    return granted if granted > 0 else None  # version 1 says -1
+    return granted if 0 < granted < math.inf else None  # version 1 says -1

@@ -19,6 +19,7 @@ from bertedge.runtime.threads import cgroup_quota, usable_cpus
         ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
         ({"cpu/cpu.cfs_quota_us": "5", "cpu/cpu.cfs_period_us": "0"}, None),
+        ({"cpu.max": "inf 100000"}, None),
         ({}, None),
     ],
 )
