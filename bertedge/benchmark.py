@@ -86,7 +86,7 @@ def bench(
             tokenized, layout, examples=settings.examples, max_length=length, seed=settings.seed
         )
         fidelity = measure_fidelity(first, models[1:], batches, lambda share, note: listen(0.5 * share, note))
-        grid = [workload for workload in settings.grid if workload.seq_len <= longest]
+        grid = _fitting(settings.grid, longest)
         latency = measure_latency(
             models,
             grid,
@@ -120,10 +120,24 @@ def bench(
 def _reference(reference: str | Path, scratch: Path, threads: int) -> BertRuntime:
     """A float bundle: the one given, or one made of the checkpoint given, under its name."""
     if (Path(reference) / MANIFEST).is_file():
-        return load(reference, threads=threads)
+        opened = load(reference, threads=threads)
+        if opened.bundle.manifest.recipe is not None:
+            raise UsageError(
+                f"{reference}: is int8, a reference must be float32",
+                "name the checkpoint, or a bundle made by bertedge export",
+            )
+        return opened
     folder = scratch / locate(reference).resolve().name
     export(reference, folder)
     return load(folder, threads=threads, check=False)
+
+
+def _fitting(grid: tuple[Workload, ...], longest: int) -> list[Workload]:
+    """The workloads that the model can read; longer ones of the default are left out, others are an error."""
+    too_long = [workload.seq_len for workload in grid if workload.seq_len > longest]
+    if too_long and grid != DEFAULT_GRID:
+        raise UsageError(f"a workload has {max(too_long)} tokens, the model reads {longest}", "shorten it in --lengths")
+    return [workload for workload in grid if workload.seq_len <= longest]
 
 
 def _require_one_vocabulary(models: Sequence[BertRuntime]) -> None:

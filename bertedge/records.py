@@ -155,6 +155,7 @@ def new_folder(path: Path, *, force: bool = False, marker: str | None = None) ->
         try:
             yield scratch
             os.chmod(scratch, 0o777 & ~_umask())
+            _check_replaceable(path, force=force, marker=marker)  # somebody may have been faster
             _swap(scratch, path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -159,5 +159,5 @@ def require_fit(name: str) -> None:
     if target.weight_range > cpu.exact_weight_range:
         raise UnfitMachineError(
             f"this bundle is for {target.name}; on this CPU ({cpu.model}) its sums overflow and its results are wrong",
-            "quantize again with --target portable, or pass --allow-any-cpu to run it all the same",
+            "quantize again with --target portable, or run it with --allow-any-cpu where a command has that",
         )

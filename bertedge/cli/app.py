@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -51,5 +53,6 @@ def options(
 
 def main() -> None:
     """Entry point: run a command, and turn its errors into two lines and an exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwind, so that no scratch folder is left behind
     with reported_errors():
         app()

@@ -35,6 +35,7 @@ def verify(
         stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
         stdout.print(f"best words       {'the same' if result.top1_equal else 'DIFFERENT'}")
         stdout.print(f"probabilities    differ by {result.max_prob_diff:.2g} at most (tolerance {TOLERANCE:g})")
+        stdout.print(f"hidden states    differ by {result.max_state_diff:.2g} at most")
         stdout.print(f"to float         {result.max_prob_diff_to_float:.2g} at most")
         stdout.print("verified" if result.passed else "FAILED")
     if not result.passed:

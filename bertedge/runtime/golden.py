@@ -19,6 +19,8 @@ TOP = 16
 BATCH_FIELDS = tuple(Batch.__dataclass_fields__)
 #: A different CPU sums in a different order; anything larger than this is a different result.
 TOLERANCE = 1e-3
+#: States are compared relative to the largest of them, and are no probabilities.
+STATE_TOLERANCE = 1e-2
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -32,7 +34,7 @@ class Verification:
         max_state_diff: largest difference of a ``[CLS]`` state, relative to the largest state.
         top1_equal: whether every best word is the one it was.
         max_prob_diff_to_float: largest difference of a probability from the float model.
-        passed: all of it within ``TOLERANCE``.
+        passed: best words as they were, the differences within ``TOLERANCE`` and ``STATE_TOLERANCE``.
     """
 
     examples: int
@@ -90,7 +92,7 @@ def verify(runtime: BertRuntime) -> Verification:
         max_state_diff=state,
         top1_equal=top1_equal,
         max_prob_diff_to_float=to_float,
-        passed=top1_equal and prob <= TOLERANCE and bool(np.isfinite(state)),
+        passed=top1_equal and bool(prob <= TOLERANCE) and bool(state <= STATE_TOLERANCE),
     )
 
 
