@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +33,7 @@ from bertedge.graph.bert import BertGraph, Positions, build_graph
 from bertedge.graph.inspect import coverage
 from bertedge.graph.plan import Plan
 from bertedge.predictor import NO_LABEL, Batch
-from bertedge.quantization.methods import method_named
+from bertedge.quantization.methods import Listener, method_named
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import new_folder, sha256, write_json
 from bertedge.runtime.engine import Engine
@@ -46,7 +45,6 @@ from bertedge.target import TargetProfile, resolve_target
 GOLDEN_EXAMPLES = 8
 GOLDEN_LENGTH = 96
 GOLDEN_SEED = 7
-Listener = Callable[[float, str], None]
 
 
 def _silent(share: float, text: str) -> None:

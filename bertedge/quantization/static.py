@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,12 +67,7 @@ def _with_divisors(seen: MinMax, weight_range: int) -> StaticInt8:
     divided = _plain(seen.low / divisors, seen.high / divisors, weight_range)
     if plain.scale < MIN_GAIN * divided.scale:
         return plain
-    return StaticInt8(
-        scale=divided.scale,
-        zero_point=divided.zero_point,
-        weight_range=weight_range,
-        input_divisors=tuple(map(float, divisors)),
-    )
+    return replace(divided, input_divisors=tuple(map(float, divisors)))
 
 
 def _with_outliers(seen: MinMax, weight_range: int) -> StaticInt8:
@@ -85,9 +81,4 @@ def _with_outliers(seen: MinMax, weight_range: int) -> StaticInt8:
     inliers = _plain(seen.low[rest], seen.high[rest], weight_range)
     if plain.scale < MIN_GAIN * inliers.scale:
         return plain
-    return StaticInt8(
-        scale=inliers.scale,
-        zero_point=inliers.zero_point,
-        weight_range=weight_range,
-        outliers=tuple(map(int, outliers)),
-    )
+    return replace(inliers, outliers=tuple(map(int, outliers)))
