@@ -149,19 +149,24 @@ def new_folder(path: Path, *, force: bool = False, marker: str | None = None) ->
     """
     path = Path(os.path.abspath(path))
     with _file_errors(path):
-        _check_replaceable(path, force=force, marker=marker)
+        check_replaceable(path, force=force, marker=marker)
         _make_parent(path)
         scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield scratch
             os.chmod(scratch, 0o777 & ~_umask())
-            _check_replaceable(path, force=force, marker=marker)  # somebody may have been faster
+            check_replaceable(path, force=force, marker=marker)  # somebody may have been faster
             _swap(scratch, path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _check_replaceable(path: Path, *, force: bool, marker: str | None) -> None:
+def check_replaceable(path: Path, *, force: bool, marker: str | None) -> None:
+    """Refuse to write where something is, unless it may be replaced; see :func:`new_folder`.
+
+    Raises:
+        FileError: it may not.
+    """
     if path.is_dir() and not any(path.iterdir()):
         return
     if path.exists() and not force:

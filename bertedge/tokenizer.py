@@ -6,6 +6,7 @@ a new one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import warnings
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, TruncationWarning, UsageError
@@ -115,11 +118,7 @@ class Tokenizer:
 
         ``tokenizer_config.json`` repeats length and casing: ``transformers`` trusts it more than the tokenizer itself.
         """
-        self._backend.no_truncation()
-        try:
-            text = self._backend.to_str()
-        finally:
-            self._backend.enable_truncation(self.max_length)
+        text = self._json()
         write_text(folder / "tokenizer.json", text)
         normalizer = json.loads(text).get("normalizer") or {}
         settings = {
@@ -132,6 +131,19 @@ class Tokenizer:
         }
         write_json(folder / "tokenizer_config.json", settings)
 
+    def _json(self) -> str:
+        """``tokenizer.json`` without our truncation setting."""
+        self._backend.no_truncation()
+        try:
+            return self._backend.to_str()
+        finally:
+            self._backend.enable_truncation(self.max_length)
+
+    @property
+    def sha256(self) -> str:
+        """A hash of everything that decides about the pieces of a text."""
+        return hashlib.sha256(self._json().encode()).hexdigest()
+
     @property
     def vocab_size(self) -> int:
         """Number of ids, added tokens included."""
@@ -140,6 +152,40 @@ class Tokenizer:
     def vocabulary(self) -> dict[str, int]:
         """Piece -> id."""
         return self._backend.get_vocab()
+
+    def continuation(self, vocab_size: int) -> NDArray[np.bool_]:
+        """True at the ids of pieces that go on with the word before them (``##``), shape (vocab_size,)."""
+        prefix = getattr(self._backend.model, "continuing_subword_prefix", None) or "##"
+        flags = np.zeros(vocab_size, dtype=np.bool_)
+        flags[[index for piece, index in self.vocabulary().items() if piece.startswith(prefix)]] = True
+        return flags
+
+    def indispensable(self) -> set[int]:
+        """The ids that every text can be spelt with: special tokens, and single characters in both positions."""
+        letters = {
+            index for piece, index in self.vocabulary().items() if len(piece.removeprefix("##")) == 1 or piece == "##"
+        }
+        added = set(self._backend.get_added_tokens_decoder())
+        return letters | added | {self.id_of(role) for role in SPECIAL_TOKENS}
+
+    def trimmed(self, kept: Sequence[int]) -> Tokenizer:
+        """The same tokenizer with some of its pieces only; the i-th of ``kept`` gets the id i.
+
+        Raises:
+            CheckpointError: it is no WordPiece tokenizer.
+        """
+        raw = json.loads(self._json())
+        if raw["model"].get("type") != "WordPiece":
+            raise CheckpointError(
+                f"the tokenizer is {raw['model'].get('type')}, only WordPiece can be trimmed", "keep its vocabulary"
+            )
+        ids = {self.token(old): new for new, old in enumerate(kept)}
+        raw["model"]["vocab"] = {piece: ids[piece] for piece in raw["model"]["vocab"] if piece in ids}
+        for token in raw.get("added_tokens", ()):
+            token["id"] = ids[token["content"]]
+        _renumber(raw.get("post_processor") or {}, ids)
+        backend = tokenizers.Tokenizer.from_str(json.dumps(raw))
+        return Tokenizer(backend, max_length=self.max_length, special=self.special)
 
     def id_of(self, role: str) -> int:
         """The id of ``pad``, ``unk``, ``cls``, ``sep`` or ``mask``."""
@@ -201,7 +247,8 @@ class Tokenizer:
         """The WordPiece ids of each text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
         self._backend.no_truncation()
         try:
-            return [e.ids for e in self._backend.encode_batch(list(texts), add_special_tokens=False)]
+            # "fast" leaves out where in the text each piece stands, which nobody asks for here
+            return [e.ids for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
         finally:
             self._backend.enable_truncation(self.max_length)
 
@@ -212,6 +259,17 @@ class Tokenizer:
     def token(self, token_id: int) -> str:
         """The piece with this id, as it stands in the vocabulary."""
         return self._backend.id_to_token(token_id) or self.special["unk"]
+
+
+def _renumber(processor: dict[str, Any], ids: dict[str, int]) -> None:
+    """Give a post-processor's special tokens, in each of the library's ways to write them, their new ids."""
+    for token in (processor.get("special_tokens") or {}).values():
+        token["ids"] = [ids[piece] for piece in token["tokens"]]
+    for role in ("cls", "sep"):
+        if role in processor:
+            processor[role] = [processor[role][0], ids[processor[role][0]]]
+    for inner in processor.get("processors", ()):
+        _renumber(inner, ids)
 
 
 def _tokenizer_config(folder: Path) -> dict[str, Any]:

@@ -2,5 +2,14 @@
 
 from bertedge.checkpoint.checkpoint import Checkpoint, write_checkpoint
 from bertedge.checkpoint.locate import BUILT_IN, locate, open_checkpoint
+from bertedge.checkpoint.trim import trim_to_text, trim_vocabulary
 
-__all__ = ["BUILT_IN", "Checkpoint", "locate", "open_checkpoint", "write_checkpoint"]
+__all__ = [
+    "BUILT_IN",
+    "Checkpoint",
+    "locate",
+    "open_checkpoint",
+    "trim_to_text",
+    "trim_vocabulary",
+    "write_checkpoint",
+]

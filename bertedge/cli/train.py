@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -21,106 +24,261 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
-CorpusArgument = Annotated[Path, typer.Argument(help="Text: one sentence a line, a blank line between documents.")]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where the checkpoint is written.")]
-LayersOption = Annotated[int, typer.Option(min=1, help="Encoder blocks.")]
-HiddenOption = Annotated[int, typer.Option(min=1, help="Width of the model.")]
-HeadsOption = Annotated[
-    int | None, typer.Option(min=1, help="Attention heads; default: one for every 32 or 64 of the width.")
-]
-StepsOption = Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")]
-MinutesOption = Annotated[float | None, typer.Option(help="Stop after so many minutes. [default: 10, without --steps]")]
-BatchOption = Annotated[int, typer.Option(min=1, help="Pairs in a step.")]
-LengthOption = Annotated[int, typer.Option(min=8, help="Tokens in a pair.")]
-RateOption = Annotated[float, typer.Option(help="Peak learning rate.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of weights, pairs and masks.")]
+class Precision(StrEnum):
+    """Types that a step may be computed in."""
 
-DtypeOption = Annotated[Dtype, typer.Option(help="How the weights are stored.")]
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+BUDGET, MODEL, LEARNING, KEEPING = "Budget (one of them)", "Model", "Learning", "Keeping"
+CorpusArgument = Annotated[Path, typer.Argument(help="Text: one sentence a line, a blank line between documents.")]
+OutputOption = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Where the checkpoint is written; an unfinished run lies beside it, in .run."),
+]
+StepsOption = Annotated[int | None, typer.Option(help="Stop after so many steps.", rich_help_panel=BUDGET)]
+MinutesOption = Annotated[
+    float | None, typer.Option(help="Stop after so many minutes; 10 if no budget is given.", rich_help_panel=BUDGET)
+]
+EpochsOption = Annotated[
+    float | None, typer.Option(help="Stop after so many walks over the corpus.", rich_help_panel=BUDGET)
+]
+LayersOption = Annotated[int, typer.Option(min=1, help="Encoder blocks.", rich_help_panel=MODEL)]
+HiddenOption = Annotated[int, typer.Option(min=1, help="Width of the model.", rich_help_panel=MODEL)]
+HeadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Attention heads; default: one for every 32 or 64 of the width.", rich_help_panel=MODEL),
+]
+BatchOption = Annotated[int, typer.Option(help="Pairs in a step, over all processes.", rich_help_panel=LEARNING)]
+AccumulateOption = Annotated[
+    int, typer.Option(help="Parts that a step is computed in, to save memory.", rich_help_panel=LEARNING)
+]
+LengthOption = Annotated[int, typer.Option(help="Tokens in a pair.", rich_help_panel=LEARNING)]
+RateOption = Annotated[float, typer.Option(help="Peak learning rate.", rich_help_panel=LEARNING)]
+WarmupOption = Annotated[
+    float, typer.Option(help="Share of the run in which the rate rises.", rich_help_panel=LEARNING)
+]
+DropoutOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Dropout while training; default: as config.json says, none when distilling.", rich_help_panel=LEARNING
+    ),
+]
+WordsOption = Annotated[
+    bool, typer.Option("--whole-words", help="Mask all pieces of a word, or none.", rich_help_panel=LEARNING)
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option(help="bfloat16 where the machine has it, or as told.", rich_help_panel=LEARNING)
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of weights, pairs and masks.", rich_help_panel=LEARNING)]
+HeldOutOption = Annotated[
+    float,
+    typer.Option(help="Share of the documents that is measured on instead of learned from.", rich_help_panel=KEEPING),
+]
+EvaluationsOption = Annotated[
+    int, typer.Option(help="How often that is measured; the best checkpoint is kept.", rich_help_panel=KEEPING)
+]
+SaveOption = Annotated[
+    float, typer.Option("--save-minutes", help="How often the state is saved.", rich_help_panel=KEEPING)
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with the interrupted run.", rich_help_panel=KEEPING)
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(help="Draw the run's curves (.svg, .png or .pdf).", show_default=False, rich_help_panel=KEEPING),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where tokenized corpora are kept; default: below the user's cache folder.",
+        show_default=False,
+        rich_help_panel=KEEPING,
+    ),
+]
+DtypeOption = Annotated[Dtype, typer.Option(help="How the weights are stored.", rich_help_panel=KEEPING)]
 
 
 def train(
     corpus: CorpusArgument,
     output: OutputOption,
-    init: Annotated[str | None, typer.Option(help="Go on from this checkpoint.")] = None,
+    steps: StepsOption = None,
+    minutes: MinutesOption = None,
+    epochs: EpochsOption = None,
+    init: Annotated[
+        str | None, typer.Option(help="Go on from this checkpoint.", show_default=False, rich_help_panel=MODEL)
+    ] = None,
     layers: LayersOption = 4,
     hidden: HiddenOption = 256,
     heads: HeadsOption = None,
-    vocab_size: Annotated[int, typer.Option(min=100, help="Pieces in a new vocabulary.")] = 30522,
-    steps: StepsOption = None,
-    minutes: MinutesOption = None,
+    vocab_size: Annotated[
+        int, typer.Option(min=100, help="Pieces in a new vocabulary.", rich_help_panel=MODEL)
+    ] = 30522,
     batch_size: BatchOption = 32,
+    accumulate: AccumulateOption = 1,
     max_length: LengthOption = 128,
     learning_rate: RateOption = 5e-4,
+    warmup_share: WarmupOption = 0.05,
+    dropout: DropoutOption = None,
+    whole_words: WordsOption = False,
+    precision: PrecisionOption = Precision.auto,
     seed: SeedOption = 0,
+    held_out: HeldOutOption = 0.01,
+    evaluations: EvaluationsOption = 20,
+    save_minutes: SaveOption = 10.0,
+    resume: ResumeOption = False,
+    plot: PlotOption = None,
+    cache: CacheOption = None,
     dtype: DtypeOption = Dtype.float32,
     force: ForceOption = False,
 ) -> None:
-    """Pretrain a BERT on plain text: masked words and next sentences."""
+    """Pretrain a BERT on plain text: masked words and next sentences. Runs under torchrun as well."""
+    given = dict(locals())
     run = library("bertedge.train.run", "train")
-    settings = _settings(run, steps, minutes, batch_size, max_length, learning_rate, seed)
     shape = run.ModelShape(layers=layers, hidden=hidden, heads=heads, vocab_size=vocab_size)
-    with _listener("training") as listen:
-        done = run.train(
-            corpus, output, settings, shape=shape, init=init, dtype=dtype.value, force=force, on_step=listen
-        )
-    _report(output, done)
+    _go("training", run, given, lambda common: run.train(corpus, output, shape=shape, init=init, **common))
 
 
 def distill(
     teacher: Annotated[str, typer.Argument(help="The checkpoint to imitate: a folder, a hub id or a built-in name.")],
     corpus: CorpusArgument,
     output: OutputOption,
+    steps: StepsOption = None,
+    minutes: MinutesOption = None,
+    epochs: EpochsOption = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="A student to go on with; default: the teacher, projected.", show_default=False, rich_help_panel=MODEL
+        ),
+    ] = None,
     layers: LayersOption = 4,
     hidden: HiddenOption = 256,
     heads: HeadsOption = None,
-    steps: StepsOption = None,
-    minutes: MinutesOption = None,
+    keep_vocab: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Keep so many pieces of the vocabulary, those that the corpus uses most.",
+            show_default=False,
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    logits_weight: Annotated[
+        float, typer.Option(help="Weight of the teacher's answers, both heads.", rich_help_panel=LEARNING)
+    ] = 1.0,
+    hidden_weight: Annotated[float, typer.Option(help="Weight of its hidden states.", rich_help_panel=LEARNING)] = 1.0,
+    relations_weight: Annotated[
+        float, typer.Option(help="Weight of its last block's self-attention relations.", rich_help_panel=LEARNING)
+    ] = 0.0,
+    labels_weight: Annotated[float, typer.Option(help="Weight of the text itself.", rich_help_panel=LEARNING)] = 0.5,
+    temperature: Annotated[float, typer.Option(help="Temperature of the answers.", rich_help_panel=LEARNING)] = 1.0,
     batch_size: BatchOption = 32,
+    accumulate: AccumulateOption = 1,
     max_length: LengthOption = 128,
     learning_rate: RateOption = 1e-3,
+    warmup_share: WarmupOption = 0.05,
+    dropout: DropoutOption = None,
+    whole_words: WordsOption = False,
+    precision: PrecisionOption = Precision.auto,
     seed: SeedOption = 0,
+    held_out: HeldOutOption = 0.01,
+    evaluations: EvaluationsOption = 20,
+    save_minutes: SaveOption = 10.0,
+    resume: ResumeOption = False,
+    plot: PlotOption = None,
+    cache: CacheOption = None,
     dtype: DtypeOption = Dtype.float32,
     force: ForceOption = False,
 ) -> None:
     """Make a smaller BERT that imitates a larger one."""
+    given = dict(locals())
     run = library("bertedge.train.run", "train")
-    settings = _settings(run, steps, minutes, batch_size, max_length, learning_rate, seed)
     shape = run.ModelShape(layers=layers, hidden=hidden, heads=heads)
-    with _listener("distilling") as listen:
-        done = run.distill(
-            teacher, corpus, output, settings, shape=shape, dtype=dtype.value, force=force, on_step=listen
-        )
-    _report(output, done)
-
-
-def _settings(
-    run: Any,
-    steps: int | None,
-    minutes: float | None,
-    batch_size: int,
-    max_length: int,
-    learning_rate: float,
-    seed: int,
-) -> Any:
-    return run.TrainingSettings(
-        steps=steps,
-        minutes=10.0 if steps is None and minutes is None else minutes,
-        batch_size=batch_size,
-        max_length=max_length,
-        learning_rate=learning_rate,
-        seed=seed,
+    weights = run.DistillationSettings(
+        hidden_weight=hidden_weight,
+        logits_weight=logits_weight,
+        labels_weight=labels_weight,
+        relations_weight=relations_weight,
+        temperature=temperature,
     )
+
+    def start(common: dict[str, Any]) -> Any:
+        return run.distill(
+            teacher, corpus, output, shape=shape, init=init, distillation=weights, keep_vocab=keep_vocab, **common
+        )
+
+    _go("distilling", run, given, start)
+
+
+#: Options that are fields of the training settings under the same names.
+SETTINGS = (
+    "steps",
+    "minutes",
+    "epochs",
+    "batch_size",
+    "accumulate",
+    "max_length",
+    "learning_rate",
+    "warmup_share",
+    "dropout",
+    "whole_words",
+    "precision",
+    "seed",
+    "held_out",
+    "evaluations",
+    "save_minutes",
+)
+
+
+def _go(label: str, run: Any, given: dict[str, Any], start: Callable[[dict[str, Any]], Any]) -> None:
+    """What both commands do: settings, a live line, the run, the picture, the last word."""
+    fields = {name: given[name] for name in SETTINGS}
+    if fields["steps"] is fields["minutes"] is fields["epochs"] is None:
+        fields["minutes"] = 10.0
+    fields["precision"] = fields["precision"].value
+    settings, plot, output = run.TrainingSettings(**fields), given["plot"], given["output"]
+    curve = library("bertedge.train.curve", "train")
+    if plot is not None:
+        curve.check_curve_path(plot)
+    first = int(os.environ.get("RANK", "0")) == 0
+    common = {name: given[name] for name in ("cache", "force", "resume")}
+    with _listener(label, silent=not first) as listen:
+        done = start(
+            {
+                **common,
+                "settings": settings,
+                "dtype": given["dtype"].value,
+                "on_step": listen,
+                "note": note if first else lambda text: None,
+            }
+        )
+    if not first:
+        return
+    if plot is not None:
+        curve.draw_curve(run.log_of(output), plot, f"{output.name}: {label}")
+        note(f"curves: {plot}")
+    if done.stopped:
+        command = shlex.join(["bertedge", *(word for word in sys.argv[1:] if word not in ("--resume", "--force"))])
+        note(f"stopped after {_line(done)}; everything is saved, go on with:\n{command} --resume")
+        raise typer.Exit(130)
+    note(f"{output}: written after {_line(done)}")
 
 
 @contextmanager
-def _listener(label: str) -> Iterator[Callable[[Any], None]]:
+def _listener(label: str, *, silent: bool) -> Iterator[Callable[[Any], None]]:
     """A live line with loss, accuracies and speed; where there is no terminal, a line every hundred steps."""
+    if silent:
+        yield lambda progress: None
+        return
     with progress_bar(label) as show:
 
         def listen(progress: Any) -> None:
             line = _line(progress)
             show(progress.share_done, line)
-            if progress.step % 100 == 0:
+            if progress.step % 100 == 0 and not sys.stderr.isatty():
                 note(f"{label}: {progress.share_done:.0%} {line}")
 
         yield listen
@@ -132,7 +290,3 @@ def _line(progress: Any) -> str:
         f"mlm {progress.mlm_accuracy:.3f} nsp {progress.nsp_accuracy:.3f} "
         f"{progress.tokens / max(progress.elapsed_s, 1e-9):.0f} tokens/s"
     )
-
-
-def _report(output: Path, done: Any) -> None:
-    note(f"{output}: written after {_line(done)}")

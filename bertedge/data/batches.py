@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertedge.data.masking import mask_tokens
 from bertedge.data.pairs import Pair
@@ -23,18 +23,29 @@ class Layout:
     mask_id: int
     pad_id: int
     vocab_size: int
+    continuation: NDArray[np.bool_] | None = None
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, vocab_size: int) -> Layout:
+    def of(cls, tokenizer: Tokenizer, vocab_size: int, *, whole_words: bool = False) -> Layout:
         """The ids of a tokenizer; ``vocab_size`` bounds the random replacements."""
         ids = {f"{role}_id": tokenizer.id_of(role) for role in ("cls", "sep", "mask", "pad")}
-        return cls(vocab_size=vocab_size, **ids)
+        continuation = tokenizer.continuation(vocab_size) if whole_words else None
+        return cls(vocab_size=vocab_size, continuation=continuation, **ids)
 
 
 def masked_batch(
-    pairs: Sequence[Pair], layout: Layout, rng: np.random.Generator, *, always_mask: bool = False
+    pairs: Sequence[Pair],
+    layout: Layout,
+    rng: np.random.Generator | Sequence[np.random.Generator],
+    *,
+    always_mask: bool = False,
 ) -> Batch:
-    """Lay out ``[CLS] A [SEP] B [SEP]`` for each pair, mask it, and pad to the longest."""
+    """Lay out ``[CLS] A [SEP] B [SEP]`` for each pair, mask it, and pad to the longest.
+
+    Args:
+        rng: one generator for all pairs, or one for each, so that a pair's masks do not depend on its batch.
+    """
+    rngs = [rng] * len(pairs) if isinstance(rng, np.random.Generator) else rng
     rows = [_lay_out(pair, layout) for pair in pairs]
     length = max(len(ids) for ids, _ in rows)
     input_ids = np.full((len(rows), length), layout.pad_id, dtype=np.int64)
@@ -45,7 +56,13 @@ def masked_batch(
         original = np.asarray(ids, dtype=np.int64)
         maskable = (original != layout.cls_id) & (original != layout.sep_id)
         changed, chosen = mask_tokens(
-            original, maskable, mask_id=layout.mask_id, vocab_size=layout.vocab_size, rng=rng, always_mask=always_mask
+            original,
+            maskable,
+            mask_id=layout.mask_id,
+            vocab_size=layout.vocab_size,
+            rng=rngs[row],
+            always_mask=always_mask,
+            continuation=layout.continuation,
         )
         input_ids[row, : len(ids)] = changed
         attention_mask[row, : len(ids)] = 1
@@ -60,13 +77,6 @@ def masked_batch(
         masked_labels=_pad_rows(labels, NO_LABEL),
         next_sentence_labels=np.array([NO_LABEL if p.label is None else p.label for p in pairs], dtype=np.int64),
     )
-
-
-def batched(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
-    """Cut a stream of pairs into lists of ``size``; the last one may be shorter."""
-    stream = iter(pairs)
-    while chunk := list(islice(stream, size)):
-        yield chunk
 
 
 def _lay_out(pair: Pair, layout: Layout) -> tuple[list[int], int]:

@@ -17,6 +17,7 @@ def mask_tokens(
     rng: np.random.Generator,
     share: float = MASK_SHARE,
     always_mask: bool = False,
+    continuation: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Hide ``share`` of the maskable positions of one sequence, at least one if there is any.
 
@@ -27,17 +28,36 @@ def mask_tokens(
         maskable: False at special tokens and padding, shape (S,).
         always_mask: put ``[MASK]`` at every chosen position; evaluation does so, because at inference there is
             nothing else.
+        continuation: True where a piece goes on with the word before it, by id, shape (V,). Given, whole words are
+            chosen (the second release of Devlin et al.), and what happens to a word happens to each of its pieces
+            by itself.
 
     Returns:
         The changed ids (S,) and the chosen positions in ascending order (K,); the labels are ``input_ids[positions]``.
     """
     candidates = np.flatnonzero(maskable)
     count = min(len(candidates), max(1, round(share * len(candidates))))
-    positions = np.sort(rng.choice(candidates, size=count, replace=False)).astype(np.int64)
+    if continuation is None:
+        positions = np.sort(rng.choice(candidates, size=count, replace=False)).astype(np.int64)
+    else:
+        positions = _whole_words(candidates, continuation[input_ids[candidates]], count, rng)
     changed = input_ids.copy()
-    draw = rng.random(count)
+    draw = rng.random(len(positions))
     masked = draw < (1.0 if always_mask else 0.8)
     randomized = ~masked & (draw < 0.9)
     changed[positions[masked]] = mask_id
     changed[positions[randomized]] = rng.integers(vocab_size, size=int(randomized.sum()))
     return changed, positions
+
+
+def _whole_words(
+    candidates: NDArray[np.int64], continues: NDArray[np.bool_], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Positions of words in a random order, as long as they fit into ``count``; the first one always does."""
+    follows = continues & (np.diff(candidates, prepend=-2) == 1)
+    word = np.cumsum(~follows)  # a stretch may begin in the middle of a word: that is a word, too
+    sizes = np.bincount(word)
+    order = rng.permutation(np.flatnonzero(sizes))
+    fits = np.cumsum(sizes[order]) <= count
+    fits[:1] = True
+    return np.sort(candidates[np.isin(word, order[fits])]).astype(np.int64)

@@ -36,14 +36,15 @@ def sentence_pairs(corpus: TokenizedCorpus, *, max_length: int, rng: np.random.G
         sentences = corpus.document(int(document))
         position = sentences.start
         while position < sentences.stop:
-            pair, position = _next_pair(corpus, int(document), position, room, rng)
+            pair, position = next_pair(corpus, int(document), position, room, rng)
             if pair.first:
                 yield pair
 
 
-def _next_pair(
+def next_pair(
     corpus: TokenizedCorpus, document: int, position: int, room: int, rng: np.random.Generator
 ) -> tuple[Pair, int]:
+    """The pair that starts at a sentence, ``room`` pieces at most, and the sentence that the next one starts at."""
     stop = corpus.document(document).stop
     chunk = _fill(corpus, position, stop, room)
     if corpus.num_documents < 2:

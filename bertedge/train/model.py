@@ -244,6 +244,14 @@ class BertForPreTraining(nn.Module):
         nsp_logits = self.cls.seq_relationship(self.bert.pooler(states[-1][:, 0]))
         return PretrainingOutput(mlm_logits, nsp_logits, states)
 
+    def set_dropout(self, share: float) -> None:
+        """Drop so much of the hidden states and of the attention while training, whatever the configuration says."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = share
+            elif isinstance(module, SelfAttention):
+                module.dropout_prob = share
+
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> BertForPreTraining:
         """Load a checkpoint; a head that it lacks keeps its fresh weights (see ``checkpoint.heads``)."""

@@ -5,27 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from bertedge.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from bertedge.checkpoint import Checkpoint, open_checkpoint, trim_to_text
 from bertedge.config import BertConfig
 from bertedge.data.batches import Layout
-from bertedge.data.corpus import TokenizedCorpus, read_documents, tokenize_corpus
-from bertedge.errors import CheckpointError, CorpusError
-from bertedge.records import new_folder, sha256, write_json
+from bertedge.data.cache import cached_corpus
+from bertedge.data.corpus import TokenizedCorpus, read_sentences
+from bertedge.errors import CheckpointError, CorpusError, UsageError
+from bertedge.records import sha256
 from bertedge.tokenizer import Tokenizer
-from bertedge.train.distill import DistillationSettings, distillation_objective, start_student
-from bertedge.train.loop import Objective, Progress, TrainingSettings, endless_batches, fit, pretraining_loss
+from bertedge.train.distill import PROJECTION_BATCHES, DistillationSettings, distillation_objective, start_student
+from bertedge.train.evaluate import HeldOut, hold_out
+from bertedge.train.folder import METRICS, RunFolder, Saved, read_records
+from bertedge.train.inputs import Feed
+from bertedge.train.keeper import Keeper
+from bertedge.train.loop import Objective, Progress, Trainer, pretraining_loss
 from bertedge.train.model import BertForPreTraining
+from bertedge.train.settings import BOOKKEEPING, TrainingSettings
+from bertedge.train.stop import stop_requests
+from bertedge.train.world import World, joined
 
-PROVENANCE = "training.json"
-SAVE_EVERY_S = 600.0
 Listener = Callable[[Progress], None]
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,27 @@ class ModelShape:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run reads and writes.
+
+    Attributes:
+        corpus: the text; one sentence a line, a blank line between documents.
+        output: the checkpoint folder to make.
+        cache: where tokenized corpora are kept; None for the user's cache folder.
+        dtype: how the checkpoint's weights are stored, ``float32`` or ``float16``.
+        force: replace what is there.
+        resume: go on with the interrupted run beside ``output``.
+    """
+
+    corpus: Path
+    output: Path
+    cache: Path | None = None
+    dtype: str = "float32"
+    force: bool = False
+    resume: bool = False
+
+
 def train(
     corpus: Path,
     output: Path,
@@ -57,27 +83,43 @@ def train(
     *,
     shape: ModelShape | None = None,
     init: str | Path | None = None,
+    cache: Path | None = None,
     dtype: str = "float32",
     force: bool = False,
+    resume: bool = False,
     on_step: Listener = lambda progress: None,
+    note: Note = lambda text: None,
 ) -> Progress:
-    """Pretrain a BERT on a corpus, from fresh weights or from a checkpoint, and write it to ``output``."""
-    torch.manual_seed(settings.seed)
-    shape = shape or ModelShape()
-    if init is not None:
-        checkpoint = open_checkpoint(init)
-        _require_heads(checkpoint)
-        tokenizer, model = checkpoint.tokenizer, BertForPreTraining.from_checkpoint(checkpoint)
-    else:
-        lines = chain.from_iterable(read_documents(corpus))
-        tokenizer = Tokenizer.train(lines, vocab_size=shape.vocab_size)
-        model = BertForPreTraining(shape.config(tokenizer.vocab_size))
-    data = tokenize_corpus(corpus, tokenizer)
-    rng = np.random.default_rng(settings.seed)
-    batches = endless_batches(data, Layout.of(tokenizer, model.config.vocab_size), settings, rng)
-    provenance = {"kind": "pretraining", "init": Path(init).name if init else None, **_source(corpus, data, settings)}
-    writer = _Writer(output, model, tokenizer, provenance, dtype=dtype, force=force)
-    return writer.finish(fit(model, batches, pretraining_loss, settings, writer.listen(on_step)))
+    """Pretrain a BERT on a corpus, from fresh weights or from a checkpoint, and write it to ``output``.
+
+    Started by ``torchrun``, all processes train one model.
+
+    Args:
+        shape: sizes of a new model; None with ``init``.
+        note: is told in words what a user should know.
+
+    Returns:
+        What was done; ``stopped`` tells that somebody interrupted the run, which can be resumed.
+    """
+    place = Place(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
+    with joined() as world:
+        torch.manual_seed(settings.seed)
+        start = open_checkpoint(init) if init is not None else None
+        shape = shape or ModelShape()
+        if start is not None:
+            require_heads(start)
+            tokenizer, model = start.tokenizer, BertForPreTraining.from_checkpoint(start)
+        else:
+            lines = (sentence for _, sentence in read_sentences(corpus))
+            tokenizer = Tokenizer.train(lines, vocab_size=shape.vocab_size)
+            model = BertForPreTraining(shape.config(tokenizer.vocab_size))
+        described = {
+            "kind": "pretraining",
+            "init": start.name if start else None,
+            "shape": None if start else asdict(shape),
+        }
+        run = _Run(place, settings, world, tokenizer, described, note)
+        return run.go(model, lambda saved: pretraining_loss, on_step)
 
 
 def distill(
@@ -87,38 +129,86 @@ def distill(
     settings: TrainingSettings,
     *,
     shape: ModelShape | None = None,
+    init: str | Path | None = None,
     distillation: DistillationSettings | None = None,
+    keep_vocab: int | None = None,
+    cache: Path | None = None,
     dtype: str = "float32",
     force: bool = False,
+    resume: bool = False,
     on_step: Listener = lambda progress: None,
+    note: Note = lambda text: None,
 ) -> Progress:
-    """Make a smaller BERT that imitates ``teacher`` on a corpus, and write it to ``output``."""
-    torch.manual_seed(settings.seed)
+    """Make a smaller BERT that imitates ``teacher`` on a corpus, and write it to ``output``; see :func:`train`.
+
+    Args:
+        init: a student to go on with, instead of one that is projected from the teacher.
+        keep_vocab: keep so many pieces of the teacher's vocabulary, those that the corpus uses most.
+    """
+    place = Place(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
     distillation = distillation or DistillationSettings()
-    checkpoint = open_checkpoint(teacher)
-    _require_heads(checkpoint)
-    big = BertForPreTraining.from_checkpoint(checkpoint).requires_grad_(False)
-    tokenizer = checkpoint.tokenizer
-    data = tokenize_corpus(corpus, tokenizer)
-    rng = np.random.default_rng(settings.seed)
-    batches = endless_batches(data, Layout.of(tokenizer, checkpoint.config.vocab_size), settings, rng)
-    config = (shape or ModelShape()).config(checkpoint.config.vocab_size, checkpoint.config.max_position_embeddings)
-    student, projection = start_student(
-        big, replace(config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), batches
+    if settings.dropout is None:  # the teacher's soft answers are regularisation enough
+        settings = replace(settings, dropout=0.0)
+    with joined() as world:
+        torch.manual_seed(settings.seed)
+        checkpoint = open_checkpoint(teacher)
+        require_heads(checkpoint)
+        if keep_vocab is not None:
+            checkpoint, trim = trim_to_text(checkpoint, keep_vocab, corpus)
+            note(f"vocabulary: {trim.pieces} pieces, {trim.coverage:.2%} of the corpus's pieces stay whole")
+        big = BertForPreTraining.from_checkpoint(checkpoint).requires_grad_(False).to(world.device)
+        described = {
+            "kind": "distillation",
+            "teacher": checkpoint.name,
+            "init": str(init) if init else None,
+            "shape": asdict(shape or ModelShape()),
+            "keep_vocab": keep_vocab,
+            "distillation": asdict(distillation),
+        }
+        run = _Run(place, settings, world, checkpoint.tokenizer, described, note)
+        student, projection = _student(run, big, checkpoint, shape or ModelShape(), init)
+
+        def objective(saved: Saved | None) -> Objective:
+            if saved is not None:
+                projection.copy_(saved.tensors["projection"])
+            return distillation_objective(big, student, projection, distillation)
+
+        return run.go(student, objective, on_step, projection=projection)
+
+
+def _student(
+    run: _Run, teacher: BertForPreTraining, source: Checkpoint, shape: ModelShape, init: str | Path | None
+) -> tuple[BertForPreTraining, torch.Tensor]:
+    """The student at its start, and the projection that its hidden states are compared through."""
+    config = shape.config(source.config.vocab_size, source.config.max_position_embeddings)
+    if init is not None:
+        given = open_checkpoint(init)
+        require_heads(given)
+        if given.tokenizer.vocabulary() != source.tokenizer.vocabulary():
+            raise UsageError(
+                f"{given.name}: has another vocabulary than its teacher {source.name}",
+                "start from a student of this teacher, or without --init",
+            )
+        config = given.config
+    batches = Feed(run.corpus, run.layout, replace(run.settings, seed=run.settings.seed + 1), World(device=run.device))
+    projected, projection = start_student(
+        teacher, config, (inputs for _ in range(PROJECTION_BATCHES) for inputs in batches.next())
     )
-    student.config = config
-    objective: Objective = distillation_objective(big, projection, distillation, config.num_hidden_layers)
-    provenance = {
-        "kind": "distillation",
-        "teacher": checkpoint.name,
-        "distillation": asdict(distillation),
-        **_source(corpus, data, settings),
-    }
-    writer = _Writer(output, student, tokenizer, provenance, dtype=dtype, force=force)
-    return writer.finish(fit(student, batches, objective, settings, writer.listen(on_step)))
+    return (projected if init is None else BertForPreTraining.from_checkpoint(given)), projection
 
 
-def _require_heads(checkpoint: Checkpoint) -> None:
+def log_of(output: Path) -> list[dict[str, Any]]:
+    """The log of a run, finished or not."""
+    running = RunFolder.beside(output)
+    return running.records() if running.path.is_dir() else read_records(output / METRICS)
+
+
+def require_heads(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that lacks one of the heads.
+
+    Raises:
+        CheckpointError: it does.
+    """
     missing = {"mlm", "nsp"} - set(checkpoint.heads)
     if missing:
         raise CheckpointError(
@@ -127,60 +217,105 @@ def _require_heads(checkpoint: Checkpoint) -> None:
         )
 
 
-def _source(corpus: Path, data: TokenizedCorpus, settings: TrainingSettings) -> dict[str, Any]:
-    """What went in, for the provenance."""
-    if len(data.piece_ids) < settings.batch_size:
-        raise CorpusError(f"{corpus}: only {len(data.piece_ids)} pieces of text", "give more text")
-    return {
-        "corpus": {
-            "name": corpus.name,
-            "sha256": sha256(corpus),
-            "documents": data.num_documents,
-            "sentences": data.num_sentences,
-        },
-        "settings": asdict(settings),
-        "torch": str(torch.__version__),
-    }
-
-
-class _Writer:
-    """Writes the checkpoint every few minutes and at the end, each time whole or not at all."""
+class _Run:
+    """One run from its corpus to its checkpoint, fresh or resumed, in one process of possibly many."""
 
     def __init__(
         self,
-        output: Path,
-        model: BertForPreTraining,
+        place: Place,
+        settings: TrainingSettings,
+        world: World,
         tokenizer: Tokenizer,
-        provenance: dict,
-        *,
-        dtype: str,
-        force: bool,
+        described: dict[str, Any],
+        note: Note,
     ) -> None:
-        self.output, self.model, self.tokenizer, self.provenance = output, model, tokenizer, provenance
-        self.dtype = dtype
-        self.saved_at = time.monotonic()
-        with new_folder(output, force=force, marker="config.json"):  # fail now rather than after an hour
-            pass
-        output.rmdir()
+        self.place, self.settings, self.world, self.tokenizer, self.note = place, settings, world, tokenizer, note
+        self.device = world.device
+        with world.first_goes_first():
+            whole = cached_corpus(place.corpus, tokenizer, place.cache)
+        self._check_corpus(whole)
+        self.corpus, held_out = hold_out(whole, settings.held_out, settings.seed)
+        self.layout = Layout.of(tokenizer, tokenizer.vocab_size, whole_words=settings.whole_words)
+        self.held_out = (
+            HeldOut(held_out, self.layout, max_length=settings.max_length, seed=settings.seed) if held_out else None
+        )
+        if self.held_out is None and settings.held_out:
+            note(f"{place.corpus}: {whole.num_documents} documents are too few to hold any out; nothing is measured")
+        self.provenance = {
+            **described,
+            "corpus": {
+                "name": place.corpus.name,
+                "sha256": sha256(place.corpus),
+                "documents": whole.num_documents,
+                "sentences": whole.num_sentences,
+                "held_out_documents": held_out.num_documents if held_out else 0,
+            },
+            "settings": asdict(settings),
+            "processes": world.size,
+            "torch": str(torch.__version__),
+        }
 
-    def listen(self, on_step: Listener) -> Listener:
-        """Pass progress on, and save when it is time."""
+    def _check_corpus(self, whole: TokenizedCorpus) -> None:
+        if len(whole.piece_ids) < self.settings.batch_size:
+            raise CorpusError(f"{self.place.corpus}: only {len(whole.piece_ids)} pieces of text", "give more text")
+        if whole.num_documents < 2:
+            self.note(
+                f"{self.place.corpus}: is one document, so there are no next sentences to tell from random ones; "
+                "only masked words are learned (a blank line divides documents)"
+            )
 
-        def step(progress: Progress) -> None:
-            on_step(progress)
-            if time.monotonic() - self.saved_at > SAVE_EVERY_S:
-                self.save(progress)
+    def go(
+        self,
+        model: BertForPreTraining,
+        objective: Callable[[Saved | None], Objective],
+        on_step: Listener,
+        **kept: torch.Tensor,
+    ) -> Progress:
+        """Train until the budget is used up or somebody asks to stop.
 
-        return step
+        Args:
+            objective: makes the loss, given the saved state of a resumed run.
+            kept: tensors that a resumed run takes over.
+        """
+        self._set_dropout(model)
+        settings, world = self.settings, self.world
+        if settings.batch_size < world.size * settings.accumulate:
+            raise UsageError(
+                f"{settings.batch_size} pairs in a step do not go round {world.size} processes x {settings.accumulate}",
+                "raise --batch-size",
+            )
+        folder = RunFolder.beside(self.place.output)
+        keeper = Keeper(self.place.output, folder, self.tokenizer, self.provenance, self.held_out, world, self.note)
+        saved = keeper.open(self._identity(), dtype=self.place.dtype, force=self.place.force, resume=self.place.resume)
+        feed = Feed(self.corpus, self.layout, settings, world, saved.place if saved else None)
+        trainer = Trainer(model, feed, objective(saved), settings, world)
+        if saved is not None:
+            trainer.load_state(saved.tensors)
+            self.note(f"going on after step {trainer.progress.step}")
+        saved_at = time.monotonic()
+        with stop_requests() as asked:
+            while trainer.progress.share_done < 1.0:
+                trainer.step()
+                keeper.after_step(trainer, settings)
+                on_step(trainer.progress)
+                stop = world.sums([asked()])[0] > 0
+                if stop or time.monotonic() - saved_at > 60 * settings.save_minutes:
+                    keeper.save(trainer, kept, required=stop)
+                    saved_at = time.monotonic()
+                if stop:
+                    trainer.progress.stopped = True
+                    return trainer.progress
+        model.eval()
+        keeper.finish(trainer, kept)
+        return trainer.progress
 
-    def save(self, progress: Progress) -> None:
-        tensors = {name: tensor.numpy() for name, tensor in self.model.float_tensors().items()}
-        with new_folder(self.output, force=True, marker="config.json") as folder:
-            write_checkpoint(folder, self.model.config, tensors, self.tokenizer, dtype=self.dtype)
-            done = {"steps": progress.step, "tokens": progress.tokens, "minutes": round(progress.elapsed_s / 60, 1)}
-            write_json(folder / PROVENANCE, {**self.provenance, "done": done})
-        self.saved_at = time.monotonic()
+    def _set_dropout(self, model: BertForPreTraining) -> None:
+        """Train with the dropout that was asked for; the checkpoint keeps its own."""
+        if self.settings.dropout is not None:
+            model.set_dropout(self.settings.dropout)
 
-    def finish(self, progress: Progress) -> Progress:
-        self.save(progress)
-        return progress
+    def _identity(self) -> dict[str, Any]:
+        """What a resumed run must have in common with its beginning."""
+        settings = {key: value for key, value in asdict(self.settings).items() if key not in BOOKKEEPING}
+        same = {key: value for key, value in self.provenance.items() if key not in ("processes", "torch", "settings")}
+        return {**same, "tokenizer_sha256": self.tokenizer.sha256, "settings": settings}

@@ -18,10 +18,14 @@ from bertedge.train.model import BertForPreTraining
 
 
 def principal_directions(streams: list[Tensor], size: int) -> Tensor:
-    """The ``size`` leading directions of the pooled second moments of several (rows, H) samples, as (H, size)."""
+    """The ``size`` leading directions of the pooled second moments of several (rows, H) samples, as (H, size).
+
+    Where ``size`` is larger than H, the directions beyond H are zero.
+    """
     moment = sum(s.T.double() @ s.double() / s.double().square().sum() for s in streams)
     _, vectors = torch.linalg.eigh(moment)
-    return vectors[:, -size:].flip(1).float()
+    leading = vectors[:, -size:].flip(1).float()
+    return torch.nn.functional.pad(leading, (0, size - leading.shape[1]))
 
 
 def layer_map(teacher_layers: int, student_layers: int) -> list[int]:
@@ -45,11 +49,6 @@ def project_student(
             f"the student has {config.vocab_size} pieces, its teacher {teacher.config.vocab_size}",
             "both share one tokenizer",
         )
-    if config.hidden_size > teacher.config.hidden_size:
-        raise UsageError(
-            f"the student is {config.hidden_size} wide, its teacher {teacher.config.hidden_size}",
-            "a student is as wide as its teacher, or narrower",
-        )
     directions = principal_directions(streams, config.hidden_size)
     student = BertForPreTraining(config)
     source, target = teacher.float_tensors(), student.state_dict()
@@ -72,7 +71,7 @@ def _copy_corner(target: Tensor, values: Tensor) -> None:
 def _project(name: str, source: dict[str, Tensor], directions: Tensor, config: BertConfig) -> Tensor:
     """One tensor of the student, from the teacher's tensor of the same role."""
     tensor = source[name]
-    scale = math.sqrt(directions.shape[1] / directions.shape[0])
+    scale = math.sqrt(min(directions.shape) / directions.shape[0])
     if name == "cls.predictions.bias" or name.endswith("seq_relationship.bias"):
         return tensor
     if "LayerNorm.weight" in name:  # the gains of separate channels have no place after a rotation: keep the energy

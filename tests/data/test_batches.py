@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertedge.data.batches import Layout, batched, masked_batch
+from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.pairs import IS_NEXT, IS_RANDOM, Pair, sentence_pairs
 from bertedge.errors import CheckpointError
@@ -115,14 +115,6 @@ def test_a_text_of_nothing_but_specials_has_no_mask() -> None:
     assert batch.input_ids.tolist() == [[CLS, SEP, CLS, SEP]]
 
 
-@given(st.lists(alone, max_size=9), st.integers(1, 4))
-def test_chunks_keep_the_order_and_only_the_last_is_short(pairs: list[Pair], size: int) -> None:
-    chunks = list(batched(iter(pairs), size))
-    assert [pair for chunk in chunks for pair in chunk] == pairs
-    assert all(len(chunk) == size for chunk in chunks[:-1])
-    assert all(chunks)
-
-
 def test_layout_of_a_tokenizer(tokenizer: Tokenizer) -> None:
     layout = Layout.of(tokenizer, 123)
     assert (layout.pad_id, layout.cls_id, layout.sep_id, layout.mask_id, layout.vocab_size) == (0, 2, 3, 4, 123)
@@ -132,8 +124,9 @@ def test_layout_of_a_tokenizer(tokenizer: Tokenizer) -> None:
 def test_from_a_file_to_batches_that_fit(corpus_file: Path, tokenizer: Tokenizer, max_length: int) -> None:
     layout, rng = Layout.of(tokenizer, tokenizer.vocab_size), np.random.default_rng(0)
     corpus = tokenize_corpus(corpus_file, tokenizer)
-    for chunk in batched(sentence_pairs(corpus, max_length=max_length, rng=rng), 3):
-        batch = masked_batch(chunk, layout, rng)
+    pairs = list(sentence_pairs(corpus, max_length=max_length, rng=rng))
+    for start in range(0, len(pairs), 3):
+        batch = masked_batch(pairs[start : start + 3], layout, rng)
         assert batch.input_ids.shape[1] <= max_length
         assert np.isin(batch.next_sentence_labels, [IS_NEXT, IS_RANDOM]).all()
 
@@ -142,3 +135,13 @@ def test_a_layout_needs_all_specials(tokenizer: Tokenizer, monkeypatch: pytest.M
     monkeypatch.setitem(tokenizer.special, "mask", "<none>")
     with pytest.raises(CheckpointError, match="the tokenizer has no <none>"):
         Layout.of(tokenizer, 10)
+
+
+def test_a_generator_of_its_own_makes_a_pair_independent_of_its_batch(tokenizer: Tokenizer, corpus_file: Path) -> None:
+    layout = Layout.of(tokenizer, tokenizer.vocab_size)
+    corpus = tokenize_corpus(corpus_file, tokenizer)
+    pairs = list(sentence_pairs(corpus, max_length=24, rng=np.random.default_rng(0)))[:3]
+    together = masked_batch(pairs, layout, [np.random.default_rng(i) for i in range(3)])
+    alone = masked_batch(pairs[2:], layout, [np.random.default_rng(2)])
+    length = int(alone.lengths[0])
+    np.testing.assert_array_equal(together.input_ids[2, :length], alone.input_ids[0, :length])

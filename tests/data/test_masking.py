@@ -94,3 +94,27 @@ def test_random_pieces_are_spread_over_the_vocabulary(chosen: tuple[np.ndarray, 
 def test_chosen_positions_are_spread_over_the_row() -> None:
     _, _, _, positions = mask([(500, True)] * 40_000)
     assert np.histogram(positions, bins=4, range=(0, 40_000))[0] == pytest.approx(1500, abs=150)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows, st.integers(0, 5), st.floats(0.05, 0.9))
+def test_whole_words_are_chosen_or_none(row: list[tuple[int, bool]], seed: int, share: float) -> None:
+    continuation = np.arange(VOCABULARY) % 3 == 0
+    ids, maskable, _, positions = mask(row, seed, share=share, continuation=continuation)
+    chosen = set(positions.tolist())
+    for index in range(1, len(ids)):
+        if maskable[index - 1] and maskable[index] and continuation[ids[index]]:
+            assert (index in chosen) == (index - 1 in chosen)
+    assert bool(chosen) == bool(maskable.any())
+    starts = [i for i in positions.tolist() if i - 1 not in chosen or not continuation[ids[i]]]
+    if len(starts) > 1:  # a single word may be longer than the share, several are not
+        assert len(chosen) <= max(1, round(share * int(maskable.sum())))
+
+
+def test_whole_words_reach_their_share() -> None:
+    rng = np.random.default_rng(0)
+    ids = rng.integers(5, VOCABULARY, size=400)
+    continuation = np.arange(VOCABULARY) % 3 == 0
+    maskable = np.ones(400, dtype=bool)
+    _, positions = mask_tokens(ids, maskable, mask_id=MASK, vocab_size=VOCABULARY, rng=rng, continuation=continuation)
+    assert 50 <= len(positions) <= 60

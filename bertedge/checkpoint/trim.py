@@ -1,0 +1,97 @@
+"""A smaller vocabulary for the same BERT: the pieces that a text uses, and the weights that belong to them.
+
+Half of a small BERT is its table of words. A text of one field uses few of them; what is dropped is spelt with the
+pieces that stay, since single characters always do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.checkpoint import names
+from bertedge.checkpoint.checkpoint import Checkpoint
+from bertedge.checkpoint.sources import TensorSource
+from bertedge.data.corpus import tokenized_chunks
+from bertedge.errors import UsageError
+
+#: Tensors with a row, or a number, for every piece.
+PER_PIECE = (names.WORD_EMBEDDINGS, names.DECODER, names.DECODER_BIAS, names.UNTIED_DECODER_BIAS)
+
+
+class TrimmedSource:
+    """Tensors of another source, with some rows only where a row stands for a piece."""
+
+    def __init__(self, source: TensorSource, kept: NDArray[np.int64]) -> None:
+        self._source, self._kept = source, kept
+        self.shapes = {
+            name: (len(kept), *shape[1:]) if name in PER_PIECE else shape for name, shape in source.shapes.items()
+        }
+        self.files = source.files
+
+    def load(self, name: str) -> NDArray[np.float32]:
+        tensor = self._source.load(name)
+        return tensor[self._kept] if name in PER_PIECE else tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trim:
+    """What was kept: pieces, and the share of the text's pieces that are still whole."""
+
+    pieces: int
+    coverage: float
+
+
+def trim_vocabulary(
+    checkpoint: Checkpoint, keep: int, piece_ids: Iterable[NDArray[np.integer]]
+) -> tuple[Checkpoint, Trim]:
+    """The same BERT with the ``keep`` pieces that a text uses most; its weights are not copied but read as needed.
+
+    Special tokens and single characters, at the start of a word and inside, always stay.
+
+    Args:
+        piece_ids: the text's ids under the checkpoint's own tokenizer, in arrays of any shape.
+
+    Raises:
+        UsageError: ``keep`` is not between the pieces that always stay and the pieces that there are.
+    """
+    tokenizer, size = checkpoint.tokenizer, checkpoint.tokenizer.vocab_size
+    counts = np.zeros(size, dtype=np.int64)
+    for ids in piece_ids:
+        counts += np.bincount(ids.reshape(-1), minlength=size)[:size]
+    always = np.array(sorted(tokenizer.indispensable()), dtype=np.int64)
+    if not len(always) <= keep <= size:
+        raise UsageError(
+            f"keep_vocab is {keep}: {len(always)} pieces (special tokens, single characters) always stay, and there "
+            f"are {size}",
+            f"choose a number from {len(always)} to {size}",
+        )
+    order = np.argsort(-counts, kind="stable")
+    others = order[~np.isin(order, always)]
+    kept = np.sort(np.concatenate([always, others[: keep - len(always)]]))
+    config = replace(
+        checkpoint.config,
+        vocab_size=len(kept),
+        pad_token_id=int(np.searchsorted(kept, checkpoint.config.pad_token_id)),
+    )
+    trimmed = replace(
+        checkpoint,
+        config=config,
+        source=TrimmedSource(checkpoint.source, kept),
+        tokenizer_=tokenizer.trimmed(kept.tolist()),
+    )
+    return trimmed, Trim(pieces=len(kept), coverage=float(counts[kept].sum() / max(counts.sum(), 1)))
+
+
+def trim_to_text(checkpoint: Checkpoint, keep: int, text: Path) -> tuple[Checkpoint, Trim]:
+    """:func:`trim_vocabulary` to the pieces of a corpus file, read chunk by chunk.
+
+    Raises:
+        CorpusError: the file cannot be read or holds no text.
+    """
+    chunks = tokenized_chunks(text, checkpoint.tokenizer)
+    return trim_vocabulary(checkpoint, keep, (chunk.piece_ids for chunk in chunks))

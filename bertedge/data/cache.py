@@ -1,0 +1,116 @@
+"""A tokenized corpus on disk, mapped into memory and read where it is needed.
+
+The folder's name is a hash of the text and of the tokenizer, so a cache is never stale. It is written piece by piece:
+neither writing nor reading takes memory that grows with the corpus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from bertedge.data.corpus import Chunk, TokenizedCorpus, tokenized_chunks
+from bertedge.errors import BertEdgeError, FileError
+from bertedge.records import from_json, new_folder, read_json, sha256, write_json
+from bertedge.tokenizer import Tokenizer
+
+SCHEMA_VERSION = 1
+DESCRIPTION = "corpus.json"
+#: Ids of a vocabulary up to this size take two bytes.
+SMALL_VOCABULARY = 2**16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a cache folder holds: entries of each array, and what they were made of."""
+
+    schema_version: int
+    corpus_sha256: str
+    tokenizer_sha256: str
+    piece_dtype: str
+    pieces: int
+    sentences: int
+    documents: int
+
+
+def default_cache() -> Path:
+    """``$XDG_CACHE_HOME/bertedge/corpora``, by default below ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertedge" / "corpora"
+
+
+def cached_corpus(path: Path, tokenizer: Tokenizer, cache: Path | None = None) -> TokenizedCorpus:
+    """A corpus whose arrays are mapped from a cache folder; tokenized on first use.
+
+    Args:
+        cache: where caches are kept; default: :func:`default_cache`.
+
+    Raises:
+        CorpusError: the corpus cannot be read or holds no text.
+        FileError: the cache cannot be written.
+    """
+    if not path.is_file():
+        next(tokenized_chunks(path, tokenizer))  # raises what is wrong with it
+    text, pieces = sha256(path), tokenizer.sha256
+    folder = (cache or default_cache()) / hashlib.sha256(f"{text} {pieces}".encode()).hexdigest()[:32]
+    try:
+        return _open(folder)
+    except BertEdgeError:  # not there, or not whole
+        _write(folder, path, tokenizer, text)
+        return _open(folder)
+
+
+def _write(folder: Path, path: Path, tokenizer: Tokenizer, corpus_sha256: str) -> None:
+    dtype = np.uint16 if tokenizer.vocab_size <= SMALL_VOCABULARY else np.int32
+    with new_folder(folder, force=True) as scratch:
+        with (
+            open(scratch / "piece_ids", "wb") as piece_ids,
+            open(scratch / "sentence_starts", "wb") as sentence_starts,
+            open(scratch / "document_starts", "wb") as document_starts,
+        ):
+            pieces, sentences, documents, last = 0, 0, 0, -1
+            for chunk in tokenized_chunks(path, tokenizer):
+                chunk.piece_ids.astype(dtype).tofile(piece_ids)
+                (pieces + np.concatenate([[0], np.cumsum(chunk.lengths)[:-1]])).astype(np.int64).tofile(sentence_starts)
+                starts = _document_starts(chunk, last)
+                (sentences + starts).tofile(document_starts)
+                pieces, sentences = pieces + len(chunk.piece_ids), sentences + len(chunk.lengths)
+                documents, last = documents + len(starts), int(chunk.documents[-1])
+            np.array([pieces], dtype=np.int64).tofile(sentence_starts)
+            np.array([sentences], dtype=np.int64).tofile(document_starts)
+        description = Description(
+            schema_version=SCHEMA_VERSION,
+            corpus_sha256=corpus_sha256,
+            tokenizer_sha256=tokenizer.sha256,
+            piece_dtype=np.dtype(dtype).name,
+            pieces=pieces,
+            sentences=sentences,
+            documents=documents,
+        )
+        write_json(scratch / DESCRIPTION, description)
+
+
+def _document_starts(chunk: Chunk, last: int) -> NDArray[np.int64]:
+    """The sentences of a chunk that start a document, where ``last`` is the document of the sentence before it."""
+    return np.flatnonzero(np.diff(chunk.documents, prepend=last)).astype(np.int64)
+
+
+def _open(folder: Path) -> TokenizedCorpus:
+    description = from_json(Description, read_json(folder / DESCRIPTION), DESCRIPTION)
+    return TokenizedCorpus(
+        piece_ids=_mapped(folder / "piece_ids", description.piece_dtype, description.pieces),
+        sentence_starts=_mapped(folder / "sentence_starts", np.int64, description.sentences + 1),
+        document_starts=_mapped(folder / "document_starts", np.int64, description.documents + 1),
+    )
+
+
+def _mapped(path: Path, dtype: DTypeLike, count: int) -> NDArray[Any]:
+    """A file as a read-only array that takes memory only where it is touched."""
+    if not path.is_file() or path.stat().st_size != count * np.dtype(dtype).itemsize:
+        raise FileError(f"{path}: is missing or cut off", "it is made again on the next use")
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=(count,)))

@@ -1,0 +1,121 @@
+"""An endless stream of shuffled sentence pairs whose place is a few numbers, so that a run can go on anywhere.
+
+Every epoch walks over the documents in a fresh order; pairs are shuffled within windows, so that a batch is not one
+document. Each window has a random generator of its own, named by seed, epoch and window: whatever is drawn in it can
+be drawn again without what came before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.pairs import Pair, next_pair
+
+WINDOW = 8192
+#: What a generator is for; part of its name, beside the seed and the place.
+ORDER, PAIRS, MASKS = 1, 2, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a stream stands.
+
+    Attributes:
+        epoch: finished walks over the corpus.
+        window: finished windows of this epoch.
+        document: place of the window's first document in this epoch's order.
+        sentence: sentences of that document that earlier windows have used.
+        taken: pairs of the window that were handed out.
+    """
+
+    epoch: int = 0
+    window: int = 0
+    document: int = 0
+    sentence: int = 0
+    taken: int = 0
+
+
+class PairStream:
+    """Fresh pairs in every epoch, without end.
+
+    Args:
+        max_length: tokens of ``[CLS] A [SEP] B [SEP]`` at most.
+        place: where to go on; by default at the start.
+    """
+
+    def __init__(
+        self, corpus: TokenizedCorpus, *, max_length: int, seed: int, place: Place | None = None, window: int = WINDOW
+    ) -> None:
+        self._corpus, self._room, self._seed, self._size = corpus, max_length - 3, seed, window
+        self._start = place or Place()
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._open_window()
+
+    @property
+    def place(self) -> Place:
+        """Where the next pair stands."""
+        return self._start
+
+    @property
+    def epochs(self) -> float:
+        """How often the corpus was walked over, with fractions."""
+        begin, end = self._position(self._start), self._position(self._next)
+        share = self._start.taken / max(len(self._pairs), 1)
+        return begin + share * (end - begin)
+
+    def take(self, count: int) -> list[tuple[Pair, np.random.Generator]]:
+        """The next ``count`` pairs, each with a generator of its own for its masks."""
+        taken: list[tuple[Pair, np.random.Generator]] = []
+        while len(taken) < count:
+            place = self._start
+            if place.taken == len(self._pairs):
+                self._start = self._next
+                self._open_window()
+                continue
+            stop = min(len(self._pairs), place.taken + count - len(taken))
+            name = (self._seed, MASKS, place.epoch, place.window)
+            taken += [(self._pairs[i], np.random.default_rng([*name, i])) for i in range(place.taken, stop)]
+            self._start = replace(place, taken=stop)
+        return taken
+
+    def _open_window(self) -> None:
+        """Draw the pairs of the window at ``self._start``, and find where the next window begins."""
+        start, corpus = self._start, self._corpus
+        rng = np.random.default_rng([self._seed, PAIRS, start.epoch, start.window])
+        order = self._documents(start.epoch)
+        pairs: list[Pair] = []
+        document, used = start.document, start.sentence
+        while len(pairs) < self._size and document < len(order):
+            own = int(order[document])
+            sentences = corpus.document(own)
+            pair, following = next_pair(corpus, own, sentences.start + used, self._room, rng)
+            if pair.first:
+                pairs.append(pair)
+            used = following - sentences.start
+            if following == sentences.stop:
+                document, used = document + 1, 0
+        self._pairs = [pairs[i] for i in rng.permutation(len(pairs))]
+        at_end = document == len(order)
+        self._next = (
+            Place(epoch=start.epoch + 1)
+            if at_end
+            else Place(epoch=start.epoch, window=start.window + 1, document=document, sentence=used)
+        )
+
+    def _documents(self, epoch: int) -> NDArray[np.int64]:
+        """The order of documents in an epoch."""
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng([self._seed, ORDER, epoch])
+            self._order = (epoch, rng.permutation(self._corpus.num_documents).astype(np.int64))
+        return self._order[1]
+
+    def _position(self, place: Place) -> float:
+        """Epochs done at the start of a window."""
+        if place.document == 0 and place.sentence == 0:
+            return float(place.epoch)
+        sentences = self._corpus.document(int(self._documents(place.epoch)[place.document]))
+        return place.epoch + (place.document + place.sentence / len(sentences)) / self._corpus.num_documents

@@ -1,0 +1,69 @@
+"""A picture of how a run went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bertedge.errors import FileError, MissingExtraError, UsageError
+
+SUFFIXES = (".svg", ".png", ".pdf")
+
+
+def check_curve_path(path: Path) -> None:
+    """Refuse before hours of work what could not be written after them.
+
+    Raises:
+        UsageError: the suffix is none that can be drawn.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--plot {path}: cannot be drawn", f"end the name in {', '.join(SUFFIXES)}")
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("matplotlib", "train") from error
+
+
+def draw_curve(records: Sequence[dict[str, Any]], path: Path, title: str) -> None:
+    """Loss, both accuracies and the learning rate over the steps, from the lines of ``metrics.jsonl``.
+
+    Raises:
+        FileError: the picture cannot be written.
+    """
+    from matplotlib.figure import Figure  # needs no display
+
+    steps = [record for record in records if "loss" in record]
+    held_out = [record for record in records if "held_out_loss" in record]
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplots(2, 2, sharex=True).flat
+    for panel, key, label in zip(
+        panels,
+        ("loss", "mlm_accuracy", "nsp_accuracy", "learning_rate"),
+        ("loss", "MLM accuracy", "NSP accuracy", "learning rate"),
+        strict=True,
+    ):
+        panel.plot([r["step"] for r in steps], [r[key] for r in steps], color="tab:blue", label="training")
+        measured = [r for r in held_out if r.get(f"held_out_{key}") is not None]
+        if measured:
+            panel.plot(
+                [r["step"] for r in measured],
+                [r[f"held_out_{key}"] for r in measured],
+                color="tab:orange",
+                marker="o",
+                markersize=3,
+                linestyle="--",
+                label="held out",
+            )
+            panel.legend()
+        panel.set_title(label)
+        panel.grid(alpha=0.3)
+    for panel in figure.axes[2:]:
+        panel.set_xlabel("step")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}", "choose another place for --plot") from error

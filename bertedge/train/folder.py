@@ -1,0 +1,160 @@
+"""The folder of a run in progress: what it takes to go on after an interruption, and the log of what happened.
+
+``OUTPUT.run`` lies beside the checkpoint that it makes and goes when the run is done::
+
+    run.json        what is being made; a run is only resumed as the same run
+    metrics.jsonl   a line for every few steps and for every evaluation, written as they happen
+    state/          weights, optimizer and place in the corpus; written whole or not at all
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bertedge.data.stream import Place
+from bertedge.errors import FileError, UsageError
+from bertedge.records import from_json, new_folder, read_json, to_json, write_json, write_text
+
+RUN, METRICS, STATE = "run.json", "metrics.jsonl", "state"
+PLACE, TENSORS = "place.json", "state.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A saved state.
+
+    Attributes:
+        place: where the next step's pairs stand.
+        tensors: the trainer's own state.
+        best: the best held-out loss so far, and the step it was measured at.
+    """
+
+    place: Place
+    tensors: dict[str, Any]
+    best: dict[str, float] | None
+
+
+class RunFolder:
+    """See the module; made by :meth:`begin` or :meth:`resume`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def beside(cls, output: Path) -> RunFolder:
+        """The run folder of a checkpoint folder."""
+        return cls(output.with_name(f"{output.name}.run"))
+
+    def begin(self, description: Mapping[str, Any], *, force: bool) -> None:
+        """Start a new run.
+
+        Raises:
+            FileError: a run is there already, or the folder cannot be written.
+        """
+        if (self.path / RUN).is_file() and not force:
+            raise FileError(
+                f"{self.path}: an interrupted run is there", "go on with --resume, or start anew with --force"
+            )
+        with new_folder(self.path, force=force, marker=RUN) as folder:
+            write_json(folder / RUN, description)
+
+    def resume(self, description: Mapping[str, Any], *, first: bool = True) -> Saved | None:
+        """The state to go on from; None where the run was interrupted before the first one was saved.
+
+        Args:
+            first: whether this process writes the log, and so clears it of what is going to be done again.
+
+        Raises:
+            FileError: there is no run, or its state is broken.
+            UsageError: it is another run; every difference is named.
+        """
+        if not (self.path / RUN).is_file():
+            raise FileError(f"{self.path}: no interrupted run is there", "start one without --resume")
+        wrong = list(_differences(read_json(self.path / RUN), to_json(description)))
+        if wrong:
+            raise UsageError(
+                f"{self.path}: was started otherwise: {'; '.join(wrong)}",
+                "resume with the command that started it, or start anew with --force",
+            )
+        if not (self.path / STATE).is_dir():
+            saved, done = None, 0
+        else:
+            saved = self._read()
+            done = saved.tensors["progress"]["step"]
+        if first:
+            self._forget_after(done)
+        return saved
+
+    def save(self, saved: Saved) -> None:
+        """Write a state in the place of the one before."""
+        with new_folder(self.path / STATE, force=True, marker=PLACE) as folder:
+            try:
+                torch.save(saved.tensors, folder / TENSORS)
+            except (RuntimeError, OSError) as error:  # torch's zip writer raises RuntimeError on a full disk
+                raise FileError(
+                    f"{folder}: the state cannot be written ({str(error).splitlines()[0]})",
+                    "check the free space on the disk",
+                ) from error
+            write_json(folder / PLACE, {"place": asdict(saved.place), "best": saved.best})
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append a line to the log."""
+        try:
+            with open(self.path / METRICS, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise FileError(f"{self.path / METRICS}: {error.strerror}", "check the free space on the disk") from error
+
+    def records(self) -> list[dict[str, Any]]:
+        """The log's lines."""
+        return read_records(self.path / METRICS)
+
+    def finish(self, output: Path) -> None:
+        """Keep the log in the finished checkpoint, and drop the rest."""
+        lines = "".join(json.dumps(record) + "\n" for record in self.records())
+        write_text(output / METRICS, lines)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _read(self) -> Saved:
+        folder = self.path / STATE
+        stored = read_json(folder / PLACE)
+        try:
+            tensors = torch.load(folder / TENSORS, map_location="cpu", weights_only=True)
+            return Saved(place=from_json(Place, stored["place"], PLACE), tensors=tensors, best=stored["best"])
+        except FileError:
+            raise
+        except Exception as error:  # torch raises pickle, zip and runtime errors alike
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise FileError(f"{folder}: cannot be read ({reason})", "start anew with --force") from error
+
+    def _forget_after(self, step: int) -> None:
+        """Drop what the log says of steps that are going to be done again."""
+        kept = [json.dumps(record) + "\n" for record in self.records() if record["step"] <= step]
+        write_text(self.path / METRICS, "".join(kept))
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; one that was cut off is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
+    """What differs between two JSON values, key by key."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            yield from _differences(before.get(key), now.get(key), f"{where}.{key}" if where else key)
+    elif before != now:
+        yield f"{where} was {before!r}, is {now!r}"

@@ -1,0 +1,117 @@
+"""From the stream of pairs to what a model reads in one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bertedge.data.batches import Layout, masked_batch
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.stream import PairStream, Place
+from bertedge.predictor import NO_LABEL, Batch
+from bertedge.train.model import PretrainingOutput
+from bertedge.train.settings import TrainingSettings
+from bertedge.train.world import World
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inputs:
+    """A batch as torch wants it: M masked positions in all, as indices into the flattened rows."""
+
+    input_ids: Tensor
+    attention_mask: Tensor | None
+    token_type_ids: Tensor
+    masked_index: Tensor
+    masked_labels: Tensor
+    next_sentence_labels: Tensor
+    tokens: int
+    labelled: int
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device | None = None) -> Inputs:
+        """Flatten the masked positions and leave the mask out where nothing is padded."""
+        rows, length = batch.input_ids.shape
+        filled = batch.masked_labels != NO_LABEL
+        index = batch.masked_positions + np.arange(rows)[:, None] * length
+        full = bool(batch.attention_mask.all())
+
+        def tensor(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(array).to(device or torch.device("cpu"), non_blocking=True)
+
+        return cls(
+            input_ids=tensor(batch.input_ids),
+            attention_mask=None if full else tensor(batch.attention_mask),
+            token_type_ids=tensor(batch.token_type_ids),
+            masked_index=tensor(index[filled]),
+            masked_labels=tensor(batch.masked_labels[filled]),
+            next_sentence_labels=tensor(batch.next_sentence_labels),
+            tokens=int(batch.attention_mask.sum()),
+            labelled=int((batch.next_sentence_labels != NO_LABEL).sum()),
+        )
+
+    def run(self, model: torch.nn.Module) -> PretrainingOutput:
+        """One forward pass of a :class:`bertedge.train.model.BertForPreTraining`, bare or wrapped."""
+        output: PretrainingOutput = model(self.input_ids, self.attention_mask, self.token_type_ids, self.masked_index)
+        return output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What one step reads, over all processes: the numbers that sums of losses are divided by."""
+
+    masked: int
+    labelled: int
+    tokens: int
+
+    @classmethod
+    def of(cls, inputs: list[Inputs], world: World) -> Counts:
+        """Count this process's micro-batches, and add up over all processes."""
+        own = [
+            sum(len(i.masked_labels) for i in inputs),
+            sum(i.labelled for i in inputs),
+            sum(i.tokens for i in inputs),
+        ]
+        masked, labelled, tokens = (int(total) for total in world.sums(own))
+        return cls(masked=masked, labelled=max(labelled, 1), tokens=tokens)
+
+
+class Feed:
+    """The steps of a run: each process gets its share of every step's pairs, in micro-batches.
+
+    All processes walk over the same stream, so the pairs of a step do not depend on how many there are; each lays out
+    and masks its own only.
+    """
+
+    def __init__(
+        self,
+        corpus: TokenizedCorpus,
+        layout: Layout,
+        settings: TrainingSettings,
+        world: World,
+        place: Place | None = None,
+    ) -> None:
+        self._layout, self._settings, self._world = layout, settings, world
+        self._stream = PairStream(corpus, max_length=settings.max_length, seed=settings.seed, place=place)
+
+    @property
+    def place(self) -> Place:
+        """Where the next step starts."""
+        return self._stream.place
+
+    @property
+    def epochs(self) -> float:
+        """How often the corpus was walked over."""
+        return self._stream.epochs
+
+    def next(self) -> list[Inputs]:
+        """This process's micro-batches of the next step."""
+        own = self._stream.take(self._settings.batch_size)[self._world.rank :: self._world.size]
+        parts = [own[i :: self._settings.accumulate] for i in range(self._settings.accumulate)]
+        return [self._inputs(part) for part in parts if part]
+
+    def _inputs(self, part: list) -> Inputs:
+        pairs, rngs = zip(*part, strict=True)
+        return Inputs.of(masked_batch(pairs, self._layout, rngs), self._world.device)

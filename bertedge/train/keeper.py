@@ -1,0 +1,123 @@
+"""What is kept of a run: its state to go on from, its log, and the best checkpoint so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bertedge.checkpoint import write_checkpoint
+from bertedge.errors import FileError
+from bertedge.records import check_replaceable, new_folder, write_json
+from bertedge.tokenizer import Tokenizer
+from bertedge.train.evaluate import HeldOut, Score
+from bertedge.train.folder import RunFolder, Saved
+from bertedge.train.loop import Trainer
+from bertedge.train.settings import TrainingSettings
+from bertedge.train.world import World
+
+PROVENANCE = "training.json"
+#: Steps between two lines of the log.
+LOG_EVERY = 10
+
+
+class Keeper:
+    """Writes for process 0; does nothing in the others, except that all wait while one measures."""
+
+    def __init__(
+        self,
+        output: Path,
+        folder: RunFolder,
+        tokenizer: Tokenizer,
+        provenance: dict[str, Any],
+        held_out: HeldOut | None,
+        world: World,
+        note: Any,
+    ) -> None:
+        self._output, self._folder, self._tokenizer, self._provenance = output, folder, tokenizer, provenance
+        self._held_out, self._world, self._note = held_out, world, note
+        self._dtype = "float32"
+        self._best: dict[str, float] | None = None
+        self._written_step = -1
+        self._share_done = 0.0
+
+    def open(self, identity: Mapping[str, Any], *, dtype: str, force: bool, resume: bool) -> Saved | None:
+        """Start or find the run's folder; the output is checked now rather than after an hour."""
+        self._dtype = dtype
+        saved = None
+        if resume:
+            saved = self._folder.resume(identity, first=self._world.first)
+        elif self._world.first:
+            check_replaceable(self._output, force=force, marker="config.json")
+            self._folder.begin(identity, force=force)
+        if saved is not None:
+            self._best, self._share_done = saved.best, saved.tensors["progress"]["share_done"]
+            if self._best is not None and (self._output / PROVENANCE).is_file():
+                self._written_step = int(self._best["step"])
+        return saved
+
+    def after_step(self, trainer: Trainer, settings: TrainingSettings) -> None:
+        """Log, and measure when it is time; the best model so far becomes the checkpoint."""
+        progress = trainer.progress
+        done, before = (int(share * settings.evaluations) for share in (progress.share_done, self._share_done))
+        self._share_done = progress.share_done
+        if not self._world.first:
+            return
+        if progress.step % LOG_EVERY == 0 or progress.share_done >= 1.0:
+            record = {key: value for key, value in asdict(progress).items() if key not in ("averaged", "stopped")}
+            self._folder.log({**record, "learning_rate": settings.rate(progress.share_done)})
+        if self._held_out is not None and done > before:
+            self._measure(trainer, self._held_out)
+
+    def _measure(self, trainer: Trainer, held_out: HeldOut) -> None:
+        score = held_out.score(trainer.model, self._world.device, trainer.precision)
+        step = trainer.progress.step
+        self._folder.log({"step": step, **{f"held_out_{key}": value for key, value in asdict(score).items()}})
+        if self._best is None or score.loss <= self._best["loss"]:
+            self._best = {"step": step, **{k: v for k, v in asdict(score).items() if v is not None}}
+            self._try(lambda: self._write_checkpoint(trainer, score), "the checkpoint")
+
+    def save(self, trainer: Trainer, kept: Mapping[str, torch.Tensor], *, required: bool) -> None:
+        """Save the state; where nothing is held out, the checkpoint too. A disk that is full is a warning, unless
+        this is the last chance."""
+        if not self._world.first:
+            return
+        saved = Saved(place=trainer.feed.place, tensors={**trainer.state(), **kept}, best=self._best)
+        if required:
+            self._folder.save(saved)
+        else:
+            self._try(lambda: self._folder.save(saved), "the state")
+        if self._held_out is None:
+            self._try(lambda: self._write_checkpoint(trainer, None), "the checkpoint")
+
+    def finish(self, trainer: Trainer, kept: Mapping[str, torch.Tensor]) -> None:
+        """Write the last checkpoint if it is the best, and clear the run away; on failure its state is still there."""
+        if not self._world.first:
+            return
+        if self._best is None or self._written_step != self._best["step"]:
+            self._folder.save(Saved(place=trainer.feed.place, tensors={**trainer.state(), **kept}, best=self._best))
+            self._write_checkpoint(trainer, None)
+        self._folder.finish(self._output)
+
+    def _write_checkpoint(self, trainer: Trainer, score: Score | None) -> None:
+        model, progress = trainer.model, trainer.progress
+        tensors = {name: tensor.numpy() for name, tensor in model.float_tensors().items()}
+        done = {"steps": progress.step, "tokens": progress.tokens, "minutes": round(progress.elapsed_s / 60, 1)}
+        with new_folder(self._output, force=True, marker="config.json") as folder:
+            write_checkpoint(folder, model.config, tensors, self._tokenizer, dtype=self._dtype)
+            held_out = asdict(score) if score else self._best
+            write_json(
+                folder / PROVENANCE,
+                {**self._provenance, "precision": trainer.precision, "done": done, "held_out": held_out},
+            )
+        self._written_step = progress.step
+
+    def _try(self, write: Any, what: str) -> None:
+        """Write, or say that it did not work and go on: an hour of training is worth more than one save."""
+        try:
+            write()
+        except FileError as error:
+            self._note(f"warning: {what} could not be written and is tried again later: {error.message}")
