@@ -190,7 +190,8 @@ def _student(
                 "start from a student of this teacher, or without --init",
             )
         config = given.config
-    batches = Feed(run.corpus, run.layout, replace(run.settings, seed=run.settings.seed + 1), World(device=run.device))
+    settings = replace(run.settings, seed=run.settings.seed + 1, accumulate=1)  # the same sample in every process
+    batches = Feed(run.corpus, run.layout, settings, World(device=run.device))
     projected, projection = start_student(
         teacher, config, (inputs for _ in range(PROJECTION_BATCHES) for inputs in batches.next())
     )

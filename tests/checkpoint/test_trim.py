@@ -1,0 +1,108 @@
+"""A smaller vocabulary: the same words mean the same, and every text can still be spelt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertedge.checkpoint import Checkpoint, names, open_checkpoint, trim_to_text, trim_vocabulary
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.errors import CorpusError, UsageError
+from bertedge.quantization import export
+from bertedge.runtime import load
+from bertedge.tokenizer import SPECIAL_TOKENS
+from tests.conftest import DOCUMENTS
+
+TEXTS = [sentence for document in DOCUMENTS for sentence in document]
+
+
+@pytest.fixture(scope="module")
+def trimmed(checkpoint: Checkpoint, corpus_file: Path) -> Checkpoint:
+    keep = checkpoint.tokenizer.vocab_size - 40
+    return trim_to_text(checkpoint, keep, corpus_file)[0]
+
+
+def test_sizes_and_specials(checkpoint: Checkpoint, trimmed: Checkpoint) -> None:
+    size = checkpoint.tokenizer.vocab_size - 40
+    assert trimmed.tokenizer.vocab_size == trimmed.config.vocab_size == size
+    assert trimmed.tensor(names.WORD_EMBEDDINGS).shape == (size, 32)
+    assert trimmed.tensor(names.DECODER_BIAS).shape == (size,)
+    for role in SPECIAL_TOKENS:
+        assert trimmed.tokenizer.token(trimmed.tokenizer.id_of(role)) == SPECIAL_TOKENS[role]
+    assert trimmed.config.pad_token_id == trimmed.tokenizer.id_of("pad")
+
+
+def test_every_piece_keeps_its_weights(checkpoint: Checkpoint, trimmed: Checkpoint) -> None:
+    before, after = checkpoint.tensor(names.WORD_EMBEDDINGS), trimmed.tensor(names.WORD_EMBEDDINGS)
+    ids = checkpoint.tokenizer.vocabulary()
+    for piece, index in trimmed.tokenizer.vocabulary().items():
+        np.testing.assert_array_equal(after[index], before[ids[piece]])
+
+
+def test_the_most_used_pieces_stay(checkpoint: Checkpoint, corpus_file: Path) -> None:
+    corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
+    counts = np.bincount(corpus.piece_ids, minlength=checkpoint.tokenizer.vocab_size)
+    keep = len(checkpoint.tokenizer.indispensable()) + 10
+    small, trim = trim_vocabulary(checkpoint, keep, [corpus.piece_ids])
+    kept = {checkpoint.tokenizer.vocabulary()[piece] for piece in small.tokenizer.vocabulary()}
+    chosen = kept - checkpoint.tokenizer.indispensable()
+    dropped = set(range(len(counts))) - kept
+    assert len(chosen) == 10
+    assert min(counts[list(chosen)]) >= max(counts[list(dropped)])
+    assert trim.coverage == counts[list(kept)].sum() / counts.sum() < 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz ,."), min_size=1, max_size=40))
+def test_letters_that_were_known_never_become_unknown(checkpoint: Checkpoint, trimmed: Checkpoint, text: str) -> None:
+    whole, small = checkpoint.tokenizer, trimmed.tokenizer
+    if whole.id_of("unk") not in whole.pieces(text):
+        assert small.id_of("unk") not in small.pieces(text)
+        assert small.decode(small.pieces(text)) == whole.decode(whole.pieces(text))
+
+
+def test_where_all_pieces_stayed_the_model_is_the_same(
+    checkpoint: Checkpoint, trimmed: Checkpoint, tmp_path: Path
+) -> None:
+    """Outputs over the kept pieces are the old ones, through files and the runtime."""
+    export(checkpoint, tmp_path / "whole")
+    export(trimmed, tmp_path / "small")
+    whole, small = load(tmp_path / "whole"), load(tmp_path / "small")
+    compared = 0
+    for text in TEXTS:
+        old, new = ([c.tokenizer.token(i) for i in c.tokenizer.pieces(text)] for c in (checkpoint, trimmed))
+        if old == new:
+            compared += 1
+            np.testing.assert_allclose(whole.encode(text), small.encode(text), atol=1e-5)
+            second = "It was a warm day."
+            assert whole.next_sentence(text, second) == pytest.approx(small.next_sentence(text, second), abs=1e-5)
+    assert compared >= 3
+
+
+def test_a_trimmed_checkpoint_is_an_ordinary_one(trimmed: Checkpoint, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from bertedge.checkpoint import write_checkpoint
+
+    write_checkpoint(tmp_path, trimmed.config, dict(trimmed.tensors()), trimmed.tokenizer)
+    again = open_checkpoint(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    for text in TEXTS:
+        assert again.tokenizer.encode(text).input_ids == trimmed.tokenizer.encode(text).input_ids
+        assert theirs(text)["input_ids"] == trimmed.tokenizer.encode(text).input_ids
+
+
+@pytest.mark.parametrize("keep", [1, 10_000])
+def test_numbers_that_cannot_be(checkpoint: Checkpoint, corpus_file: Path, keep: int) -> None:
+    with pytest.raises(UsageError, match=f"keep_vocab is {keep}"):
+        trim_to_text(checkpoint, keep, corpus_file)
+
+
+def test_an_empty_text(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(CorpusError, match="holds no text"):
+        trim_to_text(checkpoint, 200, tmp_path / "empty.txt")
