@@ -40,14 +40,30 @@ def hold_out(corpus: TokenizedCorpus, share: float, seed: int) -> tuple[Tokenize
 
 
 class HeldOut:
-    """Fixed pairs with fixed masks from held-out documents."""
+    """Fixed pairs with fixed masks from held-out documents.
 
-    def __init__(self, corpus: TokenizedCorpus, layout: Layout, *, max_length: int, seed: int) -> None:
+    Args:
+        pairs: how many at most.
+        always_mask: show ``[MASK]`` at every chosen position, as at inference; False for the 80/10/10 of pretraining,
+            which is easier, since one position in ten shows its own piece.
+    """
+
+    def __init__(
+        self,
+        corpus: TokenizedCorpus,
+        layout: Layout,
+        *,
+        max_length: int,
+        seed: int,
+        pairs: int = PAIRS,
+        always_mask: bool = True,
+    ) -> None:
         rng = np.random.default_rng([seed, 1])
-        pairs = list(sentence_pairs(corpus, max_length=max_length, rng=rng))
-        chosen = [pairs[i] for i in rng.permutation(len(pairs))[:PAIRS]]
-        self._batches = [
-            masked_batch(chosen[i : i + BATCH], layout, rng, always_mask=True) for i in range(0, len(chosen), BATCH)
+        found = list(sentence_pairs(corpus, max_length=max_length, rng=rng))
+        chosen = [found[i] for i in rng.permutation(len(found))[:pairs]]
+        self.batches = [
+            masked_batch(chosen[i : i + BATCH], layout, rng, always_mask=always_mask)
+            for i in range(0, len(chosen), BATCH)
         ]
 
     @torch.no_grad()
@@ -55,7 +71,7 @@ class HeldOut:
         """Run the model on all pairs."""
         model.eval()
         mlm_loss = nsp_loss = mlm_hits = nsp_hits = masked = labelled = pairs = 0.0
-        for batch in self._batches:
+        for batch in self.batches:
             inputs = Inputs.of(batch, device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 output = inputs.run(model)
