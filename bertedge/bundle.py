@@ -96,7 +96,7 @@ class Bundle:
     manifest: Manifest = field(repr=False)
 
     @classmethod
-    def open(cls, folder: Path, *, check: bool = True) -> Bundle:
+    def open(cls, folder: str | Path, *, check: bool = True) -> Bundle:
         """Read the manifest and compare the files with it.
 
         Args:
@@ -105,6 +105,7 @@ class Bundle:
         Raises:
             BundleError: it is not a bundle, is of a newer schema, or a file is missing or altered.
         """
+        folder = Path(folder)
         if not folder.is_dir():
             raise FileError(f"{folder}: no such bundle", "make one with: bertedge quantize MODEL -o BUNDLE")
         if not (folder / MANIFEST).is_file():

@@ -166,3 +166,7 @@ def test_error_kinds_have_their_exit_codes() -> None:
         3,
         3,
     ]
+
+
+def test_paths_may_be_plain_strings(model_folder: Path, copy: Path, tmp_path: Path) -> None:
+    assert export(str(model_folder), str(tmp_path / "made")).config == Bundle.open(str(copy)).config

@@ -48,8 +48,7 @@ def measure_fidelity(
         listen((index + 1) / len(batches), f"comparing outputs {index + 1}/{len(batches)}")
     results = [estimate_all(collector.observations()) for collector in collected]
     for candidate, result in zip(candidates, results, strict=True):
-        worst = invariance(candidate, batches[0])
-        result[INVARIANCE] = MetricValue(value=worst, low=worst, high=worst, n=len(batches[0].input_ids))
+        result[INVARIANCE] = invariance(candidate, batches[0])
     return results
 
 
@@ -119,10 +118,11 @@ def _nsp(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, 
     return result
 
 
-def invariance(predictor: Predictor, batch: Batch) -> float:
+def invariance(predictor: Predictor, batch: Batch) -> MetricValue:
     """The largest difference of a probability when a text runs alone and when it runs padded among strangers.
 
     Rows are cut to different lengths first, so that there is padding; masked positions beyond the cut are left out.
+    A predictor that never pads has nothing to show here; :meth:`bertedge.runtime.BertRuntime.padded` has.
     """
     rows = min(STRANGERS, len(batch.input_ids))
     lengths = np.maximum(batch.lengths[:rows] * (1 + np.arange(rows)) // rows, 3)
@@ -142,7 +142,7 @@ def invariance(predictor: Predictor, batch: Batch) -> float:
                 there = own[0][where] if own.ndim == 3 else own[0]
                 difference = np.abs(np.exp(log_softmax(here)) - np.exp(log_softmax(there)))
                 worst = max(worst, float(difference.max(initial=0.0)))
-    return worst
+    return MetricValue(value=worst, low=worst, high=worst, n=rows)
 
 
 def _cut(batch: Batch, rows: slice, lengths: NDArray[np.int64]) -> Batch:

@@ -133,7 +133,13 @@ METRICS = {
         meaning="pairs judged rightly by float less by the candidate",
     ),
 }
+#: Largest differences, not means: no interval, and no head of their own.
 INVARIANCE = "invariance.max_prob_diff"
+PADDED_FILE = "invariance.padded_file_max_prob_diff"
+MEANINGS = {name: metric.meaning for name, metric in METRICS.items()} | {
+    INVARIANCE: "a text alone against the same text among strangers",
+    PADDED_FILE: "the same, with model.onnx in plain onnxruntime and padding",
+}
 
 
 def estimate_all(seen: Observations, *, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, MetricValue]:

@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bertedge.evaluate.metrics import INVARIANCE, METRICS, MetricValue
+from bertedge.evaluate.metrics import MEANINGS, MetricValue
 from bertedge.report.report import CandidateReport, Report
 
 Rows = list[list[str]]
@@ -80,10 +80,9 @@ def _latency_rows(report: Report) -> Rows:
 
 def _fidelity_rows(report: Report) -> Rows:
     rows = [["metric", *(candidate.name for candidate in report.candidates), MEANING]]
-    for name in (*METRICS, INVARIANCE):
+    for name, meaning in MEANINGS.items():
         values = [candidate.fidelity.get(name) for candidate in report.candidates]
         if any(values):
-            meaning = METRICS[name].meaning if name in METRICS else "a text alone against the same text among strangers"
             rows.append([name, *map(_value, values), meaning])
     return rows
 

@@ -48,6 +48,9 @@ def test_the_main_road(model_folder: Path, corpus_file: Path, tmp_path: Path) ->
     read = read_report(report)
     assert [entry.seq_len for entry in read.candidates[0].latency] == [8, 16]
     assert read.candidates[0].fidelity["mlm.kl_mean"].n > 0
+    assert read.candidates[0].fidelity["invariance.max_prob_diff"].value == 0
+    assert 0 <= read.candidates[0].fidelity["invariance.padded_file_max_prob_diff"].value < 1e-4
+    assert "invariance.padded_file_max_prob_diff" in done.stdout
     raw = json.loads(report.read_text())
     assert {"schema_version", "machine", "reference", "candidates"} <= raw.keys()
     assert (tmp_path / "report.md").read_text().startswith("### Size and start")

@@ -109,7 +109,9 @@ def test_invariance_sees_a_model_that_looks_at_its_neighbours() -> None:
             return Outputs(mlm_logits=None, nsp_logits=outputs.nsp_logits * len(batch.input_ids))
 
     nosy = Nosy(np.zeros((4, 1, VOCAB)), np.array([[1.0, 0.0]] * 4))
-    assert invariance(nosy, batch_of([[1]] * 4, [0] * 4)) > 0.1
+    seen = invariance(nosy, batch_of([[1]] * 4, [0] * 4))
+    assert seen.value > 0.1
+    assert seen.n == 4
 
 
 def test_interleaved_ratio_finds_the_slower_call() -> None:
