@@ -60,7 +60,7 @@ def _size_rows(report: Report) -> Rows:
 
 
 def _latency_rows(report: Report) -> Rows:
-    rows = [["model", WORKLOAD, "p50", "p90", "p99", "tokens/s", "of float (95 %)"]]
+    rows = [["model", WORKLOAD, "calls", "p50", "p90", "p99", "tokens/s", "of float (95 %)"]]
     for model in (report.reference, *report.candidates):
         for entry in model.latency:
             ratio = entry.ratio_to_reference
@@ -68,6 +68,7 @@ def _latency_rows(report: Report) -> Rows:
                 [
                     _label(report, model),
                     f"{entry.batch_size} x {entry.seq_len}",
+                    f"{entry.calls}",
                     f"{entry.p50_ms:.2f} ms",
                     f"{entry.p90_ms:.2f} ms",
                     f"{entry.p99_ms:.2f} ms",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
 
 from bertedge.bundle import Bundle
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.fidelity import invariance, measure_fidelity
-from bertedge.evaluate.latency import interleave, paired_ratio
+from bertedge.evaluate.latency import BLOCK_S, Workload, interleave, measure_latency, paired_ratio
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import measure_cold_start
 from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all
@@ -115,11 +118,43 @@ def test_invariance_sees_a_model_that_looks_at_its_neighbours() -> None:
 
 
 def test_interleaved_ratio_finds_the_slower_call() -> None:
-    samples = interleave([partial(time.sleep, 0.002), partial(time.sleep, 0.004)], rounds=4)
-    ratio = paired_ratio(samples[1], samples[0])
-    assert samples.shape == (2, 4)
+    fast, slow = interleave([partial(time.sleep, 0.002), partial(time.sleep, 0.004)], rounds=4)
+    ratio = paired_ratio(slow.blocks, fast.blocks)
+    assert fast.blocks.shape == slow.blocks.shape == (4,)
     assert ratio.low <= ratio.value <= ratio.high
     assert 1.3 < ratio.value < 3
+
+
+def test_a_rare_slow_call_shows_in_the_percentiles_and_not_in_the_ratio() -> None:
+    """One call in 50 takes 2 ms instead of none: p99 is its time, which no mean over a block comes near."""
+    turn = count(1)
+
+    class Stumbling(Fixed):
+        def predict(self, batch: Batch) -> Outputs:
+            if next(turn) % 50 == 0:
+                time.sleep(0.002)
+            return super().predict(batch)
+
+    corpus = TokenizedCorpus(
+        piece_ids=np.full(50, 5, dtype=np.int32), sentence_starts=np.array([0, 50]), document_starts=np.array([0, 1])
+    )
+    layout = Layout(cls_id=0, sep_id=0, mask_id=0, pad_id=0, vocab_size=VOCAB)
+    model = Stumbling(np.zeros((1, 2, VOCAB)), np.zeros((1, 2)))
+    ((report,),) = measure_latency(
+        [model], [Workload(batch_size=1, seq_len=8)], corpus, layout, threads=1, rounds=10, warmup=0
+    )
+    assert report.p50_ms < 1
+    assert report.p99_ms >= 2
+    assert report.p99_ms > 2 * max(report.samples_ms)
+    assert len(report.samples_ms) == 10 < report.calls
+    assert report.ratio_to_reference.value == 1
+
+
+def test_a_block_is_the_sum_of_its_calls() -> None:
+    (timing,) = interleave([partial(time.sleep, 0.003)], rounds=1)
+    assert timing.blocks[0] == pytest.approx(timing.calls.mean())
+    assert timing.calls.sum() >= 1e3 * BLOCK_S
+    assert timing.calls[:-1].sum() < 1e3 * BLOCK_S
 
 
 def test_cold_start_loads_no_heavy_module(bundle_of: Callable[..., Bundle]) -> None:

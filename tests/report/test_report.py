@@ -24,6 +24,7 @@ def model(name: str, size: int, fidelity: dict[str, MetricValue]) -> CandidateRe
         batch_size=1,
         seq_len=16,
         threads=2,
+        calls=40,
         samples_ms=(1.0, 1.1),
         p50_ms=1.05,
         p90_ms=1.1,
@@ -61,7 +62,9 @@ def test_round_trip(report: Report, tmp_path: Path) -> None:
     assert read_report(tmp_path / "report.json") == report
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema_version": 99}', '{"schema_version": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"schema_version": 99}', '{"schema_version": 1}', '{"schema_version": 2}']
+)
 def test_broken_reports(content: str, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(content)
     with pytest.raises(FileError):
