@@ -116,7 +116,21 @@ def bench(
         ),
         reference=rows[0],
         candidates=tuple(rows[1:]),
+        skipped=_skipped(models, text.name, tokenized.num_documents),
     )
+
+
+def _skipped(models: Sequence[BertRuntime], corpus: str, documents: int) -> dict[str, str]:
+    """What no candidate could be compared on, and why."""
+    reasons = {}
+    for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
+        there = [head in model.bundle.manifest.heads for model in models]
+        if not there[0] or not any(there[1:]):
+            without = [model.name for model, has in zip(models, there, strict=True) if not has]
+            reasons[head] = f"no {words} head in {', '.join(without)}"
+    if documents < 2:
+        reasons["nsp"] = f"{corpus} is a single document; next-sentence pairs take two (a blank line between them)"
+    return reasons
 
 
 def _reference(reference: str | Path, scratch: Path, threads: int) -> BertRuntime:

@@ -33,9 +33,9 @@ class Observations:
 
     Attributes:
         mlm: quantity -> one number a masked position: ``top1_equal``, ``top5_overlap``, ``kl``, ``reference_hit``,
-            ``hit``, ``reference_nll``, ``nll``.
+            ``hit``, ``reference_nll``, ``nll``; or nothing at all.
         mlm_text: the text that each position stands in.
-        nsp: quantity -> one number a pair: ``flip``, ``prob_diff``, ``reference_hit``, ``hit``.
+        nsp: quantity -> one number a pair: ``flip``, ``prob_diff``, ``reference_hit``, ``hit``; or nothing at all.
         nsp_text: the text of each pair.
         texts: how many texts there were.
     """
@@ -143,25 +143,16 @@ MEANINGS = {name: metric.meaning for name, metric in METRICS.items()} | {
 
 
 def estimate_all(seen: Observations, *, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, MetricValue]:
-    """Every metric that there are observations for, with its bootstrap interval."""
+    """Every metric whose head there are observations of, with its bootstrap interval."""
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(seen.texts, np.full(seen.texts, 1 / seen.texts), size=resamples).astype(np.float64)
     sides = {"mlm": (seen.mlm, seen.mlm_text), "nsp": (seen.nsp, seen.nsp_text)}
     results = {}
     for name, metric in METRICS.items():
         values, text = sides[metric.head]
-        needed = len(text) and _available(metric, values)
-        if needed:
+        if len(text):
             results[name] = _interval(metric, values, text, counts)
     return results
-
-
-def _available(metric: Metric, values: dict[str, Floats]) -> bool:
-    try:
-        metric.estimate(values, np.ones(len(next(iter(values.values())))))
-    except KeyError:  # a quantity that needs labels which the corpus does not have
-        return False
-    return True
 
 
 def _interval(metric: Metric, values: dict[str, Floats], text: NDArray[np.int64], counts: Floats) -> MetricValue:

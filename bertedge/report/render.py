@@ -11,7 +11,7 @@ from bertedge.report.report import CandidateReport, Report
 
 Rows = list[list[str]]
 MEGABYTE = 1e6
-NOT_MEASURED = "-"
+NOT_MEASURED, SKIPPED = "-", "skipped"
 MEANING, WORKLOAD = "meaning", "batch x tokens"
 #: Columns of a terminal that has room for everything.
 WIDE = 120
@@ -85,6 +85,8 @@ def _fidelity_rows(report: Report) -> Rows:
         values = [candidate.fidelity.get(name) for candidate in report.candidates]
         if any(values):
             rows.append([name, *map(_value, values), meaning])
+    for head, reason in report.skipped.items():
+        rows.append([f"{head}.*", *[SKIPPED] * len(report.candidates), reason])
     return rows
 
 
@@ -102,13 +104,13 @@ def _label(report: Report, model: CandidateReport) -> str:
 
 def _footer(report: Report) -> str:
     machine, corpus = report.machine, report.corpus
-    judged = "" if corpus.next_sentence else " One document only: next-sentence accuracy was not judged."
+    skipped = "".join(f" Skipped: {head}.*, for {reason}." for head, reason in report.skipped.items())
     threads = report.reference.latency[0].threads if report.reference.latency else machine.cpus
     return (
         f"{machine.cpu}, {machine.cpus} CPUs, {threads} threads, target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
         f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
-        f"Intervals: 95 %, bootstrap over texts or rounds. Latency without tokenization.{judged}"
+        f"Intervals: 95 %, bootstrap over texts or rounds. Latency without tokenization.{skipped}"
     )
 
 

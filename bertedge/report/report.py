@@ -44,13 +44,18 @@ class CandidateReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that one run of ``bench`` measured."""
+    """Everything that one run of ``bench`` measured.
+
+    Attributes:
+        skipped: what was not measured (``mlm``, ``nsp``) -> why, in words.
+    """
 
     schema_version: int
     machine: Machine
     corpus: CorpusInfo
     reference: CandidateReport
     candidates: tuple[CandidateReport, ...]
+    skipped: dict[str, str]
 
 
 def write_report(path: Path, report: Report) -> None:

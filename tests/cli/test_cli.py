@@ -48,12 +48,31 @@ def test_the_main_road(model_folder: Path, corpus_file: Path, tmp_path: Path) ->
     read = read_report(report)
     assert [entry.seq_len for entry in read.candidates[0].latency] == [8, 16]
     assert read.candidates[0].fidelity["mlm.kl_mean"].n > 0
+    assert read.skipped == {}
     assert read.candidates[0].fidelity["invariance.max_prob_diff"].value == 0
     assert 0 <= read.candidates[0].fidelity["invariance.padded_file_max_prob_diff"].value < 1e-4
     assert "invariance.padded_file_max_prob_diff" in done.stdout
     raw = json.loads(report.read_text())
     assert {"schema_version", "machine", "reference", "candidates"} <= raw.keys()
     assert (tmp_path / "report.md").read_text().startswith("### Size and start")
+
+
+def test_a_single_document_has_no_pairs_and_the_report_says_so(
+    folder: Path, model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    text, report = tmp_path / "one.txt", tmp_path / "report.json"
+    text.write_text("\n".join(line for line in corpus_file.read_text().splitlines() if line))
+    arguments = ["--reference", model_folder, "--corpus", text, "--rounds", 2, "--lengths", "1x8"]
+    done = bertedge("bench", folder, *arguments, "--json", report, "--markdown", tmp_path / "report.md")
+    assert done.returncode == 0, done.stderr
+    for output in (done.stdout, (tmp_path / "report.md").read_text()):
+        assert "nsp.flip_rate" not in output
+        assert "one.txt is a single document" in output
+    raw = json.loads(report.read_text())
+    assert raw["skipped"].keys() == {"nsp"}
+    assert raw["corpus"]["next_sentence"] is False
+    assert not [name for name in raw["candidates"][0]["fidelity"] if name.startswith("nsp.")]
+    assert read_report(report).skipped == raw["skipped"]
 
 
 def test_fill_mask_prints_words_or_json(folder: Path) -> None:

@@ -85,22 +85,25 @@ def test_positions_without_label_do_not_count() -> None:
     assert metrics["mlm.top1_agreement"].n == 1
 
 
-def test_without_labels_accuracy_is_left_out() -> None:
+def test_texts_that_are_no_pairs_are_not_judged_as_pairs() -> None:
     model = Fixed(np.zeros((2, 1, VOCAB)), np.zeros((2, 2)))
     (metrics,) = measure_fidelity(model, [model], [batch_of([[1], [1]], [NO_LABEL, NO_LABEL])])
-    assert "nsp.accuracy" not in metrics
-    assert "nsp.flip_rate" in metrics
+    assert not [name for name in metrics if name.startswith("nsp.")]
+    assert metrics["mlm.top1_agreement"].n == 2
+    (metrics,) = measure_fidelity(model, [model], [batch_of([[1], [1]], [NO_LABEL, 0])])
+    assert metrics["nsp.flip_rate"].n == metrics["nsp.accuracy"].n == 1
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(0)
     covered = 0
+    others = dict.fromkeys(("flip", "prob_diff", "reference_hit"), np.zeros(200))
     for trial in range(60):
         hits = (rng.random(200) < 0.7).astype(float)
         seen = Observations(
-            mlm={"top1_equal": hits}, mlm_text=np.arange(200), nsp={}, nsp_text=np.zeros(0, int), texts=200
+            mlm={}, mlm_text=np.zeros(0, int), nsp={"hit": hits} | others, nsp_text=np.arange(200), texts=200
         )
-        value = estimate_all(seen, resamples=200, seed=trial)["mlm.top1_agreement"]
+        value = estimate_all(seen, resamples=200, seed=trial)["nsp.accuracy"]
         covered += value.low <= 0.7 <= value.high
     assert covered >= 50
 

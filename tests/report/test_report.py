@@ -54,6 +54,7 @@ def report() -> Report:
         corpus=CorpusInfo(name="text", sha256="0", examples=9, max_length=32, seed=0, next_sentence=False),
         reference=model("big", 4_000_000, {}),
         candidates=(model("small", 1_000_000, {"mlm.top1_agreement": ONE}),),
+        skipped={"nsp": "text is a single document"},
     )
 
 
@@ -85,5 +86,7 @@ def test_tables(report: Report) -> None:
     console = Console(width=200, record=True)
     console.print(rich_report(report))
     for text in (console.export_text(), markdown_report(report)):
-        for words in ("big (float32)", "1.0 MB", "0.25", "0.5 (0.4 to 0.6)", "mlm.top1_agreement", "was not judged"):
+        for words in ("big (float32)", "1.0 MB", "0.25", "0.5 (0.4 to 0.6)", "mlm.top1_agreement", "skipped"):
             assert words in text
+        assert "nsp.*" in text
+        assert text.count("text is a single document") == 2  # in the table, and below it where the table is too narrow
