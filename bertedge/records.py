@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import reprlib
+import secrets
 import shutil
-import tempfile
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from bertedge.errors import BertEdgeError, FileError
 
 Record = TypeVar("Record")
+FILE_HINT = "check the path, its permissions and the free space on the disk"
 
 
 def to_json(record: Any) -> Any:
@@ -119,15 +120,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with _file_errors(path):
         _make_parent(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = _beside(path)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(temporary, 0o666 & ~_umask())
+            temporary.write_text(text, encoding="utf-8")
             os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
@@ -151,10 +149,10 @@ def new_folder(path: Path, *, force: bool = False, marker: str | None = None) ->
     with _file_errors(path):
         _check_replaceable(path, force=force, marker=marker)
         _make_parent(path)
-        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        scratch = _beside(path)
         try:
+            scratch.mkdir()
             yield scratch
-            os.chmod(scratch, 0o777 & ~_umask())
             _check_replaceable(path, force=force, marker=marker)  # somebody may have been faster
             _swap(scratch, path)
         finally:
@@ -175,16 +173,22 @@ def _swap(scratch: Path, path: Path) -> None:
     if not path.exists():
         os.rename(scratch, path)
         return
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    old = _beside(path)
     try:
-        os.rename(path, old / "old")
+        os.rename(path, old)
         os.rename(scratch, path)
     except BaseException:  # Ctrl-C between the two included
         if not path.exists():
-            os.rename(old / "old", path)
+            os.rename(old, path)
         raise
     finally:
-        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name that nobody has; known before anything bears it, so that Ctrl-C in between leaves nothing."""
+    return path.parent / f".{path.name}.{secrets.token_hex(8)}"
 
 
 def _make_parent(path: Path) -> None:
@@ -203,12 +207,4 @@ def _file_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         where = error.filename or path
-        raise FileError(
-            f"{where}: {error.strerror or error}", "check the path, its permissions and the free space on the disk"
-        ) from error
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+        raise FileError(f"{where}: {error.strerror or error}", FILE_HINT) from error
