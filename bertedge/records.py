@@ -117,8 +117,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, whole or not at all; a device or a pipe (``/dev/stdout``) is written to as it is."""
     with _file_errors(path):
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        path = Path(os.path.realpath(path))  # what a link points to, not the link
         _make_parent(path)
         temporary = _beside(path)
         try:
@@ -126,6 +130,29 @@ def write_text(path: Path, text: str) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Find out, before long work, whether a file can be written; leaves nothing behind.
+
+    Raises:
+        FileError: the path is a folder or lies below a file, or its folder cannot be written to.
+    """
+    with _file_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if path.exists() and not path.is_file():  # opening a pipe to try it would end it for its reader
+            return
+        folder = Path(os.path.realpath(path)).parent
+        while not folder.exists():  # it will be made
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        trial = _beside(folder / path.name)
+        try:
+            trial.touch()
+        finally:
+            trial.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
