@@ -136,9 +136,10 @@ METRICS = {
 #: Largest differences, not means: no interval, and no head of their own.
 INVARIANCE = "invariance.max_prob_diff"
 PADDED_FILE = "invariance.padded_file_max_prob_diff"
-MEANINGS = {name: metric.meaning for name, metric in METRICS.items()} | {
-    INVARIANCE: "a text alone against the same text among strangers",
-    PADDED_FILE: "the same, with model.onnx in plain onnxruntime and padding",
+#: Every metric's name -> which way is better, and its meaning, in the order of the report.
+DESCRIPTIONS = {name: (metric.better, metric.meaning) for name, metric in METRICS.items()} | {
+    INVARIANCE: ("lower", "a text alone against the same text among strangers"),
+    PADDED_FILE: ("lower", "the same, with model.onnx in plain onnxruntime and padding"),
 }
 
 

@@ -6,13 +6,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bertedge.evaluate.metrics import MEANINGS, MetricValue
+from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.report.report import CandidateReport, Report
 
 Rows = list[list[str]]
 MEGABYTE = 1e6
 NOT_MEASURED, SKIPPED = "-", "skipped"
-MEANING, WORKLOAD = "meaning", "batch x tokens"
+BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
 #: Columns of a terminal that has room for everything.
 WIDE = 120
 
@@ -80,13 +80,13 @@ def _latency_rows(report: Report) -> Rows:
 
 
 def _fidelity_rows(report: Report) -> Rows:
-    rows = [["metric", *(candidate.name for candidate in report.candidates), MEANING]]
-    for name, meaning in MEANINGS.items():
+    rows = [["metric", *(candidate.name for candidate in report.candidates), BETTER, MEANING]]
+    for name, (better, meaning) in DESCRIPTIONS.items():
         values = [candidate.fidelity.get(name) for candidate in report.candidates]
         if any(values):
-            rows.append([name, *map(_value, values), meaning])
+            rows.append([name, *map(_value, values), better, meaning])
     for head, reason in report.skipped.items():
-        rows.append([f"{head}.*", *[SKIPPED] * len(report.candidates), reason])
+        rows.append([f"{head}.*", *[SKIPPED] * len(report.candidates), "", reason])
     return rows
 
 
@@ -120,7 +120,7 @@ def _rich_table(title: str, rows: Rows, *, with_meaning: bool) -> Table:
     head, *body = rows
     table = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for index, column in enumerate(head):
-        numeric = index > 0 and column not in (MEANING, WORKLOAD)
+        numeric = index > 0 and column not in (BETTER, MEANING, WORKLOAD)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*row)

@@ -89,4 +89,6 @@ def test_tables(report: Report) -> None:
         for words in ("big (float32)", "1.0 MB", "0.25", "0.5 (0.4 to 0.6)", "mlm.top1_agreement", "skipped"):
             assert words in text
         assert "nsp.*" in text
+        (row,) = (line for line in text.splitlines() if "mlm.top1_agreement" in line)
+        assert "higher" in row
         assert text.count("text is a single document") == 2  # in the table, and below it where the table is too narrow
