@@ -60,6 +60,10 @@ def test_a_newer_schema(copy: Path) -> None:
         {"files": {}},
         {"files": {"../x": {"sha256": "", "size_bytes": 1}}},
         {"coverage": 3},
+        {"config": {}},
+        {"positions": "some"},
+        {"target": "z80"},
+        {"min_onnxruntime": "new"},
     ],
 )
 def test_a_manifest_edited_by_hand(copy: Path, changes: dict) -> None:

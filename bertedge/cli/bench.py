@@ -42,7 +42,7 @@ def bench(
     from bertedge.report.render import markdown_report, rich_report
     from bertedge.report.report import write_report
 
-    grid = {"grid": parse_grid(lengths)} if lengths else {}
+    grid = {"grid": parse_grid(lengths)} if lengths is not None else {}
     settings = benchmark.BenchSettings(examples=examples, rounds=rounds, threads=threads, seed=seed, **grid)
     for path in filter(None, (json_file, markdown_file)):
         require_writable(path)
