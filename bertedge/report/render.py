@@ -27,7 +27,7 @@ def markdown_report(report: Report) -> str:
     """The same tables as Markdown."""
     parts = []
     for title, rows in sections(report):
-        head, *body = rows
+        head, *body = ([cell.replace("|", r"\|") for cell in row] for row in rows)
         lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
         parts.append(f"### {title}\n\n" + "\n".join(lines) + "\n")
     return "\n".join([*parts, _footer(report)]) + "\n"

@@ -99,6 +99,18 @@ def test_verify_and_info(folder: Path, model_folder: Path) -> None:
     assert "portable" in bertedge("info", "--targets").stdout
 
 
+def test_what_info_and_verify_say_to_a_person(folder: Path, model_folder: Path) -> None:
+    said = bertedge("info", folder).stdout
+    size = Bundle.open(folder).size_bytes
+    assert f"{size / 1e6:.1f} MB" in said
+    assert "% of the multiply-accumulates" in said
+    assert max(map(len, said.splitlines())) < 120
+    assert "parameters  " in bertedge("info", model_folder).stdout
+    said = bertedge("verify", folder).stdout
+    assert "as where it was made" in said
+    assert "nan" not in said
+
+
 def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path) -> None:
     shape = ["--layers", 1, "--hidden", 32, "--batch-size", 4, "--max-length", 32, "--steps", 3]
     trained = bertedge("train", corpus_file, "-o", tmp_path / "trained", "--vocab-size", 200, *shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def report() -> Report:
         machine=this_machine(),
         corpus=CorpusInfo(name="text", sha256="0", examples=9, max_length=32, seed=0, next_sentence=False),
         reference=model("big", 4_000_000, {}),
-        candidates=(model("small", 1_000_000, {"mlm.top1_agreement": ONE}),),
+        candidates=(model("small", 1_000_000, {"mlm.top1_agreement": ONE, "mlm.kl_mean": ONE}),),
         skipped={"nsp": "text is a single document"},
     )
 
@@ -92,3 +93,9 @@ def test_tables(report: Report) -> None:
         (row,) = (line for line in text.splitlines() if "mlm.top1_agreement" in line)
         assert "higher" in row
         assert text.count("text is a single document") == 2  # in the table, and below it where the table is too narrow
+
+
+def test_every_row_of_a_markdown_table_has_as_many_cells(report: Report) -> None:
+    for table in markdown_report(report).split("### ")[1:]:
+        lines = [line for line in table.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
