@@ -102,10 +102,12 @@ def compare(model: str, work: Path, rounds: int) -> None:
     cells: dict[str, list[str]] = {entry.name: [] for entry in entries}
     for length in LENGTHS:
         batch = text(checkpoint, length)
-        samples = interleave([entry.call(batch) for entry in entries], rounds=rounds)
-        for entry, own in zip(entries, samples, strict=True):
-            ratio = paired_ratio(own, samples[0])
-            cells[entry.name].append(f"{np.median(own):.2f}, {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
+        timings = interleave([entry.call(batch) for entry in entries], rounds=rounds)
+        for entry, own in zip(entries, timings, strict=True):
+            ratio = paired_ratio(own.blocks, timings[0].blocks)
+            cells[entry.name].append(
+                f"{np.median(own.calls):.2f}, {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+            )
     for name, row in cells.items():
         print(f"| {name} | " + " | ".join(row) + " |")
     print("\n| | file | time to make | peak memory to make | cold start |\n| --- | --- | --- | --- | --- |")

@@ -130,10 +130,10 @@ def compare(checkpoint: Checkpoint, plan: Plan, corpus: TokenizedCorpus, folder:
         batch = workload_batch(Workload(batch_size=1, seq_len=length), corpus, layout)
         fields = ("input_ids", "attention_mask", "token_type_ids", "masked_positions")
         feed = {name: getattr(batch, name) for name in fields}
-        samples = interleave([partial(s.run, None, feed) for s in sessions.values()], rounds=rounds)
-        for choice, own in zip(sessions, samples, strict=True):
-            ratio = paired_ratio(own, samples[0])
-            cells[choice].append(f"{np.median(own):.2f}, {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
+        timings = interleave([partial(s.run, None, feed) for s in sessions.values()], rounds=rounds)
+        for choice, own in zip(sessions, timings, strict=True):
+            ratio = paired_ratio(own.blocks, timings[0].blocks)
+            cells[choice].append(f"{np.median(own.calls):.2f}, {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
     print(f"### {checkpoint.name}\n\n| graph | " + " | ".join(f"{n} tokens: ms, ratio (95 %)" for n in LENGTHS) + " |")
     print("| --- |" + " --- |" * len(LENGTHS))
     for choice, row in cells.items():

@@ -13,11 +13,11 @@ from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import UsageError
-from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.evaluate.fidelity import evaluation_batches, invariance, measure_fidelity
 from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload, measure_latency
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import measure_cold_start
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.metrics import PADDED_FILE, MetricValue
 from bertedge.quantization import export
 from bertedge.records import sha256
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
@@ -57,7 +57,7 @@ def bench(
     candidates: Sequence[str | Path],
     *,
     reference: str | Path,
-    corpus: Path | None = None,
+    corpus: str | Path | None = None,
     settings: BenchSettings | None = None,
     listen: Listener = lambda share, text: None,
 ) -> Report:
@@ -73,7 +73,7 @@ def bench(
     """
     settings = settings or BenchSettings()
     threads = settings.threads or usable_cpus()
-    text = corpus or default_text()
+    text = Path(corpus) if corpus else default_text()
     with tempfile.TemporaryDirectory() as scratch:
         models = [_reference(reference, Path(scratch), threads), *(load(c, threads=threads) for c in candidates)]
         _require_one_vocabulary(models)
@@ -86,6 +86,8 @@ def bench(
             tokenized, layout, examples=settings.examples, max_length=length, seed=settings.seed
         )
         fidelity = measure_fidelity(first, models[1:], batches, lambda share, note: listen(0.5 * share, note))
+        for model, seen in zip(models[1:], fidelity, strict=True):
+            seen[PADDED_FILE] = invariance(model.padded(), batches[0])
         grid = _fitting(settings.grid, longest)
         latency = measure_latency(
             models,
@@ -114,7 +116,21 @@ def bench(
         ),
         reference=rows[0],
         candidates=tuple(rows[1:]),
+        skipped=_skipped(models, text.name, tokenized.num_documents),
     )
+
+
+def _skipped(models: Sequence[BertRuntime], corpus: str, documents: int) -> dict[str, str]:
+    """What no candidate could be compared on, and why."""
+    reasons = {}
+    for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
+        there = [head in model.bundle.manifest.heads for model in models]
+        if not there[0] or not any(there[1:]):
+            without = [model.name for model, has in zip(models, there, strict=True) if not has]
+            reasons[head] = f"no {words} head in {', '.join(without)}"
+    if documents < 2:
+        reasons["nsp"] = f"{corpus} is a single document; next-sentence pairs take two (a blank line between them)"
+    return reasons
 
 
 def _reference(reference: str | Path, scratch: Path, threads: int) -> BertRuntime:

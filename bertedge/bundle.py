@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bertedge.config import BertConfig
-from bertedge.errors import BundleError, FileError
+from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, sha256, write_json
+from bertedge.target import TARGETS
 from bertedge.tokenizer import Tokenizer
 
 SCHEMA_VERSION = 1
@@ -72,7 +74,7 @@ class Manifest:
     target: str
     recipe: QuantizationRecipe | None
     heads: tuple[str, ...]
-    positions: str
+    positions: Literal["masked", "all"]
     row_independent: bool
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -86,6 +88,10 @@ class Manifest:
         strangers = [name for name in self.files if Path(name).name != name]
         if strangers or MODEL not in self.files:
             raise BundleError(f"{MANIFEST}: lists {strangers or 'no ' + MODEL}", AGAIN)
+        if self.target not in TARGETS:
+            raise BundleError(f"{MANIFEST}: target {self.target!r} is not known", "pip install -U bertedge")
+        if not re.fullmatch(r"\d+(\.\d+)*", self.min_onnxruntime):
+            raise BundleError(f"{MANIFEST}: min_onnxruntime {self.min_onnxruntime!r} is not a version", AGAIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,7 @@ class Bundle:
     manifest: Manifest = field(repr=False)
 
     @classmethod
-    def open(cls, folder: Path, *, check: bool = True) -> Bundle:
+    def open(cls, folder: str | Path, *, check: bool = True) -> Bundle:
         """Read the manifest and compare the files with it.
 
         Args:
@@ -105,6 +111,7 @@ class Bundle:
         Raises:
             BundleError: it is not a bundle, is of a newer schema, or a file is missing or altered.
         """
+        folder = Path(folder)
         if not folder.is_dir():
             raise FileError(f"{folder}: no such bundle", "make one with: bertedge quantize MODEL -o BUNDLE")
         if not (folder / MANIFEST).is_file():
@@ -162,8 +169,10 @@ def _read_manifest(path: Path) -> Manifest:
             "pip install -U bertedge",
         )
     try:
-        return from_json(Manifest, raw, path.name)
-    except FileError as error:
+        manifest = from_json(Manifest, raw, path.name)
+        BertConfig.from_dict(manifest.config)
+        return manifest
+    except (FileError, CheckpointError) as error:
         raise BundleError(f"{path.parent}: {error.message}", AGAIN) from error
 
 

@@ -19,6 +19,8 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
+#: No BERT comes near; a slip of the keyboard does, and would be looked for tensor by tensor.
+MAX_LAYERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,11 @@ class BertConfig:
                 raise CheckpointError(
                     f"config: {name} is {value!r}, expected a whole number of at least 1", "correct config.json"
                 )
+        if self.num_hidden_layers > MAX_LAYERS:
+            raise CheckpointError(
+                f"config: num_hidden_layers is {self.num_hidden_layers}, expected at most {MAX_LAYERS}",
+                "correct config.json",
+            )
         if self.hidden_size % self.num_attention_heads:
             raise CheckpointError(
                 f"config: hidden_size {self.hidden_size} is not a multiple of "
@@ -128,7 +135,10 @@ class BertConfig:
             raise CheckpointError(f"{path}: cannot be read as JSON ({error})", "take a fresh copy of it") from error
         if not isinstance(raw, dict):
             raise CheckpointError(f"{path}: expected a JSON object", "take a fresh copy of it")
-        return cls.from_dict(raw)
+        try:
+            return cls.from_dict(raw)
+        except CheckpointError as error:
+            raise CheckpointError(error.message.replace("config:", f"{path}:", 1), error.hint) from error
 
     def to_dict(self) -> dict[str, Any]:
         """The keys that ``transformers`` reads as well."""

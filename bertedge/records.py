@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import reprlib
+import secrets
 import shutil
-import tempfile
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from bertedge.errors import BertEdgeError, FileError
 
 Record = TypeVar("Record")
+FILE_HINT = "check the path, its permissions and the free space on the disk"
 
 
 def to_json(record: Any) -> Any:
@@ -116,18 +117,42 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file, whole or not at all; a device or a pipe (``/dev/stdout``) is written to as it is."""
     with _file_errors(path):
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        path = Path(os.path.realpath(path))  # what a link points to, not the link
         _make_parent(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = _beside(path)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(temporary, 0o666 & ~_umask())
+            temporary.write_text(text, encoding="utf-8")
             os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Find out, before long work, whether a file can be written; leaves nothing behind.
+
+    Raises:
+        FileError: the path is a folder or lies below a file, or its folder cannot be written to.
+    """
+    with _file_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if path.exists() and not path.is_file():  # opening a pipe to try it would end it for its reader
+            return
+        folder = Path(os.path.realpath(path)).parent
+        while not folder.exists():  # it will be made
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        trial = _beside(folder / path.name)
+        try:
+            trial.touch()
+        finally:
+            trial.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
@@ -151,10 +176,10 @@ def new_folder(path: Path, *, force: bool = False, marker: str | None = None) ->
     with _file_errors(path):
         check_replaceable(path, force=force, marker=marker)
         _make_parent(path)
-        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        scratch = _beside(path)
         try:
+            scratch.mkdir()
             yield scratch
-            os.chmod(scratch, 0o777 & ~_umask())
             check_replaceable(path, force=force, marker=marker)  # somebody may have been faster
             _swap(scratch, path)
         finally:
@@ -180,16 +205,22 @@ def _swap(scratch: Path, path: Path) -> None:
     if not path.exists():
         os.rename(scratch, path)
         return
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    old = _beside(path)
     try:
-        os.rename(path, old / "old")
+        os.rename(path, old)
         os.rename(scratch, path)
     except BaseException:  # Ctrl-C between the two included
         if not path.exists():
-            os.rename(old / "old", path)
+            os.rename(old, path)
         raise
     finally:
-        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name that nobody has; known before anything bears it, so that Ctrl-C in between leaves nothing."""
+    return path.parent / f".{path.name}.{secrets.token_hex(8)}"
 
 
 def _make_parent(path: Path) -> None:
@@ -207,13 +238,9 @@ def _file_errors(path: Path) -> Iterator[None]:
     except BertEdgeError:
         raise
     except OSError as error:
-        where = error.filename or path
-        raise FileError(
-            f"{where}: {error.strerror or error}", "check the path, its permissions and the free space on the disk"
-        ) from error
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+        where = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
+        if where.parent == path.parent and where.name.startswith(f".{path.name}."):
+            where = path  # the scratch name is nobody's business
+        # numpy says only how many items of an array are on the disk
+        reason = error.strerror or f"could not be written to the end ({error})"
+        raise FileError(f"{where}: {reason}", FILE_HINT) from error

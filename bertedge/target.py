@@ -41,8 +41,6 @@ class TargetProfile:
     required_features: frozenset[str]
     weight_range: int
     reason: str
-    activation_dtype: str = "uint8"
-    weight_dtype: str = "int8"
     min_onnxruntime: str = MIN_ONNXRUNTIME
 
 

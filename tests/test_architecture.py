@@ -88,7 +88,7 @@ def test_light_imports(statement: str) -> None:
 
 def test_help_is_light() -> None:
     code = (
-        "import sys\nsys.argv = ['bertedge', '--help']\nfrom bertedge.cli.app import main\n"
+        "import sys\nsys.argv = ['bertedge', '--help']\nfrom bertedge.__main__ import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print('LOADED', sorted({'torch', 'onnx', 'transformers'} & set(sys.modules)))"
     )

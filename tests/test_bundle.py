@@ -60,6 +60,10 @@ def test_a_newer_schema(copy: Path) -> None:
         {"files": {}},
         {"files": {"../x": {"sha256": "", "size_bytes": 1}}},
         {"coverage": 3},
+        {"config": {}},
+        {"positions": "some"},
+        {"target": "z80"},
+        {"min_onnxruntime": "new"},
     ],
 )
 def test_a_manifest_edited_by_hand(copy: Path, changes: dict) -> None:
@@ -166,3 +170,7 @@ def test_error_kinds_have_their_exit_codes() -> None:
         3,
         3,
     ]
+
+
+def test_paths_may_be_plain_strings(model_folder: Path, copy: Path, tmp_path: Path) -> None:
+    assert export(str(model_folder), str(tmp_path / "made")).config == Bundle.open(str(copy)).config

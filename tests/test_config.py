@@ -211,3 +211,11 @@ def test_what_is_written_is_read_back(config: BertConfig) -> None:
     assert written["model_type"] == "bert"
     assert written["architectures"] == ["BertForPreTraining"]
     assert BertConfig.from_dict(written) == config
+
+
+def test_more_layers_than_anybody_has_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    sizes = {"vocab_size": 100, "hidden_size": 32, "num_attention_heads": 2}
+    path.write_text(json.dumps({**sizes, "num_hidden_layers": 10**9}))
+    with pytest.raises(CheckpointError, match="config.json: num_hidden_layers is 1000000000, expected at most"):
+        BertConfig.read(path)

@@ -16,7 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertedge.errors import FileError
-from bertedge.records import from_json, new_folder, read_json, sha256, to_json, write_json, write_text
+from bertedge.records import (
+    from_json,
+    new_folder,
+    read_json,
+    require_writable,
+    sha256,
+    to_json,
+    write_json,
+    write_text,
+)
 
 FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MARKER = "manifest.json"
@@ -380,3 +389,49 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="File name too long"), new_folder(tmp_path / ("x" * 300)):
         pytest.fail("the block must not run")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["new.txt", "old.txt", "far/away/new.txt", "link.txt"])
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path, name: str) -> None:
+    (tmp_path / "old.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("old.txt")
+    require_writable(tmp_path / name)
+    assert names(tmp_path) == ["link.txt", "old.txt"]
+    assert (tmp_path / "old.txt").read_text() == "old"
+    write_text(tmp_path / name, "new")
+    assert (tmp_path / name).read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["file/new.txt", "file/deeper/new.txt", "folder", "x" * 300])
+def test_a_place_that_cannot_be_written_is_found_out(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for write in (require_writable, lambda path: write_text(path, "x")):
+        with pytest.raises(FileError):
+            write(tmp_path / name)
+    assert names(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+def test_a_folder_that_not_even_root_may_write_to() -> None:
+    with pytest.raises(FileError, match="/proc/"):
+        require_writable(Path("/proc/report.json"))
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("old.txt")
+    write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "old.txt").read_text() == "new"
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    require_writable(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(pipe, "text")
+    assert os.read(reader, 100) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()

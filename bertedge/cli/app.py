@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
 import bertedge
+from bertedge.__main__ import STOPPED
 from bertedge.cli import bench, check, demo, make, train, use
-from bertedge.cli.console import reported_errors
+from bertedge.cli.console import note, short_warnings
+from bertedge.cli.streams import guard_streams
 
 app = typer.Typer(
     name="bertedge",
     help="Small, fast and provably right int8 BERT on CPUs and ARM boards.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+#: typer carries a click of its own since 0.2x, and does not export this one.
+ClickError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "quantize": make.quantize,
@@ -51,8 +53,32 @@ def options(
     """Small, fast and provably right int8 BERT on CPUs and ARM boards."""
 
 
-def main() -> None:
-    """Entry point: run a command, and turn its errors into two lines and an exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwind, so that no scratch folder is left behind
-    with reported_errors():
-        app()
+def run(arguments: Sequence[str]) -> None:
+    """Run a command.
+
+    Raises:
+        SystemExit: with an exit code other than 0: the arguments are wrong, or the command says so.
+        KeyboardInterrupt: Ctrl-C.
+        BertEdgeError: what went wrong, and the way out.
+    """
+    guard_streams()
+    with short_warnings():
+        try:
+            # a mode in which typer leaves errors to us; Ctrl-C it turns into one or the other, depending on its version
+            code = app(arguments or ["--help"], prog_name="bertedge", standalone_mode=False)
+        except typer.Abort:
+            raise KeyboardInterrupt from None
+        except ClickError as error:
+            raise SystemExit(_wrong_usage(error)) from None
+    if code == STOPPED:
+        raise KeyboardInterrupt
+    sys.stdout.flush()  # here, where a full disk is still an error like others
+    if code:
+        raise SystemExit(code)
+
+
+def _wrong_usage(error: Any) -> int:
+    context = error.ctx.command_path if getattr(error, "ctx", None) else "bertedge"
+    message = " ".join(error.format_message().split())
+    note(f"error: {message[:1].lower()}{message[1:].rstrip('.')}\nhint: {context} --help")
+    return error.exit_code

@@ -38,12 +38,14 @@ def bench(
 ) -> None:
     """Measure size, start, latency and fidelity of bundles against their float model."""
     benchmark = library("bertedge.benchmark", "tools")
-    from bertedge.records import write_text
+    from bertedge.records import require_writable, write_text
     from bertedge.report.render import markdown_report, rich_report
     from bertedge.report.report import write_report
 
-    grid = {"grid": parse_grid(lengths)} if lengths else {}
+    grid = {"grid": parse_grid(lengths)} if lengths is not None else {}
     settings = benchmark.BenchSettings(examples=examples, rounds=rounds, threads=threads, seed=seed, **grid)
+    for path in filter(None, (json_file, markdown_file)):
+        require_writable(path)
     with progress_bar("measuring") as listen:
         report = benchmark.bench(candidates, reference=reference, corpus=corpus, settings=settings, listen=listen)
     stdout.print(rich_report(report, width=stdout.width))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,10 +34,13 @@ def verify(
         print(json.dumps(to_json(result)))
     else:
         stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
-        stdout.print(f"best words       {'the same' if result.top1_equal else 'DIFFERENT'}")
+        stdout.print(
+            f"best words       {'as where it was made' if result.top1_equal else 'DIFFERENT from where it was made'}"
+        )
         stdout.print(f"probabilities    differ by {result.max_prob_diff:.2g} at most (tolerance {TOLERANCE:g})")
         stdout.print(f"hidden states    differ by {result.max_state_diff:.2g} at most")
-        stdout.print(f"to float         {result.max_prob_diff_to_float:.2g} at most")
+        if not math.isnan(result.max_prob_diff_to_float):
+            stdout.print(f"from float       probabilities differ by {result.max_prob_diff_to_float:.2g} at most")
         stdout.print("verified" if result.passed else "FAILED")
     if not result.passed:
         raise CheckFailed(
@@ -64,7 +68,8 @@ def info(
         return
     width = max(map(len, described))
     for key, value in described.items():
-        stdout.print(f"{key:{width}}  {_shown(value)}", markup=False)
+        for line, text in enumerate(_lines(key, value)):
+            stdout.print(f"{'' if line else key:{width}}  {text}", markup=False)
 
 
 def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
@@ -117,6 +122,19 @@ def _shape(config: dict[str, Any]) -> str:
         f"{config['num_hidden_layers']} layers x {config['hidden_size']}, {config['num_attention_heads']} heads, "
         f"{config['vocab_size']} pieces, up to {config['max_position_embeddings']} tokens"
     )
+
+
+def _lines(key: str, value: Any) -> list[str]:
+    """A value for a person: sizes in MB, shares in percent, what is nested a line each."""
+    if key == "size_bytes":
+        return [f"{value / 1e6:.1f} MB"]
+    if key == "parameters":
+        return [f"{value:,}"]
+    if key == "coverage":
+        return [f"{value['macs']:.1%} of the multiply-accumulates and {value['bytes']:.1%} of the bytes are int8"]
+    if key == "provenance":
+        return [f"{name} {_shown(item)}" for name, item in value.items() if item is not None]
+    return [_shown(value)]
 
 
 def _shown(value: Any) -> str:

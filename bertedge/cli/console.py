@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bertedge.errors import BertEdgeError
+from bertedge.errors import BertEdgeError, FileError, UnfitMachineError
+from bertedge.records import FILE_HINT
 
 #: Where nobody watches (a log, a pipe), tables need not fit a terminal.
 LOG_WIDTH = 140
-stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
+stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout and sys.stdout.isatty() else LOG_WIDTH)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -33,7 +34,7 @@ def progress_bar(label: str) -> Iterator[Callable[[float, str], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr, transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(label, total=1.0, detail="")
 
         def show(share: float, detail: str = "") -> None:
@@ -43,15 +44,28 @@ def progress_bar(label: str) -> Iterator[Callable[[float, str], None]]:
 
 
 @contextmanager
-def reported_errors() -> Iterator[None]:
-    """Turn a :class:`BertEdgeError` into two lines and its exit code, and warnings into one line each."""
+def short_warnings() -> Iterator[None]:
+    """Turn warnings into one line each."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *rest: note(f"warning: {message}")
-        try:
-            yield
-        except BertEdgeError as error:
-            note(f"error: {error.message}\nhint: {error.hint}")
-            raise SystemExit(error.exit_code) from None
-        except KeyboardInterrupt:
-            note("stopped")
-            raise SystemExit(130) from None
+        yield
+
+
+def report(error: Exception) -> int:
+    """Print an error in two lines.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Exception: the error itself, where it is nobody's mistake but ours.
+    """
+    if isinstance(error, MemoryError):
+        error = UnfitMachineError("out of memory", "take a smaller model, or a machine with more of it")
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        error = FileError(f"{where}{error.strerror or error}", FILE_HINT)
+    if not isinstance(error, BertEdgeError):
+        raise error
+    note(f"error: {error.message}\nhint: {error.hint}")
+    return error.exit_code

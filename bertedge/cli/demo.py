@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -29,19 +30,20 @@ def demo(
 ) -> None:
     """Quantize the built-in model for this CPU, verify it, measure it, use it."""
     model = BUILT_IN[0]
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = output or Path(scratch) / f"{model}.int8"
-        _step(f"bertedge quantize {model} -o {folder.name}")
+    folder = output or Path(f"{model}.int8")
+    # from inside the scratch folder, so that what is printed is what a person would type
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch if output is None else "."):
+        _step(f"bertedge quantize {model} -o {folder}")
         quantize(model, folder)
-        _step(f"bertedge verify {folder.name}")
+        _step(f"bertedge verify {folder}")
         verify(folder)
-        _step(f"bertedge bench {folder.name} --reference {model}")
+        _step(f"bertedge bench {folder} --reference {model}")
         bench([folder], reference=model)
         for text in SENTENCES:
-            _step(f'bertedge fill-mask {folder.name} "{text}"')
+            _step(f'bertedge fill-mask {folder} "{text}"')
             fill_mask(folder, text)
         for first, second in PAIRS:
-            _step(f'bertedge next-sentence {folder.name} "{first}" "{second}"')
+            _step(f'bertedge next-sentence {folder} "{first}" "{second}"')
             next_sentence(folder, first, second)
     if output:
         note(f"the bundle is in {output}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ def export(
     make = library("bertedge.quantization", "tools")
     with progress_bar("exporting") as listen:
         bundle = make.export(model, output, positions=positions.value, force=force, listen=listen)
-    _report(bundle)
+    _report(bundle, model)
 
 
 def quantize(
@@ -58,15 +59,15 @@ def quantize(
             force=force,
             listen=listen,
         )
-    _report(bundle)
+    _report(bundle, model)
 
 
-def _report(bundle: Any) -> None:
+def _report(bundle: Any, model: str) -> None:
     manifest = bundle.manifest
     kind = "float32" if manifest.recipe is None else f"int8 {manifest.recipe.method} for {manifest.target}"
-    note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {manifest.coverage.macs:.1%} of MACs in int8")
+    note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {manifest.coverage.macs:.1%} of the work in int8")
     if manifest.recipe is not None:
         agreement = manifest.fidelity.mlm_top1_agreement
-        words = "" if agreement is None else f"{100 * agreement:.0f} % of the best words as in float, "
-        note(f"golden vectors: {words}largest difference of a probability {manifest.fidelity.max_prob_diff:.4f}")
-        note(f"next: bertedge bench {bundle.folder} --reference MODEL")
+        words = "" if agreement is None else f"{100 * agreement:.0f} % of the best words are float's, "
+        note(f"on a few examples: {words}probabilities differ by {manifest.fidelity.max_prob_diff:.2g} at most")
+        note(f"to measure it: bertedge bench {shlex.quote(str(bundle.folder))} --reference {shlex.quote(str(model))}")

@@ -39,7 +39,10 @@ def measure_fidelity(
     batches: Sequence[Batch],
     listen: Callable[[float, str], None] = lambda share, text: None,
 ) -> list[dict[str, MetricValue]]:
-    """All fidelity metrics of each candidate against the reference on the same batches; the reference runs once."""
+    """All fidelity metrics of each candidate against the reference on the same batches; the reference runs once.
+
+    Metrics of a head that a model lacks are left out, and next-sentence metrics where no pair has a label.
+    """
     collected = [_Collector() for _ in candidates]
     for index, batch in enumerate(batches):
         expected = reference.predict(batch)
@@ -48,8 +51,7 @@ def measure_fidelity(
         listen((index + 1) / len(batches), f"comparing outputs {index + 1}/{len(batches)}")
     results = [estimate_all(collector.observations()) for collector in collected]
     for candidate, result in zip(candidates, results, strict=True):
-        worst = invariance(candidate, batches[0])
-        result[INVARIANCE] = MetricValue(value=worst, low=worst, high=worst, n=len(batches[0].input_ids))
+        result[INVARIANCE] = invariance(candidate, batches[0])
     return results
 
 
@@ -73,10 +75,12 @@ class _Collector:
             ).items():
                 self.mlm[name].append(values)
             self.mlm_text.append(np.repeat(text, filled.sum(axis=1)))
-        if expected.nsp_logits is not None and got.nsp_logits is not None:
-            for name, values in _nsp(expected.nsp_logits, got.nsp_logits, batch.next_sentence_labels).items():
+        pairs = batch.next_sentence_labels != NO_LABEL  # a single document makes no pairs: its segments stand alone
+        if expected.nsp_logits is not None and got.nsp_logits is not None and pairs.any():
+            labels = batch.next_sentence_labels[pairs]
+            for name, values in _nsp(expected.nsp_logits[pairs], got.nsp_logits[pairs], labels).items():
                 self.nsp[name].append(values)
-            self.nsp_text.append(text)
+            self.nsp_text.append(text[pairs])
 
     def observations(self) -> Observations:
         def joined(parts: dict[str, list[NDArray]]) -> dict[str, NDArray]:
@@ -109,20 +113,20 @@ def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, 
 
 
 def _nsp(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, NDArray]:
-    """Quantities of B pairs, from logits (B, 2); hits only where every pair has a label."""
-    result = {
+    """Quantities of B pairs, from logits (B, 2)."""
+    return {
         "flip": expected.argmax(axis=1) != got.argmax(axis=1),
         "prob_diff": np.abs(np.exp(log_softmax(expected)[:, 0]) - np.exp(log_softmax(got)[:, 0])),
+        "reference_hit": expected.argmax(axis=1) == labels,
+        "hit": got.argmax(axis=1) == labels,
     }
-    if (labels != NO_LABEL).all():
-        result |= {"reference_hit": expected.argmax(axis=1) == labels, "hit": got.argmax(axis=1) == labels}
-    return result
 
 
-def invariance(predictor: Predictor, batch: Batch) -> float:
+def invariance(predictor: Predictor, batch: Batch) -> MetricValue:
     """The largest difference of a probability when a text runs alone and when it runs padded among strangers.
 
     Rows are cut to different lengths first, so that there is padding; masked positions beyond the cut are left out.
+    A predictor that never pads has nothing to show here; :meth:`bertedge.runtime.BertRuntime.padded` has.
     """
     rows = min(STRANGERS, len(batch.input_ids))
     lengths = np.maximum(batch.lengths[:rows] * (1 + np.arange(rows)) // rows, 3)
@@ -142,7 +146,7 @@ def invariance(predictor: Predictor, batch: Batch) -> float:
                 there = own[0][where] if own.ndim == 3 else own[0]
                 difference = np.abs(np.exp(log_softmax(here)) - np.exp(log_softmax(there)))
                 worst = max(worst, float(difference.max(initial=0.0)))
-    return worst
+    return MetricValue(value=worst, low=worst, high=worst, n=rows)
 
 
 def _cut(batch: Batch, rows: slice, lengths: NDArray[np.int64]) -> Batch:

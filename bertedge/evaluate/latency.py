@@ -17,7 +17,7 @@ from bertedge.evaluate.metrics import MetricValue
 from bertedge.predictor import NO_LABEL, Batch, Predictor
 
 EXCLUDED = ("tokenization",)
-#: A sample is a block of calls of at least so long, after a pause that lets other sessions' threads stop spinning.
+#: A block of calls takes at least so long, and starts after a pause that lets other sessions' threads stop spinning.
 BLOCK_S = 0.02
 PAUSE_S = 0.05
 #: Untimed calls at the very start; a runtime may still be finding out what is fastest.
@@ -38,11 +38,19 @@ DEFAULT_GRID = tuple(Workload(batch_size=b, seq_len=s) for b, s in ((1, 16), (1,
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyReport:
-    """Raw times of one predictor on one workload, in milliseconds a call."""
+    """Times of one predictor on one workload, in milliseconds a call.
+
+    Attributes:
+        calls: how many calls were timed.
+        samples_ms: the mean of each round's block; every call's own time is not kept, a report would be megabytes.
+        p50_ms: like the other percentiles, over all calls, each with its own time.
+        ratio_to_reference: median of the rounds' ratios of block means.
+    """
 
     batch_size: int
     seq_len: int
     threads: int
+    calls: int
     samples_ms: tuple[float, ...]
     p50_ms: float
     p90_ms: float
@@ -51,6 +59,20 @@ class LatencyReport:
     warmup: int
     excluded: tuple[str, ...]
     ratio_to_reference: MetricValue
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Timing:
+    """Milliseconds of one thing that was called again and again.
+
+    Attributes:
+        blocks: mean of the calls of each round's block, shape (rounds,); the same round of another thing was measured
+            next to it, so ratios are taken of these.
+        calls: every call by itself, shape (calls,); what is rare shows only here.
+    """
+
+    blocks: NDArray[np.float64]
+    calls: NDArray[np.float64]
 
 
 def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, *, seed: int = 0) -> Batch:
@@ -79,46 +101,43 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
     )
 
 
-def interleave(
-    calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0
-) -> NDArray[np.float64]:
+def interleave(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0) -> list[Timing]:
     """Time calls in rounds, in a fresh order each round.
 
-    A sample is the mean over a block of the same call, after a pause and some untimed calls: the pause lets the threads
-    of the model before fall asleep (they go on spinning for a while and would take this one's processor), the untimed
-    calls bring this model's weights back into the caches.
+    A round has a block of each call, after a pause and some untimed calls: the pause lets the threads of the model
+    before fall asleep (they go on spinning for a while and would take this one's processor), the untimed calls bring
+    this model's weights back into the caches.
 
     Returns:
-        Milliseconds a call, shape (calls, rounds).
+        One timing for each call, in their order.
     """
     rng = np.random.default_rng(seed)
-    samples = np.empty((len(calls), rounds))
+    blocks: list[list[NDArray[np.float64]]] = [[] for _ in calls]
     for call in calls:
         time.sleep(PAUSE_S)
         for _ in range(SETTLE_CALLS):
             call()
-    for turn in range(rounds):
+    for _ in range(rounds):
         for index in rng.permutation(len(calls)):
             time.sleep(PAUSE_S)
-            samples[index, turn] = _block(calls[index], warmup)
-    return samples
+            blocks[index].append(_block(calls[index], warmup))
+    return [Timing(blocks=np.array([block.mean() for block in own]), calls=np.concatenate(own)) for own in blocks]
 
 
-def _block(call: Callable[[], object], warmup: int) -> float:
-    """Milliseconds a call, over at least ``BLOCK_S``."""
+def _block(call: Callable[[], object], warmup: int) -> NDArray[np.float64]:
+    """Milliseconds of each call, together at least ``BLOCK_S``; the clock is read once a call, which takes 50 ns."""
     for _ in range(warmup):
         call()
-    done, start, elapsed = 0, time.perf_counter(), 0.0
-    while elapsed < BLOCK_S:
+    stamps = [time.perf_counter()]
+    while stamps[-1] - stamps[0] < BLOCK_S:
         call()
-        done += 1
-        elapsed = time.perf_counter() - start
-    return 1e3 * elapsed / done
+        stamps.append(time.perf_counter())
+    return 1e3 * np.diff(stamps)
 
 
-def paired_ratio(samples: NDArray[np.float64], reference: NDArray[np.float64], *, seed: int = 0) -> MetricValue:
+def paired_ratio(blocks: NDArray[np.float64], reference: NDArray[np.float64], *, seed: int = 0) -> MetricValue:
     """Median of the rounds' ratios with a 95 % bootstrap interval; what slows a whole round cancels out."""
-    ratios = samples / reference
+    ratios = blocks / reference
     rng = np.random.default_rng(seed)
     draws = np.median(ratios[rng.integers(len(ratios), size=(BOOTSTRAP, len(ratios)))], axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
@@ -141,28 +160,27 @@ def measure_latency(
     for done, workload in enumerate(grid):
         batch = workload_batch(workload, corpus, layout)
         listen(done / len(grid), f"timing {workload.batch_size} x {workload.seq_len}")
-        samples = interleave(
+        timings = interleave(
             [partial(predictor.predict, batch) for predictor in predictors], rounds=rounds, warmup=warmup
         )
-        for report, own in zip(reports, samples, strict=True):
-            report.append(_summary(workload, own, samples[0], threads, warmup))
+        for report, own in zip(reports, timings, strict=True):
+            report.append(_summary(workload, own, timings[0], threads, warmup))
     return [tuple(report) for report in reports]
 
 
-def _summary(
-    workload: Workload, own: NDArray[np.float64], reference: NDArray[np.float64], threads: int, warmup: int
-) -> LatencyReport:
-    p50, p90, p99 = (float(q) for q in np.quantile(own, [0.5, 0.9, 0.99]))
+def _summary(workload: Workload, own: Timing, reference: Timing, threads: int, warmup: int) -> LatencyReport:
+    p50, p90, p99 = (float(q) for q in np.quantile(own.calls, [0.5, 0.9, 0.99]))
     return LatencyReport(
         batch_size=workload.batch_size,
         seq_len=workload.seq_len,
         threads=threads,
-        samples_ms=tuple(round(float(s), 4) for s in own),
+        calls=len(own.calls),
+        samples_ms=tuple(round(float(s), 4) for s in own.blocks),
         p50_ms=p50,
         p90_ms=p90,
         p99_ms=p99,
         tokens_per_s=workload.batch_size * workload.seq_len / p50 * 1e3,
         warmup=warmup,
         excluded=EXCLUDED,
-        ratio_to_reference=paired_ratio(own, reference),
+        ratio_to_reference=paired_ratio(own.blocks, reference.blocks),
     )

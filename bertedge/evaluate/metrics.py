@@ -33,9 +33,9 @@ class Observations:
 
     Attributes:
         mlm: quantity -> one number a masked position: ``top1_equal``, ``top5_overlap``, ``kl``, ``reference_hit``,
-            ``hit``, ``reference_nll``, ``nll``.
+            ``hit``, ``reference_nll``, ``nll``; or nothing at all.
         mlm_text: the text that each position stands in.
-        nsp: quantity -> one number a pair: ``flip``, ``prob_diff``, ``reference_hit``, ``hit``.
+        nsp: quantity -> one number a pair: ``flip``, ``prob_diff``, ``reference_hit``, ``hit``; or nothing at all.
         nsp_text: the text of each pair.
         texts: how many texts there were.
     """
@@ -92,7 +92,7 @@ METRICS = {
         head="mlm",
         estimate=_mean("top1_equal"),
         better="higher",
-        meaning="masked positions with the same best word as float",
+        meaning="share of masked positions with float's best word",
     ),
     "mlm.top5_agreement": Metric(
         head="mlm",
@@ -106,12 +106,14 @@ METRICS = {
     "mlm.kl_p99": Metric(
         head="mlm", estimate=_quantile("kl", 0.99), better="lower", meaning="KL(float || candidate), 99th percentile"
     ),
-    "mlm.top1_accuracy": Metric(head="mlm", estimate=_mean("hit"), better="higher", meaning="masked words found"),
+    "mlm.top1_accuracy": Metric(
+        head="mlm", estimate=_mean("hit"), better="higher", meaning="share of the masked words that are found"
+    ),
     "mlm.top1_accuracy_drop": Metric(
         head="mlm",
         estimate=_difference("reference_hit", "hit"),
         better="lower",
-        meaning="masked words found by float less by the candidate",
+        meaning="top1_accuracy of float minus the candidate's",
     ),
     "mlm.pseudo_perplexity_ratio": Metric(
         head="mlm",
@@ -120,42 +122,42 @@ METRICS = {
         meaning="pseudo-perplexity of the candidate over float's",
     ),
     "nsp.flip_rate": Metric(
-        head="nsp", estimate=_mean("flip"), better="lower", meaning="pairs judged otherwise than by float"
+        head="nsp", estimate=_mean("flip"), better="lower", meaning="share of the pairs judged differently from float"
     ),
     "nsp.prob_mae": Metric(
         head="nsp", estimate=_mean("prob_diff"), better="lower", meaning="mean difference of P(is next) from float"
     ),
-    "nsp.accuracy": Metric(head="nsp", estimate=_mean("hit"), better="higher", meaning="pairs judged rightly"),
+    "nsp.accuracy": Metric(
+        head="nsp", estimate=_mean("hit"), better="higher", meaning="share of the pairs judged rightly"
+    ),
     "nsp.accuracy_drop": Metric(
         head="nsp",
         estimate=_difference("reference_hit", "hit"),
         better="lower",
-        meaning="pairs judged rightly by float less by the candidate",
+        meaning="nsp.accuracy of float minus the candidate's",
     ),
 }
+#: Largest differences, not means: no interval, and no head of their own.
 INVARIANCE = "invariance.max_prob_diff"
+PADDED_FILE = "invariance.padded_file_max_prob_diff"
+#: Every metric's name -> which way is better, and its meaning, in the order of the report.
+DESCRIPTIONS = {name: (metric.better, metric.meaning) for name, metric in METRICS.items()} | {
+    INVARIANCE: ("lower", "the same text alone and in a batch with others"),
+    PADDED_FILE: ("lower", "the same for model.onnx in plain onnxruntime, padded"),
+}
 
 
 def estimate_all(seen: Observations, *, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, MetricValue]:
-    """Every metric that there are observations for, with its bootstrap interval."""
+    """Every metric whose head there are observations of, with its bootstrap interval."""
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(seen.texts, np.full(seen.texts, 1 / seen.texts), size=resamples).astype(np.float64)
     sides = {"mlm": (seen.mlm, seen.mlm_text), "nsp": (seen.nsp, seen.nsp_text)}
     results = {}
     for name, metric in METRICS.items():
         values, text = sides[metric.head]
-        needed = len(text) and _available(metric, values)
-        if needed:
+        if len(text):
             results[name] = _interval(metric, values, text, counts)
     return results
-
-
-def _available(metric: Metric, values: dict[str, Floats]) -> bool:
-    try:
-        metric.estimate(values, np.ones(len(next(iter(values.values())))))
-    except KeyError:  # a quantity that needs labels which the corpus does not have
-        return False
-    return True
 
 
 def _interval(metric: Metric, values: dict[str, Floats], text: NDArray[np.int64], counts: Floats) -> MetricValue:

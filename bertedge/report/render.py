@@ -6,13 +6,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from bertedge.evaluate.metrics import INVARIANCE, METRICS, MetricValue
+from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.report.report import CandidateReport, Report
 
 Rows = list[list[str]]
 MEGABYTE = 1e6
-NOT_MEASURED = "-"
-MEANING, WORKLOAD = "meaning", "batch x tokens"
+NOT_MEASURED, SKIPPED = "-", "skipped"
+BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
 #: Columns of a terminal that has room for everything.
 WIDE = 120
 
@@ -27,7 +27,7 @@ def markdown_report(report: Report) -> str:
     """The same tables as Markdown."""
     parts = []
     for title, rows in sections(report):
-        head, *body = rows
+        head, *body = ([cell.replace("|", r"\|") for cell in row] for row in rows)
         lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
         parts.append(f"### {title}\n\n" + "\n".join(lines) + "\n")
     return "\n".join([*parts, _footer(report)]) + "\n"
@@ -60,7 +60,7 @@ def _size_rows(report: Report) -> Rows:
 
 
 def _latency_rows(report: Report) -> Rows:
-    rows = [["model", WORKLOAD, "p50", "p90", "p99", "tokens/s", "of float (95 %)"]]
+    rows = [["model", WORKLOAD, "calls", "p50", "p90", "p99", "tokens/s", "of float (95 %)"]]
     for model in (report.reference, *report.candidates):
         for entry in model.latency:
             ratio = entry.ratio_to_reference
@@ -68,6 +68,7 @@ def _latency_rows(report: Report) -> Rows:
                 [
                     _label(report, model),
                     f"{entry.batch_size} x {entry.seq_len}",
+                    f"{entry.calls}",
                     f"{entry.p50_ms:.2f} ms",
                     f"{entry.p90_ms:.2f} ms",
                     f"{entry.p99_ms:.2f} ms",
@@ -79,12 +80,13 @@ def _latency_rows(report: Report) -> Rows:
 
 
 def _fidelity_rows(report: Report) -> Rows:
-    rows = [["metric", *(candidate.name for candidate in report.candidates), MEANING]]
-    for name in (*METRICS, INVARIANCE):
+    rows = [["metric", *(candidate.name for candidate in report.candidates), BETTER, MEANING]]
+    for name, (better, meaning) in DESCRIPTIONS.items():
         values = [candidate.fidelity.get(name) for candidate in report.candidates]
         if any(values):
-            meaning = METRICS[name].meaning if name in METRICS else "a text alone against the same text among strangers"
-            rows.append([name, *map(_value, values), meaning])
+            rows.append([name, *map(_value, values), better, meaning])
+    for head, reason in report.skipped.items():
+        rows.append([f"{head}.*", *[SKIPPED] * len(report.candidates), "", reason])
     return rows
 
 
@@ -102,13 +104,13 @@ def _label(report: Report, model: CandidateReport) -> str:
 
 def _footer(report: Report) -> str:
     machine, corpus = report.machine, report.corpus
-    judged = "" if corpus.next_sentence else " One document only: next-sentence accuracy was not judged."
+    skipped = "".join(f" Skipped: {head}.*, for {reason}." for head, reason in report.skipped.items())
     threads = report.reference.latency[0].threads if report.reference.latency else machine.cpus
     return (
         f"{machine.cpu}, {machine.cpus} CPUs, {threads} threads, target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
         f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
-        f"Intervals: 95 %, bootstrap over texts or rounds. Latency without tokenization.{judged}"
+        f"Intervals: 95 %, bootstrap over texts or rounds. Latency without tokenization.{skipped}"
     )
 
 
@@ -118,7 +120,7 @@ def _rich_table(title: str, rows: Rows, *, with_meaning: bool) -> Table:
     head, *body = rows
     table = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for index, column in enumerate(head):
-        numeric = index > 0 and column not in (MEANING, WORKLOAD)
+        numeric = index > 0 and column not in (BETTER, MEANING, WORKLOAD)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*row)

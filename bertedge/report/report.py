@@ -12,7 +12,8 @@ from bertedge.evaluate.machine import Machine
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.records import from_json, read_json, write_json
 
-SCHEMA_VERSION = 1
+#: Version 1 took its percentiles from means of many calls: p90 and p99 of both cannot be compared.
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +44,18 @@ class CandidateReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that one run of ``bench`` measured."""
+    """Everything that one run of ``bench`` measured.
+
+    Attributes:
+        skipped: what was not measured (``mlm``, ``nsp``) -> why, in words.
+    """
 
     schema_version: int
     machine: Machine
     corpus: CorpusInfo
     reference: CandidateReport
     candidates: tuple[CandidateReport, ...]
+    skipped: dict[str, str]
 
 
 def write_report(path: Path, report: Report) -> None:

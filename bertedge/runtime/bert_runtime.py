@@ -14,6 +14,7 @@ from bertedge.bundle import Bundle
 from bertedge.errors import CheckpointError, UsageError, nearest
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.engine import Engine, Row, RowOutputs
+from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.session import Sessions, require_onnxruntime
 from bertedge.runtime.threads import usable_cpus
 from bertedge.target import require_fit
@@ -78,6 +79,10 @@ class BertRuntime:
     def predict(self, batch: Batch) -> Outputs:
         """Both heads on an encoded batch; see :class:`bertedge.predictor.Predictor`."""
         return self.engine.predict(batch)
+
+    def padded(self) -> PaddedPredictor:
+        """The same file without what this runtime does about padding; opens a second session."""
+        return PaddedPredictor(self.bundle, threads=self.threads)
 
     @overload
     def fill_mask(self, texts: str, *, top_k: int = 5) -> Fills: ...

@@ -45,7 +45,8 @@ class Engine:
 
     Args:
         sessions: the loaded model.
-        all_positions: the graph computes the MLM head everywhere, under the ecosystem's names.
+        all_positions: the graph computes the MLM head everywhere, under the ecosystem's names; in every call, for
+            onnxruntime computes outputs that nobody asks for too.
         row_independent: rows of a batch do not share quantization ranges.
         int8_share: the share of the multiply-accumulates that is int8.
         config: the model's sizes, which inputs are checked against.

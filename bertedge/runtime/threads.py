@@ -4,30 +4,87 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 CGROUP = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
 
 
-def usable_cpus(cgroup: Path = CGROUP) -> int:
+def usable_cpus(cgroup: Path = CGROUP, own: Path = OWN) -> int:
     """CPUs by affinity, capped by the container's quota; the host's count says nothing about either."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_quota(cgroup)
+    quota = cgroup_quota(cgroup, own)
     return max(1, affinity if quota is None else min(affinity, math.ceil(quota)))
 
 
-def cgroup_quota(cgroup: Path = CGROUP) -> float | None:
-    """CPUs that the control group grants (2.5 = two and a half), or None without a limit; version 2, then version 1."""
+def cgroup_quota(cgroup: Path = CGROUP, own: Path = OWN) -> float | None:
+    """CPUs that the control groups grant (2.5 = two and a half), or None without a limit.
+
+    A group's limit holds for all groups below it, so the smallest on the way from the process's own group up to the
+    root counts.
+
+    Args:
+        cgroup: where the hierarchies of version 2 and version 1 are mounted.
+        own: the list of the process's groups, one ``id:controllers:path`` a line; version 2 has no controllers.
+    """
+    unified, cpu = _own_groups(own)
+    quotas = [
+        *(_version_2(folder) for folder in _upwards(cgroup, unified)),
+        *(_version_1(folder) for folder in _upwards(cgroup / "cpu", cpu)),
+    ]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _own_groups(own: Path) -> tuple[PurePosixPath, PurePosixPath]:
+    """The process's group in the unified hierarchy and in version 1's ``cpu``; the root where it is not listed."""
+    unified = cpu = PurePosixPath("/")
     try:
-        quota, period = (cgroup / "cpu.max").read_text().split()[:2]
+        lines = own.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers and path:
+            unified = PurePosixPath(path)
+        elif "cpu" in controllers.split(","):
+            cpu = PurePosixPath(path)
+    return unified, cpu
+
+
+def _upwards(mount: Path, group: PurePosixPath) -> Iterator[Path]:
+    """Folders of a group and of all above it.
+
+    Inside a container the path may be the host's, which the container does not see; then only the root is there.
+    """
+    for path in (group, *group.parents):
+        folder = mount / str(path).lstrip("/")
+        if ".." not in path.parts and folder.is_dir():
+            yield folder
+
+
+def _version_2(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()[:2]
     except (OSError, ValueError):
-        try:
-            quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
-        except (OSError, ValueError):
-            return None
+        return None
+    return _granted(quota, period)
+
+
+def _version_1(folder: Path) -> float | None:
+    try:
+        quota = (folder / "cpu.cfs_quota_us").read_text()
+        period = (folder / "cpu.cfs_period_us").read_text()
+    except (OSError, ValueError):
+        return None
+    return _granted(quota, period)
+
+
+def _granted(quota: str, period: str) -> float | None:
+    """CPUs; "max" is version 2's word for no limit, version 1 says -1."""
     try:
         granted = float(quota) / float(period)
-    except (ValueError, ZeroDivisionError):  # "max" is version 2's word for no limit
+    except (ValueError, ZeroDivisionError):
         return None
-    return granted if 0 < granted < math.inf else None  # version 1 says -1
+    return granted if 0 < granted < math.inf else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def model(name: str, size: int, fidelity: dict[str, MetricValue]) -> CandidateRe
         batch_size=1,
         seq_len=16,
         threads=2,
+        calls=40,
         samples_ms=(1.0, 1.1),
         p50_ms=1.05,
         p90_ms=1.1,
@@ -52,7 +54,8 @@ def report() -> Report:
         machine=this_machine(),
         corpus=CorpusInfo(name="text", sha256="0", examples=9, max_length=32, seed=0, next_sentence=False),
         reference=model("big", 4_000_000, {}),
-        candidates=(model("small", 1_000_000, {"mlm.top1_agreement": ONE}),),
+        candidates=(model("small", 1_000_000, {"mlm.top1_agreement": ONE, "mlm.kl_mean": ONE}),),
+        skipped={"nsp": "text is a single document"},
     )
 
 
@@ -61,7 +64,9 @@ def test_round_trip(report: Report, tmp_path: Path) -> None:
     assert read_report(tmp_path / "report.json") == report
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema_version": 99}', '{"schema_version": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"schema_version": 99}', '{"schema_version": 1}', '{"schema_version": 2}']
+)
 def test_broken_reports(content: str, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(content)
     with pytest.raises(FileError):
@@ -82,5 +87,15 @@ def test_tables(report: Report) -> None:
     console = Console(width=200, record=True)
     console.print(rich_report(report))
     for text in (console.export_text(), markdown_report(report)):
-        for words in ("big (float32)", "1.0 MB", "0.25", "0.5 (0.4 to 0.6)", "mlm.top1_agreement", "was not judged"):
+        for words in ("big (float32)", "1.0 MB", "0.25", "0.5 (0.4 to 0.6)", "mlm.top1_agreement", "skipped"):
             assert words in text
+        assert "nsp.*" in text
+        (row,) = (line for line in text.splitlines() if "mlm.top1_agreement" in line)
+        assert "higher" in row
+        assert text.count("text is a single document") == 2  # in the table, and below it where the table is too narrow
+
+
+def test_every_row_of_a_markdown_table_has_as_many_cells(report: Report) -> None:
+    for table in markdown_report(report).split("### ")[1:]:
+        lines = [line for line in table.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +58,41 @@ def test_next_sentence(runtime: BertRuntime) -> None:
     answers = runtime.next_sentence(pairs)
     assert answers == [runtime.next_sentence(*pair) for pair in pairs]
     assert all(0 <= answer <= 1 for answer in answers)
+
+
+def numbers_made(bundle: Bundle, call: Callable[[BertRuntime], object], tmp_path: Path) -> dict[str, int]:
+    """How many numbers the nodes of each part of the graph put out in one call, as onnxruntime's profiler saw it."""
+    runtime = load(bundle.folder, threads=1)
+    feeds: list[dict] = []
+    run = runtime.engine._sessions.run
+    runtime.engine._sessions.run = lambda feed, work: feeds.append(feed) or run(feed, work)
+    call(runtime)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")
+    session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
+    for feed in feeds:
+        session.run(None, feed)
+    made: Counter[str] = Counter()
+    for event in json.loads(Path(session.end_profiling()).read_text()):
+        shapes = event.get("args", {}).get("output_type_shape", [])
+        for shape in (shape for output in shapes for shape in output.values()):
+            made[event["name"].split(".")[0]] += int(np.prod(shape))
+    return dict(made)
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic", "float32"])
+def test_a_judgement_of_sentences_does_not_pay_for_words(
+    kind: str, bundle_of: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    bundle = bundle_of(kind)
+    pair, text = ("It was a warm day.", "Then the cat went to sleep."), "The cat [MASK]."
+    judged = numbers_made(bundle, lambda runtime: runtime.next_sentence(*pair), tmp_path)
+    filled = numbers_made(bundle, lambda runtime: runtime.fill_mask(text), tmp_path)
+    assert judged["encoder"] > filled["encoder"] > 0
+    assert filled["mlm"] > bundle.config.vocab_size
+    assert judged["mlm"] <= 2  # the scale and the zero point that "dynamic" finds in no rows at all
 
 
 def test_encode(runtime: BertRuntime) -> None:

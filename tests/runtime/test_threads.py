@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from bertedge.runtime.session import TRIAL_CALLS, _Trial
-from bertedge.runtime.threads import cgroup_quota, usable_cpus
+from bertedge.runtime.threads import OWN, cgroup_quota, usable_cpus
 
 
 @pytest.mark.parametrize(
@@ -28,8 +29,53 @@ def test_quota(files: dict[str, str], quota: float | None, tmp_path: Path) -> No
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
-    assert cgroup_quota(tmp_path) == quota
-    assert 1 <= usable_cpus(tmp_path) <= max(1, usable_cpus(tmp_path / "none"))
+    nowhere = tmp_path / "none"
+    assert cgroup_quota(tmp_path, nowhere) == quota
+    assert 1 <= usable_cpus(tmp_path, nowhere) <= max(1, usable_cpus(nowhere, nowhere))
+
+
+V1, V2 = "4:cpu,cpuacct:{}\n3:memory:/m\n", "0::{}\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "quota"),
+    [
+        (V2.format("/a/b"), {"a/b/cpu.max": "150000 100000", "cpu.max": "max 100000"}, 1.5),
+        (V2.format("/a/b"), {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2.0),
+        (V2.format("/a/b"), {"a/b/cpu.max": "400000 100000", "a/cpu.max": "300000 100000", "cpu.max": "5 1"}, 3.0),
+        (V2.format("/a/b"), {"a/c/cpu.max": "100000 100000", "a/b/cpu.max": "max 100000"}, None),  # a neighbour's
+        (V2.format("/"), {"cpu.max": "100000 100000", "a/cpu.max": "1000 100000"}, 1.0),
+        (V2.format("/host/only"), {"cpu.max": "250000 100000"}, 2.5),  # the host's path, in a container
+        (V2.format("/../a"), {"a/cpu.max": "100000 100000"}, None),  # outside of what this namespace sees
+        (V2.format("/a:b"), {"a:b/cpu.max": "100000 100000"}, 1.0),
+        (
+            V1.format("/a/b"),
+            {"cpu/a/cpu.cfs_quota_us": "50000", "cpu/a/cpu.cfs_period_us": "100000", "cpu/a/b/tasks": ""},
+            0.5,
+        ),
+        (V1.format("/a"), {"cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "100000"}, None),
+        (
+            V1.format("/a") + V2.format("/"),  # both mounted, as systemd does in its "hybrid" mode
+            {"cpu/a/cpu.cfs_quota_us": "300000", "cpu/a/cpu.cfs_period_us": "100000", "cpu.max": "400000 100000"},
+            3.0,
+        ),
+        ("garbage\n::\n", {"cpu.max": "100000 100000"}, 1.0),
+    ],
+)
+def test_the_smallest_quota_on_the_way_up_counts(
+    own: str, files: dict[str, str], quota: float | None, tmp_path: Path
+) -> None:
+    (tmp_path / "own").write_text(own)
+    for name, content in files.items():
+        path = tmp_path / "mount" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert cgroup_quota(tmp_path / "mount", tmp_path / "own") == quota
+
+
+@pytest.mark.skipif(not OWN.exists(), reason="this system has no control groups")
+def test_this_process_has_groups() -> None:
+    assert 1 <= usable_cpus() <= len(os.sched_getaffinity(0))
 
 
 def test_a_trial_keeps_the_fastest() -> None:
@@ -52,19 +98,19 @@ def test_a_fraction_is_rounded_up_and_affinity_is_the_limit(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
     (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
-    assert usable_cpus(tmp_path) == cpus
+    assert usable_cpus(tmp_path, tmp_path / "none") == cpus
 
 
-def test_version_2_comes_before_version_1(tmp_path: Path) -> None:
+def test_where_both_versions_are_mounted_the_smaller_counts(tmp_path: Path) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert cgroup_quota(tmp_path) == 4
+    assert cgroup_quota(tmp_path, tmp_path / "none") == 4
     (tmp_path / "cpu.max").write_text("200000 100000")
-    assert cgroup_quota(tmp_path) == 2
+    assert cgroup_quota(tmp_path, tmp_path / "none") == 2
 
 
 def test_half_of_version_1_is_no_limit(tmp_path: Path) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000")
-    assert cgroup_quota(tmp_path) is None
+    assert cgroup_quota(tmp_path, tmp_path / "none") is None

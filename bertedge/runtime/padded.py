@@ -1,0 +1,44 @@
+"""A bundle's file as plain onnxruntime runs it: padded batches with a mask, and nothing done about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+
+from bertedge.bundle import Bundle
+from bertedge.predictor import Batch, Outputs
+from bertedge.runtime.session import ERRORS_ONLY
+
+
+class PaddedPredictor:
+    """What somebody sees who gives ``model.onnx`` a padded batch; see :class:`bertedge.predictor.Predictor`.
+
+    :class:`~bertedge.runtime.bert_runtime.BertRuntime` cuts padding away and keeps strangers apart. This one does
+    neither, and its session has onnxruntime's own defaults: it shows what the file is worth without our runtime.
+
+    Args:
+        threads: threads that one operator may use.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int) -> None:
+        self.name = bundle.folder.name
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = ERRORS_ONLY
+        self._session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
+        self._all_positions = bundle.manifest.positions == "all"
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Both heads; the logits at a row's filling are of no meaning."""
+        feed = {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask,
+            "token_type_ids": batch.token_type_ids,
+        }
+        if not self._all_positions:
+            feed["masked_positions"] = batch.masked_positions
+        names = [output.name for output in self._session.get_outputs()]
+        values = dict(zip(names, self._session.run(None, feed), strict=True))
+        if "logits" in values:
+            values["mlm_logits"] = np.take_along_axis(values["logits"], batch.masked_positions[:, :, None], axis=1)
+        return Outputs(mlm_logits=values.get("mlm_logits"), nsp_logits=values.get("nsp_logits"))

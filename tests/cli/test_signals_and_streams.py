@@ -1,0 +1,162 @@
+"""Ctrl-C at any time, disks that are full, pipes that nobody reads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bertedge.bundle import Bundle
+
+COMMAND = [sys.executable, "-m", "bertedge"]
+full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+
+
+def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
+    """Start a command as a shell does in the foreground: SIGINT is heard, and reaches the whole process group."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job would ignore it
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},  # type: ignore[call-overload]
+    )
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait until something is there."""
+    end = time.monotonic() + 60
+    while not what():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def hears(process: subprocess.Popen[str], number: int = signal.SIGINT) -> bool:
+    """Whether our own handler of a signal is in place, as Linux tells it."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def scratch_of(folder: Path) -> Callable[[], list[Path]]:
+    """A look at the scratch folders that stand in a folder."""
+    return lambda: list(folder.glob(".*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
+def test_ctrl_c_while_modules_are_imported(after_s: float) -> None:
+    process = start("demo")
+    wait_for(lambda: hears(process, signal.SIGTERM), process)  # the handler that is set last
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert err.splitlines()[-1] == "stopped"
+    assert "Traceback" not in err
+    # where the signal falls into exec() of a string, CPython ends itself by SIGINT at last; a shell says 130 to both
+    assert process.returncode in (130, -signal.SIGINT)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("command", ["quantize", "export"])
+def test_ctrl_c_while_a_folder_is_written(
+    command: str, times: int, model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    more = ["--calibration", corpus_file, "--examples", 10**6] if command == "quantize" else []
+    process = start(command, model_folder, "-o", tmp_path / "made", *more)
+    wait_for(scratch_of(tmp_path), process)
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.01)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "stopped\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_latency_is_measured(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    process = start(
+        *("bench", bundle_of("static").folder, "--reference", model_folder, "--corpus", corpus_file),
+        *("--rounds", 10**6, "--json", tmp_path / "report.json"),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    wait_for(lambda: list(tmp_path.glob("tmp*/tiny-bert/manifest.json")), process)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "stopped\n")
+    assert [path for path in tmp_path.iterdir() if path.name != ".ses"] == []  # onnxruntime's own, where it likes
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_endings_clear_away_too(number: int, model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    process = start(
+        "quantize", model_folder, "-o", tmp_path / "made", "--calibration", corpus_file, "--examples", 10**6
+    )
+    wait_for(scratch_of(tmp_path), process)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
+    assert list(tmp_path.iterdir()) == []
+
+
+@full_disk
+@pytest.mark.parametrize(
+    "arguments",
+    [["info", "--targets"], ["info", "--targets", "--json"], ["info", "{bundle}"], ["--help"], ["--version"], []],
+)
+def test_a_full_disk_on_stdout(arguments: list[str], bundle_of: Callable[..., Bundle]) -> None:
+    bundle = bundle_of("static").folder
+    with open("/dev/full", "w") as full:
+        process = start(*(argument.format(bundle=bundle) for argument in arguments), stdout=full)
+        _, err = process.communicate(timeout=60)
+    error, hint = err.splitlines()
+    assert process.returncode == 3
+    assert error == "error: stdout: No space left on device"
+    assert hint.startswith("hint: ")
+
+
+@pytest.mark.parametrize("arguments", [["info", "--targets"], ["info", "--targets", "--json"], ["--help"]])
+def test_a_pipe_that_nobody_reads_is_left_in_silence(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = start(*arguments, stdout=writer)
+    os.close(writer)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (128 + signal.SIGPIPE, "")
+
+
+@full_disk
+def test_the_work_goes_on_where_nobody_reads_the_notes(model_folder: Path, tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        process = start("export", model_folder, "-o", tmp_path / "made", stderr=full)
+        assert process.wait(timeout=60) == 0
+    assert Bundle.open(tmp_path / "made")
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_stream_is_nobodys_file(closed: int, model_folder: Path, tmp_path: Path) -> None:
+    shell = f'"$@" {closed}>&-'
+    made = tmp_path / "made"
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", *COMMAND, "export", str(model_folder), "-o", str(made)], capture_output=True
+    )
+    assert done.returncode == 0
+    assert Bundle.open(made)
+
+
+def test_letters_that_the_terminal_cannot_spell_are_escaped(bundle_of: Callable[..., Bundle]) -> None:
+    bundle = bundle_of("static").folder
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    process = start("fill-mask", bundle, "a žluťoučký kůň", env=env)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "\\u017e" in err or "\\x" in err
+    assert "Traceback" not in err
