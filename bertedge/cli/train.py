@@ -262,7 +262,7 @@ def _go(label: str, run: Any, given: dict[str, Any], start: Callable[[dict[str, 
         note(f"curves: {plot}")
     if done.stopped:
         command = shlex.join(["bertedge", *(word for word in sys.argv[1:] if word not in ("--resume", "--force"))])
-        note(f"stopped after {_line(done)}; everything is saved, go on with:\n{command} --resume")
+        note(f"{_line(done)}: everything is saved, go on with:\n{command} --resume")
         raise typer.Exit(130)
     note(f"{output}: written after {_line(done)}")
 

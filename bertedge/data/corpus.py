@@ -37,9 +37,8 @@ def read_sentences(path: Path) -> Iterator[tuple[int, str]]:
                 else:
                     between = True
     except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{path}: not UTF-8 after line {lines_read}", "convert it, for instance with iconv"
-        ) from error
+        where = f" after line {lines_read}" if lines_read else ""
+        raise CorpusError(f"{path}: not UTF-8{where}", "convert it, for instance with iconv") from error
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
 

@@ -43,8 +43,17 @@ class ModelShape:
     vocab_size: int = 30522
 
     def config(self, vocab_size: int, max_positions: int = 512) -> BertConfig:
-        """A BERT of this shape: heads of width 32 or 64, a feed-forward four times as wide."""
-        heads = self.heads or max(1, self.hidden // (32 if self.hidden <= 384 else 64))
+        """A BERT of this shape: heads about 32 or 64 wide, a feed-forward four times as wide as the model.
+
+        Raises:
+            UsageError: the heads do not divide the width.
+        """
+        usual = max(1, self.hidden // (32 if self.hidden <= 384 else 64))
+        heads = self.heads or next(count for count in range(usual, 0, -1) if self.hidden % count == 0)
+        if self.hidden % heads:
+            raise UsageError(
+                f"{heads} attention heads do not divide a width of {self.hidden}", "choose --heads that divide --hidden"
+            )
         return BertConfig(
             vocab_size=vocab_size,
             hidden_size=self.hidden,

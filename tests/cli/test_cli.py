@@ -118,6 +118,11 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
     distilled = bertedge("distill", tmp_path / "trained", corpus_file, "-o", tmp_path / "student", *shape)
     assert distilled.returncode == 0, distilled.stderr
     assert json.loads((tmp_path / "student" / "training.json").read_text())["done"]["steps"] == 3
+    again = ["-o", tmp_path / "more", "--init", tmp_path / "trained", "--epochs", 1, "--plot", tmp_path / "curve.svg"]
+    more = bertedge("train", corpus_file, *again, "--batch-size", 4, "--max-length", 32)
+    assert more.returncode == 0, more.stderr
+    assert "curves: " in more.stderr
+    assert (tmp_path / "curve.svg").read_text().startswith("<?xml")
     assert bertedge("info", tmp_path / "student").returncode == 0
 
 
@@ -130,6 +135,14 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         (["fill-mask", "nowhere", "a [MASK]"], 3, "no such bundle"),
         (["verify", "nowhere"], 3, "no such bundle"),
         (["info", "nowhere"], 3, "no such folder"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--steps", "0"], 2, "the run's length is 0"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--steps", "1", "--minutes", "1"], 2, "exactly one"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--learning-rate", "-1"], 2, "learning_rate is -1"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--plot", "curve.txt"], 2, "cannot be drawn"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--resume", "--vocab-size", "200"], 3, "no interrupted run"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--heads", "3", "--hidden", "32"], 2, "3 attention heads"),
+        (["distill", "{model}", "{corpus}", "-o", "{tmp}/x", "--keep-vocab", "3"], 2, "keep_vocab is 3"),
+        (["distill", "{model}", "{corpus}", "-o", "{tmp}/x", "--hidden-weight", "-1"], 2, "distillation weights (-1.0"),
         (["info"], 2, "no model"),
         (["quantize", "nowhere", "-o", "{tmp}/x"], 3, "no such folder"),
         (["quantize", "{model}", "-o", "{bundle}"], 3, "already there"),
@@ -153,11 +166,17 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
     ],
 )
 def test_a_mistake_is_two_lines_and_an_exit_code(
-    arguments: list[str], code: int, words: str, folder: Path, model_folder: Path, tmp_path: Path
+    arguments: list[str],
+    code: int,
+    words: str,
+    folder: Path,
+    model_folder: Path,
+    corpus_file: Path,
+    tmp_path: Path,
 ) -> None:
     empty = tmp_path / "empty.txt"
     empty.write_text("\n\n")
-    places = {"bundle": folder, "model": model_folder, "tmp": tmp_path, "empty": empty}
+    places = {"bundle": folder, "model": model_folder, "tmp": tmp_path, "empty": empty, "corpus": corpus_file}
     done = bertedge(*(argument.format(**places) for argument in arguments))
     assert done.returncode == code, done.stderr
     error, hint = done.stderr.strip().splitlines()[-2:]

@@ -350,6 +350,16 @@ def test_a_teacher_without_heads(config: BertConfig, tokenizer: Tokenizer, corpu
         distill(tmp_path / "bare", corpus_file, tmp_path / "out", SETTINGS)
 
 
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(UsageError, match="3 attention heads do not divide"):
+        ModelShape(hidden=32, heads=3).config(100)
+
+
+@pytest.mark.parametrize(("hidden", "heads"), [(256, 8), (768, 12), (100, 2), (7, 1), (384, 12)])
+def test_usual_heads(hidden: int, heads: int) -> None:
+    assert ModelShape(hidden=hidden).config(100).num_attention_heads == heads
+
+
 def test_whole_words_are_masked(corpus_file: Path) -> None:
     lines = [sentence for document in DOCUMENTS for sentence in document]
     tokenizer = Tokenizer.train(lines, vocab_size=80)  # so few that many words are in pieces
