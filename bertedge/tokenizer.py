@@ -11,7 +11,7 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,11 @@ class Tokenizer:
 
         The library numbers the pieces inside words in the order of a random hash and breaks ties by these numbers, so
         two runs would differ. Naming them beforehand, in order, as if they were special, leaves it nothing to choose.
+
+        Args:
+            lines: read twice; an iterator, which can be read once only, is first gathered in memory.
         """
-        texts = list(lines)
+        texts = list(lines) if isinstance(lines, Iterator) else lines
         learner = _wordpiece(models.WordPiece(unk_token=SPECIAL_TOKENS["unk"]), lowercase)
         specials = list(SPECIAL_TOKENS.values())
         letters = _frequent_letters(learner, texts, (vocab_size - len(specials)) // 2)
@@ -330,7 +333,7 @@ def _wordpiece(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer
     return backend
 
 
-def _frequent_letters(backend: tokenizers.Tokenizer, texts: list[str], limit: int) -> list[str]:
+def _frequent_letters(backend: tokenizers.Tokenizer, texts: Iterable[str], limit: int) -> list[str]:
     """The ``limit`` most frequent characters of the normalized texts, in alphabetical order."""
     counts: Counter[str] = Counter()
     for text in texts:

@@ -43,6 +43,16 @@ def read_sentences(path: Path) -> Iterator[tuple[int, str]]:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
 
 
+@dataclass(frozen=True)
+class Sentences:
+    """The sentences of a corpus, read from its file each time that they are asked for."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        return (sentence for _, sentence in read_sentences(self.path))
+
+
 def read_documents(path: Path) -> Iterator[list[str]]:
     """Yield the documents of a corpus as lists of sentences, one at a time; see :func:`read_sentences`."""
     for _, members in groupby(read_sentences(path), key=itemgetter(0)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from bertedge.train.model import BertForPreTraining
 #: Pairs that are measured at most: enough for a point of a curve, little next to what a run costs.
 PAIRS = 256
 BATCH = 32
+#: Pairs that are drawn for each one that is measured.
+SURPLUS = 16
 #: A corpus of fewer documents is learned from whole.
 MIN_DOCUMENTS = 10
 
@@ -59,7 +62,8 @@ class HeldOut:
         always_mask: bool = True,
     ) -> None:
         rng = np.random.default_rng([seed, 1])
-        found = list(sentence_pairs(corpus, max_length=max_length, rng=rng))
+        # documents come in a random order, so the pairs need not all be drawn to choose from them
+        found = list(islice(sentence_pairs(corpus, max_length=max_length, rng=rng), SURPLUS * pairs))
         chosen = [found[i] for i in rng.permutation(len(found))[:pairs]]
         self.batches = [
             masked_batch(chosen[i : i + BATCH], layout, rng, always_mask=always_mask)

@@ -11,7 +11,7 @@ import torch
 
 from bertedge.checkpoint import write_checkpoint
 from bertedge.errors import FileError
-from bertedge.records import check_replaceable, new_folder, write_json
+from bertedge.records import new_folder, write_json
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.evaluate import HeldOut, Score
 from bertedge.train.folder import RunFolder, Saved
@@ -45,13 +45,12 @@ class Keeper:
         self._share_done = 0.0
 
     def open(self, identity: Mapping[str, Any], *, dtype: str, force: bool, resume: bool) -> Saved | None:
-        """Start or find the run's folder; the output is checked now rather than after an hour."""
+        """Start or find the run's folder."""
         self._dtype = dtype
         saved = None
         if resume:
             saved = self._folder.resume(identity, first=self._world.first)
         elif self._world.first:
-            check_replaceable(self._output, force=force, marker="config.json")
             self._folder.begin(identity, force=force)
         if saved is not None:
             self._best, self._share_done = saved.best, saved.tensors["progress"]["share_done"]

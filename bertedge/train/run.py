@@ -14,9 +14,9 @@ from bertedge.checkpoint import Checkpoint, open_checkpoint, trim_to_text
 from bertedge.config import BertConfig
 from bertedge.data.batches import Layout
 from bertedge.data.cache import cached_corpus
-from bertedge.data.corpus import TokenizedCorpus, read_sentences
+from bertedge.data.corpus import Sentences, TokenizedCorpus
 from bertedge.errors import CheckpointError, CorpusError, UsageError
-from bertedge.records import sha256
+from bertedge.records import check_replaceable, sha256
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.distill import PROJECTION_BATCHES, DistillationSettings, distillation_objective, start_student
 from bertedge.train.evaluate import HeldOut, hold_out
@@ -65,7 +65,7 @@ class ModelShape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Paths:
     """Where a run reads and writes.
 
     Attributes:
@@ -83,6 +83,10 @@ class Place:
     dtype: str = "float32"
     force: bool = False
     resume: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.resume:  # fail now rather than after an hour of tokenizing
+            check_replaceable(self.output, force=self.force, marker="config.json")
 
 
 def train(
@@ -110,7 +114,7 @@ def train(
     Returns:
         What was done; ``stopped`` tells that somebody interrupted the run, which can be resumed.
     """
-    place = Place(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
+    paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
     with joined() as world:
         torch.manual_seed(settings.seed)
         start = open_checkpoint(init) if init is not None else None
@@ -119,15 +123,14 @@ def train(
             require_heads(start)
             tokenizer, model = start.tokenizer, BertForPreTraining.from_checkpoint(start)
         else:
-            lines = (sentence for _, sentence in read_sentences(corpus))
-            tokenizer = Tokenizer.train(lines, vocab_size=shape.vocab_size)
+            tokenizer = Tokenizer.train(Sentences(corpus), vocab_size=shape.vocab_size)
             model = BertForPreTraining(shape.config(tokenizer.vocab_size))
         described = {
             "kind": "pretraining",
             "init": start.name if start else None,
             "shape": None if start else asdict(shape),
         }
-        run = _Run(place, settings, world, tokenizer, described, note)
+        run = _Run(paths, settings, world, tokenizer, described, note)
         return run.go(model, lambda saved: pretraining_loss, on_step)
 
 
@@ -154,7 +157,7 @@ def distill(
         init: a student to go on with, instead of one that is projected from the teacher.
         keep_vocab: keep so many pieces of the teacher's vocabulary, those that the corpus uses most.
     """
-    place = Place(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
+    paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
     distillation = distillation or DistillationSettings()
     if settings.dropout is None:  # the teacher's soft answers are regularisation enough
         settings = replace(settings, dropout=0.0)
@@ -174,7 +177,7 @@ def distill(
             "keep_vocab": keep_vocab,
             "distillation": asdict(distillation),
         }
-        run = _Run(place, settings, world, checkpoint.tokenizer, described, note)
+        run = _Run(paths, settings, world, checkpoint.tokenizer, described, note)
         student, projection = _student(run, big, checkpoint, shape or ModelShape(), init)
 
         def objective(saved: Saved | None) -> Objective:
@@ -232,17 +235,17 @@ class _Run:
 
     def __init__(
         self,
-        place: Place,
+        paths: Paths,
         settings: TrainingSettings,
         world: World,
         tokenizer: Tokenizer,
         described: dict[str, Any],
         note: Note,
     ) -> None:
-        self.place, self.settings, self.world, self.tokenizer, self.note = place, settings, world, tokenizer, note
+        self.paths, self.settings, self.world, self.tokenizer, self.note = paths, settings, world, tokenizer, note
         self.device = world.device
         with world.first_goes_first():
-            whole = cached_corpus(place.corpus, tokenizer, place.cache)
+            whole = cached_corpus(paths.corpus, tokenizer, paths.cache)
         self._check_corpus(whole)
         self.corpus, held_out = hold_out(whole, settings.held_out, settings.seed)
         self.layout = Layout.of(tokenizer, tokenizer.vocab_size, whole_words=settings.whole_words)
@@ -250,12 +253,12 @@ class _Run:
             HeldOut(held_out, self.layout, max_length=settings.max_length, seed=settings.seed) if held_out else None
         )
         if self.held_out is None and settings.held_out:
-            note(f"{place.corpus}: {whole.num_documents} documents are too few to hold any out; nothing is measured")
+            note(f"{paths.corpus}: {whole.num_documents} documents are too few to hold any out; nothing is measured")
         self.provenance = {
             **described,
             "corpus": {
-                "name": place.corpus.name,
-                "sha256": sha256(place.corpus),
+                "name": paths.corpus.name,
+                "sha256": sha256(paths.corpus),
                 "documents": whole.num_documents,
                 "sentences": whole.num_sentences,
                 "held_out_documents": held_out.num_documents if held_out else 0,
@@ -267,10 +270,10 @@ class _Run:
 
     def _check_corpus(self, whole: TokenizedCorpus) -> None:
         if len(whole.piece_ids) < self.settings.batch_size:
-            raise CorpusError(f"{self.place.corpus}: only {len(whole.piece_ids)} pieces of text", "give more text")
+            raise CorpusError(f"{self.paths.corpus}: only {len(whole.piece_ids)} pieces of text", "give more text")
         if whole.num_documents < 2:
             self.note(
-                f"{self.place.corpus}: is one document, so there are no next sentences to tell from random ones; "
+                f"{self.paths.corpus}: is one document, so there are no next sentences to tell from random ones; "
                 "only masked words are learned (a blank line divides documents)"
             )
 
@@ -294,9 +297,9 @@ class _Run:
                 f"{settings.batch_size} pairs in a step do not go round {world.size} processes x {settings.accumulate}",
                 "raise --batch-size",
             )
-        folder = RunFolder.beside(self.place.output)
-        keeper = Keeper(self.place.output, folder, self.tokenizer, self.provenance, self.held_out, world, self.note)
-        saved = keeper.open(self._identity(), dtype=self.place.dtype, force=self.place.force, resume=self.place.resume)
+        folder = RunFolder.beside(self.paths.output)
+        keeper = Keeper(self.paths.output, folder, self.tokenizer, self.provenance, self.held_out, world, self.note)
+        saved = keeper.open(self._identity(), dtype=self.paths.dtype, force=self.paths.force, resume=self.paths.resume)
         feed = Feed(self.corpus, self.layout, settings, world, saved.place if saved else None)
         trainer = Trainer(model, feed, objective(saved), settings, world)
         if saved is not None:
