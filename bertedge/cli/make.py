@@ -41,6 +41,10 @@ def quantize(
         list[str] | None,
         typer.Option(help="Layers that stay float32, as a pattern; may be repeated.", show_default=False),
     ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(help="Use the ranges of this bundle, made from the same model.", show_default=False),
+    ] = None,
     positions: PositionsOption = PositionsChoice.masked,
     force: ForceOption = False,
 ) -> None:
@@ -54,6 +58,7 @@ def quantize(
             target=target,
             recipe=recipe,
             calibration=calibration,
+            ranges=ranges,
             positions=positions.value,
             force=force,
             listen=listen,

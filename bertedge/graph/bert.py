@@ -32,12 +32,14 @@ class BertGraph:
         builder: its nodes and tensors; ``builder.write(path)`` writes the file.
         linear_inputs: layer name -> the value that the layer reads, for calibration.
         linear_shapes: layer name -> (outputs, inputs).
+        at_read_rows: layers of the last block that are computed only for the rows that are read.
     """
 
     builder: GraphBuilder
     positions: Positions
     linear_inputs: dict[str, str] = field(default_factory=dict)
     linear_shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    at_read_rows: set[str] = field(default_factory=set)
 
 
 def build_graph(checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "masked") -> BertGraph:
@@ -143,6 +145,8 @@ class BertWriter:
     def _block(self, index: int, x: str, read: str, mask: str) -> str:
         """One encoder block: attend from ``read`` (B, R, H) to x (B, S, H); -> (B, R, H)."""
         block, owner = BlockNames.of(index), names.layer(index)
+        if read != x:
+            self.graph.at_read_rows |= {block.qkv, block.attention_output, block.intermediate, block.output}
         context = self._attention(index, x, read, mask)
         attended = self._linear(block.attention_output, context, self._weights(f"{owner}.attention.output.dense"))
         x = self._add_norm(f"{block.attention_output}.norm", f"{owner}.attention.output", attended, read)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint import Checkpoint
-from bertedge.data.corpus import TokenizedCorpus
 from bertedge.graph import plan as layers
-from bertedge.graph.plan import DynamicInt8, Float16Weights, NumberFormat, Plan, StaticInt8, layer_names
+from bertedge.graph.plan import DynamicInt8, Float16Weights, NumberFormat, StaticInt8, layer_names
 from bertedge.quantization.calibrate import calibrate
+from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.observers import MinMax, scale_and_zero_point
-from bertedge.recipe import QuantizationRecipe
-from bertedge.target import TargetProfile
 
 #: A channel stands out where it reaches beyond this multiple of the median channel's reach.
 OUTLIER_RATIO = 2.0
@@ -25,21 +21,15 @@ OUTLIER_SHARE, MAX_OUTLIERS = 16, 64
 MIN_GAIN = 1.5
 
 
-def plan(
-    checkpoint: Checkpoint,
-    recipe: QuantizationRecipe,
-    target: TargetProfile,
-    corpus: TokenizedCorpus,
-    listen: Callable[[float, str], None],
-) -> Plan:
+def decide(job: Job) -> Decision:
     """int8 with calibrated ranges for every linear layer that is not excluded."""
-    names = layer_names(checkpoint.config, checkpoint.heads)
-    tables = [layers.WORD_TABLE, layers.POSITION_TABLE]
-    kept_float = recipe.excluded([*names, *tables])
-    ranges = calibrate(checkpoint, recipe, corpus, listen)
-    forms: dict[str, NumberFormat] = {name: DynamicInt8(weight_range=target.weight_range) for name in tables}
-    forms |= {name: _layer_format(name, ranges[name], target.weight_range) for name in names}
-    return {name: form for name, form in forms.items() if name not in kept_float}
+    kept_float = job.kept_float()
+    ranges = job.ranges or calibrate(job)
+    tables = (layers.WORD_TABLE, layers.POSITION_TABLE)
+    forms: dict[str, NumberFormat] = {name: DynamicInt8(weight_range=job.target.weight_range) for name in tables}
+    for name in layer_names(job.checkpoint.config, job.checkpoint.heads):
+        forms[name] = _layer_format(name, ranges.observer(name), job.target.weight_range)
+    return Decision(plan={name: form for name, form in forms.items() if name not in kept_float}, ranges=ranges)
 
 
 def _layer_format(name: str, seen: MinMax, weight_range: int) -> NumberFormat:

@@ -16,7 +16,7 @@ from bertedge.checkpoint.sources import ArraysSource
 from bertedge.config import BertConfig
 from bertedge.graph.bert import Positions, build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
-from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, NumberFormat, layer_names
+from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, Float32, NumberFormat, layer_names
 from bertedge.train.model import BertForPreTraining
 from tests.conftest import random_tensors
 
@@ -159,6 +159,13 @@ def test_coverage_counts_what_is_int8(config: BertConfig) -> None:
     assert full.macs > 0.99
     assert none.macs == none.bytes == 0
     assert none.macs < coverage(build_graph(checkpoint, some), some).macs < full.macs
+    last = {name: Float32() if name.startswith("encoder.layer.1.") else form for name, form in plan.items()}
+    first = {name: Float32() if name.startswith("encoder.layer.0.") else form for name, form in plan.items()}
+    assert coverage(build_graph(checkpoint, last), last).macs > coverage(build_graph(checkpoint, first), first).macs
+    everywhere = [
+        coverage(build_graph(checkpoint, p, positions="all"), p).macs for p in (last, first)
+    ]  # here no block is spared
+    assert everywhere[0] == everywhere[1]
     parts = bytes_by_part(build_graph(checkpoint, plan))
     assert parts["encoder.layer.0"] == parts["encoder.layer.1"] > 0
 
