@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 
 from bertedge.errors import UsageError, nearest
 
+ROUNDINGS = ("auto", "nearest", "compensated")
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationRecipe:
@@ -17,12 +19,16 @@ class QuantizationRecipe:
         exclude: patterns of layer names that stay float32, such as ``encoder.layer.0.*``.
         num_examples: texts that calibration runs at most.
         max_length: tokens of such a text at most.
+        rounding: of the weights, for methods that calibrate: ``nearest``; ``compensated``, which lets weights make good
+            each other's errors (see :mod:`bertedge.quantization.compensate`); or ``auto``, the latter where the model
+            is small enough for it to take seconds.
     """
 
     method: str = "static"
     exclude: tuple[str, ...] = ()
     num_examples: int = 64
     max_length: int = 128
+    rounding: str = "auto"
 
     def __post_init__(self) -> None:
         if self.num_examples < 1 or self.max_length < 8:
@@ -30,6 +36,8 @@ class QuantizationRecipe:
                 f"recipe: {self.num_examples} examples of {self.max_length} tokens",
                 "at least 1 example of at least 8 tokens",
             )
+        if self.rounding not in ROUNDINGS:
+            raise UsageError(f"rounding {self.rounding!r} is not known", nearest(self.rounding, ROUNDINGS))
 
     def excluded(self, layers: list[str]) -> set[str]:
         """The layers that the patterns name.

@@ -37,6 +37,10 @@ def quantize(
         typer.Option(help="Text to calibrate with, like yours; default: the one that ships.", show_default=False),
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Texts to calibrate with.")] = QuantizationRecipe.num_examples,
+    rounding: Annotated[
+        str,
+        typer.Option(help="Of the weights: nearest; compensated, slower to make, truer; auto: by the model's size."),
+    ] = QuantizationRecipe.rounding,
     exclude: Annotated[
         list[str] | None,
         typer.Option(help="Layers that stay float32, as a pattern; may be repeated.", show_default=False),
@@ -50,7 +54,7 @@ def quantize(
 ) -> None:
     """Write an int8 ONNX bundle."""
     make = library("bertedge.quantization", "tools")
-    recipe = QuantizationRecipe(method=method, exclude=tuple(exclude or ()), num_examples=examples)
+    recipe = QuantizationRecipe(method=method, exclude=tuple(exclude or ()), num_examples=examples, rounding=rounding)
     with progress_bar("quantizing") as listen:
         bundle = make.quantize(
             model,

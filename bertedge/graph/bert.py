@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from bertedge.checkpoint import Checkpoint, names
+from bertedge.errors import CheckpointError
 from bertedge.graph import plan as layers
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
 from bertedge.graph.linear import OwnWeights, Table, TableWeights, Weights, int8_attention, linear, table
 from bertedge.graph.plan import BlockNames, Float32, Int8, NumberFormat, Plan
+from bertedge.graph.rounding import NEAREST, Rounding, Roundings
 
 #: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
 Positions = Literal["masked", "all"]
@@ -42,7 +44,14 @@ class BertGraph:
     at_read_rows: set[str] = field(default_factory=set)
 
 
-def build_graph(checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "masked") -> BertGraph:
+def nearest(layer: str) -> Rounding:
+    """Every layer's weights to the nearest step."""
+    return NEAREST
+
+
+def build_graph(
+    checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "masked", roundings: Roundings = nearest
+) -> BertGraph:
     """Build the graph of a checkpoint.
 
     Inputs are ``input_ids``, ``attention_mask``, ``token_type_ids`` (B, S) int64 and, with ``positions="masked"``,
@@ -50,19 +59,25 @@ def build_graph(checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "m
     checkpoint has the heads: ``mlm_logits`` (B, K, V), ``nsp_logits`` (B, 2), ``pooler_output`` (B, H),
     ``hidden_states`` (B, J, H). With ``positions="all"`` they are ``logits`` (B, S, V), ``nsp_logits``,
     ``pooler_output`` and ``last_hidden_state`` (B, S, H).
+
+    Args:
+        roundings: how the weights of each int8 layer are rounded; they are when the graph is written.
     """
-    return BertWriter(checkpoint, plan, positions).build()
+    return BertWriter(checkpoint, plan, positions, roundings).build()
 
 
 class BertWriter:
     """Writes one graph; a method for each part of the paper's figure."""
 
-    def __init__(self, checkpoint: Checkpoint, plan: Plan, positions: Positions) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, plan: Plan, positions: Positions, roundings: Roundings = nearest
+    ) -> None:
         self.checkpoint = checkpoint
         self.config = checkpoint.config
         self.heads = checkpoint.heads
         self.plan = plan
         self.positions = positions
+        self.roundings = roundings
         self.g = GraphBuilder()
         self.graph = BertGraph(self.g, positions)
 
@@ -122,23 +137,24 @@ class BertWriter:
     def _word_table(self) -> Table:
         """(V, H). A table that the decoder shares has the decoder's format, for it is stored once."""
         tied = "mlm" in self.heads and "decoder" not in self.heads
-        form = self._format(layers.MLM_DECODER if tied else layers.WORD_TABLE)
-        return self._table("embeddings.word", names.WORD_EMBEDDINGS, form)
+        layer = layers.MLM_DECODER if tied else layers.WORD_TABLE
+        return self._table("embeddings.word", names.WORD_EMBEDDINGS, layer)
 
     def _position_rows(self) -> str:
         """(max_position_embeddings, H) as float; int8 on disk only, since the runtime converts it when it loads."""
         g, rows = (
             self.g,
-            self._table("embeddings.position", names.POSITION_EMBEDDINGS, self._format(layers.POSITION_TABLE)),
+            self._table("embeddings.position", names.POSITION_EMBEDDINGS, layers.POSITION_TABLE),
         )
         if rows.scale is None:
             return rows.values
         widened = g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
         return g.op("Mul", [widened, rows.scale], "embeddings.position.scaled")
 
-    def _table(self, name: str, tensor: str, form: NumberFormat) -> Table:
+    def _table(self, name: str, tensor: str, layer: str) -> Table:
         rows, columns = self.checkpoint.source.shapes[tensor]
-        return table(self.g, name, form, (rows, columns), lambda: self.checkpoint.tensor(tensor))
+        load, rounding = (lambda: self._tensor(tensor)), self.roundings(layer)
+        return table(self.g, name, self._format(layer), (rows, columns), load, rounding)
 
     # -- encoder ------------------------------------------------------------------------------------------------
 
@@ -148,18 +164,18 @@ class BertWriter:
         if read != x:
             self.graph.at_read_rows |= {block.qkv, block.attention_output, block.intermediate, block.output}
         context = self._attention(index, x, read, mask)
-        attended = self._linear(block.attention_output, context, self._weights(f"{owner}.attention.output.dense"))
+        attended = self._linear(block.attention_output, context, f"{owner}.attention.output.dense")
         x = self._add_norm(f"{block.attention_output}.norm", f"{owner}.attention.output", attended, read)
-        inner = self._linear(block.intermediate, x, self._weights(f"{owner}.intermediate.dense"))
+        inner = self._linear(block.intermediate, x, f"{owner}.intermediate.dense")
         inner = self._activation(f"{block.intermediate}.activation", inner)
-        outer = self._linear(block.output, inner, self._weights(f"{owner}.output.dense"))
+        outer = self._linear(block.output, inner, f"{owner}.output.dense")
         return self._add_norm(f"{block.output}.norm", f"{owner}.output", outer, x)
 
     def _attention(self, index: int, x: str, read: str, mask: str) -> str:
         """Query, key and value, then softmax(q k^T / sqrt(head_size)) v for each head (Vaswani et al. 2017, eq. 1)."""
         g, name = self.g, BlockNames.of(index).qkv
         parts = [f"{names.layer(index)}.attention.self.{part}" for part in ("query", "key", "value")]
-        joined = self._weights(*parts)
+        joined = self._weights(name, *parts)
         form = self._noted(name, x, joined)
         heads = self.config.num_attention_heads
         if read == x and isinstance(form, Int8):
@@ -167,8 +183,8 @@ class BertWriter:
         if read == x:
             query, key, value = self._split(linear(form, g, name, x, joined), 3)
         else:
-            query = linear(form, g, f"{name}.query", read, self._weights(parts[0]))
-            key, value = self._split(linear(form, g, f"{name}.key_value", x, self._weights(*parts[1:])), 2)
+            query = linear(form, g, f"{name}.query", read, self._weights(name, parts[0]))
+            key, value = self._split(linear(form, g, f"{name}.key_value", x, self._weights(name, *parts[1:])), 2)
         inputs = [query, key, value, "", mask]
         return g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
 
@@ -212,31 +228,48 @@ class BertWriter:
 
     def _mlm(self, x: str) -> str:
         """The MLM head: (B, K, H) -> (B, K, V)."""
-        inner = self._linear(layers.MLM_TRANSFORM, x, self._weights(f"{names.MLM_TRANSFORM}.dense"))
+        inner = self._linear(layers.MLM_TRANSFORM, x, f"{names.MLM_TRANSFORM}.dense")
         inner = self._activation(f"{layers.MLM_TRANSFORM}.activation", inner)
         inner = self._layer_norm(f"{layers.MLM_TRANSFORM}.norm", names.MLM_TRANSFORM, inner)
-        return self._linear(layers.MLM_DECODER, inner, self._decoder_weights())
+        return self._product(layers.MLM_DECODER, inner, self._decoder_weights())
 
     def _pooled_heads(self, first: str) -> None:
         """The pooler and the next-sentence head on ``[CLS]``: (B, H) -> (B, H), (B, 2)."""
         if "pooler" not in self.heads:
             return
         g = self.g
-        pooled = g.op("Tanh", [self._linear(layers.POOLER, first, self._weights(names.POOLER))], "pooler.tanh")
+        pooled = g.op("Tanh", [self._linear(layers.POOLER, first, names.POOLER)], "pooler.tanh")
         g.output(pooled, "pooler_output", np.float32, ("batch", self.config.hidden_size))
         if "nsp" in self.heads:
-            g.output(self._linear(layers.NSP, pooled, self._weights(names.NSP)), "nsp_logits", np.float32, ("batch", 2))
+            g.output(self._linear(layers.NSP, pooled, names.NSP), "nsp_logits", np.float32, ("batch", 2))
 
     # -- pieces -------------------------------------------------------------------------------------------------
+
+    def _tensor(self, name: str) -> NDArray[np.float32]:
+        """Load one tensor of the checkpoint.
+
+        Raises:
+            CheckpointError: it is not finite, and nothing that is computed from it would be.
+        """
+        values = self.checkpoint.tensor(name)
+        if not np.isfinite([values.min(initial=0.0), values.max(initial=0.0)]).all():
+            raise CheckpointError(
+                f"{self.checkpoint.name}: {name} holds NaN or infinity", "train again, or take an earlier checkpoint"
+            )
+        return values
 
     def _format(self, layer: str) -> NumberFormat:
         return self.plan.get(layer, Float32())
 
     def _float(self, name: str, tensor: str, shape: tuple[int, ...] | None = None) -> str:
         shape = shape or self.checkpoint.source.shapes[tensor]
-        return self.g.tensor(name, np.float32, shape, lambda: self.checkpoint.tensor(tensor))
+        return self.g.tensor(name, np.float32, shape, lambda: self._tensor(tensor))
 
-    def _linear(self, layer: str, x: str, weights: Weights) -> str:
+    def _linear(self, layer: str, x: str, owner: str) -> str:
+        """A linear layer with the weights of one owner."""
+        return self._product(layer, x, self._weights(layer, owner))
+
+    def _product(self, layer: str, x: str, weights: Weights) -> str:
         """A linear layer in the format that the plan gives it."""
         return linear(self._noted(layer, x, weights), self.g, layer, x, weights)
 
@@ -246,26 +279,28 @@ class BertWriter:
         self.graph.linear_shapes[layer] = weights.shape
         return self._format(layer)
 
-    def _weights(self, *owners: str) -> OwnWeights:
-        """The weights of a layer, or of several that read the same input as one."""
+    def _weights(self, layer: str, *owners: str) -> OwnWeights:
+        """The weights of a layer; several owners that read the same input are one."""
         shapes = [self.checkpoint.source.shapes[f"{owner}.weight"] for owner in owners]
 
         def load(part: str) -> NDArray[np.float32]:
-            return np.concatenate([self.checkpoint.tensor(f"{owner}.{part}") for owner in owners])
+            return np.concatenate([self._tensor(f"{owner}.{part}") for owner in owners])
 
         shape = (sum(shape[0] for shape in shapes), shapes[0][1])
-        return OwnWeights(shape=shape, load=lambda: load("weight"), load_bias=lambda: load("bias"))
+        rounding = self.roundings(layer)
+        return OwnWeights(shape=shape, load=lambda: load("weight"), load_bias=lambda: load("bias"), rounding=rounding)
 
     def _decoder_weights(self) -> Weights:
         """The MLM head's decoder: the words' table, or a matrix of its own."""
 
         def load_bias() -> NDArray[np.float32]:
-            return self.checkpoint.tensor(names.DECODER_BIAS)
+            return self._tensor(names.DECODER_BIAS)
 
         if "decoder" not in self.heads:
             return TableWeights(table=self._word_table(), load_bias=load_bias)
         shape = (self.config.vocab_size, self.config.hidden_size)
-        return OwnWeights(shape=shape, load=lambda: self.checkpoint.tensor(names.DECODER), load_bias=load_bias)
+        load, rounding = (lambda: self._tensor(names.DECODER)), self.roundings(layers.MLM_DECODER)
+        return OwnWeights(shape=shape, load=load, load_bias=load_bias, rounding=rounding)
 
     def _activation(self, name: str, x: str) -> str:
         if self.config.activation == "relu":

@@ -13,27 +13,9 @@ from onnx import TensorProto
 
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
 from bertedge.graph.plan import DynamicInt8, Float16Weights, Float32, Int8, NumberFormat, StaticInt8
+from bertedge.graph.rounding import NEAREST, Rounding
 
 Load = Callable[[], NDArray[np.float32]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuantizedRows:
-    """A matrix (rows, columns) as int8 with one scale a row: ``values * scale[:, None]``."""
-
-    values: NDArray[np.int8]
-    scale: NDArray[np.float32]
-
-
-def quantize_rows(matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
-    """Round each row to whole multiples of its largest absolute value / ``weight_range``; symmetric, never -128."""
-    largest = np.maximum(matrix.max(axis=1), -matrix.min(axis=1))
-    # a row of zeros, or one so small that its scale would vanish, needs no scale
-    scale = np.where(largest > np.finfo(np.float32).tiny * weight_range, largest / weight_range, 1.0).astype(np.float32)
-    scaled = matrix / scale[:, None]
-    np.rint(scaled, out=scaled)
-    values = np.clip(scaled, -weight_range, weight_range, out=scaled).astype(np.int8)
-    return QuantizedRows(values=values, scale=scale)
 
 
 class Weights(Protocol):
@@ -62,6 +44,7 @@ class OwnWeights:
     shape: tuple[int, int]
     load: Load = field(repr=False)
     load_bias: Load = field(repr=False)
+    rounding: Rounding = NEAREST
 
     def float_matrix(self, g: GraphBuilder, name: str) -> str:
         return g.tensor(f"{name}.weight", np.float32, self.shape[::-1], lambda: self.load().T)
@@ -72,7 +55,7 @@ class OwnWeights:
         return g.op("Cast", [stored], f"{name}.weight.float", to=TensorProto.FLOAT)
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
-        rows = cache(lambda: quantize_rows(self.load(), weight_range))
+        rows = cache(lambda: self.rounding(self.load(), weight_range))
         weight = g.tensor(f"{name}.weight", np.int8, self.shape[::-1], lambda: rows().values.T)
         return weight, g.tensor(f"{name}.scale", np.float32, self.shape[:1], lambda: rows().scale)
 
@@ -85,7 +68,7 @@ class OwnWeights:
 
     def with_columns_scaled(self, factors: NDArray[np.float32]) -> OwnWeights:
         """Every input's weights multiplied by a number of its own."""
-        return replace(self, load=lambda: self.load() * factors)
+        return replace(self, load=lambda: self.load() * factors, rounding=self.rounding.scaled(factors))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +80,18 @@ class Table:
     shape: tuple[int, int]
 
 
-def table(g: GraphBuilder, name: str, form: NumberFormat, shape: tuple[int, int], load: Load) -> Table:
+def table(
+    g: GraphBuilder,
+    name: str,
+    form: NumberFormat,
+    shape: tuple[int, int],
+    load: Load,
+    rounding: Rounding = NEAREST,
+) -> Table:
     """Add a table; asking for the same name again stores nothing twice."""
     if not isinstance(form, Int8):
         return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
-    rows = cache(lambda: quantize_rows(load(), form.weight_range))
+    rows = cache(lambda: rounding(load(), form.weight_range))
     values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
     scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
     return Table(values=values, scale=scale, shape=shape)

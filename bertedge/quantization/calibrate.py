@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_pairs
 from bertedge.graph.bert import Positions
 from bertedge.predictor import Batch
+from bertedge.quantization.compensate import Products
 from bertedge.quantization.job import Job
 from bertedge.quantization.observers import MinMax
 from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
@@ -18,24 +21,38 @@ from bertedge.runtime.threads import usable_cpus
 SEED = 0
 
 
-def calibrate(job: Job) -> Ranges:
-    """The range of every linear layer's input.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """What was observed: every layer's range and, if asked for, the products of its inputs, by layer name."""
+
+    ranges: Ranges
+    products: dict[str, Products]
+
+
+def calibrate(job: Job, *, products: bool = False) -> Calibration:
+    """Observe every linear layer's input.
 
     Texts run one at a time, so memory is bounded by one text's activations beside the float weights.
+
+    Args:
+        products: keep the sum of x x^T as well, which takes the square of every layer's inputs in memory.
     """
     model, recipe, checkpoint = job.float_model, job.recipe, job.checkpoint
     length = min(recipe.max_length, checkpoint.config.max_position_embeddings)
     pairs = mixed_pairs(job.corpus, recipe.num_examples, max_length=length, seed=SEED)
     layout, rng = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size), np.random.default_rng(SEED)
     observers = {value: MinMax(channels) for value, channels in model.channels.items()}
+    sums = {value: Products(channels) for value, channels in model.channels.items()} if products else {}
     session = open_session(model.observed, threads=usable_cpus())
     for index, pair in enumerate(pairs):
         batch = masked_batch([pair], layout, rng)
         arrays = session.run(list(observers), feed_of(batch, job.positions))
-        for observer, array in zip(observers.values(), arrays, strict=True):
-            observer.observe(array)
+        for value, array in zip(observers, arrays, strict=True):
+            observers[value].observe(array)
+            if value in sums:
+                sums[value].observe(array)
         job.listen((index + 1) / len(pairs), f"calibrating {index + 1}/{len(pairs)}")
-    return Ranges(
+    ranges = Ranges(
         schema_version=SCHEMA_VERSION,
         source=checkpoint.name,
         source_sha256=job.source_sha256,
@@ -44,6 +61,9 @@ def calibrate(job: Job) -> Ranges:
         max_length=length,
         positions=job.positions,
         layers={layer: channel_range(observers[value]) for layer, value in model.layer_inputs.items()},
+    )
+    return Calibration(
+        ranges=ranges, products={layer: sums[value] for layer, value in model.layer_inputs.items() if value in sums}
     )
 
 

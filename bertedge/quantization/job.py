@@ -9,8 +9,9 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import UsageError
 from bertedge.graph import plan as layers
-from bertedge.graph.bert import Positions
+from bertedge.graph.bert import Positions, nearest
 from bertedge.graph.plan import Plan, layer_names
+from bertedge.graph.rounding import Roundings
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.ranges import Ranges
 from bertedge.recipe import QuantizationRecipe
@@ -67,7 +68,13 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a method decided; ``ranges`` is what it calibrated, if it did."""
+    """What a method decided.
+
+    Attributes:
+        ranges: what it calibrated, if it did.
+        roundings: how the weights of each layer are rounded.
+    """
 
     plan: Plan
     ranges: Ranges | None = None
+    roundings: Roundings = nearest

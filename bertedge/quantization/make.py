@@ -159,7 +159,7 @@ class _Maker:
         self, decision: Decision, *, recipe: QuantizationRecipe | None, target: TargetProfile, row_independent: bool
     ) -> None:
         self.listen(0.1, "building the graph")
-        graph = build_graph(self.checkpoint, decision.plan, positions=self.positions)
+        graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
         graph.builder.write(self.folder / MODEL)
         self.checkpoint.tokenizer.save(self.folder)
         write_json(self.folder / CONFIG, self.checkpoint.config.to_dict())

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import DynamicInt8, Float16Weights, NumberFormat, StaticInt8, layer_names
+from bertedge.graph.rounding import NEAREST, Rounding
 from bertedge.quantization.calibrate import calibrate
+from bertedge.quantization.compensate import Compensated, Products, is_cheap
 from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.observers import MinMax, scale_and_zero_point
+from bertedge.quantization.ranges import Ranges
 
 #: A channel stands out where it reaches beyond this multiple of the median channel's reach.
 OUTLIER_RATIO = 2.0
@@ -23,13 +26,32 @@ MIN_GAIN = 1.5
 
 def decide(job: Job) -> Decision:
     """int8 with calibrated ranges for every linear layer that is not excluded."""
-    kept_float = job.kept_float()
-    ranges = job.ranges or calibrate(job)
+    kept_float, compensated = job.kept_float(), _compensates(job)
+    ranges, products = _observed(job, products=compensated)
     tables = (layers.WORD_TABLE, layers.POSITION_TABLE)
     forms: dict[str, NumberFormat] = {name: DynamicInt8(weight_range=job.target.weight_range) for name in tables}
     for name in layer_names(job.checkpoint.config, job.checkpoint.heads):
         forms[name] = _layer_format(name, ranges.observer(name), job.target.weight_range)
-    return Decision(plan={name: form for name, form in forms.items() if name not in kept_float}, ranges=ranges)
+    plan = {name: form for name, form in forms.items() if name not in kept_float}
+
+    def rounding(layer: str) -> Rounding:
+        return Compensated(products=products[layer].total) if layer in products else NEAREST
+
+    return Decision(plan=plan, ranges=ranges, roundings=rounding)
+
+
+def _compensates(job: Job) -> bool:
+    if job.recipe.rounding == "auto":
+        return is_cheap(job.checkpoint.config)
+    return job.recipe.rounding == "compensated"
+
+
+def _observed(job: Job, *, products: bool) -> tuple[Ranges, dict[str, Products]]:
+    """Earlier ranges if there are some, else new ones; products are never kept, so they are always new."""
+    if job.ranges is not None and not products:
+        return job.ranges, {}
+    seen = calibrate(job, products=products)
+    return job.ranges or seen.ranges, seen.products
 
 
 def _layer_format(name: str, seen: MinMax, weight_range: int) -> NumberFormat:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bertedge.graph.builder import GraphBuilder
-from bertedge.graph.linear import OwnWeights, TableWeights, linear, quantize_rows, table
+from bertedge.graph.linear import OwnWeights, TableWeights, linear, table
 from bertedge.graph.plan import DynamicInt8, Float16Weights, Float32, NumberFormat, StaticInt8
+from bertedge.graph.rounding import quantize_rows
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 5, 16)).astype(np.float32)

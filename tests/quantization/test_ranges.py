@@ -40,7 +40,7 @@ def test_a_bundle_keeps_its_ranges_and_they_make_it_again(
 ) -> None:
     first = bundle_of("static")
     assert RANGES in first.manifest.files
-    messages: list[str] = []
+    assert first.manifest.recipe
     again = quantize(
         model_folder,
         tmp_path / "again",
@@ -48,10 +48,19 @@ def test_a_bundle_keeps_its_ranges_and_they_make_it_again(
         recipe=first.manifest.recipe,
         calibration=corpus_file,
         ranges=first.folder,
-        listen=lambda share, text: messages.append(text),
     )
     assert again.manifest.files["model.onnx"] == first.manifest.files["model.onnx"]
     assert again.manifest.files[RANGES] == first.manifest.files[RANGES]
+
+    messages: list[str] = []
+    quantize(
+        model_folder,
+        tmp_path / "uncompensated",
+        recipe=replace(first.manifest.recipe, rounding="nearest"),
+        calibration=corpus_file,
+        ranges=first.folder / RANGES,
+        listen=lambda share, text: messages.append(text),
+    )
     assert not any(text.startswith("calibrating") for text in messages)
 
 
