@@ -7,7 +7,7 @@ head, K for the MLM head, J for hidden states), so asking for none of something 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -18,9 +18,10 @@ from bertedge.checkpoint import Checkpoint, names
 from bertedge.errors import CheckpointError
 from bertedge.graph import plan as layers
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
-from bertedge.graph.linear import OwnWeights, Table, TableWeights, Weights, int8_attention, linear, table
-from bertedge.graph.plan import BlockNames, Float32, Int8, NumberFormat, Plan
+from bertedge.graph.linear import OwnWeights, Weights, has_int8_attention, int8_attention, linear
+from bertedge.graph.plan import BlockNames, Float32, Int8, Int8Rows, NumberFormat, Plan, StaticInt8
 from bertedge.graph.rounding import NEAREST, Rounding, Roundings
+from bertedge.graph.tables import Table, TableWeights, table
 
 #: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
 Positions = Literal["masked", "all"]
@@ -130,15 +131,37 @@ class BertWriter:
         if words.scale is None:
             return rows
         row_scale = g.op("Gather", [words.scale, "input_ids"], "embeddings.word.row_scale")
-        return g.op(
-            "Mul", [g.op("Cast", [rows], "embeddings.word.float", to=TensorProto.FLOAT), row_scale], "embeddings.word"
-        )
+        widened = g.op("Cast", [rows], "embeddings.word.float", to=TensorProto.FLOAT)
+        result = g.op("Mul", [widened, row_scale], "embeddings.word")
+        if words.correction is not None:
+            lost, index = words.correction
+            which = g.op("Gather", [index, "input_ids"], "embeddings.word.exact.which")
+            result = g.op(
+                "Add", [result, g.op("Gather", [lost, which], "embeddings.word.lost")], "embeddings.word.true"
+            )
+        if self._shared_divisors:
+            reciprocals = g.constant("embeddings.word.reciprocals", 1 / np.asarray(self._shared_divisors), np.float32)
+            result = g.op("Mul", [result, reciprocals], "embeddings.word.undivided")
+        return result
+
+    @property
+    def _decoder_divisors(self) -> tuple[float, ...]:
+        """What the MLM head's layer norm divides its channels by, for the decoder's sake."""
+        form = self._format(layers.MLM_DECODER)
+        return form.input_divisors if isinstance(form, StaticInt8) else ()
+
+    @property
+    def _shared_divisors(self) -> tuple[float, ...]:
+        """The same, if the decoder's matrix, which is multiplied by them, is the words' table too."""
+        return () if "decoder" in self.heads or "mlm" not in self.heads else self._decoder_divisors
 
     def _word_table(self) -> Table:
         """(V, H). A table that the decoder shares has the decoder's format, for it is stored once."""
         tied = "mlm" in self.heads and "decoder" not in self.heads
         layer = layers.MLM_DECODER if tied else layers.WORD_TABLE
-        return self._table("embeddings.word", names.WORD_EMBEDDINGS, layer)
+        form = self._format(layers.WORD_TABLE)
+        exact = form.exact if isinstance(form, Int8Rows) else ()
+        return self._table("embeddings.word", names.WORD_EMBEDDINGS, layer, self._shared_divisors, exact)
 
     def _position_rows(self) -> str:
         """(max_position_embeddings, H) as float; int8 on disk only, since the runtime converts it when it loads."""
@@ -151,10 +174,20 @@ class BertWriter:
         widened = g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
         return g.op("Mul", [widened, rows.scale], "embeddings.position.scaled")
 
-    def _table(self, name: str, tensor: str, layer: str) -> Table:
+    def _table(
+        self, name: str, tensor: str, layer: str, factors: tuple[float, ...] = (), exact: tuple[int, ...] = ()
+    ) -> Table:
+        """A table in the format of a layer, its columns multiplied by factors if there are any."""
         rows, columns = self.checkpoint.source.shapes[tensor]
-        load, rounding = (lambda: self._tensor(tensor)), self.roundings(layer)
-        return table(self.g, name, self._format(layer), (rows, columns), load, rounding)
+        weights = OwnWeights(
+            shape=(rows, columns),
+            load=lambda: self._tensor(tensor),
+            load_bias=lambda: np.zeros(0, dtype=np.float32),
+            rounding=self.roundings(layer),
+        )
+        if factors:
+            weights = weights.with_columns_scaled(np.asarray(factors, dtype=np.float32))
+        return table(self.g, name, self._format(layer), (rows, columns), weights.load, weights.rounding, exact)
 
     # -- encoder ------------------------------------------------------------------------------------------------
 
@@ -178,7 +211,7 @@ class BertWriter:
         joined = self._weights(name, *parts)
         form = self._noted(name, x, joined)
         heads = self.config.num_attention_heads
-        if read == x and isinstance(form, Int8):
+        if read == x and isinstance(form, Int8) and has_int8_attention(form):
             return int8_attention(form, g, name, x, joined, mask, heads)
         if read == x:
             query, key, value = self._split(linear(form, g, name, x, joined), 3)
@@ -230,8 +263,13 @@ class BertWriter:
         """The MLM head: (B, K, H) -> (B, K, V)."""
         inner = self._linear(layers.MLM_TRANSFORM, x, f"{names.MLM_TRANSFORM}.dense")
         inner = self._activation(f"{layers.MLM_TRANSFORM}.activation", inner)
-        inner = self._layer_norm(f"{layers.MLM_TRANSFORM}.norm", names.MLM_TRANSFORM, inner)
-        return self._product(layers.MLM_DECODER, inner, self._decoder_weights())
+        divisors = self._decoder_divisors
+        inner = self._layer_norm(f"{layers.MLM_TRANSFORM}.norm", names.MLM_TRANSFORM, inner, divisors)
+        weights = self._decoder_weights()
+        form = self._noted(layers.MLM_DECODER, inner, weights)
+        if divisors and isinstance(form, StaticInt8):  # the layer norm has divided, the matrix is multiplied
+            form = replace(form, input_divisors=())
+        return linear(form, self.g, layers.MLM_DECODER, inner, weights)
 
     def _pooled_heads(self, first: str) -> None:
         """The pooler and the next-sentence head on ``[CLS]``: (B, H) -> (B, H), (B, 2)."""
@@ -261,16 +299,15 @@ class BertWriter:
     def _format(self, layer: str) -> NumberFormat:
         return self.plan.get(layer, Float32())
 
-    def _float(self, name: str, tensor: str, shape: tuple[int, ...] | None = None) -> str:
-        shape = shape or self.checkpoint.source.shapes[tensor]
-        return self.g.tensor(name, np.float32, shape, lambda: self._tensor(tensor))
+    def _float(self, name: str, tensor: str, divisors: tuple[float, ...] = ()) -> str:
+        divisor = np.asarray(divisors or 1, dtype=np.float32)
+        return self.g.tensor(
+            name, np.float32, self.checkpoint.source.shapes[tensor], lambda: self._tensor(tensor) / divisor
+        )
 
     def _linear(self, layer: str, x: str, owner: str) -> str:
-        """A linear layer with the weights of one owner."""
-        return self._product(layer, x, self._weights(layer, owner))
-
-    def _product(self, layer: str, x: str, weights: Weights) -> str:
-        """A linear layer in the format that the plan gives it."""
+        """A linear layer with the weights of one owner, in the format that the plan gives it."""
+        weights = self._weights(layer, owner)
         return linear(self._noted(layer, x, weights), self.g, layer, x, weights)
 
     def _noted(self, layer: str, x: str, weights: Weights) -> NumberFormat:
@@ -300,7 +337,9 @@ class BertWriter:
             return TableWeights(table=self._word_table(), load_bias=load_bias)
         shape = (self.config.vocab_size, self.config.hidden_size)
         load, rounding = (lambda: self._tensor(names.DECODER)), self.roundings(layers.MLM_DECODER)
-        return OwnWeights(shape=shape, load=load, load_bias=load_bias, rounding=rounding)
+        weights = OwnWeights(shape=shape, load=load, load_bias=load_bias, rounding=rounding)
+        divisors = np.asarray(self._decoder_divisors, dtype=np.float32)
+        return weights.with_columns_scaled(divisors) if len(divisors) else weights
 
     def _activation(self, name: str, x: str) -> str:
         if self.config.activation == "relu":
@@ -308,9 +347,10 @@ class BertWriter:
         op_type = "Gelu" if self.config.activation == "gelu" else "FastGelu"
         return self.g.op(op_type, [x], name, domain=MICROSOFT)
 
-    def _layer_norm(self, name: str, owner: str, x: str) -> str:
-        weight = self._float(f"{name}.weight", f"{owner}.LayerNorm.weight")
-        bias = self._float(f"{name}.bias", f"{owner}.LayerNorm.bias")
+    def _layer_norm(self, name: str, owner: str, x: str, divisors: tuple[float, ...] = ()) -> str:
+        """Layer norm; its channels divided by the divisors, which its own weights can do."""
+        weight = self._float(f"{name}.weight", f"{owner}.LayerNorm.weight", divisors)
+        bias = self._float(f"{name}.bias", f"{owner}.LayerNorm.bias", divisors)
         return self.g.op("LayerNormalization", [x, weight, bias], name, epsilon=self.config.layer_norm_eps, axis=-1)
 
     def _add_norm(self, name: str, owner: str, x: str, skip: str) -> str:

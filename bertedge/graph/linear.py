@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
-from bertedge.graph.plan import DynamicInt8, Float16Weights, Float32, Int8, NumberFormat, StaticInt8
+from bertedge.graph.plan import (
+    RESIDUAL_STEPS,
+    DynamicInt8,
+    Float16Weights,
+    Float32,
+    Int8,
+    NumberFormat,
+    StaticInt8,
+    TwoTermInt8,
+)
 from bertedge.graph.rounding import NEAREST, Rounding
 
 Load = Callable[[], NDArray[np.float32]]
@@ -69,59 +78,6 @@ class OwnWeights:
     def with_columns_scaled(self, factors: NDArray[np.float32]) -> OwnWeights:
         """Every input's weights multiplied by a number of its own."""
         return replace(self, load=lambda: self.load() * factors, rounding=self.rounding.scaled(factors))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A look-up table (rows, columns) in the graph: float32, or int8 with scales (rows, 1)."""
-
-    values: str
-    scale: str | None
-    shape: tuple[int, int]
-
-
-def table(
-    g: GraphBuilder,
-    name: str,
-    form: NumberFormat,
-    shape: tuple[int, int],
-    load: Load,
-    rounding: Rounding = NEAREST,
-) -> Table:
-    """Add a table; asking for the same name again stores nothing twice."""
-    if not isinstance(form, Int8):
-        return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
-    rows = cache(lambda: rounding(load(), form.weight_range))
-    values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
-    scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
-    return Table(values=values, scale=scale, shape=shape)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableWeights:
-    """A decoder that shares the embeddings' table (Press and Wolf 2017): one copy on disk.
-
-    The transposition reads constants only, so onnxruntime does it once, when it loads the model.
-    """
-
-    table: Table
-    load_bias: Load = field(repr=False)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.table.shape
-
-    def float_matrix(self, g: GraphBuilder, name: str) -> str:
-        return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
-
-    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
-        if self.table.scale is None:
-            raise TypeError(f"{name}: an int8 decoder cannot share a float table")
-        flat = g.constant(f"{name}.flat", [-1], np.int64)
-        return self.float_matrix(g, name), g.op("Reshape", [self.table.scale, flat], f"{name}.scale")
-
-    def bias(self, g: GraphBuilder, name: str) -> str:
-        return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)
 
 
 @singledispatch
@@ -187,7 +143,13 @@ def _int8_linear(form: Int8, g: GraphBuilder, name: str, x: str, weights: Weight
     weight, scale = weights.int8_matrix(g, name, form.weight_range)
     quantized = quantize_input(form, g, x)
     inputs = [quantized.values, weight, quantized.scale, scale, quantized.zero_point, "", weights.bias(g, name)]
-    return g.op("MatMulIntegerToFloat", inputs, name, domain=MICROSOFT)
+    if not isinstance(form, TwoTermInt8):
+        return g.op("MatMulIntegerToFloat", inputs, name, domain=MICROSOFT)
+    first = g.op("MatMulIntegerToFloat", inputs, f"{name}.first", domain=MICROSOFT)
+    rest = quantize_rest(form, g, x, quantized)
+    inputs = [rest.values, weight, rest.scale, scale, rest.zero_point]
+    second = g.op("MatMulIntegerToFloat", inputs, f"{name}.second", domain=MICROSOFT)
+    return g.op("Add", [first, second], name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +183,22 @@ def _(form: StaticInt8, g: GraphBuilder, x: str) -> QuantizedInput:
     if not g.has(name):
         g.op("QuantizeLinear", [x, scale, zero_point], name)
     return QuantizedInput(values=name, scale=scale, zero_point=zero_point)
+
+
+def quantize_rest(form: TwoTermInt8, g: GraphBuilder, x: str, first: QuantizedInput) -> QuantizedInput:
+    """Write what the first rounding of x left over as uint8 around 128."""
+    scale = g.constant(f"{x}.rest.scale", form.scale / RESIDUAL_STEPS, np.float32)
+    zero_point = g.constant("rest.zero_point", 128, np.uint8)
+    name = f"{x}.rest.quantized"
+    if not g.has(name):
+        rounded = g.op("DequantizeLinear", [first.values, first.scale, first.zero_point], f"{x}.rounded")
+        g.op("QuantizeLinear", [g.op("Sub", [x, rounded], f"{x}.rest"), scale, zero_point], name)
+    return QuantizedInput(values=name, scale=scale, zero_point=zero_point)
+
+
+def has_int8_attention(form: NumberFormat) -> bool:
+    """Whether :func:`int8_attention` computes this format: the operator multiplies once."""
+    return isinstance(form, Int8) and not isinstance(form, TwoTermInt8)
 
 
 def int8_attention(form: Int8, g: GraphBuilder, name: str, x: str, weights: Weights, mask: str, num_heads: int) -> str:

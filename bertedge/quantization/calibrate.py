@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,33 +40,49 @@ def calibrate(job: Job, *, products: bool = False) -> Calibration:
         products: keep the sum of x x^T as well, which takes the square of every layer's inputs in memory.
     """
     model, recipe, checkpoint = job.float_model, job.recipe, job.checkpoint
-    length = min(recipe.max_length, checkpoint.config.max_position_embeddings)
-    pairs = mixed_pairs(job.corpus, recipe.num_examples, max_length=length, seed=SEED)
-    layout, rng = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size), np.random.default_rng(SEED)
     observers = {value: MinMax(channels) for value, channels in model.channels.items()}
     sums = {value: Products(channels) for value, channels in model.channels.items()} if products else {}
     session = open_session(model.observed, threads=usable_cpus())
-    for index, pair in enumerate(pairs):
-        batch = masked_batch([pair], layout, rng)
+    for index, batch in enumerate(_texts(job)):
         arrays = session.run(list(observers), feed_of(batch, job.positions))
         for value, array in zip(observers, arrays, strict=True):
             observers[value].observe(array)
             if value in sums:
                 sums[value].observe(array)
-        job.listen((index + 1) / len(pairs), f"calibrating {index + 1}/{len(pairs)}")
+        job.listen((index + 1) / recipe.num_examples, f"calibrating {index + 1}/{recipe.num_examples}")
     ranges = Ranges(
         schema_version=SCHEMA_VERSION,
         source=checkpoint.name,
         source_sha256=job.source_sha256,
         calibration_sha256=job.calibration_sha256,
         num_examples=recipe.num_examples,
-        max_length=length,
+        max_length=_length(job),
         positions=job.positions,
         layers={layer: channel_range(observers[value]) for layer, value in model.layer_inputs.items()},
     )
     return Calibration(
         ranges=ranges, products={layer: sums[value] for layer, value in model.layer_inputs.items() if value in sums}
     )
+
+
+def frequent_pieces(job: Job, count: int) -> tuple[int, ...]:
+    """The ids that occur most in the calibration text as the model reads it, ``[MASK]`` included; at most ``count``."""
+    occurrences: Counter[int] = Counter()
+    for batch in _texts(job):
+        occurrences.update(batch.input_ids.ravel().tolist())
+    ranked = sorted(occurrences, key=lambda piece: (-occurrences[piece], piece))
+    return tuple(sorted(ranked[:count]))
+
+
+def _texts(job: Job) -> Iterator[Batch]:
+    """The calibration texts, one a batch; the same ones every time."""
+    layout, rng = Layout.of(job.checkpoint.tokenizer, job.checkpoint.config.vocab_size), np.random.default_rng(SEED)
+    for pair in mixed_pairs(job.corpus, job.recipe.num_examples, max_length=_length(job), seed=SEED):
+        yield masked_batch([pair], layout, rng)
+
+
+def _length(job: Job) -> int:
+    return min(job.recipe.max_length, job.checkpoint.config.max_position_embeddings)
 
 
 def feed_of(batch: Batch, positions: Positions) -> dict[str, NDArray[np.int64]]:

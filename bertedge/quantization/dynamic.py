@@ -11,8 +11,10 @@ def decide(job: Job) -> Decision:
     """int8 for every linear layer and table that is not excluded.
 
     Raises:
-        UsageError: ranges are given, which this method has no use for.
+        UsageError: ranges or finer layers are asked for, which this method does not have.
     """
+    if job.recipe.finer:
+        raise UsageError("--finer: the dynamic method rounds activations once", "--method static")
     if job.ranges is not None:
         raise UsageError("--ranges: the dynamic method takes its ranges from every input", "--method static")
     kept_float = job.kept_float()

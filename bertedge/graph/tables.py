@@ -1,0 +1,100 @@
+"""Look-up tables, and the decoder that shares one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from bertedge.graph.builder import GraphBuilder
+from bertedge.graph.linear import Load
+from bertedge.graph.plan import Float16Weights, Int8, NumberFormat
+from bertedge.graph.rounding import NEAREST, Rounding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A look-up table (rows, columns) in the graph: float32, or int8 with scales (rows, 1).
+
+    Attributes:
+        correction: what to add to looked-up rows, (1 + exact rows, columns), and each row's index into it, (rows,).
+    """
+
+    values: str
+    scale: str | None
+    shape: tuple[int, int]
+    correction: tuple[str, str] | None = None
+
+
+def table(
+    g: GraphBuilder,
+    name: str,
+    form: NumberFormat,
+    shape: tuple[int, int],
+    load: Load,
+    rounding: Rounding = NEAREST,
+    exact: tuple[int, ...] = (),
+) -> Table:
+    """Add a table; asking for the same name again stores nothing twice.
+
+    Args:
+        exact: rows of an int8 table whose rounding can be undone after a look-up; see :class:`Int8Rows`.
+    """
+    if isinstance(form, Float16Weights):
+        values = _once(g, g.tensor(f"{name}.table", np.float16, shape, load), TensorProto.FLOAT)
+        return Table(values=values, scale=None, shape=shape)
+    if not isinstance(form, Int8):
+        return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
+    rows = cache(lambda: rounding(load(), form.weight_range))
+    values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
+    scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
+    if not exact:
+        return Table(values=values, scale=scale, shape=shape)
+    chosen = list(exact)
+
+    def lost() -> NDArray[np.float32]:
+        kept = rows().values[chosen] * rows().scale[chosen, None]
+        return np.concatenate([np.zeros((1, shape[1]), dtype=np.float32), load()[chosen] - kept])
+
+    index = np.zeros(shape[0], dtype=np.uint8)
+    index[chosen] = 1 + np.arange(len(chosen))
+    stored = g.tensor(f"{name}.exact.rows", np.float16, (1 + len(chosen), shape[1]), lost)
+    where = g.constant(f"{name}.exact.index", index)
+    correction = _once(g, stored, TensorProto.FLOAT), _once(g, where, TensorProto.INT32)
+    return Table(values=values, scale=scale, shape=shape, correction=correction)
+
+
+def _once(g: GraphBuilder, constant: str, to: int) -> str:
+    """Widen a constant, which onnxruntime does once, when it loads the model."""
+    name = f"{constant}.wide"
+    return name if g.has(name) else g.op("Cast", [constant], name, to=to)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableWeights:
+    """A decoder that shares the embeddings' table (Press and Wolf 2017): one copy on disk.
+
+    The transposition reads constants only, so onnxruntime does it once, when it loads the model.
+    """
+
+    table: Table
+    load_bias: Load = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.table.shape
+
+    def float_matrix(self, g: GraphBuilder, name: str) -> str:
+        return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
+
+    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
+        if self.table.scale is None:
+            raise TypeError(f"{name}: an int8 decoder cannot share a float table")
+        flat = g.constant(f"{name}.flat", [-1], np.int64)
+        return self.float_matrix(g, name), g.op("Reshape", [self.table.scale, flat], f"{name}.scale")
+
+    def bias(self, g: GraphBuilder, name: str) -> str:
+        return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)
