@@ -21,7 +21,7 @@ from bertedge.graph.builder import MICROSOFT, GraphBuilder
 from bertedge.graph.linear import OwnWeights, Weights, has_int8_attention, int8_attention, linear
 from bertedge.graph.plan import BlockNames, Float32, Int8, Int8Rows, NumberFormat, Plan, StaticInt8
 from bertedge.graph.rounding import NEAREST, Rounding, Roundings
-from bertedge.graph.tables import Table, TableWeights, table
+from bertedge.graph.tables import Table, TableWeights, look_up, table
 
 #: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
 Positions = Literal["masked", "all"]
@@ -125,24 +125,12 @@ class BertWriter:
         return self._layer_norm("embeddings.norm", names.EMBEDDINGS, summed)
 
     def _word_rows(self) -> str:
-        """Look up the words' rows; int8 rows are scaled after the look-up, so the table stays int8 in memory too."""
-        g, words = self.g, self._word_table()
-        rows = g.op("Gather", [words.values, "input_ids"], "embeddings.word.rows")
-        if words.scale is None:
+        """The words' rows, (B, S, H)."""
+        rows = look_up(self.g, "embeddings.word", self._word_table(), "input_ids")
+        if not self._shared_divisors:
             return rows
-        row_scale = g.op("Gather", [words.scale, "input_ids"], "embeddings.word.row_scale")
-        widened = g.op("Cast", [rows], "embeddings.word.float", to=TensorProto.FLOAT)
-        result = g.op("Mul", [widened, row_scale], "embeddings.word")
-        if words.correction is not None:
-            lost, index = words.correction
-            which = g.op("Gather", [index, "input_ids"], "embeddings.word.exact.which")
-            result = g.op(
-                "Add", [result, g.op("Gather", [lost, which], "embeddings.word.lost")], "embeddings.word.true"
-            )
-        if self._shared_divisors:
-            reciprocals = g.constant("embeddings.word.reciprocals", 1 / np.asarray(self._shared_divisors), np.float32)
-            result = g.op("Mul", [result, reciprocals], "embeddings.word.undivided")
-        return result
+        reciprocals = self.g.constant("embeddings.word.reciprocals", 1 / np.asarray(self._shared_divisors), np.float32)
+        return self.g.op("Mul", [rows, reciprocals], "embeddings.word.undivided")
 
     @property
     def _decoder_divisors(self) -> tuple[float, ...]:
@@ -165,29 +153,26 @@ class BertWriter:
 
     def _position_rows(self) -> str:
         """(max_position_embeddings, H) as float; int8 on disk only, since the runtime converts it when it loads."""
-        g, rows = (
-            self.g,
-            self._table("embeddings.position", names.POSITION_EMBEDDINGS, layers.POSITION_TABLE),
-        )
+        rows = self._table("embeddings.position", names.POSITION_EMBEDDINGS, layers.POSITION_TABLE)
         if rows.scale is None:
             return rows.values
-        widened = g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
-        return g.op("Mul", [widened, rows.scale], "embeddings.position.scaled")
+        widened = self.g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
+        return self.g.op("Mul", [widened, rows.scale], "embeddings.position.scaled")
 
     def _table(
         self, name: str, tensor: str, layer: str, factors: tuple[float, ...] = (), exact: tuple[int, ...] = ()
     ) -> Table:
         """A table in the format of a layer, its columns multiplied by factors if there are any."""
-        rows, columns = self.checkpoint.source.shapes[tensor]
-        weights = OwnWeights(
-            shape=(rows, columns),
-            load=lambda: self._tensor(tensor),
-            load_bias=lambda: np.zeros(0, dtype=np.float32),
-            rounding=self.roundings(layer),
-        )
+        rounding, scaled = self.roundings(layer), np.asarray(factors or 1, dtype=np.float32)
         if factors:
-            weights = weights.with_columns_scaled(np.asarray(factors, dtype=np.float32))
-        return table(self.g, name, self._format(layer), (rows, columns), weights.load, weights.rounding, exact)
+            rounding = rounding.scaled(scaled)
+        shape = self.checkpoint.source.shapes[tensor]
+
+        def load() -> NDArray[np.float32]:
+            values = self._tensor(tensor)
+            return values * scaled if factors else values
+
+        return table(self.g, name, self._format(layer), (shape[0], shape[1]), load, rounding, exact)
 
     # -- encoder ------------------------------------------------------------------------------------------------
 

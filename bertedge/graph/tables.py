@@ -73,6 +73,20 @@ def _once(g: GraphBuilder, constant: str, to: int) -> str:
     return name if g.has(name) else g.op("Cast", [constant], name, to=to)
 
 
+def look_up(g: GraphBuilder, name: str, rows: Table, ids: str) -> str:
+    """The rows of ids as float32; int8 rows are scaled after the look-up, so the table stays int8 in memory too."""
+    found = g.op("Gather", [rows.values, ids], f"{name}.rows")
+    if rows.scale is None:
+        return found
+    row_scale = g.op("Gather", [rows.scale, ids], f"{name}.row_scale")
+    scaled = g.op("Mul", [g.op("Cast", [found], f"{name}.float", to=TensorProto.FLOAT), row_scale], name)
+    if rows.correction is None:
+        return scaled
+    lost, index = rows.correction
+    which = g.op("Gather", [index, ids], f"{name}.exact.which")
+    return g.op("Add", [scaled, g.op("Gather", [lost, which], f"{name}.lost")], f"{name}.exact")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableWeights:
     """A decoder that shares the embeddings' table (Press and Wolf 2017): one copy on disk.

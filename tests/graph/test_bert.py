@@ -14,6 +14,7 @@ import torch
 from bertedge.checkpoint import Checkpoint, names
 from bertedge.checkpoint.sources import ArraysSource
 from bertedge.config import BertConfig
+from bertedge.errors import CheckpointError
 from bertedge.graph.bert import Positions, build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, Float32, NumberFormat, layer_names
@@ -168,6 +169,16 @@ def test_coverage_counts_what_is_int8(config: BertConfig) -> None:
     assert everywhere[0] == everywhere[1]
     parts = bytes_by_part(build_graph(checkpoint, plan))
     assert parts["encoder.layer.0"] == parts["encoder.layer.1"] > 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_not_finite_is_named(value: float, config: BertConfig, tmp_path: Path) -> None:
+    tensors = random_tensors(config, ALL_HEADS)
+    name = names.layer(1) + ".output.dense.weight"
+    tensors[name][3, 5] = value
+    broken = replace(in_memory(config), source=ArraysSource(tensors))
+    with pytest.raises(CheckpointError, match=f"{name} holds NaN or infinity"):
+        build_graph(broken, {}).builder.write(tmp_path / "model.onnx")
 
 
 def test_node_names_are_stable_and_unique(config: BertConfig) -> None:
