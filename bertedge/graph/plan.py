@@ -35,7 +35,7 @@ class Int8Rows(DynamicInt8):
 
     Attributes:
         exact: rows that are looked up without rounding, for instance those of the words that fill most of any text:
-            what rounding took from them is kept as float16 and added after the look-up.
+            what rounding took from them is kept as int8 rows of its own and added after the look-up.
     """
 
     exact: tuple[int, ...] = ()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto
 
 from bertedge.graph.builder import GraphBuilder
 from bertedge.graph.linear import Load
 from bertedge.graph.plan import Float16Weights, Int8, NumberFormat
-from bertedge.graph.rounding import NEAREST, Rounding
+from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, quantize_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +53,30 @@ def table(
     scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
     if not exact:
         return Table(values=values, scale=scale, shape=shape)
+    return Table(values=values, scale=scale, shape=shape, correction=_correction(g, name, form, rows, load, exact))
+
+
+def _correction(
+    g: GraphBuilder, name: str, form: Int8, rows: Callable[[], QuantizedRows], load: Load, exact: tuple[int, ...]
+) -> tuple[str, str]:
+    """What rounding took from some rows, int8 of its own on disk, and each row's index into it."""
     chosen = list(exact)
+    table_rows, columns = g.tensors[f"{name}.table"].shape
 
-    def lost() -> NDArray[np.float32]:
+    @cache
+    def lost() -> QuantizedRows:
         kept = rows().values[chosen] * rows().scale[chosen, None]
-        return np.concatenate([np.zeros((1, shape[1]), dtype=np.float32), load()[chosen] - kept])
+        return quantize_rows(np.pad(load()[chosen] - kept, ((1, 0), (0, 0))), form.weight_range)  # 0 is for all others
 
-    index = np.zeros(shape[0], dtype=np.uint8)
+    index = np.zeros(table_rows, dtype=np.uint8)
     index[chosen] = 1 + np.arange(len(chosen))
-    stored = g.tensor(f"{name}.exact.rows", np.float16, (1 + len(chosen), shape[1]), lost)
-    where = g.constant(f"{name}.exact.index", index)
-    correction = _once(g, stored, TensorProto.FLOAT), _once(g, where, TensorProto.INT32)
-    return Table(values=values, scale=scale, shape=shape, correction=correction)
+    where = _once(g, g.constant(f"{name}.exact.index", index), TensorProto.INT32)
+    stored = g.tensor(f"{name}.exact.rows", np.int8, (1 + len(chosen), columns), lambda: lost().values)
+    scale = g.tensor(f"{name}.exact.scale", np.float32, (1 + len(chosen), 1), lambda: lost().scale[:, None])
+    values = f"{name}.exact.values"
+    if not g.has(values):
+        g.op("Mul", [_once(g, stored, TensorProto.FLOAT), scale], values)
+    return values, where
 
 
 def _once(g: GraphBuilder, constant: str, to: int) -> str:

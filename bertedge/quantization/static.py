@@ -22,7 +22,7 @@ OUTLIER_RATIO = 2.0
 OUTLIER_SHARE, MAX_OUTLIERS = 16, 64
 #: A remedy costs an operator or three: it has to shrink the range by so much.
 MIN_GAIN = 1.5
-#: Words whose rows are looked up exactly: they fill half of any text, and take two thousandths of the file.
+#: Words whose rows are looked up exactly: they fill half of any text, and take a thousandth of the file.
 EXACT_ROWS = 127
 #: A channel that hardly reaches anywhere is taken to reach this share of the median, for it may reach further one day.
 MIN_REACH = 0.05
