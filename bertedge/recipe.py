@@ -76,7 +76,7 @@ def _matching(option: str, patterns: tuple[str, ...], layers: list[str]) -> set[
 RECIPES = {
     "default": QuantizationRecipe(),
     # 16 bits for the activations everywhere, and weights rounded with all care: as true as int8 weights allow
-    "faithful": QuantizationRecipe(rounding="compensated", finer=("*",)),
+    "faithful": QuantizationRecipe(rounding="compensated", finer=("*",), num_examples=256),
 }
 
 

@@ -22,6 +22,8 @@ OUTLIER_RATIO = 2.0
 OUTLIER_SHARE, MAX_OUTLIERS = 16, 64
 #: A remedy costs an operator or three: it has to shrink the range by so much.
 MIN_GAIN = 1.5
+#: With two terms there are bits to spare: their range is this multiple of what was seen, to clip next to nothing.
+FINER_MARGIN = 2.0
 #: Words whose rows are looked up exactly: they fill half of any text, and take a thousandth of the file.
 EXACT_ROWS = 127
 #: A channel that hardly reaches anywhere is taken to reach this share of the median, for it may reach further one day.
@@ -78,7 +80,8 @@ def _layer_format(name: str, seen: MinMax, weight_range: int) -> NumberFormat:
 
 def _finer(form: NumberFormat) -> NumberFormat:
     if isinstance(form, StaticInt8):
-        return TwoTermInt8(**{field.name: getattr(form, field.name) for field in fields(StaticInt8)})
+        same = {field.name: getattr(form, field.name) for field in fields(StaticInt8)}
+        return TwoTermInt8(**same | {"scale": form.scale * FINER_MARGIN})
     return Float16Weights()
 
 
