@@ -13,6 +13,7 @@ from bertedge.graph.plan import Int8, Plan
 
 #: The text that multiply-accumulates are counted on, and the rows of its last block that are read: ``[CLS]`` and these.
 TOKENS, MASKED = 128, 19
+PARTS = ("embeddings", "encoder", "mlm", "pooler", "nsp")
 
 
 def coverage(graph: BertGraph, plan: Plan) -> Coverage:
@@ -25,11 +26,12 @@ def coverage(graph: BertGraph, plan: Plan) -> Coverage:
 
 
 def bytes_by_part(graph: BertGraph) -> dict[str, int]:
-    """Bytes of the embeddings, of each encoder layer and of each head."""
+    """Bytes of the embeddings, of each encoder layer and of each head; small constants between them are ``other``."""
     parts: Counter[str] = Counter()
     for tensor in graph.builder.tensors.values():
         words = tensor.name.split(".")
-        parts[".".join(words[:3]) if words[0] == "encoder" else words[0]] += tensor.size_bytes
+        part = ".".join(words[:3]) if words[0] == "encoder" else words[0]
+        parts[part if words[0] in PARTS else "other"] += tensor.size_bytes
     return dict(parts)
 
 
