@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.checkpoint.names import expected_shapes
 from bertedge.config import BertConfig
 from bertedge.quantization import METHODS, export, quantize
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import RECIPES, QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
 
 FLOAT = "float32"
 #: Every kind of bundle that can be made.
-KINDS = (FLOAT, *METHODS)
+KINDS = (FLOAT, *METHODS, *(name for name in RECIPES if name != "default"))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 ENGLISH_L6 = SHARED / "models" / "english-l6"
 
@@ -113,7 +114,8 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corp
             if kind == FLOAT:
                 made[key] = export(model_folder, folder, positions=positions)  # type: ignore[arg-type]
             else:
-                recipe = QuantizationRecipe(method=kind, num_examples=16, max_length=48)
+                base = RECIPES.get(kind) or QuantizationRecipe(method=kind)
+                recipe = replace(base, num_examples=16, max_length=48)
                 made[key] = quantize(
                     model_folder,
                     folder,

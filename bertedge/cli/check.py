@@ -84,6 +84,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "target": manifest.target,
         "positions": manifest.positions,
         "size_bytes": bundle.size_bytes,
+        "bytes_by_part": manifest.bytes_by_part,
         "coverage": to_json(manifest.coverage),
         "fidelity": to_json(manifest.fidelity),
         "min_onnxruntime": manifest.min_onnxruntime,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from bertedge.cli.console import note, progress_bar
 from bertedge.cli.options import ForceOption, ModelArgument, OutputOption, PositionsChoice, PositionsOption, library
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import RECIPES, QuantizationRecipe, recipe_named
 
 
 def export(
@@ -30,31 +31,61 @@ def quantize(
     model: ModelArgument,
     output: OutputOption,
     target: Annotated[str, typer.Option(help="The CPU it is for; 'bertedge info --targets' lists them.")] = "auto",
+    recipe: Annotated[
+        str, typer.Option(help=f"{', '.join(RECIPES)}; the options below change it.", metavar="NAME")
+    ] = "default",
     method: Annotated[
-        str, typer.Option(help="static: ranges from calibration; dynamic: ranges from every input.")
-    ] = QuantizationRecipe.method,
+        str | None,
+        typer.Option(help="static: ranges from calibration; dynamic: ranges from every input.", show_default="static"),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(help="Text to calibrate with, like yours; default: the one that ships.", show_default=False),
     ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Texts to calibrate with.")] = QuantizationRecipe.num_examples,
+    examples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Texts to calibrate with.", show_default=str(QuantizationRecipe.num_examples)),
+    ] = None,
+    rounding: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the weights: nearest; compensated, slower to make, truer; auto: by the model's size.",
+            show_default="auto",
+        ),
+    ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(help="Layers that stay float32, as a pattern; may be repeated.", show_default=False),
+    ] = None,
+    finer: Annotated[
+        list[str] | None,
+        typer.Option(help="Layers with 16-bit activations, at twice the work; may be repeated.", show_default=False),
+    ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(help="Use the ranges of this bundle, made from the same model.", show_default=False),
     ] = None,
     positions: PositionsOption = PositionsChoice.masked,
     force: ForceOption = False,
 ) -> None:
     """Write an int8 ONNX bundle."""
     make = library("bertedge.quantization", "tools")
-    recipe = QuantizationRecipe(method=method, exclude=tuple(exclude or ()), num_examples=examples)
+    given: dict[str, Any] = {
+        "method": method,
+        "num_examples": examples,
+        "rounding": rounding,
+        "exclude": tuple(exclude) if exclude else None,
+        "finer": tuple(finer) if finer else None,
+    }
+    changed = replace(recipe_named(recipe), **{name: value for name, value in given.items() if value is not None})
     with progress_bar("quantizing") as listen:
         bundle = make.quantize(
             model,
             output,
             target=target,
-            recipe=recipe,
+            recipe=changed,
             calibration=calibration,
+            ranges=ranges,
             positions=positions.value,
             force=force,
             listen=listen,

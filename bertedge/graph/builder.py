@@ -24,7 +24,6 @@ from bertedge.errors import BertEdgeError
 OPSET = 17  # LayerNormalization; nothing newer is needed
 MICROSOFT = "com.microsoft"  # onnxruntime's own operators, part of every build of it
 IR_VERSION = 8  # that of opset 17
-EXTERNAL_SUFFIX = ".data"
 EXTERNAL_MIN_BYTES = 1024  # shape inference reads small tensors, so they stay inside
 MAX_PROTOBUF_BYTES = 2**31 - 1
 
@@ -95,30 +94,33 @@ class GraphBuilder:
         array = np.asarray(value, dtype=dtype)
         return self.tensor(name, array.dtype, array.shape, lambda: array)
 
-    def write(self, path: Path, *, external: bool = False) -> None:
+    def write(self, path: Path, *, external: Path | None = None, again: bool = False) -> None:
         """Write the model.
 
         Args:
-            external: put the data of all tensors into ``path + ".data"``, which onnxruntime maps instead of copying.
+            external: put the data of all tensors into this file beside ``path``, which onnxruntime maps, not copies.
+            again: ``external`` was written before, for a graph with the same tensors.
 
         Raises:
             BertEdgeError: the file would be larger than protobuf allows.
         """
         with open(path, "wb") as file:
-            if external:
-                data_path = path.with_name(path.name + EXTERNAL_SUFFIX)
-                with open(data_path, "wb") as data:
-                    self._write(file, external=(data, data_path.name))
+            if external is None:
+                self._write(file, None, file)
+            elif again:
+                self._write(file, external.name, None)
             else:
-                self._write(file)
+                with open(external, "wb") as data:
+                    self._write(file, external.name, data)
 
-    def _write(self, file: BinaryIO, external: tuple[BinaryIO, str] | None = None) -> None:
+    def _write(self, file: BinaryIO, external: str | None, data: BinaryIO | None) -> None:
+        """Write the graph to ``file``, and the tensors that lie outside of it to ``data``, if that is given."""
         skeleton = helper.make_graph(self.nodes, "bert", self.inputs, self.outputs).SerializeToString()
         parts = []
         offset = 0
         for tensor in self.tensors.values():
             outside = external is not None and tensor.size_bytes >= EXTERNAL_MIN_BYTES
-            header = _tensor_header(tensor, (external[1], offset) if external and outside else None)
+            header = _tensor_header(tensor, (external, offset) if external and outside else None)
             offset += tensor.size_bytes if outside else 0
             parts.append((tensor, header, len(header) + (0 if outside else tensor.size_bytes), outside))
         graph_size = len(skeleton) + sum(_field_size(size) for _, _, size, _ in parts)
@@ -130,12 +132,15 @@ class GraphBuilder:
         file.write(_model_header() + _field_tag(onnx.ModelProto, "graph") + _varint(graph_size) + skeleton)
         for tensor, header, size, outside in parts:
             file.write(_field_tag(onnx.GraphProto, "initializer") + _varint(size) + header)
+            place = data if outside else file
+            if place is None:
+                continue
             array = np.asarray(tensor.load(), dtype=tensor.dtype, order="C")
             if array.shape != tensor.shape:
                 raise BertEdgeError(
                     f"{tensor.name}: shape {array.shape}, expected {tensor.shape}", "report this as a bug"
                 )
-            array.tofile(external[0] if external and outside else file)
+            array.tofile(place)
 
 
 def _model_header() -> bytes:

@@ -12,28 +12,19 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
-from bertedge.graph.plan import DynamicInt8, Float16Weights, Float32, Int8, NumberFormat, StaticInt8
+from bertedge.graph.plan import (
+    RESIDUAL_STEPS,
+    DynamicInt8,
+    Float16Weights,
+    Float32,
+    Int8,
+    NumberFormat,
+    StaticInt8,
+    TwoTermInt8,
+)
+from bertedge.graph.rounding import NEAREST, Rounding
 
 Load = Callable[[], NDArray[np.float32]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuantizedRows:
-    """A matrix (rows, columns) as int8 with one scale a row: ``values * scale[:, None]``."""
-
-    values: NDArray[np.int8]
-    scale: NDArray[np.float32]
-
-
-def quantize_rows(matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
-    """Round each row to whole multiples of its largest absolute value / ``weight_range``; symmetric, never -128."""
-    largest = np.maximum(matrix.max(axis=1), -matrix.min(axis=1))
-    # a row of zeros, or one so small that its scale would vanish, needs no scale
-    scale = np.where(largest > np.finfo(np.float32).tiny * weight_range, largest / weight_range, 1.0).astype(np.float32)
-    scaled = matrix / scale[:, None]
-    np.rint(scaled, out=scaled)
-    values = np.clip(scaled, -weight_range, weight_range, out=scaled).astype(np.int8)
-    return QuantizedRows(values=values, scale=scale)
 
 
 class Weights(Protocol):
@@ -62,6 +53,7 @@ class OwnWeights:
     shape: tuple[int, int]
     load: Load = field(repr=False)
     load_bias: Load = field(repr=False)
+    rounding: Rounding = NEAREST
 
     def float_matrix(self, g: GraphBuilder, name: str) -> str:
         return g.tensor(f"{name}.weight", np.float32, self.shape[::-1], lambda: self.load().T)
@@ -72,7 +64,7 @@ class OwnWeights:
         return g.op("Cast", [stored], f"{name}.weight.float", to=TensorProto.FLOAT)
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
-        rows = cache(lambda: quantize_rows(self.load(), weight_range))
+        rows = cache(lambda: self.rounding(self.load(), weight_range))
         weight = g.tensor(f"{name}.weight", np.int8, self.shape[::-1], lambda: rows().values.T)
         return weight, g.tensor(f"{name}.scale", np.float32, self.shape[:1], lambda: rows().scale)
 
@@ -85,53 +77,7 @@ class OwnWeights:
 
     def with_columns_scaled(self, factors: NDArray[np.float32]) -> OwnWeights:
         """Every input's weights multiplied by a number of its own."""
-        return replace(self, load=lambda: self.load() * factors)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A look-up table (rows, columns) in the graph: float32, or int8 with scales (rows, 1)."""
-
-    values: str
-    scale: str | None
-    shape: tuple[int, int]
-
-
-def table(g: GraphBuilder, name: str, form: NumberFormat, shape: tuple[int, int], load: Load) -> Table:
-    """Add a table; asking for the same name again stores nothing twice."""
-    if not isinstance(form, Int8):
-        return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
-    rows = cache(lambda: quantize_rows(load(), form.weight_range))
-    values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
-    scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
-    return Table(values=values, scale=scale, shape=shape)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableWeights:
-    """A decoder that shares the embeddings' table (Press and Wolf 2017): one copy on disk.
-
-    The transposition reads constants only, so onnxruntime does it once, when it loads the model.
-    """
-
-    table: Table
-    load_bias: Load = field(repr=False)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.table.shape
-
-    def float_matrix(self, g: GraphBuilder, name: str) -> str:
-        return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
-
-    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
-        if self.table.scale is None:
-            raise TypeError(f"{name}: an int8 decoder cannot share a float table")
-        flat = g.constant(f"{name}.flat", [-1], np.int64)
-        return self.float_matrix(g, name), g.op("Reshape", [self.table.scale, flat], f"{name}.scale")
-
-    def bias(self, g: GraphBuilder, name: str) -> str:
-        return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)
+        return replace(self, load=lambda: self.load() * factors, rounding=self.rounding.scaled(factors))
 
 
 @singledispatch
@@ -197,7 +143,13 @@ def _int8_linear(form: Int8, g: GraphBuilder, name: str, x: str, weights: Weight
     weight, scale = weights.int8_matrix(g, name, form.weight_range)
     quantized = quantize_input(form, g, x)
     inputs = [quantized.values, weight, quantized.scale, scale, quantized.zero_point, "", weights.bias(g, name)]
-    return g.op("MatMulIntegerToFloat", inputs, name, domain=MICROSOFT)
+    if not isinstance(form, TwoTermInt8):
+        return g.op("MatMulIntegerToFloat", inputs, name, domain=MICROSOFT)
+    first = g.op("MatMulIntegerToFloat", inputs, f"{name}.first", domain=MICROSOFT)
+    rest = quantize_rest(form, g, x, quantized)
+    inputs = [rest.values, weight, rest.scale, scale, rest.zero_point]
+    second = g.op("MatMulIntegerToFloat", inputs, f"{name}.second", domain=MICROSOFT)
+    return g.op("Add", [first, second], name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +183,22 @@ def _(form: StaticInt8, g: GraphBuilder, x: str) -> QuantizedInput:
     if not g.has(name):
         g.op("QuantizeLinear", [x, scale, zero_point], name)
     return QuantizedInput(values=name, scale=scale, zero_point=zero_point)
+
+
+def quantize_rest(form: TwoTermInt8, g: GraphBuilder, x: str, first: QuantizedInput) -> QuantizedInput:
+    """Write what the first rounding of x left over as uint8 around 128."""
+    scale = g.constant(f"{x}.rest.scale", form.scale / RESIDUAL_STEPS, np.float32)
+    zero_point = g.constant("rest.zero_point", 128, np.uint8)
+    name = f"{x}.rest.quantized"
+    if not g.has(name):
+        rounded = g.op("DequantizeLinear", [first.values, first.scale, first.zero_point], f"{x}.rounded")
+        g.op("QuantizeLinear", [g.op("Sub", [x, rounded], f"{x}.rest"), scale, zero_point], name)
+    return QuantizedInput(values=name, scale=scale, zero_point=zero_point)
+
+
+def has_int8_attention(form: NumberFormat) -> bool:
+    """Whether :func:`int8_attention` computes this format: the operator multiplies once."""
+    return isinstance(form, Int8) and not isinstance(form, TwoTermInt8)
 
 
 def int8_attention(form: Int8, g: GraphBuilder, name: str, x: str, weights: Weights, mask: str, num_heads: int) -> str:

@@ -30,6 +30,26 @@ class DynamicInt8:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Int8Rows(DynamicInt8):
+    """A look-up table as int8 with one scale a row.
+
+    Attributes:
+        exact: rows that are looked up without rounding, for instance those of the words that fill most of any text:
+            what rounding took from them is kept as int8 rows of its own and added after the look-up.
+    """
+
+    exact: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.exact) > MAX_EXACT_ROWS:
+            raise ValueError(f"{len(self.exact)} exact rows, at most {MAX_EXACT_ROWS}")
+
+
+#: The index of exact rows takes a byte for every row of the table.
+MAX_EXACT_ROWS = 255
+
+
+@dataclass(frozen=True, kw_only=True)
 class StaticInt8:
     """int8 weights as in :class:`DynamicInt8`; uint8 activations with a range that calibration found.
 
@@ -40,10 +60,11 @@ class StaticInt8:
         scale: width of one step of the activations.
         zero_point: the step that stands for zero, 0 to 255.
         input_divisors: every channel of the input is divided by its own number before it is quantized, and the weights
-            that read it are multiplied by it (Xiao et al. 2023, equation 3); empty for none.
+            that read it are multiplied by it (Xiao et al. 2023, equation 3); empty for none. In front of the decoder it
+            is the layer norm that divides.
         outliers: channels of the input that are multiplied in float32 beside the others, weights and all (Dettmers et
-            al.
-            2022, section 3.2, with channels that are known beforehand); what does not fit the range is clipped there.
+            al. 2022, section 3.2, with channels that are known beforehand); what does not fit the range is clipped
+            there.
     """
 
     scale: float
@@ -52,6 +73,19 @@ class StaticInt8:
     input_divisors: tuple[float, ...] = ()
     outliers: tuple[int, ...] = ()
 
+
+@dataclass(frozen=True, kw_only=True)
+class TwoTermInt8(StaticInt8):
+    """As :class:`StaticInt8`, and what rounding the activations left over is rounded and multiplied as well.
+
+    With q the first rounding, x = s q + r, and r lies within half a step: r / (s / RESIDUAL_STEPS) is an int8 of its
+    own, so x has about 16 bits. Both terms meet the same int8 weights, which are stored once; it costs a second int8
+    matmul, and coverage stays what it was.
+    """
+
+
+#: Steps that half a step to either side is divided into: 127 on each.
+RESIDUAL_STEPS = 254
 
 Int8 = DynamicInt8 | StaticInt8
 NumberFormat = Float32 | Float16Weights | DynamicInt8 | StaticInt8

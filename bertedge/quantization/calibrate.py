@@ -2,55 +2,100 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_pairs
-from bertedge.data.corpus import TokenizedCorpus
-from bertedge.graph.bert import build_graph
+from bertedge.graph.bert import Positions
+from bertedge.predictor import Batch
+from bertedge.quantization.compensate import Products
+from bertedge.quantization.job import Job
 from bertedge.quantization.observers import MinMax
-from bertedge.recipe import QuantizationRecipe
+from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
 from bertedge.runtime.session import open_session
 from bertedge.runtime.threads import usable_cpus
 
 SEED = 0
 
 
-def calibrate(
-    checkpoint: Checkpoint, recipe: QuantizationRecipe, corpus: TokenizedCorpus, listen: Callable[[float, str], None]
-) -> dict[str, MinMax]:
-    """The range of every linear layer's input, by layer name.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """What was observed: every layer's range and, if asked for, the products of its inputs, by layer name."""
+
+    ranges: Ranges
+    products: dict[str, Products]
+
+
+def calibrate(job: Job, *, products: bool = False) -> Calibration:
+    """Observe every linear layer's input.
 
     Texts run one at a time, so memory is bounded by one text's activations beside the float weights.
+
+    Args:
+        products: keep the sum of x x^T as well, which takes the square of every layer's inputs in memory.
     """
-    graph = build_graph(checkpoint, {})
-    values = list(dict.fromkeys(graph.linear_inputs.values()))  # layers may share an input
-    for value in values:
-        graph.builder.expose(value)
-    length = min(recipe.max_length, checkpoint.config.max_position_embeddings)
-    pairs = mixed_pairs(corpus, recipe.num_examples, max_length=length, seed=SEED)
-    layout, rng = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size), np.random.default_rng(SEED)
-    channels = {value: graph.linear_shapes[layer][1] for layer, value in graph.linear_inputs.items()}
-    observers = {value: MinMax(channels[value]) for value in values}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "float.onnx"
-        graph.builder.write(path, external=True)
-        session = open_session(path, threads=usable_cpus())
-        for index, pair in enumerate(pairs):
-            batch = masked_batch([pair], layout, rng)
-            feed = {
-                "input_ids": batch.input_ids,
-                "attention_mask": batch.attention_mask,
-                "token_type_ids": batch.token_type_ids,
-                "masked_positions": batch.masked_positions,
-            }
-            for value, array in zip(values, session.run(values, feed), strict=True):
-                observers[value].observe(array)
-            listen((index + 1) / len(pairs), f"calibrating {index + 1}/{len(pairs)}")
-        del session  # unmap the weights before their folder goes
-    return {layer: observers[value] for layer, value in graph.linear_inputs.items()}
+    model, recipe, checkpoint = job.float_model, job.recipe, job.checkpoint
+    observers = {value: MinMax(channels) for value, channels in model.channels.items()}
+    sums = {value: Products(channels) for value, channels in model.channels.items()} if products else {}
+    session = open_session(model.observed, threads=usable_cpus())
+    for index, batch in enumerate(_texts(job)):
+        arrays = session.run(list(observers), feed_of(batch, job.positions))
+        for value, array in zip(observers, arrays, strict=True):
+            observers[value].observe(array)
+            if value in sums:
+                sums[value].observe(array)
+        job.listen((index + 1) / recipe.num_examples, f"calibrating {index + 1}/{recipe.num_examples}")
+    ranges = Ranges(
+        schema_version=SCHEMA_VERSION,
+        source=checkpoint.name,
+        source_sha256=job.source_sha256,
+        calibration_sha256=job.calibration_sha256,
+        num_examples=recipe.num_examples,
+        max_length=_length(job),
+        positions=job.positions,
+        layers={layer: channel_range(observers[value]) for layer, value in model.layer_inputs.items()},
+    )
+    return Calibration(
+        ranges=ranges, products={layer: sums[value] for layer, value in model.layer_inputs.items() if value in sums}
+    )
+
+
+def frequent_pieces(job: Job, count: int) -> tuple[int, ...]:
+    """The ids that occur most in the calibration text as the model reads it, ``[MASK]`` included; at most ``count``."""
+    occurrences: Counter[int] = Counter()
+    for batch in _texts(job):
+        occurrences.update(batch.input_ids.ravel().tolist())
+    ranked = sorted(occurrences, key=lambda piece: (-occurrences[piece], piece))
+    return tuple(sorted(ranked[:count]))
+
+
+def _texts(job: Job) -> Iterator[Batch]:
+    """The calibration texts, one a batch; the same ones every time."""
+    layout, rng = Layout.of(job.checkpoint.tokenizer, job.checkpoint.config.vocab_size), np.random.default_rng(SEED)
+    for pair in mixed_pairs(job.corpus, job.recipe.num_examples, max_length=_length(job), seed=SEED):
+        yield masked_batch([pair], layout, rng)
+
+
+def _length(job: Job) -> int:
+    return min(job.recipe.max_length, job.checkpoint.config.max_position_embeddings)
+
+
+def feed_of(batch: Batch, positions: Positions) -> dict[str, NDArray[np.int64]]:
+    """A text as the float graph takes it, with everything read that the int8 graph may be asked for.
+
+    The last block computes only the rows that are read, so all of them are asked for: hidden states of any position
+    may be wanted later. The MLM head reads masked positions, or every one where the int8 graph will.
+    """
+    everywhere = np.arange(batch.input_ids.shape[1], dtype=np.int64)
+    return {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "token_type_ids": batch.token_type_ids,
+        "masked_positions": batch.masked_positions if positions == "masked" else everywhere[None],
+        "hidden_positions": everywhere,
+    }

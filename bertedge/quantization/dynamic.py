@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from bertedge.checkpoint import Checkpoint
-from bertedge.data.corpus import TokenizedCorpus
-from bertedge.graph.plan import (
-    MLM_TRANSFORM,
-    POSITION_TABLE,
-    WORD_TABLE,
-    DynamicInt8,
-    Float16Weights,
-    NumberFormat,
-    Plan,
-    layer_names,
-)
-from bertedge.recipe import QuantizationRecipe
-from bertedge.target import TargetProfile
+from bertedge.errors import UsageError
+from bertedge.graph.plan import MLM_TRANSFORM, DynamicInt8, Float16Weights, NumberFormat
+from bertedge.quantization.job import Decision, Job
 
 
-def plan(
-    checkpoint: Checkpoint,
-    recipe: QuantizationRecipe,
-    target: TargetProfile,
-    corpus: TokenizedCorpus,
-    listen: Callable[[float, str], None],
-) -> Plan:
-    """int8 for every linear layer and table that is not excluded."""
-    del corpus, listen
-    layers = [*layer_names(checkpoint.config, checkpoint.heads), WORD_TABLE, POSITION_TABLE]
-    kept_float = recipe.excluded(layers)
-    forms: dict[str, NumberFormat] = {name: DynamicInt8(weight_range=target.weight_range) for name in layers}
+def decide(job: Job) -> Decision:
+    """int8 for every linear layer and table that is not excluded.
+
+    Raises:
+        UsageError: ranges or finer layers are asked for, which this method does not have.
+    """
+    if job.recipe.finer:
+        raise UsageError("--finer: the dynamic method rounds activations once", "--method static")
+    if job.ranges is not None:
+        raise UsageError("--ranges: the dynamic method takes its ranges from every input", "--method static")
+    kept_float = job.kept_float()
+    forms: dict[str, NumberFormat] = {name: DynamicInt8(weight_range=job.target.weight_range) for name in job.layers}
     if MLM_TRANSFORM in forms:
         forms[MLM_TRANSFORM] = Float16Weights()
-    return {name: form for name, form in forms.items() if name not in kept_float}
+    return Decision(plan={name: form for name, form in forms.items() if name not in kept_float})

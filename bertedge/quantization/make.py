@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from bertedge.bundle import (
     GOLDEN,
     MANIFEST,
     MODEL,
+    RANGES,
     SCHEMA_VERSION,
     Bundle,
     GoldenFidelity,
@@ -30,14 +31,16 @@ from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import default_text, mixed_pairs
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.graph.bert import BertGraph, Positions, build_graph
-from bertedge.graph.inspect import coverage
-from bertedge.graph.plan import Plan
+from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.predictor import NO_LABEL, Batch
-from bertedge.quantization.methods import Listener, method_named
+from bertedge.quantization.float_model import FloatModel, float_model
+from bertedge.quantization.job import Decision, Job, Listener
+from bertedge.quantization.methods import method_named
+from bertedge.quantization.ranges import read_ranges, write_ranges
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import new_folder, sha256, write_json
 from bertedge.runtime.engine import Engine
-from bertedge.runtime.golden import Arrays, record, record_difference, write_golden
+from bertedge.runtime.golden import record, record_difference, write_golden
 from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
 from bertedge.target import TargetProfile, resolve_target
@@ -70,9 +73,9 @@ def export(
         FileError: the output is there already, or cannot be written.
     """
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
-    with new_folder(output, force=force, marker=MANIFEST) as folder:
-        maker = _Maker(checkpoint, folder, positions, listen)
-        maker.make({}, recipe=None, target=resolve_target("portable"), row_independent=True)
+    with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
+        maker = _Maker(checkpoint, in_float, folder, positions, listen)
+        maker.make(Decision(plan={}), recipe=None, target=resolve_target("portable"), row_independent=True)
     return Bundle.open(output, check=False)
 
 
@@ -83,6 +86,7 @@ def quantize(
     target: str = "auto",
     recipe: QuantizationRecipe | None = None,
     calibration: Path | None = None,
+    ranges: Path | None = None,
     positions: Positions = "masked",
     force: bool = False,
     listen: Listener = _silent,
@@ -93,21 +97,22 @@ def quantize(
         model: a checkpoint, its folder, a built-in name or a hub id.
         target: a name in ``bertedge.target.TARGETS``, or ``auto`` for this machine.
         calibration: text for the ranges and the golden vectors; default: the one that ships with bertedge.
+        ranges: a bundle, or its ``ranges.json``, whose ranges are used instead of new ones.
         positions: see :func:`export`.
 
     Raises:
         CheckpointError: the checkpoint does not make a BERT.
         CorpusError: there is no text to calibrate with.
-        FileError: the output is there already, or cannot be written.
-        UsageError: unknown target, method or excluded layer.
+        FileError: the output is there already, or cannot be written; the ranges cannot be read.
+        UsageError: unknown target, method or excluded layer; ranges that were made for another model.
     """
     recipe = recipe or QuantizationRecipe()
     profile, method = resolve_target(target), method_named(recipe.method)
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
-    with new_folder(output, force=force, marker=MANIFEST) as folder:
-        maker = _Maker(checkpoint, folder, positions, listen, calibration)
-        plan = method.plan(checkpoint, recipe, profile, maker.corpus, listen)
-        maker.make(plan, recipe=recipe, target=profile, row_independent=method.row_independent)
+    with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
+        maker = _Maker(checkpoint, in_float, folder, positions, listen, calibration)
+        decision = method.decide(maker.job(recipe, profile, ranges))
+        maker.make(decision, recipe=recipe, target=profile, row_independent=method.row_independent)
     return Bundle.open(output, check=False)
 
 
@@ -116,6 +121,7 @@ class _Maker:
     """Fills the folder of one bundle."""
 
     checkpoint: Checkpoint
+    float_model: FloatModel
     folder: Path
     positions: Positions
     listen: Listener
@@ -125,23 +131,57 @@ class _Maker:
         self.text = self.calibration or default_text()
         self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
 
+    def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: Path | None) -> Job:
+        """What the method is given; earlier ranges are checked here."""
+        job = Job(
+            checkpoint=self.checkpoint,
+            float_model=self.float_model,
+            recipe=recipe,
+            target=target,
+            corpus=self.corpus,
+            positions=self.positions,
+            ranges=read_ranges(ranges) if ranges else None,
+            source_sha256=self.source_sha256,
+            calibration_sha256=sha256(self.text),
+            listen=self.listen,
+        )
+        if job.ranges is not None:
+            inputs = self.float_model.layer_inputs
+            job.ranges.require(
+                source=self.checkpoint.name,
+                source_sha256=self.source_sha256,
+                positions=self.positions,
+                channels={layer: self.float_model.channels[value] for layer, value in inputs.items()},
+            )
+        return job
+
     def make(
-        self, plan: Plan, *, recipe: QuantizationRecipe | None, target: TargetProfile, row_independent: bool
+        self, decision: Decision, *, recipe: QuantizationRecipe | None, target: TargetProfile, row_independent: bool
     ) -> None:
         self.listen(0.1, "building the graph")
-        graph = build_graph(self.checkpoint, plan, positions=self.positions)
+        graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
         graph.builder.write(self.folder / MODEL)
         self.checkpoint.tokenizer.save(self.folder)
         write_json(self.folder / CONFIG, self.checkpoint.config.to_dict())
+        if decision.ranges is not None:
+            write_ranges(self.folder / RANGES, decision.ranges)
         self.listen(0.6, "recording golden vectors")
         fidelity = self._write_golden(row_independent=row_independent)
-        write_manifest(self.folder, self._manifest(graph, plan, recipe, target, row_independent, fidelity))
+        write_manifest(self.folder, self._manifest(graph, decision, recipe, target, row_independent, fidelity))
         self.listen(1.0, "done")
+
+    @cached_property
+    def source_sha256(self) -> str:
+        """One hash over the weights' files, so that it is known which checkpoint a bundle came from."""
+        digest = hashlib.sha256()
+        for path in self.checkpoint.source.files:
+            digest.update(sha256(path).encode())
+        return digest.hexdigest()
 
     def _manifest(
         self,
         graph: BertGraph,
-        plan: Plan,
+        decision: Decision,
         recipe: QuantizationRecipe | None,
         target: TargetProfile,
         row_independent: bool,
@@ -158,11 +198,11 @@ class _Maker:
             inputs=tuple(value.name for value in graph.builder.inputs),
             outputs=tuple(value.name for value in graph.builder.outputs),
             files=file_entries(self.folder),
-            coverage=coverage(graph, plan),
+            coverage=coverage(graph, decision.plan),
             fidelity=fidelity,
             provenance=Provenance(
                 source=self.checkpoint.name,
-                source_sha256=_source_sha256(self.checkpoint),
+                source_sha256=self.source_sha256,
                 calibration_sha256=sha256(self.text),
                 versions={
                     "bertedge": bertedge.__version__,
@@ -172,11 +212,12 @@ class _Maker:
                 },
             ),
             min_onnxruntime=target.min_onnxruntime,
+            bytes_by_part=bytes_by_part(graph),
         )
 
     def _write_golden(self, *, row_independent: bool) -> GoldenFidelity:
         batch = self._golden_batch()
-        in_float = self._float_outputs(batch)
+        in_float = record(self._engine(self.float_model.plain, all_positions=False, row_independent=True), batch)
         engine = self._engine(
             self.folder / MODEL, all_positions=self.positions == "all", row_independent=row_independent
         )
@@ -195,24 +236,6 @@ class _Maker:
         layout = Layout.of(self.checkpoint.tokenizer, config.vocab_size)
         return masked_batch(pairs, layout, np.random.default_rng(GOLDEN_SEED), always_mask=True)
 
-    def _float_outputs(self, batch: Batch) -> Arrays:
-        """The float model's outputs; its weights are mapped from a scratch file, which needs the least memory."""
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / MODEL
-            build_graph(self.checkpoint, {}).builder.write(path, external=True)
-            engine = self._engine(path, all_positions=False, row_independent=True)
-            outputs = record(engine, batch)
-            del engine  # unmap the weights before their folder goes
-        return outputs
-
     def _engine(self, path: Path, *, all_positions: bool, row_independent: bool) -> Engine:
         sessions = Sessions(path, threads=usable_cpus(), once=True)
         return Engine(sessions, self.checkpoint.config, all_positions=all_positions, row_independent=row_independent)
-
-
-def _source_sha256(checkpoint: Checkpoint) -> str:
-    """One hash over the weights' files, so that it is known which checkpoint a bundle came from."""
-    digest = hashlib.sha256()
-    for path in checkpoint.source.files:
-        digest.update(sha256(path).encode())
-    return digest.hexdigest()

@@ -1,20 +1,13 @@
-"""The table of quantization methods. A new method is one file with a planner, and one row here."""
+"""The table of quantization methods. A new method is one file that decides on a plan, and one row here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bertedge.checkpoint import Checkpoint
-from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import UsageError, nearest
-from bertedge.graph.plan import Plan
 from bertedge.quantization import dynamic, static
-from bertedge.recipe import QuantizationRecipe
-from bertedge.target import TargetProfile
-
-Listener = Callable[[float, str], None]
-Planner = Callable[[Checkpoint, QuantizationRecipe, TargetProfile, TokenizedCorpus, Listener], Plan]
+from bertedge.quantization.job import Decision, Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +15,17 @@ class Method:
     """A way to quantize.
 
     Attributes:
-        plan: decides on the number format of every layer.
+        decide: decides on the number format of every layer.
         row_independent: rows of a batch do not share activation ranges.
     """
 
-    plan: Planner
+    decide: Callable[[Job], Decision]
     row_independent: bool
 
 
 METHODS = {
-    "dynamic": Method(plan=dynamic.plan, row_independent=False),
-    "static": Method(plan=static.plan, row_independent=True),
+    "dynamic": Method(decide=dynamic.decide, row_independent=False),
+    "static": Method(decide=static.decide, row_independent=True),
 }
 
 

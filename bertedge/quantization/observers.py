@@ -16,8 +16,7 @@ class MinMax:
 
     Attributes:
         low, high: smallest and largest value of each channel, (channels,); zero always belongs to the range, since it
-            must
-            be representable exactly.
+            must be representable exactly.
     """
 
     def __init__(self, channels: int) -> None:
@@ -40,6 +39,6 @@ class MinMax:
 def scale_and_zero_point(low: float, high: float) -> tuple[float, int]:
     """Width of a step, and the step of zero, for uint8 over a range (Jacob et al. 2018, equation 1)."""
     scale = (max(high, 0.0) - min(low, 0.0)) / LEVELS
-    if scale == 0.0:  # a layer that only ever saw zeros
+    if scale < np.finfo(np.float32).tiny:  # a layer that only ever saw zeros, or next to nothing
         return 1.0, 0
     return scale, int(np.clip(round(-min(low, 0.0) / scale), 0, LEVELS))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint import Checkpoint
-from bertedge.data.corpus import TokenizedCorpus
 from bertedge.graph import plan as layers
-from bertedge.graph.plan import DynamicInt8, Float16Weights, NumberFormat, Plan, StaticInt8, layer_names
-from bertedge.quantization.calibrate import calibrate
+from bertedge.graph.plan import Float16Weights, Int8Rows, NumberFormat, StaticInt8, TwoTermInt8, layer_names
+from bertedge.graph.rounding import NEAREST, Rounding
+from bertedge.quantization.calibrate import calibrate, frequent_pieces
+from bertedge.quantization.compensate import Compensated, Products, is_cheap
+from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.observers import MinMax, scale_and_zero_point
-from bertedge.recipe import QuantizationRecipe
-from bertedge.target import TargetProfile
+from bertedge.quantization.ranges import Ranges
 
 #: A channel stands out where it reaches beyond this multiple of the median channel's reach.
 OUTLIER_RATIO = 2.0
@@ -23,23 +22,48 @@ OUTLIER_RATIO = 2.0
 OUTLIER_SHARE, MAX_OUTLIERS = 16, 64
 #: A remedy costs an operator or three: it has to shrink the range by so much.
 MIN_GAIN = 1.5
+#: With two terms there are bits to spare: their range is this multiple of what was seen, to clip next to nothing.
+FINER_MARGIN = 2.0
+#: Words whose rows are looked up exactly: they fill half of any text, and take a thousandth of the file.
+EXACT_ROWS = 127
+#: A channel that hardly reaches anywhere is taken to reach this share of the median, for it may reach further one day.
+MIN_REACH = 0.05
 
 
-def plan(
-    checkpoint: Checkpoint,
-    recipe: QuantizationRecipe,
-    target: TargetProfile,
-    corpus: TokenizedCorpus,
-    listen: Callable[[float, str], None],
-) -> Plan:
+def decide(job: Job) -> Decision:
     """int8 with calibrated ranges for every linear layer that is not excluded."""
-    names = layer_names(checkpoint.config, checkpoint.heads)
-    tables = [layers.WORD_TABLE, layers.POSITION_TABLE]
-    kept_float = recipe.excluded([*names, *tables])
-    ranges = calibrate(checkpoint, recipe, corpus, listen)
-    forms: dict[str, NumberFormat] = {name: DynamicInt8(weight_range=target.weight_range) for name in tables}
-    forms |= {name: _layer_format(name, ranges[name], target.weight_range) for name in names}
-    return {name: form for name, form in forms.items() if name not in kept_float}
+    kept_float, compensated = job.kept_float(), _compensates(job)
+    ranges, products = _observed(job, products=compensated)
+    forms: dict[str, NumberFormat] = {
+        layers.WORD_TABLE: Int8Rows(weight_range=job.target.weight_range, exact=frequent_pieces(job, EXACT_ROWS)),
+        layers.POSITION_TABLE: Int8Rows(weight_range=job.target.weight_range),
+    }
+    for name in layer_names(job.checkpoint.config, job.checkpoint.heads):
+        forms[name] = _layer_format(name, ranges.observer(name), job.target.weight_range)
+    plan = {name: form for name, form in forms.items() if name not in kept_float}
+    can_be_finer = [
+        name for name, form in plan.items() if isinstance(form, StaticInt8) or name == layers.POSITION_TABLE
+    ]
+    plan |= {name: _finer(plan[name]) for name in job.recipe.finer_layers(can_be_finer)}
+
+    def rounding(layer: str) -> Rounding:
+        return Compensated(products=products[layer].total) if layer in products else NEAREST
+
+    return Decision(plan=plan, ranges=ranges, roundings=rounding)
+
+
+def _compensates(job: Job) -> bool:
+    if job.recipe.rounding == "auto":
+        return is_cheap(job.checkpoint.config)
+    return job.recipe.rounding == "compensated"
+
+
+def _observed(job: Job, *, products: bool) -> tuple[Ranges, dict[str, Products]]:
+    """Earlier ranges if there are some, else new ones; products are never kept, so they are always new."""
+    if job.ranges is not None and not products:
+        return job.ranges, {}
+    seen = calibrate(job, products=products)
+    return job.ranges or seen.ranges, seen.products
 
 
 def _layer_format(name: str, seen: MinMax, weight_range: int) -> NumberFormat:
@@ -49,7 +73,30 @@ def _layer_format(name: str, seen: MinMax, weight_range: int) -> NumberFormat:
         return _with_divisors(seen, weight_range)
     if name.startswith("encoder.") and name.endswith(".output"):
         return _with_outliers(seen, weight_range)
+    if name == layers.MLM_DECODER:
+        return _evened(seen, weight_range)
     return _plain(seen.low, seen.high, weight_range)
+
+
+def _finer(form: NumberFormat) -> NumberFormat:
+    if isinstance(form, StaticInt8):
+        same = {field.name: getattr(form, field.name) for field in fields(StaticInt8)}
+        return TwoTermInt8(**same | {"scale": form.scale * FINER_MARGIN})
+    return Float16Weights()
+
+
+def _evened(seen: MinMax, weight_range: int) -> StaticInt8:
+    """In front of the decoder dividing costs nothing, so every channel is, by the square root of its reach.
+
+    Half of the differences between the channels is left to the weights (Xiao et al. 2023, equation 4, alpha = 0.5).
+    """
+    reach = seen.largest
+    median = float(np.median(reach))
+    if median == 0.0:
+        return _plain(seen.low, seen.high, weight_range)
+    divisors = np.sqrt(np.maximum(reach / median, MIN_REACH))
+    evened = _plain(seen.low / divisors, seen.high / divisors, weight_range)
+    return replace(evened, input_divisors=tuple(map(float, divisors)))
 
 
 def _plain(low: NDArray[np.float32], high: NDArray[np.float32], weight_range: int) -> StaticInt8:

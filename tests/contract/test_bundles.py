@@ -98,6 +98,17 @@ def test_smaller_than_float_and_says_so(method: str, bundle_of: MakeBundle) -> N
     assert {"model.onnx", "tokenizer.json", "config.json", "golden.npz"} <= manifest["files"].keys()
 
 
+def test_the_faithful_recipe_is_more_faithful(bundle_of: MakeBundle, corpus_file: Path) -> None:
+    reference, *candidates = (load(bundle_of(kind).folder) for kind in (FLOAT, "static", "faithful"))
+    corpus = tokenize_corpus(corpus_file, reference.tokenizer)
+    layout = Layout.of(reference.tokenizer, reference.bundle.config.vocab_size)
+    batches = evaluation_batches(corpus, layout, examples=16, max_length=48, seed=0)
+    default, faithful = (m["mlm.kl_mean"].value for m in measure_fidelity(reference, candidates, batches))
+    assert faithful < 0.7 * default
+    macs = [bundle_of(kind).manifest.coverage.macs for kind in ("static", "faithful")]
+    assert macs[0] == macs[1]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_same_input_same_file(
     method: str, bundle_of: MakeBundle, model_folder: Path, corpus_file: Path, tmp_path: Path

@@ -14,9 +14,10 @@ import torch
 from bertedge.checkpoint import Checkpoint, names
 from bertedge.checkpoint.sources import ArraysSource
 from bertedge.config import BertConfig
+from bertedge.errors import CheckpointError
 from bertedge.graph.bert import Positions, build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
-from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, NumberFormat, layer_names
+from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, Float32, NumberFormat, layer_names
 from bertedge.train.model import BertForPreTraining
 from tests.conftest import random_tensors
 
@@ -159,8 +160,25 @@ def test_coverage_counts_what_is_int8(config: BertConfig) -> None:
     assert full.macs > 0.99
     assert none.macs == none.bytes == 0
     assert none.macs < coverage(build_graph(checkpoint, some), some).macs < full.macs
+    last = {name: Float32() if name.startswith("encoder.layer.1.") else form for name, form in plan.items()}
+    first = {name: Float32() if name.startswith("encoder.layer.0.") else form for name, form in plan.items()}
+    assert coverage(build_graph(checkpoint, last), last).macs > coverage(build_graph(checkpoint, first), first).macs
+    everywhere = [
+        coverage(build_graph(checkpoint, p, positions="all"), p).macs for p in (last, first)
+    ]  # here no block is spared
+    assert everywhere[0] == everywhere[1]
     parts = bytes_by_part(build_graph(checkpoint, plan))
     assert parts["encoder.layer.0"] == parts["encoder.layer.1"] > 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_not_finite_is_named(value: float, config: BertConfig, tmp_path: Path) -> None:
+    tensors = random_tensors(config, ALL_HEADS)
+    name = names.layer(1) + ".output.dense.weight"
+    tensors[name][3, 5] = value
+    broken = replace(in_memory(config), source=ArraysSource(tensors))
+    with pytest.raises(CheckpointError, match=f"{name} holds NaN or infinity"):
+        build_graph(broken, {}).builder.write(tmp_path / "model.onnx")
 
 
 def test_node_names_are_stable_and_unique(config: BertConfig) -> None:

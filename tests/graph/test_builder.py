@@ -28,12 +28,21 @@ def small_graph() -> GraphBuilder:
 @pytest.mark.parametrize("external", [False, True])
 def test_written_file_is_valid_and_runs(tmp_path: Path, external: bool) -> None:
     path = tmp_path / "model.onnx"
-    small_graph().write(path, external=external)
+    small_graph().write(path, external=tmp_path / "weights" if external else None)
     onnx.checker.check_model(str(path), full_check=True)
-    assert (tmp_path / "model.onnx.data").exists() == external
+    assert (tmp_path / "weights").exists() == external
     x = np.array([[1, 2, 3]], dtype=np.float32)
     (y,) = ort.InferenceSession(str(path)).run(None, {"x": x})
     assert np.allclose(y, x @ np.arange(1200).reshape(3, 400) + 1)
+
+
+def test_two_graphs_share_one_file_of_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    small_graph().write(tmp_path / "one.onnx", external=weights)
+    written = weights.stat()
+    small_graph().write(tmp_path / "two.onnx", external=weights, again=True)
+    assert weights.stat() == written
+    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
 
 
 def test_file_is_what_onnx_would_write(tmp_path: Path) -> None:

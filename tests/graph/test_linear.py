@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bertedge.graph.builder import GraphBuilder
-from bertedge.graph.linear import OwnWeights, TableWeights, linear, quantize_rows, table
-from bertedge.graph.plan import DynamicInt8, Float16Weights, Float32, NumberFormat, StaticInt8
+from bertedge.graph.linear import OwnWeights, linear
+from bertedge.graph.plan import DynamicInt8, Float16Weights, Float32, NumberFormat, StaticInt8, TwoTermInt8
+from bertedge.graph.rounding import quantize_rows
+from bertedge.graph.tables import TableWeights, table
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 5, 16)).astype(np.float32)
@@ -47,6 +49,24 @@ def compute(form: NumberFormat, x: np.ndarray, folder: Path) -> np.ndarray:
 )
 def test_format_is_close_to_float(form: NumberFormat, tolerance: float, tmp_path: Path) -> None:
     assert np.abs(compute(form, X, tmp_path) - (X @ WEIGHT.T + BIAS)).max() < tolerance
+
+
+def test_two_terms_leave_the_error_of_the_weights_alone(tmp_path: Path) -> None:
+    without = WEIGHT.copy()
+    without[:, 3] = 0
+    outlier = X[..., 3:4] * WEIGHT[:, 3].astype(np.float16)
+    for extra, matrix, beside in (
+        ({}, WEIGHT, 0),
+        ({"input_divisors": (2.0,) * 16}, WEIGHT, 0),
+        ({"outliers": (3,)}, without, outlier),
+    ):
+        rows = quantize_rows(matrix, 127)
+        expected = X @ (rows.values * rows.scale[:, None]).T + beside + BIAS
+        fields = {"scale": STATIC.scale, "zero_point": STATIC.zero_point, **extra}
+        once, twice = (
+            np.abs(compute(form(**fields), X, tmp_path) - expected).max() for form in (StaticInt8, TwoTermInt8)
+        )
+        assert twice < once / 50
 
 
 def test_outliers_ruin_one_range_and_not_the_two_remedies(tmp_path: Path) -> None:

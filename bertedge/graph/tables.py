@@ -1,0 +1,126 @@
+"""Look-up tables, and the decoder that shares one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from onnx import TensorProto
+
+from bertedge.graph.builder import GraphBuilder
+from bertedge.graph.linear import Load
+from bertedge.graph.plan import Float16Weights, Int8, NumberFormat
+from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, quantize_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A look-up table (rows, columns) in the graph: float32, or int8 with scales (rows, 1).
+
+    Attributes:
+        correction: what to add to looked-up rows, (1 + exact rows, columns), and each row's index into it, (rows,).
+    """
+
+    values: str
+    scale: str | None
+    shape: tuple[int, int]
+    correction: tuple[str, str] | None = None
+
+
+def table(
+    g: GraphBuilder,
+    name: str,
+    form: NumberFormat,
+    shape: tuple[int, int],
+    load: Load,
+    rounding: Rounding = NEAREST,
+    exact: tuple[int, ...] = (),
+) -> Table:
+    """Add a table; asking for the same name again stores nothing twice.
+
+    Args:
+        exact: rows of an int8 table whose rounding can be undone after a look-up; see :class:`Int8Rows`.
+    """
+    if isinstance(form, Float16Weights):
+        values = _once(g, g.tensor(f"{name}.table", np.float16, shape, load), TensorProto.FLOAT)
+        return Table(values=values, scale=None, shape=shape)
+    if not isinstance(form, Int8):
+        return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
+    rows = cache(lambda: rounding(load(), form.weight_range))
+    values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
+    scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
+    if not exact:
+        return Table(values=values, scale=scale, shape=shape)
+    return Table(values=values, scale=scale, shape=shape, correction=_correction(g, name, form, rows, load, exact))
+
+
+def _correction(
+    g: GraphBuilder, name: str, form: Int8, rows: Callable[[], QuantizedRows], load: Load, exact: tuple[int, ...]
+) -> tuple[str, str]:
+    """What rounding took from some rows, int8 of its own on disk, and each row's index into it."""
+    chosen = list(exact)
+    table_rows, columns = g.tensors[f"{name}.table"].shape
+
+    @cache
+    def lost() -> QuantizedRows:
+        kept = rows().values[chosen] * rows().scale[chosen, None]
+        return quantize_rows(np.pad(load()[chosen] - kept, ((1, 0), (0, 0))), form.weight_range)  # 0 is for all others
+
+    index = np.zeros(table_rows, dtype=np.uint8)
+    index[chosen] = 1 + np.arange(len(chosen))
+    where = _once(g, g.constant(f"{name}.exact.index", index), TensorProto.INT32)
+    stored = g.tensor(f"{name}.exact.rows", np.int8, (1 + len(chosen), columns), lambda: lost().values)
+    scale = g.tensor(f"{name}.exact.scale", np.float32, (1 + len(chosen), 1), lambda: lost().scale[:, None])
+    values = f"{name}.exact.values"
+    if not g.has(values):
+        g.op("Mul", [_once(g, stored, TensorProto.FLOAT), scale], values)
+    return values, where
+
+
+def _once(g: GraphBuilder, constant: str, to: int) -> str:
+    """Widen a constant, which onnxruntime does once, when it loads the model."""
+    name = f"{constant}.wide"
+    return name if g.has(name) else g.op("Cast", [constant], name, to=to)
+
+
+def look_up(g: GraphBuilder, name: str, rows: Table, ids: str) -> str:
+    """The rows of ids as float32; int8 rows are scaled after the look-up, so the table stays int8 in memory too."""
+    found = g.op("Gather", [rows.values, ids], f"{name}.rows")
+    if rows.scale is None:
+        return found
+    row_scale = g.op("Gather", [rows.scale, ids], f"{name}.row_scale")
+    scaled = g.op("Mul", [g.op("Cast", [found], f"{name}.float", to=TensorProto.FLOAT), row_scale], name)
+    if rows.correction is None:
+        return scaled
+    lost, index = rows.correction
+    which = g.op("Gather", [index, ids], f"{name}.exact.which")
+    return g.op("Add", [scaled, g.op("Gather", [lost, which], f"{name}.lost")], f"{name}.exact")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableWeights:
+    """A decoder that shares the embeddings' table (Press and Wolf 2017): one copy on disk.
+
+    The transposition reads constants only, so onnxruntime does it once, when it loads the model.
+    """
+
+    table: Table
+    load_bias: Load = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.table.shape
+
+    def float_matrix(self, g: GraphBuilder, name: str) -> str:
+        return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
+
+    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
+        if self.table.scale is None:
+            raise TypeError(f"{name}: an int8 decoder cannot share a float table")
+        flat = g.constant(f"{name}.flat", [-1], np.int64)
+        return self.float_matrix(g, name), g.op("Reshape", [self.table.scale, flat], f"{name}.scale")
+
+    def bias(self, g: GraphBuilder, name: str) -> str:
+        return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)

@@ -1,0 +1,49 @@
+"""The float graph in a scratch folder: written once, read by calibration and for golden vectors."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertedge.checkpoint import Checkpoint
+from bertedge.graph.bert import build_graph
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatModel:
+    """Two graphs over one file of weights, which sessions map instead of copying.
+
+    Attributes:
+        plain: the model as it is.
+        observed: the same, with what every linear layer reads as further outputs.
+        layer_inputs: layer name -> the output of ``observed`` that holds what it reads; layers may share one.
+        channels: such an output -> the extent of its last axis.
+    """
+
+    plain: Path
+    observed: Path
+    layer_inputs: dict[str, str]
+    channels: dict[str, int]
+
+
+@contextmanager
+def float_model(checkpoint: Checkpoint) -> Iterator[FloatModel]:
+    """Write the float graphs; close every session on them before the block ends, for their weights are mapped."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        weights = folder / "weights"
+        graph = build_graph(checkpoint, {})
+        graph.builder.write(folder / "plain.onnx", external=weights)
+        channels = {value: graph.linear_shapes[layer][1] for layer, value in graph.linear_inputs.items()}
+        for value in channels:
+            graph.builder.expose(value)
+        graph.builder.write(folder / "observed.onnx", external=weights, again=True)
+        yield FloatModel(
+            plain=folder / "plain.onnx",
+            observed=folder / "observed.onnx",
+            layer_inputs=dict(graph.linear_inputs),
+            channels=channels,
+        )

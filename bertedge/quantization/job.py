@@ -1,0 +1,80 @@
+"""What a quantization method is given, and what it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bertedge.checkpoint import Checkpoint
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.errors import UsageError
+from bertedge.graph import plan as layers
+from bertedge.graph.bert import Positions, nearest
+from bertedge.graph.plan import Plan, layer_names
+from bertedge.graph.rounding import Roundings
+from bertedge.quantization.float_model import FloatModel
+from bertedge.quantization.ranges import Ranges
+from bertedge.recipe import QuantizationRecipe
+from bertedge.target import TargetProfile
+
+#: Share that is done, 0 to 1, and a word about it.
+Listener = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One checkpoint to quantize.
+
+    Attributes:
+        corpus: calibration text.
+        positions: where the MLM head will be computed; see :func:`bertedge.graph.bert.build_graph`.
+        ranges: those of an earlier calibration; None to calibrate.
+        source_sha256: hash of the checkpoint's weights.
+        calibration_sha256: hash of the calibration text.
+    """
+
+    checkpoint: Checkpoint
+    float_model: FloatModel
+    recipe: QuantizationRecipe
+    target: TargetProfile
+    corpus: TokenizedCorpus
+    positions: Positions
+    ranges: Ranges | None
+    source_sha256: str
+    calibration_sha256: str
+    listen: Listener
+
+    @property
+    def layers(self) -> list[str]:
+        """Every linear layer and table that can be given a format."""
+        names = layer_names(self.checkpoint.config, self.checkpoint.heads)
+        return [*names, layers.WORD_TABLE, layers.POSITION_TABLE]
+
+    def kept_float(self) -> set[str]:
+        """The layers that the recipe leaves in float32.
+
+        Raises:
+            UsageError: a pattern names none, or only one side of a table that two layers share.
+        """
+        kept = self.recipe.excluded(self.layers)
+        tied = "mlm" in self.checkpoint.heads and "decoder" not in self.checkpoint.heads
+        if tied and layers.WORD_TABLE in kept and layers.MLM_DECODER not in kept:
+            raise UsageError(
+                f"--exclude names {layers.WORD_TABLE}, but {layers.MLM_DECODER} shares its table in this model",
+                f"exclude {layers.MLM_DECODER} as well, or neither of the two",
+            )
+        return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a method decided.
+
+    Attributes:
+        ranges: what it calibrated, if it did.
+        roundings: how the weights of each layer are rounded.
+    """
+
+    plan: Plan
+    ranges: Ranges | None = None
+    roundings: Roundings = nearest

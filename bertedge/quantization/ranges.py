@@ -1,0 +1,115 @@
+"""``ranges.json``: what calibration saw, kept in the bundle so that another recipe can start from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.bundle import RANGES
+from bertedge.errors import FileError, UsageError
+from bertedge.quantization.observers import MinMax
+from bertedge.records import from_json, read_json, to_json, write_text
+
+SCHEMA_VERSION = 1
+#: A thousandth of a range is a quarter of a step of uint8; more digits would only make the file larger.
+DIGITS = 4
+CALIBRATE_AGAIN = "leave --ranges out to calibrate again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelRange:
+    """Smallest and largest value of each channel of what a layer reads; zero always lies between."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """Observed ranges, and what they were observed on.
+
+    Attributes:
+        source_sha256: the float weights.
+        calibration_sha256: the text.
+        num_examples, max_length, positions: how much of it, and where the MLM head was read.
+        layers: layer name -> range.
+    """
+
+    schema_version: int
+    source: str
+    source_sha256: str
+    calibration_sha256: str
+    num_examples: int
+    max_length: int
+    positions: str
+    layers: dict[str, ChannelRange]
+
+    def observer(self, layer: str) -> MinMax:
+        """The range of one layer as an observer that has seen it."""
+        stored = self.layers[layer]
+        seen = MinMax(len(stored.low))
+        seen.observe(np.array([stored.low, stored.high], dtype=np.float32))
+        return seen
+
+    def require(self, *, source: str, source_sha256: str, positions: str, channels: dict[str, int]) -> None:
+        """Refuse ranges that do not belong to a model.
+
+        Args:
+            channels: layer name -> channels of what it reads.
+
+        Raises:
+            UsageError: they were made for other weights or other positions.
+            FileError: layers or channels are missing.
+        """
+        if self.source_sha256 != source_sha256:
+            raise UsageError(
+                f"--ranges: made for the weights of {self.source}, not for those of {source}", CALIBRATE_AGAIN
+            )
+        if self.positions != positions:
+            raise UsageError(f"--ranges: made with --positions {self.positions}, not {positions}", CALIBRATE_AGAIN)
+        for layer, extent in channels.items():
+            stored = self.layers.get(layer)
+            if stored is None or not len(stored.low) == len(stored.high) == extent:
+                raise FileError(f"--ranges: no {extent} channels for {layer}", CALIBRATE_AGAIN)
+            if not np.isfinite([stored.low, stored.high]).all():
+                raise FileError(f"--ranges: not finite in {layer}", CALIBRATE_AGAIN)
+
+
+def channel_range(seen: MinMax) -> ChannelRange:
+    """Round what was observed outwards to the digits that are stored."""
+    return ChannelRange(low=_rounded(seen.low, np.floor), high=_rounded(seen.high, np.ceil))
+
+
+def write_ranges(path: Path, ranges: Ranges) -> None:
+    """Write compact JSON, a line a layer."""
+    raw = to_json(ranges)
+    named = raw.pop("layers")
+    lines = (f"{json.dumps(name)}:{json.dumps(named[name], separators=(',', ':'))}" for name in named)
+    head = json.dumps(raw, ensure_ascii=True)[:-1]
+    write_text(path, f'{head}, "layers": {{\n' + ",\n".join(lines) + "\n}}\n")
+
+
+def read_ranges(path: Path) -> Ranges:
+    """Read the file, or that of a bundle.
+
+    Raises:
+        FileError: there is none, it is broken, or it is of a newer schema.
+    """
+    if path.is_dir():
+        path = path / RANGES
+    raw = read_json(path)
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise FileError(f"{path}: schema_version is {version}, this bertedge reads {SCHEMA_VERSION}", CALIBRATE_AGAIN)
+    return from_json(Ranges, raw, path.name)
+
+
+def _rounded(values: NDArray[np.float32], towards: np.ufunc) -> tuple[float, ...]:
+    wide = values.astype(np.float64)
+    exponent = np.floor(np.log10(np.maximum(np.abs(wide), 1e-30))) - (DIGITS - 1)
+    steps = 10.0**exponent
+    return tuple(float(f"{value:.{DIGITS}g}") for value in towards(wide / steps) * steps)

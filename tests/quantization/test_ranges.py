@@ -1,0 +1,110 @@
+"""Ranges are kept with the bundle and can be used again, on the model they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertedge.bundle import RANGES, Bundle
+from bertedge.checkpoint import write_checkpoint
+from bertedge.config import BertConfig
+from bertedge.errors import FileError, UsageError
+from bertedge.quantization import quantize
+from bertedge.quantization.observers import MinMax
+from bertedge.quantization.ranges import channel_range, read_ranges, write_ranges
+from bertedge.recipe import QuantizationRecipe
+from bertedge.tokenizer import Tokenizer
+from tests.conftest import random_tensors
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=5))
+def test_rounding_only_widens(values: list[float]) -> None:
+    seen = MinMax(len(values))
+    seen.observe(np.array([values], dtype=np.float32))
+    stored = channel_range(seen)
+    assert (np.array(stored.low) <= seen.low + 1e-6 * np.abs(seen.low)).all()
+    assert (np.array(stored.high) >= seen.high - 1e-6 * np.abs(seen.high)).all()
+    assert np.allclose(stored.low, seen.low, rtol=2e-3)
+    assert np.allclose(stored.high, seen.high, rtol=2e-3)
+
+
+def test_a_bundle_keeps_its_ranges_and_they_make_it_again(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    first = bundle_of("static")
+    assert RANGES in first.manifest.files
+    assert first.manifest.recipe
+    again = quantize(
+        model_folder,
+        tmp_path / "again",
+        target="portable",
+        recipe=first.manifest.recipe,
+        calibration=corpus_file,
+        ranges=first.folder,
+    )
+    assert again.manifest.files["model.onnx"] == first.manifest.files["model.onnx"]
+    assert again.manifest.files[RANGES] == first.manifest.files[RANGES]
+
+    messages: list[str] = []
+    quantize(
+        model_folder,
+        tmp_path / "uncompensated",
+        recipe=replace(first.manifest.recipe, rounding="nearest"),
+        calibration=corpus_file,
+        ranges=first.folder / RANGES,
+        listen=lambda share, text: messages.append(text),
+    )
+    assert not any(text.startswith("calibrating") for text in messages)
+
+
+def test_other_bundles_have_none(bundle_of: Callable[..., Bundle]) -> None:
+    assert RANGES not in bundle_of("dynamic").manifest.files
+    assert RANGES not in bundle_of("float32").manifest.files
+
+
+def test_ranges_of_another_model_are_refused(
+    bundle_of: Callable[..., Bundle], config: BertConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path, config, random_tensors(config, ("pooler", "mlm", "nsp"), seed=1), tokenizer)
+    with pytest.raises(UsageError, match="made for the weights of tiny-bert"):
+        quantize(tmp_path, tmp_path / "b", ranges=bundle_of("static").folder, calibration=corpus_file)
+
+
+def test_misfits_are_refused(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    ranges = read_ranges(bundle_of("static").folder)
+    layer = next(iter(ranges.layers))
+    low = ranges.layers[layer].low
+    short = {**ranges.layers, layer: replace(ranges.layers[layer], low=(0.0,))}
+    endless = {**ranges.layers, layer: replace(ranges.layers[layer], low=(float("-inf"), *low[1:]))}
+    for name, layers, words in (("short", short, "channels for"), ("endless", endless, "not finite")):
+        write_ranges(tmp_path / name, replace(ranges, layers=layers))
+        with pytest.raises(FileError, match=words):
+            quantize(model_folder, tmp_path / "b", ranges=tmp_path / name, calibration=corpus_file)
+    with pytest.raises(UsageError, match="--positions masked"):
+        quantize(
+            model_folder, tmp_path / "b", ranges=bundle_of("static").folder, positions="all", calibration=corpus_file
+        )
+    with pytest.raises(UsageError, match="dynamic"):
+        quantize(
+            model_folder,
+            tmp_path / "b",
+            recipe=QuantizationRecipe(method="dynamic"),
+            ranges=bundle_of("static").folder,
+            calibration=corpus_file,
+        )
+
+
+def test_a_newer_file_is_refused(bundle_of: Callable[..., Bundle], tmp_path: Path) -> None:
+    raw = json.loads((bundle_of("static").folder / RANGES).read_text())
+    (tmp_path / "r.json").write_text(json.dumps({**raw, "schema_version": 99}))
+    with pytest.raises(FileError, match="schema_version is 99"):
+        read_ranges(tmp_path / "r.json")
