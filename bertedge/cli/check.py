@@ -133,6 +133,8 @@ def _lines(key: str, value: Any) -> list[str]:
         return [f"{value:,}"]
     if key == "coverage":
         return [f"{value['macs']:.1%} of the multiply-accumulates and {value['bytes']:.1%} of the bytes are int8"]
+    if key == "bytes_by_part":
+        return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
     if key == "provenance":
         return [f"{name} {_shown(item)}" for name, item in value.items() if item is not None]
     return [_shown(value)]
