@@ -20,6 +20,8 @@ from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, row_scales
 DAMPING = 0.01
 #: Columns that are worked on before the rest of the matrix is brought up to date.
 BLOCK = 128
+#: Inputs that are multiplied at once.
+ROWS = 512
 #: A model of more multiply-accumulates a token in its blocks would take too long: 30 million is 8 layers x 512.
 MAX_MACS = 30_000_000
 
@@ -31,15 +33,33 @@ def is_cheap(config: BertConfig) -> bool:
 
 
 class Products:
-    """Sum of x x^T over the inputs x of a layer, (channels, channels)."""
+    """Sum of x x^T over the inputs x of a layer, (channels, channels).
+
+    A text has fewer rows than most layers have channels, so that writing the products would take longer than making
+    them: rows are gathered until there are enough of them.
+    """
 
     def __init__(self, channels: int) -> None:
-        self.total = np.zeros((channels, channels), dtype=np.float32)
+        self._total = np.zeros((channels, channels), dtype=np.float32)
+        self._rows: list[NDArray[np.float32]] = []
 
     def observe(self, values: NDArray[np.float32]) -> None:
         """Add values of shape (..., channels)."""
-        rows = values.reshape(-1, values.shape[-1])
-        self.total += rows.T @ rows
+        self._rows.append(values.reshape(-1, values.shape[-1]))
+        if sum(map(len, self._rows)) >= ROWS:
+            self._add()
+
+    @property
+    def total(self) -> NDArray[np.float32]:
+        """The sum over everything observed."""
+        self._add()
+        return self._total
+
+    def _add(self) -> None:
+        if self._rows:
+            rows = np.concatenate(self._rows)
+            self._total += rows.T @ rows
+            self._rows = []
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
