@@ -17,6 +17,7 @@ LAYERS = (
     ("errors", "__init__"),
     ("records",),
     ("config", "target", "recipe"),
+    ("wordpiece",),
     ("tokenizer",),
     ("predictor",),
     ("data",),

@@ -1,0 +1,164 @@
+"""One run from its corpus to its checkpoint, fresh or resumed, in one process of possibly many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bertedge.data.batches import Layout
+from bertedge.data.cache import cached_corpus
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.errors import CorpusError, UsageError
+from bertedge.records import check_replaceable, sha256
+from bertedge.tokenizer import Tokenizer
+from bertedge.train.evaluate import HeldOut, hold_out
+from bertedge.train.folder import RunFolder, Saved
+from bertedge.train.inputs import Feed
+from bertedge.train.keeper import Keeper
+from bertedge.train.loop import Objective, Progress, Trainer
+from bertedge.train.model import BertForPreTraining
+from bertedge.train.settings import BOOKKEEPING, TrainingSettings
+from bertedge.train.stop import stop_requests
+from bertedge.train.world import World
+
+Listener = Callable[[Progress], None]
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Where a run reads and writes.
+
+    Attributes:
+        corpus: the text; one sentence a line, a blank line between documents.
+        output: the checkpoint folder to make.
+        cache: where tokenized corpora are kept; None for the user's cache folder.
+        dtype: how the checkpoint's weights are stored, ``float32`` or ``float16``.
+        force: replace what is there.
+        resume: go on with the interrupted run beside ``output``.
+    """
+
+    corpus: Path
+    output: Path
+    cache: Path | None = None
+    dtype: str = "float32"
+    force: bool = False
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.resume:  # fail now rather than after an hour of tokenizing
+            check_replaceable(self.output, force=self.force, marker="config.json")
+
+
+class Session:
+    """See the module.
+
+    Args:
+        described: what kind of run it is, for its provenance and for resuming it.
+        note: is told in words what a user should know.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        settings: TrainingSettings,
+        world: World,
+        tokenizer: Tokenizer,
+        described: dict[str, Any],
+        note: Note,
+    ) -> None:
+        self.paths, self.settings, self.world, self.tokenizer, self.note = paths, settings, world, tokenizer, note
+        self.device = world.device
+        with world.first_goes_first():
+            whole = cached_corpus(paths.corpus, tokenizer, paths.cache)
+        self._check_corpus(whole)
+        self.corpus, held_out = hold_out(whole, settings.held_out, settings.seed)
+        self.layout = Layout.of(tokenizer, tokenizer.vocab_size, whole_words=settings.whole_words)
+        self.held_out = (
+            HeldOut(held_out, self.layout, max_length=settings.max_length, seed=settings.seed) if held_out else None
+        )
+        if self.held_out is None and settings.held_out:
+            note(f"{paths.corpus}: {whole.num_documents} documents are too few to hold any out; nothing is measured")
+        self.provenance = {
+            **described,
+            "corpus": {
+                "name": paths.corpus.name,
+                "sha256": sha256(paths.corpus),
+                "documents": whole.num_documents,
+                "sentences": whole.num_sentences,
+                "held_out_documents": held_out.num_documents if held_out else 0,
+            },
+            "settings": asdict(settings),
+            "processes": world.size,
+            "torch": str(torch.__version__),
+        }
+
+    def _check_corpus(self, whole: TokenizedCorpus) -> None:
+        if len(whole.piece_ids) < self.settings.batch_size:
+            raise CorpusError(f"{self.paths.corpus}: only {len(whole.piece_ids)} pieces of text", "give more text")
+        if whole.num_documents < 2:
+            self.note(
+                f"{self.paths.corpus}: is one document, so there are no next sentences to tell from random ones; "
+                "only masked words are learned (a blank line divides documents)"
+            )
+
+    def go(
+        self,
+        model: BertForPreTraining,
+        objective: Callable[[Saved | None], Objective],
+        on_step: Listener,
+        **kept: torch.Tensor,
+    ) -> Progress:
+        """Train until the budget is used up or somebody asks to stop.
+
+        Args:
+            objective: makes the loss, given the saved state of a resumed run.
+            kept: tensors that a resumed run takes over.
+        """
+        self._set_dropout(model)
+        settings, world = self.settings, self.world
+        if settings.batch_size < world.size * settings.accumulate:
+            raise UsageError(
+                f"{settings.batch_size} pairs in a step do not go round {world.size} processes x {settings.accumulate}",
+                "raise --batch-size",
+            )
+        folder = RunFolder.beside(self.paths.output)
+        keeper = Keeper(self.paths.output, folder, self.tokenizer, self.provenance, self.held_out, world, self.note)
+        saved = keeper.open(self._identity(), dtype=self.paths.dtype, force=self.paths.force, resume=self.paths.resume)
+        feed = Feed(self.corpus, self.layout, settings, world, saved.place if saved else None)
+        trainer = Trainer(model, feed, objective(saved), settings, world)
+        if saved is not None:
+            trainer.load_state(saved.tensors)
+            self.note(f"going on after step {trainer.progress.step}")
+        saved_at = time.monotonic()
+        with stop_requests() as asked:
+            while trainer.progress.share_done < 1.0:
+                trainer.step()
+                keeper.after_step(trainer, settings)
+                on_step(trainer.progress)
+                stop = world.sums([asked()])[0] > 0
+                if stop or time.monotonic() - saved_at > 60 * settings.save_minutes:
+                    keeper.save(trainer, kept, required=stop)
+                    saved_at = time.monotonic()
+                if stop:
+                    trainer.progress.stopped = True
+                    return trainer.progress
+        model.eval()
+        keeper.finish(trainer, kept)
+        return trainer.progress
+
+    def _set_dropout(self, model: BertForPreTraining) -> None:
+        """Train with the dropout that was asked for; the checkpoint keeps its own."""
+        if self.settings.dropout is not None:
+            model.set_dropout(self.settings.dropout)
+
+    def _identity(self) -> dict[str, Any]:
+        """What a resumed run must have in common with its beginning."""
+        settings = {key: value for key, value in asdict(self.settings).items() if key not in BOOKKEEPING}
+        same = {key: value for key, value in self.provenance.items() if key not in ("processes", "torch", "settings")}
+        return {**same, "tokenizer_sha256": self.tokenizer.sha256, "settings": settings}
