@@ -2,7 +2,8 @@
 
 Shapes: B rows, S positions, H hidden size, V pieces, K masked positions of a row, J further positions to read.
 One graph serves every use: the last block computes only the positions that are read (``[CLS]`` for the next-sentence
-head, K for the MLM head, J for hidden states), so asking for none of something costs nothing.
+head, K for the MLM head, J for hidden states), so asking for none of something costs nothing. The graph that computes
+every position, for the ecosystem's tools, can leave the MLM head out of a call all the same.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from bertedge.graph.tables import Table, TableWeights, look_up, table
 
 #: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
 Positions = Literal["masked", "all"]
+#: Beyond the end of any text, for ``Slice``.
+EVERYWHERE = 2**62
 
 
 @dataclass
@@ -59,7 +62,8 @@ def build_graph(
     ``masked_positions`` (B, K) and the optional ``hidden_positions`` (J,), empty unless given. Outputs, as far as the
     checkpoint has the heads: ``mlm_logits`` (B, K, V), ``nsp_logits`` (B, 2), ``pooler_output`` (B, H),
     ``hidden_states`` (B, J, H). With ``positions="all"`` they are ``logits`` (B, S, V), ``nsp_logits``,
-    ``pooler_output`` and ``last_hidden_state`` (B, S, H).
+    ``pooler_output`` and ``last_hidden_state`` (B, S, H); there the optional ``logits_end`` (1,) cuts ``logits`` to
+    the positions before it, so 0 spares the MLM head.
 
     Args:
         roundings: how the weights of each int8 layer are rounded; they are when the graph is written.
@@ -109,6 +113,9 @@ class BertWriter:
             self.g.input("masked_positions", np.int64, ("batch", "masked"))
             self.g.input("hidden_positions", np.int64, ("hidden",))
             self.g.constant("hidden_positions", [], np.int64)  # the default: an input that may be left out
+        elif "mlm" in self.heads:
+            self.g.input("logits_end", np.int64, (1,))
+            self.g.constant("logits_end", [EVERYWHERE], np.int64)
 
     # -- embeddings ---------------------------------------------------------------------------------------------
 
@@ -240,7 +247,11 @@ class BertWriter:
         """The heads at every position, (B, S, H), under the names that Optimum and its pipelines use."""
         g, config = self.g, self.config
         if "mlm" in self.heads:
-            g.output(self._mlm(x), "logits", np.float32, ("batch", "sequence", config.vocab_size))
+            # onnxruntime computes outputs that nobody asks for too; a head on no rows costs nothing
+            zero = g.constant("mlm.start", [0], np.int64)
+            rows = g.op("Slice", [x, zero, "logits_end", g.constant("mlm.axis", [1], np.int64)], "mlm.rows")
+            # the dimension is called as where nothing is cut: Optimum looks its length up among the inputs'
+            g.output(self._mlm(rows), "logits", np.float32, ("batch", "sequence", config.vocab_size))
         g.output(x, "last_hidden_state", np.float32, ("batch", "sequence", config.hidden_size))
         self._pooled_heads(g.op("Gather", [x, g.constant("pooler.zero", 0, np.int64)], "pooler.cls", axis=1))
 
