@@ -15,8 +15,9 @@ from bertedge.checkpoint import Checkpoint, names
 from bertedge.checkpoint.sources import ArraysSource
 from bertedge.config import BertConfig
 from bertedge.errors import CheckpointError
-from bertedge.graph.bert import Positions, build_graph
+from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
+from bertedge.graph.layers import Positions
 from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, Float32, NumberFormat, layer_names
 from bertedge.train.model import BertForPreTraining
 from tests.conftest import random_tensors
