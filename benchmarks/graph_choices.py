@@ -67,7 +67,7 @@ class JoinedMatmul(BertWriter):
         return self.g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
 
     def _projections(self, index: int, name: str, x: str) -> list[str]:
-        joined = self.weights(*self._owners(index))
+        joined = self.weights(name, *self._owners(index))
         return self._split(linear(self.noted(name, x, joined), self.g, name, x, joined), 3)
 
     def _owners(self, index: int) -> list[str]:
@@ -78,8 +78,9 @@ class ThreeMatmuls(JoinedMatmul):
     """Query, key and value as three matmuls, and MultiHeadAttention."""
 
     def _projections(self, index: int, name: str, x: str) -> list[str]:
-        form = self.noted(name, x, self.weights(*self._owners(index)))
-        return [linear(form, self.g, f"{name}.{o.rsplit('.')[-1]}", x, self.weights(o)) for o in self._owners(index)]
+        owners = self._owners(index)
+        form = self.noted(name, x, self.weights(name, *owners))
+        return [linear(form, self.g, f"{name}.{o.split('.')[-1]}", x, self.weights(name, o)) for o in owners]
 
 
 class WholeLastBlock(BertWriter):
