@@ -27,7 +27,8 @@ from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
 from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.graph import plan as layers
-from bertedge.graph.bert import build_graph, nearest
+from bertedge.graph.bert import build_graph
+from bertedge.graph.layers import nearest
 from bertedge.graph.plan import Int8Rows, NumberFormat, StaticInt8
 from bertedge.graph.rounding import QuantizedRows, Rounding, Roundings
 from bertedge.predictor import Batch, Outputs

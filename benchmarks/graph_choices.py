@@ -22,8 +22,10 @@ from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
-from bertedge.graph.bert import BertGraph, BertWriter
+from bertedge.graph.bert import BertWriter
 from bertedge.graph.builder import MICROSOFT
+from bertedge.graph.heads import read_heads, read_rows
+from bertedge.graph.layers import BertGraph
 from bertedge.graph.linear import linear
 from bertedge.graph.plan import BlockNames, Plan
 from bertedge.quantization.float_model import float_model
@@ -39,9 +41,9 @@ LENGTHS = (16, 128)
 class SkipNorm(BertWriter):
     """Skip connection and layer norm in one operator."""
 
-    def _add_norm(self, name: str, owner: str, x: str, skip: str) -> str:
-        weight = self._float(f"{name}.weight", f"{owner}.LayerNorm.weight")
-        bias = self._float(f"{name}.bias", f"{owner}.LayerNorm.bias")
+    def add_norm(self, name: str, owner: str, x: str, skip: str) -> str:
+        weight = self.float_tensor(f"{name}.weight", f"{owner}.LayerNorm.weight")
+        bias = self.float_tensor(f"{name}.bias", f"{owner}.LayerNorm.bias")
         epsilon = self.config.layer_norm_eps
         return self.g.op("SkipLayerNormalization", [x, skip, weight, bias], name, domain=MICROSOFT, epsilon=epsilon)
 
@@ -65,8 +67,8 @@ class JoinedMatmul(BertWriter):
         return self.g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
 
     def _projections(self, index: int, name: str, x: str) -> list[str]:
-        joined = self._weights(*self._owners(index))
-        return self._split(linear(self._noted(name, x, joined), self.g, name, x, joined), 3)
+        joined = self.weights(name, *self._owners(index))
+        return self._split(linear(self.noted(name, x, joined), self.g, name, x, joined), 3)
 
     def _owners(self, index: int) -> list[str]:
         return [f"{names.layer(index)}.attention.self.{part}" for part in ("query", "key", "value")]
@@ -76,8 +78,9 @@ class ThreeMatmuls(JoinedMatmul):
     """Query, key and value as three matmuls, and MultiHeadAttention."""
 
     def _projections(self, index: int, name: str, x: str) -> list[str]:
-        form = self._noted(name, x, self._weights(*self._owners(index)))
-        return [linear(form, self.g, f"{name}.{o.rsplit('.')[-1]}", x, self._weights(o)) for o in self._owners(index)]
+        owners = self._owners(index)
+        form = self.noted(name, x, self.weights(name, *owners))
+        return [linear(form, self.g, f"{name}.{o.split('.')[-1]}", x, self.weights(name, o)) for o in owners]
 
 
 class WholeLastBlock(BertWriter):
@@ -88,7 +91,7 @@ class WholeLastBlock(BertWriter):
         x, mask = self._embeddings(), self._mask()
         for index in range(self.config.num_hidden_layers):
             x = self._block(index, x, x, mask)
-        self._read_heads(self._read_rows(x))
+        read_heads(self, read_rows(self, x))
         return self.graph
 
 

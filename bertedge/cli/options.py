@@ -29,8 +29,7 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The folder t
 PositionsOption = Annotated[
     PositionsChoice,
     typer.Option(
-        help="Run the MLM head where it is asked for; or everywhere, under the names that Optimum's pipelines use, "
-        "and then every call pays for it."
+        help="Run the MLM head where it is asked for; or everywhere, under the names that Optimum's pipelines use."
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it is there.")]

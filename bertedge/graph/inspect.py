@@ -8,7 +8,7 @@ import numpy as np
 
 from bertedge.bundle import Coverage
 from bertedge.graph import plan as layers
-from bertedge.graph.bert import BertGraph
+from bertedge.graph.layers import BertGraph
 from bertedge.graph.plan import Int8, Plan
 
 #: The text that multiply-accumulates are counted on, and the rows of its last block that are read: ``[CLS]`` and these.

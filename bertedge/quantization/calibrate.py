@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_pairs
-from bertedge.graph.bert import Positions
+from bertedge.graph.layers import Positions
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.job import Job

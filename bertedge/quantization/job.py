@@ -9,7 +9,7 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import UsageError
 from bertedge.graph import plan as layers
-from bertedge.graph.bert import Positions, nearest
+from bertedge.graph.layers import Positions, nearest
 from bertedge.graph.plan import Plan, layer_names
 from bertedge.graph.rounding import Roundings
 from bertedge.quantization.float_model import FloatModel

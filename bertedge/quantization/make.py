@@ -30,8 +30,9 @@ from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import default_text, mixed_pairs
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.graph.bert import BertGraph, Positions, build_graph
+from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
+from bertedge.graph.layers import BertGraph, Positions
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.quantization.float_model import FloatModel, float_model
 from bertedge.quantization.job import Decision, Job, Listener

@@ -36,6 +36,9 @@ class Row:
 #: A float32 multiply-accumulate takes as long as so many int8 ones.
 FLOAT_MAC_COST = 4
 
+#: ``logits_end`` where no word is asked for.
+NOWHERE = np.zeros(1, dtype=np.int64)
+
 #: Output name -> array of one row (without the batch dimension).
 RowOutputs = dict[str, NDArray[np.float32]]
 
@@ -45,8 +48,7 @@ class Engine:
 
     Args:
         sessions: the loaded model.
-        all_positions: the graph computes the MLM head everywhere, under the ecosystem's names; in every call, for
-            onnxruntime computes outputs that nobody asks for too.
+        all_positions: the graph computes the MLM head everywhere or nowhere, under the ecosystem's names.
         row_independent: rows of a batch do not share quantization ranges.
         int8_share: the share of the multiply-accumulates that is int8.
         config: the model's sizes, which inputs are checked against.
@@ -64,6 +66,8 @@ class Engine:
         self._sessions = sessions
         self._config = config
         self._all_positions = all_positions
+        # a model without the head has nothing to spare, and one that an earlier version wrote cannot
+        self._head_can_rest = "logits_end" in sessions.input_names
         self._row_independent = row_independent
         self._mac_cost = int8_share + FLOAT_MAC_COST * (1 - int8_share)
 
@@ -131,18 +135,22 @@ class Engine:
             "token_type_ids": _stack([row.token_type_ids for row in rows]),
         }
         positions = _stack([row.masked_positions for row in rows])
+        length, decoded = input_ids.shape[1], positions.shape[1]
         if not self._all_positions:
             feed["masked_positions"] = positions
             if rows[0].hidden:
-                feed["hidden_positions"] = np.arange(input_ids.shape[1], dtype=np.int64)
-        values = self._sessions.run(feed, self._work(len(rows), input_ids.shape[1], positions.shape[1]))
+                feed["hidden_positions"] = np.arange(length, dtype=np.int64)
+        elif decoded or not self._head_can_rest:
+            decoded = length
+        else:
+            feed["logits_end"] = NOWHERE
+        values = self._sessions.run(feed, self._work(len(rows), length, decoded))
         return _read_positions(values, positions) if self._all_positions else values
 
-    def _work(self, rows: int, length: int, masked: int) -> int:
+    def _work(self, rows: int, length: int, decoded: int) -> int:
         """What a call costs in int8 multiply-accumulates, roughly: the linear layers of the blocks and the decoder."""
         config = self._config
         block = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-        decoded = length if self._all_positions else masked
         macs = rows * (length * config.num_hidden_layers * block + decoded * config.hidden_size * config.vocab_size)
         return int(macs * self._mac_cost)
 

@@ -16,7 +16,8 @@ from bertedge.errors import BundleError, UnfitMachineError
 SMALL_WORK = 500_000_000
 #: Calls of each size that each number of threads is tried with.
 TRIAL_CALLS = 5
-ERRORS_ONLY = 3  # onnxruntime's log severity
+#: onnxruntime's log severity. It warns of every input with a default, which is meant to be one.
+ERRORS_ONLY = 3
 
 
 def open_session(path: Path, *, threads: int, spinning: bool = True, once: bool = False) -> ort.InferenceSession:
@@ -65,6 +66,8 @@ class Sessions:
         self._by_threads: dict[int, ort.InferenceSession] = {}
         self._trials: dict[int, _Trial] = {}
         self._output_names: list[str] = []
+        #: What a call may give, those inputs included that have a default.
+        self.input_names: frozenset[str] = frozenset()
         self.threads = threads
         self.session(threads)  # a file that cannot be loaded is an error now, not at the first call
 
@@ -92,6 +95,8 @@ class Sessions:
         if threads not in self._by_threads:
             session = open_session(self._path, threads=threads, once=self._once)
             self._output_names = [output.name for output in session.get_outputs()]  # asking costs microseconds
+            inputs = (*session.get_inputs(), *session.get_overridable_initializers())
+            self.input_names = frozenset(value.name for value in inputs)
             self._by_threads[threads] = session
         return self._by_threads[threads]
 

@@ -15,8 +15,9 @@ from bertedge.checkpoint import Checkpoint, names
 from bertedge.checkpoint.sources import ArraysSource
 from bertedge.config import BertConfig
 from bertedge.errors import CheckpointError
-from bertedge.graph.bert import Positions, build_graph
+from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
+from bertedge.graph.layers import Positions
 from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, Float32, NumberFormat, layer_names
 from bertedge.train.model import BertForPreTraining
 from tests.conftest import random_tensors
@@ -111,6 +112,32 @@ def test_all_positions_agree_with_masked_ones(config: BertConfig, quantized: boo
     tolerance = 0.2 if quantized else 1e-5  # dynamic ranges see other rows in the two graphs
     assert np.abs(picked - masked["mlm_logits"]).max() < tolerance
     assert np.abs(everywhere["nsp_logits"] - masked["nsp_logits"]).max() < tolerance
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_where_the_logits_end(config: BertConfig, quantized: bool, tmp_path: Path) -> None:
+    checkpoint, feed = in_memory(config), inputs(config)
+    plan = int8_plan(checkpoint) if quantized else {}
+    whole = run(checkpoint, plan, feed, tmp_path, "all")
+    length = feed["input_ids"].shape[1]
+    assert whole["logits"].shape == (3, length, config.vocab_size)
+    for end in (0, 4, length):
+        cut = run(checkpoint, plan, {**feed, "logits_end": np.array([end])}, tmp_path, "all")
+        assert cut["logits"].shape == (3, end, config.vocab_size)
+        # a dynamic range is that of the positions before the end
+        if end == length or not quantized:
+            assert np.allclose(cut["logits"], whole["logits"][:, :end], rtol=0, atol=0 if end == length else 1e-5)
+        for name in ("nsp_logits", "pooler_output", "last_hidden_state"):
+            assert np.array_equal(cut[name], whole[name])
+
+
+def test_the_ecosystem_sees_its_own_inputs_only(config: BertConfig, tmp_path: Path) -> None:
+    """Those that a caller must give; and nothing to cut where there is no MLM head."""
+    for heads, optional in ((ALL_HEADS, ["logits_end"]), (("pooler", "nsp"), [])):
+        build_graph(in_memory(config, heads), {}, positions="all").builder.write(tmp_path / "model.onnx")
+        session = ort.InferenceSession(str(tmp_path / "model.onnx"))
+        assert [i.name for i in session.get_inputs()] == ["input_ids", "attention_mask", "token_type_ids"]
+        assert [i.name for i in session.get_overridable_initializers()] == optional
 
 
 def test_hidden_states_at_asked_positions(config: BertConfig, tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
@@ -23,7 +26,7 @@ from bertedge.runtime.bert_runtime import top_indices
 from bertedge.runtime.engine import Row
 from bertedge.runtime.session import require_onnxruntime
 from bertedge.tokenizer import Tokenizer
-from tests.conftest import random_tensors
+from tests.conftest import KINDS, random_tensors
 
 TEXTS = ["The cat sat on the [MASK].", "[MASK] was a warm day, and [MASK] came to the door.", "Bake [MASK]."]
 
@@ -82,17 +85,46 @@ def numbers_made(bundle: Bundle, call: Callable[[BertRuntime], object], tmp_path
     return dict(made)
 
 
-@pytest.mark.parametrize("kind", ["static", "dynamic", "float32"])
-def test_a_judgement_of_sentences_does_not_pay_for_words(
-    kind: str, bundle_of: Callable[..., Bundle], tmp_path: Path
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("positions", ["masked", "all"])
+def test_only_words_pay_for_the_head_of_words(
+    kind: str, positions: str, bundle_of: Callable[..., Bundle], tmp_path: Path
 ) -> None:
-    bundle = bundle_of(kind)
+    bundle = bundle_of(kind, positions=positions)
     pair, text = ("It was a warm day.", "Then the cat went to sleep."), "The cat [MASK]."
     judged = numbers_made(bundle, lambda runtime: runtime.next_sentence(*pair), tmp_path)
+    encoded = numbers_made(bundle, lambda runtime: runtime.encode(pair[0]), tmp_path)
     filled = numbers_made(bundle, lambda runtime: runtime.fill_mask(text), tmp_path)
     assert judged["encoder"] > filled["encoder"] > 0
     assert filled["mlm"] > bundle.config.vocab_size
-    assert judged["mlm"] <= 2  # the scale and the zero point that "dynamic" finds in no rows at all
+    # the scale and the zero point that "dynamic" finds in no rows at all
+    assert max(judged["mlm"], encoded["mlm"]) <= 2
+
+
+def test_sessions_are_silent(bundle_of: Callable[..., Bundle], capfd: pytest.CaptureFixture[str]) -> None:
+    """onnxruntime warns of every input with a default, which users of ours can do nothing about."""
+    for positions in ("masked", "all"):
+        bundle = bundle_of("static", positions=positions)
+        capfd.readouterr()
+        runtime = load(bundle.folder)
+        for _ in range(2):
+            runtime.fill_mask(TEXTS)
+            runtime.next_sentence("It was a warm day.", "Then the cat went to sleep.")
+            runtime.encode(TEXTS)
+        runtime.padded()
+        assert capfd.readouterr() == ("", "")
+
+
+def test_a_bundle_that_cannot_spare_the_head(bundle_of: Callable[..., Bundle], tmp_path: Path) -> None:
+    """One made before ``logits_end``, or changed by a tool that took inputs with a default away."""
+    bundle = bundle_of("static", positions="all")
+    folder = shutil.copytree(bundle.folder, tmp_path / "bundle")
+    model = onnx.load(folder / "model.onnx")
+    model.graph.input.remove(next(value for value in model.graph.input if value.name == "logits_end"))
+    onnx.save(model, folder / "model.onnx")
+    old = BertRuntime(replace(bundle, folder=folder), threads=1)
+    pair = ("It was a warm day.", "Then the cat went to sleep.")
+    assert old.next_sentence(*pair) == load(bundle.folder, threads=1).next_sentence(*pair)
 
 
 def test_encode(runtime: BertRuntime) -> None:
