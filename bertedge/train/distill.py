@@ -19,9 +19,8 @@ from bertedge.config import BertConfig
 from bertedge.errors import UsageError
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Inputs
-from bertedge.train.loop import Objective
+from bertedge.train.loop import Objective, pretraining_loss
 from bertedge.train.model import BertForPreTraining, Block, PretrainingOutput
-from bertedge.train.rows import row_loss
 from bertedge.train.student import layer_map, project_student
 
 #: Batches that the principal directions are taken from.
@@ -89,7 +88,9 @@ def distillation_objective(
     def objective(output: PretrainingOutput, inputs: Inputs, counts: Counts) -> Tensor:
         with torch.no_grad():
             target = inputs.run(teacher)
-        loss = _answers_loss(output, target, inputs, counts, settings)
+        loss = settings.labels_weight * pretraining_loss(output, inputs, counts) if settings.labels_weight else 0.0
+        if settings.logits_weight:
+            loss = loss + settings.logits_weight * _logits_loss(output, target, inputs, counts, settings.temperature)
         if settings.hidden_weight:
             with torch.no_grad():
                 states = [target.hidden_states[i].float() @ projection for i in imitated]
@@ -103,28 +104,24 @@ def distillation_objective(
     return objective
 
 
-def _answers_loss(
-    output: PretrainingOutput, target: PretrainingOutput, inputs: Inputs, counts: Counts, settings: DistillationSettings
+def _logits_loss(
+    output: PretrainingOutput, target: PretrainingOutput, inputs: Inputs, counts: Counts, temperature: float
 ) -> Tensor:
-    """Both heads against the text and against the teacher; the next-sentence head only where the text has labels."""
-    mlm = row_loss(
-        output.mlm_logits,
-        inputs.masked_labels,
-        label_weight=settings.labels_weight,
-        targets=target.mlm_logits,
-        target_weight=settings.logits_weight,
-        temperature=settings.temperature,
-    )
+    """Both heads; the next-sentence head only where the text tells next from random."""
+    mlm = _divergence(output.mlm_logits, target.mlm_logits, temperature).sum() / counts.masked
     known = inputs.next_sentence_labels != NO_LABEL
-    nsp = row_loss(
-        output.nsp_logits[known],
-        inputs.next_sentence_labels[known],
-        label_weight=settings.labels_weight,
-        targets=target.nsp_logits[known],
-        target_weight=settings.logits_weight,
-        temperature=settings.temperature,
-    )
-    return mlm / counts.masked + nsp / counts.labelled
+    nsp = _divergence(output.nsp_logits[known], target.nsp_logits[known], temperature).sum() / counts.labelled
+    return mlm + nsp
+
+
+def _divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KL(teacher || student) up to the teacher's entropy, which no gradient sees; (rows, classes) -> (rows,).
+
+    The factor ``temperature ** 2`` keeps the gradient's size (Hinton et al. 2015, section 2.1).
+    """
+    if temperature != 1.0:  # a division of (M, V) logits is worth avoiding
+        student, teacher = student / temperature, teacher / temperature
+    return temperature**2 * F.cross_entropy(student.float(), F.softmax(teacher.float(), dim=-1), reduction="none")
 
 
 def _hidden_error(student: list[Tensor], teacher: list[Tensor], inputs: Inputs, counts: Counts) -> Tensor:

@@ -19,7 +19,6 @@ from bertedge.errors import TrainingError
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Feed, Inputs
 from bertedge.train.model import BertForPreTraining, PretrainingOutput
-from bertedge.train.rows import row_loss
 from bertedge.train.settings import TrainingSettings
 from bertedge.train.world import World
 
@@ -61,9 +60,10 @@ Objective = Callable[[PretrainingOutput, Inputs, Counts], Tensor]
 
 def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) -> Tensor:
     """MLM cross-entropy plus NSP cross-entropy (Devlin et al. 2019, appendix A.2), each a mean over the whole step."""
-    labels = inputs.next_sentence_labels
-    mlm = row_loss(output.mlm_logits, inputs.masked_labels)
-    nsp = F.cross_entropy(output.nsp_logits.float(), labels, ignore_index=NO_LABEL, reduction="sum")
+    mlm = F.cross_entropy(output.mlm_logits.float(), inputs.masked_labels, reduction="sum")
+    nsp = F.cross_entropy(
+        output.nsp_logits.float(), inputs.next_sentence_labels, ignore_index=NO_LABEL, reduction="sum"
+    )
     return mlm / counts.masked + nsp / counts.labelled
 
 
