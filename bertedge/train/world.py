@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -73,5 +74,9 @@ def joined() -> Iterator[World]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield World(rank=dist.get_rank(), size=size, device=device)
+        dist.barrier()  # who leaves early takes its connections along
     finally:
+        # the wrapped model refers to the group, from within cycles: if it outlived the group, its threads would still
+        # run when the interpreter ends, and abort it
+        gc.collect()
         dist.destroy_process_group()
