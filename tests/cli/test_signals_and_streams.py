@@ -20,11 +20,16 @@ full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this syst
 
 def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
     """Start a command as a shell does in the foreground: SIGINT is heard, and reaches the whole process group."""
+
+    def hear() -> None:  # a background job would ignore Ctrl-C, one under nohup the end of its terminal
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job would ignore it
+        preexec_fn=hear,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},  # type: ignore[call-overload]
     )
 

@@ -161,7 +161,13 @@ def start(library: Path, output: Path, *extra: str) -> subprocess.Popen[str]:
     command += ["--vocab-size", "200", "--steps", "80", "--batch-size", "8", "--max-length", "32"]
     command += ["--precision", "float32", "--held-out", "0.2", *extra]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        [str(part) for part in command],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job would ignore it
+    )
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
