@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +49,6 @@ class Sentences:
 
     def __iter__(self) -> Iterator[str]:
         return (sentence for _, sentence in read_sentences(self.path))
-
-
-def read_documents(path: Path) -> Iterator[list[str]]:
-    """Yield the documents of a corpus as lists of sentences, one at a time; see :func:`read_sentences`."""
-    for _, members in groupby(read_sentences(path), key=itemgetter(0)):
-        yield [sentence for _, sentence in members]
 
 
 @dataclass(frozen=True, kw_only=True)

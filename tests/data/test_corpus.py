@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertedge.data import corpus as corpus_module
-from bertedge.data.corpus import read_documents, tokenize_corpus
+from bertedge.data.corpus import read_sentences, tokenize_corpus
 from bertedge.errors import CorpusError
 from bertedge.tokenizer import Tokenizer
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 sentences = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12)
 words = st.lists(st.sampled_from(["the", "cat", "sat", "door"]), min_size=1, max_size=5).map(" ".join)
+
+
+def read_documents(path: Path) -> Iterator[list[str]]:
+    for _, members in groupby(read_sentences(path), key=itemgetter(0)):
+        yield [sentence for _, sentence in members]
 
 
 def write(folder: Path, content: str | bytes) -> Path:
