@@ -9,9 +9,10 @@ import pytest
 
 from bertedge.data import calibration
 from bertedge.data.calibration import default_text, mixed_pairs
-from bertedge.data.corpus import TokenizedCorpus, read_documents, tokenize_corpus
+from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.errors import FileError
 from bertedge.tokenizer import Tokenizer
+from tests.data.test_corpus import read_documents
 
 
 @pytest.fixture(scope="module")
