@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from decision import decide
 from numpy.typing import NDArray
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
@@ -33,13 +34,11 @@ from bertedge.graph.plan import Int8Rows, NumberFormat, StaticInt8
 from bertedge.graph.rounding import QuantizedRows, Rounding, Roundings
 from bertedge.predictor import Batch, Outputs
 from bertedge.quantization import static
-from bertedge.quantization.float_model import float_model
-from bertedge.quantization.job import Decision, Job
+from bertedge.quantization.job import Decision
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime.engine import Engine
 from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
-from bertedge.target import resolve_target
 
 METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
 LENGTHS = (16, 128)
@@ -116,24 +115,6 @@ def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundi
     return rows
 
 
-def decide(checkpoint: Checkpoint, corpus: TokenizedCorpus) -> Decision:
-    """What the static method decides for this machine, weights compensated."""
-    with float_model(checkpoint) as in_float:
-        job = Job(
-            checkpoint=checkpoint,
-            float_model=in_float,
-            recipe=QuantizationRecipe(rounding="compensated"),
-            target=resolve_target("auto"),
-            corpus=corpus,
-            positions="masked",
-            ranges=None,
-            source_sha256="",
-            calibration_sha256="",
-            listen=lambda share, text: None,
-        )
-        return static.decide(job)
-
-
 def latency(candidates: list[Candidate], checkpoint: Checkpoint, corpus: TokenizedCorpus, rounds: int) -> list[str]:
     """A cell for each candidate: its ratios to the default recipe at each length."""
     layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
@@ -167,7 +148,8 @@ def main() -> None:
     corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
     batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=128, seed=0)
     with tempfile.TemporaryDirectory() as scratch:
-        graphs = {"float": ({}, nearest), **steps(decide(checkpoint, calibration))}
+        decision = decide(checkpoint, QuantizationRecipe(rounding="compensated"), calibration)
+        graphs = {"float": ({}, nearest), **steps(decision)}
         candidates = []
         for index, (name, (plan, roundings)) in enumerate(graphs.items()):
             path = Path(scratch) / f"{index}.onnx"

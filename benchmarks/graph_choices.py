@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from decision import decide
 
 from bertedge.checkpoint import BUILT_IN, Checkpoint, names, open_checkpoint
 from bertedge.data.batches import Layout
@@ -28,12 +29,8 @@ from bertedge.graph.heads import read_heads, read_rows
 from bertedge.graph.layers import BertGraph
 from bertedge.graph.linear import linear
 from bertedge.graph.plan import BlockNames, Plan
-from bertedge.quantization.float_model import float_model
-from bertedge.quantization.job import Job
-from bertedge.quantization.methods import method_named
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime.threads import usable_cpus
-from bertedge.target import resolve_target
 
 LENGTHS = (16, 128)
 
@@ -106,24 +103,6 @@ CHOICES: dict[str, type[BertWriter]] = {
 EXTENDED = "onnxruntime's extended optimisations"
 
 
-def decided_plan(checkpoint: Checkpoint, recipe: QuantizationRecipe, corpus: TokenizedCorpus) -> Plan:
-    """The formats that the recipe gives on this machine."""
-    with float_model(checkpoint) as in_float:
-        job = Job(
-            checkpoint=checkpoint,
-            float_model=in_float,
-            recipe=recipe,
-            target=resolve_target("auto"),
-            corpus=corpus,
-            positions="masked",
-            ranges=None,
-            source_sha256="",
-            calibration_sha256="",
-            listen=lambda share, text: None,
-        )
-        return method_named(recipe.method).decide(job).plan
-
-
 def main() -> None:
     """Print one table for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,7 +113,7 @@ def main() -> None:
         checkpoint = open_checkpoint(model)
         corpus = tokenize_corpus(default_text(), checkpoint.tokenizer)
         recipe = QuantizationRecipe()
-        plan = decided_plan(checkpoint, recipe, corpus)
+        plan = decide(checkpoint, recipe, corpus).plan
         with tempfile.TemporaryDirectory() as folder:
             compare(checkpoint, plan, corpus, Path(folder), options.rounds)
 

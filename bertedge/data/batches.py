@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.masking import mask_tokens
-from bertedge.data.pairs import Pair
+from bertedge.data.pairs import Pair, sentence_pairs
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.tokenizer import Tokenizer
 
@@ -77,6 +79,30 @@ def masked_batch(
         masked_labels=_pad_rows(labels, NO_LABEL),
         next_sentence_labels=np.array([NO_LABEL if p.label is None else p.label for p in pairs], dtype=np.int64),
     )
+
+
+def drawn_batches(
+    corpus: TokenizedCorpus,
+    layout: Layout,
+    rng: np.random.Generator,
+    *,
+    count: int,
+    max_length: int,
+    batch_size: int,
+    always_mask: bool = True,
+    candidates: int | None = None,
+) -> list[Batch]:
+    """``count`` masked pairs at most, drawn at random from a walk over the corpus, for measuring models on.
+
+    Args:
+        candidates: pairs of the walk that are drawn from; None for all of them.
+    """
+    pairs = list(islice(sentence_pairs(corpus, max_length=max_length, rng=rng), candidates))
+    chosen = [pairs[i] for i in rng.permutation(len(pairs))[:count]]
+    return [
+        masked_batch(chosen[i : i + batch_size], layout, rng, always_mask=always_mask)
+        for i in range(0, len(chosen), batch_size)
+    ]
 
 
 def _lay_out(pair: Pair, layout: Layout) -> tuple[list[int], int]:

@@ -106,6 +106,7 @@ def _open(folder: Path) -> TokenizedCorpus:
         piece_ids=_mapped(folder / "piece_ids", description.piece_dtype, description.pieces),
         sentence_starts=_mapped(folder / "sentence_starts", np.int64, description.sentences + 1),
         document_starts=_mapped(folder / "document_starts", np.int64, description.documents + 1),
+        text_sha256=description.corpus_sha256,
     )
 
 

@@ -62,12 +62,14 @@ class TokenizedCorpus:
         sentence_starts: index in ``piece_ids`` where each sentence starts, and the end of the last one.
         document_starts: index in ``sentence_starts`` where each document starts, and the end of the last one.
         chosen: the documents that belong to this part of the corpus; None for all of them.
+        text_sha256: hash of the file that it was read from, where that is known.
     """
 
     piece_ids: NDArray[np.integer]
     sentence_starts: NDArray[np.int64]
     document_starts: NDArray[np.int64]
     chosen: NDArray[np.int64] | None = None
+    text_sha256: str | None = None
 
     @property
     def num_documents(self) -> int:

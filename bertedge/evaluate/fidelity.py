@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.data.batches import Layout, masked_batch
+from bertedge.data.batches import Layout, drawn_batches
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.data.pairs import sentence_pairs
 from bertedge.evaluate.metrics import INVARIANCE, MetricValue, Observations, estimate_all
 from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor
 
@@ -25,12 +24,7 @@ def evaluation_batches(
 ) -> list[Batch]:
     """Masked next-sentence pairs in a random order that the seed fixes; ``[MASK]`` at every chosen position."""
     rng = np.random.default_rng(seed)
-    pairs = list(sentence_pairs(corpus, max_length=max_length, rng=rng))
-    chosen = [pairs[i] for i in rng.permutation(len(pairs))[:examples]]
-    return [
-        masked_batch(chosen[i : i + batch_size], layout, rng, always_mask=True)
-        for i in range(0, len(chosen), batch_size)
-    ]
+    return drawn_batches(corpus, layout, rng, count=examples, max_length=max_length, batch_size=batch_size)
 
 
 def measure_fidelity(

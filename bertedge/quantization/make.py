@@ -143,7 +143,7 @@ class _Maker:
             positions=self.positions,
             ranges=read_ranges(ranges) if ranges else None,
             source_sha256=self.source_sha256,
-            calibration_sha256=sha256(self.text),
+            calibration_sha256=self.calibration_sha256,
             listen=self.listen,
         )
         if job.ranges is not None:
@@ -179,6 +179,11 @@ class _Maker:
             digest.update(sha256(path).encode())
         return digest.hexdigest()
 
+    @cached_property
+    def calibration_sha256(self) -> str:
+        """Hash of the calibration text."""
+        return sha256(self.text)
+
     def _manifest(
         self,
         graph: BertGraph,
@@ -204,7 +209,7 @@ class _Maker:
             provenance=Provenance(
                 source=self.checkpoint.name,
                 source_sha256=self.source_sha256,
-                calibration_sha256=sha256(self.text),
+                calibration_sha256=self.calibration_sha256,
                 versions={
                     "bertedge": bertedge.__version__,
                     "onnxruntime": onnxruntime.__version__,

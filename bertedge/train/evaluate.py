@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bertedge.data.batches import Layout, masked_batch
+from bertedge.data.batches import Layout, drawn_batches
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.data.pairs import sentence_pairs
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Inputs
 from bertedge.train.model import BertForPreTraining
@@ -61,14 +59,16 @@ class HeldOut:
         pairs: int = PAIRS,
         always_mask: bool = True,
     ) -> None:
-        rng = np.random.default_rng([seed, 1])
-        # documents come in a random order, so the pairs need not all be drawn to choose from them
-        found = list(islice(sentence_pairs(corpus, max_length=max_length, rng=rng), SURPLUS * pairs))
-        chosen = [found[i] for i in rng.permutation(len(found))[:pairs]]
-        self.batches = [
-            masked_batch(chosen[i : i + BATCH], layout, rng, always_mask=always_mask)
-            for i in range(0, len(chosen), BATCH)
-        ]
+        self.batches = drawn_batches(
+            corpus,
+            layout,
+            np.random.default_rng([seed, 1]),
+            count=pairs,
+            max_length=max_length,
+            batch_size=BATCH,
+            always_mask=always_mask,
+            candidates=SURPLUS * pairs,  # documents come in a random order, so not all pairs need be drawn
+        )
 
     @torch.no_grad()
     def score(self, model: BertForPreTraining, device: torch.device, precision: str) -> Score:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,18 +35,19 @@ class Keeper:
         provenance: dict[str, Any],
         held_out: HeldOut | None,
         world: World,
-        note: Any,
+        note: Callable[[str], None],
+        *,
+        dtype: str,
     ) -> None:
         self._output, self._folder, self._tokenizer, self._provenance = output, folder, tokenizer, provenance
         self._held_out, self._world, self._note = held_out, world, note
-        self._dtype = "float32"
+        self._dtype = dtype
         self._best: dict[str, float] | None = None
         self._written_step = -1
         self._share_done = 0.0
 
-    def open(self, identity: Mapping[str, Any], *, dtype: str, force: bool, resume: bool) -> Saved | None:
+    def open(self, identity: Mapping[str, Any], *, force: bool, resume: bool) -> Saved | None:
         """Start or find the run's folder."""
-        self._dtype = dtype
         saved = None
         if resume:
             saved = self._folder.resume(identity, first=self._world.first)
@@ -114,7 +115,7 @@ class Keeper:
             )
         self._written_step = progress.step
 
-    def _try(self, write: Any, what: str) -> None:
+    def _try(self, write: Callable[[], None], what: str) -> None:
         """Write, or say that it did not work and go on: an hour of training is worth more than one save."""
         try:
             write()

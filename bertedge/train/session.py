@@ -14,7 +14,7 @@ from bertedge.data.batches import Layout
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import CorpusError, UsageError
-from bertedge.records import check_replaceable, sha256
+from bertedge.records import check_replaceable
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.evaluate import HeldOut, hold_out
 from bertedge.train.folder import RunFolder, Saved
@@ -88,7 +88,7 @@ class Session:
             **described,
             "corpus": {
                 "name": paths.corpus.name,
-                "sha256": sha256(paths.corpus),
+                "sha256": whole.text_sha256,
                 "documents": whole.num_documents,
                 "sentences": whole.num_sentences,
                 "held_out_documents": held_out.num_documents if held_out else 0,
@@ -128,8 +128,17 @@ class Session:
                 "raise --batch-size",
             )
         folder = RunFolder.beside(self.paths.output)
-        keeper = Keeper(self.paths.output, folder, self.tokenizer, self.provenance, self.held_out, world, self.note)
-        saved = keeper.open(self._identity(), dtype=self.paths.dtype, force=self.paths.force, resume=self.paths.resume)
+        keeper = Keeper(
+            self.paths.output,
+            folder,
+            self.tokenizer,
+            self.provenance,
+            self.held_out,
+            world,
+            self.note,
+            dtype=self.paths.dtype,
+        )
+        saved = keeper.open(self._identity(), force=self.paths.force, resume=self.paths.resume)
         feed = Feed(self.corpus, self.layout, settings, world, saved.place if saved else None)
         trainer = Trainer(model, feed, objective(saved), settings, world)
         if saved is not None:
