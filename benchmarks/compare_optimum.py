@@ -46,12 +46,12 @@ import sys, time
 start = time.perf_counter()
 import bertedge
 from pathlib import Path
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import QuantizationRecipe, method_named
 model, output, method = sys.argv[1:]
 if method == "float32":
     bundle = bertedge.export(model, Path(output))
 else:
-    bundle = bertedge.quantize(model, Path(output), recipe=QuantizationRecipe(method=method))
+    bundle = bertedge.quantize(model, Path(output), recipe=QuantizationRecipe(method=method_named(method)))
 seconds = time.perf_counter() - start
 import json, re
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) * 1024

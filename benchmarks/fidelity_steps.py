@@ -35,7 +35,7 @@ from bertedge.graph.rounding import QuantizedRows, Rounding, Roundings
 from bertedge.predictor import Batch, Outputs
 from bertedge.quantization import static
 from bertedge.quantization.job import Decision
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.runtime.engine import Engine
 from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
@@ -148,7 +148,7 @@ def main() -> None:
     corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
     batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=128, seed=0)
     with tempfile.TemporaryDirectory() as scratch:
-        decision = decide(checkpoint, QuantizationRecipe(rounding="compensated"), calibration)
+        decision = decide(checkpoint, QuantizationRecipe(method=Static(rounding="compensated")), calibration)
         graphs = {"float": ({}, nearest), **steps(decision)}
         candidates = []
         for index, (name, (plan, roundings)) in enumerate(graphs.items()):

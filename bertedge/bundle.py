@@ -15,7 +15,7 @@ from bertedge.records import from_json, read_json, sha256, write_json
 from bertedge.target import TARGETS
 from bertedge.tokenizer import Tokenizer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 GOLDEN = "golden.npz"
@@ -165,11 +165,9 @@ def _read_manifest(path: Path) -> Manifest:
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if not isinstance(version, int):
         raise BundleError(f"{path}: has no schema_version", AGAIN)
-    if version > SCHEMA_VERSION:
-        raise BundleError(
-            f"{path}: schema {version} is newer than {SCHEMA_VERSION}, the newest that this bertedge reads",
-            "pip install -U bertedge",
-        )
+    if version != SCHEMA_VERSION:
+        age, hint = ("newer", "pip install -U bertedge") if version > SCHEMA_VERSION else ("older", "make it again")
+        raise BundleError(f"{path}: schema {version} is {age} than {SCHEMA_VERSION}, which this bertedge reads", hint)
     try:
         manifest = from_json(Manifest, raw, path.name)
         BertConfig.from_dict(manifest.config)

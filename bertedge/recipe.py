@@ -1,33 +1,43 @@
-"""What is quantized and how, apart from the CPU it is for."""
+"""What is quantized and how, apart from the CPU it is for. A method is a dataclass here and a file that decides."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 from bertedge.errors import UsageError, nearest
 
 ROUNDINGS = ("auto", "nearest", "compensated")
+OBSERVERS = ("min-max", "mse", "percentile")
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizationRecipe:
-    """How a float checkpoint becomes an int8 one.
+class Dynamic:
+    """int8 weights; the range of the activations is taken from each input, so nothing is calibrated."""
+
+    name: Literal["dynamic"] = "dynamic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Static:
+    """int8 weights; activations keep to ranges that calibration found.
 
     Attributes:
-        method: a name in ``bertedge.quantization.METHODS``.
-        exclude: patterns of layer names that stay float32, such as ``encoder.layer.0.*``.
+        observer: how a range follows from what was seen: ``min-max``, all of it; ``mse``, what costs the smallest
+            squared error; ``percentile``, what holds so many of the values. The latter two clip.
+        percentile: share of the values that ``percentile`` keeps, in percent.
         num_examples: texts that calibration runs at most.
         max_length: tokens of such a text at most.
-        finer: patterns of layer names whose activations get two int8 terms, about 16 bits, for twice the work; the
-            method has to be static.
-        rounding: of the weights, for methods that calibrate: ``nearest``; ``compensated``, which lets weights make good
-            each other's errors (see :mod:`bertedge.quantization.compensate`); or ``auto``, the latter where the model
-            is small enough for it to take seconds.
+        rounding: of the weights: ``nearest``; ``compensated``, which lets weights make good each other's errors (see
+            :mod:`bertedge.quantization.compensate`); or ``auto``, the latter where the model is small enough for it to
+            take seconds.
+        finer: patterns of layer names whose activations get two int8 terms, about 16 bits, for twice the work.
     """
 
-    method: str = "static"
-    exclude: tuple[str, ...] = ()
+    name: Literal["static"] = "static"
+    observer: str = "min-max"
+    percentile: float = 99.99
     num_examples: int = 64
     max_length: int = 128
     rounding: str = "auto"
@@ -39,16 +49,16 @@ class QuantizationRecipe:
                 f"recipe: {self.num_examples} examples of {self.max_length} tokens",
                 "at least 1 example of at least 8 tokens",
             )
-        if self.rounding not in ROUNDINGS:
-            raise UsageError(f"rounding {self.rounding!r} is not known", nearest(self.rounding, ROUNDINGS))
-
-    def excluded(self, layers: list[str]) -> set[str]:
-        """The layers that the patterns name.
-
-        Raises:
-            UsageError: a pattern names none.
-        """
-        return _matching("--exclude", self.exclude, layers)
+        if not 50 < self.percentile <= 100:
+            raise UsageError(
+                f"percentile {self.percentile:g}: has to be above 50 and at most 100", "99.99, for example"
+            )
+        for word, value, known in (
+            ("rounding", self.rounding, ROUNDINGS),
+            ("observer", self.observer, OBSERVERS),
+        ):
+            if value not in known:
+                raise UsageError(f"{word} {value!r} is not known", nearest(value, known))
 
     def finer_layers(self, layers: list[str]) -> set[str]:
         """The layers that get two terms.
@@ -59,16 +69,66 @@ class QuantizationRecipe:
         Raises:
             UsageError: a pattern names none.
         """
-        return _matching("--finer", self.finer, layers)
+        return set(matching("--finer", self.finer, layers))
 
 
-def _matching(option: str, patterns: tuple[str, ...], layers: list[str]) -> set[str]:
-    chosen: set[str] = set()
+Method = Dynamic | Static
+#: Methods by name.
+METHODS: dict[str, type[Method]] = {"dynamic": Dynamic, "static": Static}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationRecipe:
+    """How a float checkpoint becomes a quantized one.
+
+    Attributes:
+        exclude: patterns of layer names that stay float32, such as ``encoder.layer.0.*``.
+    """
+
+    method: Method = field(default_factory=Static)
+    exclude: tuple[str, ...] = ()
+
+    def excluded(self, layers: list[str]) -> dict[str, str]:
+        """The layers that the patterns name, each with its pattern.
+
+        Raises:
+            UsageError: a pattern names none.
+        """
+        return matching("--exclude", self.exclude, layers)
+
+    def changed(
+        self, *, method: str | None = None, exclude: tuple[str, ...] = (), **options: Any
+    ) -> QuantizationRecipe:
+        """This recipe with another method, or with some of its method's options changed; None leaves one as it is.
+
+        Raises:
+            UsageError: there is no such method, or it has no such option.
+        """
+        base = self.method
+        if method is not None and method != base.name:
+            base = method_named(method)
+        given = {name: value for name, value in options.items() if value is not None}
+        strange = given.keys() - {f.name for f in fields(base)}
+        if strange:
+            having = [name for name, kind in METHODS.items() if strange <= {f.name for f in fields(kind)}]
+            option = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(strange))
+            hint = f"--method {having[0]} has it" if having else "no method has all of them"
+            raise UsageError(f"{option}: means nothing to the {base.name} method", hint)
+        return replace(self, method=replace(base, **given), exclude=exclude or self.exclude)
+
+
+def matching(option: str, patterns: tuple[str, ...], layers: list[str]) -> dict[str, str]:
+    """Layers that patterns name, each with the first pattern that does.
+
+    Raises:
+        UsageError: a pattern names none; it lists near names.
+    """
+    chosen: dict[str, str] = {}
     for pattern in patterns:
-        matches = {layer for layer in layers if fnmatchcase(layer, pattern)}
+        matches = [layer for layer in layers if fnmatchcase(layer, pattern)]
         if not matches:
             raise UsageError(f"{option} {pattern!r} names no layer that it could be", nearest(pattern, layers))
-        chosen |= matches
+        chosen = dict.fromkeys(matches, pattern) | chosen
     return chosen
 
 
@@ -76,7 +136,7 @@ def _matching(option: str, patterns: tuple[str, ...], layers: list[str]) -> set[
 RECIPES = {
     "default": QuantizationRecipe(),
     # 16 bits for the activations everywhere, and weights rounded with all care: as true as int8 weights allow
-    "faithful": QuantizationRecipe(rounding="compensated", finer=("*",), num_examples=256),
+    "faithful": QuantizationRecipe(method=Static(rounding="compensated", finer=("*",), num_examples=256)),
 }
 
 
@@ -89,3 +149,14 @@ def recipe_named(name: str) -> QuantizationRecipe:
     if name not in RECIPES:
         raise UsageError(f"recipe {name!r} is not known", nearest(name, RECIPES))
     return RECIPES[name]
+
+
+def method_named(name: str) -> Method:
+    """The method of that name, with its default options.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in METHODS:
+        raise UsageError(f"method {name!r} is not known", nearest(name, METHODS))
+    return METHODS[name]()

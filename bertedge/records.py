@@ -53,7 +53,7 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if raw is None and type(None) in args:
             return None
-        return _value(next(a for a in args if a is not type(None)), raw, where)
+        return _value(_member(tuple(a for a in args if a is not type(None)), raw, where), raw, where)
     if origin is typing.Literal:
         if raw not in args:
             raise _mismatch(where, raw, " or ".join(map(repr, args)))
@@ -74,6 +74,17 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if not isinstance(raw, kind) or (kind in (int, float) and isinstance(raw, bool)):
         raise _mismatch(where, raw, kind.__name__)
     return raw
+
+
+def _member(kinds: tuple[Any, ...], raw: Any, where: str) -> Any:
+    """The kind that a value is of; records that may stand in the same place tell it in their field ``name``."""
+    if len(kinds) == 1:
+        return kinds[0]
+    by_name = {name: kind for kind in kinds for name in typing.get_args(typing.get_type_hints(kind)["name"])}
+    name = raw.get("name") if isinstance(raw, dict) else None
+    if not isinstance(name, str) or name not in by_name:
+        raise _mismatch(where, raw, f"an object whose name is {' or '.join(map(repr, by_name))}")
+    return by_name[name]
 
 
 def _dataclass(kind: type, raw: Any, where: str) -> Any:

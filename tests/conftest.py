@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.checkpoint.names import expected_shapes
 from bertedge.config import BertConfig
-from bertedge.quantization import METHODS, export, quantize
-from bertedge.recipe import RECIPES, QuantizationRecipe
+from bertedge.quantization import export, quantize
+from bertedge.recipe import METHODS, RECIPES, QuantizationRecipe, Static
 from bertedge.tokenizer import Tokenizer
 
 FLOAT = "float32"
@@ -114,8 +113,9 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corp
             if kind == FLOAT:
                 made[key] = export(model_folder, folder, positions=positions)  # type: ignore[arg-type]
             else:
-                base = RECIPES.get(kind) or QuantizationRecipe(method=kind)
-                recipe = replace(base, num_examples=16, max_length=48)
+                recipe = RECIPES.get(kind) or QuantizationRecipe(method=METHODS[kind]())
+                if isinstance(recipe.method, Static):
+                    recipe = recipe.changed(num_examples=16, max_length=48)
                 made[key] = quantize(
                     model_folder,
                     folder,

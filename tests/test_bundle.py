@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bertedge.bundle import Bundle
 from bertedge.errors import BertEdgeError, BundleError, CheckFailed, CheckpointError, FileError, UsageError
 from bertedge.quantization import export, quantize
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import Dynamic, QuantizationRecipe
 from bertedge.runtime import load
 
 
@@ -143,8 +143,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, model_folder: Path, monkeypa
     ("arguments", "words"),
     [
         ({"target": "avx513"}, "avx513"),
-        ({"recipe": QuantizationRecipe(method="dynamic", exclude=("encoder.layer.9.*",))}, "names no layer"),
-        ({"recipe": QuantizationRecipe(method="dynamo")}, "dynamo"),
+        ({"recipe": QuantizationRecipe(method=Dynamic(), exclude=("encoder.layer.9.*",))}, "names no layer"),
     ],
 )
 def test_unknown_names_list_the_known_ones(tmp_path: Path, model_folder: Path, arguments: dict, words: str) -> None:
@@ -155,8 +154,8 @@ def test_unknown_names_list_the_known_ones(tmp_path: Path, model_folder: Path, a
 
 
 def test_excluded_layers_stay_float(tmp_path: Path, model_folder: Path, corpus_file: Path) -> None:
-    whole = quantize(model_folder, tmp_path / "a", recipe=QuantizationRecipe(method="dynamic"), calibration=corpus_file)
-    recipe = QuantizationRecipe(method="dynamic", exclude=("encoder.layer.0.*", "mlm.decoder"))
+    whole = quantize(model_folder, tmp_path / "a", recipe=QuantizationRecipe(method=Dynamic()), calibration=corpus_file)
+    recipe = QuantizationRecipe(method=Dynamic(), exclude=("encoder.layer.0.*", "mlm.decoder"))
     part = quantize(model_folder, tmp_path / "b", recipe=recipe, calibration=corpus_file)
     assert part.manifest.coverage.macs < whole.manifest.coverage.macs
     assert part.size_bytes > whole.size_bytes

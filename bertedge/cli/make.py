@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 
 from bertedge.cli.console import note, progress_bar
 from bertedge.cli.options import ForceOption, ModelArgument, OutputOption, PositionsChoice, PositionsOption, library
-from bertedge.recipe import RECIPES, QuantizationRecipe, recipe_named
+from bertedge.recipe import RECIPES, QuantizationRecipe, Static, recipe_named
 
 
 def export(
@@ -44,7 +43,7 @@ def quantize(
     ] = None,
     examples: Annotated[
         int | None,
-        typer.Option(min=1, help="Texts to calibrate with.", show_default=str(QuantizationRecipe.num_examples)),
+        typer.Option(min=1, help="Texts to calibrate with.", show_default=str(Static.num_examples)),
     ] = None,
     rounding: Annotated[
         str | None,
@@ -70,14 +69,13 @@ def quantize(
 ) -> None:
     """Write an int8 ONNX bundle."""
     make = library("bertedge.quantization", "tools")
-    given: dict[str, Any] = {
-        "method": method,
-        "num_examples": examples,
-        "rounding": rounding,
-        "exclude": tuple(exclude) if exclude else None,
-        "finer": tuple(finer) if finer else None,
-    }
-    changed = replace(recipe_named(recipe), **{name: value for name, value in given.items() if value is not None})
+    changed = recipe_named(recipe).changed(
+        method=method,
+        exclude=tuple(exclude or ()),
+        num_examples=examples,
+        rounding=rounding,
+        finer=tuple(finer) if finer else None,
+    )
     with progress_bar("quantizing") as listen:
         bundle = make.quantize(
             model,
@@ -93,9 +91,13 @@ def quantize(
     _report(bundle, model)
 
 
+def _kind(recipe: QuantizationRecipe) -> str:
+    return f"int8 {recipe.method.name}"
+
+
 def _report(bundle: Any, model: str) -> None:
     manifest = bundle.manifest
-    kind = "float32" if manifest.recipe is None else f"int8 {manifest.recipe.method} for {manifest.target}"
+    kind = "float32" if manifest.recipe is None else f"{_kind(manifest.recipe)} for {manifest.target}"
     note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {manifest.coverage.macs:.1%} of the work in int8")
     if manifest.recipe is not None:
         agreement = manifest.fidelity.mlm_top1_agreement

@@ -1,6 +1,5 @@
 """From a float checkpoint to a bundle: one verb for float32, one for int8."""
 
 from bertedge.quantization.make import export, quantize
-from bertedge.quantization.methods import METHODS
 
-__all__ = ["METHODS", "export", "quantize"]
+__all__ = ["export", "quantize"]

@@ -17,6 +17,7 @@ from bertedge.quantization.compensate import Products
 from bertedge.quantization.job import Job
 from bertedge.quantization.observers import MinMax
 from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
+from bertedge.recipe import Static
 from bertedge.runtime.session import open_session
 from bertedge.runtime.threads import usable_cpus
 
@@ -31,7 +32,7 @@ class Calibration:
     products: dict[str, Products]
 
 
-def calibrate(job: Job, *, products: bool = False) -> Calibration:
+def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibration:
     """Observe every linear layer's input.
 
     Texts run one at a time, so memory is bounded by one text's activations beside the float weights.
@@ -39,24 +40,24 @@ def calibrate(job: Job, *, products: bool = False) -> Calibration:
     Args:
         products: keep the sum of x x^T as well, which takes the square of every layer's inputs in memory.
     """
-    model, recipe, checkpoint = job.float_model, job.recipe, job.checkpoint
+    model, checkpoint = job.float_model, job.checkpoint
     observers = {value: MinMax(channels) for value, channels in model.channels.items()}
     sums = {value: Products(channels) for value, channels in model.channels.items()} if products else {}
     session = open_session(model.observed, threads=usable_cpus())
-    for index, batch in enumerate(_texts(job)):
+    for index, batch in enumerate(_texts(job, method)):
         arrays = session.run(list(observers), feed_of(batch, job.positions))
         for value, array in zip(observers, arrays, strict=True):
             observers[value].observe(array)
             if value in sums:
                 sums[value].observe(array)
-        job.listen((index + 1) / recipe.num_examples, f"calibrating {index + 1}/{recipe.num_examples}")
+        job.listen((index + 1) / method.num_examples, f"calibrating {index + 1}/{method.num_examples}")
     ranges = Ranges(
         schema_version=SCHEMA_VERSION,
         source=checkpoint.name,
         source_sha256=job.source_sha256,
         calibration_sha256=job.calibration_sha256,
-        num_examples=recipe.num_examples,
-        max_length=_length(job),
+        num_examples=method.num_examples,
+        max_length=_length(job, method),
         positions=job.positions,
         layers={layer: channel_range(observers[value]) for layer, value in model.layer_inputs.items()},
     )
@@ -65,24 +66,24 @@ def calibrate(job: Job, *, products: bool = False) -> Calibration:
     )
 
 
-def frequent_pieces(job: Job, count: int) -> tuple[int, ...]:
+def frequent_pieces(job: Job, method: Static, count: int) -> tuple[int, ...]:
     """The ids that occur most in the calibration text as the model reads it, ``[MASK]`` included; at most ``count``."""
     occurrences: Counter[int] = Counter()
-    for batch in _texts(job):
+    for batch in _texts(job, method):
         occurrences.update(batch.input_ids.ravel().tolist())
     ranked = sorted(occurrences, key=lambda piece: (-occurrences[piece], piece))
     return tuple(sorted(ranked[:count]))
 
 
-def _texts(job: Job) -> Iterator[Batch]:
+def _texts(job: Job, method: Static) -> Iterator[Batch]:
     """The calibration texts, one a batch; the same ones every time."""
     layout, rng = Layout.of(job.checkpoint.tokenizer, job.checkpoint.config.vocab_size), np.random.default_rng(SEED)
-    for pair in mixed_pairs(job.corpus, job.recipe.num_examples, max_length=_length(job), seed=SEED):
+    for pair in mixed_pairs(job.corpus, method.num_examples, max_length=_length(job, method), seed=SEED):
         yield masked_batch([pair], layout, rng)
 
 
-def _length(job: Job) -> int:
-    return min(job.recipe.max_length, job.checkpoint.config.max_position_embeddings)
+def _length(job: Job, method: Static) -> int:
+    return min(method.max_length, job.checkpoint.config.max_position_embeddings)
 
 
 def feed_of(batch: Batch, positions: Positions) -> dict[str, NDArray[np.int64]]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from bertedge.errors import UsageError
 from bertedge.graph.plan import MLM_TRANSFORM, DynamicInt8, Float16Weights, NumberFormat
 from bertedge.quantization.job import Decision, Job
+from bertedge.recipe import Dynamic
 
 
-def decide(job: Job) -> Decision:
+def decide(job: Job, method: Dynamic) -> Decision:
     """int8 for every linear layer and table that is not excluded.
 
     Raises:
-        UsageError: ranges or finer layers are asked for, which this method does not have.
+        UsageError: ranges are given, which this method does not have.
     """
-    if job.recipe.finer:
-        raise UsageError("--finer: the dynamic method rounds activations once", "--method static")
     if job.ranges is not None:
         raise UsageError("--ranges: the dynamic method takes its ranges from every input", "--method static")
     kept_float = job.kept_float()

@@ -56,7 +56,7 @@ class Job:
         Raises:
             UsageError: a pattern names none, or only one side of a table that two layers share.
         """
-        kept = self.recipe.excluded(self.layers)
+        kept = set(self.recipe.excluded(self.layers))
         tied = "mlm" in self.checkpoint.heads and "decoder" not in self.checkpoint.heads
         if tied and layers.WORD_TABLE in kept and layers.MLM_DECODER not in kept:
             raise UsageError(

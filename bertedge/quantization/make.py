@@ -36,7 +36,7 @@ from bertedge.graph.layers import BertGraph, Positions
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.quantization.float_model import FloatModel, float_model
 from bertedge.quantization.job import Decision, Job, Listener
-from bertedge.quantization.methods import method_named
+from bertedge.quantization.methods import decider_of
 from bertedge.quantization.ranges import read_ranges, write_ranges
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import new_folder, sha256, write_json
@@ -105,15 +105,15 @@ def quantize(
         CheckpointError: the checkpoint does not make a BERT.
         CorpusError: there is no text to calibrate with.
         FileError: the output is there already, or cannot be written; the ranges cannot be read.
-        UsageError: unknown target, method or excluded layer; ranges that were made for another model.
+        UsageError: unknown target or excluded layer; ranges that were made for another model.
     """
     recipe = recipe or QuantizationRecipe()
-    profile, method = resolve_target(target), method_named(recipe.method)
+    profile, decider = resolve_target(target), decider_of(recipe.method)
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, listen, calibration)
-        decision = method.decide(maker.job(recipe, profile, ranges))
-        maker.make(decision, recipe=recipe, target=profile, row_independent=method.row_independent)
+        decision = decider.decide(maker.job(recipe, profile, ranges), recipe.method)
+        maker.make(decision, recipe=recipe, target=profile, row_independent=decider.row_independent)
     return Bundle.open(output, check=False)
 
 

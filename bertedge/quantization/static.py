@@ -15,6 +15,7 @@ from bertedge.quantization.compensate import Compensated, Products, is_cheap
 from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.observers import MinMax, scale_and_zero_point
 from bertedge.quantization.ranges import Ranges
+from bertedge.recipe import Static
 
 #: A channel stands out where it reaches beyond this multiple of the median channel's reach.
 OUTLIER_RATIO = 2.0
@@ -30,12 +31,14 @@ EXACT_ROWS = 127
 MIN_REACH = 0.05
 
 
-def decide(job: Job) -> Decision:
+def decide(job: Job, method: Static) -> Decision:
     """int8 with calibrated ranges for every linear layer that is not excluded."""
-    kept_float, compensated = job.kept_float(), _compensates(job)
-    ranges, products = _observed(job, products=compensated)
+    kept_float, compensated = job.kept_float(), _compensates(job, method)
+    ranges, products = _observed(job, method, products=compensated)
     forms: dict[str, NumberFormat] = {
-        layers.WORD_TABLE: Int8Rows(weight_range=job.target.weight_range, exact=frequent_pieces(job, EXACT_ROWS)),
+        layers.WORD_TABLE: Int8Rows(
+            weight_range=job.target.weight_range, exact=frequent_pieces(job, method, EXACT_ROWS)
+        ),
         layers.POSITION_TABLE: Int8Rows(weight_range=job.target.weight_range),
     }
     for name in layer_names(job.checkpoint.config, job.checkpoint.heads):
@@ -44,7 +47,7 @@ def decide(job: Job) -> Decision:
     can_be_finer = [
         name for name, form in plan.items() if isinstance(form, StaticInt8) or name == layers.POSITION_TABLE
     ]
-    plan |= {name: _finer(plan[name]) for name in job.recipe.finer_layers(can_be_finer)}
+    plan |= {name: _finer(plan[name]) for name in method.finer_layers(can_be_finer)}
 
     def rounding(layer: str) -> Rounding:
         return Compensated(products=products[layer].total) if layer in products else NEAREST
@@ -52,17 +55,17 @@ def decide(job: Job) -> Decision:
     return Decision(plan=plan, ranges=ranges, roundings=rounding)
 
 
-def _compensates(job: Job) -> bool:
-    if job.recipe.rounding == "auto":
+def _compensates(job: Job, method: Static) -> bool:
+    if method.rounding == "auto":
         return is_cheap(job.checkpoint.config)
-    return job.recipe.rounding == "compensated"
+    return method.rounding == "compensated"
 
 
-def _observed(job: Job, *, products: bool) -> tuple[Ranges, dict[str, Products]]:
+def _observed(job: Job, method: Static, *, products: bool) -> tuple[Ranges, dict[str, Products]]:
     """Earlier ranges if there are some, else new ones; products are never kept, so they are always new."""
     if job.ranges is not None and not products:
         return job.ranges, {}
-    seen = calibrate(job, products=products)
+    seen = calibrate(job, method, products=products)
     return job.ranges or seen.ranges, seen.products
 
 

@@ -16,7 +16,7 @@ from bertedge.data.corpus import tokenize_corpus
 from bertedge.evaluate.fidelity import evaluation_batches, invariance, measure_fidelity
 from bertedge.evaluate.metrics import METRICS
 from bertedge.predictor import NO_LABEL
-from bertedge.quantization import METHODS
+from bertedge.recipe import METHODS
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 from bertedge.target import TARGETS
@@ -94,7 +94,7 @@ def test_smaller_than_float_and_says_so(method: str, bundle_of: MakeBundle) -> N
     assert bundle.manifest.coverage.macs > 0.9
     assert in_float.manifest.coverage.macs == 0
     manifest = json.loads((bundle.folder / "manifest.json").read_text())
-    assert manifest["recipe"]["method"] == method
+    assert manifest["recipe"]["method"]["name"] == method
     assert {"model.onnx", "tokenizer.json", "config.json", "golden.npz"} <= manifest["files"].keys()
 
 

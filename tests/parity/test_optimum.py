@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bertedge.quantization import export, quantize
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.runtime import load
 
 optimum = pytest.importorskip("optimum.onnxruntime", reason="optimum-onnx is not installed (extra 'compare')")
@@ -21,7 +21,7 @@ def test_fill_mask_pipeline(method: str | None, model_folder: Path, corpus_file:
     if method is None:
         export(model_folder, tmp_path / "bundle", positions="all")
     else:
-        recipe = QuantizationRecipe(method=method, num_examples=8, max_length=48)
+        recipe = QuantizationRecipe(method=METHODS[method]())
         quantize(model_folder, tmp_path / "bundle", positions="all", recipe=recipe, calibration=corpus_file)
     model = optimum.ORTModelForMaskedLM.from_pretrained(tmp_path / "bundle")
     fill = pipeline("fill-mask", model=model, tokenizer=AutoTokenizer.from_pretrained(tmp_path / "bundle"), top_k=3)

@@ -17,14 +17,14 @@ from bertedge.quantization import quantize
 from bertedge.quantization.calibrate import SEED, feed_of
 from bertedge.quantization.float_model import float_model
 from bertedge.quantization.ranges import read_ranges
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import QuantizationRecipe, Static
 
-RECIPE = QuantizationRecipe(num_examples=4, max_length=48)
+METHOD = Static(num_examples=4, max_length=48)
 
 
 def test_every_position_of_the_last_block_is_seen(checkpoint: Checkpoint, corpus_file: Path, tmp_path: Path) -> None:
     """Not only [CLS] and the masked ones, which are all that the last block computes unless it is asked for more."""
-    bundle = quantize(checkpoint, tmp_path / "b", recipe=RECIPE, calibration=corpus_file)
+    bundle = quantize(checkpoint, tmp_path / "b", recipe=QuantizationRecipe(method=METHOD), calibration=corpus_file)
     ranges = read_ranges(bundle.folder)
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     layout, rng = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size), np.random.default_rng(SEED)
@@ -32,7 +32,7 @@ def test_every_position_of_the_last_block_is_seen(checkpoint: Checkpoint, corpus
     with float_model(checkpoint) as model:
         session = ort.InferenceSession(str(model.observed))
         reach = np.zeros(model.channels[model.layer_inputs[layer]])
-        for pair in mixed_pairs(corpus, RECIPE.num_examples, max_length=RECIPE.max_length, seed=SEED):
+        for pair in mixed_pairs(corpus, METHOD.num_examples, max_length=METHOD.max_length, seed=SEED):
             feed = feed_of(masked_batch([pair], layout, rng), "masked")
             feed["masked_positions"] = np.arange(feed["input_ids"].shape[1])[None]
             del feed["hidden_positions"]

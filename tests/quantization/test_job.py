@@ -8,8 +8,8 @@ import pytest
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.errors import UsageError
-from bertedge.quantization import METHODS, quantize
-from bertedge.recipe import QuantizationRecipe
+from bertedge.quantization import quantize
+from bertedge.recipe import METHODS, QuantizationRecipe, Static
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -17,13 +17,13 @@ from bertedge.recipe import QuantizationRecipe
 def test_half_of_a_shared_table_is_refused(
     method: str, pattern: str, checkpoint: Checkpoint, corpus_file: Path, tmp_path: Path
 ) -> None:
-    recipe = QuantizationRecipe(method=method, exclude=(pattern,), num_examples=2)
+    recipe = QuantizationRecipe(method=METHODS[method](), exclude=(pattern,))
     with pytest.raises(UsageError, match=r"mlm\.decoder shares its table"):
         quantize(checkpoint, tmp_path / "b", recipe=recipe, calibration=corpus_file)
 
 
 def test_a_whole_shared_table_may_stay_float(checkpoint: Checkpoint, corpus_file: Path, tmp_path: Path) -> None:
-    recipe = QuantizationRecipe(exclude=("embeddings.word", "mlm.decoder"), num_examples=2)
+    recipe = QuantizationRecipe(method=Static(num_examples=2), exclude=("embeddings.word", "mlm.decoder"))
     bundle = quantize(checkpoint, tmp_path / "b", recipe=recipe, calibration=corpus_file)
     config = checkpoint.config
     assert bundle.manifest.bytes_by_part["embeddings"] > 4 * config.vocab_size * config.hidden_size

@@ -19,7 +19,7 @@ from bertedge.errors import FileError, UsageError
 from bertedge.quantization import quantize
 from bertedge.quantization.observers import MinMax
 from bertedge.quantization.ranges import channel_range, read_ranges, write_ranges
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import Dynamic, QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 
@@ -56,7 +56,7 @@ def test_a_bundle_keeps_its_ranges_and_they_make_it_again(
     quantize(
         model_folder,
         tmp_path / "uncompensated",
-        recipe=replace(first.manifest.recipe, rounding="nearest"),
+        recipe=first.manifest.recipe.changed(rounding="nearest"),
         calibration=corpus_file,
         ranges=first.folder / RANGES,
         listen=lambda share, text: messages.append(text),
@@ -97,7 +97,7 @@ def test_misfits_are_refused(
         quantize(
             model_folder,
             tmp_path / "b",
-            recipe=QuantizationRecipe(method="dynamic"),
+            recipe=QuantizationRecipe(method=Dynamic()),
             ranges=bundle_of("static").folder,
             calibration=corpus_file,
         )
