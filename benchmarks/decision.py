@@ -20,6 +20,7 @@ def decide(checkpoint: Checkpoint, recipe: QuantizationRecipe, corpus: Tokenized
             recipe=recipe,
             target=resolve_target("auto"),
             corpus=corpus,
+            corpus_name="the calibration text",
             positions="masked",
             ranges=None,
             source_sha256="",

@@ -92,7 +92,7 @@ def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundi
 
     decoder = plan[layers.MLM_DECODER]
     assert isinstance(decoder, StaticInt8)
-    seen = decision.ranges.observer(layers.MLM_DECODER)
+    seen = decision.ranges.seen(layers.MLM_DECODER)
     bare = plan | {
         layers.WORD_TABLE: Int8Rows(weight_range=decoder.weight_range),
         layers.MLM_DECODER: static._plain(seen.low, seen.high, decoder.weight_range),

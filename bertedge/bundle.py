@@ -67,6 +67,7 @@ class Manifest:
         heads: which of ``mlm``, ``nsp`` and ``pooler`` the model has.
         positions: ``masked`` or ``all``; see :func:`bertedge.graph.bert.build_graph`.
         row_independent: rows of one batch do not influence each other.
+        warnings: what the user should know of, a sentence each.
         bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
     """
 
@@ -85,6 +86,7 @@ class Manifest:
     provenance: Provenance
     min_onnxruntime: str
     bytes_by_part: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         strangers = [name for name in self.files if Path(name).name != name]

@@ -10,6 +10,7 @@ from bertedge.errors import UsageError, nearest
 
 ROUNDINGS = ("auto", "nearest", "compensated")
 OBSERVERS = ("min-max", "mse", "percentile")
+WEIGHT_SCALES = ("max", "mse")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,11 @@ class Static:
         rounding: of the weights: ``nearest``; ``compensated``, which lets weights make good each other's errors (see
             :mod:`bertedge.quantization.compensate`); or ``auto``, the latter where the model is small enough for it to
             take seconds.
+        weight_scales: of each output channel: ``max``, by its largest weight; ``mse``, with the least squared error.
+        smoothing: even channels that stand out: divided in front of a layer, multiplied into its weights.
+        outliers_beside: multiply channels of huge values and weights in float32 beside the others.
+        bias_correction: put right, in the biases, the mean of what rounded weights get wrong (Nagel et al. 2019,
+            "Data-free quantization", section 4.2, with means from calibration).
         finer: patterns of layer names whose activations get two int8 terms, about 16 bits, for twice the work.
     """
 
@@ -41,6 +47,10 @@ class Static:
     num_examples: int = 64
     max_length: int = 128
     rounding: str = "auto"
+    weight_scales: str = "max"
+    smoothing: bool = True
+    outliers_beside: bool = True
+    bias_correction: bool = False
     finer: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -56,6 +66,7 @@ class Static:
         for word, value, known in (
             ("rounding", self.rounding, ROUNDINGS),
             ("observer", self.observer, OBSERVERS),
+            ("weight_scales", self.weight_scales, WEIGHT_SCALES),
         ):
             if value not in known:
                 raise UsageError(f"{word} {value!r} is not known", nearest(value, known))

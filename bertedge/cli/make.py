@@ -45,12 +45,34 @@ def quantize(
         int | None,
         typer.Option(min=1, help="Texts to calibrate with.", show_default=str(Static.num_examples)),
     ] = None,
+    observer: Annotated[
+        str | None,
+        typer.Option(help="Of the ranges: min-max; mse and percentile clip.", show_default="min-max"),
+    ] = None,
+    percentile: Annotated[
+        float | None,
+        typer.Option(help="Percent of the values that the observer percentile keeps.", show_default="99.99"),
+    ] = None,
     rounding: Annotated[
         str | None,
         typer.Option(
             help="Of the weights: nearest; compensated, slower to make, truer; auto: by the model's size.",
             show_default="auto",
         ),
+    ] = None,
+    weight_scales: Annotated[
+        str | None, typer.Option(help="max; or mse, searched for the least error.", show_default="max")
+    ] = None,
+    smoothing: Annotated[
+        bool | None, typer.Option(help="Even out channels that stand out.", show_default="--smoothing")
+    ] = None,
+    outliers_beside: Annotated[
+        bool | None,
+        typer.Option(help="Multiply the few largest channels in float.", show_default="--outliers-beside"),
+    ] = None,
+    bias_correction: Annotated[
+        bool | None,
+        typer.Option(help="Put right what weights lose on average.", show_default="--no-bias-correction"),
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -73,7 +95,13 @@ def quantize(
         method=method,
         exclude=tuple(exclude or ()),
         num_examples=examples,
+        observer=observer,
+        percentile=percentile,
         rounding=rounding,
+        weight_scales=weight_scales,
+        smoothing=smoothing,
+        outliers_beside=outliers_beside,
+        bias_correction=bias_correction,
         finer=tuple(finer) if finer else None,
     )
     with progress_bar("quantizing") as listen:
@@ -99,6 +127,8 @@ def _report(bundle: Any, model: str) -> None:
     manifest = bundle.manifest
     kind = "float32" if manifest.recipe is None else f"{_kind(manifest.recipe)} for {manifest.target}"
     note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {manifest.coverage.macs:.1%} of the work in int8")
+    for warning in manifest.warnings:
+        note(f"warning: {warning}")
     if manifest.recipe is not None:
         agreement = manifest.fidelity.mlm_top1_agreement
         words = "" if agreement is None else f"{100 * agreement:.0f} % of the best words are float's, "

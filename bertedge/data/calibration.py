@@ -9,9 +9,17 @@ import numpy as np
 
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import Pair, sentence_pairs
-from bertedge.errors import FileError
+from bertedge.errors import CorpusError, FileError
+from bertedge.tokenizer import Tokenizer
 
 ENGLISH = "en.txt"
+#: Share of unknown words that no model can make sense of, and that is worth a warning.
+MOST_UNKNOWN, MANY_UNKNOWN = 0.5, 0.1
+#: Share of pieces that go on with a word. With BERT's English vocabulary it is 0.04 in English, and 0.42 or more in
+#: French, Spanish, German, Finnish and Russian sentences.
+MANY_BROKEN = 0.35
+#: Pieces that calibration should have.
+FEW_PIECES = 1000
 
 
 def default_text() -> Path:
@@ -23,6 +31,35 @@ def default_text() -> Path:
     raise FileError(
         f"calibration/{ENGLISH} is missing from this installation", "pip install --force-reinstall bertedge"
     )
+
+
+def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> tuple[str, ...]:
+    """What speaks against a text as calibration for the model of a tokenizer, a sentence each.
+
+    Raises:
+        CorpusError: most of it is unknown to the tokenizer.
+    """
+    ids = corpus.piece_ids
+    unknown = float((ids == tokenizer.id_of("unk")).mean())
+    if unknown > MOST_UNKNOWN:
+        raise CorpusError(
+            f"{name}: {unknown:.0%} of its words are unknown to the model's vocabulary",
+            "calibrate with text like the model's own: --calibration FILE",
+        )
+    warnings = []
+    if unknown > MANY_UNKNOWN:
+        warnings.append(
+            f"{name}: {unknown:.0%} of its words are unknown to the vocabulary; is it in the model's language?"
+        )
+    broken = float(tokenizer.continuation(tokenizer.vocab_size)[ids].mean())
+    if broken > MANY_BROKEN:
+        pieces = 1 / (1 - min(broken, 0.99))
+        warnings.append(f"{name}: its words break into {pieces:.1f} pieces on average; is it in the model's language?")
+    if len(ids) < FEW_PIECES:
+        warnings.append(
+            f"{name}: has {len(ids)} pieces, so ranges may be too narrow for other text; better {FEW_PIECES} or more"
+        )
+    return tuple(warnings)
 
 
 def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int) -> list[Pair]:

@@ -62,6 +62,8 @@ class StaticInt8:
         input_divisors: every channel of the input is divided by its own number before it is quantized, and the weights
             that read it are multiplied by it (Xiao et al. 2023, equation 3); empty for none. In front of the decoder it
             is the layer norm that divides.
+        input_shifts: what is taken from every channel of the input before it is divided; its product with the weights
+            is added to the bias (Wei et al. 2023, "Outlier Suppression+", equation 3); empty for nothing.
         outliers: channels of the input that are multiplied in float32 beside the others, weights and all (Dettmers et
             al. 2022, section 3.2, with channels that are known beforehand); what does not fit the range is clipped
             there.
@@ -71,7 +73,13 @@ class StaticInt8:
     zero_point: int
     weight_range: int = 127
     input_divisors: tuple[float, ...] = ()
+    input_shifts: tuple[float, ...] = ()
     outliers: tuple[int, ...] = ()
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest activation that is not clipped."""
+        return -self.zero_point * self.scale, (255 - self.zero_point) * self.scale
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedRows:
-    """A matrix (rows, columns) as int8 with one scale a row: ``values * scale[:, None]``."""
+    """A matrix (rows, columns) as int8 with one scale a row: ``values * scale[:, None]``.
+
+    Attributes:
+        lost: what each row's product with its usual input lost by rounding, (rows,), if that was asked for.
+    """
 
     values: NDArray[np.int8]
     scale: NDArray[np.float32]
+    lost: NDArray[np.float32] | None = None
 
 
 class Rounding(Protocol):
@@ -29,24 +34,17 @@ class Rounding(Protocol):
         """The rounding for the same layer where every column of the matrix is multiplied by a factor, (inputs,)."""
         ...
 
+    def shifted(self, shifts: NDArray[np.float32]) -> Rounding:
+        """The rounding for the same layer where a number is taken from every input, (inputs,)."""
+        ...
+
 
 #: Layer name -> how its weights are rounded.
 Roundings = Callable[[str], Rounding]
 
 
-class Nearest:
-    """Every weight to the nearest step of its row."""
-
-    def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
-        """See :func:`quantize_rows`."""
-        return quantize_rows(matrix, weight_range)
-
-    def scaled(self, factors: NDArray[np.float32]) -> Nearest:
-        """The nearest step is the nearest step, whatever the columns were multiplied by."""
-        return self
-
-
-NEAREST = Nearest()
+#: (matrix, weight_range) -> the scale of each row.
+Scales = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
 
 
 def row_scales(matrix: NDArray[np.float32], weight_range: int) -> NDArray[np.float32]:
@@ -57,9 +55,76 @@ def row_scales(matrix: NDArray[np.float32], weight_range: int) -> NDArray[np.flo
     return scales.astype(np.float32)
 
 
-def quantize_rows(matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
-    """Round each row to whole multiples of its scale (:func:`row_scales`); symmetric, never -128."""
-    scale = row_scales(matrix, weight_range)
+def least_squares_scales(matrix: NDArray[np.float32], weight_range: int) -> NDArray[np.float32]:
+    """Of some scales at and below :func:`row_scales`, that with the smallest squared error of its row, (rows,)."""
+    widest = row_scales(matrix, weight_range)
+    best, smallest = widest, np.full(len(matrix), np.inf, dtype=np.float32)
+    for share in SHARES:
+        scale = (widest * share).astype(np.float32)
+        rounded = np.clip(np.rint(matrix / scale[:, None]), -weight_range, weight_range) * scale[:, None]
+        error = np.square(matrix - rounded).sum(axis=1)
+        best = np.where(error < smallest, scale, best)
+        smallest = np.minimum(error, smallest)
+    return best
+
+
+#: Shares of the widest scale that are tried.
+SHARES = np.linspace(1.0, 0.5, 26)
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Every weight to the nearest step of its row."""
+
+    scales: Scales = row_scales
+
+    def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
+        """See :func:`quantize_rows`."""
+        return quantize_rows(matrix, weight_range, self.scales(matrix, weight_range))
+
+    def scaled(self, factors: NDArray[np.float32]) -> Nearest:
+        """The nearest step is the nearest step, whatever the columns were multiplied by."""
+        return self
+
+    def shifted(self, shifts: NDArray[np.float32]) -> Nearest:
+        """The inputs do not matter."""
+        return self
+
+
+NEAREST = Nearest()
+
+
+@dataclass(frozen=True, eq=False)
+class MeanKept:
+    """Rounds as another rounding does, and says what that costs on average.
+
+    Attributes:
+        mean: mean of each input of the layer, (inputs,).
+    """
+
+    rounding: Rounding
+    mean: NDArray[np.float32]
+
+    def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
+        """The rounded rows, with what they lost."""
+        rows = self.rounding(matrix, weight_range)
+        return replace(rows, lost=(matrix - rows.values * rows.scale[:, None]) @ self.mean)
+
+    def scaled(self, factors: NDArray[np.float32]) -> MeanKept:
+        """Inputs are divided where columns are multiplied; a factor of zero means an input that is not read."""
+        mean = np.divide(self.mean, factors, out=np.zeros_like(self.mean), where=factors != 0)
+        return MeanKept(self.rounding.scaled(factors), mean)
+
+    def shifted(self, shifts: NDArray[np.float32]) -> MeanKept:
+        """The mean is lower by what is taken from the inputs."""
+        return MeanKept(self.rounding.shifted(shifts), self.mean - shifts)
+
+
+def quantize_rows(
+    matrix: NDArray[np.float32], weight_range: int, scale: NDArray[np.float32] | None = None
+) -> QuantizedRows:
+    """Round each row to whole multiples of its scale, by default :func:`row_scales`; symmetric, never -128."""
+    scale = row_scales(matrix, weight_range) if scale is None else scale
     scaled = matrix / scale[:, None]
     np.rint(scaled, out=scaled)
     values = np.clip(scaled, -weight_range, weight_range, out=scaled).astype(np.int8)

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import TensorProto
 
 from bertedge.graph.builder import GraphBuilder
-from bertedge.graph.linear import Load
+from bertedge.graph.linear import Int8Matrix, Load, put_right
 from bertedge.graph.plan import Float16Weights, Int8, NumberFormat
 from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, quantize_rows
 
@@ -20,12 +20,14 @@ class Table:
     """A look-up table (rows, columns) in the graph: float32, or int8 with scales (rows, 1).
 
     Attributes:
+        rounded: the int8 rows, made when they are first asked for.
         correction: what to add to looked-up rows, (1 + exact rows, columns), and each row's index into it, (rows,).
     """
 
     values: str
     scale: str | None
     shape: tuple[int, int]
+    rounded: Callable[[], QuantizedRows] | None = None
     correction: tuple[str, str] | None = None
 
 
@@ -51,9 +53,8 @@ def table(
     rows = cache(lambda: rounding(load(), form.weight_range))
     values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
     scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
-    if not exact:
-        return Table(values=values, scale=scale, shape=shape)
-    return Table(values=values, scale=scale, shape=shape, correction=_correction(g, name, form, rows, load, exact))
+    correction = _correction(g, name, form, rows, load, exact) if exact else None
+    return Table(values=values, scale=scale, shape=shape, rounded=rows, correction=correction)
 
 
 def _correction(
@@ -116,11 +117,16 @@ class TableWeights:
     def float_matrix(self, g: GraphBuilder, name: str) -> str:
         return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
 
-    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> tuple[str, str]:
-        if self.table.scale is None:
+    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> Int8Matrix:
+        scale, rounded = self.table.scale, self.table.rounded
+        if scale is None or rounded is None:
             raise TypeError(f"{name}: an int8 decoder cannot share a float table")
         flat = g.constant(f"{name}.flat", [-1], np.int64)
-        return self.float_matrix(g, name), g.op("Reshape", [self.table.scale, flat], f"{name}.scale")
+        return Int8Matrix(
+            values=self.float_matrix(g, name),
+            scale=g.op("Reshape", [scale, flat], f"{name}.scale"),
+            bias=g.tensor(f"{name}.bias", np.float32, self.shape[:1], lambda: put_right(self.load_bias(), rounded())),
+        )
 
     def bias(self, g: GraphBuilder, name: str) -> str:
         return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_pairs
 from bertedge.graph.layers import Positions
+from bertedge.graph.plan import Plan, StaticInt8
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.job import Job
-from bertedge.quantization.observers import MinMax
+from bertedge.quantization.observers import Channels, Clip, Histogram, clip_of
 from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
 from bertedge.recipe import Static
 from bertedge.runtime.session import open_session
@@ -41,16 +42,13 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
         products: keep the sum of x x^T as well, which takes the square of every layer's inputs in memory.
     """
     model, checkpoint = job.float_model, job.checkpoint
-    observers = {value: MinMax(channels) for value, channels in model.channels.items()}
+    observers = {value: Channels.unseen(channels) for value, channels in model.channels.items()}
     sums = {value: Products(channels) for value, channels in model.channels.items()} if products else {}
-    session = open_session(model.observed, threads=usable_cpus())
-    for index, batch in enumerate(_texts(job, method)):
-        arrays = session.run(list(observers), feed_of(batch, job.positions))
-        for value, array in zip(observers, arrays, strict=True):
+    for arrays in _observed(job, method, "calibrating"):
+        for value, array in arrays.items():
             observers[value].observe(array)
             if value in sums:
                 sums[value].observe(array)
-        job.listen((index + 1) / method.num_examples, f"calibrating {index + 1}/{method.num_examples}")
     ranges = Ranges(
         schema_version=SCHEMA_VERSION,
         source=checkpoint.name,
@@ -59,11 +57,46 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
         num_examples=method.num_examples,
         max_length=_length(job, method),
         positions=job.positions,
+        observer=method.observer,
+        percentile=method.percentile,
+        clips={},
         layers={layer: channel_range(observers[value]) for layer, value in model.layer_inputs.items()},
     )
     return Calibration(
         ranges=ranges, products={layer: sums[value] for layer, value in model.layer_inputs.items() if value in sums}
     )
+
+
+def observe_clips(job: Job, method: Static, plan: Plan) -> dict[str, Clip]:
+    """Walk the texts again for the ranges that the method's observer chooses, by layer name.
+
+    Args:
+        plan: formats whose ranges hold everything; what they divide and take out is not part of the new ranges.
+    """
+    forms = {layer: form for layer, form in plan.items() if isinstance(form, StaticInt8)}
+    histograms = {layer: Histogram(*form.range) for layer, form in forms.items()}
+    for arrays in _observed(job, method, "choosing ranges"):
+        for layer, form in forms.items():
+            histograms[layer].observe(multiplied(form, arrays[job.float_model.layer_inputs[layer]]))
+    return {layer: clip_of(seen, method) for layer, seen in histograms.items()}
+
+
+def multiplied(form: StaticInt8, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a format rounds and multiplies of its input, (..., channels)."""
+    if form.input_shifts:
+        values = values - np.asarray(form.input_shifts, dtype=np.float32)
+    if form.input_divisors:
+        return np.divide(values, np.asarray(form.input_divisors, dtype=np.float32), dtype=np.float32)
+    return np.delete(values, form.outliers, axis=-1) if form.outliers else values
+
+
+def _observed(job: Job, method: Static, words: str) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """What the layers read, value name -> array, text by text."""
+    names = list(job.float_model.channels)
+    session = open_session(job.float_model.observed, threads=usable_cpus())
+    for index, batch in enumerate(_texts(job, method)):
+        yield dict(zip(names, session.run(names, feed_of(batch, job.positions)), strict=True))
+        job.listen((index + 1) / method.num_examples, f"{words} {index + 1}/{method.num_examples}")
 
 
 def frequent_pieces(job: Job, method: Static, count: int) -> tuple[int, ...]:

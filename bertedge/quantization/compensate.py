@@ -8,13 +8,13 @@ matrix is (w - q) X^T X (w - q)^T, and the update that keeps it smallest after f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.config import BertConfig
-from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, row_scales
+from bertedge.graph.rounding import NEAREST, Nearest, QuantizedRows, Rounding
 
 #: Share of the mean squared input that is added to each, so that inputs which hardly occurred do not take all errors.
 DAMPING = 0.01
@@ -33,14 +33,16 @@ def is_cheap(config: BertConfig) -> bool:
 
 
 class Products:
-    """Sum of x x^T over the inputs x of a layer, (channels, channels).
+    """Sums over the inputs x of a layer.
 
     A text has fewer rows than most layers have channels, so that writing the products would take longer than making
     them: rows are gathered until there are enough of them.
     """
 
     def __init__(self, channels: int) -> None:
-        self._total = np.zeros((channels, channels), dtype=np.float32)
+        self._products = np.zeros((channels, channels), dtype=np.float32)
+        self._sums = np.zeros(channels, dtype=np.float32)
+        self._count = 0
         self._rows: list[NDArray[np.float32]] = []
 
     def observe(self, values: NDArray[np.float32]) -> None:
@@ -49,37 +51,54 @@ class Products:
         if sum(map(len, self._rows)) >= ROWS:
             self._add()
 
-    @property
-    def total(self) -> NDArray[np.float32]:
-        """The sum over everything observed."""
+    def rounding(self, nearest: Nearest = NEAREST) -> Compensated:
+        """The rounding that goes by everything observed."""
         self._add()
-        return self._total
+        return Compensated(products=self._products, sums=self._sums, rows=self._count, nearest=nearest)
 
     def _add(self) -> None:
         if self._rows:
             rows = np.concatenate(self._rows)
-            self._total += rows.T @ rows
+            self._products += rows.T @ rows
+            self._sums += rows.sum(axis=0)
+            self._count += len(rows)
             self._rows = []
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compensated:
-    """Rounds the matrix of a layer that reads inputs with these products, (inputs, inputs)."""
+    """Rounds the matrix of a layer by the inputs that it was seen to read.
+
+    Attributes:
+        products: sum of x x^T over the inputs x, (inputs, inputs).
+        sums: sum of x, (inputs,).
+        rows: how many inputs there were.
+        nearest: has the scales, and rounds where the products say nothing.
+    """
 
     products: NDArray[np.float32]
+    sums: NDArray[np.float32]
+    rows: int
+    nearest: Nearest = NEAREST
 
     def scaled(self, factors: NDArray[np.float32]) -> Rounding:
         """Columns are multiplied where the inputs are divided; a factor of zero means an input that is not read."""
         inverse = np.divide(1, factors, out=np.zeros(len(factors), dtype=np.float32), where=factors != 0)
-        return Compensated(products=self.products * inverse[:, None] * inverse)
+        return replace(self, products=self.products * inverse[:, None] * inverse, sums=self.sums * inverse)
+
+    def shifted(self, shifts: NDArray[np.float32]) -> Rounding:
+        """The products and sums of x - shifts."""
+        crossed = np.outer(self.sums, shifts)
+        products = self.products - crossed - crossed.T + self.rows * np.outer(shifts, shifts)
+        return replace(self, products=products, sums=self.sums - self.rows * shifts)
 
     def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
         """Round the matrix, (outputs, inputs); to the nearest step where the products say nothing."""
         order = np.argsort(-self.products.diagonal(), kind="stable")  # large inputs first, while much can be made good
         factor = _inverse_factor(self.products[np.ix_(order, order)])
         if factor is None:
-            return NEAREST(matrix, weight_range)
-        scale = row_scales(matrix, weight_range)
+            return self.nearest(matrix, weight_range)
+        scale = self.nearest.scales(matrix, weight_range)
         steps = _round_columns(matrix.T[order] / scale, factor, weight_range)
         values = np.empty(matrix.shape[::-1], dtype=np.int8)
         values[order] = steps

@@ -26,7 +26,7 @@ class Job:
     """One checkpoint to quantize.
 
     Attributes:
-        corpus: calibration text.
+        corpus, corpus_name: calibration text, and what to call it.
         positions: where the MLM head will be computed; see :func:`bertedge.graph.bert.build_graph`.
         ranges: those of an earlier calibration; None to calibrate.
         source_sha256: hash of the checkpoint's weights.
@@ -38,6 +38,7 @@ class Job:
     recipe: QuantizationRecipe
     target: TargetProfile
     corpus: TokenizedCorpus
+    corpus_name: str
     positions: Positions
     ranges: Ranges | None
     source_sha256: str
@@ -73,8 +74,10 @@ class Decision:
     Attributes:
         ranges: what it calibrated, if it did.
         roundings: how the weights of each layer are rounded.
+        warnings: what the user should know of, a sentence each.
     """
 
     plan: Plan
     ranges: Ranges | None = None
     roundings: Roundings = nearest
+    warnings: tuple[str, ...] = ()

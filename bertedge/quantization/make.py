@@ -133,28 +133,20 @@ class _Maker:
         self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
 
     def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: Path | None) -> Job:
-        """What the method is given; earlier ranges are checked here."""
-        job = Job(
+        """What the method is given."""
+        return Job(
             checkpoint=self.checkpoint,
             float_model=self.float_model,
             recipe=recipe,
             target=target,
             corpus=self.corpus,
+            corpus_name=self.text.name,
             positions=self.positions,
             ranges=read_ranges(ranges) if ranges else None,
             source_sha256=self.source_sha256,
             calibration_sha256=self.calibration_sha256,
             listen=self.listen,
         )
-        if job.ranges is not None:
-            inputs = self.float_model.layer_inputs
-            job.ranges.require(
-                source=self.checkpoint.name,
-                source_sha256=self.source_sha256,
-                positions=self.positions,
-                channels={layer: self.float_model.channels[value] for layer, value in inputs.items()},
-            )
-        return job
 
     def make(
         self, decision: Decision, *, recipe: QuantizationRecipe | None, target: TargetProfile, row_independent: bool
@@ -219,6 +211,7 @@ class _Maker:
             ),
             min_onnxruntime=target.min_onnxruntime,
             bytes_by_part=bytes_by_part(graph),
+            warnings=decision.warnings,
         )
 
     def _write_golden(self, *, row_independent: bool) -> GoldenFidelity:

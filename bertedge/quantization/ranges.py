@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from bertedge.bundle import RANGES
 from bertedge.errors import FileError, UsageError
-from bertedge.quantization.observers import MinMax
+from bertedge.quantization.observers import Channels, Clip
+from bertedge.recipe import Static
 from bertedge.records import from_json, read_json, to_json, write_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: A thousandth of a range is a quarter of a step of uint8; more digits would only make the file larger.
 DIGITS = 4
 CALIBRATE_AGAIN = "leave --ranges out to calibrate again"
@@ -22,10 +23,11 @@ CALIBRATE_AGAIN = "leave --ranges out to calibrate again"
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelRange:
-    """Smallest and largest value of each channel of what a layer reads; zero always lies between."""
+    """Smallest and largest value of each channel of what a layer reads, and its mean."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    mean: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,10 @@ class Ranges:
         source_sha256: the float weights.
         calibration_sha256: the text.
         num_examples, max_length, positions: how much of it, and where the MLM head was read.
+        observer, percentile: what chose the clips; see :class:`bertedge.recipe.Static`.
         layers: layer name -> range.
+        clips: layer name -> the range of what the layer multiplies, channels divided and outliers taken out, if the
+            observer is one that clips.
     """
 
     schema_version: int
@@ -46,23 +51,27 @@ class Ranges:
     num_examples: int
     max_length: int
     positions: str
+    observer: str
+    percentile: float
     layers: dict[str, ChannelRange]
+    clips: dict[str, Clip]
 
-    def observer(self, layer: str) -> MinMax:
-        """The range of one layer as an observer that has seen it."""
+    def seen(self, layer: str) -> Channels:
+        """What was seen of one layer, as if it had just been observed."""
         stored = self.layers[layer]
-        seen = MinMax(len(stored.low))
-        seen.observe(np.array([stored.low, stored.high], dtype=np.float32))
-        return seen
+        low, high, mean = (np.array(values, dtype=np.float32) for values in (stored.low, stored.high, stored.mean))
+        return Channels(low=low, high=high, mean=mean, rows=self.num_examples)
 
-    def require(self, *, source: str, source_sha256: str, positions: str, channels: dict[str, int]) -> None:
+    def require(
+        self, *, source: str, source_sha256: str, positions: str, method: Static, channels: dict[str, int]
+    ) -> None:
         """Refuse ranges that do not belong to a model.
 
         Args:
             channels: layer name -> channels of what it reads.
 
         Raises:
-            UsageError: they were made for other weights or other positions.
+            UsageError: they were made for other weights, other positions or another observer.
             FileError: layers or channels are missing.
         """
         if self.source_sha256 != source_sha256:
@@ -71,17 +80,24 @@ class Ranges:
             )
         if self.positions != positions:
             raise UsageError(f"--ranges: made with --positions {self.positions}, not {positions}", CALIBRATE_AGAIN)
+        if (self.observer, self.percentile) != (method.observer, method.percentile):
+            raise UsageError(
+                f"--ranges: made by the observer {self.observer}, not {method.observer}",
+                f"add --observer {self.observer}, or {CALIBRATE_AGAIN}",
+            )
         for layer, extent in channels.items():
             stored = self.layers.get(layer)
-            if stored is None or not len(stored.low) == len(stored.high) == extent:
+            if stored is None or not len(stored.low) == len(stored.high) == len(stored.mean) == extent:
                 raise FileError(f"--ranges: no {extent} channels for {layer}", CALIBRATE_AGAIN)
-            if not np.isfinite([stored.low, stored.high]).all():
+            if not np.isfinite([stored.low, stored.high, stored.mean]).all():
                 raise FileError(f"--ranges: not finite in {layer}", CALIBRATE_AGAIN)
 
 
-def channel_range(seen: MinMax) -> ChannelRange:
-    """Round what was observed outwards to the digits that are stored."""
-    return ChannelRange(low=_rounded(seen.low, np.floor), high=_rounded(seen.high, np.ceil))
+def channel_range(seen: Channels) -> ChannelRange:
+    """Round what was observed to the digits that are stored, the range outwards."""
+    return ChannelRange(
+        low=_rounded(seen.low, np.floor), high=_rounded(seen.high, np.ceil), mean=_rounded(seen.mean, np.rint)
+    )
 
 
 def write_ranges(path: Path, ranges: Ranges) -> None:

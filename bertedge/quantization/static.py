@@ -7,18 +7,23 @@ from dataclasses import fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.data.calibration import text_warnings
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import Float16Weights, Int8Rows, NumberFormat, StaticInt8, TwoTermInt8, layer_names
-from bertedge.graph.rounding import NEAREST, Rounding
-from bertedge.quantization.calibrate import calibrate, frequent_pieces
-from bertedge.quantization.compensate import Compensated, Products, is_cheap
+from bertedge.graph.rounding import MeanKept, Nearest, Rounding, Roundings, least_squares_scales, row_scales
+from bertedge.quantization.calibrate import calibrate, frequent_pieces, observe_clips
+from bertedge.quantization.compensate import Products, is_cheap
 from bertedge.quantization.job import Decision, Job
-from bertedge.quantization.observers import MinMax, scale_and_zero_point
+from bertedge.quantization.observers import CLIPPING, Channels, Clip, scale_and_zero_point
 from bertedge.quantization.ranges import Ranges
 from bertedge.recipe import Static
 
+#: How the scale of each output channel is found; names as in :class:`bertedge.recipe.Static`.
+SCALES = {"max": row_scales, "mse": least_squares_scales}
 #: A channel stands out where it reaches beyond this multiple of the median channel's reach.
 OUTLIER_RATIO = 2.0
+#: A channel is moved to zero where its middle lies farther out than so many times half its range.
+FAR_OUT = 2.0
 #: At most one channel in so many is computed beside the others, and never more than ``MAX_OUTLIERS``.
 OUTLIER_SHARE, MAX_OUTLIERS = 16, 64
 #: A remedy costs an operator or three: it has to shrink the range by so much.
@@ -32,9 +37,14 @@ MIN_REACH = 0.05
 
 
 def decide(job: Job, method: Static) -> Decision:
-    """int8 with calibrated ranges for every linear layer that is not excluded."""
+    """int8 with calibrated ranges for every linear layer that is not excluded.
+
+    Raises:
+        UsageError, FileError: earlier ranges were given that do not belong to this job.
+    """
+    about_text = text_warnings(job.corpus, job.checkpoint.tokenizer, job.corpus_name)
     kept_float, compensated = job.kept_float(), _compensates(job, method)
-    ranges, products = _observed(job, method, products=compensated)
+    ranges, products = _seen(job, method, products=compensated)
     forms: dict[str, NumberFormat] = {
         layers.WORD_TABLE: Int8Rows(
             weight_range=job.target.weight_range, exact=frequent_pieces(job, method, EXACT_ROWS)
@@ -42,17 +52,21 @@ def decide(job: Job, method: Static) -> Decision:
         layers.POSITION_TABLE: Int8Rows(weight_range=job.target.weight_range),
     }
     for name in layer_names(job.checkpoint.config, job.checkpoint.heads):
-        forms[name] = _layer_format(name, ranges.observer(name), job.target.weight_range)
+        forms[name] = _layer_format(name, ranges.seen(name), job.target.weight_range, method)
     plan = {name: form for name, form in forms.items() if name not in kept_float}
+    if method.observer in CLIPPING:
+        ranges = replace(ranges, clips=ranges.clips or observe_clips(job, method, plan))
+        plan |= {name: _clipped(plan[name], clip) for name, clip in ranges.clips.items() if name in plan}
     can_be_finer = [
         name for name, form in plan.items() if isinstance(form, StaticInt8) or name == layers.POSITION_TABLE
     ]
     plan |= {name: _finer(plan[name]) for name in method.finer_layers(can_be_finer)}
-
-    def rounding(layer: str) -> Rounding:
-        return Compensated(products=products[layer].total) if layer in products else NEAREST
-
-    return Decision(plan=plan, ranges=ranges, roundings=rounding)
+    return Decision(
+        plan=plan,
+        ranges=ranges,
+        roundings=_roundings(method, ranges, products),
+        warnings=(*about_text, *_clip_warnings(method, ranges)),
+    )
 
 
 def _compensates(job: Job, method: Static) -> bool:
@@ -61,22 +75,66 @@ def _compensates(job: Job, method: Static) -> bool:
     return method.rounding == "compensated"
 
 
-def _observed(job: Job, method: Static, *, products: bool) -> tuple[Ranges, dict[str, Products]]:
+def _seen(job: Job, method: Static, *, products: bool) -> tuple[Ranges, dict[str, Products]]:
     """Earlier ranges if there are some, else new ones; products are never kept, so they are always new."""
-    if job.ranges is not None and not products:
-        return job.ranges, {}
+    if job.ranges is not None:
+        model = job.float_model
+        job.ranges.require(
+            source=job.checkpoint.name,
+            source_sha256=job.source_sha256,
+            positions=job.positions,
+            method=method,
+            channels={layer: model.channels[value] for layer, value in model.layer_inputs.items()},
+        )
+        if not products:
+            return job.ranges, {}
     seen = calibrate(job, method, products=products)
     return job.ranges or seen.ranges, seen.products
 
 
-def _layer_format(name: str, seen: MinMax, weight_range: int) -> NumberFormat:
+def _roundings(method: Static, ranges: Ranges, products: dict[str, Products]) -> Roundings:
+    """How each layer's weights are rounded."""
+    nearest = Nearest(SCALES[method.weight_scales])
+
+    def rounding(layer: str) -> Rounding:
+        chosen: Rounding = nearest
+        if layer in products:
+            chosen = products[layer].rounding(nearest)
+        if method.bias_correction and layer in ranges.layers:
+            chosen = MeanKept(chosen, ranges.seen(layer).mean)
+        return chosen
+
+    return rounding
+
+
+def _clip_warnings(method: Static, ranges: Ranges) -> tuple[str, ...]:
+    """What the observer cut off."""
+    cut = {layer: clip.outside for layer, clip in ranges.clips.items() if clip.outside > 0}
+    if not cut:
+        return ()
+    worst = max(cut, key=lambda layer: cut[layer])
+    return (
+        f"the observer {method.observer} cuts off values in {len(cut)} layers, {cut[worst]:.2%} of them in {worst}; "
+        "outliers of BERT carry function: compare with --observer min-max",
+    )
+
+
+def _clipped(form: NumberFormat, clip: Clip) -> NumberFormat:
+    """The format with another range."""
+    if not isinstance(form, StaticInt8):
+        return form
+    scale, zero_point = scale_and_zero_point(clip.low, clip.high)
+    return replace(form, scale=scale, zero_point=zero_point)
+
+
+def _layer_format(name: str, seen: Channels, weight_range: int, method: Static) -> NumberFormat:
     if name == layers.MLM_TRANSFORM:
         return Float16Weights()  # see layers.MLM_TRANSFORM
-    if name.endswith((".attention.qkv", ".intermediate")):
-        return _with_divisors(seen, weight_range)
-    if name.startswith("encoder.") and name.endswith(".output"):
+    if method.smoothing and (name.endswith((".attention.qkv", ".intermediate")) or name == layers.POOLER):
+        return _smoothed(seen, weight_range)
+    if method.outliers_beside and name.startswith("encoder.") and name.endswith(".output"):
         return _with_outliers(seen, weight_range)
-    if name == layers.MLM_DECODER:
+    if method.smoothing and name == layers.MLM_DECODER:
         return _evened(seen, weight_range)
     return _plain(seen.low, seen.high, weight_range)
 
@@ -88,7 +146,7 @@ def _finer(form: NumberFormat) -> NumberFormat:
     return Float16Weights()
 
 
-def _evened(seen: MinMax, weight_range: int) -> StaticInt8:
+def _evened(seen: Channels, weight_range: int) -> StaticInt8:
     """In front of the decoder dividing costs nothing, so every channel is, by the square root of its reach.
 
     Half of the differences between the channels is left to the weights (Xiao et al. 2023, equation 4, alpha = 0.5).
@@ -102,25 +160,37 @@ def _evened(seen: MinMax, weight_range: int) -> StaticInt8:
     return replace(evened, input_divisors=tuple(map(float, divisors)))
 
 
-def _plain(low: NDArray[np.float32], high: NDArray[np.float32], weight_range: int) -> StaticInt8:
+def _plain(low: NDArray[np.floating], high: NDArray[np.floating], weight_range: int) -> StaticInt8:
     scale, zero_point = scale_and_zero_point(float(low.min()), float(high.max()))
     return StaticInt8(scale=scale, zero_point=zero_point, weight_range=weight_range)
 
 
-def _with_divisors(seen: MinMax, weight_range: int) -> StaticInt8:
-    """Behind a layer norm a few channels stand out in every text: divide those down to where outliers begin."""
+def _smoothed(seen: Channels, weight_range: int) -> StaticInt8:
+    """Behind a layer norm a few channels stand out in every text: divide those down to where outliers begin.
+
+    A channel that stands far out and varies little there is moved to zero before.
+    """
     plain = _plain(seen.low, seen.high, weight_range)
-    bound = OUTLIER_RATIO * float(np.median(seen.largest))
+    middle, half = (seen.high + seen.low) / 2, (seen.high - seen.low) / 2
+    limit = OUTLIER_RATIO * float(np.median(seen.largest))
+    shifts = np.where(np.abs(middle) > np.maximum(limit, FAR_OUT * half), middle, np.float32(0))
+    low, high = seen.low - shifts, seen.high - shifts
+    reach = np.maximum(high, -low)
+    bound = OUTLIER_RATIO * float(np.median(reach))
     if bound == 0.0:
         return plain
-    divisors = np.maximum(seen.largest / bound, 1.0)
-    divided = _plain(seen.low / divisors, seen.high / divisors, weight_range)
-    if plain.scale < MIN_GAIN * divided.scale:
+    divisors = np.maximum(reach / np.float32(bound), np.float32(1))
+    smoothed = _plain(low / divisors, high / divisors, weight_range)
+    if plain.scale < MIN_GAIN * smoothed.scale:
         return plain
-    return replace(divided, input_divisors=tuple(map(float, divisors)))
+    return replace(
+        smoothed,
+        input_divisors=tuple(map(float, divisors)) if (divisors > 1).any() else (),
+        input_shifts=tuple(map(float, shifts)) if shifts.any() else (),
+    )
 
 
-def _with_outliers(seen: MinMax, weight_range: int) -> StaticInt8:
+def _with_outliers(seen: Channels, weight_range: int) -> StaticInt8:
     """Behind the feed-forward's activation a few units carry huge values into huge weights: keep both out of int8."""
     plain = _plain(seen.low, seen.high, weight_range)
     reach = seen.largest

@@ -31,7 +31,7 @@ def test_every_position_of_the_last_block_is_seen(checkpoint: Checkpoint, corpus
     layer = BlockNames.of(checkpoint.config.num_hidden_layers - 1).output
     with float_model(checkpoint) as model:
         session = ort.InferenceSession(str(model.observed))
-        reach = np.zeros(model.channels[model.layer_inputs[layer]])
+        reach = np.full(model.channels[model.layer_inputs[layer]], -np.inf)
         for pair in mixed_pairs(corpus, METHOD.num_examples, max_length=METHOD.max_length, seed=SEED):
             feed = feed_of(masked_batch([pair], layout, rng), "masked")
             feed["masked_positions"] = np.arange(feed["input_ids"].shape[1])[None]

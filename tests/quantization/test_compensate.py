@@ -21,7 +21,7 @@ MATRIX = RNG.normal(size=(24, 200)).astype(np.float32)
 def compensated(inputs: np.ndarray) -> Compensated:
     products = Products(inputs.shape[-1])
     products.observe(inputs)
-    return Compensated(products=products.total)
+    return products.rounding()
 
 
 def loss(rows: QuantizedRows, matrix: np.ndarray = MATRIX, inputs: np.ndarray = INPUTS) -> float:
@@ -37,7 +37,9 @@ def test_outputs_are_truer_than_with_the_nearest_steps(weight_range: int) -> Non
 
 
 def test_inputs_that_are_independent_leave_the_nearest_steps() -> None:
-    rows = Compensated(products=np.eye(200, dtype=np.float32))(MATRIX, 127)
+    rows = Compensated(products=np.eye(200, dtype=np.float32), sums=np.zeros(200, dtype=np.float32), rows=200)(
+        MATRIX, 127
+    )
     assert np.array_equal(rows.values, quantize_rows(MATRIX, 127).values)
 
 

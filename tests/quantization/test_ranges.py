@@ -17,7 +17,7 @@ from bertedge.checkpoint import write_checkpoint
 from bertedge.config import BertConfig
 from bertedge.errors import FileError, UsageError
 from bertedge.quantization import quantize
-from bertedge.quantization.observers import MinMax
+from bertedge.quantization.observers import Channels
 from bertedge.quantization.ranges import channel_range, read_ranges, write_ranges
 from bertedge.recipe import Dynamic, QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
@@ -26,7 +26,7 @@ from tests.conftest import random_tensors
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=5))
 def test_rounding_only_widens(values: list[float]) -> None:
-    seen = MinMax(len(values))
+    seen = Channels.unseen(len(values))
     seen.observe(np.array([values], dtype=np.float32))
     stored = channel_range(seen)
     assert (np.array(stored.low) <= seen.low + 1e-6 * np.abs(seen.low)).all()

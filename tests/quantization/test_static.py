@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bertedge.graph.plan import Float16Weights, StaticInt8
-from bertedge.quantization.observers import MinMax, scale_and_zero_point
+from bertedge.quantization.observers import Channels, scale_and_zero_point
 from bertedge.quantization.static import _layer_format
+from bertedge.recipe import Static
 
 RNG = np.random.default_rng(0)
 
 
-def seen(*outliers: int, channels: int = 64) -> MinMax:
-    observer = MinMax(channels)
+def seen(*outliers: int, channels: int = 64) -> Channels:
+    observer = Channels.unseen(channels)
     for _ in range(3):
         values = RNG.uniform(-1, 1, size=(2, 50, channels)).astype(np.float32)
         values[..., list(outliers)] *= 30
@@ -26,7 +27,7 @@ def seen(*outliers: int, channels: int = 64) -> MinMax:
 
 @given(arrays(np.float32, (3, 4), elements=st.floats(-1e6, 1e6, width=32)))
 def test_every_value_seen_is_representable(values: np.ndarray) -> None:
-    observer = MinMax(4)
+    observer = Channels.unseen(4)
     observer.observe(values)
     scale, zero_point = scale_and_zero_point(float(observer.low.min()), float(observer.high.max()))
     assert 0 <= zero_point <= 255
@@ -35,41 +36,41 @@ def test_every_value_seen_is_representable(values: np.ndarray) -> None:
 
 
 def test_observing_nothing_leaves_a_usable_range() -> None:
-    observer = MinMax(4)
+    observer = Channels.unseen(4)
     observer.observe(np.zeros((2, 0, 4), dtype=np.float32))
     assert scale_and_zero_point(float(observer.low.min()), float(observer.high.max())) == (1.0, 0)
 
 
 @pytest.mark.parametrize("layer", ["encoder.layer.0.attention.qkv", "encoder.layer.3.intermediate"])
 def test_channels_that_stand_out_are_divided(layer: str) -> None:
-    form = _layer_format(layer, seen(5), 127)
+    form = _layer_format(layer, seen(5), 127, Static())
     assert isinstance(form, StaticInt8)
     assert np.argmax(form.input_divisors) == 5
     assert form.scale < 4.5 / 255
-    assert _layer_format(layer, seen(), 127).input_divisors == ()  # type: ignore[union-attr]
+    assert _layer_format(layer, seen(), 127, Static()).input_divisors == ()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("layer", ["encoder.layer.0.output", "encoder.layer.1.attention.output"])
 def test_units_that_stand_out_are_computed_beside(layer: str) -> None:
-    form = _layer_format(layer, seen(3, 9), 127)
+    form = _layer_format(layer, seen(3, 9), 127, Static())
     assert isinstance(form, StaticInt8)
     assert form.outliers == (3, 9)
     assert form.scale < 2.1 / 255
-    assert _layer_format(layer, seen(), 127).outliers == ()  # type: ignore[union-attr]
+    assert _layer_format(layer, seen(), 127, Static()).outliers == ()  # type: ignore[union-attr]
 
 
 def test_other_layers() -> None:
-    assert isinstance(_layer_format("mlm.transform", seen(), 127), Float16Weights)
-    decoder = _layer_format("mlm.decoder", seen(1), 63)
+    assert isinstance(_layer_format("mlm.transform", seen(), 127, Static()), Float16Weights)
+    decoder = _layer_format("mlm.decoder", seen(1), 63, Static())
     assert isinstance(decoder, StaticInt8)
     assert (decoder.outliers, decoder.weight_range) == ((), 63)
     assert np.argmax(decoder.input_divisors) == 1
 
 
 def test_constant_and_dead_channels() -> None:
-    observer = MinMax(64)
+    observer = Channels.unseen(64)
     observer.observe(np.zeros((1, 4, 64), dtype=np.float32))
     for layer in ("encoder.layer.0.attention.qkv", "encoder.layer.0.output", "pooler"):
-        form = _layer_format(layer, observer, 127)
+        form = _layer_format(layer, observer, 127, Static())
         assert isinstance(form, StaticInt8)
         assert form.scale == 1.0

@@ -1,0 +1,83 @@
+"""Each accuracy tool of the static method alone, and all together; and what outliers do to it.
+
+    python benchmarks/accuracy_tools.py MODEL CORPUS [--examples 250]
+
+MODEL is a checkpoint folder or a built-in name. Every row is a real bundle for this machine, compared with float on the
+same pairs. The twin is the same model with outliers in every layer's input (bertedge.checkpoint.twin). Prints Markdown.
+Install with ``pip install 'bertedge[tools]'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bertedge.checkpoint import Checkpoint, open_checkpoint
+from bertedge.checkpoint.twin import outlier_twin
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.quantization import export, quantize
+from bertedge.recipe import QuantizationRecipe
+from bertedge.runtime import load
+
+METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
+NONE: dict[str, Any] = {"smoothing": False, "outliers_beside": False, "rounding": "nearest"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "none of the tools": NONE,
+    "smoothing": NONE | {"smoothing": True},
+    "outliers beside": NONE | {"outliers_beside": True},
+    "compensated rounding": NONE | {"rounding": "compensated"},
+    "weight scales by squared error": NONE | {"weight_scales": "mse"},
+    "bias correction": NONE | {"bias_correction": True},
+    "the default recipe: the first three": {},
+    "default, with nearest rounding": {"rounding": "nearest"},
+    "the same + bias correction": {"rounding": "nearest", "bias_correction": True},
+    "the same + weight scales by squared error": {"rounding": "nearest", "weight_scales": "mse"},
+    "default + bias correction": {"bias_correction": True},
+    "default + weight scales by squared error": {"weight_scales": "mse"},
+    "all of the tools": {"weight_scales": "mse", "bias_correction": True},
+    "default, observer mse": {"observer": "mse"},
+    "default, observer percentile 99.99": {"observer": "percentile"},
+    "default, observer percentile 99.9": {"observer": "percentile", "percentile": 99.9},
+    "default, 256 calibration texts": {"num_examples": 256},
+}
+TWIN_ROWS = ("none of the tools", "smoothing", "outliers beside", "the default recipe: the first three")
+
+
+def show(value: MetricValue) -> str:
+    """Value and interval."""
+    return f"{value.value:.4f} ({value.low:.4f} to {value.high:.4f})"
+
+
+def main() -> None:
+    """Print the table of one model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--examples", type=int, default=250)
+    options = parser.parse_args()
+    checkpoint = open_checkpoint(options.model)
+    rows: dict[str, tuple[Checkpoint, QuantizationRecipe]] = {
+        name: (checkpoint, QuantizationRecipe().changed(**changes)) for name, changes in OPTIONS.items()
+    }
+    twin = outlier_twin(checkpoint)
+    rows |= {f"outlier twin, {name}": (twin, QuantizationRecipe().changed(**OPTIONS[name])) for name in TWIN_ROWS}
+    corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
+    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
+    batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=128, seed=0)
+    print(f"### {checkpoint.name}\n\n| | " + " | ".join(METRICS) + " |\n| --- |" + " --- |" * len(METRICS))
+    with tempfile.TemporaryDirectory() as scratch:
+        reference = load(export(checkpoint, Path(scratch) / "float").folder)
+        for index, (name, (model, recipe)) in enumerate(rows.items()):
+            bundle = quantize(model, Path(scratch) / str(index), recipe=recipe)
+            (values,) = measure_fidelity(reference, [load(bundle.folder)], batches)
+            print(f"| {name} | " + " | ".join(show(values[metric]) for metric in METRICS) + " |", flush=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""A twin with outliers is the same BERT in float, plain int8 collapses on it, and the default recipe does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertedge.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from bertedge.checkpoint.twin import outlier_twin
+from bertedge.config import BertConfig
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.quantization import export, quantize
+from bertedge.recipe import QuantizationRecipe
+from bertedge.runtime import BertRuntime, load
+from bertedge.tokenizer import Tokenizer
+from tests.conftest import random_tensors
+
+DEFAULT = QuantizationRecipe()
+PLAIN = DEFAULT.changed(smoothing=False, outliers_beside=False)
+
+
+@pytest.mark.parametrize("heads", [("pooler", "mlm", "nsp"), ("pooler", "mlm", "decoder"), ("mlm",), ()])
+def test_a_twin_computes_the_same(
+    heads: tuple[str, ...], config: BertConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path, config, random_tensors(config, heads), tokenizer)
+    checkpoint = Checkpoint.read(tmp_path)
+    twin = outlier_twin(checkpoint)
+    one, other = load(export(checkpoint, tmp_path / "a").folder), load(export(twin, tmp_path / "b").folder)
+    texts = ["The cat sat on the [MASK]." if "mlm" in heads else "The cat sat.", "Bread needs flour and time."]
+    assert np.allclose(one.encode(texts), other.encode(texts), atol=1e-4)
+    if "mlm" in heads:
+        (ours,), (theirs,) = (model.fill_mask(texts[0], top_k=5) for model in (one, other))
+        assert [word.token_id for word in ours] == [word.token_id for word in theirs]
+        assert np.allclose([w.probability for w in ours], [w.probability for w in theirs], atol=1e-4)
+    if "nsp" in heads:
+        assert one.next_sentence(*texts) == pytest.approx(other.next_sentence(*texts), abs=1e-4)
+
+
+def test_every_layer_of_a_twin_reads_outliers(checkpoint: Checkpoint) -> None:
+    twin = outlier_twin(checkpoint, factor=40.0, channels=2)
+    for name, shape in checkpoint.source.shapes.items():
+        if name.endswith("LayerNorm.bias") and "predictions" not in name:
+            moved = np.abs(twin.tensor(name) - checkpoint.tensor(name))
+            assert (moved > 39).sum() == (0 if name.startswith("bert.encoder.layer.1.output") else 2), name
+            assert shape == moved.shape
+
+
+def fidelity(
+    checkpoint: Checkpoint, reference: BertRuntime, corpus_file: Path, folder: Path, *recipes: QuantizationRecipe
+):
+    made = [quantize(checkpoint, folder / str(i), recipe=r, target="portable") for i, r in enumerate(recipes)]
+    corpus = tokenize_corpus(corpus_file, reference.tokenizer)
+    layout = Layout.of(reference.tokenizer, reference.bundle.config.vocab_size)
+    batches = evaluation_batches(corpus, layout, examples=48, max_length=64, seed=0)
+    return measure_fidelity(reference, [load(bundle.folder) for bundle in made], batches)
+
+
+def test_plain_int8_collapses_on_the_built_in_twin_and_the_default_recipe_holds(tmp_path: Path) -> None:
+    from bertedge.data.calibration import default_text
+
+    checkpoint = open_checkpoint("bertedge-small-en")
+    reference = load(export(checkpoint, tmp_path / "float").folder)
+    twin = outlier_twin(checkpoint)
+    plain, default = fidelity(twin, reference, default_text(), tmp_path / "twin", PLAIN, DEFAULT)
+    (original,) = fidelity(checkpoint, reference, default_text(), tmp_path / "own", DEFAULT)
+    assert plain["mlm.top1_agreement"].value < 0.8
+    assert plain["mlm.kl_mean"].value > 50 * default["mlm.kl_mean"].value
+    assert default["mlm.kl_mean"].value < 0.003
+    assert _not_much_below(default["mlm.top1_agreement"], original["mlm.top1_agreement"])
+
+
+def _not_much_below(value: MetricValue, other: MetricValue) -> bool:
+    return value.high >= other.low - 0.005
+
+
+def test_a_twin_of_a_twin_is_still_the_same(checkpoint: Checkpoint) -> None:
+    twin = outlier_twin(outlier_twin(checkpoint, factor=30.0), factor=30.0, seed=1)
+    assert twin.heads == checkpoint.heads
+    assert replace(twin, name="x").tokenizer is not None
