@@ -42,9 +42,9 @@ class ChangedSource:
 def outlier_twin(checkpoint: Checkpoint, *, factor: float = 50.0, channels: int = 3, seed: int = 0) -> Checkpoint:
     """The same BERT with outliers of about ``factor`` in some channels of every layer's input.
 
-    - Behind every layer norm but the last, whose output is the model's: its bias is raised by ``factor``, and what reads
-      the channel takes that away again, the skip connection included. (Multiplied it could not be: the sum behind the
-      skip connection would be another one.)
+    - Behind every layer norm but the last, whose output is the model's: its bias is raised by ``factor``, and what
+      reads the channel takes that away again, the skip connection included. (Multiplied it could not be: the sum behind
+      the skip connection would be another one.)
     - Between attention's values and its output layer: rows of the one times ``factor``, columns of the other divided.
     - Behind the MLM head's layer norm, if the decoder has a matrix of its own: the same.
 
