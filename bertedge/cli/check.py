@@ -138,6 +138,8 @@ def _lines(key: str, value: Any) -> list[str]:
         return [f"{value:,}"]
     if key == "coverage":
         return [f"{value['macs']:.1%} of the multiply-accumulates and {value['bytes']:.1%} of the bytes are int8"]
+    if key == "here":
+        return value.split("; ")
     if key == "bytes_by_part":
         return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
     if key == "provenance":
