@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,16 +13,21 @@ from typing import Any, Literal
 from bertedge.config import BertConfig
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.recipe import QuantizationRecipe
-from bertedge.records import from_json, read_json, sha256, write_json
+from bertedge.records import from_json, read_json, sha256, to_json, write_json
 from bertedge.target import TARGETS
 from bertedge.tokenizer import Tokenizer
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
-MODEL = "model.onnx"
+#: Format -> the model's file; a bundle has one of them.
+MODELS = {"onnx": "model.onnx", "ort": "model.ort"}
+#: What an onnxruntime that is built for this model has to have; beside a ``model.ort``.
+OPERATORS = "required_operators_and_types.config"
 GOLDEN = "golden.npz"
 CONFIG = "config.json"
 RANGES = "ranges.json"
+#: The manifest's hash of itself, so that a target or a weight range changed by hand is noticed.
+DIGEST = "digest"
 AGAIN = "copy the bundle again from its source, or make it again"
 
 
@@ -90,12 +97,21 @@ class Manifest:
 
     def __post_init__(self) -> None:
         strangers = [name for name in self.files if Path(name).name != name]
-        if strangers or MODEL not in self.files:
-            raise BundleError(f"{MANIFEST}: lists {strangers or 'no ' + MODEL}", AGAIN)
+        if strangers or len(self._models) != 1:
+            raise BundleError(f"{MANIFEST}: lists {strangers or self._models or 'no model'}", AGAIN)
         if self.target not in TARGETS:
             raise BundleError(f"{MANIFEST}: target {self.target!r} is not known", "pip install -U bertedge")
         if not re.fullmatch(r"\d+(\.\d+)*", self.min_onnxruntime):
             raise BundleError(f"{MANIFEST}: min_onnxruntime {self.min_onnxruntime!r} is not a version", AGAIN)
+
+    @property
+    def _models(self) -> list[str]:
+        return [format for format, name in MODELS.items() if name in self.files]
+
+    @property
+    def format(self) -> str:
+        """``onnx``, or ``ort`` for onnxruntime's minimal builds."""
+        return self._models[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +159,8 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX file."""
-        return self.folder / MODEL
+        """The model's file."""
+        return self.folder / MODELS[self.manifest.format]
 
     @cached_property
     def config(self) -> BertConfig:
@@ -159,7 +175,7 @@ class Bundle:
     @property
     def size_bytes(self) -> int:
         """Bytes of the model file."""
-        return self.manifest.files[MODEL].size_bytes
+        return self.manifest.files[self.model_path.name].size_bytes
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -170,12 +186,21 @@ def _read_manifest(path: Path) -> Manifest:
     if version != SCHEMA_VERSION:
         age, hint = ("newer", "pip install -U bertedge") if version > SCHEMA_VERSION else ("older", "make it again")
         raise BundleError(f"{path}: schema {version} is {age} than {SCHEMA_VERSION}, which this bertedge reads", hint)
+    digest = raw.pop(DIGEST, None)
     try:
         manifest = from_json(Manifest, raw, path.name)
         BertConfig.from_dict(manifest.config)
-        return manifest
     except (FileError, CheckpointError) as error:
         raise BundleError(f"{path.parent}: {error.message}", AGAIN) from error
+    if digest != _digest(raw):
+        raise BundleError(f"{path}: was changed after bertedge wrote it, so nothing in it can be relied on", AGAIN)
+    return manifest
+
+
+def _digest(raw: dict[str, Any]) -> str:
+    """A hash over what the manifest says, however it is laid out. It guards against slips, not against malice."""
+    text = json.dumps(raw, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_entries(folder: Path) -> dict[str, FileEntry]:
@@ -185,4 +210,5 @@ def file_entries(folder: Path) -> dict[str, FileEntry]:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``; the last file, so that a folder with one is complete."""
-    write_json(folder / MANIFEST, manifest)
+    raw = to_json(manifest)
+    write_json(folder / MANIFEST, {**raw, DIGEST: _digest(raw)})

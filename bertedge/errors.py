@@ -70,6 +70,10 @@ class MissingExtraError(BertEdgeError, ImportError):
         )
 
 
+class TargetWarning(UserWarning):
+    """A bundle is right on this CPU, but made for one that can do less."""
+
+
 class TruncationWarning(UserWarning):
     """A text was longer than the model can read, and its end was cut off."""
 

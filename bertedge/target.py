@@ -1,27 +1,33 @@
-"""CPU targets: what each one runs right, and which one this machine is.
+"""CPU targets: what onnxruntime runs on each, what it runs right, and which one a machine is.
 
 onnxruntime multiplies uint8 activations by int8 weights. x86 CPUs without VNNI add each pair of products in a 16-bit
-register that saturates: 255 * 127 * 2 does not fit, 255 * 63 * 2 does. So weights keep to +-63 where that can happen.
-A new target is one row.
+register that saturates (``vpmaddubsw``): 255 * 127 * 2 does not fit, 255 * 63 * 2 does. So weights keep to +-63 where
+that can happen. Elsewhere they keep to +-127: ARM's kernel without dotprod adds two products of int8 in 16 bits, and
+-128 * -128 * 2 does not fit.
+
+**The rule** by which a bundle is right or wrong on a CPU: its target's ``weight_range`` must not exceed that of the
+CPU's own row (:func:`best_target`, :func:`fit`). Nothing else of a target enters the graph, so a bundle for another
+architecture is right where its weights are small enough. A new target is one row.
+
+Kernels are named as in onnxruntime's ``core/mlas/lib/platform.cpp`` (read in the sources of 2026), which picks them.
 """
 
 from __future__ import annotations
 
-import platform
+import warnings
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from enum import StrEnum
+from typing import Literal
 
-from bertedge.errors import UnfitMachineError, UsageError, nearest
+from bertedge.cpu import ARM, X86, Cpu, this_cpu
+from bertedge.errors import TargetWarning, UnfitMachineError, UsageError, nearest
 
 FULL_RANGE, SAFE_RANGE = 127, 63
 #: Up to 1.20, MultiHeadAttention applies the mask wrongly where queries and keys differ in number; the tests show it.
 MIN_ONNXRUNTIME = "1.21"
-CPUINFO = Path("/proc/cpuinfo")
-X86, ARM = "x86_64", "aarch64"
-#: x86 features whose instructions add products in 32 bits.
-VNNI = frozenset({"avx512_vnni", "avx_vnni"})
-ARCHITECTURES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
+#: The AMX kernel could give wrong sums from 32 rows on until March 2026 (onnxruntime's pull request 27671, after 1.24).
+MIN_ONNXRUNTIME_AMX = "1.25"
+AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,132 +36,239 @@ class TargetProfile:
 
     Attributes:
         arch: ``x86_64``, ``aarch64``, or ``any``.
-        required_features: names as in ``/proc/cpuinfo``.
+        cpus: examples, for a person.
+        required_features: names as in ``/proc/cpuinfo``; onnxruntime asks for the same ones.
+        kernel: what onnxruntime's matmul of uint8 activations and int8 weights runs there.
         weight_range: the largest int8 weight that cannot overflow there.
-        min_onnxruntime: the oldest onnxruntime that has every operator of the graph.
-        reason: one line for the table of targets.
+        reason: why that one.
+        avoid: what is slow or wrong there.
+        threads: default: one for every CPU, or one for every core where its CPUs share the vector units.
+        min_onnxruntime: the oldest onnxruntime that is right there.
+        in_minimal_build: whether onnxruntime's minimal builds, which run ORT files, have this kernel.
     """
 
     name: str
     arch: str
+    cpus: str
     required_features: frozenset[str]
+    kernel: str
     weight_range: int
     reason: str
+    avoid: str
+    threads: Literal["cpu", "core"]
     min_onnxruntime: str = MIN_ONNXRUNTIME
+    in_minimal_build: bool = True
+
+    def runs_on(self, cpu: Cpu) -> bool:
+        """Whether the CPU is of this kind, or of a better one."""
+        return self.arch in (cpu.arch, "any") and self.required_features <= cpu.features
 
 
+#: True of every x86 CPU without AVX-VNNI-INT8.
+SLOW_ON_X86 = "int8 activations: plain C++; uint8 weights: 16-bit products"
+#: True of ARM CPUs with SME, of which there is no row.
+SME = "with SME, --method dynamic: a kernel that was not checked"
+
+#: Rows by name; of one architecture, the best first.
 TARGETS = {
     row.name: row
     for row in (
         TargetProfile(
+            name="amx",
+            arch=X86,
+            cpus="Sapphire Rapids and later Xeons",
+            required_features=AVX512 | {"avx512_vnni", "amx_tile", "amx_int8"},
+            kernel="GemmU8S8DispatchAmx: tdpbusd",
+            weight_range=FULL_RANGE,
+            reason="tiles add four products in 32 bits",
+            avoid=f"onnxruntime up to 1.24: its sums can be wrong; {SLOW_ON_X86}",
+            threads="core",
+            min_onnxruntime=MIN_ONNXRUNTIME_AMX,
+            in_minimal_build=False,
+        ),
+        TargetProfile(
             name="avx512-vnni",
             arch=X86,
-            required_features=frozenset({"avx512_vnni"}),
+            cpus="Cascade Lake, Ice Lake, Zen 4 and later",
+            required_features=AVX512 | {"avx512_vnni"},
+            kernel="GemmU8S8KernelAvx512Vnni: vpdpbusds",
             weight_range=FULL_RANGE,
-            reason="512-bit vpdpbusd adds in 32 bits",
+            reason="512-bit vpdpbusds adds four products in 32 bits",
+            avoid=SLOW_ON_X86,
+            threads="core",
+            in_minimal_build=False,
         ),
         TargetProfile(
             name="avx-vnni",
             arch=X86,
-            required_features=frozenset({"avx_vnni"}),
+            cpus="Alder Lake and later Core",
+            required_features=frozenset({"avx2", "fma", "avx_vnni"}),
+            kernel="GemmU8S8KernelAvxVnni: vpdpbusds",
             weight_range=FULL_RANGE,
-            reason="256-bit vpdpbusd adds in 32 bits",
+            reason="256-bit vpdpbusds adds four products in 32 bits",
+            avoid=SLOW_ON_X86,
+            threads="core",
+        ),
+        TargetProfile(
+            name="avx512",
+            arch=X86,
+            cpus="Skylake Xeons",
+            required_features=AVX512,
+            kernel="GemmU8S8KernelAvx512Core: vpmaddubsw, vpmaddwd",
+            weight_range=SAFE_RANGE,
+            reason="vpmaddubsw saturates at 16 bits, at 512 bits of width as at 256",
+            avoid=f"weights above 63: wrong sums; {SLOW_ON_X86}",
+            threads="core",
+            in_minimal_build=False,
         ),
         TargetProfile(
             name="avx2",
             arch=X86,
-            required_features=frozenset({"avx2"}),
+            cpus="Haswell to Comet Lake, Zen 1 to 3",
+            required_features=frozenset({"avx2", "fma"}),
+            kernel="GemmU8S8KernelAvx2: vpmaddubsw, vpmaddwd",
             weight_range=SAFE_RANGE,
-            reason="vpmaddubsw saturates at 16 bits, so weights keep to 7 bits",
+            reason="vpmaddubsw saturates at 16 bits",
+            avoid=f"weights above 63: wrong sums; {SLOW_ON_X86}",
+            threads="core",
+        ),
+        TargetProfile(
+            name="arm64-i8mm",
+            arch=ARM,
+            cpus="Neoverse V1 and N2, Cortex-A510 and A710 and later; on Linux",
+            required_features=frozenset({"asimd", "asimddp", "i8mm"}),
+            kernel="GemmU8X8DispatchUmmla: ummla; with SVE: svmmla",
+            weight_range=FULL_RANGE,
+            reason="ummla adds eight products in 32 bits; weights are shifted to uint8",
+            avoid=SME,
+            threads="cpu",
         ),
         TargetProfile(
             name="arm64-dotprod",
             arch=ARM,
-            required_features=frozenset({"asimddp"}),
+            cpus="Cortex-A55, A76 (Raspberry Pi 5), Neoverse N1, Apple M",
+            required_features=frozenset({"asimd", "asimddp"}),
+            kernel="GemmU8X8DispatchUdot: udot",
             weight_range=FULL_RANGE,
-            reason="udot adds in 32 bits",
+            reason="udot adds four products in 32 bits; weights are shifted to uint8",
+            avoid=SME,
+            threads="cpu",
         ),
         TargetProfile(
             name="arm64",
             arch=ARM,
+            cpus="Cortex-A53, A72 (Raspberry Pi 3 and 4), every other AArch64",
             required_features=frozenset({"asimd"}),
+            kernel="GemmX8S8DispatchNeon: smull, smlal, sadalp",
             weight_range=FULL_RANGE,
-            reason="umull and uadalp widen before they add",
+            reason="two products of int8 fit into 16 bits while no weight is -128; inputs are shifted to int8",
+            avoid="weights of -128: wrong sums",
+            threads="cpu",
         ),
         TargetProfile(
             name="portable",
             arch="any",
+            cpus="every CPU",
             required_features=frozenset(),
+            kernel="the best that the CPU has",
             weight_range=SAFE_RANGE,
-            reason="right on every CPU, at one bit less of weight",
+            reason="no kernel of any CPU overflows, at one bit less of weight",
+            avoid="nothing known",
+            threads="cpu",
         ),
     )
 }
-AUTO = "auto"
+AUTO, PORTABLE = "auto", "portable"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cpu:
-    """The CPU that this process runs on: architecture, features, the name it gives itself."""
-
-    arch: str
-    features: frozenset[str]
-    model: str
-
-    @property
-    def exact_weight_range(self) -> int:
-        """The largest int8 weight that this CPU multiplies without saturating."""
-        return FULL_RANGE if self.arch == ARM or self.features & VNNI else SAFE_RANGE
+def best_target(cpu: Cpu) -> TargetProfile:
+    """The best row that a CPU satisfies; ``portable`` where it could not be identified."""
+    return next(row for row in TARGETS.values() if row.runs_on(cpu)) if cpu.identified else TARGETS[PORTABLE]
 
 
-@cache
-def this_cpu() -> Cpu:
-    """Read the CPU's features; an unknown system has none, which is always safe."""
-    arch = ARCHITECTURES.get(platform.machine(), platform.machine())
-    if platform.system() == "Darwin" and arch == ARM:  # every Apple M has them
-        return Cpu(arch=arch, features=frozenset({"asimd", "asimddp"}), model="Apple")
-    try:
-        text = CPUINFO.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    return parse_cpuinfo(text, arch)
+def resolve_target(name: str, *, minimal_build: bool = False) -> TargetProfile:
+    """The row of that name.
 
-
-def parse_cpuinfo(text: str, arch: str) -> Cpu:
-    """Features (``flags`` on x86, ``Features`` on ARM) and model name out of ``/proc/cpuinfo``."""
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        key, separator, value = line.partition(":")
-        if separator:
-            fields.setdefault(key.strip().lower(), value.strip())
-    features = fields.get("flags") or fields.get("features") or ""
-    model = fields.get("model name") or fields.get("cpu part") or platform.processor() or "unknown"
-    return Cpu(arch=arch, features=frozenset(features.split()), model=model)
-
-
-def resolve_target(name: str) -> TargetProfile:
-    """The row of that name; ``auto`` is the best one that this machine satisfies.
+    Args:
+        name: ``auto`` is the best row that this machine satisfies.
+        minimal_build: the bundle is for onnxruntime's minimal builds. ``auto`` is ``portable`` then, for such a build
+            runs elsewhere than here.
 
     Raises:
-        UsageError: there is no such target.
+        UsageError: there is no such target, or a minimal build would not be right on it.
     """
     if name == AUTO:
-        cpu = this_cpu()
-        return next(t for t in TARGETS.values() if t.arch in (cpu.arch, "any") and t.required_features <= cpu.features)
+        return TARGETS[PORTABLE] if minimal_build else best_target(this_cpu())
     if name not in TARGETS:
         raise UsageError(f"target {name!r} is not known", nearest(name, [AUTO, *TARGETS]))
-    return TARGETS[name]
+    row = TARGETS[name]
+    if minimal_build and not row.in_minimal_build and row.weight_range > SAFE_RANGE:
+        raise UsageError(
+            f"--format ort for target {name}: minimal builds of onnxruntime leave out its kernel, and the one they run "
+            "instead overflows",
+            "take --target portable, or leave --format ort out",
+        )
+    return row
+
+
+def explain(name: str, *, minimal_build: bool = False) -> str:
+    """What :func:`resolve_target` took, and why; a part of a sentence."""
+    row, cpu = resolve_target(name, minimal_build=minimal_build), this_cpu()
+    if name != AUTO:
+        return row.name
+    if minimal_build:
+        return f"{row.name} (an ORT file runs elsewhere)"
+    return f"{row.name} (this CPU is {cpu}; {row.reason})"
+
+
+class Fit(StrEnum):
+    """What a bundle is on a CPU."""
+
+    right = "right"
+    less_true = "right, 7 bits of 8"
+    wrong = "refused"
+
+
+def fit(target: TargetProfile, here: TargetProfile) -> Fit:
+    """The rule of this module.
+
+    Args:
+        target: what a bundle was made for.
+        here: the CPU's own row.
+    """
+    if target.weight_range > here.weight_range:
+        return Fit.wrong
+    return Fit.less_true if target.weight_range < here.weight_range else Fit.right
+
+
+def describe_fit(name: str) -> str:
+    """The same for a bundle of that target and this CPU, as a sentence."""
+    cpu = this_cpu()
+    target, here = TARGETS[name], best_target(cpu)
+    overflow = "overflow" if cpu.identified else "may overflow"
+    sentences = {
+        Fit.right: f"right; this CPU ({cpu}) is {here.name}",
+        Fit.less_true: f"right, with weights of 7 bits, as {name} has them; this CPU ({cpu}), {here.name}, takes 8",
+        Fit.wrong: f"made for {name}; on this CPU ({cpu}) its sums {overflow}, which makes wrong results",
+    }
+    return sentences[fit(target, here)]
 
 
 def require_fit(name: str) -> None:
-    """Refuse a bundle whose sums would saturate on this CPU.
+    """Refuse a bundle whose sums would saturate on this CPU, and warn of one that is less true than it could be.
+
+    ``portable`` is no reason to warn: who asks for it wants one file for all.
 
     Raises:
-        UnfitMachineError: they would.
+        UnfitMachineError: they would saturate.
     """
-    target, cpu = resolve_target(name), this_cpu()
-    if target.weight_range > cpu.exact_weight_range:
+    here = best_target(this_cpu())
+    found = fit(TARGETS[name], here)
+    if found is Fit.wrong:
         raise UnfitMachineError(
-            f"this bundle is for {target.name}; on this CPU ({cpu.model}) its sums overflow and its results are wrong",
-            "quantize again with --target portable, or run it with --allow-any-cpu where a command has that",
+            f"this bundle: {describe_fit(name)}",
+            "quantize again with --target portable, or run it with --allow-any-cpu",
         )
+    if found is Fit.less_true and name != PORTABLE:
+        way_out = f"quantize with --target {here.name}, or portable for one file that runs everywhere"
+        warnings.warn(TargetWarning(f"this bundle is {describe_fit(name)} ({way_out})"), stacklevel=3)

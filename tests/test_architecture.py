@@ -16,6 +16,7 @@ PACKAGE = Path(bertedge.__file__).parent
 LAYERS = (
     ("errors", "__init__"),
     ("records",),
+    ("cpu",),
     ("config", "target", "recipe"),
     ("wordpiece",),
     ("tokenizer",),

@@ -64,11 +64,52 @@ def test_a_newer_schema(copy: Path) -> None:
         {"positions": "some"},
         {"target": "z80"},
         {"min_onnxruntime": "new"},
+        {"target": "portable", "recipe": None},
+        {"heads": []},
+        {"digest": "0" * 64},
     ],
 )
 def test_a_manifest_edited_by_hand(copy: Path, changes: dict) -> None:
     edit_manifest(copy, **changes)
     with pytest.raises(BundleError):
+        Bundle.open(copy)
+
+
+def test_a_target_changed_by_hand_is_noticed(bundle_of: Callable[..., Bundle], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bundle_of("dynamic", "avx512-vnni").folder, tmp_path / "bundle"))
+    load(folder, allow_any_cpu=True)
+    edit_manifest(folder, target="portable")
+    for check in (True, False):
+        with pytest.raises(BundleError, match=r"manifest.json: was changed after bertedge wrote it"):
+            load(folder, check=check, allow_any_cpu=True)
+
+
+def test_a_manifest_without_its_digest(copy: Path) -> None:
+    raw = json.loads((copy / "manifest.json").read_text())
+    del raw["digest"]
+    (copy / "manifest.json").write_text(json.dumps(raw))
+    with pytest.raises(BundleError, match="was changed"):
+        Bundle.open(copy)
+
+
+def test_a_manifest_may_be_laid_out_anew(copy: Path) -> None:
+    raw = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(dict(reversed(raw.items())), separators=(",", ":")))
+    Bundle.open(copy)
+
+
+def test_an_older_schema(copy: Path) -> None:
+    edit_manifest(copy, schema_version=1)
+    with pytest.raises(BundleError, match="schema 1 is older") as caught:
+        Bundle.open(copy)
+    assert "make it again" in caught.value.hint
+
+
+@pytest.mark.parametrize("names", [[], ["model.onnx", "model.ort"]])
+def test_a_bundle_has_one_model(copy: Path, names: list[str]) -> None:
+    entry = {"sha256": "", "size_bytes": 1}
+    edit_manifest(copy, files=dict.fromkeys(names, entry))
+    with pytest.raises(BundleError, match=r"no model|'onnx', 'ort'"):
         Bundle.open(copy)
 
 

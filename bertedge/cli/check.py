@@ -15,7 +15,7 @@ from bertedge.cli.console import stdout
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
 from bertedge.errors import CheckFailed, UsageError
 from bertedge.records import to_json
-from bertedge.target import TARGETS, resolve_target
+from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 
 
 def verify(
@@ -29,11 +29,13 @@ def verify(
     from bertedge.runtime.golden import TOLERANCE
     from bertedge.runtime.golden import verify as replay
 
-    result = replay(load(bundle, threads=threads, allow_any_cpu=allow_any_cpu))
+    runtime = load(bundle, threads=threads, allow_any_cpu=allow_any_cpu)
+    result = replay(runtime)
     if as_json:
         print(json.dumps(to_json(result)))
     else:
         stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
+        stdout.print(f"CPU              {describe_fit(runtime.bundle.manifest.target)}", markup=False)
         stdout.print(
             f"best words       {'as where it was made' if result.top1_equal else 'DIFFERENT from where it was made'}"
         )
@@ -51,12 +53,13 @@ def verify(
 
 def info(
     model: Annotated[str | None, typer.Argument(help="A bundle or a checkpoint.", show_default=False)] = None,
-    targets: Annotated[bool, typer.Option("--targets", help="List the CPU targets.")] = False,
+    targets: Annotated[bool, typer.Option("--targets", help="List the CPU targets and what runs on them.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The targets with all columns, as Markdown.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a bundle or a checkpoint is."""
-    if targets:
-        return _targets(as_json)
+    if targets or as_markdown:
+        return _targets(as_json, as_markdown)
     if model is None:
         raise UsageError("info: no model given", "name a bundle or a checkpoint, or list the targets with --targets")
     if (Path(model) / MANIFEST).is_file():
@@ -82,6 +85,8 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "heads": list(manifest.heads),
         "recipe": recipe,
         "target": manifest.target,
+        "here": "right" if manifest.recipe is None else describe_fit(manifest.target),
+        "format": manifest.format,
         "positions": manifest.positions,
         "size_bytes": bundle.size_bytes,
         "bytes_by_part": manifest.bytes_by_part,
@@ -133,6 +138,8 @@ def _lines(key: str, value: Any) -> list[str]:
         return [f"{value:,}"]
     if key == "coverage":
         return [f"{value['macs']:.1%} of the multiply-accumulates and {value['bytes']:.1%} of the bytes are int8"]
+    if key == "here":
+        return value.split("; ")
     if key == "bytes_by_part":
         return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
     if key == "provenance":
@@ -148,19 +155,18 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _targets(as_json: bool) -> None:
+def _targets(as_json: bool, as_markdown: bool) -> None:
+    from bertedge.report import targets
+
     if as_json:
-        print(
-            json.dumps(
-                {name: {**to_json(t), "required_features": sorted(t.required_features)} for name, t in TARGETS.items()},
-                default=sorted,
-            )
-        )
+        known = {name: {**to_json(t), "required_features": sorted(t.required_features)} for name, t in TARGETS.items()}
+        print(json.dumps(known))
         return
-    here = resolve_target("auto").name
-    table = Table("target", "CPU", "features", "weights", "why")
-    for target in TARGETS.values():
-        mark = " (this machine)" if target.name == here else ""
-        features = ", ".join(sorted(target.required_features)) or "-"
-        table.add_row(target.name + mark, target.arch, features, f"+-{target.weight_range}", target.reason)
+    if as_markdown:
+        print(targets.markdown(), end="")
+        return
+    head, *rows = targets.target_rows(targets.NARROW)
+    table, here = Table(*head), resolve_target(AUTO).name
+    for name, *cells in rows:
+        table.add_row(name + (" (this machine)" if name == here else ""), *cells)
     stdout.print(table)

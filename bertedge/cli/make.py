@@ -9,27 +9,38 @@ from typing import Annotated, Any
 import typer
 
 from bertedge.cli.console import note, progress_bar
-from bertedge.cli.options import ForceOption, ModelArgument, OutputOption, PositionsChoice, PositionsOption, library
+from bertedge.cli.options import (
+    ForceOption,
+    FormatChoice,
+    FormatOption,
+    ModelArgument,
+    OutputOption,
+    PositionsChoice,
+    PositionsOption,
+    library,
+)
 from bertedge.recipe import RECIPES, QuantizationRecipe, Static, recipe_named
+from bertedge.target import AUTO, explain
 
 
 def export(
     model: ModelArgument,
     output: OutputOption,
     positions: PositionsOption = PositionsChoice.masked,
+    format: FormatOption = FormatChoice.onnx,
     force: ForceOption = False,
 ) -> None:
     """Write a float32 ONNX bundle."""
     make = library("bertedge.quantization", "tools")
     with progress_bar("exporting") as listen:
-        bundle = make.export(model, output, positions=positions.value, force=force, listen=listen)
-    _report(bundle, model)
+        bundle = make.export(model, output, positions=positions.value, format=format.value, force=force, listen=listen)
+    _report(bundle, model, "float32")
 
 
 def quantize(
     model: ModelArgument,
     output: OutputOption,
-    target: Annotated[str, typer.Option(help="The CPU it is for; 'bertedge info --targets' lists them.")] = "auto",
+    target: Annotated[str, typer.Option(help="The CPU it is for; 'bertedge info --targets' lists them.")] = AUTO,
     recipe: Annotated[
         str, typer.Option(help=f"{', '.join(RECIPES)}; the options below change it.", metavar="NAME")
     ] = "default",
@@ -87,6 +98,7 @@ def quantize(
         typer.Option(help="Use the ranges of this bundle, made from the same model.", show_default=False),
     ] = None,
     positions: PositionsOption = PositionsChoice.masked,
+    format: FormatOption = FormatChoice.onnx,
     force: ForceOption = False,
 ) -> None:
     """Write an int8 ONNX bundle."""
@@ -113,19 +125,20 @@ def quantize(
             calibration=calibration,
             ranges=ranges,
             positions=positions.value,
+            format=format.value,
             force=force,
             listen=listen,
         )
-    _report(bundle, model)
+    minimal_build = make.FORMATS[format.value].minimal_build
+    _report(bundle, model, f"{_kind(changed)} for {explain(target, minimal_build=minimal_build)}")
 
 
 def _kind(recipe: QuantizationRecipe) -> str:
     return f"int8 {recipe.method.name}"
 
 
-def _report(bundle: Any, model: str) -> None:
+def _report(bundle: Any, model: str, kind: str) -> None:
     manifest = bundle.manifest
-    kind = "float32" if manifest.recipe is None else f"{_kind(manifest.recipe)} for {manifest.target}"
     note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {manifest.coverage.macs:.1%} of the work in int8")
     for warning in manifest.warnings:
         note(f"warning: {warning}")

@@ -19,6 +19,13 @@ class PositionsChoice(StrEnum):
     all = "all"
 
 
+class FormatChoice(StrEnum):
+    """The model's file."""
+
+    onnx = "onnx"
+    ort = "ort"
+
+
 ModelArgument = Annotated[
     str, typer.Argument(help="A checkpoint folder, a hub id or a built-in name.", show_default=False)
 ]
@@ -32,13 +39,20 @@ PositionsOption = Annotated[
         help="Run the MLM head where it is asked for; or everywhere, under the names that Optimum's pipelines use."
     ),
 ]
+FormatOption = Annotated[
+    FormatChoice, typer.Option("--format", help="onnx; or ort, for onnxruntime's minimal builds on phones and boards.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it is there.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="Threads; default: the CPUs this process may use.", show_default=False)
+    int | None,
+    typer.Option(min=1, help="Threads; default: the CPUs this process may use, or their cores.", show_default=False),
 ]
 AnyCpuOption = Annotated[
     bool, typer.Option("--allow-any-cpu", help="Run a bundle even where its target says that results are wrong.")
+]
+NoVerifyOption = Annotated[
+    bool, typer.Option("--no-verify", help="Do not compare the bundle's files with its hashes; loads faster.")
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bertedge.cli.console import stdout
-from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
+from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, NoVerifyOption, ThreadsOption
 from bertedge.records import to_json
 
 
@@ -20,12 +20,14 @@ def fill_mask(
     top_k: Annotated[int, typer.Option(min=1, help="Proposals for each [MASK].")] = 5,
     threads: ThreadsOption = None,
     allow_any_cpu: AnyCpuOption = False,
+    no_verify: NoVerifyOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Fill in the [MASK]s of a text."""
     from bertedge.runtime import load
 
-    fills = load(bundle, threads=threads, allow_any_cpu=allow_any_cpu).fill_mask(text, top_k=top_k)
+    runtime = load(bundle, threads=threads, check=not no_verify, allow_any_cpu=allow_any_cpu)
+    fills = runtime.fill_mask(text, top_k=top_k)
     if as_json:
         print(json.dumps(to_json(fills), ensure_ascii=False))
         return
@@ -42,12 +44,14 @@ def next_sentence(
     second: Annotated[str, typer.Argument(help="The one that may follow.", show_default=False)],
     threads: ThreadsOption = None,
     allow_any_cpu: AnyCpuOption = False,
+    no_verify: NoVerifyOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Judge whether the second sentence follows the first."""
     from bertedge.runtime import load
 
-    probability = load(bundle, threads=threads, allow_any_cpu=allow_any_cpu).next_sentence(first, second)
+    runtime = load(bundle, threads=threads, check=not no_verify, allow_any_cpu=allow_any_cpu)
+    probability = runtime.next_sentence(first, second)
     if as_json:
         print(json.dumps({"is_next": probability}))
         return

@@ -10,8 +10,9 @@ import numpy as np
 import onnxruntime
 
 import bertedge
+from bertedge.cpu import this_cpu
 from bertedge.runtime.threads import usable_cpus
-from bertedge.target import TARGETS, resolve_target, this_cpu
+from bertedge.target import TARGETS, resolve_target
 
 
 @dataclass(frozen=True, kw_only=True)

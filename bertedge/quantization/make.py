@@ -16,7 +16,7 @@ from bertedge.bundle import (
     CONFIG,
     GOLDEN,
     MANIFEST,
-    MODEL,
+    MODELS,
     RANGES,
     SCHEMA_VERSION,
     Bundle,
@@ -35,6 +35,7 @@ from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.layers import BertGraph, Positions
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.quantization.float_model import FloatModel, float_model
+from bertedge.quantization.formats import format_named
 from bertedge.quantization.job import Decision, Job, Listener
 from bertedge.quantization.methods import decider_of
 from bertedge.quantization.ranges import read_ranges, write_ranges
@@ -44,7 +45,7 @@ from bertedge.runtime.engine import Engine
 from bertedge.runtime.golden import record, record_difference, write_golden
 from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
-from bertedge.target import TargetProfile, resolve_target
+from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, resolve_target
 
 GOLDEN_EXAMPLES = 8
 GOLDEN_LENGTH = 96
@@ -60,6 +61,7 @@ def export(
     output: Path,
     *,
     positions: Positions = "masked",
+    format: str = "onnx",
     force: bool = False,
     listen: Listener = _silent,
 ) -> Bundle:
@@ -68,6 +70,7 @@ def export(
     Args:
         model: a checkpoint, its folder, a built-in name or a hub id.
         positions: ``masked``, or ``all`` for the ecosystem's input and output names.
+        format: ``onnx``, or ``ort`` for onnxruntime's minimal builds.
 
     Raises:
         CheckpointError: the checkpoint does not make a BERT.
@@ -75,8 +78,8 @@ def export(
     """
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
-        maker = _Maker(checkpoint, in_float, folder, positions, listen)
-        maker.make(Decision(plan={}), recipe=None, target=resolve_target("portable"), row_independent=True)
+        maker = _Maker(checkpoint, in_float, folder, positions, format, listen)
+        maker.make(Decision(plan={}), recipe=None, target=resolve_target(PORTABLE), row_independent=True)
     return Bundle.open(output, check=False)
 
 
@@ -84,11 +87,12 @@ def quantize(
     model: str | Path | Checkpoint,
     output: Path,
     *,
-    target: str = "auto",
+    target: str = AUTO,
     recipe: QuantizationRecipe | None = None,
     calibration: Path | None = None,
     ranges: Path | None = None,
     positions: Positions = "masked",
+    format: str = "onnx",
     force: bool = False,
     listen: Listener = _silent,
 ) -> Bundle:
@@ -96,22 +100,25 @@ def quantize(
 
     Args:
         model: a checkpoint, its folder, a built-in name or a hub id.
-        target: a name in ``bertedge.target.TARGETS``, or ``auto`` for this machine.
+        target: a name in ``bertedge.target.TARGETS``, or ``auto`` for this machine; for ``portable`` with ``ort``.
         calibration: text for the ranges and the golden vectors; default: the one that ships with bertedge.
         ranges: a bundle, or its ``ranges.json``, whose ranges are used instead of new ones.
         positions: see :func:`export`.
+        format: see :func:`export`.
 
     Raises:
         CheckpointError: the checkpoint does not make a BERT.
         CorpusError: there is no text to calibrate with.
         FileError: the output is there already, or cannot be written; the ranges cannot be read.
-        UsageError: unknown target or excluded layer; ranges that were made for another model.
+        UsageError: unknown target, format or excluded layer; ranges that were made for another model; a target on which
+            a minimal build would be wrong.
     """
     recipe = recipe or QuantizationRecipe()
-    profile, decider = resolve_target(target), decider_of(recipe.method)
+    profile = resolve_target(target, minimal_build=format_named(format).minimal_build)
+    decider = decider_of(recipe.method)
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
-        maker = _Maker(checkpoint, in_float, folder, positions, listen, calibration)
+        maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         decision = decider.decide(maker.job(recipe, profile, ranges), recipe.method)
         maker.make(decision, recipe=recipe, target=profile, row_independent=decider.row_independent)
     return Bundle.open(output, check=False)
@@ -125,6 +132,7 @@ class _Maker:
     float_model: FloatModel
     folder: Path
     positions: Positions
+    format: str
     listen: Listener
     calibration: Path | None = None
 
@@ -153,7 +161,7 @@ class _Maker:
     ) -> None:
         self.listen(0.1, "building the graph")
         graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
-        graph.builder.write(self.folder / MODEL)
+        format_named(self.format).write(graph.builder, self.folder)
         self.checkpoint.tokenizer.save(self.folder)
         write_json(self.folder / CONFIG, self.checkpoint.config.to_dict())
         if decision.ranges is not None:
@@ -209,7 +217,7 @@ class _Maker:
                     "python": platform.python_version(),
                 },
             ),
-            min_onnxruntime=target.min_onnxruntime,
+            min_onnxruntime=MIN_ONNXRUNTIME,
             bytes_by_part=bytes_by_part(graph),
             warnings=decision.warnings,
         )
@@ -218,7 +226,7 @@ class _Maker:
         batch = self._golden_batch()
         in_float = record(self._engine(self.float_model.plain, all_positions=False, row_independent=True), batch)
         engine = self._engine(
-            self.folder / MODEL, all_positions=self.positions == "all", row_independent=row_independent
+            self.folder / MODELS[self.format], all_positions=self.positions == "all", row_independent=row_independent
         )
         outputs = record(engine, batch, in_float.get("top_ids"))
         write_golden(self.folder / GOLDEN, batch, in_float, outputs)

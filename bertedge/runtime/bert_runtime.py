@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
+from bertedge.cpu import this_cpu
 from bertedge.errors import CheckpointError, UsageError, nearest
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.engine import Engine, Row, RowOutputs
 from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.session import Sessions, require_onnxruntime
-from bertedge.runtime.threads import usable_cpus
-from bertedge.target import require_fit
+from bertedge.runtime.threads import default_threads
+from bertedge.target import best_target, require_fit
 from bertedge.tokenizer import Encoding
 
 Pooling = Literal["mean", "cls", "pooler", "none"]
@@ -44,19 +45,25 @@ def load(
     """Open a bundle and make it ready to run.
 
     Args:
-        threads: threads an operator may use; default: the CPUs that this process may use.
-        check: compare the files with the manifest's hashes.
-        allow_any_cpu: run even where the bundle's target says that results would be wrong.
+        threads: threads an operator may use; default: the CPUs that this process may use, or their cores.
+        check: compare the files with the manifest's hashes; the larger part of the time of loading a large bundle.
+        allow_any_cpu: run even where results would be wrong, for the bundle's target or for this CPU's onnxruntime.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
         UnfitMachineError: this CPU or onnxruntime is not right for it.
+
+    Warns:
+        TargetWarning: the bundle is right here, but less true than one for this CPU would be.
     """
     opened = Bundle.open(Path(bundle), check=check)
-    require_onnxruntime(opened.manifest.min_onnxruntime)
+    manifest, here = opened.manifest, best_target(this_cpu())
+    require_onnxruntime(manifest.min_onnxruntime)
     if not allow_any_cpu:
-        require_fit(opened.manifest.target)
-    return BertRuntime(opened, threads=threads or usable_cpus())
+        require_fit(manifest.target)
+        if manifest.recipe is not None:
+            require_onnxruntime(here.min_onnxruntime, f"int8 on this CPU ({here.name})")
+    return BertRuntime(opened, threads=threads or default_threads(here.threads))
 
 
 class BertRuntime:

@@ -31,17 +31,42 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, once: bool 
     Raises:
         BundleError: onnxruntime cannot load the file.
     """
-    options = ort.SessionOptions()
+    options = _options()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = ERRORS_ONLY
-    # Level "basic" folds constants. "extended" would turn Add + LayerNormalization into SkipLayerNormalization, which
-    # is slower.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     if once:
         options.add_session_config_entry("session.disable_prepacking", "1")
+    return _open(path, options)
+
+
+def save_ort_format(model: Path, path: Path) -> None:
+    """Write an ONNX file in ORT format, which minimal builds of onnxruntime read.
+
+    Nothing is optimized when such a file is loaded, so it is saved with what :func:`open_session` has onnxruntime do to
+    an ONNX file, and gives the same results. None of that belongs to the CPU that it is done on.
+
+    Raises:
+        BundleError: onnxruntime cannot load the file.
+    """
+    options = _options()
+    options.optimized_model_filepath = str(path)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    _open(model, options)
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    # Level "basic" folds constants. "extended" would turn Add + LayerNormalization into SkipLayerNormalization, which
+    # is slower; the levels above it lay data out for one kind of CPU.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return options
+
+
+def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
@@ -121,15 +146,18 @@ class _Trial:
             self._best[threads] = min(self._best[threads], cost)
 
 
-def require_onnxruntime(minimum: str) -> None:
-    """Refuse an onnxruntime that is older than a bundle needs.
+def require_onnxruntime(minimum: str, who: str = "this bundle") -> None:
+    """Refuse an onnxruntime that is older than needed.
+
+    Args:
+        who: needs it.
 
     Raises:
         UnfitMachineError: it is.
     """
     if _version(ort.__version__) < _version(minimum):
         raise UnfitMachineError(
-            f"onnxruntime {ort.__version__} is too old: this bundle needs {minimum} or newer",
+            f"onnxruntime {ort.__version__} is too old: {who} needs {minimum} or newer",
             "pip install -U onnxruntime",
         )
 

@@ -6,16 +6,49 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 CGROUP = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
+CPUS = Path("/sys/devices/system/cpu")
 
 
 def usable_cpus(cgroup: Path = CGROUP, own: Path = OWN) -> int:
     """CPUs by affinity, capped by the container's quota; the host's count says nothing about either."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _within_quota(len(_affinity()), cgroup, own)
+
+
+def default_threads(
+    one_for_every: Literal["cpu", "core"], cpus: Path = CPUS, cgroup: Path = CGROUP, own: Path = OWN
+) -> int:
+    """Threads of an operator where nobody asked for a number.
+
+    Two CPUs of one core share its vector units, which one thread of a matmul keeps busy; onnxruntime's own default
+    is a thread for every core, too.
+
+    Args:
+        cpus: where the system describes its CPUs.
+    """
+    if one_for_every == "cpu":
+        return usable_cpus(cgroup, own)
+    return _within_quota(len({_core(cpus, cpu) for cpu in _affinity()}), cgroup, own)
+
+
+def _affinity() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _within_quota(threads: int, cgroup: Path, own: Path) -> int:
     quota = cgroup_quota(cgroup, own)
-    return max(1, affinity if quota is None else min(affinity, math.ceil(quota)))
+    return max(1, threads if quota is None else min(threads, math.ceil(quota)))
+
+
+def _core(cpus: Path, cpu: int) -> str:
+    """A name for the core of a CPU: the list of its CPUs. Where that is not told, every CPU counts as one."""
+    try:
+        return (cpus / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
+    except OSError:
+        return str(cpu)
 
 
 def cgroup_quota(cgroup: Path = CGROUP, own: Path = OWN) -> float | None:

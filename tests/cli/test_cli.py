@@ -9,12 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bertedge.bundle import Bundle
+from bertedge.bundle import Bundle, file_entries, write_manifest
+from bertedge.cpu import this_cpu
 from bertedge.report.report import read_report
+from bertedge.report.targets import markdown
+from bertedge.target import best_target
 
 
 def bertedge(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -97,6 +101,8 @@ def test_verify_and_info(folder: Path, model_folder: Path) -> None:
     assert json.loads(bertedge("info", folder, "--json").stdout)["kind"] == "bundle"
     assert json.loads(bertedge("info", model_folder, "--json").stdout)["heads"] == ["pooler", "mlm", "nsp"]
     assert "portable" in bertedge("info", "--targets").stdout
+    assert json.loads(bertedge("info", "--targets", "--json").stdout)["avx2"]["weight_range"] == 63
+    assert bertedge("info", "--markdown").stdout == markdown()
 
 
 def test_what_info_and_verify_say_to_a_person(folder: Path, model_folder: Path) -> None:
@@ -217,9 +223,8 @@ def test_a_disk_that_is_full(command: str, folder: Path, model_folder: Path, cor
 
 
 def edited(folder: Path, **changes: object) -> Path:
-    """Change keys of a bundle's manifest."""
-    path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    """A bundle whose manifest says something else, as if it had been written so."""
+    write_manifest(folder, replace(Bundle.open(folder, check=False).manifest, **changes))
     return folder
 
 
@@ -257,19 +262,46 @@ def test_a_result_that_changed_fails_the_check(folder: Path, tmp_path: Path) -> 
     import numpy as np
 
     spoiled = Path(shutil.copytree(folder, tmp_path / "spoiled"))
+    manifest = Bundle.open(spoiled).manifest
     with np.load(spoiled / "golden.npz") as stored:
         arrays = dict(stored)
     arrays["bundle.nsp_probs"] = arrays["bundle.nsp_probs"] + 0.1
     np.savez(spoiled / "golden.npz", **arrays)
-    manifest = json.loads((spoiled / "manifest.json").read_text())
-    from bertedge.records import sha256
-
-    path = spoiled / "golden.npz"
-    manifest["files"]["golden.npz"] = {"sha256": sha256(path), "size_bytes": path.stat().st_size}
-    (spoiled / "manifest.json").write_text(json.dumps(manifest))
+    (spoiled / "manifest.json").unlink()  # is none of the files that it lists
+    write_manifest(spoiled, replace(manifest, files=file_entries(spoiled)))
     done = bertedge("verify", spoiled)
     assert done.returncode == 1
     assert "results differ" in done.stderr
+
+
+def test_an_altered_file_can_be_run_on_purpose(folder: Path, tmp_path: Path) -> None:
+    spoiled = Path(shutil.copytree(folder, tmp_path / "spoiled"))
+    data = bytearray((spoiled / "golden.npz").read_bytes())
+    data[-1] ^= 1
+    (spoiled / "golden.npz").write_bytes(data)
+    assert "golden.npz was altered" in bertedge("fill-mask", spoiled, "a [MASK]").stderr
+    assert bertedge("fill-mask", spoiled, "a [MASK]", "--no-verify").returncode == 0
+    assert bertedge("next-sentence", spoiled, "a", "b", "--no-verify").returncode == 0
+
+
+def test_the_ort_format_and_the_chosen_target(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    arguments = [model_folder, "-o", tmp_path / "b", "--calibration", corpus_file, "--examples", 8]
+    done = bertedge("quantize", *arguments, "--format", "ort")
+    assert done.returncode == 0
+    assert "int8 static for portable (an ORT file runs elsewhere)" in done.stderr
+    assert bertedge("verify", tmp_path / "b").stdout.strip().endswith("verified")
+    info = json.loads(bertedge("info", tmp_path / "b", "--json").stdout)
+    assert (info["format"], info["target"]) == ("ort", "portable")
+    assert info["here"].startswith("right")
+    assert len(bertedge("fill-mask", tmp_path / "b", "a [MASK]").stdout.splitlines()) == 5
+    done = bertedge("export", model_folder, "-o", tmp_path / "c", "--format", "ort")
+    assert done.returncode == 0
+    done = bertedge("quantize", *arguments, "--force")
+    here = best_target(this_cpu())
+    assert f"int8 static for {here.name} (this CPU is {this_cpu()}; {here.reason})" in done.stderr
+    done = bertedge("quantize", *arguments, "--force", "--format", "ort", "--target", "amx")
+    assert done.returncode == 2
+    assert "minimal builds" in done.stderr
 
 
 def test_version_and_help() -> None:

@@ -88,6 +88,17 @@ def test_faithful_on_every_target(method: str, target: str, bundle_of: MakeBundl
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_only_the_range_of_weights_tells_targets_apart(method: str, bundle_of: MakeBundle) -> None:
+    """By which a bundle is right or wrong on a CPU; see :mod:`bertedge.target`."""
+    files: dict[int, set[str]] = {}
+    for name, row in TARGETS.items():
+        model = bundle_of(method, name).manifest.files["model.onnx"]
+        files.setdefault(row.weight_range, set()).add(model.sha256)
+    assert len(files) == 2
+    assert all(len(hashes) == 1 for hashes in files.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_smaller_than_float_and_says_so(method: str, bundle_of: MakeBundle) -> None:
     bundle, in_float = bundle_of(method), bundle_of(FLOAT)
     assert bundle.size_bytes < 0.6 * in_float.size_bytes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bertedge.runtime.session import TRIAL_CALLS, _Trial
-from bertedge.runtime.threads import OWN, cgroup_quota, usable_cpus
+from bertedge.runtime.threads import OWN, cgroup_quota, default_threads, usable_cpus
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,30 @@ def test_half_of_version_1_is_no_limit(tmp_path: Path) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000")
     assert cgroup_quota(tmp_path, tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("siblings", "quota", "cores"),
+    [
+        (["0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7"], "max", 4),
+        (["0-1", "0-1", "2-3", "2-3", "4", "5", "6", "7"], "max", 6),  # cores of two kinds
+        ([str(cpu) for cpu in range(8)], "max", 8),
+        (["0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7"], "250000", 3),
+        ([], "max", 8),  # a system that does not tell
+    ],
+)
+def test_one_thread_for_a_core(
+    siblings: list[str], quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for cpu, text in enumerate(siblings):
+        (tmp_path / "cpus" / f"cpu{cpu}" / "topology").mkdir(parents=True)
+        (tmp_path / "cpus" / f"cpu{cpu}" / "topology" / "thread_siblings_list").write_text(f"{text}\n")
+    (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
+    nowhere = tmp_path / "none"
+    assert default_threads("core", tmp_path / "cpus", tmp_path, nowhere) == cores
+    assert default_threads("cpu", tmp_path / "cpus", tmp_path, nowhere) == usable_cpus(tmp_path, nowhere)
+
+
+def test_this_machine_has_no_more_cores_than_cpus() -> None:
+    assert 1 <= default_threads("core") <= default_threads("cpu") == usable_cpus()

@@ -1,0 +1,121 @@
+"""The CPU that this process runs on, in the words of Linux's ``/proc/cpuinfo``.
+
+Where that file is missing (Windows, macOS on x86) numpy's own report is read, and on a Mac with an ARM CPU sysctl. A
+CPU that tells nothing has no features; what is right for such a one is right for all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+#: The file says the same for every CPU of the machine, and the kernel works for each of them; the first is enough.
+CPUINFO_BYTES = 1 << 14
+X86, ARM = "x86_64", "aarch64"
+#: Python's names for the architecture; Windows says ``AMD64`` and ``ARM64``, macOS ``arm64``.
+ARCHITECTURES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM, "ARM64": ARM}
+#: numpy's names of features -> Linux's. numpy knows neither AVX-VNNI nor AMX nor i8mm: those CPUs get a safer target.
+NUMPY_FEATURES = {
+    "AVX2": "avx2",
+    "FMA3": "fma",
+    "AVX512F": "avx512f",
+    "AVX512BW": "avx512bw",
+    "AVX512DQ": "avx512dq",
+    "AVX512VL": "avx512vl",
+    "AVX512VNNI": "avx512_vnni",
+    "ASIMD": "asimd",
+    "ASIMDDP": "asimddp",
+}
+#: Where numpy keeps what it found: version 2, then 1.
+NUMPY_REPORTS = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
+#: macOS's names -> Linux's. i8mm is left out: onnxruntime's kernels for it are compiled for Linux only.
+SYSCTL_FEATURES = {"hw.optional.AdvSIMD": "asimd", "hw.optional.arm.FEAT_DotProd": "asimddp"}
+
+#: A value of sysctl by its name; None where there is none.
+Sysctl = Callable[[str], bytes | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cpu:
+    """A CPU.
+
+    Attributes:
+        arch: ``x86_64``, ``aarch64``, or what Python calls another one.
+        features: names as in ``/proc/cpuinfo``; none where they could not be found out.
+        model: the name that it gives itself.
+    """
+
+    arch: str
+    features: frozenset[str]
+    model: str
+
+    @property
+    def identified(self) -> bool:
+        """Whether it is known what this CPU can do."""
+        return bool(self.features)
+
+    def __str__(self) -> str:
+        return self.model if self.identified else f"{self.arch}, which could not be identified"
+
+
+@cache
+def this_cpu() -> Cpu:
+    """The CPU of this process; read once."""
+    arch = ARCHITECTURES.get(platform.machine(), platform.machine())
+    try:
+        with open(CPUINFO, "rb") as file:
+            text = file.read(CPUINFO_BYTES).decode("utf-8", errors="replace")
+    except OSError:
+        text = ""
+    cpu = parse_cpuinfo(text, arch)
+    if cpu.identified:
+        return cpu
+    if platform.system() == "Darwin" and arch == ARM:
+        return from_sysctl(_sysctl)
+    return Cpu(arch=arch, features=numpy_features(), model=cpu.model)
+
+
+def parse_cpuinfo(text: str, arch: str) -> Cpu:
+    """Features (``flags`` on x86, ``Features`` on ARM) and model name out of ``/proc/cpuinfo``."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, separator, value = line.partition(":")
+        if separator:
+            fields.setdefault(key.strip().lower(), value.strip())
+    features = fields.get("flags") or fields.get("features") or ""
+    model = fields.get("model name") or fields.get("cpu part") or platform.processor() or "unknown"
+    return Cpu(arch=arch, features=frozenset(features.split()), model=model)
+
+
+def numpy_features() -> frozenset[str]:
+    """What numpy found when it was loaded, by Linux's names; nothing where it does not say."""
+    for name in NUMPY_REPORTS:
+        try:
+            report = import_module(name).__cpu_features__
+        except (ImportError, AttributeError):
+            continue
+        return frozenset(NUMPY_FEATURES[feature] for feature in NUMPY_FEATURES if report.get(feature))
+    return frozenset()
+
+
+def from_sysctl(read: Sysctl) -> Cpu:
+    """A Mac's ARM CPU. Flags are integers of four or eight bytes, the name ends with a zero byte."""
+    features = {ours for theirs, ours in SYSCTL_FEATURES.items() if any(read(theirs) or b"")}
+    model = (read("machdep.cpu.brand_string") or b"").rstrip(b"\0").decode("utf-8", errors="replace")
+    return Cpu(arch=ARM, features=frozenset(features), model=model or "unknown")
+
+
+def _sysctl(name: str) -> bytes | None:
+    """``sysctlbyname(3)``; None where this system has no such value."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "sysctlbyname"):
+        return None
+    value, size = ctypes.create_string_buffer(256), ctypes.c_size_t(256)
+    failed = library.sysctlbyname(name.encode(), value, ctypes.byref(size), None, ctypes.c_size_t(0))
+    return None if failed else value.raw[: size.value]

@@ -1,0 +1,35 @@
+"""The tables of targets, and the copy of them that people read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bertedge.report.targets import NARROW, fit_rows, markdown, target_rows
+from bertedge.target import TARGETS
+
+README = Path(__file__).parents[2] / "benchmarks" / "README.md"
+
+
+def test_the_readme_has_the_tables_as_they_are() -> None:
+    assert markdown() in README.read_text(encoding="utf-8"), "put the output of 'bertedge info --markdown' there"
+
+
+def test_a_row_for_every_target() -> None:
+    for rows in (target_rows(), target_rows(NARROW), fit_rows()):
+        assert [row[0] for row in rows[1:]] == list(TARGETS)
+        assert len({len(row) for row in rows}) == 1
+
+
+def test_where_bundles_are_right() -> None:
+    head, *rows = fit_rows()
+    becomes = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+    assert becomes["avx512-vnni"]["on avx2"] == "refused"
+    assert becomes["avx512-vnni"]["on arm64"] == "right"
+    assert becomes["arm64"]["on an unknown CPU"] == "refused"
+    assert becomes["avx2"]["on amx"] == "right, 7 bits of 8, warns"
+    assert becomes["portable"]["on amx"] == "right, 7 bits of 8"
+    assert "refused" not in becomes["portable"].values()
+
+
+def test_cells_are_safe_in_a_table() -> None:
+    assert not any("|" in cell or "\n" in cell for row in target_rows() for cell in row)

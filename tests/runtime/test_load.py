@@ -1,0 +1,69 @@
+"""Which bundles are taken on which CPU, and how to have it one's own way."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import onnxruntime
+import pytest
+
+from bertedge import target
+from bertedge.bundle import Bundle
+from bertedge.cpu import X86, parse_cpuinfo
+from bertedge.errors import TargetWarning, UnfitMachineError
+from bertedge.runtime import bert_runtime, load
+from tests.conftest import FLOAT
+from tests.test_target import HASWELL, ICELAKE, SAPPHIRE
+
+MakeBundle = Callable[..., Bundle]
+
+
+@pytest.fixture
+def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Say that this is another CPU."""
+
+    def be(cpuinfo: str) -> None:
+        for module in (target, bert_runtime):
+            monkeypatch.setattr(module, "this_cpu", lambda: parse_cpuinfo(cpuinfo, X86))
+
+    return be
+
+
+def test_a_bundle_that_would_be_wrong_is_refused(on: Callable[[str], None], bundle_of: MakeBundle) -> None:
+    on(HASWELL)
+    with pytest.raises(UnfitMachineError, match="overflow") as caught:
+        load(bundle_of("dynamic", "avx512-vnni").folder)
+    assert caught.value.exit_code == 3
+    load(bundle_of("dynamic", "avx512-vnni").folder, allow_any_cpu=True)
+    load(bundle_of("dynamic", "portable").folder)
+    load(bundle_of("dynamic", "avx2").folder)
+
+
+def test_a_bundle_of_less_than_could_be_is_warned_of_once(on: Callable[[str], None], bundle_of: MakeBundle) -> None:
+    on(ICELAKE)
+    folder = bundle_of("dynamic", "avx2").folder
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            load(folder)
+    assert [warning.category for warning in seen] == [TargetWarning]
+    assert seen[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(folder, allow_any_cpu=True)
+        load(bundle_of("dynamic", "portable").folder)
+
+
+def test_a_cpu_whose_kernel_was_wrong_in_older_versions(
+    on: Callable[[str], None], bundle_of: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", "1.24.4")
+    on(SAPPHIRE)
+    for kind in ("portable", "avx512-vnni"):
+        with pytest.raises(UnfitMachineError, match=r"int8 on this CPU \(amx\) needs 1.25"):
+            load(bundle_of("dynamic", kind).folder)
+    load(bundle_of("dynamic", "portable").folder, allow_any_cpu=True)
+    load(bundle_of(FLOAT).folder)
+    on(ICELAKE)
+    load(bundle_of("dynamic", "amx").folder)
