@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -144,7 +145,7 @@ def _lines(key: str, value: Any) -> list[str]:
         return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
     if key == "provenance":
         return [f"{name} {_shown(item)}" for name, item in value.items() if item is not None]
-    return [_shown(value)]
+    return textwrap.wrap(_shown(value), 100) or [""]
 
 
 def _shown(value: Any) -> str:
