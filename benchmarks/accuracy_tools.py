@@ -25,7 +25,7 @@ from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime import load
 
 METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
-NONE: dict[str, Any] = {"smoothing": False, "outliers_beside": False, "rounding": "nearest"}
+NONE: dict[str, Any] = {"smoothing": False, "outliers_beside": False, "rounding": "nearest", "bias_correction": False}
 OPTIONS: dict[str, dict[str, Any]] = {
     "none of the tools": NONE,
     "smoothing": NONE | {"smoothing": True},
@@ -33,19 +33,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "compensated rounding": NONE | {"rounding": "compensated"},
     "weight scales by squared error": NONE | {"weight_scales": "mse"},
     "bias correction": NONE | {"bias_correction": True},
-    "the default recipe: the first three": {},
-    "default, with nearest rounding": {"rounding": "nearest"},
-    "the same + bias correction": {"rounding": "nearest", "bias_correction": True},
+    "the default recipe": {},
+    "default without bias correction": {"bias_correction": False},
+    "default with nearest rounding": {"rounding": "nearest"},
+    "the same without bias correction": {"rounding": "nearest", "bias_correction": False},
     "the same + weight scales by squared error": {"rounding": "nearest", "weight_scales": "mse"},
-    "default + bias correction": {"bias_correction": True},
-    "default + weight scales by squared error": {"weight_scales": "mse"},
-    "all of the tools": {"weight_scales": "mse", "bias_correction": True},
+    "all of the tools": {"weight_scales": "mse"},
     "default, observer mse": {"observer": "mse"},
     "default, observer percentile 99.99": {"observer": "percentile"},
     "default, observer percentile 99.9": {"observer": "percentile", "percentile": 99.9},
     "default, 256 calibration texts": {"num_examples": 256},
 }
-TWIN_ROWS = ("none of the tools", "smoothing", "outliers beside", "the default recipe: the first three")
+TWIN_ROWS = ("none of the tools", "smoothing", "outliers beside", "the default recipe")
 
 
 def show(value: MetricValue) -> str:

@@ -50,7 +50,7 @@ class Static:
     weight_scales: str = "max"
     smoothing: bool = True
     outliers_beside: bool = True
-    bias_correction: bool = False
+    bias_correction: bool = True
     finer: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -83,7 +83,7 @@ def quantize(
     ] = None,
     bias_correction: Annotated[
         bool | None,
-        typer.Option(help="Put right what weights lose on average.", show_default="--no-bias-correction"),
+        typer.Option(help="Put right what weights lose on average.", show_default="--bias-correction"),
     ] = None,
     exclude: Annotated[
         list[str] | None,

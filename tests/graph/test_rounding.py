@@ -1,0 +1,72 @@
+"""Rounding matrices: what each way keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bertedge.graph.rounding import NEAREST, MeanKept, Nearest, QuantizedRows, least_squares_scales, row_scales
+from bertedge.quantization.compensate import Products
+
+RNG = np.random.default_rng(0)
+MATRIX = RNG.normal(size=(12, 40)).astype(np.float32)
+INPUTS = (RNG.normal(size=(500, 40)) + RNG.normal(size=40) * 3).astype(np.float32)
+
+
+def value(rows: QuantizedRows) -> np.ndarray:
+    return rows.values * rows.scale[:, None]
+
+
+@given(
+    arrays(np.float32, (3, 5), elements=st.floats(-1e6, 1e6, width=32)),
+    st.sampled_from([127, 63]),
+    st.sampled_from([row_scales, least_squares_scales]),
+)
+def test_every_scale_keeps_to_the_range(matrix: np.ndarray, weight_range: int, scales: object) -> None:
+    rows = Nearest(scales)(matrix, weight_range)  # type: ignore[arg-type]
+    assert np.abs(rows.values.astype(int)).max() <= weight_range
+    assert np.isfinite(value(rows)).all()
+    assert (rows.scale > 0).all()
+
+
+def test_searched_scales_have_less_error_where_there_is_an_outlier_and_never_more() -> None:
+    matrix = MATRIX.copy()
+    matrix[0, 0] = 6.0
+    errors = [
+        np.square(value(Nearest(scales)(matrix, 7)) - matrix).sum(axis=1)
+        for scales in (row_scales, least_squares_scales)
+    ]
+    assert (errors[1] <= errors[0] * 1.001).all()
+    assert errors[1].sum() < 0.9 * errors[0].sum()
+
+
+@pytest.mark.parametrize("compensated", [False, True])
+def test_what_is_lost_on_average_is_told(compensated: bool) -> None:
+    products = Products(40)
+    products.observe(INPUTS)
+    inner = products.rounding() if compensated else NEAREST
+    rows = MeanKept(inner, INPUTS.mean(axis=0))(MATRIX, 15)
+    assert rows.lost is not None
+    error = INPUTS @ (MATRIX - value(rows)).T
+    assert np.abs(error.mean(axis=0)).max() > 1e-3 or compensated
+    assert np.abs(error.mean(axis=0) - rows.lost).max() < 1e-3
+    assert NEAREST(MATRIX, 15).lost is None
+
+
+@pytest.mark.parametrize("compensated", [False, True])
+def test_a_layer_that_is_shifted_and_divided_is_rounded_as_if_it_had_always_read_that(compensated: bool) -> None:
+    shifts, factors = RNG.normal(size=40).astype(np.float32), RNG.uniform(0.5, 2, size=40).astype(np.float32)
+    changed = (INPUTS - shifts) / factors
+    before, after = Products(40), Products(40)
+    before.observe(INPUTS)
+    after.observe(changed)
+    kept = MeanKept(before.rounding() if compensated else NEAREST, INPUTS.mean(axis=0))
+    direct = MeanKept(after.rounding() if compensated else NEAREST, changed.mean(axis=0))
+    ours, theirs = (r(MATRIX * factors, 127) for r in (kept.shifted(shifts).scaled(factors), direct))
+    assert (ours.values != theirs.values).mean() < 0.02
+    assert ours.lost is not None
+    assert theirs.lost is not None
+    assert np.allclose(ours.lost, theirs.lost, atol=0.02)
