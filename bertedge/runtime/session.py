@@ -22,7 +22,7 @@ ERRORS_ONLY = 3
 
 
 def open_session(
-    path: Path,
+    model: Path | bytes,
     *,
     threads: int,
     spinning: bool = True,
@@ -80,11 +80,13 @@ def _options() -> ort.SessionOptions:
 
 def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        source = model if isinstance(model, bytes) else str(model)
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise BundleError(
-            f"{path}: onnxruntime {ort.__version__} cannot load it ({reason})", "make the bundle again"
+            f"{'a model' if isinstance(model, bytes) else model}: onnxruntime {ort.__version__} cannot load it ({reason})",
+            "make the bundle again",
         ) from error
 
 
