@@ -13,7 +13,7 @@ from pathlib import Path
 import bertedge
 from bertedge.emulate.cpus import ARCHITECTURES, EmulatedCpu
 from bertedge.emulate.guest import ANSWER, JOB, Answer, Job, batch_path, outputs_path, read_outputs, write_batch
-from bertedge.emulate.sysroot import Sysroot, default_folder, open_sysroot
+from bertedge.emulate.sysroot import Sysroot
 from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch, Outputs
 from bertedge.records import from_json, read_json, write_json
@@ -39,16 +39,6 @@ class EmulatedMachine:
     cpu: EmulatedCpu
     qemu: str
     sysroot: Sysroot
-
-    @classmethod
-    def open(cls, cpu: EmulatedCpu) -> EmulatedMachine:
-        """Find qemu and check the sysroot.
-
-        Raises:
-            UnfitMachineError: one of them is missing.
-            FileError: the sysroot was altered.
-        """
-        return cls(cpu=cpu, qemu=find_qemu(cpu.arch), sysroot=open_sysroot(default_folder(cpu.arch), cpu.arch))
 
     def run(self, bundle: Path, batches: Sequence[Batch] = ()) -> Replay:
         """Replay a bundle's golden vectors, and run batches through it.

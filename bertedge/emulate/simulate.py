@@ -141,7 +141,7 @@ def _without_int8_attention(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         return [node]
     x, weight, bias, x_scale, scale, mask, zero_point = node.input[:7]
     name = node.output[0]
-    joined, parts = f"{name}.joined", [f"{name}.{part}" for part in ("query", "key", "value")]
+    joined, parts = f"{name.removesuffix('.context')}.joined", [f"{name}.{part}" for part in ("query", "key", "value")]
     heads = next(attribute.i for attribute in node.attribute if attribute.name == "num_heads")
     inputs = [x, weight, x_scale, scale, zero_point, "", bias]
     return [

@@ -1,9 +1,9 @@
 """A sysroot: an unpacked Python of another architecture, with the runtime's real wheels, and the hash of every file.
 
-    <cache>/sysroots/<arch>/
-      lock.json   what was fetched, and what every file must be
-      root/       Debian's packages, unpacked: usr/bin/python3.X, libc, ...
-      site/       wheels, unpacked: numpy, onnxruntime, tokenizers, ...
+<cache>/sysroots/<arch>/
+  lock.json   what was fetched, and what every file must be
+  root/       Debian's packages, unpacked: usr/bin/python3.X, libc, ...
+  site/       wheels, unpacked: numpy, onnxruntime, tokenizers, ...
 """
 
 from __future__ import annotations
