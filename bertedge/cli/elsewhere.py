@@ -37,7 +37,7 @@ def emulator_setup(
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Fetch what 'verify --on' runs: a Python and the runtime's wheels for other CPUs, by apt and pip, into the cache."""
+    """Fetch what 'verify --on' runs, by apt and pip into the cache: Python and the runtime's wheels for other CPUs."""
     from bertedge.emulate.machine import find_qemu
     from bertedge.emulate.setup import set_up
     from bertedge.emulate.sysroot import LOCK, default_folder
@@ -110,7 +110,7 @@ def _find_out(
         findings.append(elsewhere.find_out_here(here, sample))
     if simulated is not None and simulate is not None:
         listen(0.0, f"{simulate}, simulated")
-        findings.append(elsewhere.find_out_simulated(*simulated, simulate, sample))
+        findings.append(elsewhere.find_out_simulated(simulated, simulate, sample))
     return [*findings, *elsewhere.find_out_emulated(machines, bundle, sample, listen)]
 
 

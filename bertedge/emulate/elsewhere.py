@@ -93,8 +93,9 @@ def find_out_emulated(
         )
 
 
-def find_out_simulated(runtime: BertRuntime, model: SimulatedModel, target: str, sample: Sample | None) -> Finding:
-    """Run a bundle in the arithmetic of a target; see :func:`bertedge.emulate.simulate.simulated`."""
+def find_out_simulated(simulated: tuple[BertRuntime, SimulatedModel], target: str, sample: Sample | None) -> Finding:
+    """Run what :func:`bertedge.emulate.simulate.simulated` made for a target."""
+    runtime, model = simulated
     verification = verify(runtime)
     return Finding(
         cpu=f"{target}, simulated",

@@ -1,9 +1,9 @@
 """An int8 matmul as CPUs do it that add products in 16 bits.
 
-AVX2 and AVX512 without VNNI multiply with ``vpmaddubsw``: of every two neighbouring inputs, uint8 times int8 is added up
-in a signed 16-bit lane, and what does not fit is cut to its ends. ``vpmaddwd`` then adds two lanes into 32 bits.
-onnxruntime packs the inputs in groups of four in their order (mlas, ``QgemmU8X8KernelAvx2``), so the pairs are inputs 2i
-and 2i + 1; it multiplies the uint8 values as they are, and takes zero points into account afterwards, in 32 bits.
+AVX2 and AVX512 without VNNI multiply with ``vpmaddubsw``: of every two neighbouring inputs, uint8 times int8 is added
+up in a signed 16-bit lane, and what does not fit is cut to its ends. ``vpmaddwd`` then adds two lanes into 32 bits.
+onnxruntime packs the inputs in groups of four in their order (mlas, ``QgemmU8X8KernelAvx2``), so the pairs are inputs
+2i and 2i + 1; it multiplies the uint8 values as they are, and takes zero points into account afterwards, in 32 bits.
 """
 
 from __future__ import annotations

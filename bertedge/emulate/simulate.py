@@ -83,19 +83,17 @@ class SimulatedModel:
 
     def _multiply(self, node: onnx.NodeProto, values: Values) -> NDArray[np.float32]:
         """``MatMulIntegerToFloat``: the sums, times both scales, plus the bias."""
-        x, weight, x_scale, scale, zero_point, _, bias = (
-            self._value(name, values) if name else None for name in [*node.input, "", ""][:7]
-        )
-        assert x is not None and weight is not None and x_scale is not None and scale is not None
+        names = [*node.input, "", ""]  # the last ones are optional
+        x, weight, x_scale, scale, zero = (self._value(name, values) for name in names[:5])
         layer = node.output[0]
         if layer not in self._matrices:
             self._matrices[layer] = PairwiseMatrix(weight)
         rows = x.reshape(-1, x.shape[-1])
-        sums, seen = self._matrices[layer].multiply(rows, 0 if zero_point is None else int(zero_point))
+        sums, seen = self._matrices[layer].multiply(rows, int(zero))
         self.saturation[layer] = self.saturation.get(layer, Saturation()) + seen
         result = sums.astype(np.float32) * (x_scale * scale)
-        if bias is not None:
-            result += bias
+        if names[6]:
+            result += self._value(names[6], values)
         return result.reshape(*x.shape[:-1], weight.shape[1])
 
     def _value(self, name: str, values: Values) -> NDArray[Any]:

@@ -84,9 +84,9 @@ def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        where = "a model in memory" if isinstance(model, bytes) else model
         raise BundleError(
-            f"{'a model' if isinstance(model, bytes) else model}: onnxruntime {ort.__version__} cannot load it ({reason})",
-            "make the bundle again",
+            f"{where}: onnxruntime {ort.__version__} cannot load it ({reason})", "make the bundle again"
         ) from error
 
 
