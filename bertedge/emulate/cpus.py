@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bertedge.cpu import ARM, X86
 from bertedge.errors import UsageError, nearest
-from bertedge.target import ARM, X86
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +100,13 @@ CPUS = {
         EmulatedCpu(
             name="neoverse-n1", arch=ARM, qemu="neoverse-n1", cpuinfo=_arm("0xd0c", V8_2), target="arm64-dotprod"
         ),  # ARM in the cloud
+        EmulatedCpu(
+            name="armv8.6",  # qemu has no Neoverse V1 or N2; without SME, whose results were wrong under qemu 7.2
+            arch=ARM,
+            qemu="max,sme=off,sve=off",
+            cpuinfo=_arm("0xd40", V8_6),
+            target="arm64-i8mm",
+        ),
         EmulatedCpu(
             name="nehalem",  # before AVX2: sums in 32 bits, slowly
             arch=X86,

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from bertedge.cpu import this_cpu
 from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch, Outputs
 from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.golden import Verification, verify
-from bertedge.target import resolve_target, this_cpu
+from bertedge.target import resolve_target
 
 JOB, ANSWER = "job.json", "answer.json"
 

@@ -32,19 +32,24 @@ SIMULATED = tuple(name for name in ("avx2", "avx512") if name in TARGETS)
 Values = dict[str, NDArray[Any]]
 
 
-def simulated(bundle: str | Path, target: str, *, check: bool = True) -> tuple[BertRuntime, SimulatedModel]:
+def simulated(bundle: str | Path, target: str) -> tuple[BertRuntime, SimulatedModel]:
     """A bundle that computes as on a CPU of the target.
 
     Returns:
         The runtime, and the model below it, which counts.
 
     Raises:
-        UsageError: no CPU of that target adds in 16 bits.
+        UsageError: no CPU of that target adds in 16 bits, or the model is not in ONNX format.
         BertEdgeError: the bundle cannot be opened.
     """
     if target not in SIMULATED:
         raise UsageError(f"target {target!r} cannot be simulated", nearest(target, SIMULATED))
-    opened = load(bundle, threads=1, check=check, allow_any_cpu=True).bundle
+    opened = load(bundle, threads=1, allow_any_cpu=True).bundle
+    if opened.manifest.format != "onnx":
+        raise UsageError(
+            f"{bundle}: a model in {opened.manifest.format} format cannot be taken apart",
+            "simulate a bundle made without --format; its results are the same",
+        )
     model = SimulatedModel(opened.model_path)
     return BertRuntime(opened, threads=1, model=model), model
 

@@ -50,7 +50,7 @@ def open_session(
     values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in (replaced or {}).items()}
     for name, value in values.items():  # which must live until the session is there
         options.add_initializer(name, value)
-    return _open(path, options)
+    return _open(model, options)
 
 
 def save_ort_format(model: Path, path: Path) -> None:
@@ -78,7 +78,7 @@ def _options() -> ort.SessionOptions:
     return options
 
 
-def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+def _open(model: Path | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         source = model if isinstance(model, bytes) else str(model)
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from bertedge.bundle import GOLDEN, Bundle
-from bertedge.cli.app import run
 from bertedge.data.cache import user_cache
 from bertedge.emulate.cpus import CPUS, EmulatedCpu
 from bertedge.emulate.elsewhere import open_machines
 from bertedge.emulate.machine import EmulatedMachine
 from bertedge.emulate.simulate import simulated
-from bertedge.errors import CheckFailed, UnfitMachineError
+from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch
 from bertedge.quantization import quantize
 from bertedge.runtime import load
 from bertedge.runtime.golden import TOLERANCE, verify
+from tests.cli.test_cli import bertedge
 
 #: Where the sysroots are; read before the tests get a cache of their own.
 CACHE = user_cache().parent
@@ -107,17 +107,15 @@ def test_batches_come_back(machine_of: Callable[[str], EmulatedMachine], bundle_
         np.testing.assert_allclose(getattr(outputs, field.name), getattr(expected, field.name), atol=1e-2)
 
 
-def test_the_command(
-    machine_of: Callable[[str], EmulatedMachine],
-    bundle_of: Callable[..., Bundle],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_command(machine_of: Callable[[str], EmulatedMachine], bundle_of: Callable[..., Bundle]) -> None:
     machine_of("haswell")
-    run(["verify", str(bundle_of("faithful").folder), "--on", "haswell"])
-    assert "takes it" in capsys.readouterr().out
-    with pytest.raises(CheckFailed, match="on haswell"):
-        run(["verify", str(bundle_of("static", "avx512-vnni").folder), "--on", "haswell"])
-    assert "refuses it" in capsys.readouterr().out
+    good = bertedge("verify", bundle_of("faithful").folder, "--on", "haswell")
+    assert good.returncode == 0
+    assert "takes it" in good.stdout
+    bad = bertedge("verify", bundle_of("static", "avx512-vnni").folder, "--on", "haswell")
+    assert bad.returncode == 1
+    assert "refuses it" in bad.stdout
+    assert "on haswell" in bad.stderr
 
 
 def test_a_program_that_fails_is_an_error(machine_of: Callable[[str], EmulatedMachine], tmp_path: Path) -> None:
