@@ -75,8 +75,8 @@ def bench(
     threads = settings.threads or usable_cpus()
     text = Path(corpus) if corpus else default_text()
     with tempfile.TemporaryDirectory() as scratch:
-        models = [_reference(reference, Path(scratch), threads), *(load(c, threads=threads) for c in candidates)]
-        _require_one_vocabulary(models)
+        models = [float_reference(reference, Path(scratch), threads), *(load(c, threads=threads) for c in candidates)]
+        require_one_vocabulary(models)
         first = models[0]
         tokenized = tokenize_corpus(text, first.tokenizer)
         layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
@@ -133,7 +133,7 @@ def _skipped(models: Sequence[BertRuntime], corpus: str, documents: int) -> dict
     return reasons
 
 
-def _reference(reference: str | Path, scratch: Path, threads: int) -> BertRuntime:
+def float_reference(reference: str | Path, scratch: Path, threads: int) -> BertRuntime:
     """A float bundle: the one given, or one made of the checkpoint given, under its name."""
     if (Path(reference) / MANIFEST).is_file():
         opened = load(reference, threads=threads)
@@ -156,7 +156,12 @@ def _fitting(grid: tuple[Workload, ...], longest: int) -> list[Workload]:
     return [workload for workload in grid if workload.seq_len <= longest]
 
 
-def _require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
+def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
+    """Refuse candidates that cannot be compared with the first model.
+
+    Raises:
+        UsageError: one has another vocabulary.
+    """
     reference = models[0]
     for model in models[1:]:
         if model.tokenizer.vocabulary() != reference.tokenizer.vocabulary():

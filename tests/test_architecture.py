@@ -26,7 +26,7 @@ LAYERS = (
     ("train", "graph", "runtime"),
     ("quantization", "evaluate"),
     ("report",),
-    ("benchmark",),
+    ("benchmark", "emulate"),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -79,6 +79,7 @@ def test_torch_lives_in_one_folder(module: Path) -> None:
         "from bertedge import load, Bundle",
         "from bertedge.cli.app import app",
         "import bertedge.runtime.golden",
+        "import bertedge.emulate.guest, bertedge.emulate.elsewhere, bertedge.emulate.setup",
     ],
 )
 def test_light_imports(statement: str) -> None:

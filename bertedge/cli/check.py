@@ -13,7 +13,9 @@ from rich.table import Table
 
 from bertedge.bundle import MANIFEST, Bundle
 from bertedge.cli.console import stdout
+from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
+from bertedge.emulate.cpus import CPUS
 from bertedge.errors import CheckFailed, UsageError
 from bertedge.records import to_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
@@ -21,13 +23,45 @@ from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 
 def verify(
     bundle: BundleArgument,
+    on: Annotated[
+        str | None,
+        typer.Option(help=f"Emulate these CPUs, with commas between: {', '.join(CPUS)}.", show_default=False),
+    ] = None,
+    simulate: Annotated[
+        str | None,
+        typer.Option(
+            help="Compute as this target does where sums of two products have 16 bits: avx2.", show_default=False
+        ),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="With --on or --simulate: the float model, to measure fidelity there too.", show_default=False
+        ),
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="With --reference: text to measure on; default: the text that ships with bertedge."),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="With --reference: sentence pairs to measure on.")] = 16,
     threads: ThreadsOption = None,
     allow_any_cpu: AnyCpuOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check a bundle's files, and replay its golden vectors on this CPU."""
+    """Check a bundle's files, and replay its golden vectors on this CPU, or on others."""
+    if reference is None and corpus is not None:
+        raise UsageError("verify: --corpus takes the float model too", "name it with --reference MODEL")
+    if on is not None or simulate is not None:
+        return verify_elsewhere(bundle, on, simulate, reference, corpus, examples, as_json)
+    if reference is not None:
+        raise UsageError(
+            "verify: --reference is for other CPUs", "add --on or --simulate; on this CPU there is: bertedge bench"
+        )
+    _verify_here(bundle, threads, allow_any_cpu, as_json)
+
+
+def _verify_here(bundle: Path, threads: int | None, allow_any_cpu: bool, as_json: bool) -> None:
     from bertedge.runtime import load
-    from bertedge.runtime.golden import TOLERANCE
     from bertedge.runtime.golden import verify as replay
 
     runtime = load(bundle, threads=threads, allow_any_cpu=allow_any_cpu)
@@ -40,7 +74,9 @@ def verify(
         stdout.print(
             f"best words       {'as where it was made' if result.top1_equal else 'DIFFERENT from where it was made'}"
         )
-        stdout.print(f"probabilities    differ by {result.max_prob_diff:.2g} at most (tolerance {TOLERANCE:g})")
+        stdout.print(
+            f"probabilities    differ by {result.max_prob_diff:.2g} at most (rounding explains {result.tolerance:.2g})"
+        )
         stdout.print(f"hidden states    differ by {result.max_state_diff:.2g} at most")
         if not math.isnan(result.max_prob_diff_to_float):
             stdout.print(f"from float       probabilities differ by {result.max_prob_diff_to_float:.2g} at most")

@@ -39,9 +39,14 @@ class Description:
     documents: int
 
 
+def user_cache() -> Path:
+    """``$XDG_CACHE_HOME/bertedge``, by default below ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertedge"
+
+
 def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/bertedge/corpora``, by default below ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertedge" / "corpora"
+    """Where tokenized corpora are kept: ``corpora`` in :func:`user_cache`."""
+    return user_cache() / "corpora"
 
 
 def cached_corpus(path: Path, tokenizer: Tokenizer, cache: Path | None = None) -> TokenizedCorpus:

@@ -49,6 +49,16 @@ def measure_fidelity(
     return results
 
 
+def compare_outputs(
+    batches: Sequence[Batch], expected: Sequence[Outputs], got: Sequence[Outputs]
+) -> dict[str, MetricValue]:
+    """The metrics of :func:`measure_fidelity` for outputs that were made before, batch by batch."""
+    collector = _Collector()
+    for batch, one, other in zip(batches, expected, got, strict=True):
+        collector.add(batch, one, other)
+    return estimate_all(collector.observations())
+
+
 class _Collector:
     """Gathers, batch by batch, one number for each quantity and observation; logits are dropped at once."""
 

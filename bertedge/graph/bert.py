@@ -20,6 +20,8 @@ from bertedge.graph.plan import POSITION_TABLE, BlockNames, Int8, Plan
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.tables import look_up
 
+#: The tensor of the embeddings' layer norm.
+FIRST_NORM = "embeddings.norm.weight"
 #: Beyond the end of any text, for ``Slice``.
 EVERYWHERE = 2**62
 

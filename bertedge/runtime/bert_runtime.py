@@ -14,7 +14,7 @@ from bertedge.bundle import Bundle
 from bertedge.cpu import this_cpu
 from bertedge.errors import CheckpointError, UsageError, nearest
 from bertedge.predictor import Batch, Outputs
-from bertedge.runtime.engine import Engine, Row, RowOutputs
+from bertedge.runtime.engine import Engine, Model, Row, RowOutputs
 from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.session import Sessions, require_onnxruntime
 from bertedge.runtime.threads import default_threads
@@ -67,16 +67,20 @@ def load(
 
 
 class BertRuntime:
-    """A loaded bundle. Results depend neither on the other texts of a call nor on any padding; see :func:`load`."""
+    """A loaded bundle. Results depend neither on the other texts of a call nor on any padding; see :func:`load`.
 
-    def __init__(self, bundle: Bundle, *, threads: int) -> None:
+    Args:
+        model: what computes in place of onnxruntime.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int, model: Model | None = None) -> None:
         self.bundle = bundle
         self.threads = threads
         self.name = bundle.folder.name
         manifest = bundle.manifest
         self.tokenizer = bundle.tokenizer
         self.engine = Engine(
-            Sessions(bundle.model_path, threads=threads),
+            model or Sessions(bundle.model_path, threads=threads),
             bundle.config,
             all_positions=manifest.positions == "all",
             row_independent=manifest.row_independent,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from bertedge.config import BertConfig
 from bertedge.errors import UsageError
 from bertedge.predictor import NO_LABEL, Batch, Outputs
-from bertedge.runtime.session import Sessions
 
 #: Tokens that run together at most: enough to fill the cores, little enough to stay in the cache.
 TOKENS_AT_ONCE = 512
@@ -43,6 +43,15 @@ NOWHERE = np.zeros(1, dtype=np.int64)
 RowOutputs = dict[str, NDArray[np.float32]]
 
 
+class Model(Protocol):
+    """A loaded model: :class:`bertedge.runtime.session.Sessions`, or something that computes the same otherwise."""
+
+    @property
+    def input_names(self) -> frozenset[str]: ...
+
+    def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> RowOutputs: ...
+
+
 class Engine:
     """Runs rows on a model.
 
@@ -56,7 +65,7 @@ class Engine:
 
     def __init__(
         self,
-        sessions: Sessions,
+        sessions: Model,
         config: BertConfig,
         *,
         all_positions: bool,

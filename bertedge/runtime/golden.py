@@ -1,7 +1,14 @@
-"""Golden vectors: inputs with what float and the bundle made of them at home, replayed wherever the bundle lands."""
+"""Golden vectors: inputs with what float and the bundle made of them at home, replayed wherever the bundle lands.
+
+Another kind of CPU sums floats in another order, a relative 1e-7 apart. Somewhere among a million activations one then
+stands on the other side of a rounding edge, moves by a whole int8 step, and moves others: probabilities end up a
+hundredth apart although every CPU computed right. How far that goes is the model's own affair, so it is measured where
+the bundle is made, by moving a float by as much, and is kept beside the vectors as their noise.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +24,12 @@ from bertedge.runtime.engine import Engine, Row
 
 TOP = 16
 BATCH_FIELDS = tuple(Batch.__dataclass_fields__)
-#: A different CPU sums in a different order; anything larger than this is a different result.
+#: A different CPU sums in a different order; anything larger than this, and than the noise, is a different result.
 TOLERANCE = 1e-3
 #: States are compared relative to the largest of them, and are no probabilities.
 STATE_TOLERANCE = 1e-2
+#: The largest differences of a few trials and of another CPU are draws from one distribution, whose tail is short.
+NOISE_FACTOR = 2.0
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -31,14 +40,16 @@ class Verification:
 
     Attributes:
         max_prob_diff: largest difference of a probability from what the bundle gave where it was made.
+        tolerance: the largest one that rounding explains.
         max_state_diff: largest difference of a ``[CLS]`` state, relative to the largest state.
         top1_equal: whether every best word is the one it was.
         max_prob_diff_to_float: largest difference of a probability from the float model.
-        passed: best words as they were, the differences within ``TOLERANCE`` and ``STATE_TOLERANCE``.
+        passed: the differences within tolerance, and best words as they were, save those that led by less than that.
     """
 
     examples: int
     max_prob_diff: float
+    tolerance: float
     max_state_diff: float
     top1_equal: bool
     max_prob_diff_to_float: float
@@ -67,11 +78,20 @@ def record(engine: Engine, batch: Batch, top_ids: NDArray[np.int64] | None = Non
     return arrays
 
 
-def write_golden(path: Path, batch: Batch, float_outputs: Arrays, bundle_outputs: Arrays) -> None:
-    """Store inputs and both sides' outputs in one ``npz``."""
+def write_golden(
+    path: Path, batch: Batch, float_outputs: Arrays, bundle_outputs: Arrays, trials: Sequence[Arrays] = ()
+) -> None:
+    """Store inputs, both sides' outputs and the noise in one ``npz``.
+
+    Args:
+        trials: the bundle's outputs with a float moved by as much as another CPU would move it.
+    """
     arrays = {f"input.{name}": getattr(batch, name) for name in BATCH_FIELDS}
     arrays |= {f"float.{name}": array for name, array in float_outputs.items()}
     arrays |= {f"bundle.{name}": array for name, array in bundle_outputs.items()}
+    arrays["noise.prob"] = np.array(max((record_difference(trial, bundle_outputs) for trial in trials), default=0.0))
+    states = [_relative(trial["cls_state"], bundle_outputs["cls_state"]) for trial in trials]
+    arrays["noise.state"] = np.array(max(states, default=0.0))
     np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
@@ -81,19 +101,33 @@ def verify(runtime: BertRuntime) -> Verification:
     Raises:
         BundleError: ``golden.npz`` cannot be read.
     """
-    batch, in_float, expected = _read(runtime.bundle.folder / GOLDEN)
+    batch, sides = _read(runtime.bundle.folder / GOLDEN)
+    in_float, expected, noise = sides["float"], sides["bundle"], sides["noise"]
     got = record(runtime.engine, batch, expected.get("top_ids"))
     to_float = record_difference(got, in_float) if _same_words(expected, in_float) else float("nan")
     prob, state = record_difference(got, expected), _relative(got["cls_state"], expected["cls_state"])
-    top1_equal = "best_ids" not in got or bool(np.array_equal(got["best_ids"], expected["best_ids"]))
+    tolerance, state_tolerance = (  # bundles of an earlier version have no noise
+        max(least, NOISE_FACTOR * float(noise.get(name, 0.0)))
+        for name, least in (("prob", TOLERANCE), ("state", STATE_TOLERANCE))
+    )
+    other = _other_words(got, expected)
     return Verification(
         examples=len(batch.input_ids),
         max_prob_diff=prob,
+        tolerance=tolerance,
         max_state_diff=state,
-        top1_equal=top1_equal,
+        top1_equal=not other.any(),
         max_prob_diff_to_float=to_float,
-        passed=top1_equal and bool(prob <= TOLERANCE) and bool(state <= STATE_TOLERANCE),
+        passed=bool(prob <= tolerance and state <= state_tolerance and not (other > tolerance).any()),
     )
+
+
+def _other_words(got: Arrays, expected: Arrays) -> NDArray[np.float32]:
+    """By how much the best word led at home, where it is no longer the best one; 0 where it is."""
+    if "best_ids" not in got:
+        return np.zeros(0, dtype=np.float32)
+    second, first = np.moveaxis(np.sort(expected["top_probs"], axis=-1)[..., -2:], -1, 0)
+    return np.where(got["best_ids"] != expected["best_ids"], np.maximum(first - second, np.float32(1e-9)), 0)
 
 
 def record_difference(one: Arrays, other: Arrays) -> float:
@@ -119,16 +153,17 @@ def _cls_states(engine: Engine, batch: Batch) -> NDArray[np.float32]:
     return np.stack([result["hidden_states"][0] for result in engine.run(rows)])
 
 
-def _read(path: Path) -> tuple[Batch, Arrays, Arrays]:
+def _read(path: Path) -> tuple[Batch, dict[str, Arrays]]:
+    """The inputs, and what is stored under ``float.``, ``bundle.`` and ``noise.``."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         batch = Batch(**{name: arrays[f"input.{name}"] for name in BATCH_FIELDS})
     except (OSError, ValueError, KeyError) as error:
         raise BundleError(f"{path}: cannot be read ({error})", AGAIN) from error
-    sides: dict[str, Arrays] = {"float": {}, "bundle": {}}
+    sides: dict[str, Arrays] = {"float": {}, "bundle": {}, "noise": {}}
     for name, array in arrays.items():
         side, _, field = name.partition(".")
         if side in sides:
             sides[side][field] = array
-    return batch, sides["float"], sides["bundle"]
+    return batch, sides

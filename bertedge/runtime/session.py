@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,19 @@ TRIAL_CALLS = 5
 ERRORS_ONLY = 3
 
 
-def open_session(path: Path, *, threads: int, spinning: bool = True, once: bool = False) -> ort.InferenceSession:
+def open_session(
+    model: Path | bytes,
+    *,
+    threads: int,
+    spinning: bool = True,
+    once: bool = False,
+    replaced: Mapping[str, NDArray[np.float32]] | None = None,
+) -> ort.InferenceSession:
     """Load a model for the CPU.
 
     Args:
         threads: threads that one operator may use.
+        replaced: tensors of the file, by name, whose values are to be others.
         once: the session serves a few calls only, so weights are left where they are instead of being packed for speed.
         spinning: let idle threads wait actively; faster between operators, wasteful when requests are rare.
 
@@ -38,7 +47,10 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, once: bool 
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     if once:
         options.add_session_config_entry("session.disable_prepacking", "1")
-    return _open(path, options)
+    values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in (replaced or {}).items()}
+    for name, value in values.items():  # which must live until the session is there
+        options.add_initializer(name, value)
+    return _open(model, options)
 
 
 def save_ort_format(model: Path, path: Path) -> None:
@@ -66,13 +78,15 @@ def _options() -> ort.SessionOptions:
     return options
 
 
-def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+def _open(model: Path | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        source = model if isinstance(model, bytes) else str(model)
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        where = "a model in memory" if isinstance(model, bytes) else model
         raise BundleError(
-            f"{path}: onnxruntime {ort.__version__} cannot load it ({reason})", "make the bundle again"
+            f"{where}: onnxruntime {ort.__version__} cannot load it ({reason})", "make the bundle again"
         ) from error
 
 
@@ -86,8 +100,15 @@ class Sessions:
     small, opens one session only.
     """
 
-    def __init__(self, path: Path, *, threads: int, once: bool = False) -> None:
-        self._path, self._once = path, once
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        once: bool = False,
+        replaced: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
+        self._path, self._once, self._replaced = path, once, replaced
         self._by_threads: dict[int, ort.InferenceSession] = {}
         self._trials: dict[int, _Trial] = {}
         self._output_names: list[str] = []
@@ -118,7 +139,7 @@ class Sessions:
     def session(self, threads: int) -> ort.InferenceSession:
         """The session with so many threads; opened on first use."""
         if threads not in self._by_threads:
-            session = open_session(self._path, threads=threads, once=self._once)
+            session = open_session(self._path, threads=threads, once=self._once, replaced=self._replaced)
             self._output_names = [output.name for output in session.get_outputs()]  # asking costs microseconds
             inputs = (*session.get_inputs(), *session.get_overridable_initializers())
             self.input_names = frozenset(value.name for value in inputs)

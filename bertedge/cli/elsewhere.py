@@ -1,0 +1,160 @@
+"""``bertedge verify --on`` and ``--simulate``, and ``bertedge emulator-setup``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from bertedge.cli.console import note, progress_bar, stdout
+from bertedge.cli.options import ForceOption, library
+from bertedge.emulate.cpus import ARCHITECTURES, emulated_cpu
+from bertedge.errors import CheckFailed, UsageError, nearest
+from bertedge.records import to_json
+
+if TYPE_CHECKING:
+    from bertedge.emulate.elsewhere import Finding
+
+ALL = "all"
+#: Metrics of the table; JSON has all of them.
+SHOWN = {"mlm.top1_agreement": "agreement", "mlm.kl_mean": "KL", "nsp.flip_rate": "NSP flips"}
+
+
+def emulator_setup(
+    arch: Annotated[str, typer.Option(help=f"Which CPUs to emulate: {', '.join(ARCHITECTURES)}, or {ALL}.")] = ALL,
+    apt_sources: Annotated[
+        Path | None,
+        typer.Option(
+            help="A list of apt sources to take in place of this machine's, where those lack an architecture.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Fetch what 'verify --on' runs, by apt and pip into the cache: Python and the runtime's wheels for other CPUs."""
+    from bertedge.emulate.machine import find_qemu
+    from bertedge.emulate.setup import set_up
+    from bertedge.emulate.sysroot import LOCK, default_folder
+
+    if arch not in (ALL, *ARCHITECTURES):
+        raise UsageError(f"architecture {arch!r} cannot be emulated", nearest(arch, [ALL, *ARCHITECTURES]))
+    for name in ARCHITECTURES if arch == ALL else [arch]:
+        find_qemu(name)  # it would be a pity to fetch for nothing
+        folder = default_folder(name)
+        if arch == ALL and not force and (folder / LOCK).is_file():
+            note(f"{folder}: is there already; fetch it again with --force")
+            continue
+        with progress_bar(name) as listen:
+            lock = set_up(name, folder, sources=apt_sources, force=force, listen=listen)
+        stdout.print(f"{folder}: Python {lock.python}, {len(lock.packages)} packages, every file hashed", markup=False)
+
+
+def verify_elsewhere(
+    bundle: Path,
+    on: str | None,
+    simulate: str | None,
+    reference: str | None,
+    corpus: Path | None,
+    examples: int,
+    as_json: bool,
+) -> None:
+    """The other half of ``verify``.
+
+    Raises:
+        CheckFailed: the bundle is not right on one of the CPUs.
+    """
+    with progress_bar(bundle.name) as listen:
+        findings = _find_out(bundle, on, simulate, reference, corpus, examples, listen)
+    if as_json:
+        print(json.dumps([_as_json(finding) for finding in findings]))
+    else:
+        _show(findings)
+    bad = [finding.cpu for finding in findings if finding.judged and not finding.good]
+    if bad:
+        raise CheckFailed(
+            f"{bundle}: is not what it was where it was made, or is refused, on {'; '.join(bad)}",
+            "quantize again with --target portable",
+        )
+
+
+def _find_out(
+    bundle: Path,
+    on: str | None,
+    simulate: str | None,
+    reference: str | None,
+    corpus: Path | None,
+    examples: int,
+    listen: Any,
+) -> list[Finding]:
+    from bertedge.emulate import elsewhere
+    from bertedge.runtime import load
+
+    names = dict.fromkeys(name.strip() for name in (on or "").split(",") if name.strip())
+    if on is not None and not names:
+        raise UsageError("verify: --on names no CPU", "for example: --on cortex-a72,haswell")
+    cpus = [emulated_cpu(name) for name in names]
+    simulated = library("bertedge.emulate.simulate", "tools").simulated(bundle, simulate) if simulate else None
+    here = load(bundle, allow_any_cpu=True)  # whatever is wrong with it is said before anything is emulated
+    machines = elsewhere.open_machines(cpus)
+    findings = []
+    sample = None
+    if reference is not None:
+        listen(0.0, "the float model")
+        sample = library("bertedge.emulate.sample", "tools").draw_sample(here, reference, corpus, examples)
+        findings.append(elsewhere.find_out_here(here, sample))
+    if simulated is not None and simulate is not None:
+        listen(0.0, f"{simulate}, simulated")
+        findings.append(elsewhere.find_out_simulated(simulated, simulate, sample))
+    return [*findings, *elsewhere.find_out_emulated(machines, bundle, sample, listen)]
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    fields = to_json(finding)
+    if math.isnan(finding.verification.max_prob_diff_to_float):
+        fields["verification"]["max_prob_diff_to_float"] = None
+    return {**fields, "good": finding.good}
+
+
+def _show(findings: list[Finding]) -> None:
+    metrics = {name: title for name, title in SHOWN.items() if any(name in finding.fidelity for finding in findings)}
+    counted = any(finding.saturation for finding in findings)
+    table = Table("CPU", "target there", "loader", "best words", "differs by", "rounding", "from float")
+    for title in (*(["sums cut"] if counted else []), *metrics.values(), ""):
+        table.add_column(title)
+    for finding in findings:
+        seen = finding.verification
+        cells = [
+            finding.cpu,
+            finding.target,
+            "refuses it" if finding.refusal else "-" if finding.saturation else "takes it",
+            "as at home" if seen.top1_equal else "DIFFER",
+            f"{seen.max_prob_diff:.2g}",
+            f"{seen.tolerance:.2g}",
+            "-" if math.isnan(seen.max_prob_diff_to_float) else f"{seen.max_prob_diff_to_float:.2g}",
+        ]
+        if counted:
+            cut = finding.all_saturation
+            cells.append(f"{cut.wrong_sums / cut.sums:.2%}" if cut.sums else "-")
+        cells += [f"{finding.fidelity[name].value:.4g}" if name in finding.fidelity else "-" for name in metrics]
+        table.add_row(*cells, "good" if finding.good else "BAD")
+    stdout.print(table)
+    stdout.print(
+        "Probabilities: by how much they differ from where it was made, what rounding explains of that, from float."
+    )
+    for finding in findings:
+        if finding.refusal:
+            stdout.print(f"{finding.cpu}: {finding.refusal}", markup=False)
+        worst = sorted(finding.saturation.items(), key=lambda item: -item[1].wrong_sums)[:5]
+        for layer, cut in worst:
+            if cut.wrong_sums:
+                stdout.print(
+                    f"{finding.cpu}: {layer}: {cut.wrong_sums / cut.sums:.2%} of the sums are cut somewhere, "
+                    f"{cut.cut_pairs / cut.pairs:.3%} of the pairs",
+                    markup=False,
+                )

@@ -1,0 +1,136 @@
+"""The CPUs that can be emulated. A new one is one row; a new architecture is another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bertedge.cpu import ARM, X86
+from bertedge.errors import UsageError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """An instruction set, under the names that others give it.
+
+    Attributes:
+        debian: in Debian's package lists.
+        qemu: programs that run its binaries, best first; the ``-static`` ones need no libraries of the host.
+    """
+
+    name: str
+    debian: str
+    qemu: tuple[str, ...]
+
+
+ARCHITECTURES = {
+    row.name: row
+    for row in (
+        Architecture(name=ARM, debian="arm64", qemu=("qemu-aarch64-static", "qemu-aarch64")),
+        Architecture(name=X86, debian="amd64", qemu=("qemu-x86_64-static", "qemu-x86_64")),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmulatedCpu:
+    """A CPU as qemu imitates it.
+
+    onnxruntime takes its kernels by what ``/proc/cpuinfo`` says on ARM and by ``cpuid`` on x86, and bertedge reads
+    ``/proc/cpuinfo`` on both. So every row says the same twice: to qemu, and in that file.
+
+    Attributes:
+        qemu: the value of qemu's ``-cpu``; ``,-name`` takes away what qemu would only warn that it cannot do.
+        cpuinfo: fields of ``/proc/cpuinfo``.
+        target: the target that bertedge should find there.
+    """
+
+    name: str
+    arch: str
+    qemu: str
+    cpuinfo: dict[str, str]
+    target: str
+
+    def cpuinfo_text(self) -> str:
+        """``/proc/cpuinfo`` of a machine with one such core."""
+        lines = [f"{key}\t: {value}" for key, value in {"processor": "0", **self.cpuinfo}.items()]
+        return "\n".join(lines) + "\n\n"
+
+
+def _arm(part: str, features: str) -> dict[str, str]:
+    return {
+        "BogoMIPS": "108.00",
+        "Features": features,
+        "CPU implementer": "0x41",
+        "CPU architecture": "8",
+        "CPU variant": "0x0",
+        "CPU part": part,
+        "CPU revision": "3",
+    }
+
+
+def _intel(model: str, name: str, flags: str) -> dict[str, str]:
+    return {
+        "vendor_id": "GenuineIntel",
+        "cpu family": "6",
+        "model": model,
+        "model name": name,
+        "stepping": "1",
+        "flags": flags,
+    }
+
+
+V8_0 = "fp asimd aes pmull sha1 sha2 crc32 cpuid"
+V8_2 = f"{V8_0} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"
+V8_6 = f"{V8_2} jscvt fcma sha3 asimdfhm dit flagm i8mm bf16"
+SSE_4_2 = "fpu de pse tsc msr pae cx8 cmov mmx fxsr sse sse2 syscall nx lm pni ssse3 cx16 sse4_1 sse4_2 popcnt"
+AVX_2 = f"{SSE_4_2} pclmulqdq fma movbe aes xsave avx f16c rdrand abm fsgsbase bmi1 avx2 bmi2 erms"
+
+CPUS = {
+    row.name: row
+    for row in (
+        EmulatedCpu(
+            name="cortex-a53", arch=ARM, qemu="cortex-a53", cpuinfo=_arm("0xd03", V8_0), target="arm64"
+        ),  # Raspberry Pi 3
+        EmulatedCpu(
+            name="cortex-a72", arch=ARM, qemu="cortex-a72", cpuinfo=_arm("0xd08", V8_0), target="arm64"
+        ),  # Raspberry Pi 4
+        EmulatedCpu(
+            name="cortex-a76", arch=ARM, qemu="cortex-a76", cpuinfo=_arm("0xd0b", V8_2), target="arm64-dotprod"
+        ),  # Raspberry Pi 5
+        EmulatedCpu(
+            name="neoverse-n1", arch=ARM, qemu="neoverse-n1", cpuinfo=_arm("0xd0c", V8_2), target="arm64-dotprod"
+        ),  # ARM in the cloud
+        EmulatedCpu(
+            name="armv8.6",  # qemu has no Neoverse V1 or N2; without SME, whose results were wrong under qemu 7.2
+            arch=ARM,
+            qemu="max,sme=off,sve=off",
+            cpuinfo=_arm("0xd40", V8_6),
+            target="arm64-i8mm",
+        ),
+        EmulatedCpu(
+            name="nehalem",  # before AVX2: sums in 32 bits, slowly
+            arch=X86,
+            qemu="Nehalem",
+            cpuinfo=_intel("26", "Intel Core i7 9xx (Nehalem Class Core i7)", SSE_4_2),
+            target="portable",
+        ),
+        EmulatedCpu(
+            name="haswell",
+            arch=X86,
+            qemu="Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid",
+            cpuinfo=_intel("60", "Intel Core Processor (Haswell)", AVX_2),
+            target="avx2",
+        ),
+    )
+}
+
+
+def emulated_cpu(name: str) -> EmulatedCpu:
+    """The row of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in CPUS:
+        raise UsageError(f"CPU {name!r} cannot be emulated", nearest(name, CPUS))
+    return CPUS[name]

@@ -1,0 +1,57 @@
+"""A little text with float's answers, for measuring fidelity where every prediction takes seconds."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertedge.benchmark import float_reference, require_one_vocabulary
+from bertedge.data.batches import Layout
+from bertedge.data.calibration import default_text
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.evaluate.fidelity import compare_outputs, evaluation_batches
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.predictor import Batch, Outputs
+from bertedge.runtime import BertRuntime
+from bertedge.runtime.threads import usable_cpus
+
+MAX_LENGTH = 128
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """Batches, and what the float model says to each."""
+
+    batches: tuple[Batch, ...]
+    expected: tuple[Outputs, ...]
+
+    def fidelity(self, outputs: tuple[Outputs, ...]) -> dict[str, MetricValue]:
+        """The fidelity metrics of somebody's outputs on these batches."""
+        return compare_outputs(self.batches, self.expected, outputs)
+
+
+def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | None, examples: int) -> Sample:
+    """Draw sentence pairs, and run the float model on them, here.
+
+    Args:
+        reference: a checkpoint, or a float32 bundle.
+        corpus: text to draw from; default: the one that ships with bertedge.
+
+    Raises:
+        UsageError: the candidate was made of another model.
+        BertEdgeError: the reference or the corpus cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        model = float_reference(reference, Path(scratch), usable_cpus())
+        require_one_vocabulary([model, candidate])
+        config = model.bundle.config
+        batches = evaluation_batches(
+            tokenize_corpus(corpus or default_text(), model.tokenizer),
+            Layout.of(model.tokenizer, config.vocab_size),
+            examples=examples,
+            max_length=min(MAX_LENGTH, config.max_position_embeddings),
+            seed=SEED,
+        )
+        return Sample(batches=tuple(batches), expected=tuple(model.predict(batch) for batch in batches))

@@ -1,0 +1,84 @@
+"""An int8 matmul as CPUs do it that add products in 16 bits.
+
+AVX2 and AVX512 without VNNI multiply with ``vpmaddubsw``: of every two neighbouring inputs, uint8 times int8 is added
+up in a signed 16-bit lane, and what does not fit is cut to its ends. ``vpmaddwd`` then adds two lanes into 32 bits.
+onnxruntime packs the inputs in groups of four in their order (mlas, ``QgemmU8X8KernelAvx2``), so the pairs are inputs
+2i and 2i + 1; it multiplies the uint8 values as they are, and takes zero points into account afterwards, in 32 bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOW, HIGH = -(2**15), 2**15 - 1
+LARGEST_INPUT = 255
+#: Products of so many inputs, 255 * 127 each, have exact sums in float32.
+EXACT_INPUTS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saturation:
+    """How much was cut.
+
+    Attributes:
+        pairs: sums of two products.
+        cut_pairs: those of them that did not fit into 16 bits.
+        sums: results of the matmul.
+        wrong_sums: those of them with a pair that was cut.
+    """
+
+    pairs: int = 0
+    cut_pairs: int = 0
+    sums: int = 0
+    wrong_sums: int = 0
+
+    def __add__(self, other: Saturation) -> Saturation:
+        return Saturation(
+            pairs=self.pairs + other.pairs,
+            cut_pairs=self.cut_pairs + other.cut_pairs,
+            sums=self.sums + other.sums,
+            wrong_sums=self.wrong_sums + other.wrong_sums,
+        )
+
+
+class PairwiseMatrix:
+    """An int8 matrix (K, N) that uint8 inputs are multiplied with, pair by pair.
+
+    Exact products are made first, by the float32 matmul of numpy. Then the few pairs of weights that are large enough
+    to overflow with any input are looked at one by one.
+    """
+
+    def __init__(self, weight: NDArray[np.int8]) -> None:
+        self._exact = weight.astype(np.float32)
+        self._column_sums = weight.sum(axis=0, dtype=np.int32)
+        padded = np.pad(weight, ((0, len(weight) % 2), (0, 0))).astype(np.int32)
+        self._even, self._odd = padded[0::2], padded[1::2]
+        #: The farthest that each pair can get to either side, (K / 2, N).
+        top = np.maximum(self._even, 0) + np.maximum(self._odd, 0)
+        bottom = np.minimum(self._even, 0) + np.minimum(self._odd, 0)
+        self._at_risk = (LARGEST_INPUT * top > HIGH) | (LARGEST_INPUT * bottom < LOW)
+
+    def multiply(self, x: NDArray[np.uint8], zero_point: int) -> tuple[NDArray[np.int32], Saturation]:
+        """(M, K) -> (M, N): the sums minus what the zero point adds to each, and how many were cut."""
+        sums = np.zeros((len(x), self._exact.shape[1]), dtype=np.int32)
+        for start in range(0, x.shape[1], EXACT_INPUTS):
+            part = slice(start, start + EXACT_INPUTS)
+            sums += (x[:, part].astype(np.float32) @ self._exact[part]).astype(np.int32)
+        padded = np.pad(x, ((0, 0), (0, x.shape[1] % 2))).astype(np.int32)
+        even, odd = padded[:, 0::2], padded[:, 1::2]
+        wrong = np.zeros(sums.shape, dtype=bool)
+        cut_pairs = 0
+        for pair in np.flatnonzero(self._at_risk.any(axis=1)):
+            columns = np.flatnonzero(self._at_risk[pair])
+            products = even[:, pair, None] * self._even[pair, columns] + odd[:, pair, None] * self._odd[pair, columns]
+            lost = np.clip(products, LOW, HIGH) - products
+            sums[:, columns] += lost
+            wrong[:, columns] |= lost != 0
+            cut_pairs += int(np.count_nonzero(lost))
+        seen = Saturation(
+            pairs=even.shape[1] * sums.size, cut_pairs=cut_pairs, sums=sums.size, wrong_sums=int(wrong.sum())
+        )
+        return sums - zero_point * self._column_sums, seen

@@ -1,0 +1,163 @@
+"""Fetch a sysroot: Debian's Python by ``apt-get``, the runtime's wheels by ``pip``, both as this machine is set up.
+
+``apt-get`` works in a folder of its own with the machine's sources and keys: it checks signatures, needs no root, and
+leaves the machine's packages as they are.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from bertedge.emulate.cpus import ARCHITECTURES, Architecture
+from bertedge.emulate.sysroot import LOCK, ROOT, SCHEMA_VERSION, SITE, Fetched, Lock, hashed_files
+from bertedge.errors import UnfitMachineError, UsageError, nearest
+from bertedge.records import new_folder, sha256, write_json
+
+#: What the interpreter and the wheels link against comes along as dependencies.
+DEBIAN_PACKAGES = ("python3", "libstdc++6")
+#: Parts of Debian's packages that nothing runs.
+UNUSED = ("usr/share", "var", "etc")
+#: Wheels are built for the oldest glibc that they run with; Debian 12 has 2.36.
+GLIBC_MINORS = range(17, 37)
+#: Folders at the root that distributions have moved below ``usr``.
+MERGED = ("bin", "lib", "lib64", "sbin")
+
+Listener = Callable[[float, str], None]
+
+
+def set_up(
+    arch: str,
+    folder: Path,
+    *,
+    sources: Path | None = None,
+    force: bool = False,
+    listen: Listener = lambda share, text: None,
+) -> Lock:
+    """Fetch and unpack a sysroot; whole or not at all.
+
+    Args:
+        sources: a list of apt sources to use in place of the machine's.
+        force: replace one that is there.
+
+    Raises:
+        UsageError: unknown architecture.
+        UnfitMachineError: a tool is missing or could not fetch.
+        FileError: it is there already, or cannot be written.
+    """
+    if arch not in ARCHITECTURES:
+        raise UsageError(f"architecture {arch!r} cannot be emulated", nearest(arch, ARCHITECTURES))
+    require_tools()
+    with new_folder(folder, force=force, marker=LOCK) as scratch:
+        listen(0.0, "fetching Python")
+        debs = _fetch_debs(ARCHITECTURES[arch], scratch / "apt", sources)
+        for deb in debs:
+            _call(["dpkg-deb", "-x", str(deb), str(scratch / ROOT)], "is the disk full?")
+        _tidy(scratch / ROOT)
+        python = _python_version(scratch / ROOT)
+        listen(0.4, "fetching wheels")
+        wheels = _fetch_wheels(arch, python, scratch / "wheels")
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(scratch / SITE)
+        listen(0.9, "hashing")
+        packages = tuple(Fetched(name=path.name, sha256=sha256(path)) for path in (*debs, *wheels))
+        for name in ("apt", "wheels"):
+            shutil.rmtree(scratch / name)
+        lock = Lock(
+            schema_version=SCHEMA_VERSION, arch=arch, python=python, packages=packages, files=hashed_files(scratch)
+        )
+        write_json(scratch / LOCK, lock)
+    return lock
+
+
+def require_tools() -> None:
+    """Refuse a machine that cannot fetch Debian's packages.
+
+    Raises:
+        UnfitMachineError: a program is missing.
+    """
+    missing = [name for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
+    if missing:
+        raise UnfitMachineError(
+            f"{' and '.join(missing)} not found: the emulated Python is unpacked from Debian's packages",
+            "run this on Debian or Ubuntu, or in a container of one; or learn from: bertedge verify --simulate avx2",
+        )
+
+
+def _fetch_debs(arch: Architecture, work: Path, sources: Path | None) -> list[Path]:
+    for name in ("state/lists/partial", "cache/archives/partial"):
+        (work / name).mkdir(parents=True)
+    (work / "state/status").touch()  # nothing is installed, so that every dependency is fetched
+    settings = {
+        "APT::Architecture": arch.debian,
+        "APT::Architectures::": arch.debian,
+        "APT::Sandbox::User": "root",  # the folder need not be open to apt's own user
+        "Dir::State": str(work / "state"),
+        "Dir::State::status": str(work / "state/status"),
+        "Dir::Cache": str(work / "cache"),
+    }
+    if sources is not None:
+        settings |= {"Dir::Etc::sourcelist": str(sources.resolve()), "Dir::Etc::sourceparts": "-"}
+    apt = ["apt-get", "-q", "-y", *(f"-o{key}={value}" for key, value in settings.items())]
+    # a source that lacks this architecture is an error here, and none of ours as long as another one has it
+    subprocess.run([*apt, "update"], capture_output=True, check=False)
+    _call(
+        [*apt, "install", "--download-only", "--no-install-recommends", *DEBIAN_PACKAGES],
+        f"do apt's sources have {arch.debian} packages? name a list that does with --apt-sources FILE",
+    )
+    return sorted((work / "cache/archives").glob("*.deb"))
+
+
+def _tidy(root: Path) -> None:
+    """Drop what nothing runs, and put links where newer packages expect the distribution's installer to."""
+    for name in UNUSED:
+        shutil.rmtree(root / name, ignore_errors=True)
+    for name in MERGED:
+        if not (root / name).exists() and (root / "usr" / name).is_dir():
+            (root / name).symlink_to(f"usr/{name}")
+
+
+def _python_version(root: Path) -> str:
+    link = root / "usr/bin/python3"
+    name = link.readlink().name if link.is_symlink() else ""
+    if not name.startswith("python3."):
+        raise UnfitMachineError(f"apt's python3 has no interpreter ({name or 'nothing'})", "take other --apt-sources")
+    return name.removeprefix("python")
+
+
+def _fetch_wheels(arch: str, python: str, folder: Path) -> list[Path]:
+    abi = "cp" + python.replace(".", "")
+    tags = [f"--platform=manylinux_2_{minor}_{arch}" for minor in GLIBC_MINORS] + [f"--platform=manylinux2014_{arch}"]
+    tags += [f"--abi={name}" for name in (abi, "abi3", "none")]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", f"--dest={folder}", *tags]
+    _call(
+        [*command, *runtime_requirements()],
+        f"is pip there (python -m ensurepip), and has its index wheels for Python {python} on {arch}?",
+    )
+    return sorted(folder.glob("*.whl"))
+
+
+def runtime_requirements() -> list[str]:
+    """What ``pip install bertedge`` would bring, with the very onnxruntime that is installed here."""
+    try:
+        declared = metadata.requires("bertedge") or []
+    except metadata.PackageNotFoundError as error:
+        raise UnfitMachineError("bertedge is not installed, only imported", "pip install bertedge") from error
+    plain = [line for line in declared if "extra ==" not in line]
+    return [*plain, f"onnxruntime=={metadata.version('onnxruntime')}"]
+
+
+def _call(command: Sequence[str], hint: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith(("E:", "ERROR"))] or lines[-1:] or ["no output"]
+        name = "pip" if "pip" in command else Path(command[0]).name
+        raise UnfitMachineError(f"{name} failed: {errors[0].strip()}", hint)

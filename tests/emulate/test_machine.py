@@ -1,0 +1,123 @@
+"""The built-in model on emulated CPUs; needs qemu and the sysroots of ``bertedge emulator-setup``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertedge.bundle import GOLDEN, Bundle
+from bertedge.data.cache import user_cache
+from bertedge.emulate.cpus import CPUS, EmulatedCpu
+from bertedge.emulate.elsewhere import open_machines
+from bertedge.emulate.machine import EmulatedMachine
+from bertedge.emulate.simulate import simulated
+from bertedge.errors import UnfitMachineError
+from bertedge.predictor import Batch
+from bertedge.quantization import quantize
+from bertedge.runtime import load
+from bertedge.runtime.golden import TOLERANCE, verify
+from tests.cli.test_cli import bertedge
+
+#: Where the sysroots are; read before the tests get a cache of their own.
+CACHE = user_cache().parent
+RESOLVE = "from bertedge.target import resolve_target\nprint(resolve_target('auto').name)"
+
+
+@pytest.fixture
+def machine_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], EmulatedMachine]:
+    """Open an emulated machine by its CPU's name, or skip."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(CACHE))
+
+    def make(name: str) -> EmulatedMachine:
+        try:
+            return open_machines([CPUS[name]])[0]
+        except UnfitMachineError as error:
+            pytest.skip(f"no emulated {name}: {error}")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def built_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The built-in model in int8, for a target."""
+    root = tmp_path_factory.mktemp("built-in")
+
+    def make(target: str) -> Path:
+        if not (root / target).exists():
+            quantize("bertedge-small-en", root / target, target=target)
+        return root / target
+
+    return make
+
+
+@pytest.mark.parametrize("cpu", CPUS.values(), ids=CPUS)
+def test_detection_finds_the_target(
+    machine_of: Callable[[str], EmulatedMachine], cpu: EmulatedCpu, tmp_path: Path
+) -> None:
+    assert machine_of(cpu.name).run_python(["-c", RESOLVE], tmp_path).strip() == cpu.target
+
+
+@pytest.mark.parametrize("name", ["cortex-a72", "cortex-a76", "haswell"])
+def test_portable_is_right_everywhere(
+    machine_of: Callable[[str], EmulatedMachine], built_in: Callable[[str], Path], name: str
+) -> None:
+    machine = machine_of(name)
+    answer = machine.run(built_in("portable")).answer
+    assert answer.machine == machine.cpu.arch
+    assert answer.refusal is None
+    assert answer.verification.top1_equal
+    assert answer.verification.passed
+
+
+def test_full_range_goes_wrong_on_haswell_as_simulated(
+    machine_of: Callable[[str], EmulatedMachine], built_in: Callable[[str], Path]
+) -> None:
+    bundle = built_in("avx512-vnni")
+    answer = machine_of("haswell").run(bundle).answer
+    assert "its sums overflow" in (answer.refusal or "")
+    assert not answer.verification.passed
+    assert not answer.verification.top1_equal
+    assert answer.verification.max_prob_diff > 0.1
+    runtime, model = simulated(bundle, "avx2")
+    expected = verify(runtime)
+    assert sum(seen.cut_pairs for seen in model.saturation.values()) > 0
+    # on a machine whose float kernels sum in the order of Haswell's it is the same to the bit
+    assert answer.verification.max_prob_diff == pytest.approx(expected.max_prob_diff, abs=expected.tolerance)
+    assert answer.verification.max_state_diff == pytest.approx(expected.max_state_diff, rel=0.1)
+
+
+def test_two_terms_do_not_stand_on_an_edge(
+    machine_of: Callable[[str], EmulatedMachine], bundle_of: Callable[..., Bundle]
+) -> None:
+    answer = machine_of("cortex-a72").run(bundle_of("faithful").folder).answer
+    assert answer.verification.max_prob_diff <= TOLERANCE
+
+
+def test_batches_come_back(machine_of: Callable[[str], EmulatedMachine], bundle_of: Callable[..., Bundle]) -> None:
+    bundle = bundle_of("faithful")
+    with np.load(bundle.folder / GOLDEN) as stored:
+        batch = Batch(**{field.name: stored[f"input.{field.name}"] for field in dataclasses.fields(Batch)})
+    expected = load(bundle.folder).predict(batch)
+    (outputs,) = machine_of("haswell").run(bundle.folder, [batch]).outputs
+    for field in dataclasses.fields(expected):
+        np.testing.assert_allclose(getattr(outputs, field.name), getattr(expected, field.name), atol=1e-2)
+
+
+def test_the_command(machine_of: Callable[[str], EmulatedMachine], bundle_of: Callable[..., Bundle]) -> None:
+    machine_of("haswell")
+    good = bertedge("verify", bundle_of("faithful").folder, "--on", "haswell")
+    assert good.returncode == 0
+    assert "takes it" in good.stdout
+    bad = bertedge("verify", bundle_of("static", "avx512-vnni").folder, "--on", "haswell")
+    assert bad.returncode == 1
+    assert "refuses it" in bad.stdout
+    assert "on haswell" in bad.stderr
+
+
+def test_a_program_that_fails_is_an_error(machine_of: Callable[[str], EmulatedMachine], tmp_path: Path) -> None:
+    with pytest.raises(UnfitMachineError, match="haswell: the emulated process failed: ZeroDivisionError"):
+        machine_of("haswell").run_python(["-c", "1 / 0"], tmp_path)
