@@ -18,7 +18,7 @@ from bertedge.errors import UsageError
 from bertedge.evaluate.fidelity import evaluation_batches, invariance, measure_fidelity
 from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload
 from bertedge.evaluate.machine import this_machine
-from bertedge.evaluate.memory import ColdStart, measure_cold_start
+from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
 from bertedge.evaluate.metrics import PADDED_FILE, MetricValue
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
@@ -46,6 +46,7 @@ class BenchSettings:
         max_length: tokens of a pair at most.
         effort: timed rounds of each workload.
         threads: threads an operator may use; None for the CPUs that this process may use.
+        starts: fresh processes of each model.
     """
 
     examples: int = 256
@@ -54,11 +55,13 @@ class BenchSettings:
     grid: tuple[Workload, ...] = DEFAULT_GRID
     threads: int | None = None
     seed: int = 0
+    starts: int = STARTS
 
     def __post_init__(self) -> None:
-        if self.examples < 1 or self.max_length < 8:
+        if self.examples < 1 or self.max_length < 8 or self.starts < 1:
             raise UsageError(
-                f"bench: {self.examples} examples, {self.max_length} tokens", "at least 1 example of 8 tokens"
+                f"bench: {self.examples} examples, {self.max_length} tokens, {self.starts} starts",
+                "at least 1 example of 8 tokens, and 1 start",
             )
 
 
@@ -204,7 +207,7 @@ class _Run:
         """Fresh processes."""
         for index, bundle in enumerate(self.bundles):
             listen(TIMED + (1 - TIMED) * index / len(self.bundles), "cold starts")
-            self.starts[index] = measure_cold_start(bundle.folder, threads=self.threads)
+            self.starts[index] = measure_cold_start(bundle.folder, threads=self.threads, repeats=self.settings.starts)
 
     def report(self) -> Report:
         """What is known by now."""

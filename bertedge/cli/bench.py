@@ -44,9 +44,7 @@ def bench(
     baseline: Annotated[Path | None, typer.Option(help="An earlier report to judge by.", show_default=False)] = None,
     against: Annotated[
         Path | None,
-        typer.Option(
-            help="An earlier bundle to judge by, measured in the same rounds: the surest.", show_default=False
-        ),
+        typer.Option(help="An earlier bundle to judge by, measured in the same rounds.", show_default=False),
     ] = None,
     budgets: BudgetsOption = None,
     strict: StrictOption = False,

@@ -29,9 +29,7 @@ JunitOption = Annotated[
 ]
 BudgetsOption = Annotated[
     Path | None,
-    typer.Option(
-        "--budgets", help="TOML: how much worse each metric may be; changes the defaults.", show_default=False
-    ),
+    typer.Option("--budgets", help="TOML: how much worse a metric may be; changes the defaults.", show_default=False),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="An inconclusive verdict is a failure, too.")]
 UpdateOption = Annotated[bool, typer.Option("--update-baseline", help="Accept what was measured as the new baseline.")]

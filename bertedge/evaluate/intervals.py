@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
+from collections.abc import Sequence
+from statistics import NormalDist, mean, stdev
 
 from bertedge.evaluate.metrics import MetricValue
 
 NORMAL = NormalDist()
 LARGEST_EXPONENT = 700.0
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """An interval for the mean of two values or more."""
+    half = student_t(0.5 + level / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return mean(values) - half, mean(values) + half
 
 
 def expanded_tail(clusters: int, level: float = 0.95) -> float:
@@ -17,13 +24,16 @@ def expanded_tail(clusters: int, level: float = 0.95) -> float:
     A bootstrap of n values has the spread of n, not of n - 1, and knows nothing of Student's wider tails; taking its
     percentiles further outwards repairs both.
     """
-    if clusters < 2:
-        return 0.0
     return NORMAL.cdf(-math.sqrt(clusters / (clusters - 1)) * student_t(0.5 + level / 2, clusters - 1))
 
 
 def student_t(share: float, freedom: int) -> float:
-    """Quantile of Student's t (Abramowitz and Stegun 26.7.5); good to 1 % from 3 degrees of freedom on."""
+    """Quantile of Student's t: exact for 1 degree of freedom, good to 3 % for 2 and to 1 % for more.
+
+    Abramowitz and Stegun 26.7.5.
+    """
+    if freedom == 1:
+        return math.tan(math.pi * (share - 0.5))
     z, n = NORMAL.inv_cdf(share), freedom
     return (
         z

@@ -14,7 +14,7 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.masking import mask_tokens
 from bertedge.errors import FileError
-from bertedge.evaluate.intervals import expanded_tail
+from bertedge.evaluate.intervals import LARGEST_EXPONENT, expanded_tail, t_interval
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.predictor import NO_LABEL, Batch
 
@@ -25,9 +25,13 @@ PAUSE_S = 0.05
 #: Untimed calls at the very start; a runtime may still be finding out what is fastest. Slow calls, of which nothing is
 #: tried out, are cut short.
 SETTLE_CALLS, SETTLE_S = 12, 0.25
+#: The quantile of a block's calls that stands for it.
+UNDISTURBED = 0.25
 BOOTSTRAP = 2000
 #: Parts of a run that are resampled as a whole. Few, so that each is longer than the mood of a machine lasts.
 CLUSTERS = 10
+#: Fewer than these are not resampled: with n of them the median lies outside all with a probability of 2 / 2**n.
+FEW_CLUSTERS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,8 @@ class LatencyReport:
 
     Attributes:
         calls: how many calls were timed.
-        samples_ms: the median of each round's block; every call's own time is not kept, a report would be megabytes.
+        samples_ms: the lower quartile of each round's block; every call's own time is not kept, a report would be
+            megabytes.
             The same place in another model's samples was measured beside it.
         rounds_per_sitting: so many rounds in a row were measured on one loading of the model.
         p50_ms: like the other percentiles, over all calls, each with its own time.
@@ -82,9 +87,10 @@ class Timing:
     """Milliseconds of one thing that was called again and again.
 
     Attributes:
-        blocks: median of the calls of each round's block, shape (rounds,); the same round of another thing was
-            measured next to it, so ratios are taken of these. The median, for a call that another process interrupts
-            takes several times as long as one that runs through, and says nothing about the model.
+        blocks: lower quartile of the calls of each round's block, shape (rounds,); the same round of another thing was
+            measured next to it, so ratios are taken of these. A quartile, for other processes only ever add time, and
+            a call that they interrupt says nothing about the model (Chen and Revels 2016, "Robust benchmarking in
+            noisy environments"); work that the model does more is in every call.
         calls: every call by itself, shape (calls,); what is rare shows only here.
     """
 
@@ -141,7 +147,10 @@ def interleave(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: in
         for index in rng.permutation(len(calls)):
             time.sleep(PAUSE_S)
             blocks[index].append(_block(calls[index], warmup))
-    return [Timing(blocks=np.array([np.median(block) for block in own]), calls=np.concatenate(own)) for own in blocks]
+    return [
+        Timing(blocks=np.array([np.quantile(block, UNDISTURBED) for block in own]), calls=np.concatenate(own))
+        for own in blocks
+    ]
 
 
 def _block(call: Callable[[], object], warmup: int) -> NDArray[np.float64]:
@@ -164,7 +173,8 @@ def paired_ratio(
     memory, the threads' cores, what was found to be fastest), and those that follow each other share the machine's
     mood. So the run is cut into at most ``CLUSTERS`` parts, sittings kept whole, and the bootstrap draws parts. With
     so few, its percentiles are too narrow; they are moved outwards as Student's t asks (Hesterberg 2015, "What
-    teachers should know about the bootstrap", expanded percentile interval).
+    teachers should know about the bootstrap", expanded percentile interval). Fewer than ``FEW_CLUSTERS`` make an
+    interval by Student's t on their logarithms.
 
     Args:
         blocks: a number for each round, in the order of measuring, shape (rounds,).
@@ -174,12 +184,25 @@ def paired_ratio(
     count = int(sittings[-1]) + 1
     parts = np.array_split(np.arange(count), min(count, CLUSTERS))
     part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])[sittings]
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=BOOTSTRAP)
-    draws = _weighted_medians(ratios, drawn[:, part_of])
-    tail = expanded_tail(len(parts))
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return MetricValue(value=float(np.median(ratios)), low=float(low), high=float(high), n=len(ratios))
+    low, high = _few(ratios, part_of) if len(parts) < FEW_CLUSTERS else _many(ratios, part_of, seed)
+    return MetricValue(value=float(np.median(ratios)), low=low, high=high, n=len(ratios))
+
+
+def _few(ratios: NDArray[np.float64], part_of: NDArray[np.int64]) -> tuple[float, float]:
+    """Of so few parts even the smallest and the largest are too often on one side of the truth; Student's t is not."""
+    logs = [float(np.log(np.median(ratios[part_of == part]))) for part in np.unique(part_of)]
+    if len(logs) < 2:
+        return 0.0, math.inf
+    low, high = t_interval(logs)
+    return math.exp(low), math.exp(min(high, LARGEST_EXPONENT))
+
+
+def _many(ratios: NDArray[np.float64], part_of: NDArray[np.int64], seed: int) -> tuple[float, float]:
+    rng, parts = np.random.default_rng(seed), int(part_of[-1]) + 1
+    drawn = rng.multinomial(parts, np.full(parts, 1 / parts), size=BOOTSTRAP)
+    tail = expanded_tail(parts)
+    low, high = np.quantile(_weighted_medians(ratios, drawn[:, part_of]), [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def _weighted_medians(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ modules = sorted({name.split(".")[0] for name in sys.modules})
 print(json.dumps({"cold_start_ms": 1e3 * elapsed, "peak_rss_bytes": peak, "modules": modules}))
 """
 #: The median lies between the smallest and the largest of five with a probability of 94 %.
-REPEATS = 5
+STARTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class ColdStart:
     modules: tuple[str, ...]
 
 
-def measure_cold_start(bundle: Path, *, threads: int, repeats: int = REPEATS) -> ColdStart:
+def measure_cold_start(bundle: Path, *, threads: int, repeats: int = STARTS) -> ColdStart:
     """Median time and largest memory of several fresh processes.
 
     Raises:

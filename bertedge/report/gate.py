@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bertedge.errors import UsageError
+from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.intervals import difference, exactly, quotient
 from bertedge.evaluate.latency import paired_ratio
 from bertedge.evaluate.metrics import MetricValue
@@ -169,30 +169,48 @@ def _list(numbers: set[int]) -> str:
 
 def _compare(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: MetricValue) -> Verdict:
     judged = JUDGED[budget.metric]
-    change, how = _change(pair, budget, blank, new, old)
     limit = budget.max_ratio if budget.max_ratio is not None else budget.max_drop or 0.0
-    elsewhere = judged.scope == "relative" and not pair.together and _machines_differ(pair)
-    if elsewhere and budget.elsewhere is not None:
+    timed = judged.scope in ("time", "relative")
+    if pair.together and timed and blank.detail and budget.max_ratio is not None:
+        new, old, change = _paired(pair, blank.detail)
+        how = f" (pairs of {change.n} rounds of one run)"
+        sentence = say(budget, limit, new, old, change, " ms") + how
+        return replace(blank, outcome=outcome_of(change, limit), sentence=sentence, change=change)
+    change, how = _change(pair, budget, new, old)
+    if judged.scope == "relative" and budget.elsewhere is not None and _machines_differ(pair):
         limit = budget.elsewhere
         how += ", on another machine of the same kind"
-    outcome = outcome_of(change, limit)
-    doubt = _doubt(pair) if judged.scope in ("time", "relative") and not pair.together else ""
-    if outcome == "fail" and doubt:
-        outcome, how = "inconclusive", f"{how}; but {doubt}, so the two runs cannot be held against each other"
-    return replace(blank, outcome=outcome, sentence=say(budget, limit, new, old, change) + how, change=change)
+    outcome, sentence = outcome_of(change, limit), say(budget, limit, new, old, change) + how
+    doubt = _doubt(pair) if timed and outcome == "fail" else ""
+    if doubt:
+        outcome, sentence = (
+            "inconclusive",
+            f"{sentence}; but {doubt}, so the two runs cannot be held against each other",
+        )
+    return replace(blank, outcome=outcome, sentence=sentence, change=change)
 
 
 def _machines_differ(pair: Pair) -> bool:
     return bool(pair.report.machine.differences(pair.baseline.machine))
 
 
-def _change(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: MetricValue) -> tuple[MetricValue, str]:
+def _paired(pair: Pair, workload: str) -> tuple[MetricValue, MetricValue, MetricValue]:
+    """Both medians in ms, and the ratio: rounds against rounds of the same run."""
+    new, old = (
+        next(entry for entry in model.latency if workload_name(entry) == workload) for model in (pair.new, pair.old)
+    )
+    if len(new.samples_ms) != len(old.samples_ms):
+        raise FileError(
+            f"latency of {workload}: {pair.new.name} and {pair.old.name} have different numbers of rounds",
+            "was the file edited by hand? measure it again",
+        )
+    ratio = paired_ratio(np.array(new.samples_ms), np.array(old.samples_ms), rounds_per_sitting=new.rounds_per_sitting)
+    return exactly(new.p50_ms), exactly(old.p50_ms), ratio
+
+
+def _change(pair: Pair, budget: Budget, new: MetricValue, old: MetricValue) -> tuple[MetricValue, str]:
     """How much worse, and how that was compared."""
     judged = JUDGED[budget.metric]
-    if pair.together and judged.scope in ("time", "relative"):
-        paired = _paired(pair, blank.detail)
-        if paired is not None:
-            return paired, f" (pairs of {paired.n} rounds of one run)"
     new, old = _floored(new, judged.floor), _floored(old, judged.floor)
     by_ratio = budget.max_ratio is not None
     if judged.scope == "fidelity" and pair.same_sample and new == old:
@@ -202,14 +220,6 @@ def _change(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: M
     else:
         change = difference(old, new) if judged.better == HIGHER else difference(new, old)
     return change, "" if change.low == change.high else " (two samples that were measured apart)"
-
-
-def _paired(pair: Pair, detail: str) -> MetricValue | None:
-    """Rounds against rounds of the same run; None where the metric has no rounds."""
-    new, old = ({workload_name(entry): entry for entry in model.latency}.get(detail) for model in (pair.new, pair.old))
-    if new is None or old is None or len(new.samples_ms) != len(old.samples_ms):
-        return None
-    return paired_ratio(np.array(new.samples_ms), np.array(old.samples_ms), rounds_per_sitting=new.rounds_per_sitting)
 
 
 def _floored(value: MetricValue, floor: float) -> MetricValue:

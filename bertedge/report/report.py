@@ -13,8 +13,8 @@ from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.stability import Stability
 from bertedge.records import from_json, read_json, write_json
 
-#: Version 1 took its percentiles from means of many calls: p90 and p99 of both cannot be compared. Version 2 timed one
-#: loading of each model and took its ratios from means of blocks: so its ratios cannot be compared either.
+#: Version 1 took its percentiles from means of many calls, so its p90 and p99 cannot be compared. Version 2 timed one
+#: loading of each model and took its ratios from means, which other processes raise, so its ratios cannot be compared.
 SCHEMA_VERSION = 3
 
 

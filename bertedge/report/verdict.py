@@ -38,9 +38,11 @@ class Verdict:
         return f"{self.metric} {self.detail}".strip()
 
 
-def say(budget: Budget, limit: float, new: MetricValue, old: MetricValue, change: MetricValue) -> str:
+def say(
+    budget: Budget, limit: float, new: MetricValue, old: MetricValue, change: MetricValue, unit: str | None = None
+) -> str:
     """What changed by how much, what is allowed, and whether that is sure."""
-    unit = JUDGED[budget.metric].unit
+    unit = JUDGED[budget.metric].unit if unit is None else unit
     values = f"{_short(new.value)}{unit} where the baseline has {_short(old.value)}{unit}"
     if budget.max_ratio is not None:
         changed = f"{_short(change.value)} times as much{_interval(change.low, change.high)}"
