@@ -67,7 +67,8 @@ class BenchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """What candidates will be judged by: an earlier report, or a bundle that is measured beside them, not both.
+    """What candidates will be judged by: an earlier report, a bundle that is measured beside them, or times by this
+    and the rest by that.
 
     While a latency verdict is inconclusive, measuring goes on.
     """
@@ -75,10 +76,6 @@ class Standard:
     baseline: Report | None = None
     against: Path | None = None
     budgets: Budgets = field(default_factory=lambda: dict(DEFAULTS))
-
-    def __post_init__(self) -> None:
-        if self.baseline and self.against:
-            raise UsageError("--baseline and --against: expected one of the two", "leave one of them out")
 
 
 def bench(

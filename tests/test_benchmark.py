@@ -147,8 +147,3 @@ def test_a_baseline_of_another_model_is_refused_before_anything_is_measured(
         )
     assert "--update-baseline" in caught.value.hint
     assert steps == []
-
-
-def test_one_thing_to_judge_by(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="one of the two"):
-        Standard(baseline=object(), against=tmp_path)  # type: ignore[arg-type]

@@ -23,6 +23,8 @@ from bertedge.report.verdict import Verdict, outcome_of, say
 
 #: Times of two runs are not held against a model where the machine was so much busier (share of the CPU time).
 MAX_OTHERS_DIFFERENCE, MAX_STOLEN_DIFFERENCE = 0.10, 0.05
+#: Scopes of what the machine has a say in.
+TIMED = ("time", "relative")
 NEW_BASELINE = 'if it is meant to be so: --update-baseline --reason "..."'
 
 
@@ -80,33 +82,43 @@ def require_same_reference(new: CandidateReport, old: CandidateReport) -> None:
 
 
 def judge(report: Report, baseline: Report | None, budgets: Budgets) -> tuple[Verdict, ...]:
-    """Every budget for every candidate, by what was measured beside it (``report.against``) or else by the baseline.
+    """Every budget for every candidate.
+
+    Times are judged by what was measured beside the candidate (``report.against``), where there is that; everything
+    else by the baseline, where there is one.
 
     Raises:
         UsageError: the baseline is of another model, or there is nothing to judge by.
     """
     if baseline is not None:
         require_comparable(report, baseline)
+    elif report.against is None:
+        raise UsageError("there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
     verdicts: list[Verdict] = []
     for new in report.candidates:
-        pair = _pair(report, new, baseline)
-        if pair is None:
-            known = ", ".join(model.name for model in baseline.candidates) if baseline else ""
+        beside, earlier = _beside(report, new), _earlier(report, new, baseline)
+        if baseline is not None and earlier is None:
+            known = ", ".join(model.name for model in baseline.candidates)
             sentence = f"{new.name} is not in the baseline, which has {known}"
             verdicts.append(
                 Verdict(candidate=new.name, metric="baseline", detail="", outcome="skipped", sentence=sentence)
             )
-            continue
         for budget in budgets.values():
-            verdicts += _judge_budget(pair, budget)
+            timed = JUDGED[budget.metric].scope in TIMED
+            pair = (beside or earlier) if timed or baseline is None else earlier
+            verdicts += _judge_budget(pair, budget) if pair else ()
     return tuple(verdicts)
 
 
-def _pair(report: Report, new: CandidateReport, baseline: Report | None) -> Pair | None:
-    if report.against is not None:
-        return Pair(new=new, old=report.against, report=report, baseline=report, together=True)
+def _beside(report: Report, new: CandidateReport) -> Pair | None:
+    if report.against is None:
+        return None
+    return Pair(new=new, old=report.against, report=report, baseline=report, together=True)
+
+
+def _earlier(report: Report, new: CandidateReport, baseline: Report | None) -> Pair | None:
     if baseline is None:
-        raise UsageError("there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
+        return None
     named = [old for old in baseline.candidates if old.name == new.name]
     if not named and len(baseline.candidates) == len(report.candidates) == 1:
         named = list(baseline.candidates)  # renamed, and still no doubt which one is meant
@@ -170,7 +182,7 @@ def _list(numbers: set[int]) -> str:
 def _compare(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: MetricValue) -> Verdict:
     judged = JUDGED[budget.metric]
     limit = budget.max_ratio if budget.max_ratio is not None else budget.max_drop or 0.0
-    timed = judged.scope in ("time", "relative")
+    timed = judged.scope in TIMED
     if pair.together and timed and blank.detail and budget.max_ratio is not None:
         new, old, change = _paired(pair, blank.detail)
         how = f" (pairs of {change.n} rounds of one run)"

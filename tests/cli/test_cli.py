@@ -311,7 +311,7 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         (["bench", "{bundle}", "-r", "x", "--baseline", "{tmp}/b.json", "--update-baseline"], 2, "without a reason"),
         (["bench", "{bundle}", "--reference", "nowhere", "--reason", "x"], 2, "is for --update-baseline"),
         (["bench", "{bundle}", "--reference", "{model}", "--against", "nowhere"], 3, "no such bundle"),
-        (["bench", "{bundle}", "--reference", "{model}", "--seconds", "nan"], 2, "nan seconds"),
+        (["bench", "{bundle}", "--reference", "{model}", "--seconds", "-1"], 2, "--seconds"),
         (["compare", "{tmp}/none.json", "{tmp}/none.json"], 3, "no such baseline"),
         (["compare", "{empty}", "{empty}"], 3, "is not JSON"),
         (["bench", "{bundle}", "--reference", "nowhere", "--markdown", "{empty}/x/report.md"], 3, "Not a directory"),

@@ -171,6 +171,16 @@ def test_rounds_of_one_run_are_compared_in_pairs() -> None:
     assert verdict_of(beside(noisy, old), None, SLOWER).outcome == "inconclusive"
 
 
+def test_times_by_the_bundle_beside_and_the_rest_by_the_baseline() -> None:
+    old = report_of(replace(timed(0.1), fidelity={"mlm.top1_agreement": about(0.98, 0.001)}, size_bytes=1000))
+    new = beside([1.0] * 8, [1.0] * 8)
+    (row,) = new.candidates
+    new = replace(new, candidates=(replace(row, fidelity={"mlm.top1_agreement": about(0.9, 0.001)}),))
+    budgets: Budgets = {LATENCY: SLOWER, AGREEMENT.metric: AGREEMENT}
+    outcomes = {verdict.metric: verdict.outcome for verdict in judge(new, old, budgets)}
+    assert outcomes == {LATENCY: "pass", AGREEMENT.metric: "fail"}
+
+
 def test_rounds_that_cannot_be_paired() -> None:
     with pytest.raises(FileError, match="different numbers of rounds"):
         verdict_of(beside([1.0, 1.0], [1.0, 1.0, 1.0]), None, SLOWER)
