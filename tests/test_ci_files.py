@@ -27,19 +27,19 @@ MEASURE = next(step for step in ACTION["runs"]["steps"] if step.get("id") == "be
 
 
 def known_options() -> set[str]:
-    """Every spelling of an option of ``bertedge bench``."""
+    """Every long spelling of an option of ``bertedge bench``."""
     names = set()
     for name, parameter in inspect.signature(bench, eval_str=True).parameters.items():
-        spelled = [
-            word for info in parameter.annotation.__metadata__ for word in getattr(info, "param_decls", None) or ()
-        ]
-        names |= set(spelled) or {"--" + name.replace("_", "-")}
+        (info,) = parameter.annotation.__metadata__
+        words = (info.default, *(info.param_decls or ()))  # inside Annotated, the first spelling lands in "default"
+        spelled = {word for word in words if isinstance(word, str) and word.startswith("--")}
+        names |= spelled or {"--" + name.replace("_", "-")}
     return names
 
 
 def used_options(text: str) -> set[str]:
-    """Options of the lines that run or build up a call of ``bertedge bench``."""
-    return set(re.findall(r"(?<=[ (])--?[a-z][a-z-]*", text))
+    """Long options of a script or a command line."""
+    return set(re.findall(r"(?<=[ (])--[a-z][a-z-]*", text))
 
 
 def steps_using(local: str) -> list[dict[str, Any]]:
