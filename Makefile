@@ -3,7 +3,10 @@ DEMO_VENV := .venv/demo
 TEST_VENV := .venv/test
 BENCH_VENV := .venv/bench
 
-.PHONY: demo test lint bench clean
+# The machine that benchmarks/README.md calls B.
+BASELINE := benchmarks/baselines/epyc-25-17/small.portable.json
+
+.PHONY: demo test lint bench baseline alarms clean
 
 # The built-in model: quantize, verify, measure, use. No torch.
 demo: $(DEMO_VENV)/ready
@@ -22,6 +25,16 @@ lint: $(TEST_VENV)/ready
 bench: $(BENCH_VENV)/ready
 	$(BENCH_VENV)/bin/python benchmarks/compare_optimum.py
 	$(BENCH_VENV)/bin/python benchmarks/graph_choices.py
+
+# Accept how the built-in model is now: make baseline REASON="...". On a quiet machine; takes about two minutes.
+baseline: $(DEMO_VENV)/ready
+	$(DEMO_VENV)/bin/bertedge quantize bertedge-small-en -o runs/small.portable --target portable --force
+	$(DEMO_VENV)/bin/bertedge bench runs/small.portable --reference bertedge-small-en \
+		--baseline $(BASELINE) --update-baseline --reason "$(REASON)"
+
+# How often a verdict on latency is wrong, next to a process that loads a core; about 15 minutes.
+alarms: $(DEMO_VENV)/ready
+	$(DEMO_VENV)/bin/python benchmarks/false_alarms.py --results runs/false_alarms.jsonl
 
 $(DEMO_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DEMO_VENV)

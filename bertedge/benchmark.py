@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bertedge.bundle import MANIFEST, Bundle
@@ -14,17 +16,25 @@ from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import UsageError
 from bertedge.evaluate.fidelity import evaluation_batches, invariance, measure_fidelity
-from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload, measure_latency
+from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload
 from bertedge.evaluate.machine import this_machine
-from bertedge.evaluate.memory import measure_cold_start
+from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
 from bertedge.evaluate.metrics import PADDED_FILE, MetricValue
+from bertedge.evaluate.stability import Snapshot, Stability, stability
+from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.quantization import export
 from bertedge.records import sha256
+from bertedge.report.budget import DEFAULTS, LATENCY, Budgets
+from bertedge.report.gate import judge, require_comparable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.threads import usable_cpus
 
 Listener = Callable[[float, str], None]
+#: Where there is nothing to judge by, rounds go on until every ratio's interval reaches so far to each side.
+WANTED_PRECISION = 0.025
+#: Shares of the progress bar: comparing outputs, timing, cold starts.
+COMPARED, TIMED = 0.35, 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +44,38 @@ class BenchSettings:
     Attributes:
         examples: sentence pairs that outputs are compared on.
         max_length: tokens of a pair at most.
-        rounds: timed rounds of each workload.
+        effort: timed rounds of each workload.
         threads: threads an operator may use; None for the CPUs that this process may use.
+        starts: fresh processes of each model.
     """
 
     examples: int = 256
     max_length: int = 128
-    rounds: int = 25
+    effort: Effort = field(default_factory=Effort)
     grid: tuple[Workload, ...] = DEFAULT_GRID
     threads: int | None = None
     seed: int = 0
+    starts: int = STARTS
 
     def __post_init__(self) -> None:
-        if self.examples < 1 or self.rounds < 2 or self.max_length < 8:
+        if self.examples < 1 or self.max_length < 8 or self.starts < 1:
             raise UsageError(
-                f"bench: {self.examples} examples, {self.rounds} rounds, {self.max_length} tokens",
-                "at least 1 example of 8 tokens and 2 rounds",
+                f"bench: {self.examples} examples, {self.max_length} tokens, {self.starts} starts",
+                "at least 1 example of 8 tokens, and 1 start",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """What candidates will be judged by: an earlier report, a bundle that is measured beside them, or times by this
+    and the rest by that.
+
+    While a latency verdict is inconclusive, measuring goes on.
+    """
+
+    baseline: Report | None = None
+    against: Path | None = None
+    budgets: Budgets = field(default_factory=lambda: dict(DEFAULTS))
 
 
 def bench(
@@ -59,77 +84,183 @@ def bench(
     reference: str | Path,
     corpus: str | Path | None = None,
     settings: BenchSettings | None = None,
+    standard: Standard | None = None,
     listen: Listener = lambda share, text: None,
+    keep: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Measure size, start, latency and fidelity of bundles against their float model.
 
     Args:
         reference: a checkpoint (its float32 graph is built for the occasion) or a bundle.
         corpus: text to compare on; default: the text that ships with bertedge.
+        keep: is given what was measured by then if the run is interrupted or fails; the exception then goes on.
 
     Raises:
-        UsageError: a candidate has another vocabulary than the reference.
+        UsageError: a candidate has another vocabulary than the reference, or the baseline is of another model.
         BertEdgeError: a model or the corpus cannot be read.
     """
-    settings = settings or BenchSettings()
-    threads = settings.threads or usable_cpus()
-    text = Path(corpus) if corpus else default_text()
     with tempfile.TemporaryDirectory() as scratch:
-        models = [float_reference(reference, Path(scratch), threads), *(load(c, threads=threads) for c in candidates)]
-        require_one_vocabulary(models)
-        first = models[0]
-        tokenized = tokenize_corpus(text, first.tokenizer)
+        run = _Run(
+            candidates,
+            reference=reference,
+            text=Path(corpus) if corpus else default_text(),
+            settings=settings or BenchSettings(),
+            standard=standard or Standard(),
+            scratch=Path(scratch),
+        )
+        try:
+            run.compare(listen)
+            run.time(listen)
+            run.start(listen)
+        except BaseException:  # Ctrl-C and SIGTERM among them
+            keep(run.report())
+            raise
+        return run.report()
+
+
+class _Run:
+    """What is measured, step by step; a report can be made of it at any moment."""
+
+    def __init__(
+        self,
+        candidates: Sequence[str | Path],
+        *,
+        reference: str | Path,
+        text: Path,
+        settings: BenchSettings,
+        standard: Standard,
+        scratch: Path,
+    ) -> None:
+        self.settings, self.standard = settings, standard
+        self.threads = settings.threads or usable_cpus()
+        earlier = [standard.against] if standard.against else []
+        self.models = [
+            float_reference(reference, scratch, self.threads),
+            *(load(folder, threads=self.threads) for folder in (*candidates, *earlier)),
+        ]
+        require_one_vocabulary(self.models)
+        first = self.models[0]
+        self.bundles = [model.bundle for model in self.models]
+        self.tokenized = tokenize_corpus(text, first.tokenizer)
         layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
         longest = first.bundle.config.max_position_embeddings
         length = min(settings.max_length, longest)
-        batches = evaluation_batches(
-            tokenized, layout, examples=settings.examples, max_length=length, seed=settings.seed
+        self.batches = evaluation_batches(
+            self.tokenized, layout, examples=settings.examples, max_length=length, seed=settings.seed
         )
-        fidelity = measure_fidelity(first, models[1:], batches, lambda share, note: listen(0.5 * share, note))
-        for model, seen in zip(models[1:], fidelity, strict=True):
-            seen[PADDED_FILE] = invariance(model.padded(), batches[0])
-        grid = _fitting(settings.grid, longest)
-        latency = measure_latency(
-            models,
-            grid,
-            tokenized,
-            layout,
-            threads=threads,
-            rounds=settings.rounds,
-            listen=lambda share, note: listen(0.5 + 0.4 * share, note),
-        )
-        listen(0.9, "cold starts")
-        rows = [
-            _row(model, seen, times, threads)
-            for model, seen, times in zip(models, [{}, *fidelity], latency, strict=True)
-        ]
-    return Report(
-        schema_version=SCHEMA_VERSION,
-        machine=this_machine(),
-        corpus=CorpusInfo(
+        self.corpus = CorpusInfo(
             name=text.name,
             sha256=sha256(text),
-            examples=sum(len(batch.input_ids) for batch in batches),
+            examples=sum(len(batch.input_ids) for batch in self.batches),
             max_length=length,
             seed=settings.seed,
-            next_sentence=tokenized.num_documents > 1,
-        ),
-        reference=rows[0],
-        candidates=tuple(rows[1:]),
-        skipped=_skipped(models, text.name, tokenized.num_documents),
-    )
+            next_sentence=self.tokenized.num_documents > 1,
+        )
+        self.study = LatencyStudy(
+            [partial(load, bundle.folder, threads=self.threads, check=False) for bundle in self.bundles],
+            _fitting(settings.grid, longest),
+            self.tokenized,
+            layout,
+            threads=self.threads,
+            effort=settings.effort,
+            seed=settings.seed,
+        )
+        self.fidelity: list[dict[str, MetricValue]] = [{} for _ in self.bundles]
+        self.before: Snapshot | None = None
+        self.after: Snapshot | None = None
+        self.starts: dict[int, ColdStart] = {}
+        if standard.baseline:
+            require_comparable(self.report(), standard.baseline)
+
+    def compare(self, listen: Listener) -> None:
+        """Outputs of every model with the reference's."""
+        first, *others = self.models
+        seen = measure_fidelity(first, others, self.batches, lambda share, note: listen(COMPARED * share, note))
+        for model, metrics in zip(others, seen, strict=True):
+            metrics[PADDED_FILE] = invariance(model.padded(), self.batches[0])
+        self.fidelity[1:] = seen
+
+    def time(self, listen: Listener) -> None:
+        """Rounds of all models, until enough is known."""
+        self.models = []  # every sitting loads its own
+        self.before = Snapshot.now()
+        try:
+            self.study.run(
+                self._settled, lambda share, note: listen(COMPARED + (TIMED - COMPARED) * min(share, 1.0), note)
+            )
+        finally:
+            self.after = Snapshot.now()
+
+    def _settled(self, reports: Reports) -> bool:
+        """Whether more rounds would change no verdict."""
+        limits = {LATENCY: self.standard.budgets[LATENCY]} if LATENCY in self.standard.budgets else {}
+        if self.standard.baseline or self.standard.against:
+            verdicts = judge(self.report(), self.standard.baseline, limits)
+            return all(verdict.outcome != "inconclusive" for verdict in verdicts)
+        ratios = [entry.ratio_to_reference for model in reports[1:] for entry in model]
+        return all(math.log(max(r.high / r.value, r.value / r.low)) <= WANTED_PRECISION for r in ratios)
+
+    def start(self, listen: Listener) -> None:
+        """Fresh processes."""
+        for index, bundle in enumerate(self.bundles):
+            listen(TIMED + (1 - TIMED) * index / len(self.bundles), "cold starts")
+            self.starts[index] = measure_cold_start(bundle.folder, threads=self.threads, repeats=self.settings.starts)
+
+    def report(self) -> Report:
+        """What is known by now."""
+        latency = self.study.reports()
+        rows = [self._row(index, times) for index, times in enumerate(latency)]
+        end = -1 if self.standard.against else None
+        missing = tuple(self._missing())
+        return Report(
+            schema_version=SCHEMA_VERSION,
+            machine=this_machine(),
+            corpus=self.corpus,
+            reference=rows[0],
+            candidates=tuple(rows[1:end]),
+            skipped=_skipped(self.bundles, self.corpus),
+            against=rows[-1] if self.standard.against else None,
+            stability=self._stability(latency[0]),
+            complete=not missing,
+            missing=missing,
+        )
+
+    def _stability(self, reference: tuple[LatencyReport, ...]) -> Stability | None:
+        if self.before is None or not reference:
+            return None
+        return stability(self.before, self.after or Snapshot.now(), reference)
+
+    def _missing(self) -> list[str]:
+        missing = [] if all(self.fidelity[1:]) else ["fidelity"]
+        missing += [f"latency {w.batch_size} x {w.seq_len}" for w in self.study.missing()]
+        return missing + ([] if len(self.starts) == len(self.bundles) else ["cold start"])
+
+    def _row(self, index: int, latency: tuple[LatencyReport, ...]) -> CandidateReport:
+        bundle, start = self.bundles[index], self.starts.get(index)
+        return CandidateReport(
+            name=bundle.folder.name,
+            target=bundle.manifest.target,
+            size_bytes=bundle.size_bytes,
+            peak_rss_bytes=start.peak_rss_bytes if start else None,
+            cold_start_ms=start.cold_start_ms if start else None,
+            cold_start_samples_ms=start.samples_ms if start else (),
+            coverage=bundle.manifest.coverage,
+            fidelity=self.fidelity[index],
+            latency=latency,
+            manifest=bundle.manifest,
+        )
 
 
-def _skipped(models: Sequence[BertRuntime], corpus: str, documents: int) -> dict[str, str]:
+def _skipped(bundles: Sequence[Bundle], corpus: CorpusInfo) -> dict[str, str]:
     """What no candidate could be compared on, and why."""
     reasons = {}
     for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
-        there = [head in model.bundle.manifest.heads for model in models]
+        there = [head in bundle.manifest.heads for bundle in bundles]
         if not there[0] or not any(there[1:]):
-            without = [model.name for model, has in zip(models, there, strict=True) if not has]
+            without = [bundle.folder.name for bundle, has in zip(bundles, there, strict=True) if not has]
             reasons[head] = f"no {words} head in {', '.join(without)}"
-    if documents < 2:
-        reasons["nsp"] = f"{corpus} is a single document; next-sentence pairs take two (a blank line between them)"
+    if not corpus.next_sentence:
+        reasons["nsp"] = f"{corpus.name} is a single document; next-sentence pairs take two (a blank line between them)"
     return reasons
 
 
@@ -169,20 +300,3 @@ def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
                 f"{model.name}: has another vocabulary than the reference {reference.name}",
                 "compare it with the model it was made of",
             )
-
-
-def _row(
-    model: BertRuntime, fidelity: dict[str, MetricValue], latency: tuple[LatencyReport, ...], threads: int
-) -> CandidateReport:
-    bundle: Bundle = model.bundle
-    start = measure_cold_start(bundle.folder, threads=threads)
-    return CandidateReport(
-        name=model.name,
-        target=bundle.manifest.target,
-        size_bytes=bundle.size_bytes,
-        peak_rss_bytes=start.peak_rss_bytes,
-        cold_start_ms=start.cold_start_ms,
-        coverage=bundle.manifest.coverage,
-        fidelity=fidelity,
-        latency=latency,
-    )

@@ -32,8 +32,12 @@ DOCUMENTS = (
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Tokenized corpora are kept here, not in the user's cache; subprocesses inherit it."""
+    """Tokenized corpora are kept here, not in the user's cache; subprocesses inherit it.
+
+    Nor does a test add to the page of the GitHub job that it runs in.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GITHUB_STEP_SUMMARY", raising=False)
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder

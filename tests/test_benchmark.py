@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bertedge.benchmark import BenchSettings, bench
+from bertedge.benchmark import BenchSettings, Standard, bench
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
 from bertedge.config import BertConfig
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.study import Effort
 from bertedge.quantization import export
+from bertedge.report.budget import LATENCY, Budget
+from bertedge.report.gate import judge
+from bertedge.report.report import Report
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 
-QUICK = BenchSettings(examples=8, rounds=2, grid=(Workload(batch_size=1, seq_len=8),))
+QUICK = BenchSettings(
+    starts=1, examples=8, effort=Effort(rounds=2, max_rounds=2), grid=(Workload(batch_size=1, seq_len=8),)
+)
 
 
 def test_a_head_that_is_not_there_is_skipped_in_words(
@@ -39,7 +47,103 @@ def test_an_int8_reference_is_refused(bundle_of: Callable[..., Bundle], corpus_f
         bench([int8], reference=int8, corpus=corpus_file, settings=QUICK)
 
 
-@pytest.mark.parametrize("wrong", [{"examples": 0}, {"rounds": 1}, {"max_length": 4}])
+@pytest.mark.parametrize("wrong", [{"examples": 0}, {"max_length": 4}])
 def test_settings_check_themselves(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="bench"):
         BenchSettings(**wrong)
+
+
+def test_a_bundle_beside_itself(bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path) -> None:
+    """The candidate and what it is judged by have equal outputs, and as many rounds."""
+    bundle = bundle_of("static").folder
+    standard = Standard(against=bundle)
+    report = bench([bundle], reference=model_folder, corpus=corpus_file, settings=QUICK, standard=standard)
+    assert report.against is not None
+    assert report.against.fidelity == report.candidates[0].fidelity
+    assert report.complete
+    verdicts = {verdict.metric: verdict for verdict in judge(report, None, standard.budgets)}
+    assert verdicts["mlm.kl_mean"].outcome == verdicts["size_bytes"].outcome == "pass"
+    assert "the same to the last digit" in verdicts["mlm.kl_mean"].sentence
+    assert verdicts["latency.p50"].change is not None
+    assert verdicts["latency.p50"].change.n == 2
+
+
+def test_it_goes_on_while_nothing_is_decided_and_ends_when_it_is(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path
+) -> None:
+    bundle = bundle_of("static").folder
+
+    settings = replace(QUICK, effort=Effort(rounds=2, max_rounds=5, seconds=600))
+    wide = MetricValue(value=1.0, low=1e-9, high=1e9, n=2)  # the baseline's interval, so that no number of rounds helps
+
+    def rounds(max_ratio: float) -> int:
+        standard = Standard(baseline=baseline, budgets={LATENCY: Budget(metric=LATENCY, max_ratio=max_ratio)})
+        report = bench([bundle], reference=model_folder, corpus=corpus_file, settings=settings, standard=standard)
+        return len(report.candidates[0].latency[0].samples_ms)
+
+    baseline = bench([bundle], reference=model_folder, corpus=corpus_file, settings=QUICK)
+    (row,) = baseline.candidates
+    uncertain = replace(row, latency=(replace(row.latency[0], ratio_to_reference=wide),))
+    baseline = replace(baseline, candidates=(uncertain,))
+    assert rounds(1e30) == 2
+    assert rounds(1.05) == 5
+
+
+def test_a_run_that_is_interrupted_keeps_what_it_has(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path
+) -> None:
+    kept: list[Report] = []
+    settings = replace(QUICK, grid=(*QUICK.grid, Workload(batch_size=2, seq_len=8)))
+
+    def stop_at(text: str) -> Callable[[float, str], None]:
+        def listen(share: float, note: str) -> None:
+            if text in note:
+                raise KeyboardInterrupt
+
+        return listen
+
+    for text, missing in (
+        ("comparing", ("fidelity", "latency 1 x 8", "latency 2 x 8", "cold start")),
+        ("sitting 1", ("latency 1 x 8", "latency 2 x 8", "cold start")),
+        ("cold starts", ("cold start",)),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            bench(
+                [bundle_of("static").folder],
+                reference=model_folder,
+                corpus=corpus_file,
+                settings=settings,
+                listen=stop_at(text),
+                keep=kept.append,
+            )
+        assert (kept[-1].complete, kept[-1].missing) == (False, missing)
+    assert kept[-1].candidates[0].fidelity["mlm.kl_mean"].n > 0
+    assert len(kept[-1].candidates[0].latency) == 2
+    assert kept[-1].candidates[0].cold_start_ms is None
+
+
+def test_a_baseline_of_another_model_is_refused_before_anything_is_measured(
+    bundle_of: Callable[..., Bundle],
+    model_folder: Path,
+    corpus_file: Path,
+    config: BertConfig,
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+) -> None:
+    bundle = bundle_of("static").folder
+    baseline = bench([bundle], reference=model_folder, corpus=corpus_file, settings=QUICK)
+    other = tmp_path / "other"
+    other.mkdir()
+    write_checkpoint(other, config, random_tensors(config, ("pooler", "mlm", "nsp"), seed=1), tokenizer)
+    steps: list[str] = []
+    with pytest.raises(UsageError, match="baseline is of another model") as caught:
+        bench(
+            [bundle],
+            reference=other,
+            corpus=corpus_file,
+            settings=QUICK,
+            standard=Standard(baseline=baseline),
+            listen=lambda share, note: steps.append(note),
+        )
+    assert "--update-baseline" in caught.value.hint
+    assert steps == []

@@ -10,7 +10,7 @@ import typer
 
 import bertedge
 from bertedge.__main__ import STOPPED
-from bertedge.cli import bench, check, demo, elsewhere, make, train, use
+from bertedge.cli import bench, check, compare, demo, elsewhere, make, train, use
 from bertedge.cli.console import note, short_warnings
 from bertedge.cli.streams import guard_streams
 
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "quantize": make.quantize,
     "export": make.export,
     "bench": bench.bench,
+    "compare": compare.compare,
     "verify": check.verify,
     "emulator-setup": elsewhere.emulator_setup,
     "info": check.info,

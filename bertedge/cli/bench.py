@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bertedge.cli.console import note, progress_bar, stdout
+from bertedge.cli.gate import (
+    BudgetsOption,
+    Gate,
+    JunitOption,
+    MarkdownOption,
+    ReasonOption,
+    StrictOption,
+    UpdateOption,
+    comparable,
+)
 from bertedge.cli.options import ThreadsOption, library
 from bertedge.errors import UsageError
 
@@ -22,39 +32,81 @@ def bench(
         Path | None, typer.Option(help="Text to compare on; default: the one that ships.", show_default=False)
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Sentence pairs to compare on.")] = 256,
-    rounds: Annotated[int, typer.Option(min=2, help="Timed rounds of each workload.")] = 25,
+    rounds: Annotated[int, typer.Option(min=2, help="Timed rounds of each workload, at least.")] = 24,
+    max_rounds: Annotated[int, typer.Option(min=2, help="Rounds at most, while it is not clear enough.")] = 150,
+    seconds: Annotated[float, typer.Option(min=0, help="No rounds are added that would end later than this.")] = 45.0,
     lengths: Annotated[
         str | None,
         typer.Option(help="Workloads as BATCHxTOKENS, separated by commas.", show_default="1x16,1x64,1x128,8x64"),
     ] = None,
     threads: ThreadsOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the texts and masks.")] = 0,
+    baseline: Annotated[Path | None, typer.Option(help="An earlier report to judge by.", show_default=False)] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="An earlier bundle to judge by, measured in the same rounds.", show_default=False),
+    ] = None,
+    budgets: BudgetsOption = None,
+    strict: StrictOption = False,
+    update_baseline: UpdateOption = False,
+    reason: ReasonOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report as JSON.", show_default=False)
     ] = None,
-    markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", help="Write the tables as Markdown.", show_default=False)
-    ] = None,
+    markdown_file: MarkdownOption = None,
+    junit_file: JunitOption = None,
 ) -> None:
-    """Measure size, start, latency and fidelity of bundles against their float model."""
+    """Measure size, start, latency and fidelity of bundles against their float model, and judge them by a baseline."""
     benchmark = library("bertedge.benchmark", "tools")
-    from bertedge.records import require_writable, write_text
-    from bertedge.report.render import markdown_report, rich_report
+    from bertedge.evaluate.study import Effort
+    from bertedge.records import require_writable
+    from bertedge.report.gate import judge
+    from bertedge.report.render import rich_report
     from bertedge.report.report import write_report
 
+    gate = Gate(
+        budgets_file=budgets,
+        markdown=markdown_file,
+        junit=junit_file,
+        strict=strict,
+        baseline_file=baseline,
+        update=update_baseline,
+        reason=reason,
+    )
     grid = {"grid": parse_grid(lengths)} if lengths is not None else {}
-    settings = benchmark.BenchSettings(examples=examples, rounds=rounds, threads=threads, seed=seed, **grid)
-    for path in filter(None, (json_file, markdown_file)):
-        require_writable(path)
+    effort = Effort(rounds=rounds, max_rounds=max(rounds, max_rounds), seconds=seconds)
+    settings = benchmark.BenchSettings(examples=examples, effort=effort, threads=threads, seed=seed, **grid)
+    limits, earlier = gate.budgets(), gate.baseline()
+    standard = benchmark.Standard(baseline=None if update_baseline else earlier, against=against, budgets=limits)
+    gate.require_writable()
+    if json_file:
+        require_writable(json_file)
+
+    def keep(report: Any) -> None:
+        """What an interrupted run leaves."""
+        if json_file:
+            write_report(json_file, report)
+            note(f"report: {json_file} (incomplete)")
+        gate.write(report, ())
+
     with progress_bar("measuring") as listen:
-        report = benchmark.bench(candidates, reference=reference, corpus=corpus, settings=settings, listen=listen)
-    stdout.print(rich_report(report, width=stdout.width))
+        report = benchmark.bench(
+            candidates,
+            reference=reference,
+            corpus=corpus,
+            settings=settings,
+            standard=standard,
+            listen=listen,
+            keep=keep,
+        )
+    earlier = comparable(report, earlier, updating=update_baseline)
+    verdicts = judge(report, earlier, limits) if earlier or against else ()
+    stdout.print(rich_report(report, verdicts, width=stdout.width))
     if json_file:
         write_report(json_file, report)
         note(f"report: {json_file}")
-    if markdown_file:
-        write_text(markdown_file, markdown_report(report))
-        note(f"tables: {markdown_file}")
+    gate.write(report, verdicts)
+    gate.end(report, verdicts)
 
 
 def parse_grid(text: str) -> tuple:

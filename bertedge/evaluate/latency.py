@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,25 @@ from numpy.typing import NDArray
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.masking import mask_tokens
+from bertedge.errors import FileError
+from bertedge.evaluate.intervals import LARGEST_EXPONENT, expanded_tail, t_interval
 from bertedge.evaluate.metrics import MetricValue
-from bertedge.predictor import NO_LABEL, Batch, Predictor
+from bertedge.predictor import NO_LABEL, Batch
 
 EXCLUDED = ("tokenization",)
 #: A block of calls takes at least so long, and starts after a pause that lets other sessions' threads stop spinning.
 BLOCK_S = 0.02
 PAUSE_S = 0.05
-#: Untimed calls at the very start; a runtime may still be finding out what is fastest.
-SETTLE_CALLS = 12
+#: Untimed calls at the very start; a runtime may still be finding out what is fastest. Slow calls, of which nothing is
+#: tried out, are cut short.
+SETTLE_CALLS, SETTLE_S = 12, 0.25
+#: The quantile of a block's calls that stands for it.
+UNDISTURBED = 0.25
 BOOTSTRAP = 2000
+#: Parts of a run that are resampled as a whole. Few, so that each is longer than the mood of a machine lasts.
+CLUSTERS = 10
+#: Fewer than these are not resampled: with n of them the median lies outside all with a probability of 2 / 2**n.
+FEW_CLUSTERS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +51,12 @@ class LatencyReport:
 
     Attributes:
         calls: how many calls were timed.
-        samples_ms: the mean of each round's block; every call's own time is not kept, a report would be megabytes.
+        samples_ms: the lower quartile of each round's block; every call's own time is not kept, a report would be
+            megabytes.
+            The same place in another model's samples was measured beside it.
+        rounds_per_sitting: so many rounds in a row were measured on one loading of the model.
         p50_ms: like the other percentiles, over all calls, each with its own time.
-        ratio_to_reference: median of the rounds' ratios of block means.
+        ratio_to_reference: median of the rounds' ratios, with its interval; see :func:`paired_ratio`.
     """
 
     batch_size: int
@@ -52,6 +64,7 @@ class LatencyReport:
     threads: int
     calls: int
     samples_ms: tuple[float, ...]
+    rounds_per_sitting: int
     p50_ms: float
     p90_ms: float
     p99_ms: float
@@ -60,14 +73,24 @@ class LatencyReport:
     excluded: tuple[str, ...]
     ratio_to_reference: MetricValue
 
+    def __post_init__(self) -> None:
+        times = (*self.samples_ms, self.p50_ms, self.p90_ms, self.p99_ms)
+        if len(self.samples_ms) < 2 or self.rounds_per_sitting < 1 or not all(0 < ms < math.inf for ms in times):
+            raise FileError(
+                f"latency of {self.batch_size} x {self.seq_len}: expected two samples or more, and times above 0 ms",
+                "was the file edited by hand? measure it again",
+            )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Timing:
     """Milliseconds of one thing that was called again and again.
 
     Attributes:
-        blocks: mean of the calls of each round's block, shape (rounds,); the same round of another thing was measured
-            next to it, so ratios are taken of these.
+        blocks: lower quartile of the calls of each round's block, shape (rounds,); the same round of another thing was
+            measured next to it, so ratios are taken of these. A quartile, for other processes only ever add time, and
+            a call that they interrupt says nothing about the model (Chen and Revels 2016, "Robust benchmarking in
+            noisy environments"); work that the model does more is in every call.
         calls: every call by itself, shape (calls,); what is rare shows only here.
     """
 
@@ -115,13 +138,19 @@ def interleave(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: in
     blocks: list[list[NDArray[np.float64]]] = [[] for _ in calls]
     for call in calls:
         time.sleep(PAUSE_S)
-        for _ in range(SETTLE_CALLS):
+        start = time.perf_counter()
+        for done in range(SETTLE_CALLS):
+            if done >= warmup and time.perf_counter() - start > SETTLE_S:
+                break
             call()
     for _ in range(rounds):
         for index in rng.permutation(len(calls)):
             time.sleep(PAUSE_S)
             blocks[index].append(_block(calls[index], warmup))
-    return [Timing(blocks=np.array([block.mean() for block in own]), calls=np.concatenate(own)) for own in blocks]
+    return [
+        Timing(blocks=np.array([np.quantile(block, UNDISTURBED) for block in own]), calls=np.concatenate(own))
+        for own in blocks
+    ]
 
 
 def _block(call: Callable[[], object], warmup: int) -> NDArray[np.float64]:
@@ -135,40 +164,61 @@ def _block(call: Callable[[], object], warmup: int) -> NDArray[np.float64]:
     return 1e3 * np.diff(stamps)
 
 
-def paired_ratio(blocks: NDArray[np.float64], reference: NDArray[np.float64], *, seed: int = 0) -> MetricValue:
-    """Median of the rounds' ratios with a 95 % bootstrap interval; what slows a whole round cancels out."""
+def paired_ratio(
+    blocks: NDArray[np.float64], reference: NDArray[np.float64], *, rounds_per_sitting: int = 1, seed: int = 0
+) -> MetricValue:
+    """Median of the rounds' ratios with a 95 % interval; what slows a whole round cancels out.
+
+    Rounds are not independent of each other. Those of one sitting share a loading of the models (their places in
+    memory, the threads' cores, what was found to be fastest), and those that follow each other share the machine's
+    mood. So the run is cut into at most ``CLUSTERS`` parts, sittings kept whole, and the bootstrap draws parts. With
+    so few, its percentiles are too narrow; they are moved outwards as Student's t asks (Hesterberg 2015, "What
+    teachers should know about the bootstrap", expanded percentile interval). Fewer than ``FEW_CLUSTERS`` make an
+    interval by Student's t on their logarithms.
+
+    Args:
+        blocks: a number for each round, in the order of measuring, shape (rounds,).
+    """
     ratios = blocks / reference
-    rng = np.random.default_rng(seed)
-    draws = np.median(ratios[rng.integers(len(ratios), size=(BOOTSTRAP, len(ratios)))], axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return MetricValue(value=float(np.median(ratios)), low=float(low), high=float(high), n=len(ratios))
+    sittings = np.arange(len(ratios)) // rounds_per_sitting
+    count = int(sittings[-1]) + 1
+    parts = np.array_split(np.arange(count), min(count, CLUSTERS))
+    part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])[sittings]
+    low, high = _few(ratios, part_of) if len(parts) < FEW_CLUSTERS else _many(ratios, part_of, seed)
+    return MetricValue(value=float(np.median(ratios)), low=low, high=high, n=len(ratios))
 
 
-def measure_latency(
-    predictors: Sequence[Predictor],
-    grid: Sequence[Workload],
-    corpus: TokenizedCorpus,
-    layout: Layout,
-    *,
-    threads: int,
-    rounds: int,
-    warmup: int = 3,
-    listen: Callable[[float, str], None] = lambda share, text: None,
-) -> list[tuple[LatencyReport, ...]]:
-    """Time every predictor on every workload; the first predictor is the reference of the ratios."""
-    reports: list[list[LatencyReport]] = [[] for _ in predictors]
-    for done, workload in enumerate(grid):
-        batch = workload_batch(workload, corpus, layout)
-        listen(done / len(grid), f"timing {workload.batch_size} x {workload.seq_len}")
-        timings = interleave(
-            [partial(predictor.predict, batch) for predictor in predictors], rounds=rounds, warmup=warmup
-        )
-        for report, own in zip(reports, timings, strict=True):
-            report.append(_summary(workload, own, timings[0], threads, warmup))
-    return [tuple(report) for report in reports]
+def _few(ratios: NDArray[np.float64], part_of: NDArray[np.int64]) -> tuple[float, float]:
+    """Of so few parts even the smallest and the largest are too often on one side of the truth; Student's t is not."""
+    logs = [float(np.log(np.median(ratios[part_of == part]))) for part in np.unique(part_of)]
+    if len(logs) < 2:
+        return 0.0, math.inf
+    low, high = t_interval(logs)
+    return math.exp(low), math.exp(min(high, LARGEST_EXPONENT))
 
 
-def _summary(workload: Workload, own: Timing, reference: Timing, threads: int, warmup: int) -> LatencyReport:
+def _many(ratios: NDArray[np.float64], part_of: NDArray[np.int64], seed: int) -> tuple[float, float]:
+    rng, parts = np.random.default_rng(seed), int(part_of[-1]) + 1
+    drawn = rng.multinomial(parts, np.full(parts, 1 / parts), size=BOOTSTRAP)
+    tail = expanded_tail(parts)
+    low, high = np.quantile(_weighted_medians(ratios, drawn[:, part_of]), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _weighted_medians(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Medians of resamples in which value i occurs ``counts[:, i]`` times, counts of shape (resamples, values)."""
+    order = np.argsort(values)
+    upto = np.cumsum(counts[:, order], axis=1)
+    total = upto[:, -1:]
+    lower = np.argmax(upto >= (total + 1) // 2, axis=1)
+    upper = np.argmax(upto >= total // 2 + 1, axis=1)
+    return 0.5 * (values[order][lower] + values[order][upper])
+
+
+def latency_report(
+    workload: Workload, own: Timing, reference: Timing, *, threads: int, warmup: int, rounds_per_sitting: int
+) -> LatencyReport:
+    """What was timed of one model, beside the reference."""
     p50, p90, p99 = (float(q) for q in np.quantile(own.calls, [0.5, 0.9, 0.99]))
     return LatencyReport(
         batch_size=workload.batch_size,
@@ -176,11 +226,12 @@ def _summary(workload: Workload, own: Timing, reference: Timing, threads: int, w
         threads=threads,
         calls=len(own.calls),
         samples_ms=tuple(round(float(s), 4) for s in own.blocks),
+        rounds_per_sitting=rounds_per_sitting,
         p50_ms=p50,
         p90_ms=p90,
         p99_ms=p99,
         tokens_per_s=workload.batch_size * workload.seq_len / p50 * 1e3,
         warmup=warmup,
         excluded=EXCLUDED,
-        ratio_to_reference=paired_ratio(own.blocks, reference.blocks),
+        ratio_to_reference=paired_ratio(own.blocks, reference.blocks, rounds_per_sitting=rounds_per_sitting),
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -14,12 +16,24 @@ from bertedge.cpu import this_cpu
 from bertedge.runtime.threads import usable_cpus
 from bertedge.target import TARGETS, resolve_target
 
+CPUINFO = Path("/proc/cpuinfo")
+#: What tells CPUs apart that give themselves the same name, as those of virtual machines do; x86, then ARM.
+GENERATION = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU revision")
+#: Times of two runs may be compared where these are the same; so much is a machine's identity.
+IDENTITY = ("cpu", "generation", "features", "cpus", "onnxruntime")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """CPU, cores, memory and versions."""
+    """CPU, cores, memory and versions.
+
+    Attributes:
+        generation: numbers that ``/proc/cpuinfo`` gives for family, model and stepping.
+        features: those of the CPU's that some target asks for.
+    """
 
     cpu: str
+    generation: str
     arch: str
     features: tuple[str, ...]
     cpus: int
@@ -31,6 +45,15 @@ class Machine:
     onnxruntime: str
     bertedge: str
 
+    def differences(self, other: Machine) -> list[str]:
+        """Where the two are not the same machine, in words; empty where times of both may be compared."""
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in IDENTITY]
+        return [f"{name} {_words(mine)}, not {_words(theirs)}" for name, mine, theirs in pairs if mine != theirs]
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
 
 def this_machine() -> Machine:
     """Describe the machine and the process's share of it; of the CPU's features, those that some target asks for."""
@@ -38,6 +61,7 @@ def this_machine() -> Machine:
     known = frozenset().union(*(target.required_features for target in TARGETS.values()))
     return Machine(
         cpu=cpu.model,
+        generation=generation(CPUINFO),
         arch=cpu.arch,
         features=tuple(sorted(cpu.features & known)),
         cpus=usable_cpus(),
@@ -49,6 +73,16 @@ def this_machine() -> Machine:
         onnxruntime=onnxruntime.__version__,
         bertedge=bertedge.__version__,
     )
+
+
+def generation(cpuinfo: Path) -> str:
+    """Family, model and stepping of the first CPU, as in ``25.17.1``; empty where the system does not tell."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = (re.search(rf"^{name}\s*:\s*(\S+)", text, re.MULTILINE) for name in GENERATION)
+    return ".".join(match[1] for match in found if match)
 
 
 def _memory() -> int | None:

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.report.report import CandidateReport, Report
+from bertedge.report.verdict import Verdict, counted
 
 Rows = list[list[str]]
 MEGABYTE = 1e6
 NOT_MEASURED, SKIPPED = "-", "skipped"
 BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
+SENTENCE = "by how much, and how sure"
+#: Columns whose cells are words.
+WORDS = (BETTER, MEANING, WORKLOAD, SENTENCE, "metric")
 #: Columns of a terminal that has room for everything.
 WIDE = 120
 
 
-def rich_report(report: Report, *, width: int = WIDE) -> Group:
+def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int = WIDE) -> Group:
     """Tables for a terminal; one that is narrower than ``WIDE`` goes without the last, explaining column."""
     tables = [_rich_table(title, rows, with_meaning=width >= WIDE) for title, rows in sections(report)]
-    return Group(*tables, Text(_footer(report)))
+    judged = [rich_verdicts(verdicts)] if verdicts else []
+    return Group(*map(Text, _warnings(report)), *tables, *judged, Text(_footer(report)))
 
 
-def markdown_report(report: Report) -> str:
-    """The same tables as Markdown."""
-    parts = []
-    for title, rows in sections(report):
-        head, *body = ([cell.replace("|", r"\|") for cell in row] for row in rows)
-        lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
-        parts.append(f"### {title}\n\n" + "\n".join(lines) + "\n")
+def rich_verdicts(verdicts: Sequence[Verdict]) -> Table:
+    """The verdicts for a terminal."""
+    return _rich_table(f"Verdicts: {counted(verdicts)}", _verdict_rows(verdicts), with_meaning=True)
+
+
+def markdown_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
+    """The same tables as Markdown, the verdicts first."""
+    parts = [f"**{warning}**\n" for warning in _warnings(report)]
+    parts += [markdown_verdicts(verdicts)] if verdicts else []
+    parts += [_markdown_table(title, rows) for title, rows in sections(report)]
     return "\n".join([*parts, _footer(report)]) + "\n"
+
+
+def markdown_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts as Markdown."""
+    return _markdown_table(f"Verdicts: {counted(verdicts)}", _verdict_rows(verdicts))
+
+
+def _markdown_table(title: str, rows: Rows) -> str:
+    head, *body = ([_markdown_cell(cell) for cell in row] for row in rows)
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
+    return f"### {title}\n\n" + "\n".join(lines) + "\n"
+
+
+def _markdown_cell(text: str) -> str:
+    return " ".join(text.replace("|", r"\|").split())  # a line break would end the row
+
+
+def _warnings(report: Report) -> list[str]:
+    if report.complete:
+        return []
+    return [f"Incomplete: the run was interrupted before it had measured {', '.join(report.missing)}."]
 
 
 def sections(report: Report) -> list[tuple[str, Rows]]:
@@ -42,16 +73,25 @@ def sections(report: Report) -> list[tuple[str, Rows]]:
     ]
 
 
+def _models(report: Report) -> tuple[CandidateReport, ...]:
+    return (report.reference, *((report.against,) if report.against else ()), *report.candidates)
+
+
+def _verdict_rows(verdicts: Sequence[Verdict]) -> Rows:
+    rows = [[verdict.outcome, verdict.candidate, verdict.subject, verdict.sentence] for verdict in verdicts]
+    return [["verdict", "model", "metric", SENTENCE], *rows]
+
+
 def _size_rows(report: Report) -> Rows:
     rows = [["model", "file", "of float", "peak memory", "cold start", "int8 MACs", "int8 bytes"]]
-    for model in (report.reference, *report.candidates):
+    for model in _models(report):
         rows.append(  # noqa: PERF401
             [
                 _label(report, model),
                 f"{model.size_bytes / MEGABYTE:.1f} MB",
                 f"{model.size_bytes / report.reference.size_bytes:.2f}",
-                f"{model.peak_rss_bytes / MEGABYTE:.0f} MB",
-                f"{model.cold_start_ms:.0f} ms",
+                NOT_MEASURED if model.peak_rss_bytes is None else f"{model.peak_rss_bytes / MEGABYTE:.0f} MB",
+                NOT_MEASURED if model.cold_start_ms is None else f"{model.cold_start_ms:.0f} ms",
                 f"{100 * model.coverage.macs:.1f} %",
                 f"{100 * model.coverage.bytes:.1f} %",
             ]
@@ -61,7 +101,7 @@ def _size_rows(report: Report) -> Rows:
 
 def _latency_rows(report: Report) -> Rows:
     rows = [["model", WORKLOAD, "calls", "p50", "p90", "p99", "tokens/s", "of float (95 %)"]]
-    for model in (report.reference, *report.candidates):
+    for model in _models(report):
         for entry in model.latency:
             ratio = entry.ratio_to_reference
             rows.append(
@@ -80,13 +120,14 @@ def _latency_rows(report: Report) -> Rows:
 
 
 def _fidelity_rows(report: Report) -> Rows:
-    rows = [["metric", *(candidate.name for candidate in report.candidates), BETTER, MEANING]]
+    models = _models(report)[1:]
+    rows = [["metric", *(_label(report, model) for model in models), BETTER, MEANING]]
     for name, (better, meaning) in DESCRIPTIONS.items():
-        values = [candidate.fidelity.get(name) for candidate in report.candidates]
+        values = [model.fidelity.get(name) for model in models]
         if any(values):
             rows.append([name, *map(_value, values), better, meaning])
     for head, reason in report.skipped.items():
-        rows.append([f"{head}.*", *[SKIPPED] * len(report.candidates), "", reason])
+        rows.append([f"{head}.*", *[SKIPPED] * len(models), "", reason])
     return rows
 
 
@@ -99,7 +140,9 @@ def _value(value: MetricValue | None) -> str:
 
 
 def _label(report: Report, model: CandidateReport) -> str:
-    return f"{model.name} (float32)" if model is report.reference else model.name
+    if model is report.reference:
+        return f"{model.name} (float32)"
+    return f"{model.name} (baseline)" if model is report.against else model.name
 
 
 def _footer(report: Report) -> str:
@@ -110,8 +153,16 @@ def _footer(report: Report) -> str:
         f"{machine.cpu}, {machine.cpus} CPUs, {threads} threads, target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
         f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
-        f"Intervals: 95 %, bootstrap over texts or rounds. Latency without tokenization.{skipped}"
+        f"Intervals: 95 %, bootstrap over texts or sittings. Latency without tokenization.{skipped}{_weather(report)}"
     )
+
+
+def _weather(report: Report) -> str:
+    """How quiet the machine was."""
+    if report.stability is None:
+        return ""
+    notes = report.stability.notes
+    return f" The machine was not quiet: {'; '.join(notes)}." if notes else " The machine was quiet."
 
 
 def _rich_table(title: str, rows: Rows, *, with_meaning: bool) -> Table:
@@ -120,7 +171,7 @@ def _rich_table(title: str, rows: Rows, *, with_meaning: bool) -> Table:
     head, *body = rows
     table = Table(title=title, title_justify="left", title_style="bold", header_style="")
     for index, column in enumerate(head):
-        numeric = index > 0 and column not in (BETTER, MEANING, WORKLOAD)
+        numeric = index > 0 and column not in WORDS
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*row)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertedge.bundle import Coverage
+from bertedge.bundle import Coverage, Manifest
 from bertedge.errors import FileError
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.machine import Machine
 from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.stability import Stability
 from bertedge.records import from_json, read_json, write_json
 
-#: Version 1 took its percentiles from means of many calls: p90 and p99 of both cannot be compared.
-SCHEMA_VERSION = 2
+#: Version 1 took its percentiles from means of many calls, so its p90 and p99 cannot be compared. Version 2 timed one
+#: loading of each model and took its ratios from means, which other processes raise, so its ratios cannot be compared.
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +32,39 @@ class CorpusInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateReport:
-    """One model: the reference itself, or a candidate beside it."""
+    """One model: the reference itself, or a candidate beside it.
+
+    Attributes:
+        peak_rss_bytes: None, like ``cold_start_ms``, where the run ended before.
+        manifest: of the bundle that was measured.
+    """
 
     name: str
     target: str
     size_bytes: int
-    peak_rss_bytes: int
-    cold_start_ms: float
+    peak_rss_bytes: int | None
+    cold_start_ms: float | None
+    cold_start_samples_ms: tuple[float, ...]
     coverage: Coverage
     fidelity: dict[str, MetricValue]
     latency: tuple[LatencyReport, ...]
+    manifest: Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """A baseline that somebody accepted.
+
+    Attributes:
+        day: ISO 8601, UTC.
+        values: ``candidate: metric`` -> value, so that the way there can be read from one file.
+    """
+
+    day: str
+    reason: str
+    bertedge: str
+    cpu: str
+    values: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +73,11 @@ class Report:
 
     Attributes:
         skipped: what was not measured (``mlm``, ``nsp``) -> why, in words.
+        against: an earlier bundle that was measured in the same rounds, for the candidates to be judged by.
+        stability: of the machine while latency was measured; None where it was not.
+        complete: the run came to its end.
+        missing: what was not measured because it did not.
+        history: where the report is a baseline: what was accepted before it, itself last.
     """
 
     schema_version: int
@@ -56,6 +86,18 @@ class Report:
     reference: CandidateReport
     candidates: tuple[CandidateReport, ...]
     skipped: dict[str, str]
+    against: CandidateReport | None = None
+    stability: Stability | None = None
+    complete: bool = True
+    missing: tuple[str, ...] = ()
+    history: tuple[Acceptance, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.complete == bool(self.missing):
+            raise FileError(
+                f"report: complete is {self.complete} and {len(self.missing)} things are missing",
+                "was the file edited by hand? write it again",
+            )
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -70,8 +112,13 @@ def read_report(path: Path) -> Report:
         FileError: it is not a report, or of another schema.
     """
     raw = read_json(path)
-    if not isinstance(raw, dict) or raw.get("schema_version") != SCHEMA_VERSION:
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise FileError(f"{path}: is not a report of bertedge bench", "give a file that bertedge bench --json wrote")
+    if version != SCHEMA_VERSION:
+        newer = version > SCHEMA_VERSION
         raise FileError(
-            f"{path}: is not a report of schema {SCHEMA_VERSION}", "make it again with: bertedge bench --json"
+            f"{path}: is a report of schema {version}, expected {SCHEMA_VERSION}",
+            "pip install -U bertedge" if newer else "measure it again with: bertedge bench --json",
         )
     return from_json(Report, raw, path.name)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -61,6 +62,136 @@ def test_the_main_road(model_folder: Path, corpus_file: Path, tmp_path: Path) ->
     raw = json.loads(report.read_text())
     assert {"schema_version", "machine", "reference", "candidates"} <= raw.keys()
     assert (tmp_path / "report.md").read_text().startswith("### Size and start")
+
+
+@pytest.fixture(scope="module")
+def report_file(folder: Path, model_folder: Path, corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of the tiny model; not to be changed by tests."""
+    path = tmp_path_factory.mktemp("reports") / "report.json"
+    more = ["--corpus", corpus_file, "--examples", 8, "--rounds", 6, "--seconds", 0, "--lengths", "1x8"]
+    done = bertedge("bench", folder, "--reference", model_folder, *more, "--json", path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def changed(report: Path, target: Path, **changes: object) -> Path:
+    """A report with other numbers of its candidate."""
+    raw = json.loads(report.read_text())
+    raw["candidates"][0].update(changes)
+    target.write_text(json.dumps(raw))
+    return target
+
+
+def test_compare_ends_with_what_it_found(report_file: Path, tmp_path: Path) -> None:
+    same = bertedge("compare", report_file, report_file, "--budgets", written(tmp_path, '"latency.p50" = false'))
+    assert same.returncode == 0, same.stderr
+    assert "within the budget" in same.stdout
+    size = json.loads(report_file.read_text())["candidates"][0]["size_bytes"]
+    larger = changed(report_file, tmp_path / "larger.json", size_bytes=2 * size)
+    junit, markdown, summary = tmp_path / "out.xml", tmp_path / "out.md", tmp_path / "summary.md"
+    summary.write_text("before\n")
+    command = [
+        sys.executable,
+        "-m",
+        "bertedge",
+        "compare",
+        report_file,
+        larger,
+        "--junit",
+        junit,
+        "--markdown",
+        markdown,
+    ]
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, env={**os.environ, "GITHUB_STEP_SUMMARY": str(summary)}
+    )
+    assert done.returncode == 1
+    assert "2 times as much" in done.stdout
+    assert "1 fail" in done.stderr
+    suites = ElementTree.parse(junit).getroot()
+    assert suites.attrib["failures"] == "1"
+    assert suites.find(".//failure").attrib["message"].startswith(f"{2 * size:,} bytes where")  # type: ignore[union-attr]
+    assert summary.read_text() == "before\n" + markdown.read_text() + "\n"
+    loose = written(tmp_path, "[size_bytes]\nmax_ratio = 3")
+    assert bertedge("compare", report_file, larger, "--budgets", loose).returncode == 0
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "budgets.toml").write_text(text)
+    return folder / "budgets.toml"
+
+
+def test_what_is_inconclusive_fails_where_it_is_strict(report_file: Path, tmp_path: Path) -> None:
+    wide = {"value": 0.9, "low": 0.1, "high": 1.0, "n": 9}
+    unsure = changed(report_file, tmp_path / "unsure.json", fidelity={"mlm.top1_agreement": wide})
+    assert bertedge("compare", report_file, unsure).returncode == 0
+    assert bertedge("compare", report_file, unsure, "--strict").returncode == 1
+
+
+def test_a_baseline_is_accepted_with_a_reason(report_file: Path, tmp_path: Path) -> None:
+    baseline = Path(shutil.copy(report_file, tmp_path / "baseline.json"))
+    size = json.loads(report_file.read_text())["candidates"][0]["size_bytes"]
+    larger = changed(report_file, tmp_path / "larger.json", size_bytes=2 * size)
+    done = bertedge("compare", baseline, larger, "--update-baseline", "--reason", "more words")
+    assert done.returncode == 0, done.stderr
+    assert "1 fail" in done.stderr
+    accepted = read_report(baseline)
+    assert accepted.candidates[0].size_bytes == 2 * size
+    assert [entry.reason for entry in accepted.history] == ["more words"]
+    assert bertedge("compare", baseline, larger).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (lambda raw: raw.update(schema_version=2), 3, "schema 2, expected"),
+        (lambda raw: raw["candidates"][0].update(size_bytes="big"), 3, "candidates[0].size_bytes: 'big' is not int"),
+        (lambda raw: raw.update(note="mine"), 3, "unknown key 'note'"),
+        (lambda raw: raw["reference"]["manifest"]["provenance"].update(source_sha256="0" * 64), 2, "of another model"),
+        (lambda raw: raw.update(complete=False, missing=["cold start"]), 2, "was interrupted"),
+        (lambda raw: raw["machine"].update(cpu="Another"), 0, ""),
+    ],
+)
+def test_baselines_that_say_nothing(
+    change: Callable[[dict], None], code: int, words: str, report_file: Path, tmp_path: Path
+) -> None:
+    raw = json.loads(report_file.read_text())
+    change(raw)
+    (tmp_path / "baseline.json").write_text(json.dumps(raw))
+    done = bertedge("compare", tmp_path / "baseline.json", report_file)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 0:
+        assert "another machine: cpu" in done.stdout
+
+
+def test_a_candidate_is_judged_by_what_was_measured_beside_it(
+    folder: Path, bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    """The float bundle is larger than the int8 one, whatever the clock says."""
+    larger = bundle_of("float32").folder
+    more = ["--corpus", corpus_file, "--examples", 8, "--rounds", 2, "--seconds", 0, "--lengths", "1x8"]
+    done = bertedge(
+        "bench", larger, "--reference", model_folder, "--against", folder, *more, "--json", tmp_path / "r.json"
+    )
+    assert done.returncode == 1, done.stderr
+    assert "(baseline)" in done.stdout
+    assert read_report(tmp_path / "r.json").against is not None
+
+
+def test_the_first_baseline_is_written_by_bench(
+    folder: Path, model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    baseline = tmp_path / "baselines" / "here.json"
+    more = ["--corpus", corpus_file, "--examples", 8, "--rounds", 2, "--seconds", 0, "--lengths", "1x8"]
+    done = bertedge(
+        *("bench", folder, "--reference", model_folder, *more, "--baseline", baseline),
+        *("--update-baseline", "--reason", "the first"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert [entry.reason for entry in read_report(baseline).history] == ["the first"]
+    assert "Verdicts" not in done.stdout
 
 
 def test_a_single_document_has_no_pairs_and_the_report_says_so(
@@ -172,6 +303,17 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         (["quantise", "{model}"], 2, "did you mean 'quantize'"),
         (["bench", "{bundle}", "--reference", "nowhere", "--json", "{empty}/report.json"], 3, "Not a directory"),
         (["bench", "{bundle}", "--reference", "nowhere", "--json", "{tmp}"], 3, "Is a directory"),
+        (["bench", "{bundle}", "--reference", "nowhere", "--junit", "{empty}/x.xml"], 3, "Not a directory"),
+        (["bench", "{bundle}", "--reference", "nowhere", "--baseline", "{tmp}/none.json"], 3, "no such baseline"),
+        (["bench", "{bundle}", "--reference", "nowhere", "--baseline", "{empty}"], 3, "is not JSON"),
+        (["bench", "{bundle}", "--reference", "nowhere", "--budgets", "{tmp}/none.toml"], 3, "cannot be read"),
+        (["bench", "{bundle}", "--reference", "nowhere", "--update-baseline", "--reason", "x"], 2, "no --baseline"),
+        (["bench", "{bundle}", "-r", "x", "--baseline", "{tmp}/b.json", "--update-baseline"], 2, "without a reason"),
+        (["bench", "{bundle}", "--reference", "nowhere", "--reason", "x"], 2, "is for --update-baseline"),
+        (["bench", "{bundle}", "--reference", "{model}", "--against", "nowhere"], 3, "no such bundle"),
+        (["bench", "{bundle}", "--reference", "{model}", "--seconds", "-1"], 2, "--seconds"),
+        (["compare", "{tmp}/none.json", "{tmp}/none.json"], 3, "no such baseline"),
+        (["compare", "{empty}", "{empty}"], 3, "is not JSON"),
         (["bench", "{bundle}", "--reference", "nowhere", "--markdown", "{empty}/x/report.md"], 3, "Not a directory"),
         (["train", "{empty}", "-o", "{tmp}/x", "--steps", "1"], 3, "holds no text"),
         (["distill", "nowhere", "{empty}", "-o", "{tmp}/x"], 3, "no such folder"),

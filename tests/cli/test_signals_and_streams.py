@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bertedge.bundle import Bundle
+from bertedge.report.report import read_report
 
 COMMAND = [sys.executable, "-m", "bertedge"]
 full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -85,20 +86,41 @@ def test_ctrl_c_while_a_folder_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_while_latency_is_measured(
-    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_end_while_latency_is_measured(
+    number: int, code: int, bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
-    process = start(
+    """What was measured stays, and says that it is not all; scratch folders go."""
+    report = tmp_path / "report.json"
+    command = [
         *("bench", bundle_of("static").folder, "--reference", model_folder, "--corpus", corpus_file),
-        *("--rounds", 10**6, "--json", tmp_path / "report.json"),
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
+        *(
+            "--examples",
+            8,
+            "--rounds",
+            10**6,
+            "--lengths",
+            "1x8",
+            "--json",
+            report,
+            "--markdown",
+            tmp_path / "report.md",
+        ),
+    ]
+    process = start(*command, env={**os.environ, "TMPDIR": str(tmp_path)})
     wait_for(lambda: list(tmp_path.glob("tmp*/tiny-bert/manifest.json")), process)
-    time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(6)
+    os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "stopped\n")
-    assert [path for path in tmp_path.iterdir() if path.name != ".ses"] == []  # onnxruntime's own, where it likes
+    assert (process.returncode, out) == (code, "")
+    assert err.splitlines()[:2] == [f"report: {report} (incomplete)", f"tables: {tmp_path / 'report.md'}"]
+    read = read_report(report)
+    assert not read.complete
+    assert "cold start" in read.missing
+    assert read.candidates[0].fidelity["mlm.kl_mean"].n > 0
+    assert (tmp_path / "report.md").read_text().startswith("**Incomplete")
+    left = {path.name for path in tmp_path.iterdir()} - {".ses"}  # onnxruntime's own, where it likes
+    assert left == {"report.json", "report.md"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -1,0 +1,56 @@
+"""``bertedge compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertedge.cli.console import stdout
+from bertedge.cli.gate import (
+    BudgetsOption,
+    Gate,
+    JunitOption,
+    MarkdownOption,
+    ReasonOption,
+    StrictOption,
+    UpdateOption,
+    comparable,
+)
+
+
+def compare(
+    baseline: Annotated[Path, typer.Argument(help="The report to judge by.", show_default=False)],
+    report: Annotated[
+        Path, typer.Argument(help="The report to judge; both by 'bertedge bench --json'.", show_default=False)
+    ],
+    budgets: BudgetsOption = None,
+    markdown_file: MarkdownOption = None,
+    junit_file: JunitOption = None,
+    strict: StrictOption = False,
+    update_baseline: UpdateOption = False,
+    reason: ReasonOption = None,
+) -> None:
+    """Judge a report by a baseline and budgets; measures nothing."""
+    from bertedge.report.gate import judge
+    from bertedge.report.render import rich_verdicts
+    from bertedge.report.report import read_report
+
+    gate = Gate(
+        budgets_file=budgets,
+        markdown=markdown_file,
+        junit=junit_file,
+        strict=strict,
+        baseline_file=baseline,
+        update=update_baseline,
+        reason=reason,
+    )
+    limits, old, new = gate.budgets(), gate.baseline(), read_report(report)
+    gate.require_writable()
+    old = comparable(new, old, updating=update_baseline)
+    verdicts = judge(new, old, limits) if old else ()
+    if verdicts:
+        stdout.print(rich_verdicts(verdicts))
+    gate.write(new, verdicts)
+    gate.end(new, verdicts)

@@ -1,0 +1,140 @@
+"""What ``bench`` and ``compare`` share: judging, and the files that CI reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bertedge.cli.console import note
+from bertedge.errors import BertEdgeError, UsageError
+
+if TYPE_CHECKING:
+    from bertedge.report.budget import Budgets
+    from bertedge.report.report import Report
+    from bertedge.report.verdict import Verdict
+
+#: Where GitHub Actions shows Markdown on the page of a run.
+SUMMARY = "GITHUB_STEP_SUMMARY"
+
+MarkdownOption = Annotated[
+    Path | None, typer.Option("--markdown", help="Write the tables as Markdown.", show_default=False)
+]
+JunitOption = Annotated[
+    Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.", show_default=False)
+]
+BudgetsOption = Annotated[
+    Path | None,
+    typer.Option("--budgets", help="TOML: how much worse a metric may be; changes the defaults.", show_default=False),
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="An inconclusive verdict is a failure, too.")]
+UpdateOption = Annotated[bool, typer.Option("--update-baseline", help="Accept what was measured as the new baseline.")]
+ReasonOption = Annotated[
+    str | None, typer.Option("--reason", help="Why the baseline changes; kept in its file.", show_default=False)
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """The options of judging, checked before long work begins."""
+
+    budgets_file: Path | None
+    markdown: Path | None
+    junit: Path | None
+    strict: bool
+    baseline_file: Path | None
+    update: bool
+    reason: str | None
+
+    def __post_init__(self) -> None:
+        if self.update and self.baseline_file is None:
+            raise UsageError("--update-baseline: there is no --baseline", "name the file: --baseline FILE")
+        if self.update and not (self.reason or "").strip():
+            raise UsageError("--update-baseline: a baseline is not changed without a reason", 'add --reason "..."')
+        if self.reason is not None and not self.update:
+            raise UsageError("--reason: is for --update-baseline", "add --update-baseline, or leave it out")
+
+    def budgets(self) -> Budgets:
+        """The defaults, or what the file makes of them."""
+        from bertedge.report.budget import DEFAULTS, read_budgets
+
+        return read_budgets(self.budgets_file) if self.budgets_file else dict(DEFAULTS)
+
+    def baseline(self) -> Report | None:
+        """The baseline; none where the first one is about to be written, or its model is about to be replaced."""
+        from bertedge.report.baseline import read_baseline
+
+        if self.baseline_file is None or (self.update and not self.baseline_file.exists()):
+            return None
+        return read_baseline(self.baseline_file)
+
+    def require_writable(self) -> None:
+        """See :func:`bertedge.records.require_writable`."""
+        from bertedge.records import require_writable
+
+        for path in filter(None, (self.markdown, self.junit, self.baseline_file if self.update else None)):
+            require_writable(path)
+
+    def write(self, report: Report, verdicts: Sequence[Verdict]) -> None:
+        """The files that were asked for, and the job's summary where there is one."""
+        from bertedge.records import write_text
+        from bertedge.report.junit import junit_report
+        from bertedge.report.render import markdown_report
+
+        makers: list[tuple[str, Path | None, Callable[[], str]]] = [
+            ("tables", self.markdown, lambda: markdown_report(report, verdicts)),
+            ("verdicts", self.junit, lambda: junit_report(report, verdicts, strict=self.strict)),
+        ]
+        for what, path, make in makers:
+            if path:
+                write_text(path, make())
+                note(f"{what}: {path}")
+        append_summary(markdown_report(report, verdicts))
+
+    def end(self, report: Report, verdicts: Sequence[Verdict]) -> None:
+        """Accept the report, or leave with the exit code that the verdicts ask for.
+
+        Raises:
+            Exit: with 1, where something became worse.
+        """
+        from bertedge.report.baseline import update_baseline
+        from bertedge.report.verdict import counted, is_regression
+
+        if verdicts:
+            note(f"verdicts: {counted(verdicts)}")
+        if self.update and self.baseline_file and self.reason:
+            update_baseline(self.baseline_file, report, self.reason, self.budgets())
+            note(f"baseline: {self.baseline_file}")
+        elif is_regression(verdicts, strict=self.strict):
+            raise typer.Exit(1)
+
+
+def append_summary(markdown: str) -> None:
+    """Add to the page of a GitHub Actions run; elsewhere, and where it cannot be written, nothing is lost."""
+    summary = os.environ.get(SUMMARY)
+    if not summary:
+        return
+    try:
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(markdown + "\n")
+    except OSError as error:
+        note(f"warning: the job's summary cannot be written: {summary}: {error.strerror}")
+
+
+def comparable(report: Report, baseline: Report | None, *, updating: bool) -> Report | None:
+    """The baseline, if it is one of this model; where it is about to be replaced, none rather than an error."""
+    from bertedge.report.gate import require_comparable
+
+    if baseline is None:
+        return None
+    try:
+        require_comparable(report, baseline)
+    except BertEdgeError:
+        if not updating:
+            raise
+        return None
+    return baseline

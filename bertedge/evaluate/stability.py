@@ -1,0 +1,146 @@
+"""How quiet the machine was while something was timed: noted before and after, and said in words."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.evaluate.latency import LatencyReport
+
+STAT, CPUINFO = Path("/proc/stat"), Path("/proc/cpuinfo")
+FREQUENCIES = "/sys/devices/system/cpu"
+#: From here on a number is worth a sentence; shares are 0 to 1.
+MAX_STOLEN, MAX_OTHERS, MIN_FREQUENCY_KEPT, MAX_DRIFT, MAX_SPREAD = 0.02, 0.10, 0.95, 0.10, 0.25
+#: Columns of /proc/stat's first line after its name; guest time is part of user time already.
+IDLE, IOWAIT, STEAL, COLUMNS = 3, 4, 7, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Clocks of the machine at one moment; no total and no frequency where the system does not tell.
+
+    Attributes:
+        total_s: CPU seconds since the machine's start, over all CPUs.
+        stolen_s: those of them that the host of a virtual machine took away.
+        busy_s: those of them that were worked.
+        own_s: CPU seconds of this process and its children.
+        mhz: mean of the CPUs' frequencies.
+    """
+
+    total_s: float | None
+    stolen_s: float
+    busy_s: float
+    own_s: float
+    mhz: float | None
+    at: float
+
+    @classmethod
+    def now(cls) -> Snapshot:
+        """Look at the clocks."""
+        total, stolen, busy = cpu_seconds(STAT)
+        return cls(
+            total_s=total,
+            stolen_s=stolen,
+            busy_s=busy,
+            own_s=sum(os.times()[:4]),
+            mhz=frequency(Path(FREQUENCIES), CPUINFO),
+            at=time.monotonic(),
+        )
+
+
+def cpu_seconds(stat: Path) -> tuple[float | None, float, float]:
+    """Total, stolen and busy CPU seconds out of ``/proc/stat``; no total where the system does not tell."""
+    try:
+        ticks = [int(word) for word in stat.read_text().split("\n", 1)[0].split()[1 : COLUMNS + 1]]
+        hertz = os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return None, 0.0, 0.0
+    if len(ticks) < COLUMNS:
+        return None, 0.0, 0.0
+    total, stolen = sum(ticks), ticks[STEAL]
+    busy = total - stolen - ticks[IDLE] - ticks[IOWAIT]
+    return total / hertz, stolen / hertz, busy / hertz
+
+
+def frequency(folder: Path, cpuinfo: Path) -> float | None:
+    """Mean MHz of the CPUs: as the kernel steers them, or as ``/proc/cpuinfo`` tells."""
+    try:
+        found = [int(path.read_text()) / 1e3 for path in folder.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+        found = found or [float(mhz) for mhz in re.findall(r"cpu MHz\s*:\s*([\d.]+)", cpuinfo.read_text())]
+    except (OSError, ValueError):
+        return None
+    return float(np.mean(found)) if found else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability:
+    """The machine while latency was measured; None where the system does not tell.
+
+    Attributes:
+        seconds: how long it was watched.
+        stolen: share of the CPU time that the host of a virtual machine took away.
+        others: share of the CPU time that other processes used.
+        mhz_before: mean frequency of the CPUs; ``mhz_after`` likewise.
+        drift: the reference's time in the last third of the rounds over its time in the first third, of the workload
+            where the two differ most.
+        spread: interquartile range of the reference's rounds over their median, of the workload where it is largest.
+    """
+
+    seconds: float
+    stolen: float | None
+    others: float | None
+    mhz_before: float | None
+    mhz_after: float | None
+    drift: float | None
+    spread: float | None
+
+    @property
+    def notes(self) -> list[str]:
+        """What of this is out of the ordinary, in words; nothing on a quiet machine."""
+        notes = []
+        if self.stolen is not None and self.stolen > MAX_STOLEN:
+            notes.append(f"the host took {100 * self.stolen:.0f} % of the CPU time away (steal)")
+        if self.others is not None and self.others > MAX_OTHERS:
+            notes.append(f"other processes used {100 * self.others:.0f} % of the CPU time")
+        before, after = self.mhz_before, self.mhz_after
+        if before and after and not MIN_FREQUENCY_KEPT < after / before < 1 / MIN_FREQUENCY_KEPT:
+            notes.append(f"the CPUs went from {before:.0f} to {after:.0f} MHz")
+        if self.drift is not None and abs(math.log(self.drift)) > math.log(1 + MAX_DRIFT):
+            notes.append(f"the reference took {self.drift:.2f} times as long at the end as at the start")
+        if self.spread is not None and self.spread > MAX_SPREAD:
+            notes.append(f"the middle half of the reference's rounds spans {100 * self.spread:.0f} % of their median")
+        return notes
+
+
+def stability(before: Snapshot, after: Snapshot, reference: Sequence[LatencyReport]) -> Stability:
+    """What happened between two looks at the clocks, and to the reference's times meanwhile."""
+    samples = [np.array(entry.samples_ms) for entry in reference if len(entry.samples_ms) >= 3]
+    passed = max(after.total_s - before.total_s, 1e-9) if after.total_s and before.total_s else None
+    own = after.own_s - before.own_s
+    return Stability(
+        seconds=after.at - before.at,
+        stolen=(after.stolen_s - before.stolen_s) / passed if passed else None,
+        others=max(0.0, after.busy_s - before.busy_s - own) / passed if passed else None,
+        mhz_before=before.mhz,
+        mhz_after=after.mhz,
+        drift=max(map(_drift, samples), key=lambda ratio: abs(math.log(ratio)), default=None),
+        spread=max(map(_spread, samples), default=None),
+    )
+
+
+def _drift(samples: NDArray[np.float64]) -> float:
+    third = len(samples) // 3
+    return float(np.median(samples[-third:]) / np.median(samples[:third]))
+
+
+def _spread(samples: NDArray[np.float64]) -> float:
+    low, middle, high = np.quantile(samples, [0.25, 0.5, 0.75])
+    return float((high - low) / middle)

@@ -1,0 +1,61 @@
+"""Baselines: reports that somebody accepted, with the reason and what was accepted before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bertedge.errors import FileError, UsageError
+from bertedge.report.budget import JUDGED, Budgets
+from bertedge.report.report import Acceptance, Report, read_report, write_report
+
+
+def read_baseline(path: Path) -> Report:
+    """Read a baseline; any report of a whole run is one.
+
+    Raises:
+        FileError: there is none, or it is broken.
+    """
+    if not path.exists():
+        raise FileError(f"{path}: no such baseline", 'write one with: --update-baseline --reason "..."')
+    try:
+        return read_report(path)
+    except FileError as error:
+        raise FileError(
+            error.message,
+            'get it back from version control, or remove it and make one with: --update-baseline --reason "..."',
+        ) from error
+
+
+def update_baseline(
+    path: Path, report: Report, reason: str, budgets: Budgets, *, today: datetime | None = None
+) -> None:
+    """Put a report in the place of the baseline, or make the first one; what was accepted before is kept as a list.
+
+    Raises:
+        UsageError: no reason is given, or the report is of an interrupted run.
+        FileError: a baseline is there that cannot be read, so that its history would be lost.
+    """
+    if not reason.strip():
+        raise UsageError("a baseline is not changed without a reason", 'say why: --reason "..."')
+    if not report.complete:
+        raise UsageError("an interrupted run is no baseline", f"missing: {', '.join(report.missing)}")
+    history = read_baseline(path).history if path.exists() else ()
+    accepted = Acceptance(
+        day=(today or datetime.now(UTC)).date().isoformat(),
+        reason=reason.strip(),
+        bertedge=report.machine.bertedge,
+        cpu=report.machine.cpu,
+        values=_values(report, budgets),
+    )
+    write_report(path, replace(report, history=(*history, accepted)))
+
+
+def _values(report: Report, budgets: Budgets) -> dict[str, float]:
+    return {
+        f"{model.name}: {metric} {detail}".strip(): reading.value
+        for model in report.candidates
+        for metric in budgets
+        for detail, reading in JUDGED[metric].read(model).items()
+    }

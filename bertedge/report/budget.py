@@ -1,0 +1,218 @@
+"""Budgets: how much worse than its baseline a number may be. One table of what can be judged, one of the defaults."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bertedge.errors import FileError, UsageError, nearest
+from bertedge.evaluate.intervals import exactly
+from bertedge.evaluate.latency import LatencyReport, paired_ratio
+from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, MetricValue
+from bertedge.report.report import CandidateReport
+
+LATENCY = "latency.p50"
+HIGHER, LOWER = "higher", "lower"
+BYTES = " bytes"
+#: Where two runs may be compared: ``fidelity`` on the same text; ``file`` always; ``time`` on the same machine;
+#: ``relative`` on machines of the same kind, for each number is a ratio to the reference that was measured beside it.
+Scope = Literal["fidelity", "file", "time", "relative"]
+#: Detail (a workload, or nothing) -> value with its interval.
+Readings = dict[str, MetricValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Something in a report that can have a budget.
+
+    Attributes:
+        read: what a model has of it.
+        better: ``higher`` or ``lower``.
+        floor: smaller numbers are as good as this one; below it there is only rounding.
+        unit: to be written after a value.
+    """
+
+    read: Callable[[CandidateReport], Readings]
+    better: str
+    scope: Scope
+    floor: float = -math.inf
+    unit: str = ""
+
+
+def workload_name(entry: LatencyReport) -> str:
+    """As in ``1 x 128``."""
+    return f"{entry.batch_size} x {entry.seq_len}"
+
+
+def _fidelity(name: str) -> Callable[[CandidateReport], Readings]:
+    return lambda model: {"": model.fidelity[name]} if name in model.fidelity else {}
+
+
+def _number(read: Callable[[CandidateReport], float | None]) -> Callable[[CandidateReport], Readings]:
+    def readings(model: CandidateReport) -> Readings:
+        value = read(model)
+        return {} if value is None else {"": exactly(float(value))}
+
+    return readings
+
+
+def _ratios(model: CandidateReport) -> Readings:
+    return {workload_name(entry): entry.ratio_to_reference for entry in model.latency}
+
+
+def _milliseconds(model: CandidateReport) -> Readings:
+    readings = {}
+    for entry in model.latency:
+        samples = np.array(entry.samples_ms)
+        readings[workload_name(entry)] = paired_ratio(
+            samples, np.ones_like(samples), rounds_per_sitting=entry.rounds_per_sitting
+        )
+    return readings
+
+
+def _cold_start(model: CandidateReport) -> Readings:
+    """The median of n starts lies between the smallest and the largest with a probability of 1 - 2 / 2**n."""
+    samples = model.cold_start_samples_ms
+    if model.cold_start_ms is None or not samples:
+        return {}
+    return {"": MetricValue(value=model.cold_start_ms, low=min(samples), high=max(samples), n=len(samples))}
+
+
+#: nats; float32 itself differs by so much from one order of summation to another.
+KL_FLOOR, PROBABILITY_FLOOR = 1e-5, 1e-5
+FLOORS = {"mlm.kl_mean": KL_FLOOR, "mlm.kl_p99": KL_FLOOR, "nsp.prob_mae": PROBABILITY_FLOOR}
+JUDGED: dict[str, Judged] = {
+    name: Judged(read=_fidelity(name), better=better, scope="fidelity", floor=FLOORS.get(name, -math.inf))
+    for name, (better, _) in DESCRIPTIONS.items()
+} | {
+    LATENCY: Judged(read=_ratios, better=LOWER, scope="relative", unit=" of float's time"),
+    "latency.p50_ms": Judged(read=_milliseconds, better=LOWER, scope="time", unit=" ms"),
+    "cold_start_ms": Judged(read=_cold_start, better=LOWER, scope="time", unit=" ms"),
+    "peak_rss_bytes": Judged(read=_number(lambda model: model.peak_rss_bytes), better=LOWER, scope="time", unit=BYTES),
+    "size_bytes": Judged(read=_number(lambda model: model.size_bytes), better=LOWER, scope="file", unit=BYTES),
+    "coverage.macs": Judged(read=_number(lambda model: model.coverage.macs), better=HIGHER, scope="file"),
+    "coverage.bytes": Judged(read=_number(lambda model: model.coverage.bytes), better=HIGHER, scope="file"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much worse than the baseline a metric may be; exactly one of the two.
+
+    Attributes:
+        max_drop: in the metric's own unit; a fall where higher is better, a rise where lower is.
+        max_ratio: new over old, for what is better when it is lower.
+        elsewhere: ``max_ratio`` on another machine of the same kind, for ``latency.p50`` only; without it, it is not
+            judged there.
+    """
+
+    metric: str
+    max_drop: float | None = None
+    max_ratio: float | None = None
+    elsewhere: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric not in JUDGED:
+            raise UsageError(f"budget: no metric is called {self.metric!r}", nearest(self.metric, JUDGED))
+        if (self.max_drop is None) == (self.max_ratio is None):
+            raise UsageError(f"budget {self.metric}: expected max_drop or max_ratio", "give exactly one of the two")
+        judged = JUDGED[self.metric]
+        if self.max_ratio is not None and judged.better == HIGHER:
+            raise UsageError(
+                f"budget {self.metric}: max_ratio is for what is better when it is lower", "give max_drop instead"
+            )
+        if self.max_drop is not None and judged.scope == "relative":
+            raise UsageError(f"budget {self.metric}: max_drop has no meaning for a ratio", "give max_ratio instead")
+        if self.elsewhere is not None and judged.scope != "relative":
+            raise UsageError(f"budget {self.metric}: elsewhere is for {LATENCY} only", "leave it out")
+        for name, value, least in (("max_drop", self.max_drop, 0), ("max_ratio", self.max_ratio, 1)):
+            _require_at_least(self.metric, name, value, least)
+        _require_at_least(self.metric, "elsewhere", self.elsewhere, 1)
+
+
+def _require_at_least(metric: str, name: str, value: float | None, least: float) -> None:
+    if value is not None and not least <= value < math.inf:
+        raise UsageError(
+            f"budget {metric}: {name} is {value}, expected {least} or more", "a budget says how much worse it may get"
+        )
+
+
+Budgets = dict[str, Budget]
+DEFAULTS: Budgets = {
+    budget.metric: budget
+    for budget in (
+        Budget(metric="mlm.top1_agreement", max_drop=0.01),
+        Budget(metric="mlm.kl_mean", max_ratio=1.25),
+        Budget(metric="mlm.top1_accuracy_drop", max_drop=0.01),
+        Budget(metric="nsp.flip_rate", max_drop=0.01),
+        Budget(metric=INVARIANCE, max_drop=1e-4),
+        Budget(metric=LATENCY, max_ratio=1.05, elsewhere=1.25),
+        Budget(metric="cold_start_ms", max_ratio=1.5),
+        Budget(metric="peak_rss_bytes", max_ratio=1.1),
+        Budget(metric="size_bytes", max_ratio=1.02),
+        Budget(metric="coverage.macs", max_drop=0.01),
+    )
+}
+LIMITS = tuple(field.name for field in fields(Budget) if field.name != "metric")
+EXAMPLE = 'for instance: "mlm.top1_agreement" = { max_drop = 0.01 }'
+
+
+def read_budgets(path: Path) -> Budgets:
+    """The defaults, changed by a TOML file: ``metric = { max_ratio = 1.1 }``, or ``metric = false`` for none.
+
+    Raises:
+        FileError: it cannot be read, or is not TOML.
+        UsageError: a metric that is not known, or a limit that makes no sense.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: is not TOML ({error})", EXAMPLE) from error
+    budgets = dict(DEFAULTS)
+    for metric, limits in _flat(raw):
+        if metric not in JUDGED:
+            raise UsageError(f"{path}: no metric is called {metric!r}", nearest(metric, JUDGED))
+        if limits is False:
+            budgets.pop(metric, None)
+            continue
+        budgets[metric] = _budget(path, metric, limits)
+    return budgets
+
+
+def _flat(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """``[mlm.top1_agreement]`` and ``["mlm.top1_agreement"]`` are the same; a table inside a table is a longer name."""
+    rows = []
+    for key, value in raw.items():
+        name = f"{prefix}{key}"
+        inner = isinstance(value, dict) and value and name not in JUDGED and not set(value) & set(LIMITS)
+        rows += _flat(value, f"{name}.") if inner else [(name, value)]
+    return rows
+
+
+def _budget(path: Path, metric: str, limits: Any) -> Budget:
+    if not isinstance(limits, dict):
+        raise UsageError(f"{path}: {metric} is {limits!r}, expected a table or false", EXAMPLE)
+    for name, value in limits.items():
+        if name not in LIMITS:
+            raise UsageError(f"{path}: {metric} has no limit called {name!r}", nearest(name, LIMITS))
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UsageError(f"{path}: {metric}.{name} is {value!r}, expected a number", EXAMPLE)
+    try:
+        return Budget(metric=metric, **{name: _float(value) for name, value in limits.items()})
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", error.hint) from error
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # TOML's integers have no end
+        return math.inf

@@ -1,0 +1,252 @@
+"""The gate: a report judged by a baseline and budgets.
+
+A change has an interval, and the rule is one: beyond the budget with the whole interval is ``fail``, within it with the
+whole interval is ``pass``, anything else is ``inconclusive``. So noise makes verdicts that say nothing, not verdicts
+that are wrong: for a false alarm the interval must miss the truth by all of the budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bertedge.errors import FileError, UsageError
+from bertedge.evaluate.intervals import difference, exactly, quotient
+from bertedge.evaluate.latency import paired_ratio
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.report.budget import HIGHER, JUDGED, Budget, Budgets, Judged, workload_name
+from bertedge.report.report import CandidateReport, Report
+from bertedge.report.verdict import Verdict, outcome_of, say
+
+#: Times of two runs are not held against a model where the machine was so much busier (share of the CPU time).
+MAX_OTHERS_DIFFERENCE, MAX_STOLEN_DIFFERENCE = 0.10, 0.05
+#: Scopes of what the machine has a say in.
+TIMED = ("time", "relative")
+NEW_BASELINE = 'if it is meant to be so: --update-baseline --reason "..."'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A candidate and what it is judged by.
+
+    Attributes:
+        together: both were measured in the same rounds.
+    """
+
+    new: CandidateReport
+    old: CandidateReport
+    report: Report
+    baseline: Report
+    together: bool
+
+    @property
+    def same_text(self) -> bool:
+        """Both saw texts of the same file, not necessarily the same ones."""
+        return self.report.corpus.sha256 == self.baseline.corpus.sha256
+
+    @property
+    def same_sample(self) -> bool:
+        """Both saw the very same texts."""
+        return self.report.corpus == self.baseline.corpus
+
+
+def require_comparable(report: Report, baseline: Report) -> None:
+    """Refuse a baseline that says nothing about these candidates.
+
+    Raises:
+        UsageError: it was measured against another float model, or its run was interrupted.
+    """
+    if not baseline.complete:
+        raise UsageError(
+            f"the baseline's run was interrupted: {', '.join(baseline.missing)} missing", "measure it to the end"
+        )
+    require_same_reference(report.reference, baseline.reference)
+
+
+def require_same_reference(new: CandidateReport, old: CandidateReport) -> None:
+    """Refuse to compare what was measured against two different float models.
+
+    Raises:
+        UsageError: the references have different weights.
+    """
+    mine, its = (model.manifest.provenance.source_sha256 for model in (new, old))
+    if mine != its:
+        raise UsageError(
+            f"the baseline is of another model: its reference {old.name} has the weights {its[:12]}, "
+            f"{new.name} has {mine[:12]}",
+            NEW_BASELINE,
+        )
+
+
+def judge(report: Report, baseline: Report | None, budgets: Budgets) -> tuple[Verdict, ...]:
+    """Every budget for every candidate.
+
+    Times are judged by what was measured beside the candidate (``report.against``), where there is that; everything
+    else by the baseline, where there is one.
+
+    Raises:
+        UsageError: the baseline is of another model, or there is nothing to judge by.
+    """
+    if baseline is not None:
+        require_comparable(report, baseline)
+    elif report.against is None:
+        raise UsageError("there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
+    verdicts: list[Verdict] = []
+    for new in report.candidates:
+        beside, earlier = _beside(report, new), _earlier(report, new, baseline)
+        if baseline is not None and earlier is None:
+            known = ", ".join(model.name for model in baseline.candidates)
+            sentence = f"{new.name} is not in the baseline, which has {known}"
+            verdicts.append(
+                Verdict(candidate=new.name, metric="baseline", detail="", outcome="skipped", sentence=sentence)
+            )
+        for budget in budgets.values():
+            timed = JUDGED[budget.metric].scope in TIMED
+            pair = (beside or earlier) if timed or baseline is None else earlier
+            verdicts += _judge_budget(pair, budget) if pair else ()
+    return tuple(verdicts)
+
+
+def _beside(report: Report, new: CandidateReport) -> Pair | None:
+    if report.against is None:
+        return None
+    return Pair(new=new, old=report.against, report=report, baseline=report, together=True)
+
+
+def _earlier(report: Report, new: CandidateReport, baseline: Report | None) -> Pair | None:
+    if baseline is None:
+        return None
+    named = [old for old in baseline.candidates if old.name == new.name]
+    if not named and len(baseline.candidates) == len(report.candidates) == 1:
+        named = list(baseline.candidates)  # renamed, and still no doubt which one is meant
+    return Pair(new=new, old=named[0], report=report, baseline=baseline, together=False) if named else None
+
+
+def _judge_budget(pair: Pair, budget: Budget) -> Iterator[Verdict]:
+    judged = JUDGED[budget.metric]
+    new, old = judged.read(pair.new), judged.read(pair.old)
+    unfit = _unfit(pair, budget, judged)
+    for detail in [*old, *(detail for detail in new if detail not in old)]:
+        blank = Verdict(
+            candidate=pair.new.name, metric=budget.metric, detail=detail, outcome="skipped", sentence=unfit or ""
+        )
+        if unfit:
+            yield blank
+        elif detail not in old:
+            yield replace(blank, sentence="not measured in the baseline")
+        elif detail not in new and pair.report.complete:
+            yield replace(blank, sentence="not measured this time, only in the baseline")
+        elif detail not in new:
+            yield replace(blank, outcome="inconclusive", sentence="not measured: the run was interrupted")
+        elif not all(map(_is_sound, (new[detail], old[detail]))):
+            yield replace(blank, outcome="inconclusive", sentence="the report holds no number that can be compared")
+        else:
+            yield _compare(pair, budget, blank, new[detail], old[detail])
+
+
+def _is_sound(value: MetricValue) -> bool:
+    return all(map(math.isfinite, (value.value, value.low, value.high)))
+
+
+def _unfit(pair: Pair, budget: Budget, judged: Judged) -> str | None:
+    """Why the two cannot be compared at all; None where they can."""
+    if pair.together or judged.scope == "file":
+        return None
+    if judged.scope == "fidelity":
+        return (
+            None
+            if pair.same_text
+            else f"measured on another text: {pair.report.corpus.name}, not {pair.baseline.corpus.name}"
+        )
+    machine, other = pair.report.machine, pair.baseline.machine
+    differences = machine.differences(other)
+    if differences and judged.scope == "time":
+        return f"another machine: {'; '.join(differences)}"
+    if differences and budget.elsewhere is None:
+        return f"another machine ({'; '.join(differences)}), and the budget has no limit for elsewhere"
+    if machine.target != other.target:
+        return f"another kind of CPU ({machine.target}, not {other.target}), where int8 gains something else"
+    threads, others = ({entry.threads for entry in model.latency} for model in (pair.new, pair.old))
+    if threads and others and threads != others:
+        return f"measured with {_list(threads)} threads, the baseline with {_list(others)}"
+    return None
+
+
+def _list(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def _compare(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: MetricValue) -> Verdict:
+    judged = JUDGED[budget.metric]
+    limit = budget.max_ratio if budget.max_ratio is not None else budget.max_drop or 0.0
+    timed = judged.scope in TIMED
+    if pair.together and timed and blank.detail and budget.max_ratio is not None:
+        new, old, change = _paired(pair, blank.detail)
+        how = f" (pairs of {change.n} rounds of one run)"
+        sentence = say(budget, limit, new, old, change, " ms") + how
+        return replace(blank, outcome=outcome_of(change, limit), sentence=sentence, change=change)
+    change, how = _change(pair, budget, new, old)
+    if judged.scope == "relative" and budget.elsewhere is not None and _machines_differ(pair):
+        limit = budget.elsewhere
+        how += ", on another machine of the same kind"
+    outcome, sentence = outcome_of(change, limit), say(budget, limit, new, old, change) + how
+    doubt = _doubt(pair) if timed and outcome == "fail" else ""
+    if doubt:
+        outcome, sentence = (
+            "inconclusive",
+            f"{sentence}; but {doubt}, so the two runs cannot be held against each other",
+        )
+    return replace(blank, outcome=outcome, sentence=sentence, change=change)
+
+
+def _machines_differ(pair: Pair) -> bool:
+    return bool(pair.report.machine.differences(pair.baseline.machine))
+
+
+def _paired(pair: Pair, workload: str) -> tuple[MetricValue, MetricValue, MetricValue]:
+    """Both medians in ms, and the ratio: rounds against rounds of the same run."""
+    new, old = (
+        next(entry for entry in model.latency if workload_name(entry) == workload) for model in (pair.new, pair.old)
+    )
+    if len(new.samples_ms) != len(old.samples_ms):
+        raise FileError(
+            f"latency of {workload}: {pair.new.name} and {pair.old.name} have different numbers of rounds",
+            "was the file edited by hand? measure it again",
+        )
+    ratio = paired_ratio(np.array(new.samples_ms), np.array(old.samples_ms), rounds_per_sitting=new.rounds_per_sitting)
+    return exactly(new.p50_ms), exactly(old.p50_ms), ratio
+
+
+def _change(pair: Pair, budget: Budget, new: MetricValue, old: MetricValue) -> tuple[MetricValue, str]:
+    """How much worse, and how that was compared."""
+    judged = JUDGED[budget.metric]
+    new, old = _floored(new, judged.floor), _floored(old, judged.floor)
+    by_ratio = budget.max_ratio is not None
+    if judged.scope == "fidelity" and pair.same_sample and new == old:
+        return exactly(1.0 if by_ratio else 0.0), " (the same texts, the same to the last digit)"
+    if by_ratio:
+        change = quotient(new, old)
+    else:
+        change = difference(old, new) if judged.better == HIGHER else difference(new, old)
+    return change, "" if change.low == change.high else " (two samples that were measured apart)"
+
+
+def _floored(value: MetricValue, floor: float) -> MetricValue:
+    return replace(value, value=max(value.value, floor), low=max(value.low, floor), high=max(value.high, floor))
+
+
+def _doubt(pair: Pair) -> str:
+    """Why times of the two runs differ even if the models do not; empty where nothing speaks for that."""
+    now, then = pair.report.stability, pair.baseline.stability
+    if now is None or then is None:
+        return ""
+    for mine, its, limit, words in (
+        (now.others, then.others, MAX_OTHERS_DIFFERENCE, "other processes used"),
+        (now.stolen, then.stolen, MAX_STOLEN_DIFFERENCE, "the host took"),
+    ):
+        if mine is not None and its is not None and abs(mine - its) > limit:
+            return f"{words} {100 * mine:.0f} % of the CPU time now and {100 * its:.0f} % in the baseline's run"
+    return ""

@@ -1,0 +1,93 @@
+"""Verdicts, and the sentences that say by how much and how sure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.report.budget import JUDGED, Budget
+
+Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
+OUTCOMES: tuple[Outcome, ...] = ("pass", "fail", "inconclusive", "skipped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One budget of one candidate.
+
+    Attributes:
+        detail: the workload, where the metric has several values; or nothing.
+        sentence: by how much it changed, how sure that is, and what is allowed.
+        change: new - old or new / old, with its 95 % interval; None where it was not judged.
+    """
+
+    candidate: str
+    metric: str
+    detail: str
+    outcome: Outcome
+    sentence: str
+    change: MetricValue | None = None
+
+    @property
+    def subject(self) -> str:
+        """The metric and its workload."""
+        return f"{self.metric} {self.detail}".strip()
+
+
+def say(
+    budget: Budget, limit: float, new: MetricValue, old: MetricValue, change: MetricValue, unit: str | None = None
+) -> str:
+    """What changed by how much, what is allowed, and whether that is sure."""
+    unit = JUDGED[budget.metric].unit if unit is None else unit
+    values = f"{_short(new.value)}{unit} where the baseline has {_short(old.value)}{unit}"
+    if budget.max_ratio is not None:
+        changed = f"{_short(change.value)} times as much{_interval(change.low, change.high)}"
+        allowed = f"{_short(limit)} times are allowed"
+    elif change.value < 0:
+        changed = f"better by {_short(-change.value)}{_interval(-change.high, -change.low)}"
+        allowed = f"worse by {_short(limit)} is allowed"
+    else:
+        changed = f"worse by {_short(change.value)}{_interval(change.low, change.high)}"
+        allowed = f"{_short(limit)} is allowed"
+    return f"{values}, {changed}; {allowed}: {_sureness(change, limit)}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if low == high else f" (95 %: {_short(low)} to {_short(high)})"
+
+
+def _sureness(change: MetricValue, limit: float) -> str:
+    outcome = outcome_of(change, limit)
+    if outcome == "inconclusive":
+        return "the interval is too wide to tell"
+    place = "beyond" if outcome == "fail" else "within"
+    return f"{place} the budget" + ("" if change.low == change.high else " with the whole interval")
+
+
+def outcome_of(change: MetricValue, limit: float) -> Outcome:
+    """The rule of the gate."""
+    tolerance = 1e-9 * abs(limit)  # a budget of 0.01 allows a fall from 0.99 to 0.98, whatever binary fractions say
+    if change.low > limit + tolerance:
+        return "fail"
+    return "pass" if change.high <= limit + tolerance else "inconclusive"
+
+
+def _short(value: float) -> str:
+    """Four digits, and all of a large whole number."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 and math.isfinite(value) else f"{value:.4g}"
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """As in ``3 pass, 1 fail``."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome]) or "nothing was judged"
+
+
+def is_regression(verdicts: Sequence[Verdict], *, strict: bool) -> bool:
+    """Something failed; or, where it is strict, was inconclusive."""
+    bad = {"fail", "inconclusive"} if strict else {"fail"}
+    return any(verdict.outcome in bad for verdict in verdicts)

@@ -1,0 +1,105 @@
+"""Clocks of the machine, and what is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bertedge.evaluate.machine import generation, this_machine
+from bertedge.evaluate.stability import Snapshot, Stability, cpu_seconds, frequency, stability
+from tests.report.samples import QUIET, times
+
+STAT = "cpu  100 20 30 800 10 1 4 35 0 0\ncpu0 100 20 30 800 10 1 4 35 0 0\nintr 5\n"
+
+
+def test_proc_stat(tmp_path: Path) -> None:
+    path = tmp_path / "stat"
+    path.write_text(STAT)
+    total, stolen, busy = cpu_seconds(path)
+    assert total is not None
+    assert (stolen / total, busy / total) == (pytest.approx(0.035), pytest.approx(0.155))
+
+
+@pytest.mark.parametrize("text", ["", "cpu", "cpu 1 2 3", "cpu a b c d e f g h"])
+def test_proc_stat_that_tells_nothing(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "stat"
+    path.write_text(text)
+    assert cpu_seconds(path)[0] is None
+    assert cpu_seconds(tmp_path / "nowhere")[0] is None
+
+
+def test_frequencies(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor : 0\ncpu MHz\t\t: 2000.0\nprocessor : 1\ncpu MHz\t\t: 3000.0\n")
+    assert frequency(tmp_path, cpuinfo) == 2500
+    for cpu, kilohertz in ((0, 1_800_000), (1, 1_200_000)):
+        folder = tmp_path / f"cpu{cpu}" / "cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_cur_freq").write_text(f"{kilohertz}\n")
+    assert frequency(tmp_path, cpuinfo) == 1500
+    assert frequency(tmp_path / "nowhere", tmp_path / "nowhere") is None
+    cpuinfo.write_text("Processor: ARM\n")
+    assert frequency(tmp_path / "nowhere", cpuinfo) is None
+
+
+def at(seconds: float, **changes: float | None) -> Snapshot:
+    """Two CPUs that were idle, and a process that used one of them for a tenth of the time."""
+    plain = Snapshot(total_s=2 * seconds, stolen_s=0.0, busy_s=0.1 * seconds, own_s=0.1 * seconds, mhz=2e3, at=seconds)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_a_quiet_machine() -> None:
+    seen = stability(at(100), at(110), [times(1.0, 1.0, 1.0)])
+    assert (seen.seconds, seen.stolen, seen.others, seen.drift, seen.spread) == (10, 0, 0, 1, 0)
+    assert seen.notes == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "samples", "words"),
+    [
+        ({"stolen_s": 2.0}, (1.0, 1.0), "took 10 % of the CPU time"),
+        ({"busy_s": 11 + 10.0}, (1.0, 1.0), "other processes used 50 %"),
+        ({"mhz": 1e3}, (1.0, 1.0), "from 2000 to 1000 MHz"),
+        ({}, (1.0, 1.0, 1.0, 1.0, 1.5, 1.5), "1.50 times as long at the end"),
+        ({}, (1.5, 1.5, 1.0, 1.0, 1.0, 1.0), "0.67 times as long at the end"),
+        ({}, (1.0, 2.0, 1.0, 2.0, 1.0, 2.0), "spans"),
+    ],
+)
+def test_what_is_out_of_the_ordinary(changes: dict[str, float], samples: tuple[float, ...], words: str) -> None:
+    seen = stability(at(100), at(110, **changes), [times(1.0, 1.0, 1.0), times(*samples)])
+    assert any(words in note for note in seen.notes), seen.notes
+
+
+def test_a_system_that_does_not_tell() -> None:
+    seen = stability(at(100, total_s=None, mhz=None), at(110, total_s=None, mhz=None), [])
+    assert seen == Stability(
+        seconds=10, stolen=None, others=None, mhz_before=None, mhz_after=None, drift=None, spread=None
+    )
+    assert seen.notes == []
+    assert QUIET.notes == []
+
+
+def test_this_machine_can_be_watched() -> None:
+    before = Snapshot.now()
+    total = sum(range(2_000_000))
+    after = Snapshot.now()
+    assert total
+    assert after.own_s >= before.own_s
+    assert after.at > before.at
+
+
+def test_cpus_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("model name : EPYC\ncpu family : 25\nmodel : 17\nstepping : 1\n\ncpu family : 26\n")
+    assert generation(cpuinfo) == "25.17.1"
+    cpuinfo.write_text("CPU implementer : 0x41\nCPU part : 0xd08\nCPU revision : 3\n")
+    assert generation(cpuinfo) == "0x41.0xd08.3"
+    assert generation(tmp_path / "nowhere") == ""
+    machine = this_machine()
+    assert machine.differences(replace(machine, python="2.7", memory_bytes=1)) == []
+    other = replace(machine, generation="x", features=("avx9",), cpus=1000)
+    words = machine.differences(other)
+    assert [word.split()[0] for word in words] == ["generation", "features", "cpus"]
+    assert words[1].endswith("not avx9")

@@ -1,0 +1,286 @@
+"""Verdicts: when something fails, when nothing can be said, and that the sentence says it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertedge.errors import FileError, UsageError
+from bertedge.evaluate.intervals import difference, quotient, student_t
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
+from bertedge.report.gate import judge
+from bertedge.report.report import CandidateReport, Report
+from bertedge.report.verdict import Verdict, counted, is_regression
+from tests.report.samples import QUIET, manifest, model, report_of, times
+
+
+def about(value: float, half: float) -> MetricValue:
+    return MetricValue(value=value, low=value - half, high=value + half, n=100)
+
+
+def verdict_of(new: Report, old: Report | None, budget: Budget) -> Verdict:
+    (verdict,) = judge(new, old, {budget.metric: budget})
+    return verdict
+
+
+def agreeing(value: float, half: float = 0.001) -> CandidateReport:
+    return model("small", fidelity={"mlm.top1_agreement": about(value, half)})
+
+
+def timed(ratio: float, half: float = 0.005, name: str = "small") -> CandidateReport:
+    return model(name, 1_000_000, {}, times(1.0, 1.1, ratio=about(ratio, half)))
+
+
+AGREEMENT = Budget(metric="mlm.top1_agreement", max_drop=0.01)
+
+
+@pytest.mark.parametrize(
+    ("now", "half", "outcome"),
+    [
+        (0.98, 0.001, "pass"),
+        (0.99, 0.001, "pass"),
+        (0.95, 0.001, "fail"),
+        (0.971, 0.001, "inconclusive"),
+        (0.965, 0.02, "inconclusive"),
+    ],
+)
+def test_only_a_whole_interval_decides(now: float, half: float, outcome: str) -> None:
+    new = replace(report_of(agreeing(now, half)), corpus=replace(report_of().corpus, seed=1))
+    assert verdict_of(new, report_of(agreeing(0.98, half)), AGREEMENT).outcome == outcome
+
+
+def test_the_sentence_says_by_how_much_and_how_sure() -> None:
+    verdict = verdict_of(report_of(agreeing(0.95)), report_of(agreeing(0.98)), AGREEMENT)
+    assert verdict.sentence == (
+        "0.95 where the baseline has 0.98, worse by 0.03 (95 %: 0.02859 to 0.03141); 0.01 is allowed: "
+        "beyond the budget with the whole interval (two samples that were measured apart)"
+    )
+    better = verdict_of(report_of(agreeing(0.99)), report_of(agreeing(0.98)), AGREEMENT)
+    assert "better by 0.01 (95 %: 0.008586 to 0.01141); worse by 0.01 is allowed: within the budget" in better.sentence
+
+
+def test_a_fall_of_exactly_the_budget_is_within_it() -> None:
+    assert verdict_of(report_of(agreeing(0.98, 0)), report_of(agreeing(0.99, 0)), AGREEMENT).outcome == "pass"
+
+
+def test_the_same_to_the_last_digit_is_no_change_however_wide_the_interval() -> None:
+    wide = report_of(agreeing(0.98, 0.05))
+    assert verdict_of(wide, wide, AGREEMENT).outcome == "pass"
+    other_texts = replace(wide, corpus=replace(wide.corpus, seed=1))
+    assert verdict_of(other_texts, wide, AGREEMENT).outcome == "inconclusive"
+
+
+def test_fidelity_on_another_text_is_not_compared() -> None:
+    old = report_of(agreeing(0.98))
+    new = replace(report_of(agreeing(0.5)), corpus=replace(old.corpus, sha256="1", name="other.txt"))
+    verdict = verdict_of(new, old, AGREEMENT)
+    assert verdict.outcome == "skipped"
+    assert "measured on another text: other.txt, not text" in verdict.sentence
+
+
+def test_rounding_in_float_is_no_regression() -> None:
+    def floating(kl: float) -> Report:
+        return report_of(model("float", fidelity={"mlm.kl_mean": about(kl, 0)}))
+
+    budget = Budget(metric="mlm.kl_mean", max_ratio=1.25)
+    assert verdict_of(floating(9e-7), floating(1e-9), budget).outcome == "pass"
+    assert verdict_of(floating(1e-3), floating(1e-9), budget).outcome == "fail"
+
+
+SLOWER = Budget(metric=LATENCY, max_ratio=1.05, elsewhere=1.25)
+
+
+@pytest.mark.parametrize(
+    ("now", "half", "outcome"),
+    [(0.5, 0.005, "pass"), (0.56, 0.005, "fail"), (0.525, 0.005, "inconclusive"), (0.56, 0.05, "inconclusive")],
+)
+def test_latency_of_two_runs_is_compared_by_the_ratios_to_float(now: float, half: float, outcome: str) -> None:
+    verdict = verdict_of(report_of(timed(now, half)), report_of(timed(0.5)), SLOWER)
+    assert (verdict.outcome, verdict.detail) == (outcome, "1 x 16")
+    assert "of float's time" in verdict.sentence
+
+
+def test_a_machine_that_was_busier_proves_nothing() -> None:
+    old = report_of(timed(0.5))
+    new = replace(report_of(timed(0.6)), stability=replace(QUIET, others=0.5))
+    verdict = verdict_of(new, old, SLOWER)
+    assert verdict.outcome == "inconclusive"
+    assert "other processes used 50 % of the CPU time now and 1 % in the baseline's run" in verdict.sentence
+    assert verdict_of(replace(new, stability=QUIET), old, SLOWER).outcome == "fail"
+    stolen = replace(new, stability=replace(QUIET, stolen=0.3))
+    assert "the host took 30 %" in verdict_of(stolen, old, SLOWER).sentence
+
+
+def elsewhere(report: Report, **changes: object) -> Report:
+    return replace(report, machine=replace(report.machine, **changes))  # type: ignore[arg-type]
+
+
+def test_on_another_machine_of_the_same_kind_more_is_allowed() -> None:
+    old = report_of(timed(0.5))
+    new = elsewhere(report_of(timed(0.56)), cpu="Another CPU")
+    verdict = verdict_of(new, old, SLOWER)
+    assert verdict.outcome == "pass"
+    assert "1.25 times are allowed" in verdict.sentence
+    assert "on another machine of the same kind" in verdict.sentence
+    assert verdict_of(new, old, replace(SLOWER, elsewhere=None)).outcome == "skipped"
+    assert verdict_of(elsewhere(new, target="avx2"), old, SLOWER).sentence.startswith("another kind of CPU (avx2")
+
+
+@pytest.mark.parametrize("metric", ["cold_start_ms", "peak_rss_bytes", "latency.p50_ms"])
+@pytest.mark.parametrize("change", [{"cpu": "x"}, {"generation": "1.2"}, {"cpus": 99}, {"onnxruntime": "0"}])
+def test_times_and_memory_are_judged_on_the_same_machine_only(metric: str, change: dict[str, object]) -> None:
+    new, budget = report_of(timed(0.5)), Budget(metric=metric, max_ratio=1.5)
+    assert verdict_of(new, new, budget).outcome in ("pass", "inconclusive")
+    verdict = verdict_of(elsewhere(new, **change), new, budget)
+    assert verdict.outcome == "skipped"
+    assert verdict.sentence.startswith("another machine: ")
+    assert next(iter(change)) in verdict.sentence
+
+
+def test_other_threads_are_another_measurement() -> None:
+    old = report_of(timed(0.5))
+    (entry,) = old.candidates[0].latency
+    new = report_of(replace(old.candidates[0], latency=(replace(entry, threads=1),)))
+    assert verdict_of(new, old, SLOWER).sentence == "measured with 1 threads, the baseline with 2"
+
+
+def beside(new: list[float], old: list[float]) -> Report:
+    """A candidate and an earlier bundle in the same rounds; their ratios to float are not used."""
+    return replace(
+        report_of(model("new", 1, {}, times(*new))), against=replace(model("old", 1, {}, times(*old)), fidelity={})
+    )
+
+
+def test_rounds_of_one_run_are_compared_in_pairs() -> None:
+    """The machine's speed doubles in the middle; within each round the two differ by ten per cent."""
+    old = [1.0, 1.01, 1.02, 1.0, 2.0, 2.01, 2.02, 2.0]
+    slower = beside([1.1 * ms for ms in old], old)
+    verdict = verdict_of(slower, None, SLOWER)
+    assert verdict.outcome == "fail"
+    assert "1.1 ms where the baseline has 1 ms, 1.1 times as much" in verdict.sentence
+    assert "pairs of 8 rounds of one run" in verdict.sentence
+    busy = replace(slower, stability=replace(QUIET, others=0.9))
+    assert verdict_of(busy, None, SLOWER).outcome == "fail"  # both were there
+    assert verdict_of(beside(old, old), None, SLOWER).outcome == "pass"
+    noisy = [ms * factor for ms, factor in zip(old, [1.3, 0.8, 1.2, 0.9, 1.4, 0.7, 1.1, 1.0], strict=True)]
+    assert verdict_of(beside(noisy, old), None, SLOWER).outcome == "inconclusive"
+
+
+def test_times_by_the_bundle_beside_and_the_rest_by_the_baseline() -> None:
+    old = report_of(replace(timed(0.1), fidelity={"mlm.top1_agreement": about(0.98, 0.001)}, size_bytes=1000))
+    new = beside([1.0] * 8, [1.0] * 8)
+    (row,) = new.candidates
+    new = replace(new, candidates=(replace(row, fidelity={"mlm.top1_agreement": about(0.9, 0.001)}),))
+    budgets: Budgets = {LATENCY: SLOWER, AGREEMENT.metric: AGREEMENT}
+    outcomes = {verdict.metric: verdict.outcome for verdict in judge(new, old, budgets)}
+    assert outcomes == {LATENCY: "pass", AGREEMENT.metric: "fail"}
+
+
+def test_rounds_that_cannot_be_paired() -> None:
+    with pytest.raises(FileError, match="different numbers of rounds"):
+        verdict_of(beside([1.0, 1.0], [1.0, 1.0, 1.0]), None, SLOWER)
+
+
+def test_size_is_exact_and_judged_everywhere() -> None:
+    old, budget = report_of(model("small", 1000)), Budget(metric="size_bytes", max_ratio=1.02)
+    assert verdict_of(elsewhere(report_of(model("small", 1020)), cpu="x"), old, budget).outcome == "pass"
+    verdict = verdict_of(report_of(model("small", 1021)), old, budget)
+    assert verdict.outcome == "fail"
+    assert "1.021 times as much; 1.02 times are allowed: beyond the budget" in verdict.sentence
+
+
+def test_a_baseline_of_another_model() -> None:
+    old, new = report_of(timed(0.5)), report_of(timed(0.5))
+    other = replace(new, reference=replace(new.reference, manifest=manifest("e" * 64)))
+    with pytest.raises(UsageError, match="of another model: its reference big has the weights ffffffffffff") as caught:
+        judge(other, old, DEFAULTS)
+    assert "--update-baseline" in caught.value.hint
+    retrained = replace(new.candidates[0], manifest=manifest("e" * 64))  # a new student of the same teacher
+    assert judge(replace(new, candidates=(retrained,)), old, DEFAULTS)
+
+
+def test_an_interrupted_run_is_no_baseline_but_can_be_judged() -> None:
+    old = report_of(timed(0.5))
+    cut = replace(
+        report_of(replace(timed(0.5), latency=(), cold_start_ms=None)), complete=False, missing=("latency 1 x 16",)
+    )
+    with pytest.raises(UsageError, match="the baseline's run was interrupted: latency 1 x 16 missing"):
+        judge(old, cut, DEFAULTS)
+    verdict = verdict_of(cut, old, SLOWER)
+    assert (verdict.outcome, verdict.sentence) == ("inconclusive", "not measured: the run was interrupted")
+
+
+def test_candidates_are_found_by_their_names() -> None:
+    old = report_of(timed(0.5, name="a"), timed(0.9, name="b"))
+    assert verdict_of(report_of(timed(0.9, name="b")), old, SLOWER).outcome == "pass"
+    (stranger,) = judge(report_of(timed(0.9, name="c")), old, {LATENCY: SLOWER})
+    assert (stranger.outcome, stranger.sentence) == ("skipped", "c is not in the baseline, which has a, b")
+    renamed = verdict_of(report_of(timed(0.5, name="new")), report_of(timed(0.5, name="old")), SLOWER)
+    assert renamed.outcome == "pass"
+
+
+def test_workloads_that_only_one_report_has() -> None:
+    old = report_of(model("small", 1, {}, times(1.0, 1.0), times(1.0, 1.0, seq_len=64)))
+    new = report_of(model("small", 1, {}, times(1.0, 1.0), times(1.0, 1.0, seq_len=128)))
+    sentences = {verdict.detail: verdict.sentence for verdict in judge(new, old, {LATENCY: SLOWER})}
+    assert sentences["1 x 64"] == "not measured this time, only in the baseline"
+    assert sentences["1 x 128"] == "not measured in the baseline"
+
+
+def test_numbers_that_are_none_decide_nothing() -> None:
+    nothing = MetricValue(value=math.nan, low=math.nan, high=math.nan, n=0)
+    new = report_of(model("small", fidelity={"mlm.top1_agreement": nothing}))
+    assert verdict_of(new, report_of(agreeing(0.98)), AGREEMENT).outcome == "inconclusive"
+
+
+def test_counting_and_exit() -> None:
+    budgets: Budgets = {LATENCY: SLOWER, "size_bytes": Budget(metric="size_bytes", max_ratio=1.0)}
+    old = report_of(timed(0.5))
+    good, unsure = judge(old, old, budgets), judge(report_of(timed(0.525)), old, budgets)
+    assert counted(good) == "2 pass"
+    assert counted(unsure) == "1 pass, 1 inconclusive"
+    assert not is_regression(good, strict=True)
+    assert not is_regression(unsure, strict=False)
+    assert is_regression(unsure, strict=True)
+    assert counted([]) == "nothing was judged"
+    with pytest.raises(UsageError, match="nothing to judge by"):
+        judge(old, None, budgets)
+
+
+numbers = st.floats(min_value=1e-3, max_value=1e3)
+values = st.builds(
+    lambda value, low, high: MetricValue(value=value, low=value / (1 + low), high=value * (1 + high), n=2),
+    numbers,
+    numbers,
+    numbers,
+)
+
+
+@given(values, values)
+def test_a_difference_is_as_wide_as_its_parts_allow(new: MetricValue, old: MetricValue) -> None:
+    for change, parts in (
+        (difference(new, old), (new.low - old.high, new.high - old.low)),
+        (quotient(new, old), (new.low / old.high, new.high / old.low)),
+    ):
+        assert change.low <= change.value <= change.high
+        slack = 1e-6 * (1 + abs(parts[0]) + abs(parts[1]))
+        assert parts[0] - slack <= change.low
+        assert change.high <= parts[1] + slack
+
+
+def test_quotients_of_nothing() -> None:
+    nothing, something = about(0.0, 0.0), about(1.0, 0.1)
+    assert quotient(nothing, nothing).value == 1
+    assert quotient(something, nothing).low == math.inf
+    assert quotient(nothing, something).high == 0
+    assert quotient(something, MetricValue(value=1.0, low=0.0, high=2.0, n=3)).high == math.inf
+
+
+@pytest.mark.parametrize(("freedom", "expected"), [(1, 12.706), (2, 4.303), (4, 2.776), (9, 2.262), (30, 2.042)])
+def test_student_t(freedom: int, expected: float) -> None:
+    assert student_t(0.975, freedom) == pytest.approx(expected, rel=0.035 if freedom == 2 else 0.01)

@@ -1,0 +1,143 @@
+"""The GitHub Action, this repository's workflow and the README's lines for other systems."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bertedge.bundle import Bundle
+from bertedge.cli.bench import bench
+from bertedge.report.report import read_report
+
+ROOT = Path(__file__).resolve().parents[1]
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+MEASURE = next(step for step in ACTION["runs"]["steps"] if step.get("id") == "bench")
+
+
+def known_options() -> set[str]:
+    """Every long spelling of an option of ``bertedge bench``."""
+    names = set()
+    for name, parameter in inspect.signature(bench, eval_str=True).parameters.items():
+        (info,) = parameter.annotation.__metadata__
+        words = (info.default, *(info.param_decls or ()))  # inside Annotated, the first spelling lands in "default"
+        spelled = {word for word in words if isinstance(word, str) and word.startswith("--")}
+        names |= spelled or {"--" + name.replace("_", "-")}
+    return names
+
+
+def used_options(text: str) -> set[str]:
+    """Long options of a script or a command line."""
+    return set(re.findall(r"(?<=[ (])--[a-z][a-z-]*", text))
+
+
+def steps_using(local: str) -> list[dict[str, Any]]:
+    return [step for job in WORKFLOW["jobs"].values() for step in job["steps"] if step.get("uses") == local]
+
+
+def test_the_action_has_what_github_demands() -> None:
+    assert ACTION.keys() >= {"name", "description", "inputs", "outputs", "runs"}
+    assert ACTION["runs"]["using"] == "composite"
+    for step in ACTION["runs"]["steps"]:
+        assert ("uses" in step) != ("run" in step)
+        assert "run" not in step or step["shell"] == "bash"
+    for settings in ACTION["inputs"].values():
+        assert settings["description"]
+        assert settings.get("required") or isinstance(settings["default"], str)
+
+
+def test_inputs_reach_the_script_through_the_environment() -> None:
+    text = (ROOT / "action.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"inputs\.([\w-]+)", text)) == set(ACTION["inputs"])
+    for step in ACTION["runs"]["steps"]:
+        assert "${{" not in step.get("run", "")  # a pull request could write a command there
+
+
+def test_the_action_uses_options_that_there_are() -> None:
+    used = used_options(MEASURE["run"])
+    assert {"--reference", "--baseline", "--against", "--json", "--markdown", "--junit"} <= used <= known_options()
+
+
+def test_the_workflow_runs_the_tests_and_the_action() -> None:
+    runs = [step.get("run", "") for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+    assert "make test" in runs
+    assert WORKFLOW[True].keys() == {"push", "pull_request"}  # YAML reads "on" as a truth value
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    (step,) = steps_using("./")
+    assert step["with"].keys() <= ACTION["inputs"].keys()
+    assert {name for name, row in ACTION["inputs"].items() if row.get("required")} <= step["with"].keys()
+
+
+def test_the_committed_baseline_can_be_read() -> None:
+    (step,) = steps_using("./")
+    baseline = read_report(ROOT / step["with"]["baseline"])
+    assert baseline.complete
+    assert baseline.history
+    assert [model.name for model in baseline.candidates] == [step["with"]["candidates"]]
+
+
+def run_step(environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """The script of the action, as GitHub's runner starts it."""
+    blank = dict.fromkeys(MEASURE["env"], "")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    files = {"GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", MEASURE["run"]],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, **files, **blank, **environment},
+    )
+
+
+def test_the_action_measures_and_judges(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    small, large = bundle_of("static").folder, bundle_of("float32").folder
+    common = {
+        "REFERENCE": str(model_folder),
+        "CORPUS": str(corpus_file),
+        "REPORTS": "a folder/reports",
+        "OPTIONS": "--examples 8  --rounds 2 --seconds 0 --lengths 1x8",
+    }
+    done = run_step({**common, "CANDIDATES": f"{small}\n\n{large}\n"}, tmp_path)
+    assert done.returncode == 0, done.stderr
+    reports = tmp_path / "a folder" / "reports"
+    assert len(read_report(reports / "report.json").candidates) == 2
+    assert (tmp_path / "output").read_text() == "report=a folder/reports/report.json\n"
+    assert "### Size and start" in (tmp_path / "summary.md").read_text()
+    worse = run_step({**common, "CANDIDATES": str(large), "AGAINST": str(small), "STRICT": "true"}, tmp_path)
+    assert worse.returncode == 1, worse.stderr
+    assert "fail" in (reports / "junit.xml").read_text()
+
+
+def test_an_input_is_never_a_command(tmp_path: Path) -> None:
+    done = run_step({"CANDIDATES": "$(touch a)`touch b`; touch c", "REFERENCE": "x; touch d", "REPORTS": "r"}, tmp_path)
+    assert done.returncode == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: str(next(iter(snippet))))
+def test_the_readmes_lines_use_what_there_is(snippet: Any) -> None:
+    text = yaml.safe_dump(snippet, width=1000)
+    for line in re.findall(r"bertedge bench [^\n]*", text):
+        assert used_options(line) <= known_options(), line
+    for job in snippet.get("jobs", {}).values():
+        for step in job["steps"]:
+            if "bertedge" in step.get("uses", ""):
+                assert step["with"].keys() <= ACTION["inputs"].keys()
+
+
+def test_the_readme_shows_three_systems() -> None:
+    assert len(SNIPPETS) == 3
