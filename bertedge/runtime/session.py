@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from bertedge.errors import BundleError, UnfitMachineError
 SMALL_WORK = 500_000_000
 #: Calls of each size that each number of threads is tried with.
 TRIAL_CALLS = 5
+#: (inputs, what the call costs in int8 multiply-accumulates) -> outputs.
+Run = Callable[[dict[str, NDArray[np.int64]], int], dict[str, NDArray[np.float32]]]
 #: onnxruntime's log severity. It warns of every input with a default, which is meant to be one.
 ERRORS_ONLY = 3
 
@@ -85,6 +88,19 @@ class Sessions:
         outputs = self._run(feed, threads)
         trial.record(threads, (time.perf_counter() - start) / work)
         return outputs
+
+    @property
+    def callers(self) -> int:
+        """How many calls may run side by side, each on one thread; one where the weights shall be in memory once."""
+        return 1 if self._once else self.threads
+
+    def run_alone(self) -> Run:
+        """A way to run the model on the calling thread alone, from several threads at once.
+
+        The first time it loads the model a second time; its weights are in memory twice then.
+        """
+        self.session(1)  # here, before there are several threads
+        return lambda feed, work: self._run(feed, 1)
 
     def _run(self, feed: dict[str, NDArray[np.int64]], threads: int) -> dict[str, NDArray[np.float32]]:
         outputs = self.session(threads).run(None, feed)
