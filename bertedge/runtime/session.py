@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from bertedge.errors import BundleError, UnfitMachineError
 
 #: int8 multiply-accumulates of a call that may be faster on one thread: about 2 ms of one core.
 SMALL_WORK = 500_000_000
+#: Bytes of a model that is not loaded a second time just to try its small calls on one thread.
+LARGE_FILE = 64_000_000
 #: Calls of each size that each number of threads is tried with.
 TRIAL_CALLS = 5
 #: (inputs, what the call costs in int8 multiply-accumulates) -> outputs.
@@ -46,12 +49,26 @@ def open_session(path: Path, *, threads: int, spinning: bool = True, once: bool 
     if once:
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise BundleError(
             f"{path}: onnxruntime {ort.__version__} cannot load it ({reason})", "make the bundle again"
         ) from error
+    _return_freed_memory()
+    return session
+
+
+def _return_freed_memory() -> None:
+    """Give back what loading took for a moment, about the file's size; the C library keeps it otherwise.
+
+    Only GNU's library has such a call; where there is another one, nothing happens.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):
+        return
+    trim(0)
 
 
 class Sessions:
@@ -60,8 +77,8 @@ class Sessions:
     Every operator that is spread over threads waits for the slowest of them, and how long that takes is the machine's
     affair: on one and the same two-core host, 16 tokens of a 4 x 256 model took 0.35 ms on one thread and, on two,
     0.27 ms in one hour and 0.57 ms in the next. So small calls are tried both ways, and what was faster stays.
-    Results are the same to the bit, for every number is summed by one thread. A large model, whose calls are never
-    small, opens one session only.
+    Results are the same to the bit, for every number is summed by one thread. A large model opens one session only: few
+    of its calls are small, and each session holds the weights.
     """
 
     def __init__(self, path: Path, *, threads: int, once: bool = False) -> None:
@@ -73,6 +90,7 @@ class Sessions:
         self.input_names: frozenset[str] = frozenset()
         self.threads = threads
         self.session(threads)  # a file that cannot be loaded is an error now, not at the first call
+        self._tries = threads > 1 and not once and path.stat().st_size <= LARGE_FILE
 
     def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
         """Run the model.
@@ -80,7 +98,7 @@ class Sessions:
         Args:
             work: what this call costs, in int8 multiply-accumulates.
         """
-        if self.threads == 1 or self._once or work >= SMALL_WORK:
+        if not self._tries or work >= SMALL_WORK:
             return self._run(feed, self.threads)
         trial = self._trials.setdefault(work.bit_length(), _Trial((self.threads, 1)))
         threads = trial.threads()
