@@ -2,8 +2,10 @@ PYTHON ?= python3
 DEMO_VENV := .venv/demo
 TEST_VENV := .venv/test
 BENCH_VENV := .venv/bench
+# each by itself, so that one without a build for this platform leaves the others
+PEERS := torch optimum openvino ctranslate2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench peers clean
 
 # The built-in model: quantize, verify, measure, use. No torch.
 demo: $(DEMO_VENV)/ready
@@ -20,8 +22,11 @@ lint: $(TEST_VENV)/ready
 
 # The tables of benchmarks/README.md; takes some minutes.
 bench: $(BENCH_VENV)/ready
-	$(BENCH_VENV)/bin/python benchmarks/compare_optimum.py
 	$(BENCH_VENV)/bin/python benchmarks/graph_choices.py
+
+# Every peer beside bertedge, in one run; about 25 minutes. ARGS='--quick', or '--models CHECKPOINT,...'.
+peers: $(BENCH_VENV)/ready
+	$(BENCH_VENV)/bin/python benchmarks/compare_peers.py $(ARGS)
 
 $(DEMO_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DEMO_VENV)
@@ -38,7 +43,10 @@ $(TEST_VENV)/ready: pyproject.toml
 $(BENCH_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[compare]'
+	for peer in $(PEERS); do \
+	  $(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[compare-$$peer]" \
+	    || echo "$$peer could not be installed: its rows will say so" >&2; \
+	done
 	touch $@
 
 clean:
