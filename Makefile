@@ -2,11 +2,13 @@ PYTHON ?= python3
 DEMO_VENV := .venv/demo
 TEST_VENV := .venv/test
 BENCH_VENV := .venv/bench
+# each by itself, so that one without a build for this platform leaves the others
+PEERS := torch optimum openvino ctranslate2
 
 # The machine that benchmarks/README.md calls B.
 BASELINE := benchmarks/baselines/epyc-25-17/small.portable.json
 
-.PHONY: demo test lint bench baseline alarms clean
+.PHONY: demo test lint bench baseline alarms peers clean
 
 # The built-in model: quantize, verify, measure, use. No torch.
 demo: $(DEMO_VENV)/ready
@@ -23,7 +25,6 @@ lint: $(TEST_VENV)/ready
 
 # The tables of benchmarks/README.md; takes some minutes.
 bench: $(BENCH_VENV)/ready
-	$(BENCH_VENV)/bin/python benchmarks/compare_optimum.py
 	$(BENCH_VENV)/bin/python benchmarks/graph_choices.py
 
 # Accept how the built-in model is now: make baseline REASON="...". On a quiet machine; takes about two minutes.
@@ -35,6 +36,10 @@ baseline: $(DEMO_VENV)/ready
 # How often a verdict on latency is wrong, next to a process that loads a core; about 15 minutes.
 alarms: $(DEMO_VENV)/ready
 	$(DEMO_VENV)/bin/python benchmarks/false_alarms.py --results runs/false_alarms.jsonl
+
+# Every peer beside bertedge, in one run; about 25 minutes. ARGS='--quick', or '--models CHECKPOINT,...'.
+peers: $(BENCH_VENV)/ready
+	$(BENCH_VENV)/bin/python benchmarks/compare_peers.py $(ARGS)
 
 $(DEMO_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DEMO_VENV)
@@ -51,7 +56,10 @@ $(TEST_VENV)/ready: pyproject.toml
 $(BENCH_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[compare]'
+	for peer in $(PEERS); do \
+	  $(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[compare-$$peer]" \
+	    || echo "$$peer could not be installed: its rows will say so" >&2; \
+	done
 	touch $@
 
 clean:

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from bertedge.emulate.saturate import PairwiseMatrix, Saturation
 from bertedge.errors import UsageError, nearest
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.session import open_session
+from bertedge.runtime.session import Run, open_session
 from bertedge.target import TARGETS
 
 MICROSOFT = "com.microsoft"
@@ -71,6 +71,13 @@ class SimulatedModel:
         self._pieces: dict[int, ort.InferenceSession] = {}
         self._matrices: dict[str, PairwiseMatrix] = {}
         self.saturation: dict[str, Saturation] = {}
+
+    #: Numpy's arithmetic is the same on one thread and on many; nothing runs side by side.
+    callers = 1
+
+    def run_alone(self) -> Run:
+        """See :meth:`bertedge.runtime.session.Sessions.run_alone`."""
+        return self.run
 
     def run(self, feed: Mapping[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
         """All outputs; see :meth:`bertedge.runtime.session.Sessions.run`."""

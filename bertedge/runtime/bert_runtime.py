@@ -69,6 +69,9 @@ def load(
 class BertRuntime:
     """A loaded bundle. Results depend neither on the other texts of a call nor on any padding; see :func:`load`.
 
+    Many texts are best given in one list: texts of equal length run together, unpadded, and each core takes one such
+    group after the other. Then the weights are in memory twice, unless ``threads`` is 1.
+
     Args:
         model: what computes in place of onnxruntime.
     """
@@ -111,8 +114,10 @@ class BertRuntime:
         self._require("mlm")
         if isinstance(texts, str):
             return self.fill_mask([texts], top_k=top_k)[0]
+        if top_k < 1:
+            raise UsageError(f"top_k is {top_k}, expected at least 1", "ask for one proposal or more")
         rows = [self._masked_row(text, encoding) for text, encoding in zip(texts, self._encode(texts), strict=True)]
-        return [self._fills(result["mlm_logits"], top_k) for result in self.engine.run(rows)]
+        return self.engine.run(rows, lambda result: self._fills(result["mlm_logits"], top_k))
 
     @overload
     def next_sentence(self, first: str, second: str) -> float: ...
@@ -125,8 +130,8 @@ class BertRuntime:
             if second is None:
                 raise UsageError("next_sentence: the second sentence is missing", "give two texts, or a list of pairs")
             return self.next_sentence([(first, second)])[0]
-        results = self.engine.run([_row(encoding) for encoding in self._encode(first)])
-        return [float(softmax(result["nsp_logits"])[0]) for result in results]
+        rows = [_row(encoding) for encoding in self._encode(first)]
+        return self.engine.run(rows, lambda result: float(softmax(result["nsp_logits"])[0]))
 
     def encode(
         self, texts: str | Sequence[str], *, pooling: Pooling = "mean"
@@ -146,7 +151,7 @@ class BertRuntime:
         if isinstance(texts, str):
             return self.encode([texts], pooling=pooling)[0]
         rows = [_row(encoding, hidden=pooling != "pooler") for encoding in self._encode(texts)]
-        vectors = [_pool(result, pooling) for result in self.engine.run(rows)]
+        vectors = self.engine.run(rows, lambda result: _pool(result, pooling))
         if pooling == "none":
             return vectors
         return np.stack(vectors) if vectors else np.zeros((0, self.bundle.config.hidden_size), np.float32)
@@ -165,8 +170,6 @@ class BertRuntime:
         return _row(encoding, masked_positions=positions)
 
     def _fills(self, logits: NDArray[np.float32], top_k: int) -> Fills:
-        if top_k < 1:
-            raise UsageError(f"top_k is {top_k}, expected at least 1", "ask for one proposal or more")
         probabilities = softmax(logits)
         best = top_indices(probabilities, top_k)
         return [
@@ -207,8 +210,9 @@ def _row(encoding: Encoding, *, masked_positions: NDArray[np.int64] = NO_POSITIO
 
 def _pool(result: RowOutputs, pooling: str) -> NDArray[np.float32]:
     if pooling == "pooler":
-        return result["pooler_output"]
+        return result["pooler_output"].copy()
     states = result["hidden_states"]
     if pooling == "mean":
         return states.mean(axis=0)
-    return states[0] if pooling == "cls" else states
+    # a copy, or the states of the whole group would stay in memory for one row of them
+    return states[0].copy() if pooling == "cls" else states.copy()

@@ -2,15 +2,16 @@
 
 Rows of equal length run together and nothing is ever padded, so a result depends on its own text alone. Where the
 model takes the range of its activations from the whole input (``row_independent`` is false), every row runs by
-itself, for sharing a batch would mean sharing a range. Either way short texts never wait for long ones.
+itself, for sharing a batch would mean sharing a range. Either way short texts never wait for long ones. Where there
+are many such groups, each core takes one after the other: see :mod:`bertedge.runtime.side_by_side`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,15 @@ from numpy.typing import NDArray
 from bertedge.config import BertConfig
 from bertedge.errors import UsageError
 from bertedge.predictor import NO_LABEL, Batch, Outputs
+from bertedge.runtime.session import Run
+from bertedge.runtime.side_by_side import side_by_side
+
+T = TypeVar("T")
 
 #: Tokens that run together at most: enough to fill the cores, little enough to stay in the cache.
 TOKENS_AT_ONCE = 512
+#: Groups for each core from which on they run side by side: with fewer, some cores would wait for the last group.
+GROUPS_A_CORE = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +56,12 @@ class Model(Protocol):
     @property
     def input_names(self) -> frozenset[str]: ...
 
+    @property
+    def callers(self) -> int: ...
+
     def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> RowOutputs: ...
+
+    def run_alone(self) -> Run: ...
 
 
 class Engine:
@@ -80,17 +92,25 @@ class Engine:
         self._row_independent = row_independent
         self._mac_cost = int8_share + FLOAT_MAC_COST * (1 - int8_share)
 
-    def run(self, rows: Sequence[Row]) -> list[RowOutputs]:
+    def run(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> list[T]:
         """Run rows in any order of lengths; results come in the order of the rows.
+
+        Args:
+            read: makes of a row's outputs what is kept of them, soon after they are there; so thousands of rows take
+                no more memory than a few. It may be called from several threads at once.
 
         Raises:
             UsageError: an id, a segment or a position is out of range.
         """
-        results: list[RowOutputs] = [{} for _ in rows]
-        for group, values in self._run_groups(rows):
-            for place, index in enumerate(group):
-                results[index] = {name: value[place] for name, value in values.items()}
-        return results
+
+        def read_group(values: RowOutputs) -> list[T]:
+            size = len(next(iter(values.values())))
+            return [read({name: value[place] for name, value in values.items()}) for place in range(size)]
+
+        results: dict[int, T] = {}
+        for group, kept in self._run_groups(rows, read_group):
+            results.update(zip(group, kept, strict=True))
+        return [results[index] for index in range(len(rows))]
 
     def predict(self, batch: Batch) -> Outputs:
         """Both heads on a padded batch; padding and filling are cut away before, and zeros put in their place after."""
@@ -105,7 +125,7 @@ class Engine:
         ]
         mlm: NDArray[np.float32] | None = None
         nsp: NDArray[np.float32] | None = None
-        for group, values in self._run_groups(rows):
+        for group, values in self._run_groups(rows, lambda values: values):
             if len(group) == len(rows) and counts[0] == batch.masked_positions.shape[1]:
                 return Outputs(
                     mlm_logits=values.get("mlm_logits"), nsp_logits=values.get("nsp_logits")
@@ -119,12 +139,22 @@ class Engine:
                 nsp[group] = values["nsp_logits"]
         return Outputs(mlm_logits=mlm, nsp_logits=nsp)
 
-    def _run_groups(self, rows: Sequence[Row]) -> Iterator[tuple[list[int], RowOutputs]]:
-        """The rows' indices and outputs, group by group; outputs have a batch dimension here."""
+    def _run_groups(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> Iterator[tuple[list[int], T]]:
+        """The rows' indices and what was read of their outputs, group by group; these have a batch dimension here."""
         for row in rows:
             self._check(row)
-        for group in self._groups(rows):
-            yield group, self._run_group([rows[i] for i in group])
+        groups = list(self._groups(rows))
+        cores = self._sessions.callers
+        if cores == 1 or len(groups) < GROUPS_A_CORE * cores:
+            for group in groups:
+                yield group, read(self._run_group([rows[i] for i in group], self._sessions.run))
+            return
+        alone = self._sessions.run_alone()
+        # the costliest first, so that no core is left with a long one at the end
+        groups.sort(key=lambda group: len(group) * len(rows[group[0]].input_ids), reverse=True)
+        yield from side_by_side(
+            lambda group: read(self._run_group([rows[i] for i in group], alone)), groups, threads=cores
+        )
 
     def _groups(self, rows: Sequence[Row]) -> Iterator[list[int]]:
         """Indices of rows that can run as one batch: same length, same number of masked positions, same outputs."""
@@ -136,7 +166,7 @@ class Engine:
             for start in range(0, len(members), size):
                 yield members[start : start + size]
 
-    def _run_group(self, rows: Sequence[Row]) -> RowOutputs:
+    def _run_group(self, rows: Sequence[Row], run: Run) -> RowOutputs:
         input_ids = _stack([row.input_ids for row in rows])
         feed = {
             "input_ids": input_ids,
@@ -153,7 +183,7 @@ class Engine:
             decoded = length
         else:
             feed["logits_end"] = NOWHERE
-        values = self._sessions.run(feed, self._work(len(rows), length, decoded))
+        values = run(feed, self._work(len(rows), length, decoded))
         return _read_positions(values, positions) if self._all_positions else values
 
     def _work(self, rows: int, length: int, decoded: int) -> int:

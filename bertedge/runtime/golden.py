@@ -150,7 +150,7 @@ def _cls_states(engine: Engine, batch: Batch) -> NDArray[np.float32]:
         Row(input_ids=ids[:n], token_type_ids=segments[:n], masked_positions=none, hidden=True)
         for ids, segments, n in zip(batch.input_ids, batch.token_type_ids, batch.lengths, strict=True)
     ]
-    return np.stack([result["hidden_states"][0] for result in engine.run(rows)])
+    return np.stack(engine.run(rows, lambda result: result["hidden_states"][0].copy()))
 
 
 def _read(path: Path) -> tuple[Batch, dict[str, Arrays]]:

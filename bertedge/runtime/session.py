@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,12 @@ from bertedge.errors import BundleError, UnfitMachineError
 
 #: int8 multiply-accumulates of a call that may be faster on one thread: about 2 ms of one core.
 SMALL_WORK = 500_000_000
+#: Bytes of a model that is not loaded a second time just to try its small calls on one thread.
+LARGE_FILE = 64_000_000
 #: Calls of each size that each number of threads is tried with.
 TRIAL_CALLS = 5
+#: (inputs, what the call costs in int8 multiply-accumulates) -> outputs.
+Run = Callable[[dict[str, NDArray[np.int64]], int], dict[str, NDArray[np.float32]]]
 #: onnxruntime's log severity. It warns of every input with a default, which is meant to be one.
 ERRORS_ONLY = 3
 
@@ -81,13 +86,27 @@ def _options() -> ort.SessionOptions:
 def _open(model: Path | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         source = model if isinstance(model, bytes) else str(model)
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         where = "a model in memory" if isinstance(model, bytes) else model
         raise BundleError(
             f"{where}: onnxruntime {ort.__version__} cannot load it ({reason})", "make the bundle again"
         ) from error
+    _return_freed_memory()
+    return session
+
+
+def _return_freed_memory() -> None:
+    """Give back what loading took for a moment, about the file's size; the C library keeps it otherwise.
+
+    Only GNU's library has such a call; where there is another one, nothing happens.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):
+        return
+    trim(0)
 
 
 class Sessions:
@@ -96,8 +115,8 @@ class Sessions:
     Every operator that is spread over threads waits for the slowest of them, and how long that takes is the machine's
     affair: on one and the same two-core host, 16 tokens of a 4 x 256 model took 0.35 ms on one thread and, on two,
     0.27 ms in one hour and 0.57 ms in the next. So small calls are tried both ways, and what was faster stays.
-    Results are the same to the bit, for every number is summed by one thread. A large model, whose calls are never
-    small, opens one session only.
+    Results are the same to the bit, for every number is summed by one thread. A large model opens one session only: few
+    of its calls are small, and each session holds the weights.
     """
 
     def __init__(
@@ -116,6 +135,7 @@ class Sessions:
         self.input_names: frozenset[str] = frozenset()
         self.threads = threads
         self.session(threads)  # a file that cannot be loaded is an error now, not at the first call
+        self._tries = threads > 1 and not once and path.stat().st_size <= LARGE_FILE
 
     def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
         """Run the model.
@@ -123,7 +143,7 @@ class Sessions:
         Args:
             work: what this call costs, in int8 multiply-accumulates.
         """
-        if self.threads == 1 or self._once or work >= SMALL_WORK:
+        if not self._tries or work >= SMALL_WORK:
             return self._run(feed, self.threads)
         trial = self._trials.setdefault(work.bit_length(), _Trial((self.threads, 1)))
         threads = trial.threads()
@@ -131,6 +151,19 @@ class Sessions:
         outputs = self._run(feed, threads)
         trial.record(threads, (time.perf_counter() - start) / work)
         return outputs
+
+    @property
+    def callers(self) -> int:
+        """How many calls may run side by side, each on one thread; one where the weights shall be in memory once."""
+        return 1 if self._once else self.threads
+
+    def run_alone(self) -> Run:
+        """A way to run the model on the calling thread alone, from several threads at once.
+
+        The first time it loads the model a second time; its weights are in memory twice then.
+        """
+        self.session(1)  # here, before there are several threads
+        return lambda feed, work: self._run(feed, 1)
 
     def _run(self, feed: dict[str, NDArray[np.int64]], threads: int) -> dict[str, NDArray[np.float32]]:
         outputs = self.session(threads).run(None, feed)

@@ -186,7 +186,8 @@ def test_a_mask_beyond_the_models_length_is_an_error(runtime: BertRuntime) -> No
 def test_ids_out_of_range(runtime: BertRuntime, row: dict, words: str) -> None:
     values = {"input_ids": [1, 2], "token_type_ids": [0, 0], "masked_positions": [], **row}
     with pytest.raises(UsageError, match=words):
-        runtime.engine.run([Row(**{name: np.array(value, dtype=np.int64) for name, value in values.items()})])
+        arrays = {name: np.array(value, dtype=np.int64) for name, value in values.items()}
+        runtime.engine.run([Row(**arrays)], lambda result: result)
 
 
 def test_a_head_that_is_not_there(config: BertConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""bertedge beside Optimum, onnxruntime, OpenVINO, CTranslate2 and PyTorch: the same checkpoints, texts and threads.
+
+    python benchmarks/compare_peers.py [--models random-12x768,random-6x384,bertedge-small-en] [--quick] [--out FOLDER]
+
+A model is ``random-12x768`` or ``random-6x384`` (random weights), a built-in name, or a checkpoint's folder. Every peer
+runs in processes of its own; timing goes round them in a fresh order each round, so ratios are of blocks that were
+measured next to each other. A peer that fails is a row with the reason. FOLDER gets ``results.json``, every sample in
+it, after each model, and ``RESULTS.md``. The three models take about 25 minutes on two cores, ``--quick`` about ten,
+most of it for making the artefacts; leave the machine alone meanwhile. Install with ``make peers`` or with
+``pip install 'bertedge[compare]'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from peers.measure import Comparison, Settings
+from peers.models import LENGTHS, open_model, texts_for
+from peers.page import page
+from peers.table import PEERS
+
+from bertedge.data.calibration import default_text
+from bertedge.evaluate.machine import this_machine
+from bertedge.records import to_json, write_json, write_text
+from bertedge.runtime.threads import usable_cpus
+
+HERE = Path(__file__).parent
+#: What --quick stands for: (rounds, seconds a workload, pairs, sentences, lengths).
+FULL, QUICK = (15, 20.0, 160, 2000, LENGTHS), (5, 1.0, 16, 100, (16, 128))
+
+
+def main() -> None:
+    """Compare on every model that was asked for."""
+    options = _options()
+    rounds, budget_s, examples, sentences, lengths = QUICK if options.quick else FULL
+    started = time.time()
+    report: dict[str, Any] = {
+        "command": " ".join(["python", "benchmarks/compare_peers.py", *sys.argv[1:]]),
+        "machine": to_json(this_machine()),
+        "threads": usable_cpus(),
+        "quick": options.quick,
+        "sentences": sentences,
+        "text": options.text.name,
+        "peers": {name: {"words": row.words, "how": row.how} for name, row in PEERS.items() if name in options.peers},
+        "models": [],
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="peers-"))
+    settings = Settings(
+        threads=usable_cpus(), rounds=rounds, budget_s=budget_s, calibration=default_text(), scratch=scratch
+    )
+    try:
+        for name in options.models:
+            model = open_model(name, scratch)
+            texts = texts_for(model, options.text, lengths=lengths, examples=examples, sentences=sentences)
+            results = Comparison(model, texts, options.peers, settings).run()
+            found = {peer: asdict(result) for peer, result in results.items()}
+            report["models"].append({"name": model.name, "real": model.real, "results": found})
+            report["minutes"] = round((time.time() - started) / 60, 1)
+            write_json(options.out / "results.json", report)
+            write_text(options.out / "RESULTS.md", page(report))
+            shutil.rmtree(scratch / "artefacts")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--models", type=lambda text: text.split(","), default=["random-12x768", "random-6x384", "bertedge-small-en"]
+    )
+    parser.add_argument("--peers", type=lambda text: text.split(";"), default=list(PEERS), help="names between ;")
+    parser.add_argument("--text", type=Path, default=default_text(), help="what is run; default: the calibration text")
+    parser.add_argument("--out", type=Path, default=HERE / "peers", help="folder for results.json and RESULTS.md")
+    parser.add_argument("--quick", action="store_true", help="few rounds and texts: shows that it runs, proves nothing")
+    parser.add_argument("--page", type=Path, metavar="RESULTS.json", help="only write the page of these results")
+    options = parser.parse_args()
+    strange = [name for name in options.peers if name not in PEERS]
+    if strange:
+        parser.error(f"no such peer: {', '.join(strange)}; there are {'; '.join(PEERS)}")
+    if options.page:
+        write_text(options.out / "RESULTS.md", page(json.loads(options.page.read_text(encoding="utf-8"))))
+        sys.exit()
+    return options
+
+
+if __name__ == "__main__":
+    main()

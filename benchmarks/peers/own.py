@@ -1,0 +1,50 @@
+"""bertedge, through its runtime: grouping, checks and copies included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bertedge.predictor import Batch
+from bertedge.runtime import load
+from bertedge.runtime.engine import Row
+from peers.protocol import Run, Vectors, Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bertedge:
+    """A bundle; one serves both kinds of work.
+
+    Attributes:
+        method: of quantization; None for float32.
+    """
+
+    method: str | None
+
+    def prepare(self, checkpoint: Path, calibration: Path, folder: Path, work: Work) -> list[Path]:
+        from bertedge.quantization import export, quantize
+        from bertedge.recipe import QuantizationRecipe, method_named
+
+        output = folder / "bundle"
+        if self.method is None:
+            bundle = export(checkpoint, output)
+        else:
+            recipe = QuantizationRecipe(method=method_named(self.method))
+            bundle = quantize(checkpoint, output, recipe=recipe, calibration=calibration)
+        return [bundle.model_path]
+
+    def load(self, files: list[Path], work: Work, threads: int, callers: int) -> Run:
+        # the runtime itself decides how its threads call
+        runtime = load(files[0].parent, threads=threads * callers)
+
+        def vectors(batch: Batch) -> Vectors:
+            nothing = np.zeros(0, dtype=np.int64)
+            rows = [
+                Row(input_ids=ids[:n], token_type_ids=segments[:n], masked_positions=nothing, hidden=True)
+                for ids, segments, n in zip(batch.input_ids, batch.token_type_ids, batch.lengths, strict=True)
+            ]
+            return np.stack(runtime.engine.run(rows, lambda found: found["hidden_states"].mean(axis=0)))
+
+        return runtime.predict if work == "words" else vectors

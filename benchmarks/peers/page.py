@@ -1,0 +1,208 @@
+"""The results as Markdown: what every number includes, the goals, and where bertedge is behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bertedge.evaluate.latency import paired_ratio
+from bertedge.evaluate.metrics import MetricValue
+from peers.table import OURS_BEST
+
+Results = dict[str, dict[str, Any]]
+FIDELITY = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate", "invariance.max_prob_diff")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """bertedge static takes at most ``limit`` of a peer's time."""
+
+    models: tuple[str, ...]
+    what: str
+    peer: str
+    limit: float
+
+
+LARGE, SMALL = ("random-12x768",), ("english-l6", "random-6x384")
+GOALS = (
+    Goal(models=LARGE, what="16 tokens", peer="Optimum int8", limit=0.80),
+    Goal(models=LARGE, what="128 tokens", peer="Optimum int8", limit=0.80),
+    Goal(models=LARGE, what="16 tokens", peer="OpenVINO int8", limit=0.95),
+    Goal(models=LARGE, what="128 tokens", peer="OpenVINO int8", limit=1.15),
+    Goal(models=("bertedge-small-en",), what="128 tokens", peer="Optimum int8", limit=0.42),
+    Goal(models=SMALL, what="usual", peer="Optimum int8", limit=0.28),
+    Goal(models=SMALL, what="fastest", peer="CTranslate2 int8", limit=0.60),
+)
+
+
+def page(report: dict[str, Any]) -> str:
+    """The whole page."""
+    parts = [_head(report), _goals(report), _behind(report), _peers(report)]
+    parts += [_model(model, report) for model in report["models"]]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    quick = "**A quick run: it shows that everything runs, its numbers prove nothing.**\n\n" if report["quick"] else ""
+    return f"""# bertedge beside its peers
+
+{quick}    {report["command"]}
+
+{machine["cpu"]}, {machine["cpus"]} CPUs, Python {machine["python"]}; {report["threads"]} threads for everybody;
+{report["minutes"]:.0f} minutes. Everything below is of this one run; `results.json` has every sample.
+
+- Every peer runs in processes of its own: one that makes the artefact, some that only start, and one that holds the
+  loaded model and times a block of calls when its turn comes. A round is a block of every peer, in a fresh order, each
+  after the threads of the one before it have come to rest; a block is an untimed call, then calls for at least 20 ms.
+- **ms** is the median of all calls. **Ratio** is the time of {OURS_BEST} to the peer's, the median of the rounds'
+  ratios with a 95 % bootstrap interval: below 1, bertedge is faster.
+- A call takes encoded ids and gives MLM logits at the masked positions (15 %) as a numpy array; no tokenization. What
+  else a peer computes is listed below; bertedge is timed through its runtime (checks, grouping and copies included).
+- **Sentences**: {report["sentences"]} sentences of `{report["text"]}` to mean-pooled vectors, tokenization included
+  (the same tokenizer for all). *Usual*: padded batches of 32 in the order of the text, all threads in one call.
+  *Fastest*: sorted by length, batches of 32, as many callers of one thread each as there are CPUs. bertedge sorts and
+  spreads by itself: it is given batches of 32 in the first, the whole list in the second.
+- **Cold start**: a fresh process imports, loads, and makes one call; not the start of Python. **Memory** is that
+  process's peak. Where compiling is part of the first call, so is it here.
+- **Fidelity** to transformers' float32 on the same masked pairs, as `bertedge bench` measures it."""
+
+
+def _goals(report: dict[str, Any]) -> str:
+    lines = ["## Goals", "", f"| model | work | {OURS_BEST} to | goal | reached | |", "| --- |" + " --- |" * 5]
+    for goal in GOALS:
+        for model in report["models"]:
+            if model["name"] not in goal.models:
+                continue
+            ratio = _ratio(model["results"], goal.peer, goal.what)
+            met = "not measured" if ratio is None else _judged(ratio, goal.limit)
+            reached = "-" if ratio is None else _interval(ratio)
+            words = {"usual": "sentences, usual batches", "fastest": "sentences, its fastest"}.get(goal.what, goal.what)
+            lines.append(f"| {model['name']} | {words} | {goal.peer} | {goal.limit:.2f} | {reached} | {met} |")
+    return "\n".join(lines)
+
+
+def _judged(ratio: MetricValue, limit: float) -> str:
+    if ratio.value > limit:
+        return "**not met**"
+    return "met" if ratio.high <= limit else "met, within the noise"
+
+
+def _behind(report: dict[str, Any]) -> str:
+    lines = ["## Where bertedge is behind", ""]
+    for model in report["models"]:
+        results = model["results"]
+        for what in [*results.get(OURS_BEST, {}).get("blocks", {}), "usual", "fastest"]:
+            for peer in results:
+                ratio = None if peer.startswith("bertedge") else _ratio(results, peer, what)
+                if ratio is not None and ratio.low > 1:
+                    words = {"usual": "sentences against usual batches", "fastest": "sentences"}.get(what, what)
+                    lines.append(f"- {model['name']}, {words}: {peer} is faster, ratio {_interval(ratio)}.")
+    return "\n".join(lines if len(lines) > 2 else [*lines, "Nowhere in this run."])
+
+
+def _ratio(results: Results, peer: str, what: str) -> MetricValue | None:
+    """bertedge static's time to a peer's, on a workload, or over all sentences."""
+    ours, theirs = results.get(OURS_BEST), results.get(peer)
+    if ours is None or theirs is None:
+        return None
+    if what in ("usual", "fastest"):
+        # bertedge has one way to go through a list, "fastest"; it is compared with both ways of the others
+        own, other = ours["many"].get("fastest"), theirs["many"].get(what)
+    else:
+        own, other = ours["blocks"].get(what), theirs["blocks"].get(what)
+    if not own or not other:
+        return None
+    rounds = min(len(own), len(other))
+    return paired_ratio(np.array(own[:rounds]), np.array(other[:rounds]))
+
+
+def _interval(ratio: MetricValue) -> str:
+    return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _peers(report: dict[str, Any]) -> str:
+    versions: dict[str, dict[str, str]] = {}
+    for model in report["models"]:
+        for name, result in model["results"].items():
+            for made in result["made"].values():
+                versions.setdefault(name, {}).update(made["versions"])
+    rows = ["## The peers", "", "| | how | beyond the encoder | versions |", "| --- |" + " --- |" * 3]
+    for name, peer in report["peers"].items():
+        found = ", ".join(f"{package} {version}" for package, version in versions.get(name, {}).items())
+        rows.append(f"| {name} | {peer['how']} | {peer['words']} | {found or '-'} |")
+    return "\n".join(rows)
+
+
+def _model(model: dict[str, Any], report: dict[str, Any]) -> str:
+    results: Results = model["results"]
+    workloads = list(dict.fromkeys(w for result in results.values() for w in result["blocks"]))
+    parts = [f"## {model['name']}", _table(results, workloads, lambda name, what: _time(results, name, what))]
+    parts.append(_table(results, list(COSTS), lambda name, cost: COSTS[cost](results[name])))
+    if any(result["many"] for result in results.values()):
+        headers = ["usual: seconds, ratio", "fastest: seconds, ratio", "smallest cosine with PyTorch's vector"]
+        parts.append(f"{report['sentences']} sentences; slow peers made fewer passes than three.")
+        parts.append(_table(results, headers, lambda name, header: _many(results, name, header)))
+    if model["real"]:
+        parts.append(_table(results, list(FIDELITY), lambda name, metric: _fidelity(results[name], metric)))
+    else:
+        parts.append("Random weights: fidelity would say nothing.")
+    failures = [f"- {name}, {step}: {why}" for name, r in results.items() for step, why in r["failed"].items()]
+    if failures:
+        parts.append("\n".join(["Not run:", "", *failures]))
+    return "\n\n".join(parts)
+
+
+def _table(results: Results, columns: list[str], cell: Callable[[str, str], str]) -> str:
+    lines = ["| | " + " | ".join(columns) + " |", "| --- |" + " --- |" * len(columns)]
+    lines += [f"| {name} | " + " | ".join(cell(name, column) for column in columns) + " |" for name in results]
+    return "\n".join(lines)
+
+
+def _time(results: Results, name: str, workload: str) -> str:
+    if workload not in results[name]["calls"]:
+        return "not run"
+    own, ratio = f"{results[name]['calls'][workload]:.2f}", _ratio(results, name, workload)
+    return own if ratio is None or name == OURS_BEST else f"{own}, {_interval(ratio)}"
+
+
+def _many(results: Results, name: str, header: str) -> str:
+    if header.startswith("smallest"):
+        return ", ".join(f"{value:.4f}" for value in dict.fromkeys(results[name]["cosine"].values())) or "-"
+    strategy = header.split(":")[0]
+    passes, ratio = results[name]["many"].get(strategy), _ratio(results, name, strategy)
+    if not passes:
+        return "not run"
+    own = f"{np.median(passes):.2f}"
+    return own if ratio is None or (name, strategy) == (OURS_BEST, "fastest") else f"{own}, {_interval(ratio)}"
+
+
+def _fidelity(result: dict[str, Any], metric: str) -> str:
+    value = result["fidelity"].get(metric)
+    if value is None:
+        return "-"
+    return f"{value['value']:.4g}" + (
+        "" if value["low"] == value["high"] else f" ({value['low']:.4g} to {value['high']:.4g})"
+    )
+
+
+def _cost(*keys: str, unit: Callable[[float], str]) -> Callable[[dict[str, Any]], str]:
+    def cell(result: dict[str, Any]) -> str:
+        found: Any = result
+        for key in keys:
+            found = found.get(key) if found else None
+        return "-" if found is None else unit(found)
+
+    return cell
+
+
+COSTS = {
+    "file": _cost("made", "words", "size_bytes", unit=lambda size: f"{size / 1e6:.1f} MB"),
+    "time to make": _cost("made", "words", "seconds", unit=lambda seconds: f"{seconds:.1f} s"),
+    "peak memory to make": _cost("made", "words", "peak_rss_bytes", unit=lambda size: f"{size / 1e9:.2f} GB"),
+    "cold start": _cost("cold", "cold_start_ms", unit=lambda ms: f"{ms / 1e3:.2f} s"),
+    "memory to run": _cost("cold", "peak_rss_bytes", unit=lambda size: f"{size / 1e6:.0f} MB"),
+}

@@ -1,0 +1,146 @@
+"""The peers. A new one is a row here and, if it runs on something new, a file beside this one.
+
+Modules are loaded when a row is used, in its own process, so a package that is missing is a row with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from peers.protocol import Peer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A peer and what it is.
+
+    Attributes:
+        home: ``module:class`` in this folder.
+        options: what the class is made with.
+        packages: whose versions belong to the result.
+        words: what the work ``words`` includes beyond the encoder.
+        how: how it was made and is run.
+        batches_itself: it takes any number of texts in one call and sees itself to their grouping and to its threads;
+            the others are given batches of 32.
+    """
+
+    home: str
+    packages: tuple[str, ...]
+    words: str
+    how: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    batches_itself: bool = False
+
+    def peer(self) -> Peer:
+        """The peer itself."""
+        module, name = self.home.split(":")
+        return getattr(import_module(f"peers.{module}"), name)(**self.options)
+
+
+TORCH = ("torch", "transformers")
+OPTIMUM = ("optimum-onnx", "optimum", "onnxruntime", "onnx", "transformers", "torch")
+OPENVINO = ("openvino", "transformers", "torch")
+OURS = ("bertedge", "onnxruntime", "onnx", "numpy")
+MASKED = "both heads, masked positions only"
+EVERYWHERE = "MLM head at every position; it has no export with the NSP head"
+
+PEERS = {
+    "PyTorch float32": Row(
+        home="pytorch:PyTorch",
+        options={"dtype": "float32"},
+        packages=TORCH,
+        words=MASKED,
+        how="transformers' `BertForPreTraining`, scaled dot product attention, `inference_mode`",
+    ),
+    "PyTorch float32, compiled": Row(
+        home="pytorch:PyTorch",
+        options={"dtype": "float32", "compiled": True},
+        packages=TORCH,
+        words=MASKED,
+        how="the same, every layer through `torch.compile(dynamic=True)`; cold start includes compiling",
+    ),
+    "PyTorch bfloat16": Row(
+        home="pytorch:PyTorch",
+        options={"dtype": "bfloat16"},
+        packages=TORCH,
+        words=MASKED,
+        how="as float32, weights and activations in bfloat16",
+    ),
+    "PyTorch bfloat16, compiled": Row(
+        home="pytorch:PyTorch",
+        options={"dtype": "bfloat16", "compiled": True},
+        packages=TORCH,
+        words=MASKED,
+        how="both",
+    ),
+    "onnxruntime float32": Row(
+        home="optimum_onnx:Optimum",
+        options={"quantized": False},
+        packages=OPTIMUM,
+        words=EVERYWHERE,
+        how="exported by Optimum, run as a bare session",
+    ),
+    "Optimum int8": Row(
+        home="optimum_onnx:Optimum",
+        packages=OPTIMUM,
+        words=EVERYWHERE,
+        how="`avx512_vnni(is_static=False, per_channel=True)`, run as a bare session",
+    ),
+    "Optimum int8, O2": Row(
+        home="optimum_onnx:Optimum",
+        options={"level": 2},
+        packages=OPTIMUM,
+        words=EVERYWHERE,
+        how="the same after Optimum's own graph optimisation",
+    ),
+    "OpenVINO float": Row(
+        home="openvino_ir:OpenVino",
+        packages=OPENVINO,
+        words=MASKED,
+        how="converted from PyTorch, weights float32; it computes in the precision that it chooses for this CPU",
+    ),
+    "OpenVINO int8": Row(
+        home="openvino_ir:OpenVino",
+        options={"quantized": True},
+        packages=(*OPENVINO, "nncf"),
+        words=MASKED,
+        how="the same after `nncf.quantize(model_type=TRANSFORMER)` with bertedge's calibration texts",
+    ),
+    "CTranslate2 int8": Row(
+        home="ctranslate:CTranslate2",
+        packages=("ctranslate2", "transformers", "torch"),
+        words="both heads in numpy float32 at masked positions; CTranslate2 itself ends with the encoder",
+        how="`TransformersConverter`, `quantization=int8`, `Encoder.forward_batch`",
+    ),
+    "bertedge float32": Row(
+        home="own:Bertedge",
+        options={"method": None},
+        packages=OURS,
+        words=MASKED,
+        how="`bertedge export`",
+        batches_itself=True,
+    ),
+    "bertedge dynamic": Row(
+        home="own:Bertedge",
+        options={"method": "dynamic"},
+        packages=OURS,
+        words=MASKED,
+        how="`bertedge quantize --method dynamic`",
+        batches_itself=True,
+    ),
+    "bertedge static": Row(
+        home="own:Bertedge",
+        options={"method": "static"},
+        packages=OURS,
+        words=MASKED,
+        how="`bertedge quantize`",
+        batches_itself=True,
+    ),
+}
+#: The float model that outputs are compared with.
+REFERENCE = "PyTorch float32"
+#: The row that all others are compared with, and the goals are set for.
+OURS_BEST = "bertedge static"
