@@ -114,7 +114,7 @@ class Sensitivity:
                 break
             taken[best.group] = best
             steps.append(best)
-        last = [r for r in self.remedies if r.field == FLOAT16 and taken.get(r.group) != r]
+        last = [remedy for remedy in self.remedies if remedy.field == FLOAT16 and remedy not in steps]
         return steps + sorted(last, key=worth, reverse=True)
 
 
