@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -104,6 +104,7 @@ def quantize(
     positions: Positions = "masked",
     format: str = "onnx",
     goals: Collection[Goal] = (),
+    promoted: Mapping[str, str] | None = None,
     memory: Memory | None = None,
     force: bool = False,
     listen: Listener = _silent,
@@ -120,6 +121,7 @@ def quantize(
         goals: losses that are allowed. A part of the calibration text is kept back and they are measured on it; where
             they are too large, layers are promoted to finer formats until they are not. The bundle is written either
             way, and its manifest's ``goals`` say what was reached.
+        promoted: layers that the recipe makes finer because of what was measured, each with that in words.
         memory: what earlier calls with the same model, calibration and target found out.
 
     Raises:
@@ -141,7 +143,7 @@ def quantize(
         if goals:
             require_measurable(goals, checkpoint.heads, pairs=maker.corpus.num_documents > 1, name=checkpoint.name)
         decision = decide(job)
-        promotion = Promotion(recipe=recipe, decision=decision)
+        promotion = Promotion(recipe=recipe, decision=decision, promoted=dict(promoted or {}))
         if goals:
             with tempfile.TemporaryDirectory() as scratch:
                 trials = Trials(job=job, decision=decision, row_independent=row_independent, scratch=Path(scratch))

@@ -11,6 +11,7 @@ from bertedge.evaluate.goals import Goal, Measured, total_miss
 from bertedge.evaluate.recorded import quick_estimates
 from bertedge.quantization.job import Decision
 from bertedge.quantization.sensitivity import (
+    FLOAT16,
     SMOOTH_LOSS,
     Remedy,
     Sensitivity,
@@ -98,6 +99,16 @@ def next_try(met: Mapping[int, bool], last: int) -> int | None:
         return None
     too_few = max((count for count, good in met.items() if not good and count < enough), default=enough)
     return (too_few + enough) // 2 if enough - too_few > 1 else None
+
+
+def reasons_of(recipe: QuantizationRecipe, sensitivity: Sensitivity) -> dict[str, str]:
+    """What was measured of the remedies that a recipe names."""
+
+    def named(field: str) -> set[str]:
+        return {*getattr(recipe if field == FLOAT16 else recipe.method, field, ())}
+
+    taken = {remedy.group: remedy for remedy in sensitivity.remedies if {*remedy.layers} <= named(remedy.field)}
+    return promotion_reasons(sensitivity, taken)
 
 
 def promotion_reasons(sensitivity: Sensitivity, taken: Mapping[str, Remedy]) -> dict[str, str]:
