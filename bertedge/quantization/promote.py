@@ -120,6 +120,6 @@ def promotion_reasons(sensitivity: Sensitivity, taken: Mapping[str, Remedy]) -> 
             for metric in SMOOTH_LOSS.values()
             if metric in remedy.losses
         ]
-        others = "" if len(remedy.layers) == 1 else f" with all of {remedy.group}"
-        reasons |= dict.fromkeys(remedy.layers, f"promoted, which alone changes {', '.join(parts)}{others}")
+        whose = "alone" if len(remedy.layers) == 1 else f"with {' and '.join(remedy.layers)}"
+        reasons |= dict.fromkeys(remedy.layers, f"promoted, which {whose} changes {', '.join(parts)}")
     return reasons

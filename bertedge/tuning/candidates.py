@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -44,16 +44,15 @@ def listed(models: Sequence[tuple[int, str]], base: QuantizationRecipe) -> list[
 
     Args:
         models: the index of each model, and what the names of its candidates begin with; the cheapest model first.
-        base: what all of them have in common; its method is left open.
+        base: what all of them have in common: excluded layers, and the share of text that is kept back.
     """
     found: list[Candidate] = []
-    for stage, recipes in ((METHOD_STAGE, _methods), (OPTION_STAGE, _options), (RECIPE_STAGE, _named)):
+    for stage, recipes in ((METHOD_STAGE, _methods()), (OPTION_STAGE, _options()), (RECIPE_STAGE, RECIPES)):
         for model, prefix in models:
-            for method in recipes():
-                recipe = replace(base, method=method)
+            for name, own in recipes.items():
+                recipe = replace(own, exclude=(*own.exclude, *base.exclude), held_out=base.held_out)
                 if not any(c.model == model and c.recipe == recipe for c in found):
-                    name = f"{prefix}{name_of(method)}"
-                    found.append(Candidate(model=model, recipe=recipe, name=name, stage=stage))
+                    found.append(Candidate(model=model, recipe=recipe, name=f"{prefix}{name}", stage=stage))
     return found
 
 
@@ -78,17 +77,17 @@ def folder_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.=_-]+", "-", name.replace("*", "all")).strip("-.")
 
 
-def _methods() -> Iterator[Method]:
-    return (kind() for kind in METHODS.values())
+def _methods() -> dict[str, QuantizationRecipe]:
+    return {name: QuantizationRecipe(method=kind()) for name, kind in METHODS.items()}
 
 
-def _options() -> Iterator[Method]:
-    for method in _methods():
-        for f in fields(method):
-            for value in OPTIONS.get(f.name, ()):
-                if value != getattr(method, f.name):
-                    yield replace(method, **{f.name: value})
-
-
-def _named() -> Iterator[Method]:
-    return (recipe.method for recipe in RECIPES.values())
+def _options() -> dict[str, QuantizationRecipe]:
+    """Every method with one option changed."""
+    changed = [
+        replace(method, **{f.name: value})
+        for method in (kind() for kind in METHODS.values())
+        for f in fields(method)
+        for value in OPTIONS.get(f.name, ())
+        if value != getattr(method, f.name)
+    ]
+    return {name_of(method): QuantizationRecipe(method=method) for method in changed}
