@@ -55,7 +55,7 @@ from bertedge.runtime.engine import Engine
 from bertedge.runtime.golden import record, record_difference, write_golden
 from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
-from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, resolve_target
+from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, require_fit, resolve_target
 
 GOLDEN_EXAMPLES = 8
 GOLDEN_LENGTH = 96
@@ -130,6 +130,7 @@ def quantize(
         FileError: the output is there already, or cannot be written; the ranges cannot be read.
         UsageError: unknown target, format or excluded layer; ranges that were made for another model; a target on which
             a minimal build would be wrong; a goal for a head that the model does not have.
+        UnfitMachineError: goals for a target whose bundles are not right on this CPU.
     """
     recipe = recipe or QuantizationRecipe()
     if goals and not recipe.held_out:
@@ -141,6 +142,7 @@ def quantize(
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         job = maker.job(recipe, profile, ranges, memory or Memory())
         if goals:
+            require_fit(profile.name)
             require_measurable(goals, checkpoint.heads, pairs=maker.corpus.num_documents > 1, name=checkpoint.name)
         decision = decide(job)
         promotion = Promotion(recipe=recipe, decision=decision, promoted=dict(promoted or {}))

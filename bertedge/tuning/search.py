@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import time
 from collections import ChainMap
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bertedge.bundle import MANIFEST, MODELS, Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.data.calibration import default_text
 from bertedge.errors import UsageError
 from bertedge.evaluate.goals import Goal, require_measurable
-from bertedge.evaluate.latency import Workload
-from bertedge.evaluate.machine import this_machine
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import layer_names
 from bertedge.quantization.job import Listener
 from bertedge.quantization.promote import HELD_OUT, reasons_of
 from bertedge.recipe import QuantizationRecipe
-from bertedge.records import new_folder, sha256
-from bertedge.runtime.threads import usable_cpus
-from bertedge.target import AUTO, resolve_target
+from bertedge.records import new_folder
+from bertedge.target import require_fit, resolve_target
 from bertedge.tuning.agenda import Agenda, Study
 from bertedge.tuning.candidates import Candidate, folder_name, listed
 from bertedge.tuning.choice import best, finalists, not_beaten
 from bertedge.tuning.result import Tuned, write_result
+from bertedge.tuning.settings import TuneSettings, fixed, prefixes_of, work_of
 from bertedge.tuning.state import (
     BEST,
     CANDIDATES,
     RATIO,
     Entry,
     LayerStudy,
-    Settings,
     State,
     Twin,
     open_state,
@@ -46,55 +41,11 @@ from bertedge.tuning.workbench import Workbench
 
 #: Rounds of timing for a first impression, and for the finalists.
 FIRST_ROUNDS, FINAL_ROUNDS = 6, 25
-SINGLE_CALL = Workload(batch_size=1, seq_len=128)
 Note = Callable[[str], None]
 
 
 class BudgetSpent(Exception):
     """The time that the user gave is over."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneSettings:
-    """How to search.
-
-    Attributes:
-        calibration: text to calibrate with; None for the one that ships.
-        corpus: text to measure losses on; None to keep back a part of the calibration text for it.
-        target: the CPU that the bundles are for.
-        exclude: patterns of layers that stay float32 in every candidate.
-        threads: the numbers of threads to try; empty for one and all that this process may use.
-        workload: what a call is.
-        examples: sentence pairs that losses are measured on.
-        budget_minutes: when to stop, measured from the start; None for no limit.
-        everything: try all candidates, also when the goals are met.
-    """
-
-    calibration: Path | None = None
-    corpus: Path | None = None
-    target: str = AUTO
-    exclude: tuple[str, ...] = ()
-    threads: tuple[int, ...] = ()
-    workload: Workload = SINGLE_CALL
-    examples: int = 256
-    seed: int = 0
-    budget_minutes: float | None = None
-    everything: bool = False
-
-    def __post_init__(self) -> None:
-        if self.examples < 1 or self.workload.batch_size < 1 or self.workload.seq_len < 3 or min(self.numbers) < 1:
-            raise UsageError(
-                f"tune: {self.examples} examples, {self.workload.batch_size} x {self.workload.seq_len} tokens, "
-                f"{', '.join(map(str, self.numbers))} threads",
-                "at least 1 example, 1 text of 3 tokens, 1 thread",
-            )
-        if self.budget_minutes is not None and not self.budget_minutes > 0:
-            raise UsageError(f"--budget-minutes {self.budget_minutes:g}: expected more than 0", "no limit without it")
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The numbers of threads to try."""
-        return tuple(sorted(set(self.threads or (1, usable_cpus()))))
 
 
 def tune(
@@ -119,6 +70,7 @@ def tune(
         note: is told a line about every candidate.
 
     Raises:
+        UnfitMachineError: the target's bundles are not right on this CPU.
         UsageError: no goal, goals that cannot be measured, patterns that name no layer, models of different
             vocabularies, a folder with a search of other settings.
         BertEdgeError: a model or a text cannot be read.
@@ -126,6 +78,7 @@ def tune(
     settings = settings or TuneSettings()
     if not goals:
         raise UsageError("tune: no goal is given", f"for instance {Goal(option='max_mlm_drop', bound=0.005).example}")
+    require_fit(resolve_target(settings.target).name)  # its candidates are run here
     checkpoints = [open_checkpoint(model) for model in models]
     for checkpoint in checkpoints:
         names = [*layer_names(checkpoint.config, checkpoint.heads), layers.WORD_TABLE, layers.POSITION_TABLE]
@@ -146,7 +99,7 @@ def tune(
         for checkpoint in checkpoints:
             pairs = bench.text.num_documents > 1
             require_measurable(goals, checkpoint.heads, pairs=pairs, name=checkpoint.name)
-        state = open_state(output, _fixed(settings, checkpoints), force=force)
+        state = open_state(output, fixed(settings, checkpoints), force=force)
         save(output, state)
         return _Search(output, state, bench, checkpoints, goals, settings, listen, note).run()
 
@@ -172,8 +125,8 @@ class _Search:
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self._listen = listen
         bench.listen = self._heard
-        prefixes = _prefixes(checkpoints)
-        work = [_work(checkpoint, settings.workload.seq_len) for checkpoint in checkpoints]
+        prefixes = prefixes_of(checkpoints)
+        work = [work_of(checkpoint, settings.workload.seq_len) for checkpoint in checkpoints]
         cheapest_first = sorted(enumerate(prefixes), key=lambda pair: work[pair[0]])
         base = QuantizationRecipe(exclude=settings.exclude, held_out=0.0 if settings.corpus else HELD_OUT)
         self.agenda = Agenda(
@@ -318,45 +271,3 @@ class _Search:
             )
             for entry in chosen
         ]
-
-
-def _fixed(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> Settings:
-    """What has to be the same for a search to go on."""
-    machine = this_machine()
-    versions = f"bertedge {machine.bertedge}, onnxruntime {machine.onnxruntime}, numpy {machine.numpy}"
-    return Settings(
-        models=tuple(f"{checkpoint.name} {_weights_sha256(checkpoint)}" for checkpoint in checkpoints),
-        target=resolve_target(settings.target).name,
-        exclude=settings.exclude,
-        calibration_sha256=sha256(settings.calibration or default_text()),
-        corpus_sha256=sha256(settings.corpus) if settings.corpus else None,
-        examples=settings.examples,
-        seed=settings.seed,
-        batch_size=settings.workload.batch_size,
-        length=settings.workload.seq_len,
-        threads=settings.numbers,
-        machine=f"{machine.cpu}, {machine.target}, {versions}",
-    )
-
-
-def _weights_sha256(checkpoint: Checkpoint) -> str:
-    digest = hashlib.sha256()
-    for path in checkpoint.source.files:
-        digest.update(sha256(path).encode())
-    return digest.hexdigest()
-
-
-def _prefixes(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """What candidates' names begin with: nothing for a single model, else its name, numbered where two share it."""
-    if len(checkpoints) == 1:
-        return [""]
-    names = [checkpoint.name for checkpoint in checkpoints]
-    return [f"{name if names.count(name) == 1 else f'{name} {index + 1}'} " for index, name in enumerate(names)]
-
-
-def _work(checkpoint: Checkpoint, tokens: int) -> float:
-    """Multiply-accumulates of a text, roughly: the blocks and the decoder at 15 % of the positions."""
-    config = checkpoint.config
-    block = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-    decoder = config.hidden_size * config.vocab_size if "mlm" in checkpoint.heads else 0
-    return tokens * (config.num_hidden_layers * block + 0.15 * decoder)

@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bertedge import target
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
 from bertedge.config import BertConfig
-from bertedge.errors import UsageError
+from bertedge.cpu import X86, parse_cpuinfo
+from bertedge.errors import UnfitMachineError, UsageError
 from bertedge.evaluate.goals import goals_of
+from bertedge.quantization import quantize
 from bertedge.recipe import METHODS
 from bertedge.records import sha256
 from bertedge.runtime import load
@@ -27,6 +30,7 @@ from bertedge.tokenizer import Tokenizer
 from bertedge.tuning import Tuned, TuneSettings, Workload, search, tune
 from tests.cli.test_signals_and_streams import start, wait_for
 from tests.conftest import random_tensors
+from tests.test_target import HASWELL
 
 EASY = goals_of({"max_mlm_drop": 0.5, "max_p95_ms": 60_000.0, "max_size_mb": 30.0})
 
@@ -212,6 +216,18 @@ def test_bad_input(
     again = tune([model_folder], runs, goals=EASY, settings=replace(settings, examples=25), force=True)
     assert again.settings.examples == 25
     assert np.isfinite(again.points[0].fidelity["mlm.kl_mean"].value)
+
+
+def test_a_target_that_is_wrong_here_cannot_be_measured(
+    model_folder: Path, settings: TuneSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "this_cpu", lambda: parse_cpuinfo(HASWELL, X86))
+    there = replace(settings, target="avx512-vnni")
+    with pytest.raises(UnfitMachineError, match="overflow"):
+        tune([model_folder], tmp_path / "runs", goals=EASY, settings=there)
+    with pytest.raises(UnfitMachineError, match="overflow"):
+        quantize(model_folder, tmp_path / "b", target=there.target, calibration=settings.calibration, goals=EASY[:1])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
