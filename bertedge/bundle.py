@@ -26,6 +26,7 @@ OPERATORS = "required_operators_and_types.config"
 GOLDEN = "golden.npz"
 CONFIG = "config.json"
 RANGES = "ranges.json"
+SENSITIVITY = "sensitivity.json"
 #: The manifest's hash of itself, so that a target or a weight range changed by hand is noticed.
 DIGEST = "digest"
 AGAIN = "copy the bundle again from its source, or make it again"
@@ -56,6 +57,24 @@ class GoldenFidelity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReachedGoal:
+    """A loss that was asked for, and what was measured on text that was kept back, with its 95 % interval.
+
+    Attributes:
+        bound: the largest value allowed, or the smallest for what should be high.
+        n: masked positions or pairs that were looked at.
+    """
+
+    metric: str
+    bound: float
+    value: float
+    low: float
+    high: float
+    n: int
+    met: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Where a bundle came from."""
 
@@ -76,6 +95,8 @@ class Manifest:
         row_independent: rows of one batch do not influence each other.
         warnings: what the user should know of, a sentence each.
         bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
+        layer_reasons: every layer that is not in the method's plain format -> the format it is in, and why.
+        goals: option, such as ``max_kl`` -> what was reached.
     """
 
     schema_version: int
@@ -94,6 +115,8 @@ class Manifest:
     min_onnxruntime: str
     bytes_by_part: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    layer_reasons: dict[str, str] = field(default_factory=dict)
+    goals: dict[str, ReachedGoal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         strangers = [name for name in self.files if Path(name).name != name]

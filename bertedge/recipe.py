@@ -11,6 +11,8 @@ from bertedge.errors import UsageError, nearest
 ROUNDINGS = ("auto", "nearest", "compensated")
 OBSERVERS = ("min-max", "mse", "percentile")
 WEIGHT_SCALES = ("max", "mse")
+#: Share of the calibration text that can be kept back at most; the rest has to do for the ranges.
+MOST_HELD_OUT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +96,20 @@ class QuantizationRecipe:
 
     Attributes:
         exclude: patterns of layer names that stay float32, such as ``encoder.layer.0.*``.
+        float16: patterns of layer names whose weights are stored in float16 and computed in float32.
+        held_out: share of the calibration text that is kept back, so that losses can be measured on it.
     """
 
     method: Method = field(default_factory=Static)
     exclude: tuple[str, ...] = ()
+    float16: tuple[str, ...] = ()
+    held_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out <= MOST_HELD_OUT:
+            raise UsageError(
+                f"recipe: {self.held_out:g} of the calibration text held out", f"0 to {MOST_HELD_OUT:g} of it"
+            )
 
     def excluded(self, layers: list[str]) -> dict[str, str]:
         """The layers that the patterns name, each with its pattern.
@@ -107,8 +119,16 @@ class QuantizationRecipe:
         """
         return matching("--exclude", self.exclude, layers)
 
+    def widened(self, layers: list[str]) -> dict[str, str]:
+        """The layers in float16, each with its pattern.
+
+        Raises:
+            UsageError: a pattern names none.
+        """
+        return matching("--float16", self.float16, layers)
+
     def changed(
-        self, *, method: str | None = None, exclude: tuple[str, ...] = (), **options: Any
+        self, *, method: str | None = None, exclude: tuple[str, ...] = (), float16: tuple[str, ...] = (), **options: Any
     ) -> QuantizationRecipe:
         """This recipe with another method, or with some of its method's options changed; None leaves one as it is.
 
@@ -125,7 +145,12 @@ class QuantizationRecipe:
             option = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(strange))
             hint = f"--method {having[0]} has it" if having else "no method has all of them"
             raise UsageError(f"{option}: means nothing to the {base.name} method", hint)
-        return replace(self, method=replace(base, **given), exclude=exclude or self.exclude)
+        return replace(
+            self,
+            method=replace(base, **given),
+            exclude=exclude or self.exclude,
+            float16=float16 or self.float16,
+        )
 
 
 def matching(option: str, patterns: tuple[str, ...], layers: list[str]) -> dict[str, str]:

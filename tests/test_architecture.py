@@ -26,7 +26,7 @@ LAYERS = (
     ("train", "graph", "runtime"),
     ("quantization", "evaluate"),
     ("report",),
-    ("benchmark", "emulate"),
+    ("benchmark", "emulate", "tuning"),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bertedge.errors import FileError, UsageError
 from bertedge.recipe import (
     METHODS,
+    MOST_HELD_OUT,
     OBSERVERS,
     RECIPES,
     ROUNDINGS,
@@ -34,7 +35,14 @@ METHOD = st.one_of(
 )
 
 
-@given(st.builds(QuantizationRecipe, method=METHOD, exclude=st.lists(st.text(max_size=9), max_size=3).map(tuple)))
+PATTERNS = st.lists(st.text(max_size=9), max_size=3).map(tuple)
+
+
+@given(
+    st.builds(
+        QuantizationRecipe, method=METHOD, exclude=PATTERNS, float16=PATTERNS, held_out=st.floats(0, MOST_HELD_OUT)
+    )
+)
 def test_a_recipe_survives_json(recipe: QuantizationRecipe) -> None:
     assert from_json(QuantizationRecipe, to_json(recipe)) == recipe
 
@@ -57,6 +65,12 @@ def test_every_method_is_known_by_its_own_name(name: str) -> None:
 def test_a_static_method_checks_itself(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         Static(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.6, float("nan")])
+def test_most_of_the_text_is_for_calibration(share: float) -> None:
+    with pytest.raises(UsageError, match="held out"):
+        QuantizationRecipe(held_out=share)
 
 
 def test_options_change_the_method_and_nothing_else() -> None:

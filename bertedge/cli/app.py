@@ -10,7 +10,7 @@ import typer
 
 import bertedge
 from bertedge.__main__ import STOPPED
-from bertedge.cli import bench, check, compare, demo, elsewhere, make, train, use
+from bertedge.cli import bench, check, compare, demo, elsewhere, make, train, tune, use
 from bertedge.cli.console import note, short_warnings
 from bertedge.cli.streams import guard_streams
 
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "quantize": make.quantize,
     "export": make.export,
+    "tune": tune.tune,
     "bench": bench.bench,
     "compare": compare.compare,
     "verify": check.verify,

@@ -17,6 +17,7 @@ from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
 from bertedge.emulate.cpus import CPUS
 from bertedge.errors import CheckFailed, UsageError
+from bertedge.evaluate.goals import sentence
 from bertedge.records import to_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 
@@ -129,6 +130,8 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "bytes_by_part": manifest.bytes_by_part,
         "coverage": to_json(manifest.coverage),
         "fidelity": to_json(manifest.fidelity),
+        "layer_reasons": manifest.layer_reasons,
+        "goals": {option: sentence(option, reached) for option, reached in manifest.goals.items()},
         "min_onnxruntime": manifest.min_onnxruntime,
         "provenance": to_json(manifest.provenance),
     }
@@ -179,6 +182,8 @@ def _lines(key: str, value: Any) -> list[str]:
         return value.split("; ")
     if key == "bytes_by_part":
         return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
+    if key in ("layer_reasons", "goals"):
+        return [f"{name} {reason}" for name, reason in value.items()]
     if key == "provenance":
         return [f"{name} {_shown(item)}" for name, item in value.items() if item is not None]
     return textwrap.wrap(_shown(value), 100) or [""]

@@ -9,6 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from bertedge.cli.console import note, progress_bar
+from bertedge.cli.goals import (
+    MaxKlOption,
+    MaxMlmDropOption,
+    MaxNspDropOption,
+    MaxNspFlipsOption,
+    MinAgreementOption,
+)
 from bertedge.cli.options import (
     ForceOption,
     FormatChoice,
@@ -19,6 +26,8 @@ from bertedge.cli.options import (
     PositionsOption,
     library,
 )
+from bertedge.errors import CheckFailed
+from bertedge.evaluate.goals import goals_of, sentence
 from bertedge.recipe import RECIPES, QuantizationRecipe, Static, recipe_named
 from bertedge.target import AUTO, explain
 
@@ -93,6 +102,15 @@ def quantize(
         list[str] | None,
         typer.Option(help="Layers with 16-bit activations, at twice the work; may be repeated.", show_default=False),
     ] = None,
+    float16: Annotated[
+        list[str] | None,
+        typer.Option(help="Layers whose weights are float16, computed in float; may be repeated.", show_default=False),
+    ] = None,
+    max_mlm_drop: MaxMlmDropOption = None,
+    max_nsp_drop: MaxNspDropOption = None,
+    max_kl: MaxKlOption = None,
+    min_agreement: MinAgreementOption = None,
+    max_nsp_flips: MaxNspFlipsOption = None,
     ranges: Annotated[
         Path | None,
         typer.Option(help="Use the ranges of this bundle, made from the same model.", show_default=False),
@@ -101,11 +119,21 @@ def quantize(
     format: FormatOption = FormatChoice.onnx,
     force: ForceOption = False,
 ) -> None:
-    """Write an int8 ONNX bundle."""
+    """Write an int8 ONNX bundle. With goals, layers are promoted to finer formats until they are met."""
     make = library("bertedge.quantization", "tools")
+    goals = goals_of(
+        {
+            "max_mlm_drop": max_mlm_drop,
+            "max_nsp_drop": max_nsp_drop,
+            "max_kl": max_kl,
+            "min_agreement": min_agreement,
+            "max_nsp_flips": max_nsp_flips,
+        }
+    )
     changed = recipe_named(recipe).changed(
         method=method,
         exclude=tuple(exclude or ()),
+        float16=tuple(float16 or ()),
         num_examples=examples,
         observer=observer,
         percentile=percentile,
@@ -126,11 +154,33 @@ def quantize(
             ranges=ranges,
             positions=positions.value,
             format=format.value,
+            goals=goals,
             force=force,
             listen=listen,
         )
     minimal_build = make.FORMATS[format.value].minimal_build
     _report(bundle, model, f"{_kind(changed)} for {explain(target, minimal_build=minimal_build)}")
+    _judge(bundle)
+
+
+def _judge(bundle: Any) -> None:
+    """Tell how the goals were met.
+
+    Raises:
+        CheckFailed: one was not.
+    """
+    manifest = bundle.manifest
+    promoted = [layer for layer, reason in manifest.layer_reasons.items() if ": promoted" in reason]
+    for option, reached in manifest.goals.items():
+        note(f"{'met' if reached.met else 'not met'}: {sentence(option, reached)}")
+    if promoted:
+        note(f"promoted: {len(promoted)} layers; 'bertedge info {shlex.quote(str(bundle.folder))}' lists them, and why")
+    missed = [sentence(option, reached) for option, reached in manifest.goals.items() if not reached.met]
+    if missed:
+        raise CheckFailed(
+            f"{bundle.folder}: {'; '.join(missed)}",
+            "the best that was found is saved; allow more, or begin with --recipe faithful",
+        )
 
 
 def _kind(recipe: QuantizationRecipe) -> str:

@@ -82,7 +82,7 @@ class _Collector:
         pairs = batch.next_sentence_labels != NO_LABEL  # a single document makes no pairs: its segments stand alone
         if expected.nsp_logits is not None and got.nsp_logits is not None and pairs.any():
             labels = batch.next_sentence_labels[pairs]
-            for name, values in _nsp(expected.nsp_logits[pairs], got.nsp_logits[pairs], labels).items():
+            for name, values in nsp_quantities(expected.nsp_logits[pairs], got.nsp_logits[pairs], labels).items():
                 self.nsp[name].append(values)
             self.nsp_text.append(text[pairs])
 
@@ -116,7 +116,7 @@ def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, 
     }
 
 
-def _nsp(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, NDArray]:
+def nsp_quantities(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, NDArray]:
     """Quantities of B pairs, from logits (B, 2)."""
     return {
         "flip": expected.argmax(axis=1) != got.argmax(axis=1),

@@ -6,7 +6,7 @@ Positions of one text are not independent of each other, so whole texts are resa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,17 +147,27 @@ DESCRIPTIONS = {name: (metric.better, metric.meaning) for name, metric in METRIC
 }
 
 
-def estimate_all(seen: Observations, *, resamples: int = RESAMPLES, seed: int = SEED) -> dict[str, MetricValue]:
-    """Every metric whose head there are observations of, with its bootstrap interval."""
+def estimate_all(
+    seen: Observations, *, names: Collection[str] = tuple(METRICS), resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, MetricValue]:
+    """Every metric of the names whose head there are observations of, with its bootstrap interval."""
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(seen.texts, np.full(seen.texts, 1 / seen.texts), size=resamples).astype(np.float64)
     sides = {"mlm": (seen.mlm, seen.mlm_text), "nsp": (seen.nsp, seen.nsp_text)}
     results = {}
-    for name, metric in METRICS.items():
+    for name in names:
+        metric = METRICS[name]
         values, text = sides[metric.head]
         if len(text):
             results[name] = _interval(metric, values, text, counts)
     return results
+
+
+def estimate(name: str, seen: Observations) -> float | None:
+    """One metric without its interval; None where there are no observations of its head."""
+    metric = METRICS[name]
+    values, text = (seen.mlm, seen.mlm_text) if metric.head == "mlm" else (seen.nsp, seen.nsp_text)
+    return metric.estimate(values, np.ones(len(text))) if len(text) else None
 
 
 def _interval(metric: Metric, values: dict[str, Floats], text: NDArray[np.int64], counts: Floats) -> MetricValue:

@@ -9,10 +9,12 @@ import numpy as np
 from bertedge.bundle import Coverage
 from bertedge.graph import plan as layers
 from bertedge.graph.layers import BertGraph
-from bertedge.graph.plan import Int8, Plan
+from bertedge.graph.plan import Float16Weights, Float32, Int8, NumberFormat, Plan, TwoTermInt8
 
 #: The text that multiply-accumulates are counted on, and the rows of its last block that are read: ``[CLS]`` and these.
 TOKENS, MASKED = 128, 19
+#: What a multiply-accumulate of a format takes, in those of plain int8; a format that is not listed takes one.
+MAC_COSTS: dict[type[NumberFormat], int] = {Float32: 4, Float16Weights: 4, TwoTermInt8: 2}
 PARTS = ("embeddings", "encoder", "mlm", "pooler", "nsp")
 
 
@@ -33,6 +35,12 @@ def bytes_by_part(graph: BertGraph) -> dict[str, int]:
         part = ".".join(words[:3]) if words[0] == "encoder" else words[0]
         parts[part if words[0] in PARTS else "other"] += tensor.size_bytes
     return dict(parts)
+
+
+def work(graph: BertGraph, plan: Plan) -> float:
+    """Multiply-accumulates of the linear layers as :func:`coverage` counts them, in those of plain int8."""
+    forms = {layer: plan.get(layer, Float32()) for layer in graph.linear_shapes}
+    return float(sum(_macs(graph, layer) * MAC_COSTS.get(type(form), 1) for layer, form in forms.items()))
 
 
 def _macs(graph: BertGraph, layer: str) -> int:

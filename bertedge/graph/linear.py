@@ -46,6 +46,10 @@ class Weights(Protocol):
         """Add the matrix (inputs, outputs) as float32."""
         ...
 
+    def float16_matrix(self, g: GraphBuilder, name: str) -> str:
+        """Add the matrix (inputs, outputs) as float32 that is float16 on disk; onnxruntime widens it when it loads."""
+        ...
+
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> Int8Matrix:
         """Add the matrix as int8."""
         ...
@@ -68,7 +72,6 @@ class OwnWeights:
         return g.tensor(f"{name}.weight", np.float32, self.shape[::-1], lambda: self.load().T)
 
     def float16_matrix(self, g: GraphBuilder, name: str) -> str:
-        """Add the matrix (inputs, outputs) as float32 that is float16 on disk; onnxruntime widens it when it loads."""
         stored = g.tensor(f"{name}.weight", np.float16, self.shape[::-1], lambda: self.load().T)
         return g.op("Cast", [stored], f"{name}.weight.float", to=TensorProto.FLOAT)
 
@@ -118,7 +121,7 @@ def _(form: Float32, g: GraphBuilder, name: str, x: str, weights: Weights) -> st
 
 @linear.register
 def _(form: Float16Weights, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
-    return _float_linear(g, name, x, _own(form, name, weights).float16_matrix(g, name), weights)
+    return _float_linear(g, name, x, weights.float16_matrix(g, name), weights)
 
 
 @linear.register

@@ -117,6 +117,9 @@ class TableWeights:
     def float_matrix(self, g: GraphBuilder, name: str) -> str:
         return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
 
+    def float16_matrix(self, g: GraphBuilder, name: str) -> str:
+        return self.float_matrix(g, name)  # the table is widened already
+
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> Int8Matrix:
         scale, rounded = self.table.scale, self.table.rounded
         if scale is None or rounded is None:

@@ -16,6 +16,7 @@ from bertedge.graph.plan import Plan, StaticInt8
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.job import Job
+from bertedge.quantization.memory import Observed
 from bertedge.quantization.observers import Channels, Clip, Histogram, clip_of
 from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
 from bertedge.recipe import Static
@@ -42,13 +43,8 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
         products: keep the sum of x x^T as well, which takes the square of every layer's inputs in memory.
     """
     model, checkpoint = job.float_model, job.checkpoint
-    observers = {value: Channels.unseen(channels) for value, channels in model.channels.items()}
-    sums = {value: Products(channels) for value, channels in model.channels.items()} if products else {}
-    for arrays in _observed(job, method, "calibrating"):
-        for value, array in arrays.items():
-            observers[value].observe(array)
-            if value in sums:
-                sums[value].observe(array)
+    seen = _seen(job, method, products=products)
+    observers, sums = seen.channels, seen.products if products else {}
     ranges = Ranges(
         schema_version=SCHEMA_VERSION,
         source=checkpoint.name,
@@ -65,6 +61,22 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
     return Calibration(
         ranges=ranges, products={layer: sums[value] for layer, value in model.layer_inputs.items() if value in sums}
     )
+
+
+def _seen(job: Job, method: Static, *, products: bool) -> Observed:
+    """Walk the texts, unless an earlier job did."""
+    key, model = (job.recipe.held_out, job.positions, method.num_examples, _length(job, method)), job.float_model
+    if key in job.memory.observed and (not products or job.memory.observed[key].products):
+        return job.memory.observed[key]
+    channels = {value: Channels.unseen(extent) for value, extent in model.channels.items()}
+    sums = {value: Products(extent) for value, extent in model.channels.items()} if products else {}
+    for arrays in _observed(job, method, "calibrating"):
+        for value, array in arrays.items():
+            channels[value].observe(array)
+            if value in sums:
+                sums[value].observe(array)
+    job.memory.observed[key] = Observed(channels=channels, products=sums)
+    return job.memory.observed[key]
 
 
 def observe_clips(job: Job, method: Static, plan: Plan) -> dict[str, Clip]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from bertedge.bundle import (
     MODELS,
     RANGES,
     SCHEMA_VERSION,
+    SENSITIVITY,
     Bundle,
     GoldenFidelity,
     Manifest,
     Provenance,
+    ReachedGoal,
     file_entries,
     write_manifest,
 )
@@ -32,6 +35,8 @@ from bertedge.checkpoint import Checkpoint, names, open_checkpoint
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import default_text, mixed_pairs
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.data.held_out import hold_out
+from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.graph.bert import FIRST_NORM, build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.layers import BertGraph, Positions
@@ -39,15 +44,19 @@ from bertedge.predictor import NO_LABEL, Batch
 from bertedge.quantization.float_model import FloatModel, float_model
 from bertedge.quantization.formats import format_named
 from bertedge.quantization.job import Decision, Job, Listener
-from bertedge.quantization.methods import decider_of
+from bertedge.quantization.memory import Memory
+from bertedge.quantization.methods import decide, decider_of
+from bertedge.quantization.promote import HELD_OUT, Promotion, promote
 from bertedge.quantization.ranges import read_ranges, write_ranges
+from bertedge.quantization.reasons import layer_reasons
+from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layers
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import new_folder, sha256, write_json
 from bertedge.runtime.engine import Engine
 from bertedge.runtime.golden import record, record_difference, write_golden
 from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
-from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, resolve_target
+from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, require_fit, resolve_target
 
 GOLDEN_EXAMPLES = 8
 GOLDEN_LENGTH = 96
@@ -99,6 +108,9 @@ def quantize(
     ranges: Path | None = None,
     positions: Positions = "masked",
     format: str = "onnx",
+    goals: Collection[Goal] = (),
+    promoted: Mapping[str, str] | None = None,
+    memory: Memory | None = None,
     force: bool = False,
     listen: Listener = _silent,
 ) -> Bundle:
@@ -111,23 +123,69 @@ def quantize(
         ranges: a bundle, or its ``ranges.json``, whose ranges are used instead of new ones.
         positions: see :func:`export`.
         format: see :func:`export`.
+        goals: losses that are allowed. A part of the calibration text is kept back and they are measured on it; where
+            they are too large, layers are promoted to finer formats until they are not. The bundle is written either
+            way, and its manifest's ``goals`` say what was reached.
+        promoted: layers that the recipe makes finer because of what was measured, each with that in words.
+        memory: what earlier calls with the same model, calibration and target found out.
 
     Raises:
         CheckpointError: the checkpoint does not make a BERT.
         CorpusError: there is no text to calibrate with.
         FileError: the output is there already, or cannot be written; the ranges cannot be read.
         UsageError: unknown target, format or excluded layer; ranges that were made for another model; a target on which
-            a minimal build would be wrong.
+            a minimal build would be wrong; a goal for a head that the model does not have.
+        UnfitMachineError: goals for a target whose bundles are not right on this CPU.
     """
     recipe = recipe or QuantizationRecipe()
+    if goals and not recipe.held_out:
+        recipe = replace(recipe, held_out=HELD_OUT)
     profile = resolve_target(target, minimal_build=format_named(format).minimal_build)
-    decider = decider_of(recipe.method)
+    row_independent = decider_of(recipe.method).row_independent
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
-        decision = decider.decide(maker.job(recipe, profile, ranges), recipe.method)
-        maker.make(decision, recipe=recipe, target=profile, row_independent=decider.row_independent)
+        job = maker.job(recipe, profile, ranges, memory or Memory())
+        if goals:
+            require_fit(profile.name)
+            require_measurable(goals, checkpoint.heads, pairs=maker.corpus.num_documents > 1, name=checkpoint.name)
+        decision = decide(job)
+        promotion = Promotion(recipe=recipe, decision=decision, promoted=dict(promoted or {}))
+        if goals:
+            with tempfile.TemporaryDirectory() as scratch:
+                trials = Trials(job=job, decision=decision, row_independent=row_independent, scratch=Path(scratch))
+                promotion = promote(trials, goals, hold_out(maker.corpus, recipe.held_out)[1])
+        if promotion.sensitivity is not None:
+            write_json(folder / SENSITIVITY, promotion.sensitivity)
+        maker.make(
+            promotion.decision,
+            recipe=promotion.recipe,
+            target=profile,
+            row_independent=row_independent,
+            reasons=layer_reasons(job, promotion.decision, promotion.promoted),
+            goals=promotion.goals,
+        )
     return Bundle.open(output, check=False)
+
+
+def sensitivity(
+    model: str | Path | Checkpoint,
+    *,
+    target: str = "auto",
+    recipe: QuantizationRecipe | None = None,
+    calibration: Path | None = None,
+    memory: Memory | None = None,
+    listen: Listener = _silent,
+) -> Sensitivity:
+    """What each layer of a recipe loses, and what finer formats would save and cost; arguments as for ``quantize``."""
+    recipe = recipe or QuantizationRecipe()
+    checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
+    with tempfile.TemporaryDirectory() as scratch, float_model(checkpoint) as in_float:
+        maker = _Maker(checkpoint, in_float, Path(scratch), "masked", "onnx", listen, calibration)
+        job = maker.job(recipe, resolve_target(target), None, memory or Memory())
+        row_independent = decider_of(recipe.method).row_independent
+        trials = Trials(job=job, decision=decide(job), row_independent=row_independent, scratch=Path(scratch))
+        return measure_layers(trials)
 
 
 @dataclass
@@ -146,24 +204,32 @@ class _Maker:
         self.text = self.calibration or default_text()
         self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
 
-    def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: Path | None) -> Job:
+    def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: Path | None, memory: Memory) -> Job:
         """What the method is given."""
         return Job(
             checkpoint=self.checkpoint,
             float_model=self.float_model,
             recipe=recipe,
             target=target,
-            corpus=self.corpus,
+            corpus=hold_out(self.corpus, recipe.held_out)[0] if recipe.held_out else self.corpus,
             corpus_name=self.text.name,
             positions=self.positions,
             ranges=read_ranges(ranges) if ranges else None,
             source_sha256=self.source_sha256,
             calibration_sha256=self.calibration_sha256,
             listen=self.listen,
+            memory=memory,
         )
 
     def make(
-        self, decision: Decision, *, recipe: QuantizationRecipe | None, target: TargetProfile, row_independent: bool
+        self,
+        decision: Decision,
+        *,
+        recipe: QuantizationRecipe | None,
+        target: TargetProfile,
+        row_independent: bool,
+        reasons: dict[str, str] | None = None,
+        goals: dict[str, ReachedGoal] | None = None,
     ) -> None:
         self.listen(0.1, "building the graph")
         graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
@@ -174,7 +240,8 @@ class _Maker:
             write_ranges(self.folder / RANGES, decision.ranges)
         self.listen(0.6, "recording golden vectors")
         fidelity = self._write_golden(row_independent=row_independent)
-        write_manifest(self.folder, self._manifest(graph, decision, recipe, target, row_independent, fidelity))
+        manifest = self._manifest(graph, decision, recipe, target, row_independent, fidelity)
+        write_manifest(self.folder, replace(manifest, layer_reasons=reasons or {}, goals=goals or {}))
         self.listen(1.0, "done")
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bertedge.quantization import dynamic, static
@@ -28,6 +28,17 @@ DECIDERS: dict[type[Method], Decider] = {
     Dynamic: Decider(decide=dynamic.decide, row_independent=False),
     Static: Decider(decide=static.decide, row_independent=True),
 }
+
+
+def decide(job: Job) -> Decision:
+    """What the job's recipe makes of its checkpoint: the method's decision, and what holds for every method."""
+    method = job.recipe.method
+    decision = decider_of(method).decide(job, method)
+    # what names layers does not change how their weights are rounded
+    options = {f.name: getattr(method, f.name) for f in fields(method) if f.name not in decision.finer}
+    key = (job.recipe.held_out, job.positions, *options.items())
+    remembering = job.memory.remembering(decision.roundings, key)
+    return replace(decision, roundings=remembering).widened(job.widened())
 
 
 def decider_of(method: Method) -> Decider:

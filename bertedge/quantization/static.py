@@ -57,15 +57,18 @@ def decide(job: Job, method: Static) -> Decision:
     if method.observer in CLIPPING:
         ranges = replace(ranges, clips=ranges.clips or observe_clips(job, method, plan))
         plan |= {name: _clipped(plan[name], clip) for name, clip in ranges.clips.items() if name in plan}
-    can_be_finer = [
-        name for name, form in plan.items() if isinstance(form, StaticInt8) or name == layers.POSITION_TABLE
-    ]
-    plan |= {name: _finer(plan[name]) for name in method.finer_layers(can_be_finer)}
+    finer = {
+        name: _finer(form)
+        for name, form in plan.items()
+        if isinstance(form, StaticInt8) or name == layers.POSITION_TABLE
+    }
+    plan |= {name: finer[name] for name in method.finer_layers(list(finer))}
     return Decision(
         plan=plan,
         ranges=ranges,
         roundings=_roundings(method, ranges, products),
         warnings=(*about_text, *_clip_warnings(method, ranges)),
+        finer={"finer": finer},
     )
 
 

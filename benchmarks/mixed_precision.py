@@ -1,0 +1,106 @@
+"""What each layer loses in int8, and what promoting the worst ones brings and costs.
+
+    python benchmarks/mixed_precision.py MODEL CORPUS [--examples 400] [--rounds 15] [--recipe default]
+
+MODEL is a checkpoint folder or a built-in name; layers are measured on the text that ships, the promoted models on
+CORPUS, beside float, all interleaved on one thread. Prints Markdown. Install with ``pip install 'bertedge[tools]'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from bertedge.bundle import Bundle
+from bertedge.checkpoint import Checkpoint, open_checkpoint
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.quantization import export, quantize, sensitivity
+from bertedge.quantization.memory import Memory
+from bertedge.quantization.promote import taken_of
+from bertedge.quantization.sensitivity import FLOAT16, Sensitivity, recipe_with
+from bertedge.recipe import RECIPES, QuantizationRecipe
+from bertedge.runtime import load
+
+METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate", "mlm.top1_accuracy_drop")
+HEADS = ("mlm",)
+SHARES = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
+LENGTH = 128
+
+
+def layer_table(found: Sensitivity) -> list[str]:
+    """A line for every remedy, the best for its cost first."""
+    lines = [
+        f"{found.examples} texts, {found.positions} masked positions; as decided: "
+        + ", ".join(f"{metric} {value:.3g}" for metric, value in found.losses.items()),
+        "",
+        "| layer | to | mlm.kl_mean | nsp.prob_mae | added work | added bytes |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in sorted(found.remedies, key=lambda r: -found.gain(r, HEADS) / r.cost):
+        to = "float16" if r.field == FLOAT16 else "16-bit activations"
+        kl, mae = (r.losses.get(metric, math.nan) for metric in ("mlm.kl_mean", "nsp.prob_mae"))
+        lines.append(f"| {r.group} | {to} | {kl:.2e} | {mae:.2e} | {r.work:.1%} | {r.bytes:.1%} |")
+    return lines
+
+
+def make(
+    checkpoint: Checkpoint, recipe: QuantizationRecipe, found: Sensitivity, memory: Memory, scratch: Path
+) -> dict[str, Bundle]:
+    """The recipe with more and more of the promotions."""
+    steps = found.path(HEADS)
+    counts = sorted({math.ceil(share * len(steps)) for share in SHARES})
+    return {
+        f"{count} of {len(steps)} promotions": quantize(
+            checkpoint, scratch / f"{count}", recipe=recipe_with(recipe, taken_of(steps[:count])), memory=memory
+        )
+        for count in counts
+    }
+
+
+def show(value: MetricValue) -> str:
+    """Value and interval."""
+    return f"{value.value:.4f} ({value.low:.4f} to {value.high:.4f})"
+
+
+def main() -> None:
+    """Print both tables of one model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--examples", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--recipe", choices=RECIPES, default="default")
+    options = parser.parse_args()
+    checkpoint, recipe, memory = open_checkpoint(options.model), RECIPES[options.recipe], Memory()
+    found = sensitivity(checkpoint, recipe=recipe, memory=memory)
+    print(f"### {checkpoint.name}\n\n" + "\n".join(layer_table(found)) + "\n")
+    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
+    corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
+    length = min(LENGTH, checkpoint.config.max_position_embeddings)
+    batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=length, seed=0)
+    call = workload_batch(Workload(batch_size=1, seq_len=length), corpus, layout)
+    with tempfile.TemporaryDirectory() as scratch:
+        bundles = make(checkpoint, recipe, found, memory, Path(scratch))
+        reference = load(export(checkpoint, Path(scratch) / "float").folder, threads=1)
+        models = [load(bundle.folder, threads=1) for bundle in bundles.values()]
+        fidelity = measure_fidelity(reference, models, batches)
+        timings = interleave([partial(model.predict, call) for model in models], rounds=options.rounds)
+    print(f"| | {' | '.join(METRICS)} | int8 MACs | file | {length} tokens: ratio |")
+    print("| --- |" + " --- |" * (len(METRICS) + 3))
+    for (name, bundle), values, timing in zip(bundles.items(), fidelity, timings, strict=True):
+        ratio = paired_ratio(timing.blocks, timings[0].blocks)
+        cells = [show(values[metric]) if metric in values else "-" for metric in METRICS]
+        cells += [f"{bundle.manifest.coverage.macs:.1%}", f"{bundle.size_bytes / 1e6:.1f} MB"]
+        print(f"| {name} | {' | '.join(cells)} | {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) |")
+    print()
+
+
+if __name__ == "__main__":
+    main()

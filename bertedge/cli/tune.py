@@ -1,0 +1,158 @@
+"""``bertedge tune``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from bertedge.cli.console import note, progress_bar, stdout
+from bertedge.cli.goals import (
+    MaxKlOption,
+    MaxMlmDropOption,
+    MaxNspDropOption,
+    MaxNspFlipsOption,
+    MaxP95Option,
+    MaxSizeOption,
+    MinAgreementOption,
+)
+from bertedge.cli.options import ForceOption, library
+from bertedge.errors import CheckFailed
+from bertedge.evaluate.goals import goals_of, sentence
+
+
+def tune(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="Checkpoints. Words and pairs are counted as lost against the first; the others may be its students.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The search's folder; an interrupted one goes on.", show_default=False),
+    ],
+    max_mlm_drop: MaxMlmDropOption = None,
+    max_nsp_drop: MaxNspDropOption = None,
+    max_kl: MaxKlOption = None,
+    min_agreement: MinAgreementOption = None,
+    max_nsp_flips: MaxNspFlipsOption = None,
+    max_p95_ms: MaxP95Option = None,
+    max_size_mb: MaxSizeOption = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text to measure losses on; default: a quarter of the calibration text, kept back.", show_default=False
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Text to calibrate with; default: the one that ships.", show_default=False)
+    ] = None,
+    target: Annotated[str, typer.Option(help="The CPU it is for; 'bertedge info --targets' lists them.")] = "auto",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Layers that stay float32 in all of them; may be repeated.", show_default=False),
+    ] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(help="Threads to try; may be repeated; default: one, and all CPUs.", show_default=False),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Texts in a timed call.")] = 1,
+    length: Annotated[int, typer.Option(help="Tokens of a timed text.")] = 128,
+    examples: Annotated[int, typer.Option(help="Sentence pairs that losses are measured on.")] = 256,
+    budget_minutes: Annotated[
+        float | None, typer.Option(help="Stop searching after so long; default: at the end.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Try everything, also when the goals are met.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of pairs and masks.")] = 0,
+    force: ForceOption = False,
+) -> None:
+    """Search for the fastest int8 bundle that keeps within goals for loss, latency and size.
+
+    Leaves the best one in OUTPUT/best, all trade-offs in pareto.json and pareto.svg. Goals may change when it goes on.
+    """
+    given = dict(locals())
+    goals = goals_of({name: given[name] for name in GOAL_NAMES})
+    tuning = library("bertedge.tuning", "tools")
+    settings = tuning.TuneSettings(
+        calibration=calibration,
+        corpus=corpus,
+        target=target,
+        exclude=tuple(exclude or ()),
+        threads=tuple(threads or ()),
+        workload=tuning.Workload(batch_size=batch_size, seq_len=length),
+        examples=examples,
+        seed=seed,
+        budget_minutes=budget_minutes,
+        everything=everything,
+    )
+    tried: list[str] = []
+
+    def tell(line: str) -> None:
+        tried.append(line)
+        note(line)
+
+    try:
+        with progress_bar("tuning") as listen:
+            tuned = tuning.tune(models, output, goals=goals, settings=settings, force=force, listen=listen, note=tell)
+    except (KeyboardInterrupt, SystemExit):
+        if tried:
+            words = [word for word in sys.argv[1:] if word != "--force"]
+            note(f"everything measured is saved, the best so far is {output}/best; go on with:")
+            note(shlex.join(["bertedge", *words]))
+        raise
+    _show(tuned, output)
+
+
+GOAL_NAMES = (
+    "max_mlm_drop",
+    "max_nsp_drop",
+    "max_kl",
+    "min_agreement",
+    "max_nsp_flips",
+    "max_p95_ms",
+    "max_size_mb",
+)
+
+
+def _show(tuned: Any, output: Path) -> None:
+    """The finalists as a table, and what came of the goals.
+
+    Raises:
+        CheckFailed: one was not met.
+    """
+    losses = [metric for metric in tuned.objectives if metric.startswith(("mlm.", "nsp."))]
+    table = Table("candidate", "p95", "threads", "of float (95 %)", "file", *losses, header_style="")
+    for entry in (*tuned.points, *tuned.beaten):
+        fastest = entry.latency[0]
+        ratio, values = fastest.ratio, [entry.fidelity[metric] for metric in losses]
+        table.add_row(
+            f"{entry.name}{' (best)' if entry.name == tuned.best else ''}",
+            f"{fastest.p95_ms:.2f} ms",
+            str(fastest.threads),
+            f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+            f"{entry.size_bytes / 1e6:.1f} MB",
+            *(f"{value.value:.4g} ({value.low:.4g} to {value.high:.4g})" for value in values),
+        )
+    stdout.print(table)
+    others = len(tuned.measured) - len(tuned.points) - len(tuned.beaten)
+    note(f"{others} more were tried and left behind; all numbers: {output}/pareto.json, picture: {output}/pareto.svg")
+    if not tuned.complete:
+        note("the time was over before everything was tried: the same command goes on")
+    note(f"best: {tuned.best}, with --threads {tuned.threads}: {output}/best")
+    missed = []
+    for option, reached in tuned.goals.items():
+        note(f"{'met' if reached.met else 'not met'}: {sentence(option, reached)}")
+        if not reached.met:
+            missed.append(sentence(option, reached))
+    if missed:
+        raise CheckFailed(
+            f"no candidate meets all goals; the best: {'; '.join(missed)}",
+            "allow more, or give a smaller student as a further MODEL (bertedge distill)",
+        )

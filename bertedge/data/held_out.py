@@ -1,0 +1,54 @@
+"""A part of a text that is kept back, so that what was tuned on the rest can be judged on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from bertedge.data.batches import Layout, drawn_batches
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.errors import CorpusError
+from bertedge.predictor import Batch
+
+#: With fewer documents than these every document is cut in two, so that both parts can make next-sentence pairs.
+FEW_DOCUMENTS = 8
+SEED = 11
+
+
+def hold_out(corpus: TokenizedCorpus, share: float) -> tuple[TokenizedCorpus, TokenizedCorpus]:
+    """The rest of a text, and about ``share`` of it: some documents, or the ends of all where there are few.
+
+    The same text is always parted in the same way, and nothing is copied.
+
+    Raises:
+        CorpusError: there is too little of it for two parts.
+    """
+    if corpus.num_documents >= FEW_DOCUMENTS:
+        kept_back = max(2, round(share * corpus.num_documents))
+        return corpus.split(kept_back, np.random.default_rng(SEED))
+    documents = [corpus.document(index) for index in range(corpus.num_documents)]
+    cuts = [d.stop - min(max(1, round(share * len(d))), len(d) - 1) for d in documents]
+    bounds = np.array([edge for d, cut in zip(documents, cuts, strict=True) for edge in (d.start, cut)], dtype=np.int64)
+    halves = replace(corpus, document_starts=np.append(bounds, documents[-1].stop))
+    ends = [2 * index + 1 for index, d in enumerate(documents) if cuts[index] < d.stop]
+    if not ends:
+        raise CorpusError(
+            "the calibration text is too short to measure a loss on a part of it", "give a longer one, or --corpus FILE"
+        )
+    rest = np.arange(0, 2 * len(documents), 2, dtype=np.int64)
+    return replace(halves, chosen=rest), replace(halves, chosen=np.array(ends, dtype=np.int64))
+
+
+def drawn_sample(
+    corpus: TokenizedCorpus, layout: Layout, *, examples: int, max_length: int, seed: int, batch_size: int = 16
+) -> list[Batch]:
+    """So many masked pairs, from as many walks over a short text as it takes: every walk pairs and masks afresh."""
+    rng = np.random.default_rng(seed)
+    batches: list[Batch] = []
+    missing = examples
+    while missing > 0:
+        walk = drawn_batches(corpus, layout, rng, count=missing, max_length=max_length, batch_size=batch_size)
+        batches += walk
+        missing -= sum(len(batch.input_ids) for batch in walk)
+    return batches

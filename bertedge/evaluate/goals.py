@@ -1,0 +1,166 @@
+"""What a user allows a model to lose, to take and to weigh; a new goal is one row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from bertedge.bundle import ReachedGoal
+from bertedge.errors import UsageError
+from bertedge.evaluate.metrics import MetricValue
+
+P95, SIZE = "latency.p95_ms", "size_mb"
+Measured = Mapping[str, MetricValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalKind:
+    """A number that can be bounded.
+
+    Attributes:
+        option: its name on the command line; it begins with ``max`` or ``min``, which says how the bound is meant.
+        metric: the name of what is measured.
+        head: the head that a loss is measured at; None for what is no loss.
+        limits: the bounds that make sense.
+        scale: a difference that matters, to compare misses of different goals by; None for the bound itself.
+        help: for the command line.
+    """
+
+    option: str
+    metric: str
+    head: str | None
+    limits: tuple[float, float]
+    scale: float | None
+    help: str
+
+    @property
+    def is_ceiling(self) -> bool:
+        """Whether the value has to be at or below the bound."""
+        return self.option.startswith("max")
+
+
+SHARE, ANY = (0.0, 1.0), (0.0, math.inf)
+#: Goals by the name of their option.
+GOALS = {
+    row.option: row
+    for row in (
+        GoalKind(
+            option="max_mlm_drop", metric="mlm.top1_accuracy_drop", head="mlm", limits=SHARE, scale=0.005,
+            help="Share of the masked words that float finds and this may miss, on balance.",
+        ),
+        GoalKind(
+            option="max_nsp_drop", metric="nsp.accuracy_drop", head="nsp", limits=SHARE, scale=0.005,
+            help="The same for next sentences.",
+        ),
+        GoalKind(
+            option="max_kl", metric="mlm.kl_mean", head="mlm", limits=ANY, scale=0.002,
+            help="Mean KL divergence from float's words, in nats.",
+        ),
+        GoalKind(
+            option="min_agreement", metric="mlm.top1_agreement", head="mlm", limits=SHARE, scale=0.01,
+            help="Share of the masked words where the best one is float's.",
+        ),
+        GoalKind(
+            option="max_nsp_flips", metric="nsp.flip_rate", head="nsp", limits=SHARE, scale=0.005,
+            help="Share of the pairs that may be judged otherwise than by float.",
+        ),
+        GoalKind(
+            option="max_p95_ms", metric=P95, head=None, limits=ANY, scale=None,
+            help="95th percentile of a call, in milliseconds.",
+        ),
+        GoalKind(
+            option="max_size_mb", metric=SIZE, head=None, limits=ANY, scale=None,
+            help="The model's file, in millions of bytes.",
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """A bound that was asked for.
+
+    Attributes:
+        option: a name in ``GOALS``.
+    """
+
+    option: str
+    bound: float
+
+    def __post_init__(self) -> None:
+        low, high = self.kind.limits
+        if not (math.isfinite(self.bound) and low <= self.bound <= high) or (self.bound == 0 and not self.kind.scale):
+            expected = "a share, 0 to 1" if high == 1 else "a number above 0" if not self.kind.scale else "0 or more"
+            raise UsageError(f"{self.flag} {self.bound:g}: expected {expected}", f"for instance {self.example}")
+
+    @property
+    def kind(self) -> GoalKind:
+        """Its row."""
+        return GOALS[self.option]
+
+    @property
+    def flag(self) -> str:
+        """As it is typed."""
+        return f"--{self.option.replace('_', '-')}"
+
+    @property
+    def example(self) -> str:
+        """A use that makes sense."""
+        scale = self.kind.scale or 10
+        return f"{self.flag} {scale if self.kind.is_ceiling else 1 - scale:g}"
+
+    def miss(self, measured: Measured) -> float:
+        """How far a value is from the goal, in units that other goals' misses can be compared with; 0 where it is met.
+
+        A value that is missing or no number is as far as can be.
+        """
+        seen = measured.get(self.kind.metric)
+        if seen is None or math.isnan(seen.value):
+            return math.inf
+        beyond = seen.value - self.bound if self.kind.is_ceiling else self.bound - seen.value
+        return max(0.0, beyond) / (self.kind.scale or self.bound)
+
+    def reached(self, measured: Measured) -> ReachedGoal:
+        """What came of it; the metric is among those measured."""
+        seen, met = measured[self.kind.metric], self.miss(measured) == 0
+        value, low, high, n = seen.value, seen.low, seen.high, seen.n
+        return ReachedGoal(metric=self.kind.metric, bound=self.bound, value=value, low=low, high=high, n=n, met=met)
+
+
+def sentence(option: str, reached: ReachedGoal) -> str:
+    """What came of a goal, in words."""
+    interval = "" if reached.low == reached.high else f" ({reached.low:.4g} to {reached.high:.4g})"
+    words = "at most" if GOALS[option].is_ceiling else "at least"
+    return f"{reached.metric} is {reached.value:.4g}{interval}, {words} {reached.bound:g} was asked for"
+
+
+def goals_of(options: Mapping[str, float | None]) -> tuple[Goal, ...]:
+    """The goals among options; None means that one was not given."""
+    return tuple(Goal(option=name, bound=value) for name, value in options.items() if value is not None)
+
+
+def total_miss(goals: Collection[Goal], measured: Measured) -> float:
+    """0 where all goals are met."""
+    return sum(goal.miss(measured) for goal in goals)
+
+
+def require_measurable(goals: Collection[Goal], heads: Collection[str], *, pairs: bool, name: str) -> None:
+    """Refuse goals for what cannot be measured.
+
+    Args:
+        heads: those of the model.
+        pairs: the text has next-sentence pairs.
+
+    Raises:
+        UsageError: a head is missing, or the text is a single document.
+    """
+    for goal in goals:
+        head = goal.kind.head
+        if head is not None and head not in heads:
+            raise UsageError(f"{goal.flag}: {name} has no {head} head", "leave the goal out")
+        if head == "nsp" and not pairs:
+            raise UsageError(
+                f"{goal.flag}: the text is a single document, so there are no next sentences to judge",
+                "put blank lines between documents",
+            )

@@ -1,0 +1,273 @@
+"""``tune``: the search itself. Whatever happens, what was measured and the best so far lie in the folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections import ChainMap
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bertedge.bundle import MANIFEST, MODELS, Bundle
+from bertedge.checkpoint import Checkpoint, open_checkpoint
+from bertedge.errors import UsageError
+from bertedge.evaluate.goals import Goal, require_measurable
+from bertedge.graph import plan as layers
+from bertedge.graph.plan import layer_names
+from bertedge.quantization.job import Listener
+from bertedge.quantization.promote import HELD_OUT, reasons_of
+from bertedge.recipe import QuantizationRecipe
+from bertedge.records import new_folder
+from bertedge.target import require_fit, resolve_target
+from bertedge.tuning.agenda import Agenda, Study
+from bertedge.tuning.candidates import Candidate, folder_name, listed
+from bertedge.tuning.choice import best, finalists, not_beaten
+from bertedge.tuning.result import Tuned, write_result
+from bertedge.tuning.settings import TuneSettings, fixed, prefixes_of, work_of
+from bertedge.tuning.state import (
+    BEST,
+    CANDIDATES,
+    RATIO,
+    Entry,
+    LayerStudy,
+    State,
+    Twin,
+    open_state,
+    save,
+)
+from bertedge.tuning.workbench import Workbench
+
+#: Rounds of timing for a first impression, and for the finalists.
+FIRST_ROUNDS, FINAL_ROUNDS = 6, 25
+Note = Callable[[str], None]
+
+
+class BudgetSpent(Exception):
+    """The time that the user gave is over."""
+
+
+def tune(
+    models: Sequence[str | Path],
+    output: Path,
+    *,
+    goals: Collection[Goal],
+    settings: TuneSettings | None = None,
+    force: bool = False,
+    listen: Listener = lambda share, text: None,
+    note: Note = lambda text: None,
+) -> Tuned:
+    """Search for the fastest bundle that keeps within the goals.
+
+    Every candidate is made, measured and written to ``output`` before the next one; the same call goes on where an
+    interrupted one was. At the end the best ones are timed against each other, and ``best``, ``pareto.json`` and
+    ``pareto.svg`` are written.
+
+    Args:
+        models: checkpoints; the first one is the reference for hits, the others may be its students.
+        goals: at least one.
+        note: is told a line about every candidate.
+
+    Raises:
+        UnfitMachineError: the target's bundles are not right on this CPU.
+        UsageError: no goal, goals that cannot be measured, patterns that name no layer, models of different
+            vocabularies, a folder with a search of other settings.
+        BertEdgeError: a model or a text cannot be read.
+    """
+    settings = settings or TuneSettings()
+    if not goals:
+        raise UsageError("tune: no goal is given", f"for instance {Goal(option='max_mlm_drop', bound=0.005).example}")
+    require_fit(resolve_target(settings.target).name)  # its candidates are run here
+    checkpoints = [open_checkpoint(model) for model in models]
+    for checkpoint in checkpoints:
+        names = [*layer_names(checkpoint.config, checkpoint.heads), layers.WORD_TABLE, layers.POSITION_TABLE]
+        QuantizationRecipe(exclude=settings.exclude).excluded(names)
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Workbench(
+            checkpoints=checkpoints,
+            calibration=settings.calibration,
+            corpus=settings.corpus,
+            target=settings.target,
+            workload=settings.workload,
+            examples=settings.examples,
+            seed=settings.seed,
+            max_threads=max(settings.numbers),
+            scratch=Path(scratch),
+            listen=listen,
+        )
+        for checkpoint in checkpoints:
+            pairs = bench.text.num_documents > 1
+            require_measurable(goals, checkpoint.heads, pairs=pairs, name=checkpoint.name)
+        state = open_state(output, fixed(settings, checkpoints), force=force)
+        save(output, state)
+        return _Search(output, state, bench, checkpoints, goals, settings, listen, note).run()
+
+
+class _Search:
+    """One run of the search."""
+
+    def __init__(
+        self,
+        output: Path,
+        state: State,
+        bench: Workbench,
+        checkpoints: Sequence[Checkpoint],
+        goals: Collection[Goal],
+        settings: TuneSettings,
+        listen: Listener,
+        note: Note,
+    ) -> None:
+        self.output, self.state, self.bench, self.goals, self.settings, self.note = (
+            output, state, bench, goals, settings, note,
+        )  # fmt: skip
+        minutes = settings.budget_minutes
+        self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        self._listen = listen
+        bench.listen = self._heard
+        prefixes = prefixes_of(checkpoints)
+        work = [work_of(checkpoint, settings.workload.seq_len) for checkpoint in checkpoints]
+        cheapest_first = sorted(enumerate(prefixes), key=lambda pair: work[pair[0]])
+        base = QuantizationRecipe(exclude=settings.exclude, held_out=0.0 if settings.corpus else HELD_OUT)
+        self.agenda = Agenda(
+            goals=goals,
+            listed=listed(cheapest_first, base),
+            prefixes=prefixes,
+            work=work,
+            everything=settings.everything,
+        )
+
+        self._ahead = len(self.agenda.listed)
+
+    def run(self) -> Tuned:
+        """Try what is on the agenda, then time the finalists."""
+        if self.state.entries:
+            self.note(f"{self.output}: going on after {len(self.state.entries)} candidates")
+        complete = True
+        try:
+            while (action := self.agenda.next(self.state)) is not None:
+                self._heard(0.0, "")
+                if isinstance(action, Study):
+                    self._study(action)
+                else:
+                    self._try(action)
+        except BudgetSpent:
+            complete = False
+        self._deadline = None
+        timed = self._time_finalists()
+        chosen = best(timed, self.goals)
+        self._keep(chosen)
+        return write_result(self.output, self.state, timed, chosen, self.goals, complete=complete, together=True)
+
+    def _heard(self, share: float, text: str) -> None:
+        """Pass progress on, as one share of all that is known to be ahead; stop where the time is over."""
+        if self._deadline is not None and self.state.entries and time.monotonic() > self._deadline:
+            raise BudgetSpent
+        done = len(self.state.entries) + len(self.state.twins)
+        everything = done + max(1, self._ahead)
+        self._listen((done + share) / (everything + 1), f"candidate {done + 1} of about {everything}: {text}")
+
+    def _study(self, study: Study) -> None:
+        found = self.bench.layers(study.model, study.recipe)
+        record = LayerStudy(model=study.model, recipe=study.recipe, sensitivity=found)
+        self._save(replace(self.state, studies=(*self.state.studies, record)))
+
+    def _try(self, candidate: Candidate) -> None:
+        """Make and measure one candidate."""
+        self._measure_float(candidate.model)
+        folder = folder_name(candidate.name)
+        bundle = self._make(candidate.model, candidate.recipe, self.output / CANDIDATES / folder)
+        digest = bundle.manifest.files[MODELS[bundle.manifest.format]].sha256
+        if any(entry.sha256 == digest and entry.model == candidate.model for entry in self.state.entries):
+            shutil.rmtree(bundle.folder)
+            twin = Twin(model=candidate.model, recipe=candidate.recipe, sha256=digest)
+            self._save(replace(self.state, twins=(*self.state.twins, twin)))
+            return
+        fidelity = self.bench.fidelity(candidate.model, bundle)
+        latency = self.bench.time([(bundle, threads) for threads in self.settings.numbers], rounds=FIRST_ROUNDS)
+        entry = Entry(
+            model=candidate.model,
+            name=candidate.name,
+            stage=candidate.stage,
+            recipe=candidate.recipe,
+            folder=folder,
+            sha256=digest,
+            size_bytes=bundle.size_bytes,
+            coverage=bundle.manifest.coverage,
+            fidelity=fidelity,
+            latency=tuple(sorted(latency, key=lambda timed: timed.p95_ms)),
+            session=self.state.sessions,
+        )
+        self._save(replace(self.state, entries=(*self.state.entries, entry)))
+        chosen = best(self.state.entries, self.goals)
+        self._keep(chosen)
+        self._drop_beaten()
+        so_far = finalists(self.state.entries, self.goals)
+        write_result(self.output, self.state, so_far, chosen, self.goals, complete=False, together=False)
+        self.note(self._line(entry))
+
+    def _measure_float(self, model: int) -> None:
+        """What a student loses to the first model in float32 already."""
+        if model and str(model) not in self.state.floats:
+            seen = self.bench.float_fidelity(model)
+            self._save(replace(self.state, floats={**self.state.floats, str(model): seen}))
+
+    def _save(self, state: State) -> None:
+        self.state = state
+        self._ahead = sum(1 for _ in self.agenda.pending(state))
+        save(self.output, state)
+
+    def _line(self, entry: Entry) -> str:
+        """A candidate in a line."""
+        metrics = dict.fromkeys([*(goal.kind.metric for goal in self.goals), "mlm.kl_mean"])
+        values = [f"{m} {entry.measured[m].value:.4g}" for m in metrics if m in entry.measured]
+        missed = [goal.flag for goal in self.goals if goal.miss(entry.measured) > 0]
+        verdict = f"misses {', '.join(missed)}" if missed else "meets all goals"
+        return f"{len(self.state.entries)}: {entry.name}: {', '.join(values)}: {verdict}"
+
+    def _bundle(self, entry: Entry) -> Bundle:
+        """The bundle of an entry; made again if it was dropped."""
+        folder = self.output / CANDIDATES / entry.folder
+        if (folder / MANIFEST).is_file():
+            return Bundle.open(folder)
+        return self._make(entry.model, entry.recipe, folder)
+
+    def _make(self, model: int, recipe: QuantizationRecipe, folder: Path) -> Bundle:
+        studies = [study.sensitivity for study in self.state.studies if study.model == model]
+        reasons = [reasons_of(recipe, sensitivity) for sensitivity in studies]
+        return self.bench.make(model, recipe, folder, dict(ChainMap(*reasons)))
+
+    def _keep(self, entry: Entry) -> None:
+        """Copy the best so far."""
+        source, place = self._bundle(entry), self.output / BEST
+        if (place / MANIFEST).is_file() and (place / MANIFEST).read_bytes() == (source.folder / MANIFEST).read_bytes():
+            return
+        with new_folder(place, force=True, marker=MANIFEST) as folder:
+            for file in source.folder.iterdir():
+                shutil.copy2(file, folder)
+
+    def _drop_beaten(self) -> None:
+        """Remove the bundles of candidates that will not be finalists, whatever comes."""
+        entries = self.state.entries
+        kept = (*finalists(entries, self.goals), *not_beaten(entries, self.goals, RATIO))
+        wanted = {entry.folder for entry in kept}
+        for entry in self.state.entries:
+            if entry.folder not in wanted:
+                shutil.rmtree(self.output / CANDIDATES / entry.folder, ignore_errors=True)
+
+    def _time_finalists(self) -> list[Entry]:
+        """The finalists with new latencies, all from one run."""
+        chosen = finalists(self.state.entries, self.goals)
+        bundles = [self._bundle(entry) for entry in chosen]
+        pairs = list(zip(chosen, bundles, strict=True))
+        runs = [(bundle, timed.threads) for entry, bundle in pairs for timed in entry.latency]
+        self._listen(0.9, f"timing {len(chosen)} finalists against each other")
+        times = iter(self.bench.time(runs, rounds=FINAL_ROUNDS))
+        return [
+            replace(
+                entry,
+                session=self.state.sessions,
+                latency=tuple(sorted((next(times) for _ in entry.latency), key=lambda timed: timed.p95_ms)),
+            )
+            for entry in chosen
+        ]

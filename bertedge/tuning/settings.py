@@ -1,0 +1,105 @@
+"""How to search, and what of it every measurement depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertedge.checkpoint import Checkpoint
+from bertedge.data.calibration import default_text
+from bertedge.errors import UsageError
+from bertedge.evaluate.latency import Workload
+from bertedge.evaluate.machine import this_machine
+from bertedge.records import sha256
+from bertedge.runtime.threads import usable_cpus
+from bertedge.target import AUTO, resolve_target
+from bertedge.tuning.state import Settings
+
+SINGLE_CALL = Workload(batch_size=1, seq_len=128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSettings:
+    """How to search.
+
+    Attributes:
+        calibration: text to calibrate with; None for the one that ships.
+        corpus: text to measure losses on; None to keep back a part of the calibration text for it.
+        target: the CPU that the bundles are for.
+        exclude: patterns of layers that stay float32 in every candidate.
+        threads: the numbers of threads to try; empty for one and all that this process may use.
+        workload: what a call is.
+        examples: sentence pairs that losses are measured on.
+        budget_minutes: when to stop, measured from the start; None for no limit.
+        everything: try all candidates, also when the goals are met.
+    """
+
+    calibration: Path | None = None
+    corpus: Path | None = None
+    target: str = AUTO
+    exclude: tuple[str, ...] = ()
+    threads: tuple[int, ...] = ()
+    workload: Workload = SINGLE_CALL
+    examples: int = 256
+    seed: int = 0
+    budget_minutes: float | None = None
+    everything: bool = False
+
+    def __post_init__(self) -> None:
+        if self.examples < 1 or self.workload.batch_size < 1 or self.workload.seq_len < 3 or min(self.numbers) < 1:
+            raise UsageError(
+                f"tune: {self.examples} examples, {self.workload.batch_size} x {self.workload.seq_len} tokens, "
+                f"{', '.join(map(str, self.numbers))} threads",
+                "at least 1 example, 1 text of 3 tokens, 1 thread",
+            )
+        if self.budget_minutes is not None and not self.budget_minutes > 0:
+            raise UsageError(f"--budget-minutes {self.budget_minutes:g}: expected more than 0", "no limit without it")
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of threads to try."""
+        return tuple(sorted(set(self.threads or (1, usable_cpus()))))
+
+
+def fixed(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> Settings:
+    """What has to be the same for a search to go on."""
+    machine = this_machine()
+    versions = f"bertedge {machine.bertedge}, onnxruntime {machine.onnxruntime}, numpy {machine.numpy}"
+    return Settings(
+        models=tuple(f"{checkpoint.name} {_weights_sha256(checkpoint)}" for checkpoint in checkpoints),
+        target=resolve_target(settings.target).name,
+        exclude=settings.exclude,
+        calibration_sha256=sha256(settings.calibration or default_text()),
+        corpus_sha256=sha256(settings.corpus) if settings.corpus else None,
+        examples=settings.examples,
+        seed=settings.seed,
+        batch_size=settings.workload.batch_size,
+        length=settings.workload.seq_len,
+        threads=settings.numbers,
+        machine=f"{machine.cpu}, {machine.target}, {versions}",
+    )
+
+
+def _weights_sha256(checkpoint: Checkpoint) -> str:
+    digest = hashlib.sha256()
+    for path in checkpoint.source.files:
+        digest.update(sha256(path).encode())
+    return digest.hexdigest()
+
+
+def prefixes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """What candidates' names begin with: nothing for a single model, else its name, numbered where two share it."""
+    if len(checkpoints) == 1:
+        return [""]
+    names = [checkpoint.name for checkpoint in checkpoints]
+    return [f"{name if names.count(name) == 1 else f'{name} {index + 1}'} " for index, name in enumerate(names)]
+
+
+def work_of(checkpoint: Checkpoint, tokens: int) -> float:
+    """Multiply-accumulates of a text, roughly: the blocks and the decoder at 15 % of the positions."""
+    config = checkpoint.config
+    block = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
+    decoder = config.hidden_size * config.vocab_size if "mlm" in checkpoint.heads else 0
+    return tokens * (config.num_hidden_layers * block + 0.15 * decoder)

@@ -1,0 +1,172 @@
+"""Where candidates are made and measured: the float models, the text, and what is worth keeping between candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from bertedge.bundle import Bundle
+from bertedge.checkpoint import Checkpoint
+from bertedge.data.batches import Layout
+from bertedge.data.calibration import default_text
+from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.data.held_out import drawn_sample, hold_out
+from bertedge.errors import UsageError
+from bertedge.evaluate.latency import Timing, Workload, interleave, paired_ratio, workload_batch
+from bertedge.evaluate.metrics import MetricValue, Observations
+from bertedge.evaluate.recorded import Recorded, quick_estimates
+from bertedge.predictor import Batch
+from bertedge.quantization import export, quantize, sensitivity
+from bertedge.quantization.job import Listener
+from bertedge.quantization.memory import Memory
+from bertedge.quantization.promote import HELD_OUT
+from bertedge.quantization.sensitivity import Sensitivity
+from bertedge.recipe import QuantizationRecipe
+from bertedge.runtime import BertRuntime, load
+from bertedge.tuning.state import Timed
+
+#: Tokens of a text that losses are measured on, at most.
+MAX_LENGTH = 128
+
+
+@dataclass(eq=False)
+class Workbench:
+    """Makes and measures; nothing is computed before it is asked for.
+
+    Attributes:
+        calibration, corpus: texts to calibrate with and to measure on; without the latter a part of the former is kept
+            back for it.
+        scratch: a folder that is cleared away at the end.
+    """
+
+    checkpoints: Sequence[Checkpoint]
+    calibration: Path | None
+    corpus: Path | None
+    target: str
+    workload: Workload
+    examples: int
+    seed: int
+    max_threads: int
+    scratch: Path
+    listen: Listener
+
+    def __post_init__(self) -> None:
+        self._floats: dict[int, BertRuntime] = {}
+        self._recorded: dict[int, Recorded] = {}
+        self._memory: tuple[int, Memory] = (-1, Memory())
+        self._require_one_vocabulary()
+        shortest = min(checkpoint.config.max_position_embeddings for checkpoint in self.checkpoints)
+        if self.workload.seq_len > shortest:
+            raise UsageError(
+                f"--length {self.workload.seq_len}: the models read {shortest} tokens at most",
+                f"for instance --length {shortest}",
+            )
+        self._longest = min(MAX_LENGTH, shortest)
+
+    def _require_one_vocabulary(self) -> None:
+        first, *others = self.checkpoints
+        for other in others:
+            if other.tokenizer.vocabulary() != first.tokenizer.vocabulary():
+                raise UsageError(
+                    f"{other.name}: has another vocabulary than {first.name}, so that their words cannot be compared",
+                    "tune it by itself",
+                )
+
+    @cached_property
+    def text(self) -> TokenizedCorpus:
+        """What losses are measured on."""
+        tokenizer = self.checkpoints[0].tokenizer
+        if self.corpus is not None:
+            return tokenize_corpus(self.corpus, tokenizer)
+        return hold_out(tokenize_corpus(self.calibration or default_text(), tokenizer), HELD_OUT)[1]
+
+    @cached_property
+    def _layout(self) -> Layout:
+        first = self.checkpoints[0]
+        return Layout.of(first.tokenizer, min(checkpoint.config.vocab_size for checkpoint in self.checkpoints))
+
+    @cached_property
+    def _batches(self) -> list[Batch]:
+        return drawn_sample(self.text, self._layout, examples=self.examples, max_length=self._longest, seed=self.seed)
+
+    @cached_property
+    def _call(self) -> Batch:
+        """What is timed."""
+        return workload_batch(self.workload, self.text, self._layout)
+
+    @cached_property
+    def _judge(self) -> Observations:
+        """The first model's own hits."""
+        return self._record(0).itself()
+
+    def make(self, model: int, recipe: QuantizationRecipe, folder: Path, promoted: dict[str, str]) -> Bundle:
+        """Write the bundle of a candidate; ``promoted`` as for ``quantize``."""
+        return quantize(
+            self.checkpoints[model],
+            folder,
+            target=self.target,
+            recipe=recipe,
+            calibration=self.calibration,
+            promoted=promoted,
+            memory=self._memory_of(model),
+            force=True,
+            listen=self.listen,
+        )
+
+    def layers(self, model: int, recipe: QuantizationRecipe) -> Sensitivity:
+        """What each layer of a candidate loses."""
+        return sensitivity(
+            self.checkpoints[model],
+            target=self.target,
+            recipe=recipe,
+            calibration=self.calibration,
+            memory=self._memory_of(model),
+            listen=self.listen,
+        )
+
+    def fidelity(self, model: int, bundle: Bundle) -> dict[str, MetricValue]:
+        """How a candidate differs from its own float model, and how many hits it loses to the first one."""
+        candidate = load(bundle.folder, threads=self.max_threads, check=False)
+        return quick_estimates(self._record(model).observe(candidate, judge=self._judge))
+
+    def float_fidelity(self, model: int) -> dict[str, MetricValue]:
+        """The same for a model in float32."""
+        return quick_estimates(self._record(model).observe(self._float(model), judge=self._judge))
+
+    def time(self, bundles: Sequence[tuple[Bundle, int]], *, rounds: int) -> list[Timed]:
+        """Time bundles, each with a number of threads, in turn with the first float model and with each other."""
+        runtimes = [load(bundle.folder, threads=threads, check=False) for bundle, threads in bundles]
+        calls = [partial(model.predict, self._call) for model in (self._float(0), *runtimes)]
+        reference, *timings = interleave(calls, rounds=rounds)
+        threads = [threads for _, threads in bundles]
+        return [_timed(own, reference, count) for own, count in zip(timings, threads, strict=True)]
+
+    def _float(self, model: int) -> BertRuntime:
+        if model not in self._floats:
+            folder = self.scratch / f"float-{model}"
+            export(self.checkpoints[model], folder)
+            self._floats[model] = load(folder, threads=self.max_threads, check=False)
+        return self._floats[model]
+
+    def _record(self, model: int) -> Recorded:
+        if model not in self._recorded:
+            folder = self.scratch / f"recorded-{model}"
+            folder.mkdir()
+            self._recorded[model] = Recorded(self._float(model), self._batches, folder, self.listen)
+        return self._recorded[model]
+
+    def _memory_of(self, model: int) -> Memory:
+        """What is known of one model at a time: it takes the memory of some models."""
+        if self._memory[0] != model:
+            self._memory = (model, Memory())
+        return self._memory[1]
+
+
+def _timed(own: Timing, reference: Timing, threads: int) -> Timed:
+    p50, p95 = (float(quantile) for quantile in np.quantile(own.calls, [0.5, 0.95]))
+    ratio = paired_ratio(own.blocks, reference.blocks)
+    return Timed(threads=threads, p50_ms=p50, p95_ms=p95, calls=len(own.calls), ratio=ratio)

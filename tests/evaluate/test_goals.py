@@ -1,0 +1,69 @@
+"""Goals: what can be asked for, and what counts as met."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertedge.errors import UsageError
+from bertedge.evaluate.goals import GOALS, Goal, goals_of, require_measurable, sentence, total_miss
+from bertedge.evaluate.metrics import METRICS, MetricValue
+
+
+def seen(value: float) -> MetricValue:
+    return MetricValue(value=value, low=value - 0.1, high=value + 0.1, n=10)
+
+
+@pytest.mark.parametrize("option", GOALS)
+@pytest.mark.parametrize("bound", [-0.001, math.nan, math.inf, -math.inf])
+def test_a_bound_is_a_number_that_makes_sense(option: str, bound: float) -> None:
+    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')}") as raised:
+        Goal(option=option, bound=bound)
+    assert "--" in raised.value.hint
+
+
+@pytest.mark.parametrize(("option", "bound"), [("min_agreement", 99), ("max_mlm_drop", 5), ("max_p95_ms", 0)])
+def test_percent_for_a_share_and_no_time_at_all_are_refused(option: str, bound: float) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        Goal(option=option, bound=bound)
+
+
+@pytest.mark.parametrize("option", GOALS)
+def test_the_example_of_a_goal_can_be_asked_for(option: str) -> None:
+    flag, bound = Goal(option=option, bound=0.5).example.split()
+    assert Goal(option=flag.removeprefix("--").replace("-", "_"), bound=float(bound)).option == option
+    kind = GOALS[option]
+    assert kind.head is None or kind.metric in METRICS
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_met_means_no_miss_on_either_side(bound: float, value: float) -> None:
+    ceiling, floor = Goal(option="max_nsp_flips", bound=bound), Goal(option="min_agreement", bound=bound)
+    assert (ceiling.miss({"nsp.flip_rate": seen(value)}) == 0) == (value <= bound)
+    assert (floor.miss({"mlm.top1_agreement": seen(value)}) == 0) == (value >= bound)
+    assert ceiling.reached({"nsp.flip_rate": seen(value)}).met == (value <= bound)
+
+
+def test_what_is_missing_or_no_number_is_never_met() -> None:
+    goals = goals_of({"max_kl": 0.1, "max_p95_ms": None})
+    assert [goal.option for goal in goals] == ["max_kl"]
+    assert total_miss(goals, {}) == math.inf
+    assert total_miss(goals, {"mlm.kl_mean": seen(math.nan)}) == math.inf
+
+
+def test_the_sentence_says_what_was_reached_and_what_was_asked_for() -> None:
+    goal = Goal(option="min_agreement", bound=0.99)
+    words = sentence("min_agreement", goal.reached({"mlm.top1_agreement": seen(0.975)}))
+    assert words == "mlm.top1_agreement is 0.975 (0.875 to 1.075), at least 0.99 was asked for"
+
+
+def test_a_goal_for_what_the_model_or_the_text_lacks_is_refused() -> None:
+    goals = goals_of({"max_nsp_flips": 0.1})
+    require_measurable(goals, ("mlm", "nsp"), pairs=True, name="m")
+    with pytest.raises(UsageError, match="m has no nsp head"):
+        require_measurable(goals, ("mlm",), pairs=True, name="m")
+    with pytest.raises(UsageError, match="single document"):
+        require_measurable(goals, ("mlm", "nsp"), pairs=False, name="m")

@@ -1,0 +1,65 @@
+"""A recorded reference sees what a running one sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertedge.bundle import Bundle
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.evaluate import recorded
+from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.evaluate.metrics import METRICS, estimate
+from bertedge.evaluate.recorded import QUICK_METRICS, Recorded, quick_estimates
+from bertedge.predictor import Batch
+from bertedge.runtime import BertRuntime, load
+
+
+@pytest.fixture
+def models(bundle_of: Callable[..., Bundle]) -> list[BertRuntime]:
+    return [load(bundle_of(kind).folder) for kind in ("float32", "static", "faithful")]
+
+
+@pytest.fixture
+def batches(models: list[BertRuntime], corpus_file: Path) -> list[Batch]:
+    corpus = tokenize_corpus(corpus_file, models[0].tokenizer)
+    layout = Layout.of(models[0].tokenizer, models[0].bundle.config.vocab_size)
+    return evaluation_batches(corpus, layout, examples=20, max_length=48, seed=0, batch_size=4)
+
+
+@pytest.mark.parametrize("max_bytes", [2**30, 0])
+def test_the_same_numbers_as_side_by_side(
+    models: list[BertRuntime], batches: list[Batch], max_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded, "MAX_KEPT_BYTES", max_bytes)
+    reference, *candidates = models
+    sample = Recorded(reference, batches, tmp_path)
+    assert bool(list(tmp_path.iterdir())) == bool(max_bytes)
+    for candidate, expected in zip(candidates, measure_fidelity(reference, candidates, batches), strict=True):
+        seen = sample.observe(candidate)
+        values = quick_estimates(seen)
+        assert values.keys() == METRICS.keys() - {"mlm.top5_agreement"}
+        for name in QUICK_METRICS:
+            assert values[name].value == pytest.approx(expected[name].value, abs=2e-6), name
+            assert values[name].n == expected[name].n
+            assert estimate(name, seen) == pytest.approx(values[name].value, abs=1e-12)
+    assert values["mlm.kl_mean"].value > 0
+
+
+def test_another_model_may_be_the_judge_of_hits(
+    models: list[BertRuntime], batches: list[Batch], tmp_path: Path
+) -> None:
+    teacher, student, _ = models
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "student").mkdir()
+    judge = Recorded(teacher, batches, tmp_path / "teacher").itself()
+    sample = Recorded(student, batches, tmp_path / "student")
+    own, judged = sample.observe(student), sample.observe(student, judge=judge)
+    assert estimate("mlm.kl_mean", judged) == pytest.approx(0, abs=1e-6)
+    assert estimate("mlm.top1_accuracy_drop", own) == 0
+    expected = np.mean(judge.mlm["hit"]) - np.mean(own.mlm["hit"])
+    assert estimate("mlm.top1_accuracy_drop", judged) == pytest.approx(expected)

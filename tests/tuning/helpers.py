@@ -1,0 +1,62 @@
+"""Entries that were never measured, for rules that are about numbers only."""
+
+from __future__ import annotations
+
+from bertedge.bundle import Coverage
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.recipe import QuantizationRecipe
+from bertedge.tuning.candidates import Candidate
+from bertedge.tuning.state import Entry, Settings, State, Timed
+
+SETTINGS = Settings(
+    models=("m 0",),
+    target="portable",
+    exclude=(),
+    calibration_sha256="c",
+    corpus_sha256=None,
+    examples=8,
+    seed=0,
+    batch_size=1,
+    length=16,
+    threads=(1,),
+    machine="here",
+)
+
+
+def exactly(value: float) -> MetricValue:
+    return MetricValue(value=value, low=value, high=value, n=1)
+
+
+def entry(
+    name: str = "e",
+    *,
+    kl: float = 0.001,
+    ms: float = 5.0,
+    ratio: float | None = None,
+    mb: float = 10.0,
+    model: int = 0,
+    stage: int = 0,
+    recipe: QuantizationRecipe | None = None,
+) -> Entry:
+    fastest = Timed(threads=2, p50_ms=ms, p95_ms=ms, calls=9, ratio=exactly(ms / 10 if ratio is None else ratio))
+    return Entry(
+        model=model,
+        name=name,
+        stage=stage,
+        recipe=recipe or QuantizationRecipe(),
+        folder=name,
+        sha256=name,
+        size_bytes=int(mb * 1e6),
+        coverage=Coverage(macs=1.0, bytes=1.0),
+        fidelity={"mlm.kl_mean": exactly(kl)},
+        latency=(fastest,),
+        session=1,
+    )
+
+
+def entry_of(candidate: Candidate, **numbers: float) -> Entry:
+    return entry(candidate.name, model=candidate.model, stage=candidate.stage, recipe=candidate.recipe, **numbers)  # type: ignore[arg-type]
+
+
+def state_of(*entries: Entry, **more: object) -> State:
+    return State(schema_version=1, settings=SETTINGS, entries=entries, **{"floats": {}, **more})  # type: ignore[arg-type]

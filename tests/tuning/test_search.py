@@ -1,0 +1,266 @@
+"""The search on real, tiny models."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertedge import target
+from bertedge.bundle import Bundle
+from bertedge.checkpoint import write_checkpoint
+from bertedge.config import BertConfig
+from bertedge.cpu import X86, parse_cpuinfo
+from bertedge.errors import UnfitMachineError, UsageError
+from bertedge.evaluate.goals import goals_of
+from bertedge.quantization import quantize
+from bertedge.recipe import METHODS
+from bertedge.records import sha256
+from bertedge.runtime import load
+from bertedge.runtime.golden import verify
+from bertedge.tokenizer import Tokenizer
+from bertedge.tuning import Tuned, TuneSettings, Workload, search, tune
+from tests.cli.test_signals_and_streams import start, wait_for
+from tests.conftest import random_tensors
+from tests.test_target import HASWELL
+
+EASY = goals_of({"max_mlm_drop": 0.5, "max_p95_ms": 60_000.0, "max_size_mb": 30.0})
+
+
+@pytest.fixture
+def settings(corpus_file: Path) -> TuneSettings:
+    return TuneSettings(calibration=corpus_file, workload=Workload(batch_size=1, seq_len=16), examples=24, threads=(1,))
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "FIRST_ROUNDS", 2)
+    monkeypatch.setattr(search, "FINAL_ROUNDS", 3)
+
+
+def check_what_is_left(folder: Path, tuned: Tuned) -> None:
+    """Everything that is reported was run, and the best bundle is the one that is reported."""
+    assert json.loads((folder / "pareto.json").read_text())["best"] == tuned.best
+    assert (folder / "pareto.svg").read_text().startswith("<?xml")
+    measured = {entry.name: entry for entry in tuned.measured}
+    for entry in (*tuned.points, *tuned.beaten):
+        assert measured[entry.name].sha256 == entry.sha256
+        assert measured[entry.name].fidelity == entry.fidelity
+        bundle = Bundle.open(folder / "candidates" / entry.folder)
+        assert sha256(bundle.model_path) == entry.sha256
+        assert all(timed.calls > 0 for timed in entry.latency)
+    best = Bundle.open(folder / "best")
+    assert sha256(best.model_path) == measured[tuned.best].sha256
+    assert verify(load(best.folder)).passed
+
+
+def test_a_search_that_ends_well(model_folder: Path, settings: TuneSettings, tmp_path: Path) -> None:
+    lines: list[str] = []
+    told: list[tuple[float, str]] = []
+    tuned = tune(
+        [model_folder],
+        tmp_path / "runs",
+        goals=EASY,
+        settings=settings,
+        note=lines.append,
+        listen=lambda share, text: told.append((share, text)),
+    )
+    assert tuned.met
+    assert tuned.complete
+    assert tuned.timed_together
+    assert {entry.recipe.method.name for entry in tuned.measured} == set(METHODS)
+    assert len(lines) == len(METHODS)
+    assert all("meets all goals" in line for line in lines)
+    assert all(0 <= share <= 1 for share, _ in told)
+    check_what_is_left(tmp_path / "runs", tuned)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_goals_that_cannot_be_met_leave_the_best_and_a_sentence(
+    model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "bertedge", "tune", model_folder, "-o", runs, "--calibration", corpus_file),
+            *("--length", "16", "--examples", "16", "--max-p95-ms", "0.000001", "--max-kl", "10", "--threads", "1"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    *_, error, hint = done.stderr.splitlines()
+    assert error.startswith("error: no candidate meets all goals")
+    assert "at most 1e-06 was asked for" in error
+    assert hint.startswith("hint: ")
+    assert "met: mlm.kl_mean" in done.stderr
+    assert "static (best)" in done.stdout or "(best)" in done.stdout
+    assert verify(load(runs / "best")).passed
+    raw = json.loads((runs / "pareto.json").read_text())
+    assert raw["goals"]["max_p95_ms"]["met"] is False
+    assert raw["goals"]["max_kl"]["met"] is True
+
+
+def test_an_interrupted_search_goes_on(
+    model_folder: Path, settings: TuneSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    runs = tmp_path / "runs"
+    with pytest.raises(KeyboardInterrupt):
+        tune([model_folder], runs, goals=EASY, settings=settings, note=interrupt)
+    first = json.loads((runs / "state.json").read_text())["entries"]
+    assert [entry["name"] for entry in first] == ["dynamic"]
+    assert verify(load(runs / "best")).passed
+    assert json.loads((runs / "pareto.json").read_text())["timed_together"] is False
+    made: list[str] = []
+    real = search.Workbench.make
+
+    def spy(self: search.Workbench, model: int, recipe, *rest) -> Bundle:  # type: ignore[no-untyped-def]
+        made.append(recipe.method.name)
+        return real(self, model, recipe, *rest)
+
+    monkeypatch.setattr(search.Workbench, "make", spy)
+    tuned = tune([model_folder], runs, goals=EASY, settings=settings)
+    assert made == [name for name in METHODS if name != "dynamic"]
+    assert json.loads((runs / "state.json").read_text())["entries"][0] == first[0]
+    # times of two sessions stand side by side nowhere but where each says which it is of
+    assert {entry.session for entry in tuned.measured} == {1, 2}
+    assert {entry.session for entry in (*tuned.points, *tuned.beaten)} == {2}
+    check_what_is_left(runs, tuned)
+    made.clear()
+    tune([model_folder], runs, goals=EASY, settings=settings)
+    assert made == []
+
+
+def test_harder_goals_take_up_what_was_measured_and_promote(
+    model_folder: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    easy = tune([model_folder], runs, goals=EASY, settings=settings)
+    losses = {entry.name: entry.fidelity["mlm.kl_mean"].value for entry in easy.measured}
+    hard = tune([model_folder], runs, goals=goals_of({"max_kl": losses["static"] / 200}), settings=settings)
+    assert hard.met
+    assert [entry.name for entry in hard.measured][: len(losses)] == list(losses)
+    assert "promoted-" in hard.best
+    reasons = Bundle.open(runs / "best").manifest.layer_reasons
+    assert any(": promoted, which alone changes mlm.kl_mean" in reason for reason in reasons.values())
+    check_what_is_left(runs, hard)
+
+
+def test_the_time_may_be_over_after_one_candidate(model_folder: Path, settings: TuneSettings, tmp_path: Path) -> None:
+    hard = goals_of({"max_kl": 1e-15})
+    tuned = tune([model_folder], tmp_path / "runs", goals=hard, settings=replace(settings, budget_minutes=1e-9))
+    assert [entry.name for entry in tuned.measured] == ["dynamic"]
+    assert not tuned.complete
+    assert not tuned.met
+    check_what_is_left(tmp_path / "runs", tuned)
+
+
+def student_of(config: BertConfig, tokenizer: Tokenizer, folder: Path, seed: int) -> Path:
+    folder.mkdir()
+    small = replace(config, num_hidden_layers=1)
+    write_checkpoint(folder, small, random_tensors(small, ("pooler", "mlm", "nsp"), seed), tokenizer)
+    return folder
+
+
+def test_a_student_is_judged_by_its_teachers_hits_and_its_own_fidelity(
+    model_folder: Path, config: BertConfig, tokenizer: Tokenizer, settings: TuneSettings, tmp_path: Path
+) -> None:
+    student = student_of(config, tokenizer, tmp_path / "student", seed=3)
+    goals = goals_of({"max_mlm_drop": 1.0, "max_size_mb": 30.0})
+    tuned = tune([model_folder, student], tmp_path / "runs", goals=goals, settings=replace(settings, everything=False))
+    assert {entry.model for entry in tuned.measured} == {1}  # it costs less, and is good enough
+    assert tuned.best.startswith("student ")
+    state = json.loads((tmp_path / "runs" / "state.json").read_text())
+    assert abs(state["floats"]["1"]["mlm.kl_mean"]["value"]) < 1e-6
+    lost = state["floats"]["1"]["mlm.top1_accuracy_drop"]["value"]
+    for entry in tuned.measured:
+        assert 0 < entry.fidelity["mlm.kl_mean"].value < 0.1
+        assert entry.fidelity["mlm.top1_accuracy_drop"].value == pytest.approx(lost, abs=0.05)
+    check_what_is_left(tmp_path / "runs", tuned)
+
+
+def test_bad_input(
+    model_folder: Path, config: BertConfig, settings: TuneSettings, corpus_file: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    with pytest.raises(UsageError, match="no goal is given") as raised:
+        tune([model_folder], runs, goals=(), settings=settings)
+    assert "--max-mlm-drop" in raised.value.hint
+    with pytest.raises(UsageError, match=r"--exclude 'poolr'"):
+        tune([model_folder], runs, goals=EASY, settings=replace(settings, exclude=("poolr",)))
+    with pytest.raises(UsageError, match="--length 300"):
+        tune([model_folder], runs, goals=EASY, settings=replace(settings, workload=Workload(batch_size=1, seq_len=300)))
+    other = Tokenizer.train(["some other words altogether"] * 4, vocab_size=300, max_length=64)
+    stranger = student_of(replace(config, vocab_size=other.vocab_size), other, tmp_path / "stranger", seed=0)
+    with pytest.raises(UsageError, match="stranger: has another vocabulary than tiny-bert"):
+        tune([model_folder, stranger], runs, goals=EASY, settings=settings)
+    assert not runs.exists()
+    for wrong in ({"threads": (0,)}, {"examples": 0}, {"budget_minutes": 0.0}, {"budget_minutes": float("nan")}):
+        with pytest.raises(UsageError):
+            TuneSettings(**wrong)  # type: ignore[arg-type]
+    tune([model_folder], runs, goals=EASY, settings=settings)
+    with pytest.raises(UsageError, match="holds a search with examples 24, not 25"):
+        tune([model_folder], runs, goals=EASY, settings=replace(settings, examples=25))
+    again = tune([model_folder], runs, goals=EASY, settings=replace(settings, examples=25), force=True)
+    assert again.settings.examples == 25
+    assert np.isfinite(again.points[0].fidelity["mlm.kl_mean"].value)
+
+
+def test_a_target_that_is_wrong_here_cannot_be_measured(
+    model_folder: Path, settings: TuneSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "this_cpu", lambda: parse_cpuinfo(HASWELL, X86))
+    there = replace(settings, target="avx512-vnni")
+    with pytest.raises(UnfitMachineError, match="overflow"):
+        tune([model_folder], tmp_path / "runs", goals=EASY, settings=there)
+    with pytest.raises(UnfitMachineError, match="overflow"):
+        quantize(model_folder, tmp_path / "b", target=there.target, calibration=settings.calibration, goals=EASY[:1])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(
+    number: int, model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    process = start(
+        *("tune", model_folder, "-o", runs, "--calibration", corpus_file, "--length", 16, "--examples", 16),
+        *("--max-kl", "1e-15", "--threads", 1),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    wait_for((runs / "pareto.svg").is_file, process)
+    time.sleep(0.5)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else 128 + number), err
+    assert "go on with:" in err
+    assert f"bertedge tune {model_folder} -o {runs}" in err
+    assert "Traceback" not in err
+    assert verify(load(runs / "best")).passed
+    state = json.loads((runs / "state.json").read_text())
+    assert state["entries"]
+    left = {path.name for path in tmp_path.iterdir()} - {"runs", ".ses"}
+    assert left == set()
+    assert not list(runs.glob(".*"))
+    assert not list((runs / "candidates").glob(".*"))
+
+
+def test_the_command_line_refuses_what_it_does_not_understand(model_folder: Path, tmp_path: Path) -> None:
+    for options in (["--max-kl", "-1"], ["--max-kl", "nan"], ["--max-p95-ms", "fast"], [], ["--max-p95-ms", "0"]):
+        command = [sys.executable, "-m", "bertedge", "tune", str(model_folder), "-o", str(tmp_path / "r"), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.splitlines()[-1].startswith("hint: ")
+    assert list(tmp_path.iterdir()) == []
