@@ -15,7 +15,7 @@ from bertedge.graph.rounding import Roundings
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.ranges import Ranges
 from bertedge.recipe import QuantizationRecipe
-from bertedge.target import TargetProfile
+from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
 
 #: Share that is done, 0 to 1, and a word about it.
 Listener = Callable[[float, str], None]
@@ -75,9 +75,11 @@ class Decision:
         ranges: what it calibrated, if it did.
         roundings: how the weights of each layer are rounded.
         warnings: what the user should know of, a sentence each.
+        min_onnxruntime: the oldest version that has the operators of the plan, if that is newer than the target's.
     """
 
     plan: Plan
     ranges: Ranges | None = None
     roundings: Roundings = nearest
     warnings: tuple[str, ...] = ()
+    min_onnxruntime: str = MIN_ONNXRUNTIME
