@@ -101,7 +101,7 @@ class WeightOnly:
     bits: int = 4
     block_size: int = 64
     rounding: str = "auto"
-    num_examples: int = 64
+    num_examples: int = 128
     max_length: int = 128
 
     def __post_init__(self) -> None:

@@ -1,17 +1,18 @@
 """Matrices in blocks: some weights of a row share a scale, and every weight is a few bits.
 
-What onnxruntime's two block-wise operators ask for and do, read in its sources and tried with 1.21 to 1.32:
+What onnxruntime's two block-wise operators ask for and do, read in its sources, tried with 1.21 to 1.32 and
+on emulated CPUs:
 
-- ``MatMulNBits`` multiplies by rows of blocks; a row that ends inside a block is padded. With ``accuracy_level=4`` it
-  rounds its input to int8 as well, each row in the same blocks, so rows never share a range. A CPU without those
-  kernels (ARM without dot products, x86 without AVX2) multiplies in float instead, which is no less true. The kernels
-  take blocks of 16, 32, 64, 128 and 256; x86 without VNNI sums 8-bit products in halves, so nothing saturates.
-- It repacks the weights when the model is loaded. Kept from that (``session.disable_prepacking``) it computes in float
-  and unpacks the matrix in every call.
+- ``MatMulNBits`` multiplies by rows of blocks; a row that ends inside a block is padded. The kernels take blocks of 16,
+  32, 64, 128 and 256. With ``accuracy_level=4`` the input is rounded to int8 as well, never two rows together: in the
+  same blocks on x86 with AVX2 or better, where all CPUs agree to 1e-6 and nothing saturates, and for 8 bits on ARM with
+  dot products; each row as a whole for 4 bits there (KleidiAI). Other CPUs multiply in float, which is truer and slower:
+  4 bits on ARM without dot products have a kernel, everything else unpacks the matrix in every call.
+- It packs the weights when the model is loaded. Kept from that (``session.disable_prepacking``) it computes in float.
 - ``GatherBlockQuantized`` looks rows up in the very same bytes, padding included.
-- Both take 8 bits on every CPU from 1.23 on, 4 bits from 1.22 on, where ``bits`` is not an attribute yet.
-- With a zero point for each block, the fast ARM kernels (KleidiAI) are left out, and tables need 1.23; so the grid is
-  symmetric here, and its scale signed, to reach the largest weight of a block with the one step that has no opposite.
+- Both take 8 bits from 1.23 on, and 4 bits from 1.22 on, where ``bits`` is not an attribute of the second yet.
+- A zero point for each block would take 15 % off the KL and rule out KleidiAI's kernels, the fast ones on ARM. So the
+  grid is symmetric, and its scale signed, to reach the largest weight of a block with the one step without an opposite.
 """
 
 from __future__ import annotations
