@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from bertedge.errors import FileError, UsageError
 from bertedge.recipe import (
+    BITS,
+    BLOCK_SIZES,
     METHODS,
     OBSERVERS,
     RECIPES,
@@ -15,6 +17,7 @@ from bertedge.recipe import (
     Dynamic,
     QuantizationRecipe,
     Static,
+    WeightOnly,
     matching,
     method_named,
     recipe_named,
@@ -23,6 +26,7 @@ from bertedge.records import from_json, to_json
 
 METHOD = st.one_of(
     st.builds(Dynamic),
+    st.builds(WeightOnly, bits=st.sampled_from(BITS), block_size=st.sampled_from(BLOCK_SIZES)),
     st.builds(
         Static,
         observer=st.sampled_from(OBSERVERS),
@@ -57,6 +61,13 @@ def test_every_method_is_known_by_its_own_name(name: str) -> None:
 def test_a_static_method_checks_itself(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         Static(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"bits": 3}, {"block_size": 48}, {"rounding": "up"}, {"max_length": 7}])
+def test_a_weight_only_method_checks_itself(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError) as raised:
+        QuantizationRecipe().changed(method="weight-only", **options)
+    assert raised.value.hint
 
 
 def test_options_change_the_method_and_nothing_else() -> None:

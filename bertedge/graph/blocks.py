@@ -1,13 +1,13 @@
 """Matrices in blocks: some weights of a row share a scale, and every weight is a few bits.
 
-What onnxruntime's two block-wise operators ask for and do, read in its sources, tried with 1.21 to 1.32 and
-on emulated CPUs:
+What onnxruntime's two block-wise operators ask for and do, read in its sources, tried with 1.21 to 1.32 and on
+emulated CPUs:
 
 - ``MatMulNBits`` multiplies by rows of blocks; a row that ends inside a block is padded. The kernels take blocks of 16,
   32, 64, 128 and 256. With ``accuracy_level=4`` the input is rounded to int8 as well, never two rows together: in the
   same blocks on x86 with AVX2 or better, where all CPUs agree to 1e-6 and nothing saturates, and for 8 bits on ARM with
-  dot products; each row as a whole for 4 bits there (KleidiAI). Other CPUs multiply in float, which is truer and slower:
-  4 bits on ARM without dot products have a kernel, everything else unpacks the matrix in every call.
+  dot products; each row as a whole for 4 bits there (KleidiAI). Other CPUs multiply in float, truer and slower: ARM
+  without dot products has a kernel for 4 bits, everything else unpacks the matrix in every call.
 - It packs the weights when the model is loaded. Kept from that (``session.disable_prepacking``) it computes in float.
 - ``GatherBlockQuantized`` looks rows up in the very same bytes, padding included.
 - Both take 8 bits from 1.23 on, and 4 bits from 1.22 on, where ``bits`` is not an attribute of the second yet.
@@ -84,12 +84,13 @@ def _least_squares(blocks: NDArray[np.float32], form: BlockWeights) -> NDArray[n
     lowest, highest, shares = form.lowest, form.highest, SHARES[form.bits]
     low, high = blocks.min(axis=-1), blocks.max(axis=-1)
     farthest = np.where(high > -low, high, low)
-    best, smallest = np.ones_like(farthest), np.full(farthest.shape, np.inf, dtype=np.float32)
+    best, smallest = as_float16(farthest / lowest), np.full(farthest.shape, np.inf, dtype=np.float32)
     for share in shares:
         scale = as_float16(farthest / lowest * share)
         rounded = np.clip(np.rint(blocks / scale[..., None]), lowest, highest)
         rounded *= scale[..., None]
-        error = np.square(blocks - rounded).sum(axis=-1)
+        with np.errstate(over="ignore"):  # of a weight beyond all measure
+            error = np.square(blocks - rounded).sum(axis=-1)
         best = np.where(error < smallest, scale, best)
         smallest = np.minimum(error, smallest)
     return best
