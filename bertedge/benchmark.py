@@ -295,8 +295,10 @@ def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
     """
     reference = models[0]
     for model in models[1:]:
-        if model.tokenizer.vocabulary() != reference.tokenizer.vocabulary():
+        own, others = model.tokenizer.vocabulary(), reference.tokenizer.vocabulary()
+        if own != others:
+            trimmed = f"export the reference with --keep-vocab {len(own)} and the same text, and name that bundle"
             raise UsageError(
                 f"{model.name}: has another vocabulary than the reference {reference.name}",
-                "compare it with the model it was made of",
+                trimmed if set(own) < set(others) else "compare it with the model it was made of",
             )

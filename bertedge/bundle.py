@@ -42,7 +42,7 @@ class FileEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """The share that is int8, 0 to 1: of the linear layers' multiply-accumulates, and of the weights' bytes."""
+    """The share in int8 or int4, 0 to 1: of the linear layers' multiply-accumulates, and of the weights' bytes."""
 
     macs: float
     bytes: float

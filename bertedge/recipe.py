@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bertedge.errors import UsageError, nearest
 
@@ -13,6 +13,8 @@ OBSERVERS = ("min-max", "mse", "percentile")
 WEIGHT_SCALES = ("max", "mse")
 #: Share of the calibration text that can be kept back at most; the rest has to do for the ranges.
 MOST_HELD_OUT = 0.5
+#: What onnxruntime's block-wise kernels take.
+BITS, BLOCK_SIZES = (4, 8), (16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,7 @@ class Dynamic:
     """int8 weights; the range of the activations is taken from each input, so nothing is calibrated."""
 
     name: Literal["dynamic"] = "dynamic"
+    bits: ClassVar[int] = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class Static:
     """
 
     name: Literal["static"] = "static"
+    bits: ClassVar[int] = 8
     observer: str = "min-max"
     percentile: float = 99.99
     num_examples: int = 64
@@ -56,11 +60,7 @@ class Static:
     finer: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.num_examples < 1 or self.max_length < 8:
-            raise UsageError(
-                f"recipe: {self.num_examples} examples of {self.max_length} tokens",
-                "at least 1 example of at least 8 tokens",
-            )
+        _check_sample(self.num_examples, self.max_length)
         if not 50 < self.percentile <= 100:
             raise UsageError(
                 f"percentile {self.percentile:g}: has to be above 50 and at most 100", "99.99, for example"
@@ -85,9 +85,48 @@ class Static:
         return set(matching("--finer", self.finer, layers))
 
 
-Method = Dynamic | Static
+@dataclass(frozen=True, kw_only=True)
+class WeightOnly:
+    """Weights of 4 or 8 bits with a scale for every few of them; activations need no ranges.
+
+    For one or two short texts at a time, where reading the weights takes longer than computing with them.
+
+    Attributes:
+        bits: of a weight.
+        block_size: weights that share a scale, at most: 16, 32, 64, 128 or 256.
+        rounding: of the weights, as in :class:`Static`; ``auto`` is ``compensated`` for 4 bits and ``nearest`` for 8.
+        num_examples: texts that compensated rounding looks at.
+        max_length: tokens of such a text at most.
+    """
+
+    name: Literal["weight-only"] = "weight-only"
+    bits: int = 4
+    block_size: int = 64
+    rounding: str = "auto"
+    num_examples: int = 128
+    max_length: int = 128
+
+    def __post_init__(self) -> None:
+        for option, value, known in (("bits", self.bits, BITS), ("block size", self.block_size, BLOCK_SIZES)):
+            if value not in known:
+                raise UsageError(f"{option} {value}: expected one of {', '.join(map(str, known))}", f"try {known[0]}")
+        if self.rounding not in ROUNDINGS:
+            raise UsageError(f"rounding {self.rounding!r} is not known", nearest(self.rounding, ROUNDINGS))
+        _check_sample(self.num_examples, self.max_length)
+
+
+def _check_sample(num_examples: int, max_length: int) -> None:
+    if num_examples < 1 or max_length < 8:
+        raise UsageError(
+            f"recipe: {num_examples} examples of {max_length} tokens", "at least 1 example of at least 8 tokens"
+        )
+
+
+#: Methods that look at calibration text.
+Calibrated = Static | WeightOnly
+Method = Dynamic | Static | WeightOnly
 #: Methods by name.
-METHODS: dict[str, type[Method]] = {"dynamic": Dynamic, "static": Static}
+METHODS: dict[str, type[Method]] = {"dynamic": Dynamic, "static": Static, "weight-only": WeightOnly}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.checkpoint.names import expected_shapes
 from bertedge.config import BertConfig
 from bertedge.quantization import export, quantize
-from bertedge.recipe import METHODS, RECIPES, QuantizationRecipe, Static
+from bertedge.recipe import METHODS, RECIPES, Calibrated, QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
 
 FLOAT = "float32"
@@ -118,7 +118,7 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corp
                 made[key] = export(model_folder, folder, positions=positions)  # type: ignore[arg-type]
             else:
                 recipe = RECIPES.get(kind) or QuantizationRecipe(method=METHODS[kind]())
-                if isinstance(recipe.method, Static):
+                if isinstance(recipe.method, Calibrated):
                     recipe = recipe.changed(num_examples=16, max_length=48)
                 made[key] = quantize(
                     model_folder,

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from bertedge.errors import FileError, UsageError
 from bertedge.recipe import (
+    BITS,
+    BLOCK_SIZES,
     METHODS,
     MOST_HELD_OUT,
     OBSERVERS,
@@ -16,6 +18,7 @@ from bertedge.recipe import (
     Dynamic,
     QuantizationRecipe,
     Static,
+    WeightOnly,
     matching,
     method_named,
     recipe_named,
@@ -24,6 +27,7 @@ from bertedge.records import from_json, to_json
 
 METHOD = st.one_of(
     st.builds(Dynamic),
+    st.builds(WeightOnly, bits=st.sampled_from(BITS), block_size=st.sampled_from(BLOCK_SIZES)),
     st.builds(
         Static,
         observer=st.sampled_from(OBSERVERS),
@@ -71,6 +75,13 @@ def test_a_static_method_checks_itself(options: dict[str, object]) -> None:
 def test_most_of_the_text_is_for_calibration(share: float) -> None:
     with pytest.raises(UsageError, match="held out"):
         QuantizationRecipe(held_out=share)
+
+
+@pytest.mark.parametrize("options", [{"bits": 3}, {"block_size": 48}, {"rounding": "up"}, {"max_length": 7}])
+def test_a_weight_only_method_checks_itself(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError) as raised:
+        QuantizationRecipe().changed(method="weight-only", **options)
+    assert raised.value.hint
 
 
 def test_options_change_the_method_and_nothing_else() -> None:

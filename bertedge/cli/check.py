@@ -177,7 +177,8 @@ def _lines(key: str, value: Any) -> list[str]:
     if key == "parameters":
         return [f"{value:,}"]
     if key == "coverage":
-        return [f"{value['macs']:.1%} of the multiply-accumulates and {value['bytes']:.1%} of the bytes are int8"]
+        shares = f"{value['macs']:.1%} of the multiply-accumulates and {value['bytes']:.1%} of the bytes"
+        return [f"{shares} are integers of 8 bits or fewer"]
     if key == "here":
         return value.split("; ")
     if key == "bytes_by_part":

@@ -26,10 +26,19 @@ from bertedge.cli.options import (
     PositionsOption,
     library,
 )
-from bertedge.errors import CheckFailed
+from bertedge.errors import CheckFailed, UsageError
 from bertedge.evaluate.goals import goals_of, sentence
-from bertedge.recipe import RECIPES, QuantizationRecipe, Static, recipe_named
+from bertedge.recipe import RECIPES, QuantizationRecipe, Static, WeightOnly, recipe_named
 from bertedge.target import AUTO, explain
+
+KeepVocabOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Keep so many pieces of the vocabulary, those used most.", show_default=False),
+]
+VocabCorpusOption = Annotated[
+    Path | None,
+    typer.Option(help="Text that --keep-vocab counts pieces in; default: that of the calibration.", show_default=False),
+]
 
 
 def export(
@@ -37,12 +46,24 @@ def export(
     output: OutputOption,
     positions: PositionsOption = PositionsChoice.masked,
     format: FormatOption = FormatChoice.onnx,
+    keep_vocab: KeepVocabOption = None,
+    vocab_corpus: VocabCorpusOption = None,
     force: ForceOption = False,
 ) -> None:
     """Write a float32 ONNX bundle."""
+    _require_keep_vocab(keep_vocab, vocab_corpus)
     make = library("bertedge.quantization", "tools")
     with progress_bar("exporting") as listen:
-        bundle = make.export(model, output, positions=positions.value, format=format.value, force=force, listen=listen)
+        bundle = make.export(
+            model,
+            output,
+            positions=positions.value,
+            format=format.value,
+            keep_vocab=keep_vocab,
+            vocab_corpus=vocab_corpus,
+            force=force,
+            listen=listen,
+        )
     _report(bundle, model, "float32")
 
 
@@ -55,7 +76,18 @@ def quantize(
     ] = "default",
     method: Annotated[
         str | None,
-        typer.Option(help="static: ranges from calibration; dynamic: ranges from every input.", show_default="static"),
+        typer.Option(
+            help="static: ranges from calibration; dynamic: ranges from every input; weight-only: 4 or 8 bits, for one "
+            "short text at a time.",
+            show_default="static",
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None, typer.Option(help="Of a weight, weight-only: 4 or 8.", show_default=str(WeightOnly.bits))
+    ] = None,
+    block_size: Annotated[
+        int | None,
+        typer.Option(help="Weights that share a scale, weight-only.", show_default=str(WeightOnly.block_size)),
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -117,9 +149,12 @@ def quantize(
     ] = None,
     positions: PositionsOption = PositionsChoice.masked,
     format: FormatOption = FormatChoice.onnx,
+    keep_vocab: KeepVocabOption = None,
+    vocab_corpus: VocabCorpusOption = None,
     force: ForceOption = False,
 ) -> None:
     """Write an int8 ONNX bundle. With goals, layers are promoted to finer formats until they are met."""
+    _require_keep_vocab(keep_vocab, vocab_corpus)
     make = library("bertedge.quantization", "tools")
     goals = goals_of(
         {
@@ -134,6 +169,8 @@ def quantize(
         method=method,
         exclude=tuple(exclude or ()),
         float16=tuple(float16 or ()),
+        bits=bits,
+        block_size=block_size,
         num_examples=examples,
         observer=observer,
         percentile=percentile,
@@ -155,6 +192,8 @@ def quantize(
             positions=positions.value,
             format=format.value,
             goals=goals,
+            keep_vocab=keep_vocab,
+            vocab_corpus=vocab_corpus,
             force=force,
             listen=listen,
         )
@@ -184,12 +223,20 @@ def _judge(bundle: Any) -> None:
 
 
 def _kind(recipe: QuantizationRecipe) -> str:
-    return f"int8 {recipe.method.name}"
+    return f"int{recipe.method.bits} {recipe.method.name}"
+
+
+def _require_keep_vocab(keep_vocab: int | None, vocab_corpus: Path | None) -> None:
+    if vocab_corpus is not None and keep_vocab is None:
+        raise UsageError(
+            f"--vocab-corpus {vocab_corpus}: nothing is counted without --keep-vocab", "say how many pieces to keep"
+        )
 
 
 def _report(bundle: Any, model: str, kind: str) -> None:
     manifest = bundle.manifest
-    note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {manifest.coverage.macs:.1%} of the work in int8")
+    share = f"{manifest.coverage.macs:.1%} of the work in integers"
+    note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {share}")
     for warning in manifest.warnings:
         note(f"warning: {warning}")
     if manifest.recipe is not None:

@@ -9,21 +9,23 @@ import numpy as np
 from bertedge.bundle import Coverage
 from bertedge.graph import plan as layers
 from bertedge.graph.layers import BertGraph
-from bertedge.graph.plan import Float16Weights, Float32, Int8, NumberFormat, Plan, TwoTermInt8
+from bertedge.graph.plan import Float16Weights, Float32, NumberFormat, Plan, Quantized, TwoTermInt8
 
 #: The text that multiply-accumulates are counted on, and the rows of its last block that are read: ``[CLS]`` and these.
 TOKENS, MASKED = 128, 19
 #: What a multiply-accumulate of a format takes, in those of plain int8; a format that is not listed takes one.
 MAC_COSTS: dict[type[NumberFormat], int] = {Float32: 4, Float16Weights: 4, TwoTermInt8: 2}
+#: int8, and blocks of 4 or 8 bits.
+QUANTIZED_DTYPES = (np.int8, np.uint8)
 PARTS = ("embeddings", "encoder", "mlm", "pooler", "nsp")
 
 
 def coverage(graph: BertGraph, plan: Plan) -> Coverage:
-    """Shares of int8: in the linear layers' multiply-accumulates (128 tokens, 19 masked), and in the weights' bytes."""
+    """Shares of 8 bits and fewer: in the linear layers' multiply-accumulates (see above), and in the weights' bytes."""
     macs = {layer: _macs(graph, layer) for layer in graph.linear_shapes}
-    quantized = sum(count for layer, count in macs.items() if isinstance(plan.get(layer), Int8))
+    quantized = sum(count for layer, count in macs.items() if isinstance(plan.get(layer), Quantized))
     tensors = graph.builder.tensors.values()
-    int8 = sum(t.size_bytes for t in tensors if t.dtype == np.int8)
+    int8 = sum(t.size_bytes for t in tensors if t.dtype in QUANTIZED_DTYPES)
     return Coverage(macs=quantized / sum(macs.values()), bytes=int8 / sum(t.size_bytes for t in tensors))
 
 

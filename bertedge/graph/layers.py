@@ -12,7 +12,7 @@ from bertedge.checkpoint import Checkpoint, names
 from bertedge.errors import CheckpointError
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
 from bertedge.graph.linear import OwnWeights, Weights, linear
-from bertedge.graph.plan import MLM_DECODER, WORD_TABLE, Float32, Int8Rows, NumberFormat, Plan, StaticInt8
+from bertedge.graph.plan import MLM_DECODER, WORD_TABLE, BlockRows, Float32, Int8Rows, NumberFormat, Plan, StaticInt8
 from bertedge.graph.rounding import NEAREST, Rounding, Roundings
 from bertedge.graph.tables import Table, table
 
@@ -134,7 +134,7 @@ class LayerWriter:
         tied = "mlm" in self.heads and "decoder" not in self.heads
         layer = MLM_DECODER if tied else WORD_TABLE
         form = self.format_of(WORD_TABLE)
-        exact = form.exact if isinstance(form, Int8Rows) else ()
+        exact = form.exact if isinstance(form, Int8Rows | BlockRows) else ()
         return self.table("embeddings.word", names.WORD_EMBEDDINGS, layer, self.shared_divisors, exact)
 
     @property

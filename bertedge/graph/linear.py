@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from bertedge.graph.blocks import BlockMatrix, block_matrix, multiply
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
 from bertedge.graph.plan import (
     RESIDUAL_STEPS,
+    BlockWeights,
     DynamicInt8,
     Float16Weights,
     Float32,
@@ -54,6 +56,10 @@ class Weights(Protocol):
         """Add the matrix as int8."""
         ...
 
+    def blocks(self, g: GraphBuilder, name: str, form: BlockWeights) -> BlockMatrix:
+        """Add the matrix in blocks."""
+        ...
+
     def bias(self, g: GraphBuilder, name: str) -> str:
         """Add the bias (outputs,)."""
         ...
@@ -82,6 +88,10 @@ class OwnWeights:
             scale=g.tensor(f"{name}.scale", np.float32, self.shape[:1], lambda: rows().scale),
             bias=g.tensor(f"{name}.bias", np.float32, self.shape[:1], lambda: put_right(self.load_bias(), rows())),
         )
+
+    def blocks(self, g: GraphBuilder, name: str, form: BlockWeights) -> BlockMatrix:
+        rounded = cache(lambda: self.rounding.in_blocks(self.load(), form))
+        return block_matrix(g, f"{name}.weight", form, self.shape, rounded)
 
     def bias(self, g: GraphBuilder, name: str) -> str:
         return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)
@@ -142,6 +152,11 @@ def _(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weights) ->
     values = g.op("Gather", [x, index], f"{name}.outlier.values", axis=-1)
     product = g.op("MatMul", [values, own.columns(chosen).float16_matrix(g, f"{name}.outlier")], f"{name}.outlier")
     return g.op("Add", [inliers, product], f"{name}.joined")
+
+
+@linear.register
+def _(form: BlockWeights, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
+    return multiply(g, name, x, weights.blocks(g, name, form), weights.bias(g, name))
 
 
 def evened(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weights) -> tuple[str, Weights]:

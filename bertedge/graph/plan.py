@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bertedge.config import BertConfig
+from bertedge.recipe import BITS, BLOCK_SIZES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +93,61 @@ class TwoTermInt8(StaticInt8):
     """
 
 
+@dataclass(frozen=True, kw_only=True)
+class BlockWeights:
+    """Weights of few bits, with one scale for every ``block_size`` of a row; see :mod:`bertedge.graph.blocks`.
+
+    Attributes:
+        bits: 4 or 8.
+        block_size: a power of two, 16 to 256.
+    """
+
+    bits: int
+    block_size: int
+
+    def __post_init__(self) -> None:
+        if self.bits not in BITS or self.block_size not in BLOCK_SIZES:
+            raise ValueError(f"{self.bits} bits in blocks of {self.block_size}")
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a block without its scale."""
+        return self.block_size * self.bits // 8
+
+    @property
+    def lowest(self) -> int:
+        """The lowest level of a weight."""
+        return -(2 ** (self.bits - 1))
+
+    @property
+    def highest(self) -> int:
+        """The highest level of a weight."""
+        return 2 ** (self.bits - 1) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockRows(BlockWeights):
+    """A look-up table in blocks.
+
+    Attributes:
+        exact: as in :class:`Int8Rows`.
+    """
+
+    exact: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.exact) > MAX_EXACT_ROWS:
+            raise ValueError(f"{len(self.exact)} exact rows, at most {MAX_EXACT_ROWS}")
+
+
 #: Steps that half a step to either side is divided into: 127 on each.
 RESIDUAL_STEPS = 254
 
 Int8 = DynamicInt8 | StaticInt8
-NumberFormat = Float32 | Float16Weights | DynamicInt8 | StaticInt8
+#: Formats that are multiplied as integers of 8 bits or fewer.
+Quantized = Int8 | BlockWeights
+NumberFormat = Float32 | Float16Weights | DynamicInt8 | StaticInt8 | BlockWeights
 #: Layer name (see :func:`layer_names`) -> number format; a layer that is not named is Float32.
 Plan = Mapping[str, NumberFormat]
 

@@ -9,6 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.graph.blocks import QuantizedBlocks, quantize_blocks
+from bertedge.graph.plan import BlockWeights
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedRows:
@@ -28,6 +31,10 @@ class Rounding(Protocol):
 
     def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
         """Symmetric int8 within +-``weight_range``, one scale a row."""
+        ...
+
+    def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
+        """In blocks, each with a scale of its own."""
         ...
 
     def scaled(self, factors: NDArray[np.float32]) -> Rounding:
@@ -82,6 +89,10 @@ class Nearest:
         """See :func:`quantize_rows`."""
         return quantize_rows(matrix, weight_range, self.scales(matrix, weight_range))
 
+    def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
+        """See :func:`bertedge.graph.blocks.quantize_blocks`."""
+        return quantize_blocks(matrix, form)
+
     def scaled(self, factors: NDArray[np.float32]) -> Nearest:
         """The nearest step is the nearest step, whatever the columns were multiplied by."""
         return self
@@ -109,6 +120,10 @@ class MeanKept:
         """The rounded rows, with what they lost."""
         rows = self.rounding(matrix, weight_range)
         return replace(rows, lost=(matrix - rows.values * rows.scale[:, None]) @ self.mean)
+
+    def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
+        """Blocks lose too little on average to put it right."""
+        return self.rounding.in_blocks(matrix, form)
 
     def scaled(self, factors: NDArray[np.float32]) -> MeanKept:
         """Inputs are divided where columns are multiplied; a factor of zero means an input that is not read."""

@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
+from bertedge.graph.blocks import BlockMatrix, block_matrix, look_up_blocks
 from bertedge.graph.builder import GraphBuilder
 from bertedge.graph.linear import Int8Matrix, Load, put_right
-from bertedge.graph.plan import Float16Weights, Int8, NumberFormat
+from bertedge.graph.plan import BlockWeights, Float16Weights, Int8, NumberFormat
 from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, quantize_rows
+from bertedge.target import SAFE_RANGE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A look-up table (rows, columns) in the graph: float32, or int8 with scales (rows, 1).
+    """A look-up table (rows, columns) in the graph: float32, int8 with scales (rows, 1), or in blocks.
 
     Attributes:
+        matrix: a table in blocks.
         rounded: the int8 rows, made when they are first asked for.
         correction: what to add to looked-up rows, (1 + exact rows, columns), and each row's index into it, (rows,).
     """
@@ -27,6 +31,7 @@ class Table:
     values: str
     scale: str | None
     shape: tuple[int, int]
+    matrix: BlockMatrix | None = None
     rounded: Callable[[], QuantizedRows] | None = None
     correction: tuple[str, str] | None = None
 
@@ -43,33 +48,56 @@ def table(
     """Add a table; asking for the same name again stores nothing twice.
 
     Args:
-        exact: rows of an int8 table whose rounding can be undone after a look-up; see :class:`Int8Rows`.
+        exact: rows of a rounded table whose rounding can be undone after a look-up; see :class:`Int8Rows`.
     """
     if isinstance(form, Float16Weights):
         values = _once(g, g.tensor(f"{name}.table", np.float16, shape, load), TensorProto.FLOAT)
         return Table(values=values, scale=None, shape=shape)
+    if isinstance(form, BlockWeights):
+        rounded = cache(lambda: rounding.in_blocks(load(), form))
+        matrix = block_matrix(g, f"{name}.table", form, shape, rounded)
+
+        def kept_blocks(chosen: list[int]) -> NDArray[np.float32]:
+            return rounded().floats(chosen)
+
+        correction = _correction(g, name, shape, kept_blocks, load, exact, SAFE_RANGE) if exact else None
+        return Table(values=matrix.values, scale=matrix.scale, shape=shape, matrix=matrix, correction=correction)
     if not isinstance(form, Int8):
         return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
     rows = cache(lambda: rounding(load(), form.weight_range))
     values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
     scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
-    correction = _correction(g, name, form, rows, load, exact) if exact else None
+
+    def kept(chosen: list[int]) -> NDArray[np.float32]:
+        return rows().values[chosen] * rows().scale[chosen, None]
+
+    correction = _correction(g, name, shape, kept, load, exact, form.weight_range) if exact else None
     return Table(values=values, scale=scale, shape=shape, rounded=rows, correction=correction)
 
 
 def _correction(
-    g: GraphBuilder, name: str, form: Int8, rows: Callable[[], QuantizedRows], load: Load, exact: tuple[int, ...]
+    g: GraphBuilder,
+    name: str,
+    shape: tuple[int, int],
+    kept: Callable[[list[int]], NDArray[np.float32]],
+    load: Load,
+    exact: tuple[int, ...],
+    weight_range: int,
 ) -> tuple[str, str]:
-    """What rounding took from some rows, int8 of its own on disk, and each row's index into it."""
-    chosen = list(exact)
-    table_rows, columns = g.tensors[f"{name}.table"].shape
+    """What rounding took from some rows, int8 of its own on disk, and each row's index into it.
+
+    Args:
+        kept: those rows as they were rounded.
+    """
+    chosen, columns = list(exact), shape[1]
 
     @cache
     def lost() -> QuantizedRows:
-        kept = rows().values[chosen] * rows().scale[chosen, None]
-        return quantize_rows(np.pad(load()[chosen] - kept, ((1, 0), (0, 0))), form.weight_range)  # 0 is for all others
+        return quantize_rows(
+            np.pad(load()[chosen] - kept(chosen), ((1, 0), (0, 0))), weight_range
+        )  # 0 is for all others
 
-    index = np.zeros(table_rows, dtype=np.uint8)
+    index = np.zeros(shape[0], dtype=np.uint8)
     index[chosen] = 1 + np.arange(len(chosen))
     where = _once(g, g.constant(f"{name}.exact.index", index), TensorProto.INT32)
     stored = g.tensor(f"{name}.exact.rows", np.int8, (1 + len(chosen), columns), lambda: lost().values)
@@ -88,11 +116,14 @@ def _once(g: GraphBuilder, constant: str, to: int) -> str:
 
 def look_up(g: GraphBuilder, name: str, rows: Table, ids: str) -> str:
     """The rows of ids as float32; int8 rows are scaled after the look-up, so the table stays int8 in memory too."""
-    found = g.op("Gather", [rows.values, ids], f"{name}.rows")
-    if rows.scale is None:
-        return found
-    row_scale = g.op("Gather", [rows.scale, ids], f"{name}.row_scale")
-    scaled = g.op("Mul", [g.op("Cast", [found], f"{name}.float", to=TensorProto.FLOAT), row_scale], name)
+    if rows.matrix is not None:
+        scaled = look_up_blocks(g, name, rows.matrix, ids)
+    else:
+        found = g.op("Gather", [rows.values, ids], f"{name}.rows")
+        if rows.scale is None:
+            return found
+        row_scale = g.op("Gather", [rows.scale, ids], f"{name}.row_scale")
+        scaled = g.op("Mul", [g.op("Cast", [found], f"{name}.float", to=TensorProto.FLOAT), row_scale], name)
     if rows.correction is None:
         return scaled
     lost, index = rows.correction
@@ -130,6 +161,12 @@ class TableWeights:
             scale=g.op("Reshape", [scale, flat], f"{name}.scale"),
             bias=g.tensor(f"{name}.bias", np.float32, self.shape[:1], lambda: put_right(self.load_bias(), rounded())),
         )
+
+    def blocks(self, g: GraphBuilder, name: str, form: BlockWeights) -> BlockMatrix:
+        matrix = self.table.matrix
+        if matrix is None or (matrix.form.bits, matrix.form.block_size) != (form.bits, form.block_size):
+            raise TypeError(f"{name}: {form} cannot share a table of another format")
+        return matrix
 
     def bias(self, g: GraphBuilder, name: str) -> str:
         return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)

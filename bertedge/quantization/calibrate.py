@@ -19,7 +19,7 @@ from bertedge.quantization.job import Job
 from bertedge.quantization.memory import Observed
 from bertedge.quantization.observers import Channels, Clip, Histogram, clip_of
 from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
-from bertedge.recipe import Static
+from bertedge.recipe import Calibrated, Static
 from bertedge.runtime.session import open_session
 from bertedge.runtime.threads import usable_cpus
 
@@ -79,6 +79,15 @@ def _seen(job: Job, method: Static, *, products: bool) -> Observed:
     return job.memory.observed[key]
 
 
+def observe_products(job: Job, method: Calibrated) -> dict[str, Products]:
+    """The sums of x x^T of every linear layer's inputs x, by layer name."""
+    sums = {value: Products(channels) for value, channels in job.float_model.channels.items()}
+    for arrays in _observed(job, method, "looking at inputs"):
+        for value, array in arrays.items():
+            sums[value].observe(array)
+    return {layer: sums[value] for layer, value in job.float_model.layer_inputs.items()}
+
+
 def observe_clips(job: Job, method: Static, plan: Plan) -> dict[str, Clip]:
     """Walk the texts again for the ranges that the method's observer chooses, by layer name.
 
@@ -102,7 +111,7 @@ def multiplied(form: StaticInt8, values: NDArray[np.float32]) -> NDArray[np.floa
     return np.delete(values, form.outliers, axis=-1) if form.outliers else values
 
 
-def _observed(job: Job, method: Static, words: str) -> Iterator[dict[str, NDArray[np.float32]]]:
+def _observed(job: Job, method: Calibrated, words: str) -> Iterator[dict[str, NDArray[np.float32]]]:
     """What the layers read, value name -> array, text by text."""
     names = list(job.float_model.channels)
     session = open_session(job.float_model.observed, threads=usable_cpus())
@@ -111,7 +120,7 @@ def _observed(job: Job, method: Static, words: str) -> Iterator[dict[str, NDArra
         job.listen((index + 1) / method.num_examples, f"{words} {index + 1}/{method.num_examples}")
 
 
-def frequent_pieces(job: Job, method: Static, count: int) -> tuple[int, ...]:
+def frequent_pieces(job: Job, method: Calibrated, count: int) -> tuple[int, ...]:
     """The ids that occur most in the calibration text as the model reads it, ``[MASK]`` included; at most ``count``."""
     occurrences: Counter[int] = Counter()
     for batch in _texts(job, method):
@@ -120,14 +129,14 @@ def frequent_pieces(job: Job, method: Static, count: int) -> tuple[int, ...]:
     return tuple(sorted(ranked[:count]))
 
 
-def _texts(job: Job, method: Static) -> Iterator[Batch]:
+def _texts(job: Job, method: Calibrated) -> Iterator[Batch]:
     """The calibration texts, one a batch; the same ones every time."""
     layout, rng = Layout.of(job.checkpoint.tokenizer, job.checkpoint.config.vocab_size), np.random.default_rng(SEED)
     for pair in mixed_pairs(job.corpus, method.num_examples, max_length=_length(job, method), seed=SEED):
         yield masked_batch([pair], layout, rng)
 
 
-def _length(job: Job, method: Static) -> int:
+def _length(job: Job, method: Calibrated) -> int:
     return min(method.max_length, job.checkpoint.config.max_position_embeddings)
 
 

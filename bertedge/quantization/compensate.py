@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.config import BertConfig
+from bertedge.graph.blocks import QuantizedBlocks, block_scales
+from bertedge.graph.plan import BlockWeights
 from bertedge.graph.rounding import NEAREST, Nearest, QuantizedRows, Rounding
 
 #: Share of the mean squared input that is added to each, so that inputs which hardly occurred do not take all errors.
 DAMPING = 0.01
 #: Columns that are worked on before the rest of the matrix is brought up to date.
 BLOCK = 128
+#: Outputs that are rounded in blocks at once: what is being worked on fits into the cache.
+OUTPUTS = 1024
 #: Inputs that are multiplied at once.
 ROWS = 512
 #: A model of more multiply-accumulates a token in its blocks would take too long: 30 million is 8 layers x 512.
@@ -94,15 +98,38 @@ class Compensated:
 
     def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
         """Round the matrix, (outputs, inputs); to the nearest step where the products say nothing."""
-        order = np.argsort(-self.products.diagonal(), kind="stable")  # large inputs first, while much can be made good
-        factor = _inverse_factor(self.products[np.ix_(order, order)])
+        order, factor = self._order_and_factor()
         if factor is None:
             return self.nearest(matrix, weight_range)
         scale = self.nearest.scales(matrix, weight_range)
-        steps = _round_columns(matrix.T[order] / scale, factor, weight_range)
-        values = np.empty(matrix.shape[::-1], dtype=np.int8)
-        values[order] = steps
-        return QuantizedRows(values=np.ascontiguousarray(values.T), scale=scale)
+        steps = _round_columns(matrix.T[order] / scale, factor, -weight_range, weight_range)
+        return QuantizedRows(values=_put_back(steps, order), scale=scale)
+
+    def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
+        """Round the matrix in blocks, whose scales are those of the matrix as it was."""
+        order, factor = self._order_and_factor()
+        if factor is None:
+            return self.nearest.in_blocks(matrix, form)
+        scale = block_scales(matrix, form)
+        block_of = order // form.block_size
+        values = np.empty(matrix.shape, dtype=np.int8)
+        for start in range(0, len(matrix), OUTPUTS):
+            rows = slice(start, start + OUTPUTS)
+            columns, units = matrix[rows].T[order], scale[rows].T[block_of]
+            values[rows] = _put_back(_round_columns(columns, factor, form.lowest, form.highest, units), order)
+        return QuantizedBlocks(form=form, values=values, scale=scale)
+
+    def _order_and_factor(self) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+        """Large inputs first, while much can be made good, and :func:`_inverse_factor` in that order."""
+        order = np.argsort(-self.products.diagonal(), kind="stable")
+        return order, _inverse_factor(self.products[np.ix_(order, order)])
+
+
+def _put_back(steps: NDArray[np.int8], order: NDArray[np.int64]) -> NDArray[np.int8]:
+    """(inputs in some order, outputs) -> (outputs, inputs)."""
+    values = np.empty(steps.shape, dtype=np.int8)
+    values[order] = steps
+    return np.ascontiguousarray(values.T)
 
 
 def _inverse_factor(products: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -133,16 +160,28 @@ def _inverse_lower(lower: NDArray[np.float32]) -> NDArray[np.float32]:
     return inverse
 
 
-def _round_columns(columns: NDArray[np.float32], factor: NDArray[np.float32], weight_range: int) -> NDArray[np.int8]:
-    """Round weights in units of their steps, (inputs, outputs), in the order of the inputs."""
+def _round_columns(
+    columns: NDArray[np.float32],
+    factor: NDArray[np.float32],
+    lowest: int,
+    highest: int,
+    units: NDArray[np.float32] | None = None,
+) -> NDArray[np.int8]:
+    """Round weights, (inputs, outputs), in the order of the inputs.
+
+    Args:
+        columns: used up.
+        units: the step of every weight; None where the columns are in units of their steps already.
+    """
     values = np.empty(columns.shape, dtype=np.int8)
     for start in range(0, len(columns), BLOCK):
         end = min(start + BLOCK, len(columns))
         errors = np.empty((end - start, columns.shape[1]), dtype=np.float32)
         for index in range(start, end):
-            rounded = np.clip(np.rint(columns[index]), -weight_range, weight_range)
+            unit = 1.0 if units is None else units[index]
+            rounded = np.clip(np.rint(columns[index] / unit), lowest, highest)
             values[index] = rounded
-            error = (columns[index] - rounded) / factor[index, index]
+            error = (columns[index] - rounded * unit) / factor[index, index]
             errors[index - start] = error
             columns[index + 1 : end] -= factor[index, index + 1 : end, None] * error
         columns[end:] -= factor[start:end, end:].T @ errors

@@ -16,7 +16,7 @@ from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.memory import Memory
 from bertedge.quantization.ranges import Ranges
 from bertedge.recipe import QuantizationRecipe
-from bertedge.target import TargetProfile
+from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
 
 #: Share that is done, 0 to 1, and a word about it.
 Listener = Callable[[float, str], None]
@@ -97,6 +97,7 @@ class Decision:
         warnings: what the user should know of, a sentence each.
         finer: a field of the method that holds patterns of layer names -> the layers that can be named there, each with
             the format that it would get.
+        min_onnxruntime: the oldest version that has the operators of the plan, if that is newer than the target's.
     """
 
     plan: Plan
@@ -104,6 +105,7 @@ class Decision:
     roundings: Roundings = nearest
     warnings: tuple[str, ...] = ()
     finer: Mapping[str, Plan] = field(default_factory=dict)
+    min_onnxruntime: str = MIN_ONNXRUNTIME
 
     def widened(self, layers: set[str]) -> Decision:
         """The same with the weights of some layers in float16, whatever the method."""

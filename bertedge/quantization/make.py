@@ -32,6 +32,7 @@ from bertedge.bundle import (
     write_manifest,
 )
 from bertedge.checkpoint import Checkpoint, names, open_checkpoint
+from bertedge.checkpoint.trim import trim_to_text
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import default_text, mixed_pairs
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
@@ -53,8 +54,8 @@ from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layer
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import new_folder, sha256, write_json
 from bertedge.runtime.engine import Engine
-from bertedge.runtime.golden import record, record_difference, write_golden
-from bertedge.runtime.session import Sessions
+from bertedge.runtime.golden import Arrays, record, record_difference, write_golden
+from bertedge.runtime.session import Sessions, newest
 from bertedge.runtime.threads import usable_cpus
 from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, require_fit, resolve_target
 
@@ -77,6 +78,8 @@ def export(
     *,
     positions: Positions = "masked",
     format: str = "onnx",
+    keep_vocab: int | None = None,
+    vocab_corpus: Path | None = None,
     force: bool = False,
     listen: Listener = _silent,
 ) -> Bundle:
@@ -86,15 +89,20 @@ def export(
         model: a checkpoint, its folder, a built-in name or a hub id.
         positions: ``masked``, or ``all`` for the ecosystem's input and output names.
         format: ``onnx``, or ``ort`` for onnxruntime's minimal builds.
+        keep_vocab: keep so many pieces only, those that a text uses most.
+        vocab_corpus: that text; default: the one that ships with bertedge.
 
     Raises:
         CheckpointError: the checkpoint does not make a BERT.
+        CorpusError: the text for the vocabulary holds nothing.
         FileError: the output is there already, or cannot be written.
+        UsageError: that many pieces cannot be kept.
     """
-    checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
+    checkpoint, about_vocab = _opened(model, keep_vocab, vocab_corpus or default_text())
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen)
-        maker.make(Decision(plan={}), recipe=None, target=resolve_target(PORTABLE), row_independent=True)
+        decision = Decision(plan={}, warnings=about_vocab)
+        maker.make(decision, recipe=None, target=resolve_target(PORTABLE), row_independent=True)
     return Bundle.open(output, check=False)
 
 
@@ -111,6 +119,8 @@ def quantize(
     goals: Collection[Goal] = (),
     promoted: Mapping[str, str] | None = None,
     memory: Memory | None = None,
+    keep_vocab: int | None = None,
+    vocab_corpus: Path | None = None,
     force: bool = False,
     listen: Listener = _silent,
 ) -> Bundle:
@@ -121,8 +131,8 @@ def quantize(
         target: a name in ``bertedge.target.TARGETS``, or ``auto`` for this machine; for ``portable`` with ``ort``.
         calibration: text for the ranges and the golden vectors; default: the one that ships with bertedge.
         ranges: a bundle, or its ``ranges.json``, whose ranges are used instead of new ones.
-        positions: see :func:`export`.
-        format: see :func:`export`.
+        positions, format, keep_vocab: see :func:`export`.
+        vocab_corpus: text for the vocabulary; default: that of the calibration.
         goals: losses that are allowed. A part of the calibration text is kept back and they are measured on it; where
             they are too large, layers are promoted to finer formats until they are not. The bundle is written either
             way, and its manifest's ``goals`` say what was reached.
@@ -134,15 +144,16 @@ def quantize(
         CorpusError: there is no text to calibrate with.
         FileError: the output is there already, or cannot be written; the ranges cannot be read.
         UsageError: unknown target, format or excluded layer; ranges that were made for another model; a target on which
-            a minimal build would be wrong; a goal for a head that the model does not have.
+            a minimal build would be wrong; so many pieces cannot be kept; a goal for a head that is not there.
         UnfitMachineError: goals for a target whose bundles are not right on this CPU.
     """
     recipe = recipe or QuantizationRecipe()
     if goals and not recipe.held_out:
         recipe = replace(recipe, held_out=HELD_OUT)
     profile = resolve_target(target, minimal_build=format_named(format).minimal_build)
-    row_independent = decider_of(recipe.method).row_independent
-    checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
+    decider = decider_of(recipe.method)
+    row_independent = decider.row_independent
+    checkpoint, about_vocab = _opened(model, keep_vocab, vocab_corpus or calibration or default_text())
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         job = maker.job(recipe, profile, ranges, memory or Memory())
@@ -158,12 +169,13 @@ def quantize(
         if promotion.sensitivity is not None:
             write_json(folder / SENSITIVITY, promotion.sensitivity)
         maker.make(
-            promotion.decision,
+            replace(promotion.decision, warnings=(*about_vocab, *promotion.decision.warnings)),
             recipe=promotion.recipe,
             target=profile,
             row_independent=row_independent,
             reasons=layer_reasons(job, promotion.decision, promotion.promoted),
             goals=promotion.goals,
+            packed=decider.depends_on_packing,
         )
     return Bundle.open(output, check=False)
 
@@ -186,6 +198,17 @@ def sensitivity(
         row_independent = decider_of(recipe.method).row_independent
         trials = Trials(job=job, decision=decide(job), row_independent=row_independent, scratch=Path(scratch))
         return measure_layers(trials)
+
+
+def _opened(model: str | Path | Checkpoint, keep_vocab: int | None, text: Path) -> tuple[Checkpoint, tuple[str, ...]]:
+    """The checkpoint, with fewer pieces if that is asked for, and a sentence about it."""
+    checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
+    if keep_vocab is None:
+        return checkpoint, ()
+    pieces = checkpoint.config.vocab_size
+    checkpoint, trim = trim_to_text(checkpoint, keep_vocab, text)
+    kept = f"keeps {trim.pieces:,} of {pieces:,} pieces, {trim.coverage:.1%} of those in {text.name}"
+    return checkpoint, (f"{kept}; other words are spelt with them",)
 
 
 @dataclass
@@ -230,7 +253,13 @@ class _Maker:
         row_independent: bool,
         reasons: dict[str, str] | None = None,
         goals: dict[str, ReachedGoal] | None = None,
+        packed: bool = False,
     ) -> None:
+        """Write every file.
+
+        Args:
+            packed: record the golden vectors with weights packed, as they will be wherever the bundle is used.
+        """
         self.listen(0.1, "building the graph")
         graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
         format_named(self.format).write(graph.builder, self.folder)
@@ -239,7 +268,7 @@ class _Maker:
         if decision.ranges is not None:
             write_ranges(self.folder / RANGES, decision.ranges)
         self.listen(0.6, "recording golden vectors")
-        fidelity = self._write_golden(row_independent=row_independent)
+        fidelity = self._write_golden(row_independent=row_independent, packed=packed)
         manifest = self._manifest(graph, decision, recipe, target, row_independent, fidelity)
         write_manifest(self.folder, replace(manifest, layer_reasons=reasons or {}, goals=goals or {}))
         self.listen(1.0, "done")
@@ -290,27 +319,29 @@ class _Maker:
                     "python": platform.python_version(),
                 },
             ),
-            min_onnxruntime=MIN_ONNXRUNTIME,
+            min_onnxruntime=newest(MIN_ONNXRUNTIME, decision.min_onnxruntime),
             bytes_by_part=bytes_by_part(graph),
             warnings=decision.warnings,
         )
 
-    def _write_golden(self, *, row_independent: bool) -> GoldenFidelity:
+    def _write_golden(self, *, row_independent: bool, packed: bool) -> GoldenFidelity:
         batch = self._golden_batch()
         in_float = record(self._engine(self.float_model.plain, all_positions=False, row_independent=True), batch)
-        outputs, *trials = (
-            record(
-                self._engine(
-                    self.folder / MODELS[self.format],
-                    all_positions=self.positions == "all",
-                    row_independent=row_independent,
-                    replaced=moved,
-                ),
-                batch,
-                in_float.get("top_ids"),
+
+        def outputs_of(*, packed: bool, moved: Mapping[str, NDArray[np.float32]] | None = None) -> Arrays:
+            engine = self._engine(
+                self.folder / MODELS[self.format],
+                all_positions=self.positions == "all",
+                row_independent=row_independent,
+                packed=packed,
+                replaced=moved,
             )
-            for moved in ({}, *(self._moved_norm(trial) for trial in range(NOISE_TRIALS)))
-        )
+            return record(engine, batch, in_float.get("top_ids"))
+
+        outputs = outputs_of(packed=packed)
+        trials = [outputs_of(packed=packed, moved=self._moved_norm(trial)) for trial in range(NOISE_TRIALS)]
+        if packed:
+            trials.append(outputs_of(packed=False))  # as on a CPU without the kernels that weights are packed for
         write_golden(self.folder / GOLDEN, batch, in_float, outputs, trials)
         agreement = None
         if "best_ids" in outputs:
@@ -337,7 +368,8 @@ class _Maker:
         *,
         all_positions: bool,
         row_independent: bool,
+        packed: bool = False,
         replaced: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> Engine:
-        sessions = Sessions(path, threads=usable_cpus(), once=True, replaced=replaced)
+        sessions = Sessions(path, threads=usable_cpus(), once=not packed, replaced=replaced)
         return Engine(sessions, self.checkpoint.config, all_positions=all_positions, row_independent=row_independent)

@@ -7,11 +7,13 @@ many recipes for one checkpoint and one text are tried.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.graph.blocks import QuantizedBlocks
+from bertedge.graph.plan import BlockWeights
 from bertedge.graph.rounding import QuantizedRows, Rounding, Roundings
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.observers import Channels
@@ -35,6 +37,7 @@ class Memory:
 
     observed: dict[Hashable, Observed] = field(default_factory=dict)
     _rounded: dict[Hashable, QuantizedRows] = field(default_factory=dict)
+    _blocks: dict[Hashable, QuantizedBlocks] = field(default_factory=dict)
     _rounded_by: Hashable = None
 
     def remembering(self, roundings: Roundings, key: Hashable) -> Roundings:
@@ -44,10 +47,10 @@ class Memory:
             key: everything that the roundings depend on beside the layer.
         """
         if key != self._rounded_by:  # the weights of one way of rounding are as large as the model: keep one way
-            self._rounded, self._rounded_by = {}, key
+            self._rounded, self._blocks, self._rounded_by = {}, {}, key
 
         def remembered(layer: str) -> Rounding:
-            return _Remembered(roundings(layer), (layer,), self._rounded)
+            return _Remembered(roundings(layer), (layer,), self._rounded, self._blocks)
 
         return remembered
 
@@ -59,6 +62,7 @@ class _Remembered:
     rounding: Rounding
     place: tuple[Hashable, ...]
     rounded: dict[Hashable, QuantizedRows]
+    blocks: dict[Hashable, QuantizedBlocks]
 
     def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
         place = (*self.place, matrix.shape, weight_range)
@@ -66,10 +70,16 @@ class _Remembered:
             self.rounded[place] = self.rounding(matrix, weight_range)
         return self.rounded[place]
 
+    def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
+        place = (*self.place, matrix.shape, form)
+        if place not in self.blocks:
+            self.blocks[place] = self.rounding.in_blocks(matrix, form)
+        return self.blocks[place]
+
     def scaled(self, factors: NDArray[np.float32]) -> _Remembered:
         place = (*self.place, "scaled", factors.tobytes())
-        return _Remembered(self.rounding.scaled(factors), place, self.rounded)
+        return replace(self, rounding=self.rounding.scaled(factors), place=place)
 
     def shifted(self, shifts: NDArray[np.float32]) -> _Remembered:
         place = (*self.place, "shifted", shifts.tobytes())
-        return _Remembered(self.rounding.shifted(shifts), place, self.rounded)
+        return replace(self, rounding=self.rounding.shifted(shifts), place=place)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from bertedge.quantization import dynamic, static
+from bertedge.quantization import dynamic, static, weight_only
 from bertedge.quantization.job import Decision, Job
-from bertedge.recipe import Dynamic, Method, Static
+from bertedge.recipe import Dynamic, Method, Static, WeightOnly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,15 +18,18 @@ class Decider:
     Attributes:
         decide: decides on the number format of every layer.
         row_independent: rows of a batch do not share activation ranges.
+        depends_on_packing: onnxruntime computes otherwise if it is kept from packing the weights.
     """
 
     decide: Callable[[Job, Any], Decision]
     row_independent: bool
+    depends_on_packing: bool = False
 
 
 DECIDERS: dict[type[Method], Decider] = {
     Dynamic: Decider(decide=dynamic.decide, row_independent=False),
     Static: Decider(decide=static.decide, row_independent=True),
+    WeightOnly: Decider(decide=weight_only.decide, row_independent=True, depends_on_packing=True),
 }
 
 

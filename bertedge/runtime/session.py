@@ -216,6 +216,11 @@ def require_onnxruntime(minimum: str, who: str = "this bundle") -> None:
         )
 
 
+def newest(*versions: str) -> str:
+    """The newest of some versions of onnxruntime."""
+    return max(versions, key=_version)
+
+
 def _version(text: str) -> tuple[int, ...]:
     numbers = (part for part in text.split("+")[0].split("."))
     return tuple(int(part) for part in numbers if part.isdigit())

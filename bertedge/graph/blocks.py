@@ -1,0 +1,179 @@
+"""Matrices in blocks: some weights of a row share a scale, and every weight is a few bits.
+
+What onnxruntime's two block-wise operators ask for and do, read in its sources, tried with 1.21 to 1.32 and on
+emulated CPUs:
+
+- ``MatMulNBits`` multiplies by rows of blocks; a row that ends inside a block is padded. The kernels take blocks of 16,
+  32, 64, 128 and 256. With ``accuracy_level=4`` the input is rounded to int8 as well, never two rows together: in the
+  same blocks on x86 with AVX2 or better, where all CPUs agree to 1e-6 and nothing saturates, and for 8 bits on ARM with
+  dot products; each row as a whole for 4 bits there (KleidiAI). Other CPUs multiply in float, truer and slower: ARM
+  without dot products has a kernel for 4 bits, everything else unpacks the matrix in every call.
+- It packs the weights when the model is loaded. Kept from that (``session.disable_prepacking``) it computes in float.
+- ``GatherBlockQuantized`` looks rows up in the very same bytes, padding included.
+- Both take 8 bits from 1.23 on, and 4 bits from 1.22 on, where ``bits`` is not an attribute of the second yet.
+- A zero point for each block would take 15 % off the KL and rule out KleidiAI's kernels, the fast ones on ARM. So the
+  grid is symmetric, and its scale signed, to reach the largest weight of a block with the one step without an opposite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from bertedge.graph.builder import MICROSOFT, GraphBuilder
+from bertedge.graph.plan import BlockWeights
+
+#: Accuracy level of ``MatMulNBits`` that allows int8 activations.
+INT8_ACTIVATIONS = 4
+#: Weights that are looked at together: their copies fit into the cache.
+AT_ONCE = 1 << 16
+#: Scales are stored as float16: these are the smallest one of full precision, and the largest.
+SMALLEST_SCALE, LARGEST_SCALE = float(np.finfo(np.float16).tiny), float(np.finfo(np.float16).max)
+#: Bits -> shares of the scale that reaches a block's largest weight which are tried; with 8 bits none is better.
+SHARES = {4: tuple(np.linspace(1.0, 0.7, 11)), 8: (1.0,)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedBlocks:
+    """A matrix (rows, columns) on a grid of its own in every block.
+
+    Attributes:
+        values: (rows, columns), from the form's lowest level to its highest.
+        scale: (rows, blocks), as float16 holds it.
+    """
+
+    form: BlockWeights
+    values: NDArray[np.int8]
+    scale: NDArray[np.float32]
+
+    def floats(self, rows: list[int]) -> NDArray[np.float32]:
+        """Some rows as the operators see them."""
+        values = self.values[rows]
+        return values * np.repeat(self.scale[rows], self.form.block_size, axis=1)[:, : values.shape[1]]
+
+    def packed(self) -> NDArray[np.uint8]:
+        """(rows, bytes): counted from the lowest level, the first of two weights in a byte's lower half, padded."""
+        padding = self.scale.shape[1] * self.form.block_size - self.values.shape[1]
+        levels = (np.pad(self.values, ((0, 0), (0, padding))).astype(np.int16) - self.form.lowest).astype(np.uint8)
+        return levels if self.form.bits == 8 else np.bitwise_or(levels[:, ::2], levels[:, 1::2] << 4)
+
+
+def block_scales(matrix: NDArray[np.float32], form: BlockWeights) -> NDArray[np.float32]:
+    """The scale of each block with the least squared error of those that are tried, (rows, blocks).
+
+    The widest gives the weight that is farthest from zero the lowest level: there is one more below zero than above.
+    """
+    rows, columns = matrix.shape
+    blocks = -(-columns // form.block_size)
+    scale = np.empty((rows, blocks), dtype=np.float32)
+    step = max(1, AT_ONCE // columns)
+    for start in range(0, rows, step):
+        part = matrix[start : start + step]
+        padded = np.pad(part, ((0, 0), (0, blocks * form.block_size - columns)))
+        scale[start : start + step] = _least_squares(padded.reshape(len(part), blocks, form.block_size), form)
+    return scale
+
+
+def _least_squares(blocks: NDArray[np.float32], form: BlockWeights) -> NDArray[np.float32]:
+    """The scales of blocks (rows, blocks, weights)."""
+    lowest, highest, shares = form.lowest, form.highest, SHARES[form.bits]
+    low, high = blocks.min(axis=-1), blocks.max(axis=-1)
+    farthest = np.where(high > -low, high, low)
+    best, smallest = as_float16(farthest / lowest), np.full(farthest.shape, np.inf, dtype=np.float32)
+    for share in shares:
+        scale = as_float16(farthest / lowest * share)
+        rounded = np.clip(np.rint(blocks / scale[..., None]), lowest, highest)
+        rounded *= scale[..., None]
+        with np.errstate(over="ignore"):  # of a weight beyond all measure
+            error = np.square(blocks - rounded).sum(axis=-1)
+        best = np.where(error < smallest, scale, best)
+        smallest = np.minimum(error, smallest)
+    return best
+
+
+def as_float16(scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scales as they are stored: none is zero, and a weight beyond half a million is cut off."""
+    size = np.clip(np.abs(scale), SMALLEST_SCALE, LARGEST_SCALE).astype(np.float16)
+    return np.copysign(size, scale).astype(np.float32)
+
+
+def quantize_blocks(matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
+    """Every weight to the nearest step of its block."""
+    scale = block_scales(matrix, form)
+    values = np.empty(matrix.shape, dtype=np.int8)
+    step = max(1, AT_ONCE // matrix.shape[1])
+    for start in range(0, len(matrix), step):
+        rows = slice(start, start + step)
+        steps = matrix[rows] / np.repeat(scale[rows], form.block_size, axis=1)[:, : matrix.shape[1]]
+        values[rows] = np.clip(np.rint(steps), form.lowest, form.highest)
+    return QuantizedBlocks(form=form, values=values, scale=scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockMatrix:
+    """A matrix in the graph.
+
+    Attributes:
+        shape: (rows, columns) of what it stands for.
+        values: uint8 (rows, bytes).
+        scale: float32 (rows, blocks), float16 on disk.
+    """
+
+    form: BlockWeights
+    shape: tuple[int, int]
+    values: str
+    scale: str
+
+
+def block_matrix(
+    g: GraphBuilder, name: str, form: BlockWeights, shape: tuple[int, int], rounded: Callable[[], QuantizedBlocks]
+) -> BlockMatrix:
+    """Add a matrix; asking for the same name again stores nothing twice."""
+    rows, blocks = shape[0], -(-shape[1] // form.block_size)
+    values = g.tensor(name, np.uint8, (rows, blocks * form.block_bytes), lambda: rounded().packed())
+    stored = g.tensor(f"{name}_scale", np.float16, (rows, blocks), lambda: rounded().scale)
+    scale = f"{stored}.float"
+    if not g.has(scale):
+        g.op("Cast", [stored], scale, to=TensorProto.FLOAT)
+    return BlockMatrix(form=form, shape=shape, values=values, scale=scale)
+
+
+def multiply(g: GraphBuilder, name: str, x: str, matrix: BlockMatrix, bias: str) -> str:
+    """Write ``x @ matrix.T + bias``. The reshaped constants cost nothing: onnxruntime folds them when it loads."""
+    form, (rows, columns) = matrix.form, matrix.shape
+    shape = g.constant(f"{name}.blocks", [rows, -1, form.block_bytes], np.int64)
+    flat = g.constant(f"{name}.flat", [-1], np.int64)
+    values = g.op("Reshape", [matrix.values, shape], f"{name}.weight.blocks")
+    scale = g.op("Reshape", [matrix.scale, flat], f"{name}.scale.blocks")
+    return g.op(
+        "MatMulNBits",
+        [x, values, scale, "", "", bias],
+        name,
+        domain=MICROSOFT,
+        K=columns,
+        N=rows,
+        bits=form.bits,
+        block_size=form.block_size,
+        accuracy_level=INT8_ACTIVATIONS,
+    )
+
+
+def look_up_blocks(g: GraphBuilder, name: str, matrix: BlockMatrix, ids: str) -> str:
+    """The rows of ids as float32."""
+    form, columns = matrix.form, matrix.shape[1]
+    attributes: dict[str, Any] = {"block_size": form.block_size, "gather_axis": 0, "quantize_axis": 1}
+    if form.bits != 4:  # onnxruntime 1.22 does not know the attribute, and 4 is its default
+        attributes["bits"] = form.bits
+    inputs = [matrix.values, ids, matrix.scale]
+    if columns % form.block_size == 0:
+        return g.op("GatherBlockQuantized", inputs, name, domain=MICROSOFT, **attributes)
+    padded = g.op("GatherBlockQuantized", inputs, f"{name}.padded", domain=MICROSOFT, **attributes)
+    zero, end, axis = (
+        g.constant(f"{name}.{n}", [v], np.int64) for n, v in (("zero", 0), ("end", columns), ("axis", -1))
+    )
+    return g.op("Slice", [padded, zero, end, axis], name)
