@@ -9,11 +9,10 @@ import numpy as np
 from bertedge.bundle import Coverage
 from bertedge.graph import plan as layers
 from bertedge.graph.layers import BertGraph
-from bertedge.graph.plan import Int8, Plan
+from bertedge.graph.plan import PARTS, Int8, Plan
 
 #: The text that multiply-accumulates are counted on, and the rows of its last block that are read: ``[CLS]`` and these.
 TOKENS, MASKED = 128, 19
-PARTS = ("embeddings", "encoder", "mlm", "pooler", "nsp")
 
 
 def coverage(graph: BertGraph, plan: Plan) -> Coverage:
