@@ -15,11 +15,14 @@ from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import UsageError
+from bertedge.evaluate.disagreements import Disagreements, WorstCases
 from bertedge.evaluate.fidelity import evaluation_batches, invariance, measure_fidelity
-from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload
+from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload, workload_batch
+from bertedge.evaluate.lengths import LengthFidelity, at_length, measure_by_length
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
 from bertedge.evaluate.metrics import PADDED_FILE, MetricValue
+from bertedge.evaluate.profile import Profile, profile_bundle
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.quantization import export
@@ -33,8 +36,8 @@ from bertedge.runtime.threads import usable_cpus
 Listener = Callable[[float, str], None]
 #: Where there is nothing to judge by, rounds go on until every ratio's interval reaches so far to each side.
 WANTED_PRECISION = 0.025
-#: Shares of the progress bar: comparing outputs, timing, cold starts.
-COMPARED, TIMED = 0.35, 0.9
+#: Shares of the progress bar: comparing outputs, and those of shorter texts, timing, profiles, cold starts.
+COMPARED, SHORTENED, TIMED, PROFILED = 0.2, 0.4, 0.9, 0.93
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,9 @@ def bench(
         )
         try:
             run.compare(listen)
+            run.shorten(listen)
             run.time(listen)
+            run.profile(listen)
             run.start(listen)
         except BaseException:  # Ctrl-C and SIGTERM among them
             keep(run.report())
@@ -142,11 +147,11 @@ class _Run:
         first = self.models[0]
         self.bundles = [model.bundle for model in self.models]
         self.tokenized = tokenize_corpus(text, first.tokenizer)
-        layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
+        self.layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
         longest = first.bundle.config.max_position_embeddings
         length = min(settings.max_length, longest)
         self.batches = evaluation_batches(
-            self.tokenized, layout, examples=settings.examples, max_length=length, seed=settings.seed
+            self.tokenized, self.layout, examples=settings.examples, max_length=length, seed=settings.seed
         )
         self.corpus = CorpusInfo(
             name=text.name,
@@ -160,12 +165,15 @@ class _Run:
             [partial(load, bundle.folder, threads=self.threads, check=False) for bundle in self.bundles],
             _fitting(settings.grid, longest),
             self.tokenized,
-            layout,
+            self.layout,
             threads=self.threads,
             effort=settings.effort,
             seed=settings.seed,
         )
         self.fidelity: list[dict[str, MetricValue]] = [{} for _ in self.bundles]
+        self.by_length: list[tuple[LengthFidelity, ...]] = [() for _ in self.bundles]
+        self.disagreements = [Disagreements() for _ in self.bundles]
+        self.profiles: list[Profile | None] = [None for _ in self.bundles]
         self.before: Snapshot | None = None
         self.after: Snapshot | None = None
         self.starts: dict[int, ColdStart] = {}
@@ -175,10 +183,37 @@ class _Run:
     def compare(self, listen: Listener) -> None:
         """Outputs of every model with the reference's."""
         first, *others = self.models
-        seen = measure_fidelity(first, others, self.batches, lambda share, note: listen(COMPARED * share, note))
+        worst = [WorstCases(first.tokenizer) for _ in others]
+        seen = measure_fidelity(
+            first,
+            others,
+            self.batches,
+            lambda share, note: listen(COMPARED * share, note),
+            watch=lambda place, *outputs: worst[place].add(*outputs),
+        )
         for model, metrics in zip(others, seen, strict=True):
             metrics[PADDED_FILE] = invariance(model.padded(), self.batches[0])
         self.fidelity[1:] = seen
+        self.disagreements[1:] = [cases.found() for cases in worst]
+
+    def shorten(self, listen: Listener) -> None:
+        """Outputs on shorter texts."""
+        first, *others = self.models
+        length = self.corpus.max_length
+        shorter = measure_by_length(
+            first,
+            others,
+            self.tokenized,
+            self.layout,
+            examples=self.settings.examples,
+            max_length=length,
+            seed=self.settings.seed,
+            listen=lambda share, note: listen(COMPARED + (SHORTENED - COMPARED) * share, note),
+        )
+        self.by_length[1:] = [
+            (*lengths, at_length(length, self.batches, whole))
+            for lengths, whole in zip(shorter, self.fidelity[1:], strict=True)
+        ]
 
     def time(self, listen: Listener) -> None:
         """Rounds of all models, until enough is known."""
@@ -186,7 +221,7 @@ class _Run:
         self.before = Snapshot.now()
         try:
             self.study.run(
-                self._settled, lambda share, note: listen(COMPARED + (TIMED - COMPARED) * min(share, 1.0), note)
+                self._settled, lambda share, note: listen(SHORTENED + (TIMED - SHORTENED) * min(share, 1.0), note)
             )
         finally:
             self.after = Snapshot.now()
@@ -200,10 +235,20 @@ class _Run:
         ratios = [entry.ratio_to_reference for model in reports[1:] for entry in model]
         return all(math.log(max(r.high / r.value, r.value / r.low)) <= WANTED_PRECISION for r in ratios)
 
+    def profile(self, listen: Listener) -> None:
+        """The operators of the longest text that is timed alone, or else of the last workload."""
+        grid = self.study.grid
+        alone = [workload for workload in grid if workload.batch_size == 1]
+        workload = max(alone, key=lambda one: one.seq_len) if alone else grid[-1]
+        batch = workload_batch(workload, self.tokenized, self.layout)
+        for index, bundle in enumerate(self.bundles):
+            listen(TIMED + (PROFILED - TIMED) * index / len(self.bundles), "profiles")
+            self.profiles[index] = profile_bundle(bundle, batch, threads=self.threads)
+
     def start(self, listen: Listener) -> None:
         """Fresh processes."""
         for index, bundle in enumerate(self.bundles):
-            listen(TIMED + (1 - TIMED) * index / len(self.bundles), "cold starts")
+            listen(PROFILED + (1 - PROFILED) * index / len(self.bundles), "cold starts")
             self.starts[index] = measure_cold_start(bundle.folder, threads=self.threads, repeats=self.settings.starts)
 
     def report(self) -> Report:
@@ -248,6 +293,9 @@ class _Run:
             fidelity=self.fidelity[index],
             latency=latency,
             manifest=bundle.manifest,
+            by_length=self.by_length[index],
+            disagreements=self.disagreements[index],
+            profile=self.profiles[index],
         )
 
 

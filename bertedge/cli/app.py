@@ -10,7 +10,7 @@ import typer
 
 import bertedge
 from bertedge.__main__ import STOPPED
-from bertedge.cli import bench, check, compare, demo, elsewhere, make, train, tune, use
+from bertedge.cli import bench, check, compare, demo, elsewhere, make, report, train, tune, use
 from bertedge.cli.console import note, short_warnings
 from bertedge.cli.streams import guard_streams
 
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tune": tune.tune,
     "bench": bench.bench,
     "compare": compare.compare,
+    "report": report.report,
     "verify": check.verify,
     "emulator-setup": elsewhere.emulator_setup,
     "info": check.info,

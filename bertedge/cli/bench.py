@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +15,7 @@ from bertedge.cli.console import note, progress_bar, stdout
 from bertedge.cli.gate import (
     BudgetsOption,
     Gate,
+    HtmlOption,
     JunitOption,
     MarkdownOption,
     ReasonOption,
@@ -54,6 +59,7 @@ def bench(
         Path | None, typer.Option("--json", help="Write the report as JSON.", show_default=False)
     ] = None,
     markdown_file: MarkdownOption = None,
+    html_file: HtmlOption = None,
     junit_file: JunitOption = None,
 ) -> None:
     """Measure size, start, latency and fidelity of bundles against their float model, and judge them by a baseline."""
@@ -67,6 +73,7 @@ def bench(
     gate = Gate(
         budgets_file=budgets,
         markdown=markdown_file,
+        html=html_file,
         junit=junit_file,
         strict=strict,
         baseline_file=baseline,
@@ -84,6 +91,7 @@ def bench(
 
     def keep(report: Any) -> None:
         """What an interrupted run leaves."""
+        report = replace(report, run=this_run())
         if json_file:
             write_report(json_file, report)
             note(f"report: {json_file} (incomplete)")
@@ -99,6 +107,7 @@ def bench(
             listen=listen,
             keep=keep,
         )
+    report = replace(report, run=this_run())
     earlier = comparable(report, earlier, updating=update_baseline)
     verdicts = judge(report, earlier, limits) if earlier or against else ()
     stdout.print(rich_report(report, verdicts, width=stdout.width))
@@ -107,6 +116,13 @@ def bench(
         note(f"report: {json_file}")
     gate.write(report, verdicts)
     gate.end(report, verdicts)
+
+
+def this_run() -> Any:
+    """The command that is running, as it would be typed, and the time."""
+    from bertedge.report.report import Run
+
+    return Run(command=shlex.join(["bertedge", *sys.argv[1:]]), ended=datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def parse_grid(text: str) -> tuple:

@@ -11,6 +11,7 @@ from bertedge.cli.console import stdout
 from bertedge.cli.gate import (
     BudgetsOption,
     Gate,
+    HtmlOption,
     JunitOption,
     MarkdownOption,
     ReasonOption,
@@ -27,6 +28,7 @@ def compare(
     ],
     budgets: BudgetsOption = None,
     markdown_file: MarkdownOption = None,
+    html_file: HtmlOption = None,
     junit_file: JunitOption = None,
     strict: StrictOption = False,
     update_baseline: UpdateOption = False,
@@ -40,6 +42,7 @@ def compare(
     gate = Gate(
         budgets_file=budgets,
         markdown=markdown_file,
+        html=html_file,
         junit=junit_file,
         strict=strict,
         baseline_file=baseline,

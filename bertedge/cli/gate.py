@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bertedge.cli.console import note
+from bertedge.cli.options import library
 from bertedge.errors import BertEdgeError, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ MarkdownOption = Annotated[
 ]
 JunitOption = Annotated[
     Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.", show_default=False)
+]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", help="Write a page with pictures, in one file.", show_default=False)
 ]
 BudgetsOption = Annotated[
     Path | None,
@@ -44,6 +48,7 @@ class Gate:
 
     budgets_file: Path | None
     markdown: Path | None
+    html: Path | None
     junit: Path | None
     strict: bool
     baseline_file: Path | None
@@ -76,7 +81,8 @@ class Gate:
         """See :func:`bertedge.records.require_writable`."""
         from bertedge.records import require_writable
 
-        for path in filter(None, (self.markdown, self.junit, self.baseline_file if self.update else None)):
+        html_writer(self.html)
+        for path in filter(None, (self.markdown, self.html, self.junit, self.baseline_file if self.update else None)):
             require_writable(path)
 
     def write(self, report: Report, verdicts: Sequence[Verdict]) -> None:
@@ -87,6 +93,7 @@ class Gate:
 
         makers: list[tuple[str, Path | None, Callable[[], str]]] = [
             ("tables", self.markdown, lambda: markdown_report(report, verdicts)),
+            ("page", self.html, lambda: html_writer(self.html)(report, verdicts)),
             ("verdicts", self.junit, lambda: junit_report(report, verdicts, strict=self.strict)),
         ]
         for what, path, make in makers:
@@ -111,6 +118,15 @@ class Gate:
             note(f"baseline: {self.baseline_file}")
         elif is_regression(verdicts, strict=self.strict):
             raise typer.Exit(1)
+
+
+def html_writer(path: Path | None) -> Callable[..., str]:
+    """What makes a report's page.
+
+    Raises:
+        MissingExtraError: what it draws with is not installed, and there is a path to write to.
+    """
+    return library("bertedge.report.html", "tools").html_report if path else lambda *_: ""
 
 
 def append_summary(markdown: str) -> None:

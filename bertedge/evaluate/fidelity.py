@@ -17,6 +17,12 @@ TOP = 5
 Logits = NDArray[np.float32]
 #: Rows of unequal lengths that a text is put among to see whether that changes it.
 STRANGERS = 8
+#: Sees (index of the candidate, batch, the reference's outputs, the candidate's) as they go by.
+Watch = Callable[[int, Batch, Outputs, Outputs], None]
+
+
+def _look_away(index: int, batch: Batch, expected: Outputs, got: Outputs) -> None:
+    pass
 
 
 def evaluation_batches(
@@ -32,6 +38,7 @@ def measure_fidelity(
     candidates: Sequence[Predictor],
     batches: Sequence[Batch],
     listen: Callable[[float, str], None] = lambda share, text: None,
+    watch: Watch = _look_away,
 ) -> list[dict[str, MetricValue]]:
     """All fidelity metrics of each candidate against the reference on the same batches; the reference runs once.
 
@@ -40,8 +47,10 @@ def measure_fidelity(
     collected = [_Collector() for _ in candidates]
     for index, batch in enumerate(batches):
         expected = reference.predict(batch)
-        for candidate, collector in zip(candidates, collected, strict=True):
-            collector.add(batch, expected, candidate.predict(batch))
+        for place, (candidate, collector) in enumerate(zip(candidates, collected, strict=True)):
+            got = candidate.predict(batch)
+            collector.add(batch, expected, got)
+            watch(place, batch, expected, got)
         listen((index + 1) / len(batches), f"comparing outputs {index + 1}/{len(batches)}")
     results = [estimate_all(collector.observations()) for collector in collected]
     for candidate, result in zip(candidates, results, strict=True):

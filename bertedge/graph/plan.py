@@ -151,6 +151,9 @@ NumberFormat = Float32 | Float16Weights | DynamicInt8 | StaticInt8 | BlockWeight
 #: Layer name (see :func:`layer_names`) -> number format; a layer that is not named is Float32.
 Plan = Mapping[str, NumberFormat]
 
+#: What the names of nodes and tensors begin with; what lies between the parts begins otherwise.
+PARTS = ("embeddings", "encoder", "mlm", "pooler", "nsp")
+
 WORD_TABLE = "embeddings.word"
 POSITION_TABLE = "embeddings.position"
 POOLER = "pooler"

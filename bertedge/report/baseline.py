@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bertedge.errors import FileError, UsageError
+from bertedge.evaluate.disagreements import Disagreements
 from bertedge.report.budget import JUDGED, Budgets
-from bertedge.report.report import Acceptance, Report, read_report, write_report
+from bertedge.report.report import Acceptance, CandidateReport, Report, read_report, write_report
 
 
 def read_baseline(path: Path) -> Report:
@@ -49,7 +50,18 @@ def update_baseline(
         cpu=report.machine.cpu,
         values=_values(report, budgets),
     )
-    write_report(path, replace(report, history=(*history, accepted)))
+    write_report(path, replace(_judged(report), history=(*history, accepted)))
+
+
+def _judged(report: Report) -> Report:
+    """What can be judged by, without what is only looked at: it would be most of the file, and some of it is text."""
+
+    def bare(model: CandidateReport) -> CandidateReport:
+        return replace(model, by_length=(), disagreements=Disagreements(), profile=None)
+
+    against = bare(report.against) if report.against else None
+    candidates = tuple(map(bare, report.candidates))
+    return replace(report, reference=bare(report.reference), candidates=candidates, against=against, run=None)
 
 
 def _values(report: Report, budgets: Budgets) -> dict[str, float]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bertedge.bundle import Coverage, Manifest
 from bertedge.errors import FileError
+from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.latency import LatencyReport
+from bertedge.evaluate.lengths import LengthFidelity
 from bertedge.evaluate.machine import Machine
 from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.profile import Profile
 from bertedge.evaluate.stability import Stability
 from bertedge.records import from_json, read_json, write_json
 
@@ -37,6 +40,9 @@ class CandidateReport:
     Attributes:
         peak_rss_bytes: None, like ``cold_start_ms``, where the run ended before.
         manifest: of the bundle that was measured.
+        by_length: fidelity on shorter texts and, last, on those of the main sample.
+        disagreements: the texts that the candidate is farthest from the reference on.
+        profile: where the time of one size of call goes.
     """
 
     name: str
@@ -49,6 +55,17 @@ class CandidateReport:
     fidelity: dict[str, MetricValue]
     latency: tuple[LatencyReport, ...]
     manifest: Manifest
+    by_length: tuple[LengthFidelity, ...] = ()
+    disagreements: Disagreements = field(default_factory=Disagreements)
+    profile: Profile | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a report came to be: the command as it was typed, and when it ended (ISO 8601, UTC)."""
+
+    command: str
+    ended: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +95,7 @@ class Report:
         complete: the run came to its end.
         missing: what was not measured because it did not.
         history: where the report is a baseline: what was accepted before it, itself last.
+        run: None where no command was typed.
     """
 
     schema_version: int
@@ -91,6 +109,7 @@ class Report:
     complete: bool = True
     missing: tuple[str, ...] = ()
     history: tuple[Acceptance, ...] = ()
+    run: Run | None = None
 
     def __post_init__(self) -> None:
         if self.complete == bool(self.missing):

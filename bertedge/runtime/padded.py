@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
 from bertedge.predictor import Batch, Outputs
@@ -30,15 +31,25 @@ class PaddedPredictor:
 
     def predict(self, batch: Batch) -> Outputs:
         """Both heads; the logits at a row's filling are of no meaning."""
-        feed = {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "token_type_ids": batch.token_type_ids,
-        }
-        if not self._all_positions:
-            feed["masked_positions"] = batch.masked_positions
+        feed = padded_feed(batch, all_positions=self._all_positions)
         names = [output.name for output in self._session.get_outputs()]
         values = dict(zip(names, self._session.run(None, feed), strict=True))
         if "logits" in values:
             values["mlm_logits"] = np.take_along_axis(values["logits"], batch.masked_positions[:, :, None], axis=1)
         return Outputs(mlm_logits=values.get("mlm_logits"), nsp_logits=values.get("nsp_logits"))
+
+
+def padded_feed(batch: Batch, *, all_positions: bool) -> dict[str, NDArray[np.int64]]:
+    """A batch as the inputs of ``model.onnx``, padding and all.
+
+    Args:
+        all_positions: the model was written with ``--positions all`` and is not asked for masked ones.
+    """
+    feed = {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "token_type_ids": batch.token_type_ids,
+    }
+    if not all_positions:
+        feed["masked_positions"] = batch.masked_positions
+    return feed

@@ -33,6 +33,7 @@ def open_session(
     spinning: bool = True,
     once: bool = False,
     replaced: Mapping[str, NDArray[np.float32]] | None = None,
+    profile: Path | None = None,
 ) -> ort.InferenceSession:
     """Load a model for the CPU.
 
@@ -41,6 +42,7 @@ def open_session(
         replaced: tensors of the file, by name, whose values are to be others.
         once: the session serves a few calls only, so weights are left where they are instead of being packed for speed.
         spinning: let idle threads wait actively; faster between operators, wasteful when requests are rare.
+        profile: note what every operator takes, in a file whose name starts like this; ``end_profiling`` closes it.
 
     Raises:
         BundleError: onnxruntime cannot load the file.
@@ -50,6 +52,9 @@ def open_session(
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     if once:
         options.add_session_config_entry("session.disable_prepacking", "1")
     values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in (replaced or {}).items()}

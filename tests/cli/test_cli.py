@@ -49,9 +49,16 @@ def test_the_main_road(model_folder: Path, corpus_file: Path, tmp_path: Path) ->
         "--lengths",
         "1x8,2x16",
     ]
-    done = bertedge("bench", bundle, *arguments, "--json", report, "--markdown", tmp_path / "report.md")
+    page = tmp_path / "report.html"
+    done = bertedge("bench", bundle, *arguments, "--json", report, "--markdown", tmp_path / "report.md", "--html", page)
     assert done.returncode == 0, done.stderr
     assert "mlm.top1_agreement" in done.stdout
+    again = bertedge("report", report, "--html", tmp_path / "again.html", "--markdown", tmp_path / "again.md")
+    assert (again.returncode, again.stdout) == (0, "")
+    assert f"--html {page}" in page.read_text()
+    assert (tmp_path / "again.html").read_text() == page.read_text()
+    assert (tmp_path / "again.md").read_text() == (tmp_path / "report.md").read_text()
+    assert bertedge("report", report).stdout.strip() == done.stdout.strip()
     read = read_report(report)
     assert [entry.seq_len for entry in read.candidates[0].latency] == [8, 16]
     assert read.candidates[0].fidelity["mlm.kl_mean"].n > 0
@@ -314,6 +321,10 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         (["bench", "{bundle}", "--reference", "{model}", "--seconds", "-1"], 2, "--seconds"),
         (["compare", "{tmp}/none.json", "{tmp}/none.json"], 3, "no such baseline"),
         (["compare", "{empty}", "{empty}"], 3, "is not JSON"),
+        (["bench", "{bundle}", "--reference", "nowhere", "--html", "{tmp}"], 3, "Is a directory"),
+        (["report", "{tmp}/nowhere.json"], 3, "cannot be read"),
+        (["report", "{empty}"], 3, "is not JSON"),
+        (["report", "{empty}", "--html", "{tmp}"], 3, "Is a directory"),
         (["bench", "{bundle}", "--reference", "nowhere", "--markdown", "{empty}/x/report.md"], 3, "Not a directory"),
         (["train", "{empty}", "-o", "{tmp}/x", "--steps", "1"], 3, "holds no text"),
         (["distill", "nowhere", "{empty}", "-o", "{tmp}/x"], 3, "no such folder"),

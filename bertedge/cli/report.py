@@ -1,0 +1,37 @@
+"""``bertedge report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertedge.cli.console import note, stdout
+from bertedge.cli.gate import HtmlOption, MarkdownOption, html_writer
+
+
+def report(
+    report_file: Annotated[
+        Path, typer.Argument(metavar="REPORT.json", help="What 'bertedge bench --json' wrote.", show_default=False)
+    ],
+    html_file: HtmlOption = None,
+    markdown_file: MarkdownOption = None,
+) -> None:
+    """Show a report again, as tables or as a page; measures nothing."""
+    from bertedge.records import require_writable, write_text
+    from bertedge.report.render import markdown_report, rich_report
+    from bertedge.report.report import read_report
+
+    html_report = html_writer(html_file)
+    for path in filter(None, (html_file, markdown_file)):
+        require_writable(path)
+    kept = read_report(report_file)
+    if not (html_file or markdown_file):
+        stdout.print(rich_report(kept, width=stdout.width))
+    if markdown_file:
+        write_text(markdown_file, markdown_report(kept))
+        note(f"tables: {markdown_file}")
+    if html_file:
+        write_text(html_file, html_report(kept))
+        note(f"page: {html_file}")

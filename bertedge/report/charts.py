@@ -1,0 +1,185 @@
+"""The pictures of a report, as SVG. A model has the same shape and the same dash in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from bertedge.evaluate.latency import LatencyReport
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.report.svg import (
+    CARD,
+    GRID,
+    INK,
+    MUTED,
+    SMALL,
+    dash_of,
+    drawing,
+    finish,
+    look_of,
+    new_chart,
+    series_color,
+)
+from bertedge.report.views import Point, Table
+from bertedge.report.words import number, printable
+
+#: Letters of a name that a picture has room for.
+NAME_LENGTH = 22
+#: Pixels of one bar, and between the groups of bars.
+BAR, GAP = 13, 12
+#: What lies beyond so many times the largest median is pointed to, not drawn.
+FAR = 2.5
+
+
+def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric: str) -> str:
+    """Accuracy over latency: every model a point with its interval, the best ones joined by a line of steps."""
+    with drawing():
+        figure, axes = new_chart(300)
+        best = sorted((p for p in points if p.best), key=lambda p: p.ms)
+        axes.step(
+            [p.ms for p in best], [p.value for p in best], where="post", color=MUTED, linewidth=1.2, dashes=(4, 3)
+        )
+        for point in points:
+            axes.errorbar(
+                point.ms,
+                point.value,
+                yerr=[[max(point.value - point.low, 0)], [max(point.high - point.value, 0)]],
+                **look_of(point.series),
+                markersize=10,
+                capsize=4,
+                elinewidth=1.4,
+                zorder=3,
+            )
+        axes.set(xlabel=f"median latency, ms ({latency})", ylabel=metric)
+        axes.margins(x=0.15, y=0.22)
+        axes.set_xlim(left=max(axes.get_xlim()[0], 0))
+        _percent(axes)
+        axes.annotate(
+            "better", (0.02, 0.985), (0.115, 0.9), xycoords="axes fraction", textcoords="axes fraction", color=MUTED,
+            fontsize=SMALL, va="center", arrowprops={"arrowstyle": "->", "color": MUTED},
+        )  # fmt: skip
+        words = "; ".join(
+            f"{p.name}: {p.value:.1%} at {p.ms:.2f} ms{', not beaten in both by any other' if p.best else ''}"
+            for p in points
+        )
+        return finish(figure, name=name, title=f"{metric} over latency", description=f"{words}.")
+
+
+def latency_chart(name: str, rows: Sequence[tuple[int, str, LatencyReport]], *, workload: str) -> str:
+    """A strip for each model: a dot for the mean of each round, and from the median to the 99th percentile a line."""
+    with drawing():
+        figure, axes = new_chart(54 + 50 * len(rows))
+        limit = FAR * max(latency.p50_ms for _, _, latency in rows)
+        end = 1.06 * min(limit, max(max(entry.p99_ms, *entry.samples_ms) for _, _, entry in rows))
+        rng = np.random.default_rng(0)
+        across = axes.get_yaxis_transform()  # 0 to 1 from the left to the right, whatever the scale
+        axes.text(1, 0.62, "p50 · p90 · p99", transform=across, va="center", ha="right", fontsize=SMALL, color=MUTED)
+        for row, (series, label, latency) in enumerate(rows):
+            y = -row
+            axes.plot(
+                np.minimum(latency.samples_ms, end), y - 0.1 + rng.uniform(-0.1, 0.1, len(latency.samples_ms)),
+                **look_of(series) | {"markersize": 4.5, "markeredgewidth": 0.8}, linestyle="", alpha=0.75,
+            )  # fmt: skip
+            line = y - 0.36
+            axes.plot([latency.p50_ms, min(latency.p99_ms, end)], [line, line], color=INK, linewidth=1.2)
+            axes.plot([latency.p50_ms] * 2, [line - 0.11, line + 0.11], color=INK, linewidth=3.5)
+            if latency.p90_ms < end:
+                axes.plot([latency.p90_ms] * 2, [line - 0.09, line + 0.09], color=INK, linewidth=1.2)
+            axes.plot([min(latency.p99_ms, end)], [line], color=INK, marker=">" if latency.p99_ms > end else "o",
+                      markersize=4.5, markerfacecolor=CARD, markeredgewidth=1.2, clip_on=False)  # fmt: skip
+            axes.text(0, y + 0.24, _short(label), transform=across, va="center", fontsize=SMALL, weight="bold")
+            axes.text(1, y + 0.24, _percentiles(latency), transform=across, va="center", ha="right", fontsize=SMALL)
+        axes.set(xlim=(0, end), ylim=(-len(rows) + 0.42, 0.85), xlabel="milliseconds a call")
+        axes.yaxis.set_major_locator(NullLocator())
+        axes.spines.left.set_visible(False)
+        axes.xaxis.set_major_locator(_ticks())
+        words = "; ".join(f"{label}: {_percentiles(latency)} ms" for _, label, latency in rows)
+        return finish(figure, name=name, title=f"Latency of {workload}", description=f"p50, p90, p99. {words}.")
+
+
+def _percentiles(latency: LatencyReport) -> str:
+    return " · ".join(number(value) for value in (latency.p50_ms, latency.p90_ms, latency.p99_ms))
+
+
+def length_chart(
+    name: str, lines: Mapping[int, Sequence[tuple[int, MetricValue]]], names: Sequence[str], *, metric: str, share: bool
+) -> str:
+    """A metric over the length of the text, a line for each candidate, with its intervals."""
+    with drawing():
+        figure, axes = new_chart(260)
+        lengths = sorted({length for line in lines.values() for length, _ in line})
+        for place, (series, line) in enumerate(lines.items()):
+            apart = 0.09 * (place - (len(lines) - 1) / 2)
+            values = [value for _, value in line]
+            axes.errorbar(
+                [lengths.index(length) + apart for length, _ in line],
+                [value.value for value in values],
+                yerr=[[max(v.value - v.low, 0) for v in values], [max(v.high - v.value, 0) for v in values]],
+                **look_of(series),
+                capsize=3,
+                elinewidth=1,
+                linestyle=dash_of(series),
+            )
+        axes.set_xticks(range(len(lengths)), [str(length) for length in lengths])
+        axes.set(xlabel="tokens of the text", ylabel=metric)
+        axes.set_xlim(-0.4, len(lengths) - 0.6)
+        if share:
+            _percent(axes)
+        else:
+            axes.set_ylim(bottom=0)
+        words = "; ".join(
+            f"{names[series]}: " + ", ".join(f"{value.value:.4g} at {length} tokens" for length, value in line)
+            for series, line in lines.items()
+        )
+        return finish(figure, name=name, title=f"{metric} by length of the text", description=f"{words}.")
+
+
+def bar_chart(name: str, table: Table, names: Sequence[str], *, title: str, unit: str) -> str:
+    """A group of bars for each row of a table, a bar for each model that ends in the model's shape and the value."""
+    with drawing():
+        bars = sum(len(row) for row in table.values())
+        height = BAR * bars + (BAR + GAP) * len(table)
+        figure, axes = new_chart(height + 42)
+        largest = max((value for row in table.values() for value in row.values()), default=0) or 1
+        y = 0.0
+        for label, row in table.items():
+            axes.text(0, y, label, fontsize=SMALL, weight="bold", va="center")
+            for series, value in sorted(row.items()):
+                y -= BAR
+                axes.plot([0, value], [y, y], color=series_color(series), linewidth=4, solid_capstyle="butt", alpha=0.5)
+                axes.plot(value, y, **look_of(series) | {"markersize": 6.5}, clip_on=False, zorder=3)
+                axes.annotate(number(value), (value, y), (8, 0), textcoords="offset points", va="center",
+                              fontsize=SMALL - 0.5)  # fmt: skip
+            y -= BAR + GAP
+        axes.set(xlim=(0, 1.14 * largest), ylim=(GAP - height, BAR), xlabel=unit)
+        axes.yaxis.set_major_locator(NullLocator())
+        axes.xaxis.set_major_locator(_ticks())
+        axes.grid(False)
+        axes.axvline(0, color=GRID)
+        axes.spines.left.set_visible(False)
+        words = "; ".join(
+            f"{label}: " + ", ".join(f"{names[series]} {number(value)}" for series, value in sorted(row.items()))
+            for label, row in table.items()
+        )
+        return finish(figure, name=name, title=title, description=f"In {unit}. {words}.")
+
+
+def _percent(axes: Axes) -> None:
+    """Percent on the vertical axis, nothing beyond 0 and 100."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0), min(high, 1 + 0.04 * (high - low)))
+    axes.yaxis.set_major_locator(_ticks())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 6):g} %"))
+
+
+def _ticks() -> MaxNLocator:
+    """A handful of round numbers."""
+    return MaxNLocator(6, steps=[1, 2, 5, 10])
+
+
+def _short(name: str) -> str:
+    name = printable(name)
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"

@@ -1,0 +1,224 @@
+"""A report as one HTML file: no scripts, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bertedge.evaluate.disagreements import Disagreements
+from bertedge.evaluate.metrics import DESCRIPTIONS
+from bertedge.report import charts, views
+from bertedge.report.render import MEGABYTE, NOT_MEASURED, Rows, sections
+from bertedge.report.report import CandidateReport, Report
+from bertedge.report.svg import marker_symbol
+from bertedge.report.verdict import Verdict, counted
+from bertedge.report.words import (
+    FILTERS,
+    about_corpus,
+    about_machine,
+    about_model,
+    megabytes,
+    number,
+    percent,
+    printable,
+)
+
+#: Metrics between 0 and 1 that are read as percent.
+SHARES = ("mlm.top1_agreement", "nsp.flip_rate")
+#: Tables that have a place of their own; any other one goes to the end.
+PLACED = ("Size and start", "Latency", "Fidelity")
+#: How a verdict's outcome looks besides its colour.
+OUTCOME_SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "skipped": "–"}
+
+
+def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
+    """The whole report as the text of an HTML file.
+
+    Args:
+        verdicts: what a gate said of it, to stand at the top.
+    """
+    environment = Environment(
+        loader=PackageLoader("bertedge.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    tables = dict(sections(report))
+    parts = {
+        "trade_offs": _trade_offs(report),
+        "latencies": _latencies(report),
+        "lengths": _lengths(report),
+        "times": _times(report),
+        "sizes": _sizes(report),
+        "disagreements": _disagreements(report),
+    }
+    text = environment.get_template("report.html.j2").render(
+        report=report,
+        models=views.models_of(report),
+        names=[model.name for model in views.models_of(report)],
+        symbols=[Markup(marker_symbol(i, f"marker-{i}")) for i in range(len(views.models_of(report)))],
+        style=Markup(files("bertedge.report").joinpath("templates/report.css").read_text(encoding="utf-8")),
+        counted=counted(verdicts),
+        verdicts=[(verdict, OUTCOME_SIGNS[verdict.outcome]) for verdict in verdicts],
+        summaries=[_summary(report, candidate) for candidate in report.candidates],
+        contents=_contents(bool(verdicts), parts),
+        time_rows=_time_rows(report),
+        about=[("Machine", about_machine(report)), ("Text", about_corpus(report))],
+        about_models=[(series, about_model(model)) for series, model in enumerate(views.models_of(report))],
+        tables=tables,
+        others={title: rows for title, rows in tables.items() if title not in PLACED},
+        calibrated_on_corpus=_calibrated_on_corpus(report),
+        workload_name=views.workload_name,
+        **parts,
+    )
+    return printable(text)
+
+
+#: What a candidate's card says in large letters: (what, value, how sure or compared with what).
+Fact = tuple[str, str, str]
+
+
+def _summary(report: Report, model: CandidateReport) -> list[Fact]:
+    """The handful of numbers that a candidate is chosen by."""
+    reference = report.reference
+    facts = [("file", megabytes(model.size_bytes), f"{model.size_bytes / reference.size_bytes:.2f} of float")]
+    workload = views.main_workload(report)
+    entry = views.at_workload(model, workload) if workload else None
+    if entry is not None:
+        ratio = entry.ratio_to_reference
+        compared = f"{ratio.value:.2f} of float ({ratio.low:.2f} to {ratio.high:.2f})"
+        facts.append((views.workload_name(entry), f"{number(entry.p50_ms)} ms", compared))
+    for metric, (words, _) in views.TRADE_OFFS.items():
+        value, known = model.fidelity.get(metric), views.reference_value(report, metric)
+        if value is not None:
+            of_float = "" if known in (None, 1.0) else f", float {percent(known)}"
+            interval = f"{100 * value.low:.1f} to {percent(value.high)}"
+            facts.append((words, percent(value.value), f"{interval}{of_float}"))
+    for words, own, known, unit, scale in (
+        ("peak memory", model.peak_rss_bytes, reference.peak_rss_bytes, "MB", MEGABYTE),
+        ("cold start", model.cold_start_ms, reference.cold_start_ms, "ms", 1),
+    ):
+        if own is not None and known is not None:
+            facts.append((words, f"{own / scale:.0f} {unit}", f"float {known / scale:.0f} {unit}"))
+    facts.append(
+        ("in int8", percent(model.coverage.macs), f"of the work; {percent(model.coverage.bytes)} of the bytes")
+    )
+    return facts
+
+
+#: A heading, what it shows in a sentence, and the picture.
+Picture = tuple[str, str, Markup]
+
+
+def _trade_offs(report: Report) -> list[tuple[str, str, Markup, list[views.Point]]]:
+    workload = views.main_workload(report)
+    pictures: list[tuple[str, str, Markup, list[views.Point]]] = []
+    for metric, (words, _) in views.TRADE_OFFS.items():
+        points = views.trade_off(report, metric)
+        if points and workload:
+            drawn = charts.trade_off_chart(
+                f"trade-off-{len(pictures)}", points, latency=views.workload_name(workload), metric=words
+            )
+            pictures.append((_heading(words), DESCRIPTIONS[metric][1], Markup(drawn), points))
+    return pictures
+
+
+def _latencies(report: Report) -> list[Picture]:
+    pictures = []
+    for place, (workload, entries) in enumerate(views.workloads(report)):
+        rows = [(series, views.models_of(report)[series].name, latency) for series, latency in entries]
+        calls = sum(latency.calls for _, latency in entries)
+        drawn = charts.latency_chart(f"latency-{place}", rows, workload=workload)
+        pictures.append((_heading(workload), f"{calls} calls in all", Markup(drawn)))
+    return pictures
+
+
+def _lengths(report: Report) -> list[Picture]:
+    names = [model.name for model in views.models_of(report)]
+    pictures = []
+    for place, (metric, words) in enumerate(views.OVER_LENGTH.items()):
+        lines = views.over_length(report, metric)
+        if lines:
+            share = metric in SHARES
+            drawn = charts.length_chart(f"length-{place}", lines, names, metric=words, share=share)
+            pictures.append((_heading(words), f"{DESCRIPTIONS[metric][0]} is better", Markup(drawn)))
+    return pictures
+
+
+def _times(report: Report) -> list[Picture]:
+    names = [model.name for model in views.models_of(report)]
+    draw = partial(charts.bar_chart, names=names, unit="milliseconds a call")
+    pictures = []
+    for name, heading, key in (
+        ("time-operators", "By operator", lambda part, op_type: op_type),
+        ("time-parts", "By part of the model", lambda part, op_type: views.part_name(part)),
+    ):
+        table = views.time_by(report, key)
+        if table:
+            drawn = draw(name, table, title=f"Where the time goes, {heading[0].lower()}{heading[1:]}")
+            pictures.append((heading, "", Markup(drawn)))
+    return pictures
+
+
+def _sizes(report: Report) -> list[Picture]:
+    names = [model.name for model in views.models_of(report)]
+    pictures = []
+    for name, heading, table, unit in (
+        ("bytes-parts", "Weights by part of the model", views.bytes_by_part(report), "megabytes of weights"),
+        ("bytes-memory", "On disk and at work", views.memory(report), "megabytes"),
+    ):
+        if table:
+            pictures.append((heading, "", Markup(charts.bar_chart(name, table, names, title=heading, unit=unit))))
+    return pictures
+
+
+def _calibrated_on_corpus(report: Report) -> list[str]:
+    """Candidates that had seen the text they are measured on."""
+    return [
+        model.name
+        for model in report.candidates
+        if model.manifest.provenance.calibration_sha256 == report.corpus.sha256
+    ]
+
+
+def _disagreements(report: Report) -> list[tuple[int, Disagreements]]:
+    found = [(series, model.disagreements) for series, model in enumerate(report.candidates, start=1)]
+    return [(series, cases) for series, cases in found if cases.flips or cases.words or cases.pairs]
+
+
+def _contents(verdicts: bool, parts: Mapping[str, object]) -> list[tuple[str, str]]:
+    """(id, words) of every part that there is, in the order of the page."""
+    there = {
+        ("verdicts", "Verdicts"): verdicts,
+        ("summary", "In short"): True,
+        ("trade-off", "Accuracy against latency"): bool(parts["trade_offs"]),
+        ("latency", "Latency"): True,
+        ("fidelity", "Fidelity"): True,
+        ("time", "Where the time goes"): bool(parts["times"]),
+        ("bytes", "Where the bytes go"): True,
+        ("worst", "Worst disagreements"): bool(parts["disagreements"]),
+        ("provenance", "Machine and provenance"): True,
+    }
+    return [link for link, shown in there.items() if shown]
+
+
+def _time_rows(report: Report) -> Rows:
+    """Every part and operator with the milliseconds of each model."""
+    models = views.models_of(report)
+    table = views.time_by(report, lambda part, op_type: f"{views.part_name(part)}: {op_type}", most=10**6)
+    rows = [["part: operator", *(model.name for model in models)]]
+    rows += [
+        [label, *(f"{row[i]:.3f}" if i in row else NOT_MEASURED for i in range(len(models)))]
+        for label, row in table.items()
+    ]
+    return rows
+
+
+def _heading(words: str) -> str:
+    return words[:1].upper() + words[1:]

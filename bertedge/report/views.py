@@ -1,0 +1,205 @@
+"""Numbers of a report put together for its pictures; nothing here knows how they are drawn."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bertedge.evaluate.latency import LatencyReport
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.report.report import CandidateReport, Report
+
+#: What accuracy is set against latency by, as far as it was measured: metric -> (axis, drop from float, float's value).
+TRADE_OFFS = {
+    "mlm.top1_agreement": ("best word as in float", None),
+    "mlm.top1_accuracy": ("masked words found", "mlm.top1_accuracy_drop"),
+    "nsp.accuracy": ("sentence pairs judged rightly", "nsp.accuracy_drop"),
+}
+#: Fidelity that is drawn over the length of the text: metric -> (axis, which way is better).
+OVER_LENGTH = {
+    "mlm.top1_agreement": "best word as in float",
+    "mlm.kl_mean": "KL from float, nats",
+    "nsp.flip_rate": "pairs judged differently",
+}
+#: Names of parts, by the first pattern that matches; blocks of one kind are added up.
+PARTS = (
+    (r"embeddings", "embeddings"),
+    (r"encoder\.layer\.\d+\.attention\.qkv", "query, key, value, attention"),
+    (r"encoder\.layer\.\d+\.attention\.output", "attention output"),
+    (r"encoder\.layer\.\d+\.intermediate", "feed-forward, widening"),
+    (r"encoder\.layer\.\d+\.output", "feed-forward, narrowing"),
+    (r"encoder\.layer\.\d+", "encoder blocks"),
+    (r"mlm\.transform", "MLM transform"),
+    (r"mlm\.decoder", "MLM decoder"),
+    (r"mlm", "MLM head"),
+    (r"pooler", "pooler"),
+    (r"nsp", "next-sentence head"),
+)
+OTHER = "other"
+#: Of a model's whole: rows below it are added up.
+LEAST_SHARE = 0.005
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A model between latency and a metric; ``series`` is its place in the report, 0 the reference."""
+
+    series: int
+    name: str
+    ms: float
+    value: float
+    low: float
+    high: float
+    best: bool = False
+
+
+def models_of(report: Report) -> list[CandidateReport]:
+    """The reference, the candidates, the baseline's bundle if there is one: a model's place here is its series."""
+    return [report.reference, *report.candidates, *([report.against] if report.against else [])]
+
+
+def main_workload(report: Report) -> LatencyReport | None:
+    """The longest text that was timed alone, or else the last workload; of the reference."""
+    entries = report.reference.latency
+    alone = [entry for entry in entries if entry.batch_size == 1]
+    return max(alone, key=lambda entry: entry.seq_len) if alone else (entries[-1] if entries else None)
+
+
+def at_workload(model: CandidateReport, workload: LatencyReport) -> LatencyReport | None:
+    """A model's latency on the workload of another one."""
+    key = (workload.batch_size, workload.seq_len)
+    return next((entry for entry in model.latency if (entry.batch_size, entry.seq_len) == key), None)
+
+
+def reference_value(report: Report, metric: str) -> float | None:
+    """What float has: 1 where the metric is agreement with itself, else a candidate's value plus its drop."""
+    drop = TRADE_OFFS[metric][1]
+    if drop is None:
+        return 1.0
+    for candidate in report.candidates:
+        if metric in candidate.fidelity and drop in candidate.fidelity:
+            return candidate.fidelity[metric].value + candidate.fidelity[drop].value
+    return None
+
+
+def trade_off(report: Report, metric: str) -> list[Point]:
+    """Every model that has both, those marked that no other one beats in both; empty without two of them."""
+    workload = main_workload(report)
+    if workload is None:
+        return []
+    points = []
+    known = reference_value(report, metric)
+    if known is not None:
+        points.append(
+            Point(series=0, name=report.reference.name, ms=workload.p50_ms, value=known, low=known, high=known)
+        )
+    for series, model in enumerate(models_of(report)[1:], start=1):
+        entry, value = at_workload(model, workload), model.fidelity.get(metric)
+        if entry is not None and value is not None:
+            points.append(
+                Point(
+                    series=series,
+                    name=model.name,
+                    ms=entry.p50_ms,
+                    value=value.value,
+                    low=value.low,
+                    high=value.high,
+                )
+            )
+    if not any(point.series for point in points):
+        return []
+    return _frontier(points)
+
+
+def _frontier(points: Sequence[Point]) -> list[Point]:
+    """Mark the points that no other one beats in one respect and equals in the other."""
+
+    def beaten(point: Point) -> bool:
+        return any(
+            other.ms <= point.ms and other.value >= point.value and (other.ms, other.value) != (point.ms, point.value)
+            for other in points
+        )
+
+    return [Point(**{**vars(point), "best": not beaten(point)}) for point in points]
+
+
+def part_name(part: str) -> str:
+    """A part of the model in words."""
+    return next((words for pattern, words in PARTS if re.fullmatch(pattern, part)), OTHER)
+
+
+#: row -> value of each series that has one.
+Table = dict[str, dict[int, float]]
+
+
+def time_by(report: Report, key: Callable[[str, str], str], *, most: int = 9) -> Table:
+    """Milliseconds of each model's profile by a key of (part, operator), largest first, small ones added up."""
+    sums: Table = defaultdict(lambda: defaultdict(float))
+    for series, model in enumerate(models_of(report)):
+        for operator in model.profile.operators if model.profile else ():
+            sums[key(operator.part, operator.op_type)][series] += operator.ms
+    return _largest(sums, most)
+
+
+def bytes_by_part(report: Report) -> Table:
+    """Megabytes of each model's weights by part."""
+    sums: Table = defaultdict(lambda: defaultdict(float))
+    for series, model in enumerate(models_of(report)):
+        for part, size in model.manifest.bytes_by_part.items():
+            sums[part_name(part)][series] += size / 1e6
+    return _largest(sums, most=8)
+
+
+def _largest(sums: Mapping[str, Mapping[int, float]], most: int) -> Table:
+    """The rows that matter to some model, largest first; all others together are the last one."""
+    totals: dict[int, float] = defaultdict(float)
+    for row in sums.values():
+        for series, value in row.items():
+            totals[series] += value
+
+    def share(label: str) -> float:
+        return max(value / (totals[series] or 1) for series, value in sums[label].items())
+
+    rows = sorted((row for row in sums if row != OTHER), key=lambda row: -max(sums[row].values()))
+    kept = [row for row in rows if share(row) >= LEAST_SHARE][:most]
+    rest: dict[int, float] = defaultdict(float)
+    for label in sums.keys() - set(kept):
+        for series, value in sums[label].items():
+            rest[series] += value
+    return {label: dict(sums[label]) for label in kept} | ({OTHER: dict(rest)} if rest else {})
+
+
+def memory(report: Report) -> Table:
+    """Megabytes of each model on disk, and of the process that runs it, as far as that was measured."""
+    models = list(enumerate(models_of(report)))
+    rows = {
+        "the file": {series: model.size_bytes / 1e6 for series, model in models},
+        "peak memory of a process": {
+            series: model.peak_rss_bytes / 1e6 for series, model in models if model.peak_rss_bytes is not None
+        },
+    }
+    return {label: row for label, row in rows.items() if row}
+
+
+def over_length(report: Report, metric: str) -> dict[int, list[tuple[int, MetricValue]]]:
+    """Series -> (tokens, value) of each length, for every candidate that has more than one."""
+    lines = {}
+    for series, model in enumerate(models_of(report)[1:], start=1):
+        line = [(entry.max_length, entry.fidelity[metric]) for entry in model.by_length if metric in entry.fidelity]
+        if len(line) > 1:
+            lines[series] = line
+    return lines
+
+
+def workloads(report: Report) -> Iterable[tuple[str, list[tuple[int, LatencyReport]]]]:
+    """Workload in words -> (series, latency) of every model that was timed on it."""
+    for entry in report.reference.latency:
+        found = [(series, at_workload(model, entry)) for series, model in enumerate(models_of(report))]
+        yield workload_name(entry), [(series, latency) for series, latency in found if latency is not None]
+
+
+def workload_name(entry: LatencyReport) -> str:
+    """``one text of 16 tokens``, ``8 texts of 64 tokens``."""
+    return f"{'one text' if entry.batch_size == 1 else f'{entry.batch_size} texts'} of {entry.seq_len} tokens"

@@ -1,0 +1,139 @@
+"""Numbers, texts and provenance in words, for a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from markupsafe import Markup, escape
+
+from bertedge.bundle import MODELS
+from bertedge.config import BertConfig
+from bertedge.recipe import QuantizationRecipe
+from bertedge.report.report import CandidateReport, Report
+
+#: Letters of a text that are shown to either side of a mask.
+AROUND = 220
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+#: BERT's own marks in a text.
+TOKENS = re.compile(r"(\[(?:MASK|SEP|UNK)\])")
+
+
+def number(value: float) -> str:
+    """Three figures, and no exponent."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """``97.1 %``, never broken into two lines."""
+    return f"{100 * share:.{decimals}f}\N{NO-BREAK SPACE}%"
+
+
+def megabytes(size: float) -> str:
+    """``11.8 MB``."""
+    return f"{size / 1e6:.1f}\N{NO-BREAK SPACE}MB"
+
+
+def printable(text: str) -> str:
+    """What XML has no way to write (control characters, halves of surrogate pairs) as escapes."""
+    return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def tail(text: str) -> str:
+    """The end of a long text, from the start of a word."""
+    return text if len(text) <= AROUND else "… " + text[-AROUND:].partition(" ")[2]
+
+
+def head(text: str) -> str:
+    """The start of a long text, to the end of a word."""
+    return text if len(text) <= AROUND else text[:AROUND].rpartition(" ")[0] + " …"
+
+
+def running(text: str) -> Markup:
+    """Text with BERT's own marks made quiet."""
+    pieces = TOKENS.split(text)
+    return Markup("").join(
+        Markup('<span class="token">{}</span>').format(piece) if place % 2 else escape(piece)
+        for place, piece in enumerate(pieces)
+    )
+
+
+def minute(moment: str) -> str:
+    """``2026-01-31 12:00 UTC`` of a moment in ISO 8601."""
+    return f"{moment[:16].replace('T', ' ')} UTC"
+
+
+#: What, and its value.
+Facts = list[tuple[str, str]]
+
+
+def about_machine(report: Report) -> Facts:
+    """What it was measured on."""
+    machine = report.machine
+    notes = report.stability.notes if report.stability else ["not watched"]
+    return [
+        ("CPU", f"{machine.cpu}, {machine.arch}"),
+        ("features", ", ".join(machine.features) or "none that a target asks for"),
+        ("CPUs used", str(machine.cpus)),
+        ("memory", "unknown" if machine.memory_bytes is None else f"{machine.memory_bytes / 1e9:.1f} GB"),
+        ("system", machine.system),
+        ("meanwhile", "; ".join(notes) or "it was quiet"),
+        ("target", machine.target),
+        ("versions", f"bertedge {machine.bertedge}, onnxruntime {machine.onnxruntime}, numpy {machine.numpy}, "
+         f"Python {machine.python}"),
+    ]  # fmt: skip
+
+
+def about_corpus(report: Report) -> Facts:
+    """What text it was measured with."""
+    corpus = report.corpus
+    return [
+        ("name", corpus.name),
+        ("texts compared", f"{corpus.examples}, up to {corpus.max_length} tokens"),
+        ("seed", str(corpus.seed)),
+        ("sentence pairs", "yes" if corpus.next_sentence else "no, it is a single document"),
+        ("sha256", corpus.sha256),
+    ]
+
+
+def about_model(model: CandidateReport) -> Facts:
+    """Where a bundle came from, and how it was made."""
+    manifest = model.manifest
+    recipe, source = manifest.recipe, manifest.provenance
+    config = BertConfig.from_dict(manifest.config)
+    return [
+        ("made from", source.source),
+        ("shape", f"{config.num_hidden_layers} layers x {config.hidden_size}, {config.vocab_size} pieces"),
+        ("heads", ", ".join(manifest.heads) or "none"),
+        ("recipe", "float32" if recipe is None else _recipe(recipe)),
+        ("target", manifest.target),
+        ("in int8", f"{percent(model.coverage.macs)} of the work, {percent(model.coverage.bytes)} of the bytes"),
+        ("texts of a batch", "independent" if manifest.row_independent else "share ranges; run one by one"),
+        ("made with", ", ".join(f"{name} {version}" for name, version in source.versions.items())),
+        ("source sha256", source.source_sha256),
+        ("model sha256", manifest.files[MODELS[manifest.format]].sha256),
+        ("calibration sha256", source.calibration_sha256 or "none"),
+    ]
+
+
+def _recipe(recipe: QuantizationRecipe) -> str:
+    """``int8 static, num_examples 256``: the method, and what is not as by default."""
+    method, usual = recipe.method, type(recipe.method)()
+    options = {**vars(method), "exclude": recipe.exclude}
+    changed = {name: value for name, value in options.items() if value != getattr(usual, name, ())}
+    told = (f"{name} {' '.join(value) if isinstance(value, tuple) else value}" for name, value in changed.items())
+    return ", ".join([method.name, *told])
+
+
+#: What the template writes numbers and texts with.
+FILTERS: dict[str, Callable[..., str]] = {
+    "percent": percent,
+    "figures": "{:.3g}".format,
+    "ms": number,
+    "tail": tail,
+    "head": head,
+    "running": running,
+    "minute": minute,
+}

@@ -1,0 +1,69 @@
+"""A report as bench measures it, and the same with the worst texts that anybody could give it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bertedge.benchmark import BenchSettings, bench
+from bertedge.bundle import Bundle
+from bertedge.evaluate.disagreements import Disagreements, Guess, PairDisagreement, WordDisagreement
+from bertedge.evaluate.latency import Workload
+from bertedge.evaluate.study import Effort
+from bertedge.report.report import Report, Run
+
+#: Markup, quotes, formulas, right-to-left text and its overrides, pictures, a word without an end, half a surrogate.
+HOSTILE = (
+    "<script>document.title='taken'</script>",
+    '"><img src=x onerror="document.title=\'taken\'">',
+    "</style></title></svg><b>",
+    "{{ 7 * 7 }} {% raw %}",
+    "$\\frac{1}{0}$ _hidden & &amp; 'quoted' \"twice\"",
+    "مرحبا بالعالم \u202eabc\u202c שלום",
+    "👩‍👩‍👧‍👦🏳️‍🌈 日本語",
+    "w" * 400,
+    "half \ud800 pair \x07\x00",
+)
+
+
+@pytest.fixture(scope="session")
+def measured(bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path) -> Report:
+    """Two candidates of the tiny model beside it."""
+    grid = tuple(Workload(batch_size=b, seq_len=s) for b, s in ((1, 16), (1, 48), (2, 16)))
+    report = bench(
+        [bundle_of("static").folder, bundle_of("dynamic").folder],
+        reference=model_folder,
+        corpus=corpus_file,
+        settings=BenchSettings(examples=12, max_length=48, effort=Effort(rounds=3, max_rounds=3), grid=grid),
+    )
+    return replace(report, run=Run(command="bertedge bench a b --reference c", ended="2026-01-31T12:00:00+00:00"))
+
+
+@pytest.fixture(scope="session")
+def hostile(measured: Report) -> Report:
+    """The same with hostile text wherever text comes from outside."""
+    guesses = tuple(Guess(piece=text, probability=0.2) for text in HOSTILE[:5])
+    words = tuple(
+        WordDisagreement(
+            before=text, after=text, hidden=text, kl=0.1, margin=0.1, reference=guesses, candidate=guesses[::-1]
+        )
+        for text in HOSTILE
+    )
+    pairs = tuple(
+        PairDisagreement(first=text, second=text, is_next=True, reference=0.9, candidate=0.1) for text in HOSTILE
+    )
+    cases = Disagreements(flips=words, words=words, pairs=pairs)
+    return replace(
+        measured,
+        reference=replace(measured.reference, name=HOSTILE[0]),
+        candidates=tuple(
+            replace(candidate, name=HOSTILE[1 + place % (len(HOSTILE) - 1)], disagreements=cases)
+            for place, candidate in enumerate(measured.candidates * 5)  # more models than there are shapes
+        ),
+        corpus=replace(measured.corpus, name=HOSTILE[0] + HOSTILE[8]),
+        skipped={"nsp": HOSTILE[1]},
+        run=Run(command=" ".join(HOSTILE), ended="2026-01-31T12:00:00+00:00"),
+    )
