@@ -15,7 +15,7 @@ from bertedge.bundle import MANIFEST, Bundle
 from bertedge.cli.console import stdout
 from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
-from bertedge.emulate.cpus import CPUS
+from bertedge.emulate.cpus import CPUS, SIMULATED
 from bertedge.errors import CheckFailed, UsageError
 from bertedge.evaluate.goals import sentence
 from bertedge.records import to_json
@@ -31,7 +31,8 @@ def verify(
     simulate: Annotated[
         str | None,
         typer.Option(
-            help="Compute as this target does where sums of two products have 16 bits: avx2.", show_default=False
+            help=f"Compute in numpy as a target does whose sums of two products have 16 bits: {', '.join(SIMULATED)}.",
+            show_default=False,
         ),
     ] = None,
     reference: Annotated[

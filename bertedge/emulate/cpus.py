@@ -124,6 +124,10 @@ CPUS = {
     )
 }
 
+#: Targets whose CPUs add pairs of products in 16 bits, which numpy can do as well. qemu has no AVX512 to compare with;
+#: onnxruntime packs the inputs for it as for AVX2.
+SIMULATED = ("avx2", "avx512")
+
 
 def emulated_cpu(name: str) -> EmulatedCpu:
     """The row of that name.

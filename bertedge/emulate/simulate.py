@@ -16,18 +16,16 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from bertedge.emulate.cpus import SIMULATED
 from bertedge.emulate.saturate import PairwiseMatrix, Saturation
 from bertedge.errors import UsageError, nearest
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.session import Run, open_session
-from bertedge.target import TARGETS
 
 MICROSOFT = "com.microsoft"
 INT8_MATMUL = "MatMulIntegerToFloat"
 #: Operators that multiply int8 matrices, and that are known here; anything else with int8 inputs would slip through.
 OTHER_INT8 = frozenset({"MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul", "QGemm"})
-#: Targets whose CPUs add pairs of products in 16 bits.
-SIMULATED = tuple(name for name in ("avx2", "avx512") if name in TARGETS)
 
 Values = dict[str, NDArray[Any]]
 

@@ -21,7 +21,7 @@ from tests.cli.test_cli import bertedge
     [
         (["--on", "haswel"], "CPU 'haswel' cannot be emulated", "did you mean 'haswell'"),
         (["--on", " , "], "--on names no CPU", "--on cortex-a72,haswell"),
-        (["--simulate", "avx1"], "target 'avx1' cannot be simulated", "did you mean 'avx2'"),
+        (["--simulate", "avx-2"], "target 'avx-2' cannot be simulated", "did you mean 'avx2'"),
         (["--corpus", "x.txt", "--simulate", "avx2"], "--corpus takes the float model too", "--reference MODEL"),
         (["--reference", "bertedge-small-en"], "--reference is for other CPUs", "bertedge bench"),
     ],

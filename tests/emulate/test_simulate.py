@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from bertedge.bundle import Bundle
+from bertedge.emulate.cpus import SIMULATED
 from bertedge.emulate.saturate import Saturation
 from bertedge.emulate.simulate import simulated
 from bertedge.errors import UsageError
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
+from bertedge.target import SAFE_RANGE, TARGETS
 from tests.conftest import KINDS
 
 TEXT = "The cat sat on the [MASK]."
@@ -35,8 +37,10 @@ def test_seven_bits_are_never_cut(bundle_of: Callable[..., Bundle], kind: str, p
     assert runtime.fill_mask(TEXT)[0][0].token_id == plain.fill_mask(TEXT)[0][0].token_id
 
 
-def test_eight_bits_are_cut(bundle_of: Callable[..., Bundle]) -> None:
-    runtime, model = simulated(bundle_of("static", "arm64").folder, "avx2")
+@pytest.mark.parametrize("target", SIMULATED)
+def test_eight_bits_are_cut(bundle_of: Callable[..., Bundle], target: str) -> None:
+    assert TARGETS[target].weight_range == SAFE_RANGE
+    runtime, model = simulated(bundle_of("static", "arm64").folder, target)
     result = verify(runtime)
     total = reduce(add, model.saturation.values(), Saturation())
     assert 0 < total.cut_pairs < total.pairs
