@@ -34,7 +34,7 @@ from bertedge.runtime.threads import usable_cpus
 
 HERE = Path(__file__).parent
 #: What --quick stands for: (rounds, seconds a workload, pairs, sentences, lengths).
-FULL, QUICK = (15, 20.0, 160, 2000, LENGTHS), (5, 1.0, 16, 100, (16, 128))
+FULL, QUICK = (15, 12.0, 160, 2000, LENGTHS), (5, 1.0, 16, 100, (16, 128))
 
 
 def main() -> None:
@@ -49,7 +49,11 @@ def main() -> None:
         "quick": options.quick,
         "sentences": sentences,
         "text": options.text.name,
-        "peers": {name: {"words": row.words, "how": row.how} for name, row in PEERS.items() if name in options.peers},
+        "peers": {
+            name: {"words": row.words, "how": row.how, "int8": row.int8}
+            for name, row in PEERS.items()
+            if name in options.peers
+        },
         "models": [],
     }
     options.out.mkdir(parents=True, exist_ok=True)
