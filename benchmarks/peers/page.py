@@ -114,9 +114,8 @@ def _goals(report: dict[str, Any]) -> str:
             ratio = _ratio(model["results"], goal.peer, goal.what)
             met = "not measured" if ratio is None else _judged(ratio, goal.limit)
             reached = "-" if ratio is None else _interval(ratio)
-            lines.append(
-                f"| {model['name']} | {WAYS.get(goal.what, goal.what)} | {goal.peer} | {goal.limit:.2f} | {reached} | {met} |"
-            )
+            what = WAYS.get(goal.what, goal.what)
+            lines.append(f"| {model['name']} | {what} | {goal.peer} | {goal.limit:.2f} | {reached} | {met} |")
     return "\n".join(lines)
 
 
@@ -146,14 +145,17 @@ def _dearer(model: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
     """Costs, and what int8 loses."""
     results, int8 = model["results"], {name for name, peer in report["peers"].items() if peer["int8"]}
     lower = [(what, cost.value, cost.unit, set(results)) for what, cost in COSTS.items()]
-    for metric in ("mlm.kl_mean", "nsp.flip_rate"):
-        lower.append((metric, partial(_metric, metric), lambda value: f"{value:.4g}", int8))
+    lower += [(name, partial(_metric, name), _short, int8) for name in ("mlm.kl_mean", "nsp.flip_rate")]
     for what, value, unit, compared in lower:
         own = value(results[OURS_BEST])
         for peer in results:
             other = value(results[peer]) if peer in compared and not peer.startswith("bertedge") else None
             if own is not None and other is not None and other < own * (1 - TOLERATED):
                 yield f"{what}: {unit(own)}, {peer} {unit(other)}."
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
 
 
 def _metric(name: str, result: dict[str, Any]) -> float | None:

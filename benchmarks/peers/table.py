@@ -117,7 +117,7 @@ PEERS = {
     "CTranslate2 int8": Row(
         home="ctranslate:CTranslate2",
         packages=("ctranslate2", "transformers", "torch"),
-        words="both heads in numpy float32 at masked positions; their weights count in the file; CTranslate2 itself ends with the encoder",
+        words="both heads in numpy float32, masked positions only, weights counted in the file; it has no heads itself",
         how="`TransformersConverter`, `quantization=int8`, `Encoder.forward_batch`",
         int8=True,
     ),
