@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bertedge.evaluate.fidelity import measure_fidelity
+from bertedge.evaluate.latency import UNDISTURBED
 from bertedge.predictor import Batch, Outputs
 from bertedge.records import to_json
 from peers.client import PeerFailed, Process, write_batch
@@ -49,7 +50,7 @@ class Result:
 
     Attributes:
         made: kind of work -> size, seconds, peak memory, versions.
-        blocks: workload -> mean of each round's block.
+        blocks: workload -> what a call took in each round's block, as ``bertedge bench`` reckons it.
         calls: workload -> median of all calls.
         many: strategy -> seconds of each pass over all sentences.
         cosine: strategy -> smallest cosine of a sentence's vector with the reference's.
@@ -142,7 +143,9 @@ class Comparison:
                         calls[name].append(np.array(live[name].ask("block")["calls_ms"]))
             for name, blocks in calls.items():
                 if len(blocks) == rounds:
-                    self.results[name].blocks[workload] = [round(float(block.mean()), 4) for block in blocks]
+                    self.results[name].blocks[workload] = [
+                        round(float(np.quantile(block, UNDISTURBED)), 4) for block in blocks
+                    ]
                     self.results[name].calls[workload] = round(float(np.median(np.concatenate(blocks))), 4)
 
     def compare_outputs(self, live: dict[str, Process]) -> None:

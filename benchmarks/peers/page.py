@@ -93,7 +93,7 @@ def _head(report: dict[str, Any]) -> str:
   loaded model and times a block of calls when its turn comes. A round is a block of every peer, in a fresh order, each
   after the threads of the one before it have come to rest; a block is an untimed call, then calls for at least 20 ms.
 - **ms** is the median of all calls. **Ratio** is the time of {OURS_BEST} to the peer's, the median of the rounds'
-  ratios with a 95 % bootstrap interval: below 1, bertedge is faster.
+  ratios with a 95 % interval, reckoned as in `bertedge bench` (one sitting): below 1, bertedge is faster.
 - A call takes encoded ids and gives MLM logits at the masked positions (15 %) as a numpy array; no tokenization. What
   else a peer computes is listed below; bertedge is timed through its runtime (checks, grouping and copies included).
 - **Sentences**: {report["sentences"]} sentences of `{report["text"]}` to mean-pooled vectors, tokenization included
@@ -179,7 +179,7 @@ def _ratio(results: Results, peer: str, what: str) -> MetricValue | None:
 
 
 def _interval(ratio: MetricValue) -> str:
-    return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+    return f"{ratio.value:.2f} " + (f"({ratio.low:.2f} to {ratio.high:.2f})" if ratio.n > 1 else "(one pass)")
 
 
 def _peers(report: dict[str, Any]) -> str:
