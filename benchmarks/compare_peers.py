@@ -25,7 +25,7 @@ from typing import Any
 from peers.measure import Comparison, Settings
 from peers.models import LENGTHS, open_model, texts_for
 from peers.page import page
-from peers.table import PEERS
+from peers.table import PEERS, Row
 
 from bertedge.data.calibration import default_text
 from bertedge.evaluate.machine import this_machine
@@ -34,7 +34,7 @@ from bertedge.runtime.threads import usable_cpus
 
 HERE = Path(__file__).parent
 #: What --quick stands for: (rounds, seconds a workload, pairs, sentences, lengths).
-FULL, QUICK = (15, 20.0, 160, 2000, LENGTHS), (5, 1.0, 16, 100, (16, 128))
+FULL, QUICK = (15, 12.0, 160, 2000, LENGTHS), (5, 1.0, 16, 100, (16, 128))
 
 
 def main() -> None:
@@ -43,13 +43,13 @@ def main() -> None:
     rounds, budget_s, examples, sentences, lengths = QUICK if options.quick else FULL
     started = time.time()
     report: dict[str, Any] = {
-        "command": " ".join(["python", "benchmarks/compare_peers.py", *sys.argv[1:]]),
+        "command": _command(options),
         "machine": to_json(this_machine()),
         "threads": usable_cpus(),
         "quick": options.quick,
         "sentences": sentences,
         "text": options.text.name,
-        "peers": {name: {"words": row.words, "how": row.how} for name, row in PEERS.items() if name in options.peers},
+        "peers": {name: _described(PEERS[name]) for name in options.peers},
         "models": [],
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def main() -> None:
             model = open_model(name, scratch)
             texts = texts_for(model, options.text, lengths=lengths, examples=examples, sentences=sentences)
             results = Comparison(model, texts, options.peers, settings).run()
-            found = {peer: asdict(result) for peer, result in results.items()}
+            found = {peer: _without_paths(asdict(result), scratch) for peer, result in results.items()}
             report["models"].append({"name": model.name, "real": model.real, "results": found})
             report["minutes"] = round((time.time() - started) / 60, 1)
             write_json(options.out / "results.json", report)
@@ -70,6 +70,26 @@ def main() -> None:
             shutil.rmtree(scratch / "artefacts")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What was asked for, without this machine's folders."""
+    words = ["--models " + ",".join(Path(name).name for name in options.models), f"--text {options.text.name}"]
+    words += ["--quick"] if options.quick else []
+    words += [f"--peers '{';'.join(options.peers)}'"] if options.peers != list(PEERS) else []
+    return " ".join(["python benchmarks/compare_peers.py", *words])
+
+
+def _described(row: Row) -> dict[str, Any]:
+    return {"words": row.words, "how": row.how, "int8": row.int8}
+
+
+def _without_paths(result: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    """Where an artefact lay is of no use to a reader."""
+    for made in result["made"].values():
+        made["files"] = [Path(file).name for file in made["files"]]
+    result["failed"] = {step: reason.replace(str(scratch), "...") for step, reason in result["failed"].items()}
+    return result
 
 
 def _options() -> argparse.Namespace:

@@ -23,6 +23,7 @@ class Row:
         packages: whose versions belong to the result.
         words: what the work ``words`` includes beyond the encoder.
         how: how it was made and is run.
+        int8: its fidelity is compared with bertedge's int8.
         batches_itself: it takes any number of texts in one call and sees itself to their grouping and to its threads;
             the others are given batches of 32.
     """
@@ -32,6 +33,7 @@ class Row:
     words: str
     how: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    int8: bool = False
     batches_itself: bool = False
 
     def peer(self) -> Peer:
@@ -88,6 +90,7 @@ PEERS = {
         packages=OPTIMUM,
         words=EVERYWHERE,
         how="`avx512_vnni(is_static=False, per_channel=True)`, run as a bare session",
+        int8=True,
     ),
     "Optimum int8, O2": Row(
         home="optimum_onnx:Optimum",
@@ -95,6 +98,7 @@ PEERS = {
         packages=OPTIMUM,
         words=EVERYWHERE,
         how="the same after Optimum's own graph optimisation",
+        int8=True,
     ),
     "OpenVINO float": Row(
         home="openvino_ir:OpenVino",
@@ -108,12 +112,14 @@ PEERS = {
         packages=(*OPENVINO, "nncf"),
         words=MASKED,
         how="the same after `nncf.quantize(model_type=TRANSFORMER)` with bertedge's calibration texts",
+        int8=True,
     ),
     "CTranslate2 int8": Row(
         home="ctranslate:CTranslate2",
         packages=("ctranslate2", "transformers", "torch"),
-        words="both heads in numpy float32 at masked positions; CTranslate2 itself ends with the encoder",
+        words="both heads in numpy float32, masked positions only, weights counted in the file; it has no heads itself",
         how="`TransformersConverter`, `quantization=int8`, `Encoder.forward_batch`",
+        int8=True,
     ),
     "bertedge float32": Row(
         home="own:Bertedge",
@@ -130,6 +136,7 @@ PEERS = {
         words=MASKED,
         how="`bertedge quantize --method dynamic`",
         batches_itself=True,
+        int8=True,
     ),
     "bertedge static": Row(
         home="own:Bertedge",
@@ -138,6 +145,7 @@ PEERS = {
         words=MASKED,
         how="`bertedge quantize`",
         batches_itself=True,
+        int8=True,
     ),
 }
 #: The float model that outputs are compared with.
