@@ -14,11 +14,17 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.cli.app import app
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
+from bertedge.evaluate.study import Effort
 from bertedge.quantization import export, quantize
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 
-SETTINGS = BenchSettings(examples=4, max_length=32, rounds=2, grid=(Workload(batch_size=1, seq_len=8),))
+SETTINGS = BenchSettings(
+    examples=4,
+    max_length=32,
+    effort=Effort(rounds=2, max_rounds=2),
+    grid=(Workload(batch_size=1, seq_len=8),),
+)
 
 
 @pytest.fixture(scope="module")
