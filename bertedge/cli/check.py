@@ -185,10 +185,10 @@ def _lines(key: str, value: Any) -> list[str]:
     if key == "bytes_by_part":
         return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
     if key in ("layer_reasons", "goals"):
-        return [f"{name} {reason}" for name, reason in value.items()]
+        return [line for name, words in value.items() for line in textwrap.wrap(f"{name} {words}", 96)]
     if key == "provenance":
         return [f"{name} {_shown(item)}" for name, item in value.items() if item is not None]
-    return textwrap.wrap(_shown(value), 100) or [""]
+    return textwrap.wrap(_shown(value), 96) or [""]
 
 
 def _shown(value: Any) -> str:

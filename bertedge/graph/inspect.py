@@ -9,12 +9,12 @@ import numpy as np
 from bertedge.bundle import Coverage
 from bertedge.graph import plan as layers
 from bertedge.graph.layers import BertGraph
-from bertedge.graph.plan import PARTS, Float16Weights, Float32, NumberFormat, Plan, Quantized, TwoTermInt8
+from bertedge.graph.plan import PARTS, BlockWeights, Float16Weights, Float32, NumberFormat, Plan, Quantized, TwoTermInt8
 
 #: The text that multiply-accumulates are counted on, and the rows of its last block that are read: ``[CLS]`` and these.
 TOKENS, MASKED = 128, 19
 #: What a multiply-accumulate of a format takes, in those of plain int8; a format that is not listed takes one.
-MAC_COSTS: dict[type[NumberFormat], int] = {Float32: 4, Float16Weights: 4, TwoTermInt8: 2}
+MAC_COSTS: dict[type[NumberFormat], int] = {Float32: 4, Float16Weights: 4, TwoTermInt8: 2, BlockWeights: 2}
 #: int8, and blocks of 4 or 8 bits.
 QUANTIZED_DTYPES = (np.int8, np.uint8)
 

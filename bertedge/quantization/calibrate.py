@@ -63,7 +63,7 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
     )
 
 
-def _seen(job: Job, method: Static, *, products: bool) -> Observed:
+def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
     """Walk the texts, unless an earlier job did."""
     key, model = (job.recipe.held_out, job.positions, method.num_examples, _length(job, method)), job.float_model
     if key in job.memory.observed and (not products or job.memory.observed[key].products):
@@ -75,16 +75,13 @@ def _seen(job: Job, method: Static, *, products: bool) -> Observed:
             channels[value].observe(array)
             if value in sums:
                 sums[value].observe(array)
-    job.memory.observed[key] = Observed(channels=channels, products=sums)
+    job.memory.observed = {key: Observed(channels=channels, products=sums)}  # products are large: one set at a time
     return job.memory.observed[key]
 
 
 def observe_products(job: Job, method: Calibrated) -> dict[str, Products]:
     """The sums of x x^T of every linear layer's inputs x, by layer name."""
-    sums = {value: Products(channels) for value, channels in job.float_model.channels.items()}
-    for arrays in _observed(job, method, "looking at inputs"):
-        for value, array in arrays.items():
-            sums[value].observe(array)
+    sums = _seen(job, method, products=True).products
     return {layer: sums[value] for layer, value in job.float_model.layer_inputs.items()}
 
 

@@ -69,8 +69,7 @@ def test_portable_is_right_everywhere(
     answer = machine.run(built_in("portable")).answer
     assert answer.machine == machine.cpu.arch
     assert answer.refusal is None
-    assert answer.verification.top1_equal
-    assert answer.verification.passed
+    assert answer.verification.passed  # best words too, save those that led by less than rounding explains
 
 
 def test_full_range_goes_wrong_on_haswell_as_simulated(

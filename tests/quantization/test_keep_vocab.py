@@ -20,6 +20,7 @@ from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 
 SETTINGS = BenchSettings(
+    starts=1,
     examples=4,
     max_length=32,
     effort=Effort(rounds=2, max_rounds=2),
