@@ -185,7 +185,7 @@ def _lines(key: str, value: Any) -> list[str]:
     if key == "bytes_by_part":
         return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
     if key in ("layer_reasons", "goals"):
-        return [f"{name} {reason}" for name, reason in value.items()]
+        return [line for name, words in value.items() for line in textwrap.wrap(f"{name} {words}", 100)]
     if key == "provenance":
         return [f"{name} {_shown(item)}" for name, item in value.items() if item is not None]
     return textwrap.wrap(_shown(value), 100) or [""]
