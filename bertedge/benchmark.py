@@ -34,6 +34,8 @@ from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.threads import usable_cpus
 
 Listener = Callable[[float, str], None]
+#: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.
+SHORT_EXAMPLES = 256
 #: Where there is nothing to judge by, rounds go on until every ratio's interval reaches so far to each side.
 WANTED_PRECISION = 0.025
 #: Shares of the progress bar: comparing outputs, and those of shorter texts, timing, profiles, cold starts.
@@ -205,7 +207,7 @@ class _Run:
             others,
             self.tokenized,
             self.layout,
-            examples=self.settings.examples,
+            examples=min(self.settings.examples, SHORT_EXAMPLES),
             max_length=length,
             seed=self.settings.seed,
             listen=lambda share, note: listen(COMPARED + (SHORTENED - COMPARED) * share, note),
