@@ -16,7 +16,7 @@ demo: $(DEMO_VENV)/ready
 
 # The whole test suite, style and types.
 test: $(TEST_VENV)/ready lint
-	$(TEST_VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(TEST_VENV)/bin/python -m pytest
 
 lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .
