@@ -22,7 +22,9 @@ THEMES = ("light", "dark")
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium as the system has it, or else as playwright brings it."""
-    library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'bertedge[browser]'")
+    library = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install 'bertedge[browser]'"
+    )
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     found = next(filter(None, map(shutil.which, names)), None)
     with library.sync_playwright() as playwright:
