@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from bertedge.checkpoint import names
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.config import BertConfig
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
-from bertedge.records import write_json
+from bertedge.records import sha256, write_json
 from bertedge.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -85,6 +86,14 @@ class Checkpoint:
         if shapes.get(names.DECODER) != shapes.get(names.WORD_EMBEDDINGS):
             return False
         return bool(np.array_equal(self.source.load(names.DECODER), self.source.load(names.WORD_EMBEDDINGS)))
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """One hash over the weights' files, so that it is known which checkpoint something was made from."""
+        digest = hashlib.sha256()
+        for path in self.source.files:
+            digest.update(sha256(path).encode())
+        return digest.hexdigest()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

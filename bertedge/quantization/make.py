@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import tempfile
 from collections.abc import Collection, Mapping
@@ -238,7 +237,7 @@ class _Maker:
             corpus_name=self.text.name,
             positions=self.positions,
             ranges=read_ranges(ranges) if ranges else None,
-            source_sha256=self.source_sha256,
+            source_sha256=self.checkpoint.weights_sha256,
             calibration_sha256=self.calibration_sha256,
             listen=self.listen,
             memory=memory,
@@ -274,14 +273,6 @@ class _Maker:
         self.listen(1.0, "done")
 
     @cached_property
-    def source_sha256(self) -> str:
-        """One hash over the weights' files, so that it is known which checkpoint a bundle came from."""
-        digest = hashlib.sha256()
-        for path in self.checkpoint.source.files:
-            digest.update(sha256(path).encode())
-        return digest.hexdigest()
-
-    @cached_property
     def calibration_sha256(self) -> str:
         """Hash of the calibration text."""
         return sha256(self.text)
@@ -310,7 +301,7 @@ class _Maker:
             fidelity=fidelity,
             provenance=Provenance(
                 source=self.checkpoint.name,
-                source_sha256=self.source_sha256,
+                source_sha256=self.checkpoint.weights_sha256,
                 calibration_sha256=self.calibration_sha256,
                 versions={
                     "bertedge": bertedge.__version__,

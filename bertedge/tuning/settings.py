@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +67,7 @@ def fixed(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> Settings
     machine = this_machine()
     versions = f"bertedge {machine.bertedge}, onnxruntime {machine.onnxruntime}, numpy {machine.numpy}"
     return Settings(
-        models=tuple(f"{checkpoint.name} {_weights_sha256(checkpoint)}" for checkpoint in checkpoints),
+        models=tuple(f"{checkpoint.name} {checkpoint.weights_sha256}" for checkpoint in checkpoints),
         target=resolve_target(settings.target).name,
         exclude=settings.exclude,
         calibration_sha256=sha256(settings.calibration or default_text()),
@@ -80,13 +79,6 @@ def fixed(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> Settings
         threads=settings.numbers,
         machine=f"{machine.cpu}, {machine.target}, {versions}",
     )
-
-
-def _weights_sha256(checkpoint: Checkpoint) -> str:
-    digest = hashlib.sha256()
-    for path in checkpoint.source.files:
-        digest.update(sha256(path).encode())
-    return digest.hexdigest()
 
 
 def prefixes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
