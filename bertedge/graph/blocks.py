@@ -137,9 +137,7 @@ def block_matrix(
     rows, blocks = shape[0], -(-shape[1] // form.block_size)
     values = g.tensor(name, np.uint8, (rows, blocks * form.block_bytes), lambda: rounded().packed())
     stored = g.tensor(f"{name}_scale", np.float16, (rows, blocks), lambda: rounded().scale)
-    scale = f"{stored}.float"
-    if not g.has(scale):
-        g.op("Cast", [stored], scale, to=TensorProto.FLOAT)
+    scale = g.once("Cast", [stored], f"{stored}.float", to=TensorProto.FLOAT)
     return BlockMatrix(form=form, shape=shape, values=values, scale=scale)
 
 

@@ -80,9 +80,11 @@ class GraphBuilder:
         self._values.update(names)
         return names[0] if outputs == 1 else names
 
-    def has(self, value: str) -> bool:
-        """Whether a node already makes this value."""
-        return value in self._values
+    def once(self, op_type: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        """The value of that name; its node is added by the first one who asks."""
+        if name not in self._values:
+            self.op(op_type, inputs, name, **attributes)
+        return name
 
     def tensor(self, name: str, dtype: DTypeLike, shape: Sequence[int], load: Loader) -> str:
         """An initializer whose data is loaded while the file is written; the same name is stored once."""

@@ -164,17 +164,12 @@ def evened(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weight
     if form.input_shifts:
         shifts = np.asarray(form.input_shifts, dtype=np.float32)
         weights = _own(form, name, weights).with_inputs_shifted(shifts)
-        x = _once(g, "Sub", x, g.constant(f"{x}.shifts", shifts), f"{x}.shifted")
+        x = g.once("Sub", [x, g.constant(f"{x}.shifts", shifts)], f"{x}.shifted")
     if form.input_divisors:
         divisors = np.asarray(form.input_divisors, dtype=np.float32)
         weights = _own(form, name, weights).with_columns_scaled(divisors)
-        x = _once(g, "Mul", x, g.constant(f"{x}.reciprocals", 1 / divisors), f"{x}.divided")
+        x = g.once("Mul", [x, g.constant(f"{x}.reciprocals", 1 / divisors)], f"{x}.divided")
     return x, weights
-
-
-def _once(g: GraphBuilder, op_type: str, x: str, constant: str, name: str) -> str:
-    """A node that several layers which read the same x share."""
-    return name if g.has(name) else g.op(op_type, [x, constant], name)
 
 
 def _own(form: NumberFormat, name: str, weights: Weights) -> OwnWeights:
@@ -216,9 +211,7 @@ def quantize_input(form: Int8, g: GraphBuilder, x: str) -> QuantizedInput:
 
 @quantize_input.register
 def _(form: DynamicInt8, g: GraphBuilder, x: str) -> QuantizedInput:
-    name = f"{x}.quantized"
-    if not g.has(name):
-        g.op("DynamicQuantizeLinear", [x], name, outputs=3)
+    name = g.once("DynamicQuantizeLinear", [x], f"{x}.quantized", outputs=3)
     return QuantizedInput(values=name, scale=f"{name}.1", zero_point=f"{name}.2")
 
 
@@ -226,21 +219,18 @@ def _(form: DynamicInt8, g: GraphBuilder, x: str) -> QuantizedInput:
 def _(form: StaticInt8, g: GraphBuilder, x: str) -> QuantizedInput:
     scale = g.constant(f"{x}.scale", form.scale, np.float32)
     zero_point = g.constant(f"{x}.zero_point", form.zero_point, np.uint8)
-    name = f"{x}.quantized"
-    if not g.has(name):
-        g.op("QuantizeLinear", [x, scale, zero_point], name)
-    return QuantizedInput(values=name, scale=scale, zero_point=zero_point)
+    values = g.once("QuantizeLinear", [x, scale, zero_point], f"{x}.quantized")
+    return QuantizedInput(values=values, scale=scale, zero_point=zero_point)
 
 
 def quantize_rest(form: TwoTermInt8, g: GraphBuilder, x: str, first: QuantizedInput) -> QuantizedInput:
     """Write what the first rounding of x left over as uint8 around 128."""
     scale = g.constant(f"{x}.rest.scale", form.scale / RESIDUAL_STEPS, np.float32)
     zero_point = g.constant("rest.zero_point", 128, np.uint8)
-    name = f"{x}.rest.quantized"
-    if not g.has(name):
-        rounded = g.op("DequantizeLinear", [first.values, first.scale, first.zero_point], f"{x}.rounded")
-        g.op("QuantizeLinear", [g.op("Sub", [x, rounded], f"{x}.rest"), scale, zero_point], name)
-    return QuantizedInput(values=name, scale=scale, zero_point=zero_point)
+    rounded = g.once("DequantizeLinear", [first.values, first.scale, first.zero_point], f"{x}.rounded")
+    rest = g.once("Sub", [x, rounded], f"{x}.rest")
+    values = g.once("QuantizeLinear", [rest, scale, zero_point], f"{rest}.quantized")
+    return QuantizedInput(values=values, scale=scale, zero_point=zero_point)
 
 
 def has_int8_attention(form: NumberFormat) -> bool:

@@ -51,7 +51,7 @@ def table(
         exact: rows of a rounded table whose rounding can be undone after a look-up; see :class:`Int8Rows`.
     """
     if isinstance(form, Float16Weights):
-        values = _once(g, g.tensor(f"{name}.table", np.float16, shape, load), TensorProto.FLOAT)
+        values = _widened(g, g.tensor(f"{name}.table", np.float16, shape, load), TensorProto.FLOAT)
         return Table(values=values, scale=None, shape=shape)
     if isinstance(form, BlockWeights):
         rounded = cache(lambda: rounding.in_blocks(load(), form))
@@ -99,19 +99,15 @@ def _correction(
 
     index = np.zeros(shape[0], dtype=np.uint8)
     index[chosen] = 1 + np.arange(len(chosen))
-    where = _once(g, g.constant(f"{name}.exact.index", index), TensorProto.INT32)
+    where = _widened(g, g.constant(f"{name}.exact.index", index), TensorProto.INT32)
     stored = g.tensor(f"{name}.exact.rows", np.int8, (1 + len(chosen), columns), lambda: lost().values)
     scale = g.tensor(f"{name}.exact.scale", np.float32, (1 + len(chosen), 1), lambda: lost().scale[:, None])
-    values = f"{name}.exact.values"
-    if not g.has(values):
-        g.op("Mul", [_once(g, stored, TensorProto.FLOAT), scale], values)
-    return values, where
+    return g.once("Mul", [_widened(g, stored, TensorProto.FLOAT), scale], f"{name}.exact.values"), where
 
 
-def _once(g: GraphBuilder, constant: str, to: int) -> str:
-    """Widen a constant, which onnxruntime does once, when it loads the model."""
-    name = f"{constant}.wide"
-    return name if g.has(name) else g.op("Cast", [constant], name, to=to)
+def _widened(g: GraphBuilder, constant: str, to: int) -> str:
+    """A constant in a wider type, which onnxruntime makes when it loads the model."""
+    return g.once("Cast", [constant], f"{constant}.wide", to=to)
 
 
 def look_up(g: GraphBuilder, name: str, rows: Table, ids: str) -> str:
