@@ -15,6 +15,8 @@ from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor
 
 TOP = 5
 Logits = NDArray[np.float32]
+#: Quantity -> one number for each observation.
+Quantities = dict[str, NDArray]
 #: Rows of unequal lengths that a text is put among to see whether that changes it.
 STRANGERS = 8
 #: Sees (index of the candidate, batch, the reference's outputs, the candidate's) as they go by.
@@ -44,12 +46,12 @@ def measure_fidelity(
 
     Metrics of a head that a model lacks are left out, and next-sentence metrics where no pair has a label.
     """
-    collected = [_Collector() for _ in candidates]
+    collected = [Collector() for _ in candidates]
     for index, batch in enumerate(batches):
         expected = reference.predict(batch)
         for place, (candidate, collector) in enumerate(zip(candidates, collected, strict=True)):
             got = candidate.predict(batch)
-            collector.add(batch, expected, got)
+            _collect(collector, batch, expected, got)
             watch(place, batch, expected, got)
         listen((index + 1) / len(batches), f"comparing outputs {index + 1}/{len(batches)}")
     results = [estimate_all(collector.observations()) for collector in collected]
@@ -62,54 +64,61 @@ def compare_outputs(
     batches: Sequence[Batch], expected: Sequence[Outputs], got: Sequence[Outputs]
 ) -> dict[str, MetricValue]:
     """The metrics of :func:`measure_fidelity` for outputs that were made before, batch by batch."""
-    collector = _Collector()
+    collector = Collector()
     for batch, one, other in zip(batches, expected, got, strict=True):
-        collector.add(batch, one, other)
+        _collect(collector, batch, one, other)
     return estimate_all(collector.observations())
 
 
-class _Collector:
+class Collector:
     """Gathers, batch by batch, one number for each quantity and observation; logits are dropped at once."""
 
     def __init__(self) -> None:
-        self.mlm: dict[str, list[NDArray]] = defaultdict(list)
-        self.nsp: dict[str, list[NDArray]] = defaultdict(list)
-        self.mlm_text: list[NDArray] = []
-        self.nsp_text: list[NDArray] = []
-        self.texts = 0
+        self._mlm: dict[str, list[NDArray]] = defaultdict(list)
+        self._nsp: dict[str, list[NDArray]] = defaultdict(list)
+        self._mlm_text: list[NDArray] = []
+        self._nsp_text: list[NDArray] = []
+        self._texts = 0
 
-    def add(self, batch: Batch, expected: Outputs, got: Outputs) -> None:
-        text = self.texts + np.arange(len(batch.input_ids))
-        self.texts += len(text)
-        if expected.mlm_logits is not None and got.mlm_logits is not None:
-            filled = batch.masked_labels != NO_LABEL
-            for name, values in _mlm(
-                expected.mlm_logits[filled], got.mlm_logits[filled], batch.masked_labels[filled]
-            ).items():
-                self.mlm[name].append(values)
-            self.mlm_text.append(np.repeat(text, filled.sum(axis=1)))
-        pairs = batch.next_sentence_labels != NO_LABEL  # a single document makes no pairs: its segments stand alone
-        if expected.nsp_logits is not None and got.nsp_logits is not None and pairs.any():
-            labels = batch.next_sentence_labels[pairs]
-            for name, values in nsp_quantities(expected.nsp_logits[pairs], got.nsp_logits[pairs], labels).items():
-                self.nsp[name].append(values)
-            self.nsp_text.append(text[pairs])
+    def add(self, batch: Batch, *, mlm: Quantities | None, nsp: Quantities | None) -> None:
+        """Take in a batch: a number for each filled masked position, and for each labelled pair; None for no head."""
+        text = self._texts + np.arange(len(batch.input_ids))
+        self._texts += len(text)
+        filled, pairs = batch.masked_labels != NO_LABEL, batch.next_sentence_labels != NO_LABEL
+        if mlm is not None:
+            for name, values in mlm.items():
+                self._mlm[name].append(values)
+            self._mlm_text.append(np.repeat(text, filled.sum(axis=1)))
+        if nsp is not None:
+            for name, values in nsp.items():
+                self._nsp[name].append(values)
+            self._nsp_text.append(text[pairs])
 
     def observations(self) -> Observations:
+        """Everything that was taken in."""
+
         def joined(parts: dict[str, list[NDArray]]) -> dict[str, NDArray]:
             return {name: np.concatenate(values).astype(np.float64) for name, values in parts.items()}
 
         none = np.zeros(0, dtype=np.int64)
         return Observations(
-            mlm=joined(self.mlm),
-            mlm_text=np.concatenate(self.mlm_text or [none]),
-            nsp=joined(self.nsp),
-            nsp_text=np.concatenate(self.nsp_text or [none]),
-            texts=self.texts,
+            mlm=joined(self._mlm),
+            mlm_text=np.concatenate(self._mlm_text or [none]),
+            nsp=joined(self._nsp),
+            nsp_text=np.concatenate(self._nsp_text or [none]),
+            texts=self._texts,
         )
 
 
-def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, NDArray]:
+def _collect(collector: Collector, batch: Batch, expected: Outputs, got: Outputs) -> None:
+    mlm = None
+    if expected.mlm_logits is not None and got.mlm_logits is not None:
+        filled = batch.masked_labels != NO_LABEL
+        mlm = _mlm(expected.mlm_logits[filled], got.mlm_logits[filled], batch.masked_labels[filled])
+    collector.add(batch, mlm=mlm, nsp=nsp_quantities(batch, expected.nsp_logits, got.nsp_logits))
+
+
+def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> Quantities:
     """Quantities at M masked positions, from logits (M, V)."""
     log_p, log_q = log_softmax(expected), log_softmax(got)
     best, top = _best(expected), _best(got)
@@ -125,13 +134,17 @@ def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, 
     }
 
 
-def nsp_quantities(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> dict[str, NDArray]:
-    """Quantities of B pairs, from logits (B, 2)."""
+def nsp_quantities(batch: Batch, expected: Logits | None, got: Logits | None) -> Quantities | None:
+    """Quantities of the labelled pairs, from logits (B, 2) of all; None where there is nothing to compare."""
+    pairs = batch.next_sentence_labels != NO_LABEL  # a single document makes no pairs: its segments stand alone
+    if expected is None or got is None or not pairs.any():
+        return None
+    one, other, labels = expected[pairs], got[pairs], batch.next_sentence_labels[pairs]
     return {
-        "flip": expected.argmax(axis=1) != got.argmax(axis=1),
-        "prob_diff": np.abs(np.exp(log_softmax(expected)[:, 0]) - np.exp(log_softmax(got)[:, 0])),
-        "reference_hit": expected.argmax(axis=1) == labels,
-        "hit": got.argmax(axis=1) == labels,
+        "flip": one.argmax(axis=1) != other.argmax(axis=1),
+        "prob_diff": np.abs(np.exp(log_softmax(one)[:, 0]) - np.exp(log_softmax(other)[:, 0])),
+        "reference_hit": one.argmax(axis=1) == labels,
+        "hit": other.argmax(axis=1) == labels,
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.evaluate.fidelity import Logits, log_softmax, nsp_quantities
+from bertedge.evaluate.fidelity import Collector, Logits, Quantities, log_softmax, nsp_quantities
 from bertedge.evaluate.metrics import METRICS, MetricValue, Observations, estimate_all
 from bertedge.predictor import NO_LABEL, Batch, Predictor
 
@@ -70,25 +70,15 @@ class Recorded:
             judge: another model's observations on the same sample (:meth:`itself`), whose hits the candidate's are
                 compared with in the place of the reference's.
         """
-        mlm: list[dict[str, NDArray]] = []
-        nsp: list[dict[str, NDArray]] = []
-        mlm_text, nsp_text, texts = [], [], 0
+        collector = Collector()
         for index, batch in enumerate(self._batches):
             expected, got = self._expected(index), candidate.predict(batch)
-            text = texts + np.arange(len(batch.input_ids))
-            texts += len(text)
-            filled, pairs = batch.masked_labels != NO_LABEL, batch.next_sentence_labels != NO_LABEL
+            mlm = None
             if expected.probabilities is not None and got.mlm_logits is not None:
-                mlm.append(_mlm(expected, got.mlm_logits[filled], batch.masked_labels[filled]))
-                mlm_text.append(np.repeat(text, filled.sum(axis=1)))
-            if expected.pairs is not None and got.nsp_logits is not None and pairs.any():
-                nsp.append(
-                    nsp_quantities(expected.pairs[pairs], got.nsp_logits[pairs], batch.next_sentence_labels[pairs])
-                )
-                nsp_text.append(text[pairs])
-        seen = Observations(
-            mlm=_joined(mlm), mlm_text=_indices(mlm_text), nsp=_joined(nsp), nsp_text=_indices(nsp_text), texts=texts
-        )
+                filled = batch.masked_labels != NO_LABEL
+                mlm = _mlm(expected, got.mlm_logits[filled], batch.masked_labels[filled])
+            collector.add(batch, mlm=mlm, nsp=nsp_quantities(batch, expected.pairs, got.nsp_logits))
+        seen = collector.observations()
         return seen if judge is None else _judged_by(judge, seen)
 
     def itself(self) -> Observations:
@@ -138,7 +128,7 @@ def quick_estimates(seen: Observations) -> dict[str, MetricValue]:
     return estimate_all(seen, names=QUICK_METRICS)
 
 
-def _mlm(expected: _Expected, logits: Logits, labels: NDArray[np.int64]) -> dict[str, NDArray]:
+def _mlm(expected: _Expected, logits: Logits, labels: NDArray[np.int64]) -> Quantities:
     """Quantities at M masked positions, from logits (M, V); KL = sum p log p - sum p q + log sum exp q."""
     assert expected.probabilities is not None
     top = logits.max(axis=1)
@@ -161,12 +151,3 @@ def _judged_by(judge: Observations, seen: Observations) -> Observations:
         mlm=seen.mlm | {name: judge.mlm[name] for name in ("reference_hit", "reference_nll") if name in judge.mlm},
         nsp=seen.nsp | {name: judge.nsp[name] for name in ("reference_hit",) if name in judge.nsp},
     )
-
-
-def _joined(parts: list[dict[str, NDArray]]) -> dict[str, NDArray[np.float64]]:
-    names = parts[0] if parts else ()
-    return {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in names}
-
-
-def _indices(parts: list[NDArray]) -> NDArray[np.int64]:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
