@@ -14,12 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from measuring import Sample, show
+
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.checkpoint.twin import outlier_twin
-from bertedge.data.batches import Layout
-from bertedge.data.corpus import tokenize_corpus
-from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime import load
@@ -47,11 +46,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 TWIN_ROWS = ("none of the tools", "smoothing", "outliers beside", "the default recipe")
 
 
-def show(value: MetricValue) -> str:
-    """Value and interval."""
-    return f"{value.value:.4f} ({value.low:.4f} to {value.high:.4f})"
-
-
 def main() -> None:
     """Print the table of one model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,9 +59,7 @@ def main() -> None:
     }
     twin = outlier_twin(checkpoint)
     rows |= {f"outlier twin, {name}": (twin, QuantizationRecipe().changed(**OPTIONS[name])) for name in TWIN_ROWS}
-    corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
-    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-    batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=128, seed=0)
+    batches = Sample.of(checkpoint, options.corpus, options.examples).batches
     print(f"### {checkpoint.name}\n\n| | " + " | ".join(METRICS) + " |\n| --- |" + " --- |" * len(METRICS))
     with tempfile.TemporaryDirectory() as scratch:
         reference = load(export(checkpoint, Path(scratch) / "float").folder)

@@ -6,7 +6,7 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.quantization.float_model import float_model
 from bertedge.quantization.job import Decision, Job
-from bertedge.quantization.methods import decider_of
+from bertedge.quantization.methods import decide as method_decision
 from bertedge.recipe import QuantizationRecipe
 from bertedge.target import resolve_target
 
@@ -27,4 +27,4 @@ def decide(checkpoint: Checkpoint, recipe: QuantizationRecipe, corpus: Tokenized
             calibration_sha256="",
             listen=lambda share, text: None,
         )
-        return decider_of(recipe.method).decide(job, recipe.method)
+        return method_decision(job)

@@ -11,27 +11,22 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 from decision import decide
-from numpy.typing import NDArray
+from measuring import Sample, show
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
-from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
-from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.evaluate.fidelity import measure_fidelity
+from bertedge.evaluate.latency import Workload
 from bertedge.graph import plan as layers
 from bertedge.graph.bert import build_graph
 from bertedge.graph.layers import nearest
 from bertedge.graph.plan import Int8Rows, NumberFormat, StaticInt8
-from bertedge.graph.rounding import QuantizedRows, Rounding, Roundings
+from bertedge.graph.rounding import Roundings
 from bertedge.predictor import Batch, Outputs
 from bertedge.quantization import static
 from bertedge.quantization.job import Decision
@@ -41,7 +36,7 @@ from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
 
 METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
-LENGTHS = (16, 128)
+WORKLOADS = (Workload(batch_size=1, seq_len=16), Workload(batch_size=1, seq_len=128))
 DEFAULT = "the default recipe: these three"
 FINER = {
     "+ 16-bit input of query, key, value": ("*.qkv",),
@@ -51,23 +46,6 @@ FINER = {
     "+ 16-bit input of the decoder": ("mlm.decoder",),
     "the faithful recipe: all of these": ("*",),
 }
-
-
-@dataclass(frozen=True)
-class Remembered:
-    """A rounding that solves each matrix once, since the rows of the table share most of theirs."""
-
-    inner: Rounding
-    solved: dict[tuple, QuantizedRows]
-
-    def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
-        key = (type(self.inner), matrix.shape, weight_range, matrix.tobytes()[:4096], float(matrix.sum()))
-        if key not in self.solved:
-            self.solved[key] = self.inner(matrix, weight_range)
-        return self.solved[key]
-
-    def scaled(self, factors: NDArray[np.float32]) -> Remembered:
-        return Remembered(self.inner.scaled(factors), self.solved)
 
 
 class Candidate:
@@ -85,11 +63,7 @@ class Candidate:
 def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundings]]:
     """Name -> plan and roundings; the first without any of the steps."""
     assert decision.ranges is not None
-    plan, solved = dict(decision.plan), {}
-
-    def remembered(layer: str) -> Rounding:
-        return Remembered(decision.roundings(layer), solved)
-
+    plan, compensated = dict(decision.plan), decision.roundings
     decoder = plan[layers.MLM_DECODER]
     assert isinstance(decoder, StaticInt8)
     seen = decision.ranges.seen(layers.MLM_DECODER)
@@ -100,9 +74,9 @@ def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundi
     exact = bare | {layers.WORD_TABLE: plan[layers.WORD_TABLE]}
     rows = {
         "none of these steps": (bare, nearest),
-        "weights compensated": (bare, remembered),
-        "+ frequent words looked up exactly": (exact, remembered),
-        DEFAULT: (plan, remembered),
+        "weights compensated": (bare, compensated),
+        "+ frequent words looked up exactly": (exact, compensated),
+        DEFAULT: (plan, compensated),
     }
     for name, patterns in FINER.items():
         chosen = {
@@ -111,27 +85,8 @@ def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundi
             if any(fnmatchcase(layer, p) for p in patterns)
             and (isinstance(form, StaticInt8) or layer == layers.POSITION_TABLE)
         }
-        rows[name] = (plan | chosen, remembered)
+        rows[name] = (plan | chosen, compensated)
     return rows
-
-
-def latency(candidates: list[Candidate], checkpoint: Checkpoint, corpus: TokenizedCorpus, rounds: int) -> list[str]:
-    """A cell for each candidate: its ratios to the default recipe at each length."""
-    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-    cells: list[list[str]] = [[] for _ in candidates]
-    base = [candidate.name for candidate in candidates].index(DEFAULT)
-    for length in LENGTHS:
-        batch = workload_batch(Workload(batch_size=1, seq_len=length), corpus, layout)
-        samples = interleave([partial(candidate.predict, batch) for candidate in candidates], rounds=rounds)
-        for cell, own in zip(cells, samples, strict=True):
-            ratio = paired_ratio(own, samples[base])
-            cell.append(f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
-    return [" | ".join(cell) for cell in cells]
-
-
-def show(value: MetricValue) -> str:
-    """Value and interval."""
-    return f"{value.value:.4f} ({value.low:.4f} to {value.high:.4f})"
 
 
 def main() -> None:
@@ -143,10 +98,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     options = parser.parse_args()
     checkpoint = open_checkpoint(options.model)
-    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
     calibration = tokenize_corpus(default_text(), checkpoint.tokenizer)
-    corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
-    batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=128, seed=0)
+    sample = Sample.of(checkpoint, options.corpus, options.examples)
     with tempfile.TemporaryDirectory() as scratch:
         decision = decide(checkpoint, QuantizationRecipe(method=Static(rounding="compensated")), calibration)
         graphs = {"float": ({}, nearest), **steps(decision)}
@@ -156,12 +109,14 @@ def main() -> None:
             build_graph(checkpoint, plan, roundings=roundings).builder.write(path)
             candidates.append(Candidate(name, path, checkpoint))
         reference, *others = candidates
-        fidelity = measure_fidelity(reference, others, batches)
-        times = latency(others, checkpoint, corpus, options.rounds)
+        fidelity = measure_fidelity(reference, others, sample.batches)
+        base = [candidate.name for candidate in others].index(DEFAULT)
+        times = [sample.ratios(others, workload, rounds=options.rounds, to=base) for workload in WORKLOADS]
         print(f"### {checkpoint.name}\n\n| | " + " | ".join(METRICS) + " | 16 tokens: ratio | 128 tokens: ratio |")
         print("| --- |" + " --- |" * (len(METRICS) + 2))
-        for candidate, values, time in zip(others, fidelity, times, strict=True):
-            print(f"| {candidate.name} | " + " | ".join(show(values[m]) for m in METRICS) + f" | {time} |")
+        for place, (candidate, values) in enumerate(zip(others, fidelity, strict=True)):
+            cells = [*(show(values[m]) for m in METRICS), *(show(ratios[place], 2) for ratios in times)]
+            print(f"| {candidate.name} | " + " | ".join(cells) + " |")
         print()
 
 

@@ -11,16 +11,14 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-from functools import partial
 from pathlib import Path
+
+from measuring import MAX_LENGTH, Sample, show
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.data.batches import Layout
-from bertedge.data.corpus import tokenize_corpus
-from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
-from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.fidelity import measure_fidelity
+from bertedge.evaluate.latency import Workload
 from bertedge.quantization import export, quantize, sensitivity
 from bertedge.quantization.memory import Memory
 from bertedge.quantization.promote import taken_of
@@ -31,7 +29,6 @@ from bertedge.runtime import load
 METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate", "mlm.top1_accuracy_drop")
 HEADS = ("mlm",)
 SHARES = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
-LENGTH = 128
 
 
 def layer_table(found: Sensitivity) -> list[str]:
@@ -64,11 +61,6 @@ def make(
     }
 
 
-def show(value: MetricValue) -> str:
-    """Value and interval."""
-    return f"{value.value:.4f} ({value.low:.4f} to {value.high:.4f})"
-
-
 def main() -> None:
     """Print both tables of one model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -81,24 +73,20 @@ def main() -> None:
     checkpoint, recipe, memory = open_checkpoint(options.model), RECIPES[options.recipe], Memory()
     found = sensitivity(checkpoint, recipe=recipe, memory=memory)
     print(f"### {checkpoint.name}\n\n" + "\n".join(layer_table(found)) + "\n")
-    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-    corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
-    length = min(LENGTH, checkpoint.config.max_position_embeddings)
-    batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=length, seed=0)
-    call = workload_batch(Workload(batch_size=1, seq_len=length), corpus, layout)
+    sample = Sample.of(checkpoint, options.corpus, options.examples)
+    length = min(MAX_LENGTH, checkpoint.config.max_position_embeddings)
     with tempfile.TemporaryDirectory() as scratch:
         bundles = make(checkpoint, recipe, found, memory, Path(scratch))
         reference = load(export(checkpoint, Path(scratch) / "float").folder, threads=1)
         models = [load(bundle.folder, threads=1) for bundle in bundles.values()]
-        fidelity = measure_fidelity(reference, models, batches)
-        timings = interleave([partial(model.predict, call) for model in models], rounds=options.rounds)
+        fidelity = measure_fidelity(reference, models, sample.batches)
+        ratios = sample.ratios(models, Workload(batch_size=1, seq_len=length), rounds=options.rounds)
     print(f"| | {' | '.join(METRICS)} | int8 MACs | file | {length} tokens: ratio |")
     print("| --- |" + " --- |" * (len(METRICS) + 3))
-    for (name, bundle), values, timing in zip(bundles.items(), fidelity, timings, strict=True):
-        ratio = paired_ratio(timing.blocks, timings[0].blocks)
+    for (name, bundle), values, ratio in zip(bundles.items(), fidelity, ratios, strict=True):
         cells = [show(values[metric]) if metric in values else "-" for metric in METRICS]
-        cells += [f"{bundle.manifest.coverage.macs:.1%}", f"{bundle.size_bytes / 1e6:.1f} MB"]
-        print(f"| {name} | {' | '.join(cells)} | {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) |")
+        cells += [f"{bundle.manifest.coverage.macs:.1%}", f"{bundle.size_bytes / 1e6:.1f} MB", show(ratio, 2)]
+        print(f"| {name} | {' | '.join(cells)} |")
     print()
 
 

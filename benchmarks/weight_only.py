@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from functools import partial
 from pathlib import Path
 
+from measuring import Sample, show
+
 from bertedge.checkpoint import open_checkpoint
-from bertedge.data.batches import Layout
-from bertedge.data.corpus import tokenize_corpus
-from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
-from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.fidelity import measure_fidelity
+from bertedge.evaluate.latency import Workload
 from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe, Static, WeightOnly
-from bertedge.runtime import BertRuntime, load
+from bertedge.runtime import load
 
 METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
 WORKLOADS = tuple(Workload(batch_size=rows, seq_len=tokens) for rows, tokens in ((1, 8), (1, 16), (2, 16), (1, 128)))
@@ -40,26 +38,6 @@ ROWS = {
 }
 
 
-def latency(models: list[BertRuntime], corpus: Path, rounds: int) -> list[list[str]]:
-    """Cells of each model: its ratio to the first at each workload."""
-    first = models[0]
-    layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
-    text = tokenize_corpus(corpus, first.tokenizer)
-    cells: list[list[str]] = [[] for _ in models]
-    for workload in WORKLOADS:
-        batch = workload_batch(workload, text, layout)
-        timings = interleave([partial(model.predict, batch) for model in models], rounds=rounds)
-        for cell, own in zip(cells, timings, strict=True):
-            ratio = paired_ratio(own.blocks, timings[0].blocks)
-            cell.append(f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
-    return cells
-
-
-def show(value: MetricValue) -> str:
-    """Value and interval."""
-    return f"{value.value:.4f} ({value.low:.4f} to {value.high:.4f})"
-
-
 def main() -> None:
     """Print the table of one model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,9 +48,8 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS))
     options = parser.parse_args()
     checkpoint = open_checkpoint(options.model)
-    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-    corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
-    batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=128, seed=0)
+    sample = Sample.of(checkpoint, options.corpus, options.examples)
+    workloads = WORKLOADS if options.rounds else ()
     with tempfile.TemporaryDirectory() as scratch:
         reference = load(export(checkpoint, Path(scratch) / "float").folder)
         chosen = options.rows.split(",")
@@ -80,17 +57,17 @@ def main() -> None:
             load(quantize(checkpoint, Path(scratch) / row, recipe=QuantizationRecipe(method=ROWS[row][1])).folder)
             for row in chosen
         ]
-        fidelity = measure_fidelity(reference, models, batches)
-        times = latency(models, options.corpus, options.rounds) if options.rounds else [[] for _ in models]
-        columns = [*METRICS, *(f"{w.batch_size} x {w.seq_len}" for w in WORKLOADS if options.rounds)]
+        fidelity = measure_fidelity(reference, models, sample.batches)
+        times = [sample.ratios(models, workload, rounds=options.rounds) for workload in workloads]
+        columns = [*METRICS, *(f"{w.batch_size} x {w.seq_len}" for w in workloads)]
         print(f"### {checkpoint.name}\n\n| | file | " + " | ".join(columns) + " |")
         print("| --- |" + " --- |" * (len(columns) + 1))
-        for row, model, values, time in zip(chosen, models, fidelity, times, strict=True):
+        for place, (row, model, values) in enumerate(zip(chosen, models, fidelity, strict=True)):
             cells = [
                 ROWS[row][0],
                 f"{model.bundle.size_bytes / 1e6:.1f} MB",
                 *(show(values[m]) for m in METRICS),
-                *time,
+                *(show(ratios[place], 2) for ratios in times),
             ]
             print("| " + " | ".join(cells) + " |", flush=True)
 

@@ -1,0 +1,47 @@
+"""What the scripts beside it share: a sample of a text, and the cells of their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bertedge.checkpoint import Checkpoint
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.evaluate.fidelity import evaluation_batches
+from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.predictor import Batch, Predictor
+
+MAX_LENGTH = 128
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """A text as one model reads it: whole, and some pairs of it in batches."""
+
+    corpus: TokenizedCorpus
+    layout: Layout
+    batches: list[Batch]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, text: Path, examples: int) -> Sample:
+        """Pairs of at most ``MAX_LENGTH`` tokens, the same ones every time."""
+        layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
+        corpus = tokenize_corpus(text, checkpoint.tokenizer)
+        length = min(MAX_LENGTH, checkpoint.config.max_position_embeddings)
+        batches = evaluation_batches(corpus, layout, examples=examples, max_length=length, seed=0)
+        return cls(corpus=corpus, layout=layout, batches=batches)
+
+    def ratios(self, models: Sequence[Predictor], workload: Workload, *, rounds: int, to: int = 0) -> list[MetricValue]:
+        """Latency of each model as a ratio to one of them, all interleaved."""
+        batch = workload_batch(workload, self.corpus, self.layout)
+        timings = interleave([partial(model.predict, batch) for model in models], rounds=rounds)
+        return [paired_ratio(own.blocks, timings[to].blocks) for own in timings]
+
+
+def show(value: MetricValue, digits: int = 4) -> str:
+    """Value and interval."""
+    return f"{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
