@@ -92,7 +92,7 @@ class Manifest:
         recipe: None for a float32 bundle.
         heads: which of ``mlm``, ``nsp`` and ``pooler`` the model has.
         positions: ``masked`` or ``all``; see :func:`bertedge.graph.bert.build_graph`.
-        row_independent: rows of one batch do not influence each other.
+        row_independent: a row of a batch comes out the same whatever is beside it.
         warnings: what the user should know of, a sentence each.
         bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
         layer_reasons: every layer that is not in the method's plain format -> the format it is in, and why.

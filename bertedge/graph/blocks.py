@@ -8,6 +8,8 @@ emulated CPUs:
   same blocks on x86 with AVX2 or better, where all CPUs agree to 1e-6 and nothing saturates, and for 8 bits on ARM with
   dot products; each row as a whole for 4 bits there (KleidiAI). Other CPUs multiply in float, truer and slower: ARM
   without dot products has a kernel for 4 bits, everything else unpacks the matrix in every call.
+- One row may take another kernel than several do: in whole models, where activations stand on rounding edges, results
+  then differ by up to 1e-3 of a probability.
 - It packs the weights when the model is loaded. Kept from that (``session.disable_prepacking``) it computes in float.
 - ``GatherBlockQuantized`` looks rows up in the very same bytes, padding included.
 - Both take 8 bits from 1.23 on, and 4 bits from 1.22 on, where ``bits`` is not an attribute of the second yet.

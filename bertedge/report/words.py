@@ -110,7 +110,10 @@ def about_model(model: CandidateReport) -> Facts:
         ("recipe", "float32" if recipe is None else _recipe(recipe)),
         ("target", manifest.target),
         ("in int8", f"{percent(model.coverage.macs)} of the work, {percent(model.coverage.bytes)} of the bytes"),
-        ("texts of a batch", "independent" if manifest.row_independent else "share ranges; run one by one"),
+        (
+            "texts of a batch",
+            "independent" if manifest.row_independent else "run one by one, for one would change another",
+        ),
         ("made with", ", ".join(f"{name} {version}" for name, version in source.versions.items())),
         ("source sha256", source.source_sha256),
         ("model sha256", manifest.files[MODELS[manifest.format]].sha256),

@@ -70,7 +70,7 @@ class Engine:
     Args:
         sessions: the loaded model.
         all_positions: the graph computes the MLM head everywhere or nowhere, under the ecosystem's names.
-        row_independent: rows of a batch do not share quantization ranges.
+        row_independent: a row of a batch comes out the same whatever is beside it.
         int8_share: the share of the multiply-accumulates that is int8.
         config: the model's sizes, which inputs are checked against.
     """
