@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
@@ -16,6 +18,14 @@ from bertedge.evaluate.metrics import MetricValue
 from bertedge.predictor import Batch, Predictor
 
 MAX_LENGTH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """Latency of one model, in milliseconds and as a ratio to another one that was timed beside it."""
+
+    ms: float
+    ratio: MetricValue
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,11 +45,17 @@ class Sample:
         batches = evaluation_batches(corpus, layout, examples=examples, max_length=length, seed=0)
         return cls(corpus=corpus, layout=layout, batches=batches)
 
-    def ratios(self, models: Sequence[Predictor], workload: Workload, *, rounds: int, to: int = 0) -> list[MetricValue]:
-        """Latency of each model as a ratio to one of them, all interleaved."""
+    def times(self, models: Sequence[Predictor], workload: Workload, *, rounds: int, to: int = 0) -> list[Timed]:
+        """Latency of each model, and as a ratio to one of them, all interleaved."""
         batch = workload_batch(workload, self.corpus, self.layout)
         timings = interleave([partial(model.predict, batch) for model in models], rounds=rounds)
-        return [paired_ratio(own.blocks, timings[to].blocks) for own in timings]
+        return [
+            Timed(ms=float(np.median(own.calls)), ratio=paired_ratio(own.blocks, timings[to].blocks)) for own in timings
+        ]
+
+    def ratios(self, models: Sequence[Predictor], workload: Workload, *, rounds: int, to: int = 0) -> list[MetricValue]:
+        """The same, ratios alone."""
+        return [timed.ratio for timed in self.times(models, workload, rounds=rounds, to=to)]
 
 
 def show(value: MetricValue, digits: int = 4) -> str:
