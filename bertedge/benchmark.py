@@ -15,14 +15,12 @@ from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import UsageError
-from bertedge.evaluate.disagreements import Disagreements, WorstCases
+from bertedge.evaluate.details import Details
 from bertedge.evaluate.fidelity import evaluation_batches, invariance, measure_fidelity
-from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload, workload_batch
-from bertedge.evaluate.lengths import LengthFidelity, at_length, measure_by_length
+from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
 from bertedge.evaluate.metrics import PADDED_FILE, MetricValue
-from bertedge.evaluate.profile import Profile, profile_bundle
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.quantization import export
@@ -173,9 +171,7 @@ class _Run:
             seed=settings.seed,
         )
         self.fidelity: list[dict[str, MetricValue]] = [{} for _ in self.bundles]
-        self.by_length: list[tuple[LengthFidelity, ...]] = [() for _ in self.bundles]
-        self.disagreements = [Disagreements() for _ in self.bundles]
-        self.profiles: list[Profile | None] = [None for _ in self.bundles]
+        self.details = Details(len(self.bundles), first.tokenizer)
         self.before: Snapshot | None = None
         self.after: Snapshot | None = None
         self.starts: dict[int, ColdStart] = {}
@@ -185,37 +181,29 @@ class _Run:
     def compare(self, listen: Listener) -> None:
         """Outputs of every model with the reference's."""
         first, *others = self.models
-        worst = [WorstCases(first.tokenizer) for _ in others]
         seen = measure_fidelity(
             first,
             others,
             self.batches,
             lambda share, note: listen(COMPARED * share, note),
-            watch=lambda place, *outputs: worst[place].add(*outputs),
+            watch=self.details.watch,
         )
         for model, metrics in zip(others, seen, strict=True):
             metrics[PADDED_FILE] = invariance(model.padded(), self.batches[0])
         self.fidelity[1:] = seen
-        self.disagreements[1:] = [cases.found() for cases in worst]
 
     def shorten(self, listen: Listener) -> None:
         """Outputs on shorter texts."""
-        first, *others = self.models
-        length = self.corpus.max_length
-        shorter = measure_by_length(
-            first,
-            others,
+        self.details.shorten(
+            self.models,
             self.tokenized,
             self.layout,
+            (self.batches, self.fidelity),
             examples=min(self.settings.examples, SHORT_EXAMPLES),
-            max_length=length,
+            max_length=self.corpus.max_length,
             seed=self.settings.seed,
             listen=lambda share, note: listen(COMPARED + (SHORTENED - COMPARED) * share, note),
         )
-        self.by_length[1:] = [
-            (*lengths, at_length(length, self.batches, whole))
-            for lengths, whole in zip(shorter, self.fidelity[1:], strict=True)
-        ]
 
     def time(self, listen: Listener) -> None:
         """Rounds of all models, until enough is known."""
@@ -238,14 +226,15 @@ class _Run:
         return all(math.log(max(r.high / r.value, r.value / r.low)) <= WANTED_PRECISION for r in ratios)
 
     def profile(self, listen: Listener) -> None:
-        """The operators of the longest text that is timed alone, or else of the last workload."""
-        grid = self.study.grid
-        alone = [workload for workload in grid if workload.batch_size == 1]
-        workload = max(alone, key=lambda one: one.seq_len) if alone else grid[-1]
-        batch = workload_batch(workload, self.tokenized, self.layout)
-        for index, bundle in enumerate(self.bundles):
-            listen(TIMED + (PROFILED - TIMED) * index / len(self.bundles), "profiles")
-            self.profiles[index] = profile_bundle(bundle, batch, threads=self.threads)
+        """What each operator takes."""
+        self.details.profile(
+            self.bundles,
+            self.study.grid,
+            self.tokenized,
+            self.layout,
+            threads=self.threads,
+            listen=lambda share, note: listen(TIMED + (PROFILED - TIMED) * share, note),
+        )
 
     def start(self, listen: Listener) -> None:
         """Fresh processes."""
@@ -295,9 +284,9 @@ class _Run:
             fidelity=self.fidelity[index],
             latency=latency,
             manifest=bundle.manifest,
-            by_length=self.by_length[index],
-            disagreements=self.disagreements[index],
-            profile=self.profiles[index],
+            by_length=self.details.by_length[index],
+            disagreements=self.details.disagreements(index),
+            profile=self.details.profiles[index],
         )
 
 

@@ -73,9 +73,7 @@ def _verify_here(bundle: Path, threads: int | None, allow_any_cpu: bool, as_json
     else:
         stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
         stdout.print(f"CPU              {describe_fit(runtime.bundle.manifest.target)}", markup=False)
-        stdout.print(
-            f"best words       {'as where it was made' if result.top1_equal else 'DIFFERENT from where it was made'}"
-        )
+        stdout.print(f"best words       {result.words}")
         stdout.print(
             f"probabilities    differ by {result.max_prob_diff:.2g} at most (rounding explains {result.tolerance:.2g})"
         )

@@ -133,7 +133,7 @@ def _show(findings: list[Finding]) -> None:
             finding.cpu,
             finding.target,
             "refuses it" if finding.refusal else "-" if finding.saturation else "takes it",
-            "as at home" if seen.top1_equal else "DIFFER",
+            seen.words,
             f"{seen.max_prob_diff:.2g}",
             f"{seen.tolerance:.2g}",
             "-" if math.isnan(seen.max_prob_diff_to_float) else f"{seen.max_prob_diff_to_float:.2g}",

@@ -107,7 +107,7 @@ def _summary(report: Report, model: CandidateReport) -> list[Fact]:
         if own is not None and known is not None:
             facts.append((words, f"{own / scale:.0f} {unit}", f"float {known / scale:.0f} {unit}"))
     facts.append(
-        ("in int8", percent(model.coverage.macs), f"of the work; {percent(model.coverage.bytes)} of the bytes")
+        ("in integers", percent(model.coverage.macs), f"of the work; {percent(model.coverage.bytes)} of the bytes")
     )
     return facts
 

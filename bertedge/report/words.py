@@ -60,6 +60,11 @@ def running(text: str) -> Markup:
     )
 
 
+def breakable(name: str) -> Markup:
+    """A dotted name that may be broken into lines between its words only."""
+    return Markup("<wbr>").join(re.findall(r"[^._]*[._]*", name))
+
+
 def minute(moment: str) -> str:
     """``2026-01-31 12:00 UTC`` of a moment in ISO 8601."""
     return f"{moment[:16].replace('T', ' ')} UTC"
@@ -109,7 +114,7 @@ def about_model(model: CandidateReport) -> Facts:
         ("heads", ", ".join(manifest.heads) or "none"),
         ("recipe", "float32" if recipe is None else _recipe(recipe)),
         ("target", manifest.target),
-        ("in int8", f"{percent(model.coverage.macs)} of the work, {percent(model.coverage.bytes)} of the bytes"),
+        ("in integers", f"{percent(model.coverage.macs)} of the work, {percent(model.coverage.bytes)} of the bytes"),
         (
             "texts of a batch",
             "independent" if manifest.row_independent else "run one by one, for one would change another",
@@ -139,4 +144,5 @@ FILTERS: dict[str, Callable[..., str]] = {
     "head": head,
     "running": running,
     "minute": minute,
+    "breakable": breakable,
 }

@@ -84,5 +84,5 @@ def test_the_built_in_model_with_eight_bits_goes_wrong(tmp_path: Path) -> None:
     done = bertedge("verify", tmp_path / "b", "--simulate", "avx2")
     assert done.returncode == 1
     assert "avx2, simulated" in done.stderr
-    assert "DIFFER" in done.stdout
+    assert "DIFFERENT" in done.stdout
     assert "encoder.layer.1.intermediate" in done.stdout

@@ -60,8 +60,8 @@ def hostile(measured: Report) -> Report:
         measured,
         reference=replace(measured.reference, name=HOSTILE[0]),
         candidates=tuple(
-            replace(candidate, name=HOSTILE[1 + place % (len(HOSTILE) - 1)], disagreements=cases)
-            for place, candidate in enumerate(measured.candidates * 5)  # more models than there are shapes
+            replace(candidate, name=HOSTILE[1 + place], disagreements=cases if place == 0 else Disagreements())
+            for place, candidate in enumerate(measured.candidates * 4)  # more models than there are shapes
         ),
         corpus=replace(measured.corpus, name=HOSTILE[0] + HOSTILE[8]),
         skipped={"nsp": HOSTILE[1]},

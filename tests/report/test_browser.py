@@ -67,7 +67,8 @@ def pixels(shot: bytes) -> np.ndarray:
 
 def shades(image: np.ndarray) -> int:
     """How many colours cover at least ten pixels."""
-    _, counts = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
+    packed = image.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
+    _, counts = np.unique(packed, return_counts=True)
     return int((counts >= 10).sum())
 
 
@@ -92,7 +93,11 @@ def test_a_wide_table_scrolls_in_its_own_box(browser: Any, plain_file: Path) -> 
     assert box.evaluate("one => one.scrollWidth > one.clientWidth")
     box.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#fidelity .scroll').scrollLeft > 0")
+    for _ in range(100):  # it moves smoothly, and the page's policy forbids a script that waits for it
+        if box.evaluate("one => one.scrollLeft"):
+            break
+        page.wait_for_timeout(20)
+    assert box.evaluate("one => one.scrollLeft") > 0
     page.context.close()
 
 
@@ -137,14 +142,13 @@ def test_screenshots_of_the_parts(browser: Any, plain_file: Path, theme: str, wi
         image = pixels(page.locator(f"#{part}").screenshot(path=tmp_path / f"{part}.png"))
         assert image.shape[0] > 100, part
         assert shades(image) > 8, part
-        ground = np.median(image.reshape(-1, 3), axis=0).mean()
+        ground = np.median(image[::4, ::4])
         assert (ground > 200) if theme == "light" else (ground < 60), part
     for picture in page.locator(".chart > svg").all():
         image = pixels(picture.screenshot())
         assert shades(image) > 5
-        texts = picture.locator("text").all()
-        assert texts
-        assert min(text.bounding_box()["height"] for text in texts) >= 8
+        heights = picture.locator("text").evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
+        assert min(heights) >= 8
     page.context.close()
 
 
@@ -168,7 +172,7 @@ def test_models_are_told_apart_without_colour(browser: Any, plain_file: Path) ->
     page.add_style_tag(content="html { filter: grayscale(1); }")
     shapes = [pixels(one.screenshot())[:, :, 0] for one in page.locator("#latency .legend .marker").all()]
     assert len(shapes) == 3
-    inked = [shape < 200 for shape in shapes]
+    inked = [shape[:56, :56] < 200 for shape in shapes]  # where one begins between pixels it is a little smaller
     for place, one in enumerate(inked):
         for other in inked[place + 1 :]:
             assert (one != other).mean() > 0.03

@@ -22,10 +22,10 @@ from bertedge.report.html import html_report
 from bertedge.report.report import Report, read_report, write_report
 from bertedge.report.svg import COLORS, PLACEHOLDER
 from bertedge.report.verdict import OUTCOMES, Verdict
-from bertedge.report.words import head, running, tail
+from bertedge.report.words import breakable, head, running, tail
 from tests.report.conftest import HOSTILE
 
-VOID = {"meta", "br", "img", "link", "input", "hr"}
+VOID = {"meta", "br", "wbr", "img", "link", "input", "hr"}
 
 
 class Outline(HTMLParser):
@@ -148,6 +148,10 @@ def test_any_text_is_escaped_and_kept(text: str) -> None:
         assert len(cut) <= max(len(text), 1) + 2
 
 
+def test_names_are_broken_between_their_words_only() -> None:
+    assert breakable("mlm.top1_<b>") == "mlm.<wbr>top1_<wbr>&lt;b&gt;<wbr>"
+
+
 def test_verdicts_stand_at_the_top_with_a_sign_besides_the_colour(measured: Report) -> None:
     assert "Verdicts" not in html_report(measured)
     said = [
@@ -260,5 +264,5 @@ def test_models_differ_in_shape(hostile: Report) -> None:
         "".join(re.findall(r' d="([^"]+)"', symbol)) + ("hollow" if "fill: var(--card)" in symbol else "")
         for symbol in re.findall(r"<symbol .*?</symbol>", page, re.S)
     ]
-    assert len(shapes) == 11
+    assert len(shapes) == 9
     assert len(set(shapes[:8])) == 8

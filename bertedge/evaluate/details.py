@@ -1,0 +1,90 @@
+"""What is looked at rather than judged: fidelity by length, the worst disagreements, where the time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bertedge.bundle import Bundle
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.evaluate.disagreements import Disagreements, WorstCases
+from bertedge.evaluate.latency import Workload, workload_batch
+from bertedge.evaluate.lengths import LengthFidelity, at_length, measure_by_length
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.profile import Profile, profile_bundle
+from bertedge.predictor import Batch, Outputs, Predictor
+from bertedge.tokenizer import Tokenizer
+
+Listener = Callable[[float, str], None]
+
+
+class Details:
+    """Gathers the details of several models, the first of which is the reference.
+
+    Attributes:
+        by_length: of each model; nothing for the reference, and until it was measured.
+        profiles: of each model; None until it was measured.
+    """
+
+    def __init__(self, models: int, tokenizer: Tokenizer) -> None:
+        self._worst = [WorstCases(tokenizer) for _ in range(models)]
+        self.by_length: list[tuple[LengthFidelity, ...]] = [() for _ in range(models)]
+        self.profiles: list[Profile | None] = [None for _ in range(models)]
+
+    def disagreements(self, index: int) -> Disagreements:
+        """Where a model is farthest from the reference, of what was watched."""
+        return self._worst[index].found()
+
+    def watch(self, place: int, batch: Batch, expected: Outputs, got: Outputs) -> None:
+        """A candidate (0 is the first) seen by :func:`bertedge.evaluate.fidelity.measure_fidelity`."""
+        self._worst[place + 1].add(batch, expected, got)
+
+    def shorten(
+        self,
+        models: Sequence[Predictor],
+        corpus: TokenizedCorpus,
+        layout: Layout,
+        whole: tuple[Sequence[Batch], Sequence[dict[str, MetricValue]]],
+        *,
+        examples: int,
+        max_length: int,
+        seed: int,
+        listen: Listener,
+    ) -> None:
+        """Compare outputs on shorter texts.
+
+        Args:
+            whole: the main sample of texts up to ``max_length``, and each model's fidelity on it.
+        """
+        reference, *candidates = models
+        batches, fidelity = whole
+        shorter = measure_by_length(
+            reference,
+            candidates,
+            corpus,
+            layout,
+            examples=examples,
+            max_length=max_length,
+            seed=seed,
+            listen=listen,
+        )
+        for index, lengths in enumerate(shorter, start=1):
+            self.by_length[index] = (*lengths, at_length(max_length, batches, fidelity[index]))
+
+    def profile(
+        self,
+        bundles: Sequence[Bundle],
+        grid: Sequence[Workload],
+        corpus: TokenizedCorpus,
+        layout: Layout,
+        *,
+        threads: int,
+        listen: Listener,
+    ) -> None:
+        """The operators of the longest text of the grid that is alone in a call, or else of the last workload."""
+        alone = [workload for workload in grid if workload.batch_size == 1]
+        workload = max(alone, key=lambda one: one.seq_len) if alone else grid[-1]
+        batch = workload_batch(workload, corpus, layout)
+        for index, bundle in enumerate(bundles):
+            listen(index / len(bundles), "profiles")
+            self.profiles[index] = profile_bundle(bundle, batch, threads=threads)
