@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,6 +18,8 @@ from xml.etree import ElementTree
 import pytest
 
 from bertedge.bundle import Bundle, file_entries, write_manifest
+from bertedge.cli.app import run
+from bertedge.cli.console import report as report_error
 from bertedge.cpu import this_cpu
 from bertedge.report.report import read_report
 from bertedge.report.targets import markdown
@@ -25,6 +29,19 @@ from bertedge.target import best_target
 def bertedge(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bertedge", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+
+
+def typed(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which spares a start and the imports; for the many commands that end at once."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            run([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        except Exception as error:
+            code = report_error(error)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +63,8 @@ def test_the_main_road(model_folder: Path, corpus_file: Path, tmp_path: Path) ->
         8,
         "--rounds",
         2,
+        "--seconds",
+        0,
         "--lengths",
         "1x8,2x16",
     ]
@@ -206,7 +225,7 @@ def test_a_single_document_has_no_pairs_and_the_report_says_so(
 ) -> None:
     text, report = tmp_path / "one.txt", tmp_path / "report.json"
     text.write_text("\n".join(line for line in corpus_file.read_text().splitlines() if line))
-    arguments = ["--reference", model_folder, "--corpus", text, "--rounds", 2, "--lengths", "1x8"]
+    arguments = ["--reference", model_folder, "--corpus", text, "--rounds", 2, "--seconds", 0, "--lengths", "1x8"]
     done = bertedge("bench", folder, *arguments, "--json", report, "--markdown", tmp_path / "report.md")
     assert done.returncode == 0, done.stderr
     for output in (done.stdout, (tmp_path / "report.md").read_text()):
@@ -220,37 +239,37 @@ def test_a_single_document_has_no_pairs_and_the_report_says_so(
 
 
 def test_fill_mask_prints_words_or_json(folder: Path) -> None:
-    done = bertedge("fill-mask", folder, "The cat [MASK] on the mat.", "--top-k", 2)
+    done = typed("fill-mask", folder, "The cat [MASK] on the mat.", "--top-k", 2)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 2
-    (fills,) = json.loads(bertedge("fill-mask", folder, "The cat [MASK].", "--json").stdout)
+    (fills,) = json.loads(typed("fill-mask", folder, "The cat [MASK].", "--json").stdout)
     assert {"token", "probability", "token_id"} == fills[0].keys()
 
 
 def test_next_sentence_prints_a_verdict(folder: Path) -> None:
-    done = bertedge("next-sentence", folder, "It was a warm day.", "The cat slept.")
+    done = typed("next-sentence", folder, "It was a warm day.", "The cat slept.")
     assert done.stdout.split(maxsplit=1)[1].strip() in ("follows", "does not follow")
-    assert 0 <= json.loads(bertedge("next-sentence", folder, "a", "b", "--json").stdout)["is_next"] <= 1
+    assert 0 <= json.loads(typed("next-sentence", folder, "a", "b", "--json").stdout)["is_next"] <= 1
 
 
 def test_verify_and_info(folder: Path, model_folder: Path) -> None:
-    assert bertedge("verify", folder).stdout.strip().endswith("verified")
-    assert json.loads(bertedge("verify", folder, "--json").stdout)["passed"] is True
-    assert json.loads(bertedge("info", folder, "--json").stdout)["kind"] == "bundle"
-    assert json.loads(bertedge("info", model_folder, "--json").stdout)["heads"] == ["pooler", "mlm", "nsp"]
-    assert "portable" in bertedge("info", "--targets").stdout
-    assert json.loads(bertedge("info", "--targets", "--json").stdout)["avx2"]["weight_range"] == 63
-    assert bertedge("info", "--markdown").stdout == markdown()
+    assert typed("verify", folder).stdout.strip().endswith("verified")
+    assert json.loads(typed("verify", folder, "--json").stdout)["passed"] is True
+    assert json.loads(typed("info", folder, "--json").stdout)["kind"] == "bundle"
+    assert json.loads(typed("info", model_folder, "--json").stdout)["heads"] == ["pooler", "mlm", "nsp"]
+    assert "portable" in typed("info", "--targets").stdout
+    assert json.loads(typed("info", "--targets", "--json").stdout)["avx2"]["weight_range"] == 63
+    assert typed("info", "--markdown").stdout == markdown()
 
 
 def test_what_info_and_verify_say_to_a_person(folder: Path, model_folder: Path) -> None:
-    said = bertedge("info", folder).stdout
+    said = typed("info", folder).stdout
     size = Bundle.open(folder).size_bytes
     assert f"{size / 1e6:.1f} MB" in said
     assert "% of the multiply-accumulates" in said
     assert max(map(len, said.splitlines())) < 120
-    assert "parameters  " in bertedge("info", model_folder).stdout
-    said = bertedge("verify", folder).stdout
+    assert "parameters  " in typed("info", model_folder).stdout
+    said = typed("verify", folder).stdout
     assert "as where it was made" in said
     assert "nan" not in said
 
@@ -342,7 +361,7 @@ def test_a_mistake_is_two_lines_and_an_exit_code(
     empty = tmp_path / "empty.txt"
     empty.write_text("\n\n")
     places = {"bundle": folder, "model": model_folder, "tmp": tmp_path, "empty": empty, "corpus": corpus_file}
-    done = bertedge(*(argument.format(**places) for argument in arguments))
+    done = typed(*(argument.format(**places) for argument in arguments))
     assert done.returncode == code, done.stderr
     error, hint = done.stderr.strip().splitlines()[-2:]
     assert error.startswith("error: ")
@@ -403,7 +422,7 @@ def test_a_bundle_that_cannot_be_trusted(
 ) -> None:
     spoiled = spoil(Path(shutil.copytree(folder, tmp_path / "spoiled")))
     more = {"verify": [], "fill-mask": ["a [MASK]"], "bench": ["--reference", model_folder]}[command]
-    done = bertedge(command, spoiled, *more)
+    done = typed(command, spoiled, *more)
     error, hint = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (3, "")
     assert error.startswith("error: ")
