@@ -23,6 +23,7 @@ from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
 from bertedge.evaluate.metrics import PADDED_FILE, MetricValue
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
+from bertedge.progress import Listener, unheard
 from bertedge.quantization import export
 from bertedge.records import sha256
 from bertedge.report.budget import DEFAULTS, LATENCY, Budgets
@@ -31,7 +32,6 @@ from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, 
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.threads import usable_cpus
 
-Listener = Callable[[float, str], None]
 #: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.
 SHORT_EXAMPLES = 256
 #: Where there is nothing to judge by, rounds go on until every ratio's interval reaches so far to each side.
@@ -88,7 +88,7 @@ def bench(
     corpus: str | Path | None = None,
     settings: BenchSettings | None = None,
     standard: Standard | None = None,
-    listen: Listener = lambda share, text: None,
+    listen: Listener = unheard,
     keep: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Measure size, start, latency and fidelity of bundles against their float model.
@@ -268,7 +268,9 @@ class _Run:
 
     def _missing(self) -> list[str]:
         missing = [] if all(self.fidelity[1:]) else ["fidelity"]
+        missing += [] if all(self.details.by_length[1:]) else ["fidelity by length"]
         missing += [f"latency {w.batch_size} x {w.seq_len}" for w in self.study.missing()]
+        missing += [] if all(self.details.profiles) else ["profile"]
         return missing + ([] if len(self.starts) == len(self.bundles) else ["cold start"])
 
     def _row(self, index: int, latency: tuple[LatencyReport, ...]) -> CandidateReport:

@@ -14,7 +14,7 @@ import bertedge
 PACKAGE = Path(bertedge.__file__).parent
 #: From the ground up. A module imports from its own layer or from one below.
 LAYERS = (
-    ("errors", "__init__"),
+    ("errors", "progress", "__init__"),
     ("records",),
     ("cpu",),
     ("config", "target", "recipe"),

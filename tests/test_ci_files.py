@@ -115,6 +115,7 @@ def test_the_action_measures_and_judges(
     assert done.returncode == 0, done.stderr
     reports = tmp_path / "a folder" / "reports"
     assert len(read_report(reports / "report.json").candidates) == 2
+    assert (reports / "report.html").read_text().rstrip().endswith("</html>")
     assert (tmp_path / "output").read_text() == "report=a folder/reports/report.json\n"
     assert "### Size and start" in (tmp_path / "summary.md").read_text()
     worse = run_step({**common, "CANDIDATES": str(large), "AGAINST": str(small), "STRICT": "true"}, tmp_path)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bertedge.errors import BertEdgeError, FileError, UnfitMachineError
+from bertedge.progress import Listener
 from bertedge.records import FILE_HINT
 
 #: Where nobody watches (a log, a pipe), tables need not fit a terminal.
@@ -25,7 +26,7 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[float, str], None]]:
+def progress_bar(label: str) -> Iterator[Listener]:
     """A bar on stderr that is fed with the share done (0..1) and a short text; silent where stderr is no terminal."""
     columns = (
         TextColumn("{task.description}"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -15,6 +15,7 @@ from bertedge.emulate.saturate import Saturation
 from bertedge.emulate.sysroot import default_folder, open_sysroot
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.predictor import Batch, Outputs, Predictor
+from bertedge.progress import Listener, unheard
 from bertedge.runtime import BertRuntime
 from bertedge.runtime.golden import Verification, verify
 from bertedge.target import resolve_target
@@ -74,7 +75,7 @@ def find_out_emulated(
     machines: Sequence[EmulatedMachine],
     bundle: Path,
     sample: Sample | None = None,
-    listen: Callable[[float, str], None] = lambda share, text: None,
+    listen: Listener = unheard,
 ) -> Iterator[Finding]:
     """Run a bundle on emulated CPUs, one after the other.
 

@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 from bertedge.emulate.cpus import ARCHITECTURES, Architecture
 from bertedge.emulate.sysroot import LOCK, ROOT, SCHEMA_VERSION, SITE, Fetched, Lock, hashed_files
 from bertedge.errors import UnfitMachineError, UsageError, nearest
+from bertedge.progress import Listener, unheard
 from bertedge.records import new_folder, sha256, write_json
 
 #: What the interpreter and the wheels link against comes along as dependencies.
@@ -28,8 +29,6 @@ GLIBC_MINORS = range(17, 37)
 #: Folders at the root that distributions have moved below ``usr``.
 MERGED = ("bin", "lib", "lib64", "sbin")
 
-Listener = Callable[[float, str], None]
-
 
 def set_up(
     arch: str,
@@ -37,7 +36,7 @@ def set_up(
     *,
     sources: Path | None = None,
     force: bool = False,
-    listen: Listener = lambda share, text: None,
+    listen: Listener = unheard,
 ) -> Lock:
     """Fetch and unpack a sysroot; whole or not at all.
 

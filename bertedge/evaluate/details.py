@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
@@ -13,9 +13,8 @@ from bertedge.evaluate.lengths import LengthFidelity, at_length, measure_by_leng
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.profile import Profile, profile_bundle
 from bertedge.predictor import Batch, Outputs, Predictor
+from bertedge.progress import Listener
 from bertedge.tokenizer import Tokenizer
-
-Listener = Callable[[float, str], None]
 
 
 class Details:

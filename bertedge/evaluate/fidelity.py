@@ -12,6 +12,7 @@ from bertedge.data.batches import Layout, drawn_batches
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.metrics import INVARIANCE, MetricValue, Observations, estimate_all
 from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor
+from bertedge.progress import Listener, unheard
 
 TOP = 5
 Logits = NDArray[np.float32]
@@ -39,7 +40,7 @@ def measure_fidelity(
     reference: Predictor,
     candidates: Sequence[Predictor],
     batches: Sequence[Batch],
-    listen: Callable[[float, str], None] = lambda share, text: None,
+    listen: Listener = unheard,
     watch: Watch = _look_away,
 ) -> list[dict[str, MetricValue]]:
     """All fidelity metrics of each candidate against the reference on the same batches; the reference runs once.

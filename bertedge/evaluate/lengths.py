@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bertedge.data.batches import Layout
@@ -10,6 +10,7 @@ from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
 from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.predictor import Batch, Predictor
+from bertedge.progress import Listener, unheard
 
 #: Tokens that texts are cut to, as far as they are shorter than those of the main sample.
 LENGTHS = (16, 32, 64, 128, 256)
@@ -39,7 +40,7 @@ def measure_by_length(
     examples: int,
     max_length: int,
     seed: int,
-    listen: Callable[[float, str], None] = lambda share, text: None,
+    listen: Listener = unheard,
 ) -> list[tuple[LengthFidelity, ...]]:
     """Fidelity of each candidate on texts of each of ``LENGTHS`` below ``max_length``.
 

@@ -6,7 +6,7 @@ words. The reference runs once, and only what depends on the candidate is comput
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bertedge.evaluate.fidelity import Collector, Logits, Quantities, log_softmax, nsp_quantities
 from bertedge.evaluate.metrics import METRICS, MetricValue, Observations, estimate_all
 from bertedge.predictor import NO_LABEL, Batch, Predictor
+from bertedge.progress import Listener, unheard
 
 #: What needs more than is kept.
 LEFT_OUT = frozenset({"mlm.top5_agreement"})
@@ -50,7 +51,7 @@ class Recorded:
         reference: Predictor,
         batches: Sequence[Batch],
         folder: Path,
-        listen: Callable[[float, str], None] = lambda share, text: None,
+        listen: Listener = unheard,
     ) -> None:
         self._reference, self._batches, self._folder = reference, batches, folder
         self.texts = sum(len(batch.input_ids) for batch in batches)

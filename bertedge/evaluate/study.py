@@ -21,6 +21,7 @@ from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import LatencyReport, Timing, Workload, interleave, latency_report, workload_batch
 from bertedge.predictor import Predictor
+from bertedge.progress import Listener
 
 #: Sittings that a run starts with, where enough rounds are asked for, and rounds of each.
 SITTINGS, ROUNDS_PER_SITTING = 8, 3
@@ -84,7 +85,7 @@ class LatencyStudy:
         self._rng = np.random.default_rng(seed)
         self._parts: list[list[list[Timing]]] = [[] for _ in grid]  # [workload][sitting][model]
 
-    def run(self, settled: Callable[[Reports], bool], listen: Callable[[float, str], None]) -> None:
+    def run(self, settled: Callable[[Reports], bool], listen: Listener) -> None:
         """Sit until the asked rounds are done, and then until ``settled``, or the rounds or the time are used up."""
         effort, start, longest, done = self._effort, time.monotonic(), 0.0, 0
         first, most = (math.ceil(n / effort.rounds_per_sitting) for n in (effort.rounds, effort.max_rounds))
@@ -101,7 +102,7 @@ class LatencyStudy:
                 return
             look = min(most, done + max(1, round(GROWTH * done)))
 
-    def _sit(self, number: int, look: int, listen: Callable[[float, str], None]) -> None:
+    def _sit(self, number: int, look: int, listen: Listener) -> None:
         opened = {index: self._openers[index]() for index in self._rng.permutation(len(self._openers))}
         models = [opened[index] for index in range(len(opened))]
         for step, index in enumerate(self._rng.permutation(len(self.grid))):

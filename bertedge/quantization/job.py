@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from bertedge.checkpoint import Checkpoint
@@ -12,14 +12,12 @@ from bertedge.graph import plan as layers
 from bertedge.graph.layers import Positions, nearest
 from bertedge.graph.plan import Float16Weights, Plan, layer_names
 from bertedge.graph.rounding import Roundings
+from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.memory import Memory
 from bertedge.quantization.ranges import Ranges
 from bertedge.recipe import QuantizationRecipe
 from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
-
-#: Share that is done, 0 to 1, and a word about it.
-Listener = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,9 +41,10 @@ from bertedge.graph.bert import FIRST_NORM, build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.layers import BertGraph, Positions
 from bertedge.predictor import NO_LABEL, Batch
+from bertedge.progress import Listener, unheard
 from bertedge.quantization.float_model import FloatModel, float_model
 from bertedge.quantization.formats import format_named
-from bertedge.quantization.job import Decision, Job, Listener
+from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.memory import Memory
 from bertedge.quantization.methods import decide, decider_of
 from bertedge.quantization.promote import HELD_OUT, Promotion, promote
@@ -67,10 +68,6 @@ NOISE_TRIALS = 3
 NOISE = 1e-6
 
 
-def _silent(share: float, text: str) -> None:
-    pass
-
-
 def export(
     model: str | Path | Checkpoint,
     output: Path,
@@ -80,7 +77,7 @@ def export(
     keep_vocab: int | None = None,
     vocab_corpus: Path | None = None,
     force: bool = False,
-    listen: Listener = _silent,
+    listen: Listener = unheard,
 ) -> Bundle:
     """Write a float32 bundle.
 
@@ -121,7 +118,7 @@ def quantize(
     keep_vocab: int | None = None,
     vocab_corpus: Path | None = None,
     force: bool = False,
-    listen: Listener = _silent,
+    listen: Listener = unheard,
 ) -> Bundle:
     """Write an int8 bundle.
 
@@ -186,7 +183,7 @@ def sensitivity(
     recipe: QuantizationRecipe | None = None,
     calibration: Path | None = None,
     memory: Memory | None = None,
-    listen: Listener = _silent,
+    listen: Listener = unheard,
 ) -> Sensitivity:
     """What each layer of a recipe loses, and what finer formats would save and cost; arguments as for ``quantize``."""
     recipe = recipe or QuantizationRecipe()

@@ -16,7 +16,7 @@ from bertedge.errors import UsageError
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import layer_names
-from bertedge.quantization.job import Listener
+from bertedge.progress import Listener, unheard
 from bertedge.quantization.promote import HELD_OUT, reasons_of
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import new_folder
@@ -55,7 +55,7 @@ def tune(
     goals: Collection[Goal],
     settings: TuneSettings | None = None,
     force: bool = False,
-    listen: Listener = lambda share, text: None,
+    listen: Listener = unheard,
     note: Note = lambda text: None,
 ) -> Tuned:
     """Search for the fastest bundle that keeps within the goals.

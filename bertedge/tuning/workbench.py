@@ -20,8 +20,8 @@ from bertedge.evaluate.latency import Timing, Workload, interleave, paired_ratio
 from bertedge.evaluate.metrics import MetricValue, Observations
 from bertedge.evaluate.recorded import Recorded, quick_estimates
 from bertedge.predictor import Batch
+from bertedge.progress import Listener
 from bertedge.quantization import export, quantize, sensitivity
-from bertedge.quantization.job import Listener
 from bertedge.quantization.memory import Memory
 from bertedge.quantization.promote import HELD_OUT
 from bertedge.quantization.sensitivity import Sensitivity
