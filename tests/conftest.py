@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,3 +133,19 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corp
         return made[key]
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium as the system has it, or else as playwright brings it."""
+    library = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install 'bertedge[browser]'"
+    )
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    with library.sync_playwright() as playwright:
+        if found is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("no Chromium: apt-get install chromium, or playwright install chromium")
+        opened = playwright.chromium.launch(executable_path=found)
+        yield opened
+        opened.close()

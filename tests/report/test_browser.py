@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,22 +15,6 @@ from bertedge.report.report import Report
 PARTS = ("summary", "trade-off", "latency", "fidelity", "time", "bytes", "worst", "provenance")
 WIDTHS = (320, 390, 768, 1280)
 THEMES = ("light", "dark")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium as the system has it, or else as playwright brings it."""
-    library = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install 'bertedge[browser]'"
-    )
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next(filter(None, map(shutil.which, names)), None)
-    with library.sync_playwright() as playwright:
-        if found is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("no Chromium: apt-get install chromium, or playwright install chromium")
-        opened = playwright.chromium.launch(executable_path=found)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module", params=["measured", "hostile"])

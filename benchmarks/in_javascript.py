@@ -1,0 +1,146 @@
+"""Bundles of every kind through onnxruntime's packages for JavaScript, beside Python's on this machine.
+
+    (cd benchmarks/web && npm install)
+    python benchmarks/in_javascript.py [MODEL] [CORPUS] [--examples 16]
+
+MODEL is a checkpoint folder or a built-in name, default ``bertedge-small-en``; CORPUS is text, default the one that
+ships with bertedge. Every bundle runs in Node, on ``onnxruntime-node`` and on the WebAssembly of ``onnxruntime-web``,
+below bertedge's own runtime: only what computes is exchanged. Prints Markdown. Install with
+``pip install 'bertedge[tools]'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import Sample
+from numpy.typing import NDArray
+
+from bertedge.bundle import GOLDEN, Bundle
+from bertedge.checkpoint import open_checkpoint
+from bertedge.data.calibration import default_text
+from bertedge.evaluate.fidelity import measure_fidelity
+from bertedge.predictor import Batch
+from bertedge.quantization import export, quantize
+from bertedge.recipe import RECIPES, Dynamic, QuantizationRecipe, WeightOnly
+from bertedge.runtime import BertRuntime, load
+from bertedge.runtime.bert_runtime import softmax
+from bertedge.runtime.golden import NOISE_FACTOR, TOLERANCE
+
+RUNTIMES = {"node": "native", "web": "WebAssembly"}
+#: Metrics of what int8 loses -> digits.
+LOSS = {"mlm.top1_agreement": 3, "mlm.kl_mean": 4}
+#: Words in the table -> target, recipe.
+ROWS = {
+    "the default recipe": ("portable", RECIPES["default"]),
+    "the same, weights of 8 bits": ("arm64", RECIPES["default"]),
+    "`--recipe faithful`": ("portable", RECIPES["faithful"]),
+    "`--method dynamic`": ("portable", QuantizationRecipe(method=Dynamic())),
+    "`--method weight-only --bits 8`": ("portable", QuantizationRecipe(method=WeightOnly(bits=8))),
+    "`--method weight-only --bits 4`": ("portable", QuantizationRecipe(method=WeightOnly(bits=4))),
+}
+
+
+class NodeModel:
+    """A bundle's model in a process of Node; takes the place of :class:`bertedge.runtime.session.Sessions`.
+
+    The packages take no input that has a default, so there are no hidden states.
+    """
+
+    callers = 1
+
+    def __init__(self, bundle: Bundle, process: subprocess.Popen[str]) -> None:
+        self.input_names = frozenset(bundle.manifest.inputs)
+        self._process = process
+
+    def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
+        """One call."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        tensors = {name: (value.shape, base64.b64encode(value).decode()) for name, value in feed.items()}
+        print(json.dumps(tensors), file=self._process.stdin, flush=True)
+        outputs: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return {
+            name: np.frombuffer(base64.b64decode(values), dtype=np.float32).reshape(dims)
+            for name, (dims, values) in outputs.items()
+        }
+
+    def run_alone(self) -> Any:
+        """The same, for there is one process."""
+        return self.run
+
+
+@contextmanager
+def in_node(bundle: Bundle, runtime: str) -> Iterator[BertRuntime]:
+    """The bundle on one of the packages."""
+    command = ["node", str(Path(__file__).parent / "web" / "serve.mjs"), str(bundle.folder), runtime]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield BertRuntime(bundle, threads=1, model=NodeModel(bundle, process))
+
+
+def rows(words: str, reference: BertRuntime, bundle: Bundle, batches: list[Batch]) -> Iterator[list[str]]:
+    """The cells of a bundle: in Python, then in each package."""
+    in_python = load(bundle.folder, threads=1, allow_any_cpu=True)
+    with ExitStack() as stack:
+        elsewhere = [stack.enter_context(in_node(bundle, runtime)) for runtime in RUNTIMES]
+        to_float = measure_fidelity(reference, [in_python, *elsewhere], batches)
+        to_python = measure_fidelity(in_python, elsewhere, batches)
+        loss = [[f"{found[name].value:.{digits}f}" for name, digits in LOSS.items()] for found in to_float]
+        yield [words, "Python", "", "", "", "", *loss[0]]
+        for name, model, found, lost in zip(RUNTIMES.values(), elsewhere, to_python, loss[1:], strict=True):
+            logits, probabilities = largest_differences(in_python, model, batches)
+            same = found["mlm.top1_agreement"].value
+            yield ["", name, f"{logits:.1g}", f"{probabilities:.1g}", f"{forgiven(bundle):.2g}", f"{same:.3f}", *lost]
+
+
+def largest_differences(one: BertRuntime, other: BertRuntime, batches: list[Batch]) -> tuple[float, float]:
+    """Of a logit of either head, and of a probability."""
+    logits, probabilities = [0.0], [0.0]
+    for batch in batches:
+        mine, others = one.predict(batch), other.predict(batch)
+        for values, expected in ((mine.mlm_logits, others.mlm_logits), (mine.nsp_logits, others.nsp_logits)):
+            if values is not None and expected is not None:
+                logits.append(float(np.abs(values - expected).max()))
+                probabilities.append(float(np.abs(softmax(values) - softmax(expected)).max()))
+    return max(logits), max(probabilities)
+
+
+def forgiven(bundle: Bundle) -> float:
+    """The difference of a probability that ``verify`` puts down to rounding."""
+    with np.load(bundle.folder / GOLDEN) as golden:
+        return max(TOLERANCE, NOISE_FACTOR * float(golden["noise.prob"]))
+
+
+def main() -> None:
+    """Print the table of one model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default="bertedge-small-en")
+    parser.add_argument("corpus", nargs="?", type=Path)
+    parser.add_argument("--examples", type=int, default=16)
+    options = parser.parse_args()
+    checkpoint = open_checkpoint(options.model)
+    sample = Sample.of(checkpoint, options.corpus or default_text(), options.examples)
+    print("| bundle | on | logits | probabilities | forgiven | best words | agreement | KL |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as scratch:
+        in_float = export(checkpoint, Path(scratch) / "float32")
+        reference = load(in_float.folder, threads=1)
+        bundles = {"float32": in_float}
+        for place, (words, (target, recipe)) in enumerate(ROWS.items()):
+            bundles[words] = quantize(checkpoint, Path(scratch) / str(place), target=target, recipe=recipe)
+        for words, bundle in bundles.items():
+            for cells in rows(words, reference, bundle, sample.batches):
+                print("| " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
