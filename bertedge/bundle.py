@@ -138,7 +138,7 @@ class Manifest:
 
     @property
     def may_overflow(self) -> bool:
-        """Whether its sums are wrong on some CPUs, as :mod:`bertedge.target` says; blocks' and floats' are on none."""
+        """Whether :mod:`bertedge.target` knows CPUs on which its sums are wrong; of blocks and floats it knows none."""
         return self.recipe is not None and not isinstance(self.recipe.method, WeightOnly)
 
     @property
