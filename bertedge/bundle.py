@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from bertedge.config import BertConfig
 from bertedge.errors import BundleError, CheckpointError, FileError
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import QuantizationRecipe, WeightOnly
 from bertedge.records import from_json, read_json, sha256, to_json, write_json
-from bertedge.target import TARGETS
+from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 from bertedge.tokenizer import Tokenizer
 
 SCHEMA_VERSION = 3
@@ -135,6 +135,16 @@ class Manifest:
     def format(self) -> str:
         """``onnx``, or ``ort`` for onnxruntime's minimal builds."""
         return self._models[0]
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether :mod:`bertedge.target` knows CPUs on which its sums are wrong; of blocks and floats it knows none."""
+        return self.recipe is not None and not isinstance(self.recipe.method, WeightOnly)
+
+    @property
+    def fit_here(self) -> str:
+        """What it is on this CPU, as a sentence."""
+        return describe_fit(self.target if self.may_overflow else resolve_target(AUTO).name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,9 @@ that can happen. Elsewhere they keep to +-127: ARM's kernel without dotprod adds
 CPU's own row (:func:`best_target`, :func:`fit`). Nothing else of a target enters the graph, so a bundle for another
 architecture is right where its weights are small enough. A new target is one row.
 
+The rule is not for weight-only bundles, whose blocks are multiplied by other kernels (``sqnbitgemm_*``): 15 * 128 * 2
+fits in 16 bits, and with 8 bits the AVX2 kernel takes the pairs apart.
+
 Kernels are named as in onnxruntime's ``core/mlas/lib/platform.cpp`` (read in the sources of 2026), which picks them.
 """
 

@@ -19,7 +19,7 @@ from bertedge.emulate.cpus import CPUS, SIMULATED
 from bertedge.errors import CheckFailed, UsageError
 from bertedge.evaluate.goals import sentence
 from bertedge.records import to_json
-from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
+from bertedge.target import AUTO, TARGETS, resolve_target
 
 
 def verify(
@@ -72,7 +72,7 @@ def _verify_here(bundle: Path, threads: int | None, allow_any_cpu: bool, as_json
         print(json.dumps(to_json(result)))
     else:
         stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
-        stdout.print(f"CPU              {describe_fit(runtime.bundle.manifest.target)}", markup=False)
+        stdout.print(f"CPU              {runtime.bundle.manifest.fit_here}", markup=False)
         stdout.print(f"best words       {result.words}")
         stdout.print(
             f"probabilities    differ by {result.max_prob_diff:.2g} at most (rounding explains {result.tolerance:.2g})"
@@ -122,7 +122,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "heads": list(manifest.heads),
         "recipe": recipe,
         "target": manifest.target,
-        "here": "right" if manifest.recipe is None else describe_fit(manifest.target),
+        "here": manifest.fit_here,
         "format": manifest.format,
         "positions": manifest.positions,
         "size_bytes": bundle.size_bytes,

@@ -59,10 +59,9 @@ def load(
     opened = Bundle.open(Path(bundle), check=check)
     manifest, here = opened.manifest, best_target(this_cpu())
     require_onnxruntime(manifest.min_onnxruntime)
-    if not allow_any_cpu:
+    if manifest.may_overflow and not allow_any_cpu:
         require_fit(manifest.target)
-        if manifest.recipe is not None:
-            require_onnxruntime(here.min_onnxruntime, f"int8 on this CPU ({here.name})")
+        require_onnxruntime(here.min_onnxruntime, f"int8 on this CPU ({here.name})")
     return BertRuntime(opened, threads=threads or default_threads(here.threads))
 
 

@@ -40,6 +40,24 @@ def test_a_bundle_that_would_be_wrong_is_refused(on: Callable[[str], None], bund
     load(bundle_of("dynamic", "avx2").folder)
 
 
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [(FLOAT, "portable"), ("weight-only", "portable"), ("weight-only", "avx512-vnni"), ("weight-only", "avx2")],
+)
+def test_blocks_and_floats_overflow_nowhere(
+    kind: str, target: str, on: Callable[[str], None], bundle_of: MakeBundle
+) -> None:
+    bundle = bundle_of(kind, target)
+    for cpuinfo, here in ((HASWELL, "avx2"), (ICELAKE, "avx512-vnni")):
+        on(cpuinfo)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            load(bundle.folder)
+        words = bundle.manifest.fit_here
+        assert words.startswith("right; this CPU")
+        assert words.endswith(here)
+
+
 def test_a_bundle_of_less_than_could_be_is_warned_of_once(on: Callable[[str], None], bundle_of: MakeBundle) -> None:
     on(ICELAKE)
     folder = bundle_of("dynamic", "avx2").folder
