@@ -9,12 +9,11 @@ Install with ``pip install 'bertedge[tools]'``.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from measuring import Sample, show
+from measuring import METRICS, Sample, arguments, show
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.checkpoint.twin import outlier_twin
@@ -23,7 +22,6 @@ from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime import load
 
-METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
 NONE: dict[str, Any] = {"smoothing": False, "outliers_beside": False, "rounding": "nearest", "bias_correction": False}
 OPTIONS: dict[str, dict[str, Any]] = {
     "none of the tools": NONE,
@@ -48,11 +46,7 @@ TWIN_ROWS = ("none of the tools", "smoothing", "outliers beside", "the default r
 
 def main() -> None:
     """Print the table of one model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--examples", type=int, default=250)
-    options = parser.parse_args()
+    options = arguments(__doc__, examples=250).parse_args()
     checkpoint = open_checkpoint(options.model)
     rows: dict[str, tuple[Checkpoint, QuantizationRecipe]] = {
         name: (checkpoint, QuantizationRecipe().changed(**changes)) for name, changes in OPTIONS.items()

@@ -37,6 +37,7 @@ from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.stability import Snapshot, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Opener
 from bertedge.predictor import Batch, Outputs, Predictor
+from bertedge.progress import unheard
 from bertedge.quantization import export, quantize
 from bertedge.report.verdict import outcome_of
 from bertedge.runtime import load
@@ -99,7 +100,7 @@ class Setting:
         grid = [Workload(batch_size=1, seq_len=self.length)]
         study = LatencyStudy(openers, grid, corpus, layout, threads=usable_cpus(), effort=self.effort, seed=seed)
         before = Snapshot.now()
-        study.run(lambda reports: enough(reports[1][0].ratio_to_reference), lambda share, note: None)
+        study.run(lambda reports: enough(reports[1][0].ratio_to_reference), unheard)
         reports = study.reports()
         weather = stability(before, Snapshot.now(), reports[0])
         return reports[1][0].ratio_to_reference, weather.seconds, weather.others

@@ -9,13 +9,12 @@ default recipe. Prints Markdown. Install with ``pip install 'bertedge[tools]'``.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from decision import decide
-from measuring import Sample, show
+from measuring import METRICS, Sample, arguments, show
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.data.calibration import default_text
@@ -35,7 +34,6 @@ from bertedge.runtime.engine import Engine
 from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
 
-METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
 WORKLOADS = (Workload(batch_size=1, seq_len=16), Workload(batch_size=1, seq_len=128))
 DEFAULT = "the default recipe: these three"
 FINER = {
@@ -91,12 +89,7 @@ def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundi
 
 def main() -> None:
     """Print the table of one model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--examples", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=12)
-    options = parser.parse_args()
+    options = arguments(__doc__, examples=500, rounds=12).parse_args()
     checkpoint = open_checkpoint(options.model)
     calibration = tokenize_corpus(default_text(), checkpoint.tokenizer)
     sample = Sample.of(checkpoint, options.corpus, options.examples)

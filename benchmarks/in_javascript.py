@@ -25,7 +25,7 @@ import numpy as np
 from measuring import Sample
 from numpy.typing import NDArray
 
-from bertedge.bundle import GOLDEN, Bundle
+from bertedge.bundle import Bundle
 from bertedge.checkpoint import open_checkpoint
 from bertedge.data.calibration import default_text
 from bertedge.evaluate.fidelity import measure_fidelity
@@ -34,7 +34,7 @@ from bertedge.quantization import export, quantize
 from bertedge.recipe import RECIPES, Dynamic, QuantizationRecipe, WeightOnly
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.bert_runtime import softmax
-from bertedge.runtime.golden import NOISE_FACTOR, TOLERANCE
+from bertedge.runtime.golden import forgiven
 
 RUNTIMES = {"node": "native", "web": "WebAssembly"}
 #: Metrics of what int8 loses -> digits.
@@ -112,12 +112,6 @@ def largest_differences(one: BertRuntime, other: BertRuntime, batches: list[Batc
                 logits.append(float(np.abs(values - expected).max()))
                 probabilities.append(float(np.abs(softmax(values) - softmax(expected)).max()))
     return max(logits), max(probabilities)
-
-
-def forgiven(bundle: Bundle) -> float:
-    """The difference of a probability that ``verify`` puts down to rounding."""
-    with np.load(bundle.folder / GOLDEN) as golden:
-        return max(TOLERANCE, NOISE_FACTOR * float(golden["noise.prob"]))
 
 
 def main() -> None:

@@ -11,12 +11,11 @@ table has estimates of one chip for each target (roofline.py) and no measurement
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from measuring import Sample, Timed, show
+from measuring import METRICS, Sample, Timed, arguments, show
 from roofline import CHIPS, least_ms
 
 from bertedge.bundle import Bundle
@@ -25,13 +24,13 @@ from bertedge.cpu import this_cpu
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.metrics import MetricValue
-from bertedge.graph.inspect import MASKED, TOKENS
+from bertedge.graph.bert import build_graph
+from bertedge.graph.inspect import MASKED, TOKENS, macs
 from bertedge.quantization import export, quantize
 from bertedge.recipe import RECIPES, QuantizationRecipe, WeightOnly
 from bertedge.runtime import load
 from bertedge.target import TARGETS, Fit, best_target, fit
 
-METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
 ROWS: dict[str, QuantizationRecipe] = {
     **RECIPES,
     "dynamic": QuantizationRecipe().changed(method="dynamic"),
@@ -53,18 +52,13 @@ class Cell:
 
     @property
     def runs_here(self) -> bool:
-        here = best_target(this_cpu())
-        return any(fit(TARGETS[target], here) is not Fit.wrong for target in self.targets)
+        manifest = self.bundle.manifest
+        return not manifest.may_overflow or fit(TARGETS[manifest.target], best_target(this_cpu())) is not Fit.wrong
 
 
 def main() -> None:
     """Print the tables of one model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--examples", type=int, default=1250)
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+    options = arguments(__doc__, examples=1250, rounds=15).parse_args()
     checkpoint = open_checkpoint(options.model)
     sample = Sample.of(checkpoint, options.corpus, options.examples)
     with tempfile.TemporaryDirectory() as scratch:
@@ -74,7 +68,7 @@ def main() -> None:
         here, rows = this_cpu(), sum(len(batch.input_ids) for batch in sample.batches)
         print(f"### {checkpoint.name}\n\n{rows} pairs; this CPU: {here}, {best_target(here).name}.\n")
         _print_measured(cells)
-        _print_estimated(cells)
+        _print_estimated(cells, sum(macs(build_graph(checkpoint, {})).values()))
 
 
 def _cells(checkpoint: Checkpoint, recipe: str, scratch: Path) -> list[Cell]:
@@ -113,7 +107,7 @@ def _print_measured(cells: list[Cell]) -> None:
     print()
 
 
-def _print_estimated(cells: list[Cell]) -> None:
+def _print_estimated(cells: list[Cell], linear: int) -> None:
     recipes = [FLOAT, *ROWS]
     print(f"**Estimates**, {TOKENS} tokens, {MASKED} of them to fill: a text takes at least so many ms.\n")
     print("| target | chip | " + " | ".join(recipes) + " |\n| --- | --- |" + " --- |" * len(recipes))
@@ -121,7 +115,7 @@ def _print_estimated(cells: list[Cell]) -> None:
         own = {cell.recipe: cell.bundle for cell in cells if chip.target in cell.targets}
         print(
             f"| {chip.target} | {chip.name}, {chip.cores} cores | "
-            + " | ".join(f"> {least_ms(own[r], chip):.2g}" for r in recipes)
+            + " | ".join(f"> {least_ms(own[r], linear, chip):.2g}" for r in recipes)
             + " |"
         )
 

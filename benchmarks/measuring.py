@@ -1,7 +1,8 @@
-"""What the scripts beside it share: a sample of a text, and the cells of their tables."""
+"""What the scripts beside it share: their arguments, a sample of a text, and the cells of their tables."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,22 @@ from bertedge.evaluate.metrics import MetricValue
 from bertedge.predictor import Batch, Predictor
 
 MAX_LENGTH = 128
+METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
+
+
+def arguments(script: str | None, *, examples: int, rounds: int | None = None) -> argparse.ArgumentParser:
+    """MODEL, CORPUS, ``--examples`` and, where something is timed, ``--rounds``.
+
+    Args:
+        script: what ``--help`` says.
+    """
+    parser = argparse.ArgumentParser(description=script, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--examples", type=int, default=examples)
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds)
+    return parser
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,11 @@ CORPUS, beside float, all interleaved on one thread. Prints Markdown. Install wi
 
 from __future__ import annotations
 
-import argparse
 import math
 import tempfile
 from pathlib import Path
 
-from measuring import MAX_LENGTH, Sample, show
+from measuring import MAX_LENGTH, Sample, arguments, show
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
@@ -63,11 +62,7 @@ def make(
 
 def main() -> None:
     """Print both tables of one model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--examples", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser = arguments(__doc__, examples=400, rounds=15)
     parser.add_argument("--recipe", choices=RECIPES, default="default")
     options = parser.parse_args()
     checkpoint, recipe, memory = open_checkpoint(options.model), RECIPES[options.recipe], Memory()

@@ -54,10 +54,14 @@ CHIPS = (
 )
 
 
-def least_ms(bundle: Bundle, chip: Chip) -> float:
-    """Milliseconds that one text of ``TOKENS`` tokens with ``MASKED`` words to fill takes at least."""
+def least_ms(bundle: Bundle, linear: int, chip: Chip) -> float:
+    """Milliseconds that one text of ``TOKENS`` tokens with ``MASKED`` words to fill takes at least.
+
+    Args:
+        linear: multiply-accumulates of the linear layers, see :func:`bertedge.graph.inspect.macs`.
+    """
     manifest = bundle.manifest
-    linear, attention = _linear_macs(bundle.config), _attention_macs(bundle.config)
+    attention = _attention_macs(bundle.config)
     low = linear * manifest.coverage.macs
     recipe = manifest.recipe
     terms = 2 if recipe and isinstance(recipe.method, Static) and recipe.method.finer else 1
@@ -68,15 +72,6 @@ def least_ms(bundle: Bundle, chip: Chip) -> float:
     computing = cycles / (chip.cores * chip.ghz * 1e6)
     reading = manifest.files["model.onnx"].size_bytes / (chip.gigabytes_per_s * 1e6)
     return max(computing, reading)
-
-
-def _linear_macs(config: BertConfig) -> float:
-    """Of all layers; in the last block, queries and what follows are computed at the rows that are read."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    read = MASKED + 1
-    whole = (config.num_hidden_layers - 1) * TOKENS * (4 * hidden**2 + 2 * hidden * inner)
-    last = TOKENS * 2 * hidden**2 + read * (2 * hidden**2 + 2 * hidden * inner)
-    return whole + last + MASKED * (hidden**2 + hidden * config.vocab_size)
 
 
 def _attention_macs(config: BertConfig) -> float:

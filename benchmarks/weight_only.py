@@ -11,11 +11,10 @@ timed as well, all rows interleaved, as ratios to the first row. Prints Markdown
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from measuring import Sample, show
+from measuring import METRICS, Sample, arguments, show
 
 from bertedge.checkpoint import open_checkpoint
 from bertedge.evaluate.fidelity import measure_fidelity
@@ -24,7 +23,6 @@ from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe, Static, WeightOnly
 from bertedge.runtime import load
 
-METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
 WORKLOADS = tuple(Workload(batch_size=rows, seq_len=tokens) for rows, tokens in ((1, 8), (1, 16), (2, 16), (1, 128)))
 #: Name on the command line -> words in the table, method.
 ROWS = {
@@ -40,11 +38,7 @@ ROWS = {
 
 def main() -> None:
     """Print the table of one model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--examples", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=0)
+    parser = arguments(__doc__, examples=200, rounds=0)
     parser.add_argument("--rows", default=",".join(ROWS))
     options = parser.parse_args()
     checkpoint = open_checkpoint(options.model)

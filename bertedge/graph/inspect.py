@@ -21,11 +21,16 @@ QUANTIZED_DTYPES = (np.int8, np.uint8)
 
 def coverage(graph: BertGraph, plan: Plan) -> Coverage:
     """Shares of 8 bits and fewer: in the linear layers' multiply-accumulates (see above), and in the weights' bytes."""
-    macs = {layer: _macs(graph, layer) for layer in graph.linear_shapes}
-    quantized = sum(count for layer, count in macs.items() if isinstance(plan.get(layer), Quantized))
+    counts = macs(graph)
+    quantized = sum(count for layer, count in counts.items() if isinstance(plan.get(layer), Quantized))
     tensors = graph.builder.tensors.values()
     int8 = sum(t.size_bytes for t in tensors if t.dtype in QUANTIZED_DTYPES)
-    return Coverage(macs=quantized / sum(macs.values()), bytes=int8 / sum(t.size_bytes for t in tensors))
+    return Coverage(macs=quantized / sum(counts.values()), bytes=int8 / sum(t.size_bytes for t in tensors))
+
+
+def macs(graph: BertGraph) -> dict[str, int]:
+    """Multiply-accumulates of each linear layer, on a text of ``TOKENS`` tokens with ``MASKED`` words to fill."""
+    return {layer: _macs(graph, layer) for layer in graph.linear_shapes}
 
 
 def bytes_by_part(graph: BertGraph) -> dict[str, int]:
@@ -40,8 +45,7 @@ def bytes_by_part(graph: BertGraph) -> dict[str, int]:
 
 def work(graph: BertGraph, plan: Plan) -> float:
     """Multiply-accumulates of the linear layers as :func:`coverage` counts them, in those of plain int8."""
-    forms = {layer: plan.get(layer, Float32()) for layer in graph.linear_shapes}
-    return float(sum(_macs(graph, layer) * MAC_COSTS.get(type(form), 1) for layer, form in forms.items()))
+    return float(sum(c * MAC_COSTS.get(type(plan.get(layer, Float32())), 1) for layer, c in macs(graph).items()))
 
 
 def _macs(graph: BertGraph, layer: str) -> int:

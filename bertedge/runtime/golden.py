@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.bundle import AGAIN, GOLDEN
+from bertedge.bundle import AGAIN, GOLDEN, Bundle
 from bertedge.errors import BundleError
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.runtime.bert_runtime import BertRuntime, softmax, top_indices
@@ -106,6 +106,16 @@ def write_golden(
     np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
+def forgiven(bundle: Bundle) -> float:
+    """The largest difference of a probability that rounding explains.
+
+    Raises:
+        BundleError: ``golden.npz`` cannot be read.
+    """
+    _, sides = _read(bundle.folder / GOLDEN)
+    return _tolerances(sides["noise"])[0]
+
+
 def verify(runtime: BertRuntime) -> Verification:
     """Replay the golden vectors of a loaded bundle.
 
@@ -117,10 +127,7 @@ def verify(runtime: BertRuntime) -> Verification:
     got = record(runtime.engine, batch, expected.get("top_ids"))
     to_float = record_difference(got, in_float) if _same_words(expected, in_float) else float("nan")
     prob, state = record_difference(got, expected), _relative(got["cls_state"], expected["cls_state"])
-    tolerance, state_tolerance = (  # bundles of an earlier version have no noise
-        max(least, NOISE_FACTOR * float(noise.get(name, 0.0)))
-        for name, least in (("prob", TOLERANCE), ("state", STATE_TOLERANCE))
-    )
+    tolerance, state_tolerance = _tolerances(noise)
     lost_lead = _lost_lead(got, expected)
     return Verification(
         examples=len(batch.input_ids),
@@ -132,6 +139,12 @@ def verify(runtime: BertRuntime) -> Verification:
         max_prob_diff_to_float=to_float,
         passed=bool(prob <= tolerance and state <= state_tolerance and lost_lead <= tolerance),
     )
+
+
+def _tolerances(noise: Arrays) -> tuple[float, float]:
+    """Of a probability and of a state; bundles of an earlier version have no noise."""
+    prob, state = (float(noise.get(name, 0.0)) for name in ("prob", "state"))
+    return max(TOLERANCE, NOISE_FACTOR * prob), max(STATE_TOLERANCE, NOISE_FACTOR * state)
 
 
 def _lost_lead(got: Arrays, expected: Arrays) -> float:
