@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=1.05)
     parser.add_argument("--busy", type=int, default=1, help="processes that load a core meanwhile")
     options = parser.parse_args()
+    options.results.parent.mkdir(parents=True, exist_ok=True)
     effort = Effort(rounds=options.rounds, max_rounds=max(options.rounds, 400), seconds=options.seconds)
     with tempfile.TemporaryDirectory() as scratch, busy(options.busy):
         float32, int8 = Path(scratch) / "float32", Path(scratch) / "int8"
