@@ -75,9 +75,9 @@ def _cells(checkpoint: Checkpoint, recipe: str, scratch: Path) -> list[Cell]:
     """One for each file that differs."""
     targets: dict[str, list[str]] = {}
     bundles: dict[str, Bundle] = {}
-    for weight_range in sorted({row.weight_range for row in TARGETS.values()}):
+    for weight_range in dict.fromkeys(row.weight_range for row in TARGETS.values()):
         own = [row.name for row in TARGETS.values() if row.weight_range == weight_range]
-        bundle = quantize(checkpoint, scratch / f"{recipe}.{weight_range}", target=own[-1], recipe=ROWS[recipe])
+        bundle = quantize(checkpoint, scratch / f"{recipe}.{own[-1]}", target=own[-1], recipe=ROWS[recipe])
         digest = bundle.manifest.files["model.onnx"].sha256
         targets.setdefault(digest, []).extend(own)
         bundles.setdefault(digest, bundle)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bertedge.config import BertConfig
 from bertedge.errors import BundleError, CheckpointError, FileError
-from bertedge.recipe import QuantizationRecipe, WeightOnly
+from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, sha256, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 from bertedge.tokenizer import Tokenizer
@@ -139,7 +139,7 @@ class Manifest:
     @property
     def may_overflow(self) -> bool:
         """Whether :mod:`bertedge.target` knows CPUs on which its sums are wrong; of blocks and floats it knows none."""
-        return self.recipe is not None and not isinstance(self.recipe.method, WeightOnly)
+        return self.recipe is not None and self.recipe.method.may_overflow
 
     @property
     def fit_here(self) -> str:

@@ -19,10 +19,14 @@ BITS, BLOCK_SIZES = (4, 8), (16, 32, 64, 128, 256)
 
 @dataclass(frozen=True, kw_only=True)
 class Dynamic:
-    """int8 weights; the range of the activations is taken from each input, so nothing is calibrated."""
+    """int8 weights; the range of the activations is taken from each input, so nothing is calibrated.
+
+    ``may_overflow`` of a method: whether there are CPUs on which its sums can be wrong; see :mod:`bertedge.target`.
+    """
 
     name: Literal["dynamic"] = "dynamic"
     bits: ClassVar[int] = 8
+    may_overflow: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class Static:
 
     name: Literal["static"] = "static"
     bits: ClassVar[int] = 8
+    may_overflow: ClassVar[bool] = True
     observer: str = "min-max"
     percentile: float = 99.99
     num_examples: int = 64
@@ -100,6 +105,7 @@ class WeightOnly:
     """
 
     name: Literal["weight-only"] = "weight-only"
+    may_overflow: ClassVar[bool] = False
     bits: int = 4
     block_size: int = 64
     rounding: str = "auto"

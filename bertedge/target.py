@@ -1,13 +1,13 @@
 """CPU targets: what onnxruntime runs on each, what it runs right, and which one a machine is.
 
-onnxruntime multiplies uint8 activations by int8 weights. x86 CPUs without VNNI add each pair of products in a 16-bit
-register that saturates (``vpmaddubsw``): 255 * 127 * 2 does not fit, 255 * 63 * 2 does. So weights keep to +-63 where
-that can happen. Elsewhere they keep to +-127: ARM's kernel without dotprod adds two products of int8 in 16 bits, and
--128 * -128 * 2 does not fit.
+onnxruntime multiplies uint8 activations by int8 weights. x86 CPUs without VNNI add the products of two neighbouring
+inputs in a 16-bit register that saturates (``vpmaddubsw``): 255 * (127 + 127) does not fit, 255 * 128 does. So where
+that can happen, two neighbours of one sign keep to 128 together. Elsewhere weights keep to +-127: ARM's kernel without
+dotprod adds two products of int8 in 16 bits, and -128 * -128 * 2 does not fit.
 
-**The rule** by which a bundle is right or wrong on a CPU: its target's ``weight_range`` must not exceed that of the
+**The rule** by which a bundle is right or wrong on a CPU: its target's ``weight_range`` must lie within that of the
 CPU's own row (:func:`best_target`, :func:`fit`). Nothing else of a target enters the graph, so a bundle for another
-architecture is right where its weights are small enough. A new target is one row.
+architecture is right where its weights are small enough, single and in pairs. A new target is one row.
 
 The rule is not for weight-only bundles, whose blocks are multiplied by other kernels (``sqnbitgemm_*``): 15 * 128 * 2
 fits in 16 bits, and with 8 bits the AVX2 kernel takes the pairs apart.
@@ -24,8 +24,8 @@ from typing import Literal
 
 from bertedge.cpu import ARM, X86, Cpu, this_cpu
 from bertedge.errors import TargetWarning, UnfitMachineError, UsageError, nearest
+from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE, WeightRange
 
-FULL_RANGE, SAFE_RANGE = 127, 63
 #: Up to 1.20, MultiHeadAttention applies the mask wrongly where queries and keys differ in number; the tests show it.
 MIN_ONNXRUNTIME = "1.21"
 #: The AMX kernel could give wrong sums from 32 rows on until March 2026 (onnxruntime's pull request 27671, after 1.24).
@@ -42,7 +42,7 @@ class TargetProfile:
         cpus: examples, for a person.
         required_features: names as in ``/proc/cpuinfo``; onnxruntime asks for the same ones.
         kernel: what onnxruntime's matmul of uint8 activations and int8 weights runs there.
-        weight_range: the largest int8 weight that cannot overflow there.
+        weight_range: the int8 weights that cannot overflow there.
         reason: why that one.
         avoid: what is slow or wrong there.
         threads: default: one for every CPU, or one for every core where its CPUs share the vector units.
@@ -55,7 +55,7 @@ class TargetProfile:
     cpus: str
     required_features: frozenset[str]
     kernel: str
-    weight_range: int
+    weight_range: WeightRange
     reason: str
     avoid: str
     threads: Literal["cpu", "core"]
@@ -118,9 +118,9 @@ TARGETS = {
             cpus="Skylake Xeons",
             required_features=AVX512,
             kernel="GemmU8S8KernelAvx512Core: vpmaddubsw, vpmaddwd",
-            weight_range=SAFE_RANGE,
+            weight_range=PAIRED_RANGE,
             reason="vpmaddubsw saturates at 16 bits, at 512 bits of width as at 256",
-            avoid=f"weights above 63: wrong sums; {SLOW_ON_X86}",
+            avoid=f"pairs of weights above 128: wrong sums; {SLOW_ON_X86}",
             threads="core",
             in_minimal_build=False,
         ),
@@ -130,9 +130,9 @@ TARGETS = {
             cpus="Haswell to Comet Lake, Zen 1 to 3",
             required_features=frozenset({"avx2", "fma"}),
             kernel="GemmU8S8KernelAvx2: vpmaddubsw, vpmaddwd",
-            weight_range=SAFE_RANGE,
+            weight_range=PAIRED_RANGE,
             reason="vpmaddubsw saturates at 16 bits",
-            avoid=f"weights above 63: wrong sums; {SLOW_ON_X86}",
+            avoid=f"pairs of weights above 128: wrong sums; {SLOW_ON_X86}",
             threads="core",
         ),
         TargetProfile(
@@ -174,8 +174,8 @@ TARGETS = {
             cpus="every CPU",
             required_features=frozenset(),
             kernel="the best that the CPU has",
-            weight_range=SAFE_RANGE,
-            reason="no kernel of any CPU overflows, at one bit less of weight",
+            weight_range=PAIRED_RANGE,
+            reason="no kernel of any CPU overflows, for somewhat smaller weights",
             avoid="nothing known",
             threads="cpu",
         ),
@@ -205,7 +205,7 @@ def resolve_target(name: str, *, minimal_build: bool = False) -> TargetProfile:
     if name not in TARGETS:
         raise UsageError(f"target {name!r} is not known", nearest(name, [AUTO, *TARGETS]))
     row = TARGETS[name]
-    if minimal_build and not row.in_minimal_build and row.weight_range > SAFE_RANGE:
+    if minimal_build and not row.in_minimal_build and not row.weight_range.within(PAIRED_RANGE):
         raise UsageError(
             f"--format ort for target {name}: minimal builds of onnxruntime leave out its kernel, and the one they run "
             "instead overflows",
@@ -228,7 +228,7 @@ class Fit(StrEnum):
     """What a bundle is on a CPU."""
 
     right = "right"
-    less_true = "right, 7 bits of 8"
+    less_true = "right, less true"
     wrong = "refused"
 
 
@@ -239,9 +239,9 @@ def fit(target: TargetProfile, here: TargetProfile) -> Fit:
         target: what a bundle was made for.
         here: the CPU's own row.
     """
-    if target.weight_range > here.weight_range:
+    if not target.weight_range.within(here.weight_range):
         return Fit.wrong
-    return Fit.less_true if target.weight_range < here.weight_range else Fit.right
+    return Fit.right if here.weight_range.within(target.weight_range) else Fit.less_true
 
 
 def describe_fit(name: str) -> str:
@@ -251,7 +251,7 @@ def describe_fit(name: str) -> str:
     overflow = "overflow" if cpu.identified else "may overflow"
     sentences = {
         Fit.right: f"right; this CPU ({cpu}) is {here.name}",
-        Fit.less_true: f"right, with weights of 7 bits, as {name} has them; this CPU ({cpu}), {here.name}, takes 8",
+        Fit.less_true: f"right, with the smaller weights of {name}; this CPU ({cpu}), {here.name}, takes larger ones",
         Fit.wrong: f"made for {name}; on this CPU ({cpu}) its sums {overflow}, which makes wrong results",
     }
     return sentences[fit(target, here)]

@@ -16,7 +16,7 @@ PACKAGE = Path(bertedge.__file__).parent
 LAYERS = (
     ("errors", "progress", "__init__"),
     ("records",),
-    ("cpu",),
+    ("cpu", "weight_range"),
     ("config", "target", "recipe"),
     ("wordpiece",),
     ("tokenizer",),

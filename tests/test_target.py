@@ -20,6 +20,7 @@ from bertedge.target import (
     require_fit,
     resolve_target,
 )
+from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE
 
 HASWELL = "processor\t: 0\nmodel name\t: Haswell\nflags\t\t: sse avx avx2 fma\n"
 SKYLAKE = "model name\t: Skylake\nflags\t\t: avx2 fma avx512f avx512bw avx512dq avx512vl\n"
@@ -73,7 +74,7 @@ def test_one_file_for_all_is_taken_everywhere_in_silence(
 
 
 @pytest.mark.parametrize(("cpuinfo", "arch"), [(HASWELL, X86), (SKYLAKE, X86), (NEHALEM, X86), ("", X86)])
-@pytest.mark.parametrize("name", [row.name for row in TARGETS.values() if row.weight_range == 127])
+@pytest.mark.parametrize("name", [row.name for row in TARGETS.values() if row.weight_range == FULL_RANGE])
 def test_full_range_weights_are_refused_without_vnni(
     name: str, cpuinfo: str, arch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,9 +94,9 @@ def test_another_architecture_is_right_where_its_weights_are(
         require_fit(name)
 
 
-def test_seven_bits_for_a_lesser_cpu_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smaller_weights_for_a_lesser_cpu_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target, "this_cpu", lambda: parse_cpuinfo(ICELAKE, X86))
-    with pytest.warns(TargetWarning, match=r"7 bits.*avx2.*Ice Lake.*--target avx512-vnni"):
+    with pytest.warns(TargetWarning, match=r"smaller weights of avx2.*Ice Lake.*--target avx512-vnni"):
         require_fit("avx2")
     monkeypatch.setattr(target, "this_cpu", lambda: parse_cpuinfo(SKYLAKE, X86))
     with warnings.catch_warnings():
@@ -109,12 +110,11 @@ def test_the_rule_is_arithmetic(cpuinfo: str, arch: str, name: str) -> None:
     here = best_target(parse_cpuinfo(cpuinfo, arch))
     in_16_bits = "vpmaddubsw" in here.kernel or here.name == PORTABLE
     if in_16_bits:  # uint8 times int8
-        assert 2 * 255 * here.weight_range < 2**15
-        assert 2 * 255 * (here.weight_range + 2) > 2**15
+        assert 255 * here.weight_range.pair < 2**15 < 255 * (here.weight_range.pair + 1)
     if "smlal" in here.kernel:  # int8 times int8
-        assert 2 * 128 * here.weight_range < 2**15 <= 2 * 128 * (here.weight_range + 1)
+        assert 2 * 128 * here.weight_range.largest < 2**15 <= 2 * 128 * (here.weight_range.largest + 1)
     for row in TARGETS.values():
-        assert (fit(row, here) is Fit.wrong) == (row.weight_range > here.weight_range)
+        assert (fit(row, here) is Fit.wrong) == (not row.weight_range.within(here.weight_range))
 
 
 def test_unknown_target() -> None:
@@ -127,7 +127,7 @@ def test_unknown_target() -> None:
 @pytest.mark.parametrize("name", [*TARGETS, "auto"])
 def test_every_name_has_a_row(name: str) -> None:
     row = resolve_target(name)
-    assert row.weight_range in (63, 127)
+    assert row.weight_range in (PAIRED_RANGE, FULL_RANGE)
     assert row.reason
     assert row.kernel
     assert name in ("auto", row.name)

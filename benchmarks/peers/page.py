@@ -41,10 +41,15 @@ GOALS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """A number in a result, at ``path``, and how it is written."""
+    """A number in a result, at ``path``, and how it is written.
+
+    Attributes:
+        of_int8: compared with that of int8 peers only: what has nothing to quantize costs nothing to make.
+    """
 
     path: tuple[str, ...]
     unit: Callable[[float], str]
+    of_int8: bool = False
 
     def value(self, result: dict[str, Any]) -> float | None:
         """The number, if it is there."""
@@ -61,8 +66,10 @@ class Cost:
 
 COSTS = {
     "file": Cost(path=("made", "words", "size_bytes"), unit=lambda size: f"{size / 1e6:.1f} MB"),
-    "time to make": Cost(path=("made", "words", "seconds"), unit=lambda seconds: f"{seconds:.1f} s"),
-    "peak memory to make": Cost(path=("made", "words", "peak_rss_bytes"), unit=lambda size: f"{size / 1e9:.2f} GB"),
+    "time to make": Cost(path=("made", "words", "seconds"), unit=lambda seconds: f"{seconds:.1f} s", of_int8=True),
+    "peak memory to make": Cost(
+        path=("made", "words", "peak_rss_bytes"), unit=lambda size: f"{size / 1e9:.2f} GB", of_int8=True
+    ),
     "cold start": Cost(path=("cold", "cold_start_ms"), unit=lambda ms: f"{ms / 1e3:.2f} s"),
     "memory to run": Cost(path=("cold", "peak_rss_bytes"), unit=lambda size: f"{size / 1e6:.0f} MB"),
 }
@@ -86,8 +93,9 @@ def _head(report: dict[str, Any]) -> str:
 
 {quick}    {report["command"]}
 
-{machine["cpu"]}, {machine["cpus"]} CPUs, Python {machine["python"]}; {report["threads"]} threads for everybody;
-{report["minutes"]:.0f} minutes. Everything below is of this one run; `results.json` has every sample.
+{machine["cpu"]} {machine["generation"]} ({machine["target"]}), {machine["cpus"]} CPUs, Python {machine["python"]};
+{report["threads"]} threads for everybody; {report["minutes"]:.0f} minutes. Everything below is of this one run;
+`results.json` has every sample.
 
 - Every peer runs in processes of its own: one that makes the artefact, some that only start, and one that holds the
   loaded model and times a block of calls when its turn comes. A round is a block of every peer, in a fresh order, each
@@ -130,7 +138,10 @@ def _behind(report: dict[str, Any]) -> str:
     for model in report["models"]:
         if OURS_BEST in model["results"]:
             lines += [f"- {model['name']}, {words}" for words in (*_slower(model["results"]), *_dearer(model, report))]
-    return "\n".join(["## Where bertedge is behind", "", *(lines or ["Nowhere in this run."])])
+    profile = (
+        "Where its time goes, by operator: `benchmarks/operators.py`; what came of it is in `benchmarks/README.md`."
+    )
+    return "\n".join(["## Where bertedge is behind", "", *(lines or ["Nowhere in this run."]), "", profile])
 
 
 def _slower(results: Results) -> Iterator[str]:
@@ -143,15 +154,20 @@ def _slower(results: Results) -> Iterator[str]:
 
 def _dearer(model: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
     """Costs, and what int8 loses."""
-    results, int8 = model["results"], {name for name, peer in report["peers"].items() if peer["int8"]}
-    lower = [(what, cost.value, cost.unit, set(results)) for what, cost in COSTS.items()]
+    results = {name: result for name, result in model["results"].items() if not name.startswith("bertedge")}
+    int8 = {name for name in results if report["peers"][name]["int8"]}
+    lower = [(what, cost.value, cost.unit, int8 if cost.of_int8 else set(results)) for what, cost in COSTS.items()]
     lower += [(name, partial(_metric, name), _short, int8) for name in ("mlm.kl_mean", "nsp.flip_rate")]
     for what, value, unit, compared in lower:
-        own = value(results[OURS_BEST])
-        for peer in results:
-            other = value(results[peer]) if peer in compared and not peer.startswith("bertedge") else None
-            if own is not None and other is not None and other < own * (1 - TOLERATED):
-                yield f"{what}: {unit(own)}, {peer} {unit(other)}."
+        own = value(model["results"][OURS_BEST])
+        others = {name: value(result) for name, result in results.items() if name in compared}
+        better = [
+            f"{name} {unit(other)}"
+            for name, other in others.items()
+            if own is not None and other is not None and other < own * (1 - TOLERATED)
+        ]
+        if better:
+            yield f"{what}: {unit(own)}; {', '.join(better)}."
 
 
 def _short(value: float) -> str:

@@ -25,6 +25,7 @@ from bertedge.graph.plan import (
     TwoTermInt8,
 )
 from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding
+from bertedge.weight_range import WeightRange
 
 Load = Callable[[], NDArray[np.float32]]
 
@@ -52,7 +53,7 @@ class Weights(Protocol):
         """Add the matrix (inputs, outputs) as float32 that is float16 on disk; onnxruntime widens it when it loads."""
         ...
 
-    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> Int8Matrix:
+    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: WeightRange) -> Int8Matrix:
         """Add the matrix as int8."""
         ...
 
@@ -81,7 +82,7 @@ class OwnWeights:
         stored = g.tensor(f"{name}.weight", np.float16, self.shape[::-1], lambda: self.load().T)
         return g.op("Cast", [stored], f"{name}.weight.float", to=TensorProto.FLOAT)
 
-    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> Int8Matrix:
+    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: WeightRange) -> Int8Matrix:
         rows = cache(lambda: self.rounding(self.load(), weight_range))
         return Int8Matrix(
             values=g.tensor(f"{name}.weight", np.int8, self.shape[::-1], lambda: rows().values.T),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bertedge.config import BertConfig
 from bertedge.recipe import BITS, BLOCK_SIZES
+from bertedge.weight_range import FULL_RANGE, WeightRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,10 @@ class DynamicInt8:
     """int8 weights, one scale an output channel; uint8 activations whose range is taken from each input tensor.
 
     Attributes:
-        weight_range: the largest weight, 127, or 63 where the CPU adds pairs of products in 16 bits.
+        weight_range: limits of the weights, which are tighter where the CPU adds pairs of products in 16 bits.
     """
 
-    weight_range: int = 127
+    weight_range: WeightRange = FULL_RANGE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class StaticInt8:
 
     scale: float
     zero_point: int
-    weight_range: int = 127
+    weight_range: WeightRange = FULL_RANGE
     input_divisors: tuple[float, ...] = ()
     input_shifts: tuple[float, ...] = ()
     outliers: tuple[int, ...] = ()

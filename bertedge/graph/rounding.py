@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bertedge.graph.blocks import QuantizedBlocks, quantize_blocks
 from bertedge.graph.plan import BlockWeights
+from bertedge.weight_range import WeightRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,8 @@ class QuantizedRows:
 class Rounding(Protocol):
     """Rounds the matrix (outputs, inputs) of one linear layer."""
 
-    def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
-        """Symmetric int8 within +-``weight_range``, one scale a row."""
+    def __call__(self, matrix: NDArray[np.float32], weight_range: WeightRange) -> QuantizedRows:
+        """Symmetric int8 within ``weight_range``, one scale a row."""
         ...
 
     def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
@@ -51,24 +52,27 @@ Roundings = Callable[[str], Rounding]
 
 
 #: (matrix, weight_range) -> the scale of each row.
-Scales = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
+Scales = Callable[[NDArray[np.float32], WeightRange], NDArray[np.float32]]
 
 
-def row_scales(matrix: NDArray[np.float32], weight_range: int) -> NDArray[np.float32]:
-    """The largest absolute value of each row / ``weight_range``, (rows,)."""
-    largest = np.maximum(matrix.max(axis=1), -matrix.min(axis=1))
+def row_scales(matrix: NDArray[np.float32], weight_range: WeightRange) -> NDArray[np.float32]:
+    """The smallest scale at which each row keeps to ``weight_range``, (rows,)."""
+    needed = np.maximum(matrix.max(axis=1), -matrix.min(axis=1)) / weight_range.largest
+    if weight_range.limits_pairs:
+        whole = matrix.shape[1] // 2 * 2
+        pairs = matrix[:, 0:whole:2] + matrix[:, 1:whole:2]
+        needed = np.maximum(needed, np.abs(pairs, out=pairs).max(axis=1, initial=0) / weight_range.pair)
     # a row of zeros, or one so small that its scale would vanish, needs no scale
-    scales = np.where(largest > np.finfo(np.float32).tiny * weight_range, largest / weight_range, 1.0)
-    return scales.astype(np.float32)
+    return np.where(needed > np.finfo(np.float32).tiny, needed, 1.0).astype(np.float32)
 
 
-def least_squares_scales(matrix: NDArray[np.float32], weight_range: int) -> NDArray[np.float32]:
+def least_squares_scales(matrix: NDArray[np.float32], weight_range: WeightRange) -> NDArray[np.float32]:
     """Of some scales at and below :func:`row_scales`, that with the smallest squared error of its row, (rows,)."""
     widest = row_scales(matrix, weight_range)
     best, smallest = widest, np.full(len(matrix), np.inf, dtype=np.float32)
     for share in SHARES:
         scale = (widest * share).astype(np.float32)
-        rounded = np.clip(np.rint(matrix / scale[:, None]), -weight_range, weight_range) * scale[:, None]
+        rounded = quantize_rows(matrix, weight_range, scale).values * scale[:, None]
         error = np.square(matrix - rounded).sum(axis=1)
         best = np.where(error < smallest, scale, best)
         smallest = np.minimum(error, smallest)
@@ -85,7 +89,7 @@ class Nearest:
 
     scales: Scales = row_scales
 
-    def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
+    def __call__(self, matrix: NDArray[np.float32], weight_range: WeightRange) -> QuantizedRows:
         """See :func:`quantize_rows`."""
         return quantize_rows(matrix, weight_range, self.scales(matrix, weight_range))
 
@@ -116,7 +120,7 @@ class MeanKept:
     rounding: Rounding
     mean: NDArray[np.float32]
 
-    def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
+    def __call__(self, matrix: NDArray[np.float32], weight_range: WeightRange) -> QuantizedRows:
         """The rounded rows, with what they lost."""
         rows = self.rounding(matrix, weight_range)
         return replace(rows, lost=(matrix - rows.values * rows.scale[:, None]) @ self.mean)
@@ -136,11 +140,27 @@ class MeanKept:
 
 
 def quantize_rows(
-    matrix: NDArray[np.float32], weight_range: int, scale: NDArray[np.float32] | None = None
+    matrix: NDArray[np.float32], weight_range: WeightRange, scale: NDArray[np.float32] | None = None
 ) -> QuantizedRows:
     """Round each row to whole multiples of its scale, by default :func:`row_scales`; symmetric, never -128."""
     scale = row_scales(matrix, weight_range) if scale is None else scale
     scaled = matrix / scale[:, None]
     np.rint(scaled, out=scaled)
-    values = np.clip(scaled, -weight_range, weight_range, out=scaled).astype(np.int8)
+    values = np.clip(scaled, -weight_range.largest, weight_range.largest, out=scaled).astype(np.int8)
+    if weight_range.limits_pairs:
+        _mend_pairs(values, matrix, scale, weight_range)
     return QuantizedRows(values=values, scale=scale)
+
+
+def _mend_pairs(
+    values: NDArray[np.int8], matrix: NDArray[np.float32], scale: NDArray[np.float32], weight_range: WeightRange
+) -> None:
+    """Move pairs that are too large together to the nearest that is not; in place."""
+    whole = values.shape[1] // 2 * 2
+    sums = values[:, 0:whole:2] + values[:, 1:whole:2].astype(np.int16)
+    row, pair = np.nonzero(np.abs(sums) > weight_range.pair)
+    first, second = matrix[row, 2 * pair] / scale[row], matrix[row, 2 * pair + 1] / scale[row]
+    bound = np.sign(sums[row, pair]) * weight_range.pair
+    least = weight_range.pair - weight_range.largest
+    nearest = np.clip(np.abs(np.rint((bound + first - second) / 2)), least, weight_range.largest) * np.sign(bound)
+    values[row, 2 * pair], values[row, 2 * pair + 1] = nearest, bound - nearest

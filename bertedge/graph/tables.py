@@ -15,7 +15,7 @@ from bertedge.graph.builder import GraphBuilder
 from bertedge.graph.linear import Int8Matrix, Load, put_right
 from bertedge.graph.plan import BlockWeights, Float16Weights, Int8, NumberFormat
 from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, quantize_rows
-from bertedge.target import SAFE_RANGE
+from bertedge.weight_range import FULL_RANGE, WeightRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def table(
         def kept_blocks(chosen: list[int]) -> NDArray[np.float32]:
             return rounded().floats(chosen)
 
-        correction = _correction(g, name, shape, kept_blocks, load, exact, SAFE_RANGE) if exact else None
+        correction = _correction(g, name, shape, kept_blocks, load, exact) if exact else None
         return Table(values=matrix.values, scale=matrix.scale, shape=shape, matrix=matrix, correction=correction)
     if not isinstance(form, Int8):
         return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
@@ -71,7 +71,7 @@ def table(
     def kept(chosen: list[int]) -> NDArray[np.float32]:
         return rows().values[chosen] * rows().scale[chosen, None]
 
-    correction = _correction(g, name, shape, kept, load, exact, form.weight_range) if exact else None
+    correction = _correction(g, name, shape, kept, load, exact) if exact else None
     return Table(values=values, scale=scale, shape=shape, rounded=rows, correction=correction)
 
 
@@ -82,9 +82,10 @@ def _correction(
     kept: Callable[[list[int]], NDArray[np.float32]],
     load: Load,
     exact: tuple[int, ...],
-    weight_range: int,
 ) -> tuple[str, str]:
     """What rounding took from some rows, int8 of its own on disk, and each row's index into it.
+
+    It is looked up and never multiplied, so any int8 will do on any CPU.
 
     Args:
         kept: those rows as they were rounded.
@@ -93,9 +94,8 @@ def _correction(
 
     @cache
     def lost() -> QuantizedRows:
-        return quantize_rows(
-            np.pad(load()[chosen] - kept(chosen), ((1, 0), (0, 0))), weight_range
-        )  # 0 is for all others
+        none_for_the_others = ((1, 0), (0, 0))
+        return quantize_rows(np.pad(load()[chosen] - kept(chosen), none_for_the_others), FULL_RANGE)
 
     index = np.zeros(shape[0], dtype=np.uint8)
     index[chosen] = 1 + np.arange(len(chosen))
@@ -147,7 +147,7 @@ class TableWeights:
     def float16_matrix(self, g: GraphBuilder, name: str) -> str:
         return self.float_matrix(g, name)  # the table is widened already
 
-    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: int) -> Int8Matrix:
+    def int8_matrix(self, g: GraphBuilder, name: str, weight_range: WeightRange) -> Int8Matrix:
         scale, rounded = self.table.scale, self.table.rounded
         if scale is None or rounded is None:
             raise TypeError(f"{name}: an int8 decoder cannot share a float table")

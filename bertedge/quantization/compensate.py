@@ -8,6 +8,7 @@ matrix is (w - q) X^T X (w - q)^T, and the update that keeps it smallest after f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from bertedge.config import BertConfig
 from bertedge.graph.blocks import QuantizedBlocks, block_scales
 from bertedge.graph.plan import BlockWeights
 from bertedge.graph.rounding import NEAREST, Nearest, QuantizedRows, Rounding
+from bertedge.weight_range import WeightRange
 
 #: Share of the mean squared input that is added to each, so that inputs which hardly occurred do not take all errors.
 DAMPING = 0.01
@@ -96,13 +98,13 @@ class Compensated:
         products = self.products - crossed - crossed.T + self.rows * np.outer(shifts, shifts)
         return replace(self, products=products, sums=self.sums - self.rows * shifts)
 
-    def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
+    def __call__(self, matrix: NDArray[np.float32], weight_range: WeightRange) -> QuantizedRows:
         """Round the matrix, (outputs, inputs); to the nearest step where the products say nothing."""
         order, factor = self._order_and_factor()
         if factor is None:
             return self.nearest(matrix, weight_range)
         scale = self.nearest.scales(matrix, weight_range)
-        steps = _round_columns(matrix.T[order] / scale, factor, -weight_range, weight_range)
+        steps = _round_columns(matrix.T[order] / scale, factor, _in_pairs(order, weight_range))
         return QuantizedRows(values=_put_back(steps, order), scale=scale)
 
     def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
@@ -116,7 +118,8 @@ class Compensated:
         for start in range(0, len(matrix), OUTPUTS):
             rows = slice(start, start + OUTPUTS)
             columns, units = matrix[rows].T[order], scale[rows].T[block_of]
-            values[rows] = _put_back(_round_columns(columns, factor, form.lowest, form.highest, units), order)
+            steps = _round_columns(columns, factor, lambda index, rounded: (form.lowest, form.highest), units)
+            values[rows] = _put_back(steps, order)
         return QuantizedBlocks(form=form, values=values, scale=scale)
 
     def _order_and_factor(self) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
@@ -160,17 +163,34 @@ def _inverse_lower(lower: NDArray[np.float32]) -> NDArray[np.float32]:
     return inverse
 
 
+#: (index, the columns before it as they were rounded) -> the lowest and the highest step that it may have.
+Ends = Callable[[int, NDArray[np.int8]], tuple[NDArray[np.int16] | int, NDArray[np.int16] | int]]
+
+
+def _in_pairs(order: NDArray[np.int64], weight_range: WeightRange) -> Ends:
+    """What each column may be in that order: of two neighbours the later one has what room the earlier one left."""
+    place = np.argsort(order)
+    partner = [int(place[other]) if other < len(order) else len(order) for other in order ^ 1]
+
+    def ends(index: int, rounded: NDArray[np.int8]) -> tuple[NDArray[np.int16] | int, NDArray[np.int16] | int]:
+        if weight_range.limits_pairs and partner[index] < index:
+            return weight_range.beside(rounded[partner[index]])
+        return -weight_range.largest, weight_range.largest
+
+    return ends
+
+
 def _round_columns(
     columns: NDArray[np.float32],
     factor: NDArray[np.float32],
-    lowest: int,
-    highest: int,
+    ends: Ends,
     units: NDArray[np.float32] | None = None,
 ) -> NDArray[np.int8]:
     """Round weights, (inputs, outputs), in the order of the inputs.
 
     Args:
         columns: used up.
+        ends: what each may be.
         units: the step of every weight; None where the columns are in units of their steps already.
     """
     values = np.empty(columns.shape, dtype=np.int8)
@@ -179,7 +199,7 @@ def _round_columns(
         errors = np.empty((end - start, columns.shape[1]), dtype=np.float32)
         for index in range(start, end):
             unit = 1.0 if units is None else units[index]
-            rounded = np.clip(np.rint(columns[index] / unit), lowest, highest)
+            rounded = np.clip(np.rint(columns[index] / unit), *ends(index, values))
             values[index] = rounded
             error = (columns[index] - rounded * unit) / factor[index, index]
             errors[index - start] = error

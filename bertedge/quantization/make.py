@@ -154,7 +154,8 @@ def quantize(
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         job = maker.job(recipe, profile, ranges, memory or Memory())
         if goals:
-            require_fit(profile.name)
+            if recipe.method.may_overflow:
+                require_fit(profile.name)
             require_measurable(goals, checkpoint.heads, pairs=maker.corpus.num_documents > 1, name=checkpoint.name)
         decision = decide(job)
         promotion = Promotion(recipe=recipe, decision=decision, promoted=dict(promoted or {}))

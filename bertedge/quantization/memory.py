@@ -17,6 +17,7 @@ from bertedge.graph.plan import BlockWeights
 from bertedge.graph.rounding import QuantizedRows, Rounding, Roundings
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.observers import Channels
+from bertedge.weight_range import WeightRange
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +65,7 @@ class _Remembered:
     rounded: dict[Hashable, QuantizedRows]
     blocks: dict[Hashable, QuantizedBlocks]
 
-    def __call__(self, matrix: NDArray[np.float32], weight_range: int) -> QuantizedRows:
+    def __call__(self, matrix: NDArray[np.float32], weight_range: WeightRange) -> QuantizedRows:
         place = (*self.place, matrix.shape, weight_range)
         if place not in self.rounded:
             self.rounded[place] = self.rounding(matrix, weight_range)

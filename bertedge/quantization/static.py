@@ -17,6 +17,7 @@ from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.observers import CLIPPING, Channels, Clip, scale_and_zero_point
 from bertedge.quantization.ranges import Ranges
 from bertedge.recipe import Static
+from bertedge.weight_range import WeightRange
 
 #: How the scale of each output channel is found; names as in :class:`bertedge.recipe.Static`.
 SCALES = {"max": row_scales, "mse": least_squares_scales}
@@ -49,7 +50,7 @@ def decide(job: Job, method: Static) -> Decision:
         layers.WORD_TABLE: Int8Rows(
             weight_range=job.target.weight_range, exact=frequent_pieces(job, method, EXACT_ROWS)
         ),
-        layers.POSITION_TABLE: Int8Rows(weight_range=job.target.weight_range),
+        layers.POSITION_TABLE: Int8Rows(),  # looked up, never multiplied
     }
     for name in layer_names(job.checkpoint.config, job.checkpoint.heads):
         forms[name] = _layer_format(name, ranges.seen(name), job.target.weight_range, method)
@@ -130,7 +131,7 @@ def _clipped(form: NumberFormat, clip: Clip) -> NumberFormat:
     return replace(form, scale=scale, zero_point=zero_point)
 
 
-def _layer_format(name: str, seen: Channels, weight_range: int, method: Static) -> NumberFormat:
+def _layer_format(name: str, seen: Channels, weight_range: WeightRange, method: Static) -> NumberFormat:
     if name == layers.MLM_TRANSFORM:
         return Float16Weights()  # see layers.MLM_TRANSFORM
     if method.smoothing and (name.endswith((".attention.qkv", ".intermediate")) or name == layers.POOLER):
@@ -149,7 +150,7 @@ def _finer(form: NumberFormat) -> NumberFormat:
     return Float16Weights()
 
 
-def _evened(seen: Channels, weight_range: int) -> StaticInt8:
+def _evened(seen: Channels, weight_range: WeightRange) -> StaticInt8:
     """In front of the decoder dividing costs nothing, so every channel is, by the square root of its reach.
 
     Half of the differences between the channels is left to the weights (Xiao et al. 2023, equation 4, alpha = 0.5).
@@ -163,12 +164,12 @@ def _evened(seen: Channels, weight_range: int) -> StaticInt8:
     return replace(evened, input_divisors=tuple(map(float, divisors)))
 
 
-def _plain(low: NDArray[np.floating], high: NDArray[np.floating], weight_range: int) -> StaticInt8:
+def _plain(low: NDArray[np.floating], high: NDArray[np.floating], weight_range: WeightRange) -> StaticInt8:
     scale, zero_point = scale_and_zero_point(float(low.min()), float(high.max()))
     return StaticInt8(scale=scale, zero_point=zero_point, weight_range=weight_range)
 
 
-def _smoothed(seen: Channels, weight_range: int) -> StaticInt8:
+def _smoothed(seen: Channels, weight_range: WeightRange) -> StaticInt8:
     """Behind a layer norm a few channels stand out in every text: divide those down to where outliers begin.
 
     A channel that stands far out and varies little there is moved to zero before.
@@ -193,7 +194,7 @@ def _smoothed(seen: Channels, weight_range: int) -> StaticInt8:
     )
 
 
-def _with_outliers(seen: Channels, weight_range: int) -> StaticInt8:
+def _with_outliers(seen: Channels, weight_range: WeightRange) -> StaticInt8:
     """Behind the feed-forward's activation a few units carry huge values into huge weights: keep both out of int8."""
     plain = _plain(seen.low, seen.high, weight_range)
     reach = seen.largest

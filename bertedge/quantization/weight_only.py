@@ -42,7 +42,7 @@ def _forms(job: Job, method: WeightOnly) -> dict[str, NumberFormat]:
     words = BlockRows(bits=method.bits, block_size=size, exact=frequent_pieces(job, method, EXACT_ROWS))
     forms: dict[str, NumberFormat] = {
         layers.WORD_TABLE: words,
-        layers.POSITION_TABLE: Int8Rows(weight_range=job.target.weight_range),
+        layers.POSITION_TABLE: Int8Rows(),
     }
     for name in layers.layer_names(job.checkpoint.config, job.checkpoint.heads):
         inputs = model.channels[model.layer_inputs[name]]

@@ -39,7 +39,7 @@ def _cells(row: TargetProfile) -> dict[str, str]:
         "target": row.name,
         "CPUs": row.cpus,
         "what runs": row.kernel,
-        "weights": f"+-{row.weight_range}",
+        "weights": str(row.weight_range),
         "why": row.reason,
         "avoid": row.avoid,
         "threads": THREADS[row.threads],

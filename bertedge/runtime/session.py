@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +19,10 @@ from bertedge.errors import BundleError, UnfitMachineError
 SMALL_WORK = 500_000_000
 #: Bytes of a model that is not loaded a second time just to try its small calls on one thread.
 LARGE_FILE = 64_000_000
-#: Calls of each size that each number of threads is tried with.
-TRIAL_CALLS = 5
+#: Calls of each size that each number of threads is tried with, one after the other, and how often that is done.
+TRIAL_CALLS, TRIAL_ROUNDS = 4, 3
+#: Of so many later calls, so many try another number of threads: half a per cent, which no p99 shows.
+RETRY_EVERY, RETRY_CALLS = 600, 3
 #: (inputs, what the call costs in int8 multiply-accumulates) -> outputs.
 Run = Callable[[dict[str, NDArray[np.int64]], int], dict[str, NDArray[np.float32]]]
 #: onnxruntime's log severity. It warns of every input with a default, which is meant to be one.
@@ -119,7 +122,7 @@ class Sessions:
 
     Every operator that is spread over threads waits for the slowest of them, and how long that takes is the machine's
     affair: on one and the same two-core host, 16 tokens of a 4 x 256 model took 0.35 ms on one thread and, on two,
-    0.27 ms in one hour and 0.57 ms in the next. So small calls are tried both ways, and what was faster stays.
+    0.27 ms in one hour and 0.57 ms in the next. So small calls are tried both ways, and what was faster is used.
     Results are the same to the bit, for every number is summed by one thread. A large model opens one session only: few
     of its calls are small, and each session holds the weights.
     """
@@ -186,23 +189,33 @@ class Sessions:
 
 
 class _Trial:
-    """Finds the fastest of a few numbers of threads for calls of one size, and keeps to it."""
+    """Finds the faster of two numbers of threads for calls of one size, and looks again now and then.
 
-    def __init__(self, choices: tuple[int, ...]) -> None:
-        self._best = dict.fromkeys(choices, math.inf)
+    A core that another process took for a moment makes the wrong one look faster, so each is tried at several moments,
+    the median of its latest times counts, and what lost is tried again among later calls. (The smallest time would not
+    do: next to a process that keeps a core, two threads are fast now and then, and slow as a rule.)
+    """
+
+    def __init__(self, choices: tuple[int, int]) -> None:
+        self._latest: dict[int, tuple[float, ...]] = dict.fromkeys(choices, ())
+        self._first = [threads for _ in range(TRIAL_ROUNDS) for threads in choices for _ in range(TRIAL_CALLS)]
         self._calls = 0
 
     def threads(self) -> int:
-        """What to use for the next call; while trying, a few calls of each in turn."""
-        if self._calls < TRIAL_CALLS * len(self._best):
-            return list(self._best)[self._calls // TRIAL_CALLS]
-        return min(self._best, key=lambda threads: self._best[threads])
+        """What to use for the next call."""
+        if self._calls < len(self._first):
+            return self._first[self._calls]
+        faster, slower = sorted(self._latest, key=self._cost)
+        return slower if self._calls % RETRY_EVERY < RETRY_CALLS else faster
+
+    def _cost(self, threads: int) -> float:
+        latest = self._latest[threads]
+        return statistics.median(latest) if latest else math.inf
 
     def record(self, threads: int, cost: float) -> None:
-        """Note what a call took; the smallest counts, for the first ones open a session and fill the caches."""
-        if self._calls < TRIAL_CALLS * len(self._best):
-            self._calls += 1
-            self._best[threads] = min(self._best[threads], cost)
+        """Note what a call took."""
+        self._calls += 1
+        self._latest[threads] = (*self._latest[threads], cost)[-TRIAL_CALLS * TRIAL_ROUNDS :]
 
 
 def require_onnxruntime(minimum: str, who: str = "this bundle") -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx.numpy_helper import to_array
 
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
@@ -20,7 +21,9 @@ from bertedge.recipe import METHODS
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 from bertedge.target import TARGETS
+from bertedge.weight_range import WeightRange
 from tests.conftest import FLOAT, KINDS
+from tests.test_weight_range import keeps_to
 
 #: Targets of one range of weights get one and the same file, which a test below shows.
 ONE_OF_A_RANGE = {row.weight_range: name for name, row in TARGETS.items()}.values()
@@ -70,18 +73,22 @@ def test_the_file_alone_says_what_the_runtime_says(positions: str, bundle_of: Ma
     assert np.allclose(ours.nsp_logits, plain.nsp_logits, atol=1e-3)
 
 
+def multiplied_weights(bundle: Bundle) -> list[np.ndarray]:
+    """The int8 matrices (outputs, inputs) that integers are multiplied with."""
+    graph = onnx.load(bundle.model_path).graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    tables = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Transpose"}
+    names = [node.input[1] for node in graph.node if node.op_type in ("MatMulIntegerToFloat", "QAttention")]
+    return [to_array(stored[tables[name]]) if name in tables else to_array(stored[name]).T for name in names]
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("target", ONE_OF_A_RANGE)
 def test_faithful_on_every_target(method: str, target: str, bundle_of: MakeBundle, corpus_file: Path) -> None:
     bundle = bundle_of(method, target)
-    limit = TARGETS[target].weight_range
-    weights = [
-        onnx.numpy_helper.to_array(tensor)
-        for tensor in onnx.load(bundle.model_path).graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8
-    ]
-    assert weights
-    assert max(np.abs(weight.astype(int)).max() for weight in weights) <= limit
+    weights = multiplied_weights(bundle)
+    assert weights or method == "weight-only"
+    assert all(keeps_to(TARGETS[target].weight_range, weight) for weight in weights)
     reference, candidate = load(bundle_of(FLOAT).folder), load(bundle.folder, allow_any_cpu=True)
     corpus = tokenize_corpus(corpus_file, reference.tokenizer)
     layout = Layout.of(reference.tokenizer, reference.bundle.config.vocab_size)
@@ -95,11 +102,11 @@ def test_faithful_on_every_target(method: str, target: str, bundle_of: MakeBundl
 @pytest.mark.parametrize("method", METHODS)
 def test_only_the_range_of_weights_tells_targets_apart(method: str, bundle_of: MakeBundle) -> None:
     """By which a bundle is right or wrong on a CPU; see :mod:`bertedge.target`."""
-    files: dict[int, set[str]] = {}
+    files: dict[WeightRange, set[str]] = {}
     for name, row in TARGETS.items():
         model = bundle_of(method, name).manifest.files["model.onnx"]
         files.setdefault(row.weight_range, set()).add(model.sha256)
-    assert len(files) == 2
+    assert len(set().union(*files.values())) == (1 if method == "weight-only" else 2)
     assert all(len(hashes) == 1 for hashes in files.values())
 
 

@@ -16,7 +16,8 @@ from bertedge.emulate.simulate import simulated
 from bertedge.errors import UsageError
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
-from bertedge.target import SAFE_RANGE, TARGETS
+from bertedge.target import TARGETS
+from bertedge.weight_range import PAIRED_RANGE
 from tests.conftest import KINDS
 
 TEXT = "The cat sat on the [MASK]."
@@ -24,7 +25,9 @@ TEXT = "The cat sat on the [MASK]."
 
 @pytest.mark.parametrize("positions", ["masked", "all"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_seven_bits_are_never_cut(bundle_of: Callable[..., Bundle], kind: str, positions: str) -> None:
+def test_weights_that_are_small_enough_in_pairs_are_never_cut(
+    bundle_of: Callable[..., Bundle], kind: str, positions: str
+) -> None:
     bundle = bundle_of(kind, "portable", positions)
     runtime, model = simulated(bundle.folder, "avx2")
     result = verify(runtime)
@@ -38,8 +41,8 @@ def test_seven_bits_are_never_cut(bundle_of: Callable[..., Bundle], kind: str, p
 
 
 @pytest.mark.parametrize("target", SIMULATED)
-def test_eight_bits_are_cut(bundle_of: Callable[..., Bundle], target: str) -> None:
-    assert TARGETS[target].weight_range == SAFE_RANGE
+def test_larger_ones_are_cut(bundle_of: Callable[..., Bundle], target: str) -> None:
+    assert TARGETS[target].weight_range == PAIRED_RANGE
     runtime, model = simulated(bundle_of("static", "arm64").folder, target)
     result = verify(runtime)
     total = reduce(add, model.saturation.values(), Saturation())

@@ -16,6 +16,8 @@ from bertedge.graph.linear import OwnWeights, linear
 from bertedge.graph.plan import DynamicInt8, Float16Weights, Float32, NumberFormat, StaticInt8, TwoTermInt8
 from bertedge.graph.rounding import quantize_rows
 from bertedge.graph.tables import TableWeights, table
+from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE, WeightRange
+from tests.test_weight_range import keeps_to
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 5, 16)).astype(np.float32)
@@ -42,7 +44,7 @@ def compute(form: NumberFormat, x: np.ndarray, folder: Path) -> np.ndarray:
         (Float32(), 1e-5),
         (Float16Weights(), 5e-3),
         (DynamicInt8(), 0.1),
-        (DynamicInt8(weight_range=63), 0.2),
+        (DynamicInt8(weight_range=PAIRED_RANGE), 0.2),
         (STATIC, 0.1),
     ],
     ids=lambda value: type(value).__name__,
@@ -60,7 +62,7 @@ def test_two_terms_leave_the_error_of_the_weights_alone(tmp_path: Path) -> None:
         ({"input_divisors": (2.0,) * 16}, WEIGHT, 0),
         ({"outliers": (3,)}, without, outlier),
     ):
-        rows = quantize_rows(matrix, 127)
+        rows = quantize_rows(matrix, FULL_RANGE)
         expected = X @ (rows.values * rows.scale[:, None]).T + beside + BIAS
         fields = {"scale": STATIC.scale, "zero_point": STATIC.zero_point, **extra}
         once, twice = (
@@ -86,11 +88,11 @@ def test_outliers_ruin_one_range_and_not_the_two_remedies(tmp_path: Path) -> Non
 
 @given(
     arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 9)), elements=st.floats(-1e6, 1e6, width=32)),
-    st.sampled_from([63, 127]),
+    st.sampled_from([PAIRED_RANGE, FULL_RANGE]),
 )
-def test_quantized_rows_are_within_half_a_step(matrix: np.ndarray, weight_range: int) -> None:
+def test_quantized_rows_are_within_half_a_step(matrix: np.ndarray, weight_range: WeightRange) -> None:
     rows = quantize_rows(matrix, weight_range)
-    assert np.abs(rows.values.astype(int)).max() <= weight_range
+    assert keeps_to(weight_range, rows.values)
     assert np.isfinite(rows.scale).all()
     assert (rows.scale > 0).all()
     error = np.abs(rows.values * rows.scale[:, None].astype(np.float64) - matrix)
@@ -101,7 +103,7 @@ def test_one_huge_weight_and_rows_of_zeros() -> None:
     matrix = np.zeros((3, 4), dtype=np.float32)
     matrix[0, 0] = 3e38
     matrix[1] = 1e-45
-    rows = quantize_rows(matrix, 127)
+    rows = quantize_rows(matrix, FULL_RANGE)
     assert rows.values[0, 0] == 127
     assert not rows.values[2].any()
     assert np.isfinite(rows.values * rows.scale[:, None]).all()

@@ -11,6 +11,8 @@ from hypothesis.extra.numpy import arrays
 from bertedge.config import BertConfig
 from bertedge.graph.rounding import NEAREST, QuantizedRows, quantize_rows
 from bertedge.quantization.compensate import Compensated, Products, is_cheap
+from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE, WeightRange
+from tests.test_weight_range import keeps_to
 
 RNG = np.random.default_rng(0)
 #: inputs of which all but a few go together, as in a trained model; more than a block of columns
@@ -28,19 +30,19 @@ def loss(rows: QuantizedRows, matrix: np.ndarray = MATRIX, inputs: np.ndarray = 
     return float(np.square(inputs @ (rows.values * rows.scale[:, None] - matrix).T).mean())
 
 
-@pytest.mark.parametrize("weight_range", [127, 63])
-def test_outputs_are_truer_than_with_the_nearest_steps(weight_range: int) -> None:
+@pytest.mark.parametrize("weight_range", [FULL_RANGE, PAIRED_RANGE], ids=str)
+def test_outputs_are_truer_than_with_the_nearest_steps(weight_range: WeightRange) -> None:
     rows = compensated(INPUTS)(MATRIX, weight_range)
     assert rows.values.dtype == np.int8
-    assert np.abs(rows.values.astype(int)).max() <= weight_range
+    assert keeps_to(weight_range, rows.values)
     assert loss(rows) < 0.5 * loss(quantize_rows(MATRIX, weight_range))
 
 
 def test_inputs_that_are_independent_leave_the_nearest_steps() -> None:
     rows = Compensated(products=np.eye(200, dtype=np.float32), sums=np.zeros(200, dtype=np.float32), rows=200)(
-        MATRIX, 127
+        MATRIX, FULL_RANGE
     )
-    assert np.array_equal(rows.values, quantize_rows(MATRIX, 127).values)
+    assert np.array_equal(rows.values, quantize_rows(MATRIX, FULL_RANGE).values)
 
 
 def test_divided_inputs_and_those_that_are_left_out() -> None:
@@ -48,10 +50,10 @@ def test_divided_inputs_and_those_that_are_left_out() -> None:
     factors[:7] = 0
     rounding = compensated(INPUTS).scaled(factors)
     kept = np.divide(1, factors, out=np.zeros_like(factors), where=factors != 0)
-    rows = rounding(MATRIX * factors, 127)
+    rows = rounding(MATRIX * factors, FULL_RANGE)
     assert not rows.values[:, :7].any()
     args = (MATRIX * factors, INPUTS * kept)
-    assert loss(rows, *args) < 0.6 * loss(quantize_rows(MATRIX * factors, 127), *args)
+    assert loss(rows, *args) < 0.6 * loss(quantize_rows(MATRIX * factors, FULL_RANGE), *args)
 
 
 @pytest.mark.parametrize(
@@ -60,14 +62,15 @@ def test_divided_inputs_and_those_that_are_left_out() -> None:
     ids=["nothing seen", "one text", "dead channels", "not finite"],
 )
 def test_whatever_was_seen_no_weight_moves_far(inputs: np.ndarray) -> None:
-    rows = compensated(inputs.astype(np.float32))(MATRIX, 127)
+    rows = compensated(inputs.astype(np.float32))(MATRIX, FULL_RANGE)
     moved = np.abs(rows.values * rows.scale[:, None] - MATRIX) / rows.scale[:, None]
     assert moved.max() < 20
 
 
-@given(arrays(np.float32, (3, 4), elements=st.floats(-1e3, 1e3, width=32)))
-def test_any_matrix(matrix: np.ndarray) -> None:
-    rows = compensated(INPUTS[:, :4])(matrix, 127)
+@given(arrays(np.float32, (3, 5), elements=st.floats(-1e3, 1e3, width=32)), st.sampled_from([FULL_RANGE, PAIRED_RANGE]))
+def test_any_matrix(matrix: np.ndarray, weight_range: WeightRange) -> None:
+    rows = compensated(INPUTS[:, :5])(matrix, weight_range)
+    assert keeps_to(weight_range, rows.values)
     assert np.isfinite(rows.scale).all()
     assert (rows.values[np.abs(matrix).max(axis=1) == 0] == 0).all()
 

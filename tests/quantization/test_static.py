@@ -12,6 +12,7 @@ from bertedge.graph.plan import Float16Weights, StaticInt8
 from bertedge.quantization.observers import Channels, scale_and_zero_point
 from bertedge.quantization.static import _layer_format
 from bertedge.recipe import Static
+from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE
 
 RNG = np.random.default_rng(0)
 
@@ -43,27 +44,27 @@ def test_observing_nothing_leaves_a_usable_range() -> None:
 
 @pytest.mark.parametrize("layer", ["encoder.layer.0.attention.qkv", "encoder.layer.3.intermediate"])
 def test_channels_that_stand_out_are_divided(layer: str) -> None:
-    form = _layer_format(layer, seen(5), 127, Static())
+    form = _layer_format(layer, seen(5), FULL_RANGE, Static())
     assert isinstance(form, StaticInt8)
     assert np.argmax(form.input_divisors) == 5
     assert form.scale < 4.5 / 255
-    assert _layer_format(layer, seen(), 127, Static()).input_divisors == ()  # type: ignore[union-attr]
+    assert _layer_format(layer, seen(), FULL_RANGE, Static()).input_divisors == ()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("layer", ["encoder.layer.0.output", "encoder.layer.1.attention.output"])
 def test_units_that_stand_out_are_computed_beside(layer: str) -> None:
-    form = _layer_format(layer, seen(3, 9), 127, Static())
+    form = _layer_format(layer, seen(3, 9), FULL_RANGE, Static())
     assert isinstance(form, StaticInt8)
     assert form.outliers == (3, 9)
     assert form.scale < 2.1 / 255
-    assert _layer_format(layer, seen(), 127, Static()).outliers == ()  # type: ignore[union-attr]
+    assert _layer_format(layer, seen(), FULL_RANGE, Static()).outliers == ()  # type: ignore[union-attr]
 
 
 def test_other_layers() -> None:
-    assert isinstance(_layer_format("mlm.transform", seen(), 127, Static()), Float16Weights)
-    decoder = _layer_format("mlm.decoder", seen(1), 63, Static())
+    assert isinstance(_layer_format("mlm.transform", seen(), FULL_RANGE, Static()), Float16Weights)
+    decoder = _layer_format("mlm.decoder", seen(1), PAIRED_RANGE, Static())
     assert isinstance(decoder, StaticInt8)
-    assert (decoder.outliers, decoder.weight_range) == ((), 63)
+    assert (decoder.outliers, decoder.weight_range) == ((), PAIRED_RANGE)
     assert np.argmax(decoder.input_divisors) == 1
 
 
@@ -71,6 +72,6 @@ def test_constant_and_dead_channels() -> None:
     observer = Channels.unseen(64)
     observer.observe(np.zeros((1, 4, 64), dtype=np.float32))
     for layer in ("encoder.layer.0.attention.qkv", "encoder.layer.0.output", "pooler"):
-        form = _layer_format(layer, observer, 127, Static())
+        form = _layer_format(layer, observer, FULL_RANGE, Static())
         assert isinstance(form, StaticInt8)
         assert form.scale == 1.0

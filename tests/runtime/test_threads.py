@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bertedge.runtime.session import TRIAL_CALLS, _Trial
+from bertedge.runtime.session import RETRY_CALLS, RETRY_EVERY, TRIAL_CALLS, TRIAL_ROUNDS, _Trial
 from bertedge.runtime.threads import OWN, cgroup_quota, default_threads, usable_cpus
 
 
@@ -78,16 +79,42 @@ def test_this_process_has_groups() -> None:
     assert 1 <= usable_cpus() <= len(os.sched_getaffinity(0))
 
 
-def test_a_trial_keeps_the_fastest() -> None:
-    trial = _Trial((4, 1))
+def tried(trial: _Trial, calls: int, cost: Callable[[int, int], float]) -> list[int]:
+    """Threads of so many calls, each of which takes ``cost(number of the call, threads)``."""
     used = []
-    for _ in range(2 * TRIAL_CALLS):
+    for call in range(calls):
         used.append(trial.threads())
-        trial.record(used[-1], 2.0 if used[-1] == 4 else 1.0)
-    assert used == [4] * TRIAL_CALLS + [1] * TRIAL_CALLS
-    assert trial.threads() == 1
-    trial.record(1, 100.0)
-    assert trial.threads() == 1
+        trial.record(used[-1], cost(call, used[-1]))
+    return used
+
+
+def test_a_trial_uses_the_faster_and_looks_again() -> None:
+    trial = _Trial((4, 1))
+    used = tried(trial, 2 * RETRY_EVERY, lambda call, threads: 2.0 if threads == 4 else 1.0)
+    first = ([4] * TRIAL_CALLS + [1] * TRIAL_CALLS) * TRIAL_ROUNDS
+    assert used[: len(first)] == first
+    assert [call for call, threads in enumerate(used) if threads == 4 and call >= len(first)] == [
+        RETRY_EVERY + call for call in range(RETRY_CALLS)
+    ]
+
+
+def test_a_busy_moment_does_not_decide() -> None:
+    """Another process takes the second core for a third of the trial."""
+    trial = _Trial((2, 1))
+    used = tried(trial, 100, lambda call, threads: {1: 1.0, 2: 3.0 if call < 2 * TRIAL_CALLS else 0.6}[threads])
+    assert set(used[2 * TRIAL_CALLS * TRIAL_ROUNDS :]) == {2}
+
+
+def test_two_threads_that_are_fast_now_and_then_are_not_the_faster_ones() -> None:
+    trial = _Trial((2, 1))
+    used = tried(trial, 100, lambda call, threads: {1: 1.0, 2: 0.6 if call % 3 == 0 else 3.0}[threads])
+    assert set(used[2 * TRIAL_CALLS * TRIAL_ROUNDS :]) == {1}
+
+
+def test_what_became_faster_is_found() -> None:
+    trial = _Trial((2, 1))
+    tried(trial, 100, lambda call, threads: {1: 1.0, 2: 3.0}[threads])
+    assert tried(trial, 5 * RETRY_EVERY, lambda call, threads: {1: 1.0, 2: 0.6}[threads])[-1] == 2
 
 
 @pytest.mark.parametrize(

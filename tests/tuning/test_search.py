@@ -22,7 +22,7 @@ from bertedge.cpu import X86, parse_cpuinfo
 from bertedge.errors import UnfitMachineError, UsageError
 from bertedge.evaluate.goals import goals_of
 from bertedge.quantization import quantize
-from bertedge.recipe import METHODS
+from bertedge.recipe import METHODS, QuantizationRecipe, WeightOnly
 from bertedge.records import sha256
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
@@ -228,6 +228,12 @@ def test_a_target_that_is_wrong_here_cannot_be_measured(
     with pytest.raises(UnfitMachineError, match="overflow"):
         quantize(model_folder, tmp_path / "b", target=there.target, calibration=settings.calibration, goals=EASY[:1])
     assert list(tmp_path.iterdir()) == []
+    blocks = QuantizationRecipe(method=WeightOnly(bits=8, rounding="nearest"))  # cannot overflow anywhere
+    loose = goals_of({"max_kl": 1.0})
+    made = quantize(
+        model_folder, tmp_path / "b", target=there.target, recipe=blocks, calibration=settings.calibration, goals=loose
+    )
+    assert made.manifest.goals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

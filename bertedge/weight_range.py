@@ -1,0 +1,53 @@
+"""Which int8 weights a CPU multiplies without overflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: -128 is left out: it has no opposite, and ARM's kernel without dotprod overflows on it.
+LARGEST = 127
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightRange:
+    """Limits of the weights of one output.
+
+    A kernel that adds the products of two neighbouring inputs in 16 bits limits what those two weights are together,
+    not what each is alone. With uint8 inputs the sum reaches farthest where both inputs are 255: two weights of one
+    sign must keep to 32767 / 255 = 128 together, and two of opposite signs never get farther than the larger one.
+
+    Attributes:
+        largest: of any weight, to either side.
+        pair: of the sum of the weights of inputs 2i and 2i + 1, to either side.
+    """
+
+    largest: int = LARGEST
+    pair: int = 2 * LARGEST
+
+    @property
+    def limits_pairs(self) -> bool:
+        """Whether two weights that are allowed can be too large together."""
+        return self.pair < 2 * self.largest
+
+    def within(self, other: WeightRange) -> bool:
+        """Whether whatever keeps to these limits keeps to the other ones."""
+        return self.largest <= other.largest and min(self.pair, 2 * self.largest) <= other.pair
+
+    def beside(self, weight: NDArray[np.int8]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """The lowest and the highest weight for one of a pair where the other is rounded already, of any shape."""
+        room = self.pair - np.abs(weight.astype(np.int16))
+        limit = np.full_like(room, self.largest)
+        return -np.where(weight < 0, np.minimum(room, limit), limit), np.where(
+            weight > 0, np.minimum(room, limit), limit
+        )
+
+    def __str__(self) -> str:
+        return f"+-{self.largest}" + (f", pairs +-{self.pair}" if self.limits_pairs else "")
+
+
+FULL_RANGE = WeightRange()
+#: For kernels that add two products of uint8 and int8 in 16 bits.
+PAIRED_RANGE = WeightRange(pair=128)
