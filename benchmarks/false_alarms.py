@@ -41,7 +41,6 @@ from bertedge.progress import unheard
 from bertedge.quantization import export, quantize
 from bertedge.report.verdict import outcome_of
 from bertedge.runtime import load
-from bertedge.runtime.threads import usable_cpus
 
 BUSY = "while True: pass"
 #: Calls in a row that are timed as one: of the old and of the new.
@@ -82,12 +81,13 @@ class Setting:
     int8: Path
     float32: Path
     length: int
+    threads: int
     effort: Effort
     budget: float
 
     def opener(self, folder: Path, times: int = 1) -> Opener:
         """Load a bundle, to be called so many times a call."""
-        opened = partial(load, folder, threads=usable_cpus(), check=False)
+        opened = partial(load, folder, threads=self.threads, check=False)
         return opened if times == 1 else lambda: Repeated(opened(), times)
 
     def ratio(
@@ -98,7 +98,7 @@ class Setting:
         layout = Layout.of(bundle.tokenizer, bundle.config.vocab_size)
         corpus = tokenize_corpus(default_text(), bundle.tokenizer)
         grid = [Workload(batch_size=1, seq_len=self.length)]
-        study = LatencyStudy(openers, grid, corpus, layout, threads=usable_cpus(), effort=self.effort, seed=seed)
+        study = LatencyStudy(openers, grid, corpus, layout, threads=self.threads, effort=self.effort, seed=seed)
         before = Snapshot.now()
         study.run(lambda reports: enough(reports[1][0].ratio_to_reference), unheard)
         reports = study.reports()
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--slower", type=int, default=20)
     parser.add_argument("--runs", type=int, default=0)
     parser.add_argument("--length", type=int, default=16, help="tokens of the text")
+    parser.add_argument("--threads", type=int, default=1, help="of a call")
     parser.add_argument("--seconds", type=float, default=12.0, help="no round of a trial begins that would end later")
     parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--budget", type=float, default=1.05)
@@ -156,14 +157,22 @@ def main() -> None:
         float32, int8 = Path(scratch) / "float32", Path(scratch) / "int8"
         export(BUILT_IN[0], float32)
         quantize(BUILT_IN[0], int8)
-        setting = Setting(int8=int8, float32=float32, length=options.length, effort=effort, budget=options.budget)
+        setting = Setting(
+            int8=int8,
+            float32=float32,
+            length=options.length,
+            threads=options.threads,
+            effort=effort,
+            budget=options.budget,
+        )
         wanted = {"same": options.same, "slower": options.slower, "runs": options.runs}
         for trial in trials(setting, wanted, options.results):
             with options.results.open("a") as file:
                 file.write(json.dumps(asdict(trial)) + "\n")
             print(f"{trial.mode}: {trial.outcome}, {trial.value:.3f} ({trial.low:.3f} to {trial.high:.3f})", flush=True)
     machine = this_machine()
-    print(f"\n{machine.cpu} {machine.generation}, {machine.cpus} CPUs, {options.busy} busy, allowed {options.budget}\n")
+    where = f"{machine.cpu} {machine.generation}, {machine.cpus} CPUs, {options.busy} busy"
+    print(f"\n{where}; {options.threads} threads a call, allowed {options.budget}\n")
     print(table(done(options.results)))
 
 

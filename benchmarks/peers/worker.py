@@ -27,7 +27,7 @@ from peers.table import PEERS  # noqa: E402
 BLOCK_S = 0.02
 LONG_S = 0.3
 #: Untimed calls at the start: so many, or fewer where these seconds are over.
-SETTLE_CALLS, SETTLE_S = 12, 2.0
+SETTLE_CALLS, SETTLE_S = 26, 2.0
 #: After a block a library's threads may go on spinning; the next peer's turn comes when they use less than a tenth of a
 #: core, or after a second.
 QUIET_SHARE, QUIET_STEP_S, QUIET_LIMIT_S = 0.1, 0.02, 1.0

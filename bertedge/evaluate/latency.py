@@ -19,12 +19,13 @@ from bertedge.evaluate.metrics import MetricValue
 from bertedge.predictor import NO_LABEL, Batch
 
 EXCLUDED = ("tokenization",)
-#: A block of calls takes at least so long, and starts after a pause that lets other sessions' threads stop spinning.
-BLOCK_S = 0.02
+#: A block has at least so many calls and takes at least so long; it starts after a pause that lets other sessions'
+#: threads stop spinning.
+BLOCK_CALLS, BLOCK_S = 3, 0.02
 PAUSE_S = 0.05
 #: Untimed calls at the very start; a runtime may still be finding out what is fastest. Slow calls, of which nothing is
 #: tried out, are cut short.
-SETTLE_CALLS, SETTLE_S = 12, 0.25
+SETTLE_CALLS, SETTLE_S = 26, 0.25
 #: The quantile of a block's calls that stands for it.
 UNDISTURBED = 0.25
 BOOTSTRAP = 2000
@@ -154,11 +155,17 @@ def interleave(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: in
 
 
 def _block(call: Callable[[], object], warmup: int) -> NDArray[np.float64]:
-    """Milliseconds of each call, together at least ``BLOCK_S``; the clock is read once a call, which takes 50 ns."""
+    """Milliseconds of each call, together at least ``BLOCK_S``; the clock is read once a call, which takes 50 ns.
+
+    A long call is warm after one of its kind, and of a single one there is no quartile to take.
+    """
+    start = time.perf_counter()
     for _ in range(warmup):
         call()
+        if time.perf_counter() - start > BLOCK_S / 2:
+            break
     stamps = [time.perf_counter()]
-    while stamps[-1] - stamps[0] < BLOCK_S:
+    while stamps[-1] - stamps[0] < BLOCK_S or len(stamps) <= BLOCK_CALLS:
         call()
         stamps.append(time.perf_counter())
     return 1e3 * np.diff(stamps)

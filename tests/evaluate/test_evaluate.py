@@ -14,7 +14,7 @@ from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.fidelity import invariance, measure_fidelity
-from bertedge.evaluate.latency import BLOCK_S, Workload, interleave, paired_ratio
+from bertedge.evaluate.latency import BLOCK_CALLS, BLOCK_S, SETTLE_S, Workload, interleave, paired_ratio
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import measure_cold_start
 from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all
@@ -153,6 +153,18 @@ def test_a_rare_slow_call_shows_in_the_percentiles_and_not_in_the_ratio() -> Non
     assert report.p99_ms > 2 * max(report.samples_ms)
     assert len(report.samples_ms) == 10 < report.calls
     assert report.ratio_to_reference.value == 1
+
+
+def test_of_long_calls_several_are_timed_and_one_is_enough_to_warm_up() -> None:
+    called: list[float] = []
+
+    def call() -> None:
+        called.append(time.perf_counter())
+        time.sleep(BLOCK_S)
+
+    (timing,) = interleave([call], rounds=2, warmup=3)
+    assert len(timing.calls) == 2 * BLOCK_CALLS
+    assert len([when for when in called if when > called[0] + SETTLE_S]) <= 2 * (1 + BLOCK_CALLS)
 
 
 def test_a_block_is_the_lower_quartile_of_its_calls() -> None:
