@@ -4,7 +4,8 @@
 ten calls in a row against eleven: 10 % more of the very same work. ``runs`` judges one run by the run before, as
 ``bench --baseline`` does: a bundle's ratio to float by its ratio in another run.
 
-Every trial is a line of ``--results``; what was interrupted goes on where it ended. A trial takes about ten seconds.
+Every trial is a line of ``--results``; what was interrupted goes on where it ended. A trial takes from five to thirty
+seconds, as long as ``bench`` takes at most for one of its four workloads before it leaves a verdict open.
 
     python benchmarks/false_alarms.py --results alarms.jsonl
 """
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=0)
     parser.add_argument("--length", type=int, default=16, help="tokens of the text")
     parser.add_argument("--threads", type=int, default=1, help="of a call")
-    parser.add_argument("--seconds", type=float, default=12.0, help="no round of a trial begins that would end later")
+    parser.add_argument("--seconds", type=float, default=30.0, help="no round of a trial begins that would end later")
     parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--budget", type=float, default=1.05)
     parser.add_argument("--busy", type=int, default=1, help="processes that load a core meanwhile")

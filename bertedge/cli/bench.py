@@ -26,6 +26,9 @@ from bertedge.cli.gate import (
 from bertedge.cli.options import ThreadsOption, library
 from bertedge.errors import UsageError
 
+#: Seconds that latencies may take over all workloads, and those that a verdict on them may.
+MEASURING_S, JUDGING_S = 45.0, 120.0
+
 
 def bench(
     candidates: Annotated[list[Path], typer.Argument(help="Bundles to measure.", show_default=False)],
@@ -38,8 +41,15 @@ def bench(
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Sentence pairs to compare on.")] = 256,
     rounds: Annotated[int, typer.Option(min=2, help="Timed rounds of each workload, at least.")] = 24,
-    max_rounds: Annotated[int, typer.Option(min=2, help="Rounds at most, while it is not clear enough.")] = 150,
-    seconds: Annotated[float, typer.Option(min=0, help="No rounds are added that would end later than this.")] = 45.0,
+    max_rounds: Annotated[int, typer.Option(min=2, help="Rounds at most, while it is not clear enough.")] = 400,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="No rounds are added that would end later than this.",
+            show_default=f"{MEASURING_S:g}; {JUDGING_S:g} for a verdict",
+        ),
+    ] = None,
     lengths: Annotated[
         str | None,
         typer.Option(help="Workloads as BATCHxTOKENS, separated by commas.", show_default="1x16,1x64,1x128,8x64"),
@@ -81,7 +91,8 @@ def bench(
         reason=reason,
     )
     grid = {"grid": parse_grid(lengths)} if lengths is not None else {}
-    effort = Effort(rounds=rounds, max_rounds=max(rounds, max_rounds), seconds=seconds)
+    enough = JUDGING_S if baseline or against else MEASURING_S
+    effort = Effort(rounds=rounds, max_rounds=max(rounds, max_rounds), seconds=enough if seconds is None else seconds)
     settings = benchmark.BenchSettings(examples=examples, effort=effort, threads=threads, seed=seed, **grid)
     limits, earlier = gate.budgets(), gate.baseline()
     standard = benchmark.Standard(baseline=None if update_baseline else earlier, against=against, budgets=limits)

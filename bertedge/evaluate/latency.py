@@ -125,28 +125,34 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
     )
 
 
-def interleave(calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0) -> list[Timing]:
+def interleave(
+    calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0, one_thread: bool = False
+) -> list[Timing]:
     """Time calls in rounds, in a fresh order each round.
 
     A round has a block of each call, after a pause and some untimed calls: the pause lets the threads of the model
     before fall asleep (they go on spinning for a while and would take this one's processor), the untimed calls bring
     this model's weights back into the caches.
 
+    Args:
+        one_thread: no call has threads of its own: there are none to wait for, and no best number of them to find.
+
     Returns:
         One timing for each call, in their order.
     """
     rng = np.random.default_rng(seed)
     blocks: list[list[NDArray[np.float64]]] = [[] for _ in calls]
+    pause, settle = (0.0, warmup) if one_thread else (PAUSE_S, SETTLE_CALLS)
     for call in calls:
-        time.sleep(PAUSE_S)
+        time.sleep(pause)
         start = time.perf_counter()
-        for done in range(SETTLE_CALLS):
+        for done in range(settle):
             if done >= warmup and time.perf_counter() - start > SETTLE_S:
                 break
             call()
     for _ in range(rounds):
         for index in rng.permutation(len(calls)):
-            time.sleep(PAUSE_S)
+            time.sleep(pause)
             blocks[index].append(_block(calls[index], warmup))
     return [
         Timing(blocks=np.array([np.quantile(block, UNDISTURBED) for block in own]), calls=np.concatenate(own))

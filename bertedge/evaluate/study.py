@@ -45,7 +45,7 @@ class Effort:
     """
 
     rounds: int = SITTINGS * ROUNDS_PER_SITTING
-    max_rounds: int = 150
+    max_rounds: int = 400
     seconds: float = 45.0
 
     def __post_init__(self) -> None:
@@ -111,8 +111,9 @@ class LatencyStudy:
             listen(share, f"timing {workload.batch_size} x {workload.seq_len}, sitting {number + 1} of {look}")
             calls = [partial(model.predict, self._batches[index]) for model in models]
             seed = int(self._rng.integers(2**31))
+            rounds = self._effort.rounds_per_sitting
             self._parts[index].append(
-                interleave(calls, rounds=self._effort.rounds_per_sitting, warmup=WARMUP, seed=seed)
+                interleave(calls, rounds=rounds, warmup=WARMUP, seed=seed, one_thread=self._threads == 1)
             )
 
     def timings(self, workload: int) -> list[Timing]:
