@@ -1,9 +1,10 @@
 """What each choice in the graph is worth: the graph as it is beside graphs with one choice made otherwise.
 
-    python benchmarks/graph_choices.py [MODEL ...] [--rounds 12]
+    python benchmarks/graph_choices.py [MODEL ...] [--rounds 12] [--workloads 1x16,1x128] [--threads 2]
 
 MODEL is a checkpoint folder or a built-in name; default: the built-in one. Every graph is the static int8 one of this
-machine, run as a bare session on all the CPUs that this process may use, on one text with 15 % of its positions masked.
+machine, run as a bare session, by default on all the CPUs that this process may use, on texts with 15 % of their
+positions masked.
 Prints Markdown. Install with ``pip install 'bertedge[tools]'``.
 """
 
@@ -19,10 +20,11 @@ import onnxruntime as ort
 from decision import decide
 
 from bertedge.checkpoint import BUILT_IN, Checkpoint, names, open_checkpoint
+from bertedge.cli.bench import parse_grid
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
+from bertedge.evaluate.latency import interleave, paired_ratio, workload_batch
 from bertedge.graph.bert import BertWriter
 from bertedge.graph.builder import MICROSOFT
 from bertedge.graph.heads import read_heads, read_rows
@@ -31,8 +33,6 @@ from bertedge.graph.linear import linear
 from bertedge.graph.plan import BlockNames, Plan
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime.threads import usable_cpus
-
-LENGTHS = (16, 128)
 
 
 class SkipNorm(BertWriter):
@@ -108,6 +108,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[BUILT_IN[0]])
     parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--workloads", type=parse_grid, default="1x16,1x128", help="BATCHxTOKENS, separated by commas")
+    parser.add_argument("--threads", type=int, default=usable_cpus())
     options = parser.parse_args()
     for model in options.models:
         checkpoint = open_checkpoint(model)
@@ -115,38 +117,41 @@ def main() -> None:
         recipe = QuantizationRecipe()
         plan = decide(checkpoint, recipe, corpus).plan
         with tempfile.TemporaryDirectory() as folder:
-            compare(checkpoint, plan, corpus, Path(folder), options.rounds)
+            compare(checkpoint, plan, corpus, Path(folder), options)
 
 
-def compare(checkpoint: Checkpoint, plan: Plan, corpus: TokenizedCorpus, folder: Path, rounds: int) -> None:
+def compare(
+    checkpoint: Checkpoint, plan: Plan, corpus: TokenizedCorpus, folder: Path, options: argparse.Namespace
+) -> None:
     """Print the table of one model."""
     sessions = {}
     for index, (choice, writer) in enumerate(CHOICES.items()):
         path = folder / f"{index}.onnx"
         writer(checkpoint, plan, "masked").build().builder.write(path)
-        sessions[choice] = session(path, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
-    sessions[EXTENDED] = session(folder / "0.onnx", ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+        sessions[choice] = session(path, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, options.threads)
+    sessions[EXTENDED] = session(folder / "0.onnx", ort.GraphOptimizationLevel.ORT_ENABLE_ALL, options.threads)
     cells: dict[str, list[str]] = {choice: [] for choice in sessions}
     layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-    for length in LENGTHS:
-        batch = workload_batch(Workload(batch_size=1, seq_len=length), corpus, layout)
+    for workload in options.workloads:
+        batch = workload_batch(workload, corpus, layout)
         fields = ("input_ids", "attention_mask", "token_type_ids", "masked_positions")
         feed = {name: getattr(batch, name) for name in fields}
-        timings = interleave([partial(s.run, None, feed) for s in sessions.values()], rounds=rounds)
+        timings = interleave([partial(s.run, None, feed) for s in sessions.values()], rounds=options.rounds)
         for choice, own in zip(sessions, timings, strict=True):
             ratio = paired_ratio(own.blocks, timings[0].blocks)
             cells[choice].append(f"{np.median(own.calls):.2f}, {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
-    print(f"### {checkpoint.name}\n\n| graph | " + " | ".join(f"{n} tokens: ms, ratio (95 %)" for n in LENGTHS) + " |")
-    print("| --- |" + " --- |" * len(LENGTHS))
+    heads = [f"{one.batch_size} x {one.seq_len} tokens: ms, ratio (95 %)" for one in options.workloads]
+    print(f"### {checkpoint.name}\n\n| graph | " + " | ".join(heads) + " |")
+    print("| --- |" + " --- |" * len(heads))
     for choice, row in cells.items():
         print(f"| {choice} | " + " | ".join(row) + " |")
     print(flush=True)
 
 
-def session(path: Path, level: ort.GraphOptimizationLevel) -> ort.InferenceSession:
-    """A bare session with every usable CPU."""
+def session(path: Path, level: ort.GraphOptimizationLevel, threads: int) -> ort.InferenceSession:
+    """A bare session."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = usable_cpus()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.graph_optimization_level = level
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
