@@ -33,7 +33,7 @@ baseline: $(DEMO_VENV)/ready
 	$(DEMO_VENV)/bin/bertedge bench runs/small.portable --reference bertedge-small-en \
 		--baseline $(BASELINE) --update-baseline --reason "$(REASON)"
 
-# How often a verdict on latency is wrong, next to a process that loads a core; about 15 minutes.
+# How often a verdict on latency is wrong, next to a process that loads a core; about five minutes.
 alarms: $(DEMO_VENV)/ready
 	$(DEMO_VENV)/bin/python benchmarks/false_alarms.py --results runs/false_alarms.jsonl
 
