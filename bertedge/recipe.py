@@ -94,7 +94,7 @@ class Static:
 class WeightOnly:
     """Weights of 4 or 8 bits with a scale for every few of them; activations need no ranges.
 
-    For one or two short texts at a time, where reading the weights takes longer than computing with them.
+    For small files (4 bits) or more fidelity (8 bits); with more than a few tokens a call, static int8 is faster.
 
     Attributes:
         bits: of a weight.

@@ -77,8 +77,8 @@ def quantize(
     method: Annotated[
         str | None,
         typer.Option(
-            help="static: ranges from calibration; dynamic: ranges from every input; weight-only: 4 or 8 bits, for one "
-            "short text at a time.",
+            help="static: ranges from calibration; dynamic: ranges from every input; weight-only: 4 or 8 bits, "
+            "a small file or a truer one, slower.",
             show_default="static",
         ),
     ] = None,
