@@ -1,6 +1,6 @@
 """What each choice in the graph is worth: the graph as it is beside graphs with one choice made otherwise.
 
-    python benchmarks/graph_choices.py [MODEL ...] [--rounds 12] [--workloads 1x16,1x128] [--threads 2]
+    python benchmarks/graph_choices.py [MODEL ...] [--rounds 12] [--lengths 1x16,1x128] [--threads 2]
 
 MODEL is a checkpoint folder or a built-in name; default: the built-in one. Every graph is the static int8 one of this
 machine, run as a bare session, by default on all the CPUs that this process may use, on texts with 15 % of their
@@ -108,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[BUILT_IN[0]])
     parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--workloads", type=parse_grid, default="1x16,1x128", help="BATCHxTOKENS, separated by commas")
+    parser.add_argument("--lengths", type=parse_grid, default="1x16,1x128", help="BATCHxTOKENS, separated by commas")
     parser.add_argument("--threads", type=int, default=usable_cpus())
     options = parser.parse_args()
     for model in options.models:
@@ -132,7 +132,7 @@ def compare(
     sessions[EXTENDED] = session(folder / "0.onnx", ort.GraphOptimizationLevel.ORT_ENABLE_ALL, options.threads)
     cells: dict[str, list[str]] = {choice: [] for choice in sessions}
     layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-    for workload in options.workloads:
+    for workload in options.lengths:
         batch = workload_batch(workload, corpus, layout)
         fields = ("input_ids", "attention_mask", "token_type_ids", "masked_positions")
         feed = {name: getattr(batch, name) for name in fields}
@@ -140,7 +140,7 @@ def compare(
         for choice, own in zip(sessions, timings, strict=True):
             ratio = paired_ratio(own.blocks, timings[0].blocks)
             cells[choice].append(f"{np.median(own.calls):.2f}, {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
-    heads = [f"{one.batch_size} x {one.seq_len} tokens: ms, ratio (95 %)" for one in options.workloads]
+    heads = [f"{one.batch_size} x {one.seq_len} tokens: ms, ratio (95 %)" for one in options.lengths]
     print(f"### {checkpoint.name}\n\n| graph | " + " | ".join(heads) + " |")
     print("| --- |" + " --- |" * len(heads))
     for choice, row in cells.items():

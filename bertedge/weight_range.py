@@ -38,11 +38,8 @@ class WeightRange:
 
     def beside(self, weight: NDArray[np.int8]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
         """The lowest and the highest weight for one of a pair where the other is rounded already, of any shape."""
-        room = self.pair - np.abs(weight.astype(np.int16))
-        limit = np.full_like(room, self.largest)
-        return -np.where(weight < 0, np.minimum(room, limit), limit), np.where(
-            weight > 0, np.minimum(room, limit), limit
-        )
+        room = np.minimum(self.pair - np.abs(weight.astype(np.int16)), self.largest)
+        return -np.where(weight < 0, room, self.largest), np.where(weight > 0, room, self.largest)
 
     def __str__(self) -> str:
         return f"+-{self.largest}" + (f", pairs +-{self.pair}" if self.limits_pairs else "")

@@ -111,10 +111,13 @@ def test_the_action_measures_and_judges(
         "REPORTS": "a folder/reports",
         "OPTIONS": "--examples 8  --rounds 2 --seconds 0 --lengths 1x8",
     }
-    done = run_step({**common, "CANDIDATES": f"{small}\n\n{large}\n"}, tmp_path)
+    own_threads = {"THREADS": "1", "OPTIONS": f"{common['OPTIONS']} --threads 2"}
+    done = run_step({**common, **own_threads, "CANDIDATES": f"{small}\n\n{large}\n"}, tmp_path)
     assert done.returncode == 0, done.stderr
     reports = tmp_path / "a folder" / "reports"
-    assert len(read_report(reports / "report.json").candidates) == 2
+    report = read_report(reports / "report.json")
+    assert len(report.candidates) == 2
+    assert report.reference.latency[0].threads == 2  # what is in "options" wins
     assert (reports / "report.html").read_text().rstrip().endswith("</html>")
     assert (tmp_path / "output").read_text() == "report=a folder/reports/report.json\n"
     assert "### Size and start" in (tmp_path / "summary.md").read_text()

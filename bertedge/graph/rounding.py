@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +59,9 @@ def row_scales(matrix: NDArray[np.float32], weight_range: WeightRange) -> NDArra
     """The smallest scale at which each row keeps to ``weight_range``, (rows,)."""
     needed = np.maximum(matrix.max(axis=1), -matrix.min(axis=1)) / weight_range.largest
     if weight_range.limits_pairs:
-        whole = matrix.shape[1] // 2 * 2
-        pairs = matrix[:, 0:whole:2] + matrix[:, 1:whole:2]
-        needed = np.maximum(needed, np.abs(pairs, out=pairs).max(axis=1, initial=0) / weight_range.pair)
+        first, second = _pairs(matrix)
+        sums = first + second
+        needed = np.maximum(needed, np.abs(sums, out=sums).max(axis=1, initial=0) / weight_range.pair)
     # a row of zeros, or one so small that its scale would vanish, needs no scale
     return np.where(needed > np.finfo(np.float32).tiny, needed, 1.0).astype(np.float32)
 
@@ -156,11 +156,17 @@ def _mend_pairs(
     values: NDArray[np.int8], matrix: NDArray[np.float32], scale: NDArray[np.float32], weight_range: WeightRange
 ) -> None:
     """Move pairs that are too large together to the nearest that is not; in place."""
-    whole = values.shape[1] // 2 * 2
-    sums = values[:, 0:whole:2] + values[:, 1:whole:2].astype(np.int16)
-    row, pair = np.nonzero(np.abs(sums) > weight_range.pair)
-    first, second = matrix[row, 2 * pair] / scale[row], matrix[row, 2 * pair + 1] / scale[row]
-    bound = np.sign(sums[row, pair]) * weight_range.pair
-    least = weight_range.pair - weight_range.largest
-    nearest = np.clip(np.abs(np.rint((bound + first - second) / 2)), least, weight_range.largest) * np.sign(bound)
-    values[row, 2 * pair], values[row, 2 * pair + 1] = nearest, bound - nearest
+    first, second = _pairs(values)
+    sums = first + second.astype(np.int16)
+    too_large = np.nonzero(np.abs(sums) > weight_range.pair)
+    exact_first, exact_second = (exact[too_large] / scale[too_large[0]] for exact in _pairs(matrix))
+    sign = np.sign(sums[too_large])
+    bound, least = sign * weight_range.pair, weight_range.pair - weight_range.largest
+    nearest = sign * np.clip(np.abs(np.rint((bound + exact_first - exact_second) / 2)), least, weight_range.largest)
+    first[too_large], second[too_large] = nearest, bound - nearest
+
+
+def _pairs(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Views of the columns of inputs 2i and of inputs 2i + 1; a last one without a neighbour is left out."""
+    whole = matrix.shape[1] // 2 * 2
+    return matrix[:, 0:whole:2], matrix[:, 1:whole:2]

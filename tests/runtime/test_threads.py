@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bertedge.evaluate.latency import SETTLE_CALLS
 from bertedge.runtime.session import RETRY_CALLS, RETRY_EVERY, TRIAL_CALLS, TRIAL_ROUNDS, _Trial
 from bertedge.runtime.threads import OWN, cgroup_quota, default_threads, usable_cpus
 
@@ -96,6 +97,10 @@ def test_a_trial_uses_the_faster_and_looks_again() -> None:
     assert [call for call, threads in enumerate(used) if threads == 4 and call >= len(first)] == [
         RETRY_EVERY + call for call in range(RETRY_CALLS)
     ]
+
+
+def test_trials_are_over_before_anything_is_timed() -> None:
+    assert SETTLE_CALLS >= 2 * TRIAL_CALLS * TRIAL_ROUNDS
 
 
 def test_a_busy_moment_does_not_decide() -> None:
