@@ -195,6 +195,11 @@ class Bundle:
         """The model's file."""
         return self.folder / MODELS[self.manifest.format]
 
+    @property
+    def model_sha256(self) -> str:
+        """The hash of the model's file, by the manifest."""
+        return self.manifest.files[MODELS[self.manifest.format]].sha256
+
     @cached_property
     def config(self) -> BertConfig:
         """The model's sizes."""

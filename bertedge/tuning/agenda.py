@@ -33,14 +33,12 @@ class Agenda:
 
     Attributes:
         listed: candidates that are known from the start, in order.
-        prefixes: for each model, what the names of its candidates begin with.
         work: for each model, what it costs to run.
         everything: go on when the goals are met.
     """
 
     goals: Collection[Goal]
     listed: Sequence[Candidate]
-    prefixes: Sequence[str]
     work: Sequence[float]
     everything: bool
 
@@ -82,12 +80,14 @@ class Agenda:
         missed = [goal for goal in losses if goal.miss(base.measured) > 0]
         if sensitivity is None:
             return Study(model=model, recipe=base.recipe)
-        steps = sensitivity.path(_heads(missed or losses, base))
+        heads = _heads(missed or losses, base)
+        steps = sensitivity.path(heads)
         counts = self._counts(losses, base, steps, state)
         for count in counts:
             recipe = recipe_with(base.recipe, taken_of(steps[:count]))
             if state.find(model, recipe) is None:
-                name = f"{self.prefixes[model]}{base.name.removeprefix(self.prefixes[model])} promoted-{count}"
+                # which layers come first depends on the head, and another run's goals may be for another one
+                name = f"{base.name} promoted-{count} by {'+'.join(heads)}"
                 return Candidate(model=model, recipe=recipe, name=name, stage=PROMOTION_STAGE)
         return None
 
@@ -147,5 +147,6 @@ class Agenda:
 
 
 def _heads(goals: Collection[Goal], base: Entry) -> tuple[str, ...]:
-    named = tuple(dict.fromkeys(goal.kind.head for goal in goals if goal.kind.head is not None))
-    return named or tuple(head for head in ("mlm", "nsp") if any(m.startswith(head) for m in base.fidelity))
+    named = {goal.kind.head for goal in goals}
+    there = tuple(head for head in ("mlm", "nsp") if any(metric.startswith(head) for metric in base.fidelity))
+    return tuple(head for head in there if head in named) or there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -73,8 +74,11 @@ def _option_words(option: str, value: Any) -> str:
 
 
 def folder_name(name: str) -> str:
-    """A candidate's name as that of a folder."""
-    return re.sub(r"[^A-Za-z0-9.=_-]+", "-", name.replace("*", "all")).strip("-.")
+    """A candidate's name as that of a folder; two names never share one, whatever a file system holds for equal."""
+    plain = re.sub(r"[^a-z0-9.=_-]+", "-", name.lower()).strip("-.")
+    if plain == name:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode('utf-8', errors='surrogateescape')).hexdigest()[:8]}".lstrip("-")
 
 
 def _methods() -> dict[str, QuantizationRecipe]:

@@ -40,9 +40,8 @@ def best(entries: Collection[Entry], goals: Collection[Goal]) -> Entry:
     """The one that misses the goals least; of several that meet them all the fastest, and of equally fast ones the
     most faithful.
     """
-    misses = {entry.name: total_miss(goals, entry.measured) for entry in entries}
-    least = min(misses.values())
-    good = [entry for entry in entries if misses[entry.name] == least]
+    misses = [total_miss(goals, entry.measured) for entry in entries]
+    good = [entry for entry, miss in zip(entries, misses, strict=True) if miss == min(misses)]
     fastest = min(entry.measured[RATIO].value for entry in good)
     fast = [entry for entry in good if entry.measured[RATIO].value <= fastest * (1 + LATENCY_TOLERANCE)]
     return min(fast, key=_loss)
@@ -56,7 +55,7 @@ def finalists(entries: Sequence[Entry], goals: Collection[Goal]) -> list[Entry]:
     if not entries:
         return []
     first = best(entries, goals)
-    others = [entry for entry in not_beaten(entries, goals, RATIO) if entry.name != first.name]
+    others = [entry for entry in not_beaten(entries, goals, RATIO) if entry is not first]
     others.sort(key=lambda entry: (total_miss(goals, entry.measured), entry.measured[RATIO].value))
     return [first, *others[: MAX_FINALISTS - 1]]
 

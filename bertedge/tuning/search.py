@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bertedge.bundle import MANIFEST, MODELS, Bundle
+from bertedge.bundle import MANIFEST, Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.errors import UsageError
+from bertedge.errors import BundleError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import layer_names
@@ -132,7 +132,6 @@ class _Search:
         self.agenda = Agenda(
             goals=goals,
             listed=listed(cheapest_first, base),
-            prefixes=prefixes,
             work=work,
             everything=settings.everything,
         )
@@ -177,7 +176,7 @@ class _Search:
         self._measure_float(candidate.model)
         folder = folder_name(candidate.name)
         bundle = self._make(candidate.model, candidate.recipe, self.output / CANDIDATES / folder)
-        digest = bundle.manifest.files[MODELS[bundle.manifest.format]].sha256
+        digest = bundle.model_sha256
         if any(entry.sha256 == digest and entry.model == candidate.model for entry in self.state.entries):
             shutil.rmtree(bundle.folder)
             twin = Twin(model=candidate.model, recipe=candidate.recipe, sha256=digest)
@@ -226,11 +225,23 @@ class _Search:
         return f"{len(self.state.entries)}: {entry.name}: {', '.join(values)}: {verdict}"
 
     def _bundle(self, entry: Entry) -> Bundle:
-        """The bundle of an entry; made again if it was dropped."""
+        """The bundle of an entry; made again if it was dropped, or if something else lies in its place.
+
+        Raises:
+            BundleError: the file that was measured cannot be had any more.
+        """
         folder = self.output / CANDIDATES / entry.folder
         if (folder / MANIFEST).is_file():
-            return Bundle.open(folder)
-        return self._make(entry.model, entry.recipe, folder)
+            bundle = Bundle.open(folder)
+            if bundle.model_sha256 == entry.sha256:
+                return bundle
+        bundle = self._make(entry.model, entry.recipe, folder)
+        if bundle.model_sha256 != entry.sha256:
+            raise BundleError(
+                f"{folder}: made again, {entry.name} is another file than the one that was measured",
+                "measure everything anew with --force",
+            )
+        return bundle
 
     def _make(self, model: int, recipe: QuantizationRecipe, folder: Path) -> Bundle:
         studies = [study.sensitivity for study in self.state.studies if study.model == model]

@@ -8,7 +8,15 @@ from bertedge.evaluate.goals import goals_of
 from bertedge.quantization.sensitivity import FLOAT16, Remedy, Sensitivity
 from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.tuning.agenda import Agenda, Study
-from bertedge.tuning.candidates import METHOD_STAGE, OPTION_STAGE, PROMOTION_STAGE, RECIPE_STAGE, Candidate, listed
+from bertedge.tuning.candidates import (
+    METHOD_STAGE,
+    OPTION_STAGE,
+    PROMOTION_STAGE,
+    RECIPE_STAGE,
+    Candidate,
+    folder_name,
+    listed,
+)
 from bertedge.tuning.state import Entry, LayerStudy, State
 from tests.tuning.helpers import entry_of, exactly, state_of
 
@@ -20,9 +28,7 @@ def agenda_of(goals: dict[str, float], *, everything: bool = False, work: tuple[
     prefixes = [""] if len(work) == 1 else [f"m{index} " for index in range(len(work))]
     order = sorted(enumerate(prefixes), key=lambda pair: work[pair[0]])
     base = QuantizationRecipe()
-    return Agenda(
-        goals=goals_of(goals), listed=listed(order, base), prefixes=prefixes, work=work, everything=everything
-    )
+    return Agenda(goals=goals_of(goals), listed=listed(order, base), work=work, everything=everything)
 
 
 def sensitivity(layers: int) -> Sensitivity:
@@ -31,13 +37,13 @@ def sensitivity(layers: int) -> Sensitivity:
             group=f"layer.{index}",
             field=FLOAT16,
             layers=(f"layer.{index}",),
-            losses={"mlm.kl_mean": 0.009 - 0.0001 * index},
+            losses={"mlm.kl_mean": 0.009 - 0.0001 * index, "nsp.prob_mae": 0.007 + 0.0001 * index},
             work=0.1,
             bytes=0.1,
         )
         for index in range(layers)
     )
-    return Sensitivity(examples=1, positions=1, losses={"mlm.kl_mean": 0.01}, remedies=remedies)
+    return Sensitivity(examples=1, positions=1, losses={"mlm.kl_mean": 0.01, "nsp.prob_mae": 0.01}, remedies=remedies)
 
 
 def run(
@@ -65,7 +71,7 @@ def test_everything_is_tried_where_it_is_asked_for() -> None:
     agenda = agenda_of(ALL_THREE, everything=True)
     tried, _ = run(agenda, lambda c: entry_of(c, kl=0.0005))
     assert [c.name for c in tried][: len(agenda.listed)] == [c.name for c in agenda.listed]
-    assert [c.name.split()[-1] for c in tried[len(agenda.listed) :]] == ["promoted-5", "promoted-10", "promoted-20"]
+    assert [c.name.split()[-3] for c in tried[len(agenda.listed) :]] == ["promoted-5", "promoted-10", "promoted-20"]
 
 
 def test_promotions_are_searched_for_the_fewest_that_do() -> None:
@@ -76,7 +82,7 @@ def test_promotions_are_searched_for_the_fewest_that_do() -> None:
 
     tried, state = run(agenda_of(LOSS), measure)
     promoted = [c for c in tried if c.stage == PROMOTION_STAGE]
-    assert promoted[0].name.endswith("promoted-20")
+    assert promoted[0].name.endswith("promoted-20 by mlm")
     fewest = min(
         len(e.recipe.float16)
         for e in state.entries
@@ -122,3 +128,18 @@ def test_a_search_goes_on_where_it_was() -> None:
     for cut in range(len(whole)):
         rest, _ = run(agenda, measure, state_of(*final.entries[:cut]))
         assert [c.name for c in rest] == [c.name for c in whole[cut:]]
+
+
+def test_goals_for_another_head_promote_other_layers_under_other_names() -> None:
+    def measure(candidate: Candidate) -> Entry:
+        made = entry_of(candidate, kl=0.01 - 0.001 * len(candidate.recipe.float16))
+        made.fidelity["nsp.flip_rate"] = exactly(0.1 - 0.01 * len(candidate.recipe.float16))
+        return made
+
+    _, state = run(agenda_of(LOSS), measure)
+    more, state = run(agenda_of({"max_nsp_flips": 0.01}), measure, state)
+    assert any(candidate.stage == PROMOTION_STAGE for candidate in more)
+    recipes = {}
+    for entry in state.entries:
+        assert recipes.setdefault(entry.name, entry.recipe) == entry.recipe
+    assert len({folder_name(name) for name in recipes}) == len(recipes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -48,3 +49,19 @@ def test_names_tell_candidates_apart_and_stages_are_in_order() -> None:
     assert ALL[0].name == "small dynamic"
     assert "large static rounding=nearest" in names
     assert "large static no-smoothing" in names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("模型 static", "модель static", "static"),
+        ("a b static", "a-b static"),
+        ("Tiny static", "tiny static"),
+        ("模", "型"),
+    ],
+)
+def test_names_that_differ_in_what_folders_cannot_hold_get_folders_of_their_own(names: tuple[str, ...]) -> None:
+    folders = [folder_name(name) for name in names]
+    assert len({folder.lower() for folder in folders}) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9.=_-]*", folder) for folder in folders)
+    assert [folder_name(name) for name in names] == folders

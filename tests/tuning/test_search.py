@@ -158,6 +158,17 @@ def test_harder_goals_take_up_what_was_measured_and_promote(
     check_what_is_left(runs, hard)
 
 
+def test_a_bundle_that_another_took_the_place_of_is_made_again(
+    model_folder: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    once = tune([model_folder], runs, goals=EASY, settings=settings)
+    best = next(entry for entry in once.points if entry.name == once.best)
+    other = QuantizationRecipe(method=WeightOnly(bits=4))
+    quantize(model_folder, runs / "candidates" / best.folder, recipe=other, force=True)
+    check_what_is_left(runs, tune([model_folder], runs, goals=EASY, settings=settings))
+
+
 def test_the_time_may_be_over_after_one_candidate(model_folder: Path, settings: TuneSettings, tmp_path: Path) -> None:
     hard = goals_of({"max_kl": 1e-15})
     tuned = tune([model_folder], tmp_path / "runs", goals=hard, settings=replace(settings, budget_minutes=1e-9))
