@@ -23,7 +23,7 @@ lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff format --check .
 	$(TEST_VENV)/bin/mypy
 
-# The tables of benchmarks/README.md; takes some minutes.
+# What each choice in the graph is worth, on the built-in model; takes some minutes.
 bench: $(BENCH_VENV)/ready
 	$(BENCH_VENV)/bin/python benchmarks/graph_choices.py
 

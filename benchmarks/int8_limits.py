@@ -9,19 +9,16 @@ Install with ``pip install 'bertedge[train]'``.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import METRICS, Sample, arguments, show
 from torch import Tensor, nn
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.data.batches import Layout
-from bertedge.data.corpus import tokenize_corpus
-from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.threads import usable_cpus
 from bertedge.train.loop import Inputs
@@ -29,7 +26,6 @@ from bertedge.train.model import BertForPreTraining
 
 Rounding = Callable[[Tensor], Tensor]
 EXACT = ("seq_relationship", "predictions.transform")  # float in every recipe
-METRICS = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
 
 
 def per_channel(values: Tensor) -> Tensor:
@@ -113,23 +109,16 @@ class Rounded:
 
 def main() -> None:
     """Print the table of one model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--examples", type=int, default=64)
-    options = parser.parse_args()
+    options = arguments(__doc__, examples=64).parse_args()
     torch.set_num_threads(usable_cpus())
     checkpoint = open_checkpoint(options.model)
-    corpus = tokenize_corpus(options.corpus, checkpoint.tokenizer)
-    layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-    batches = evaluation_batches(corpus, layout, examples=options.examples, max_length=128, seed=0)
+    sample = Sample.of(checkpoint, options.corpus, options.examples)
     reference = Rounded(checkpoint, Row(name="float"))
     print(f"### {checkpoint.name}\n\n| what is rounded to 8 bits | " + " | ".join(METRICS) + " |")
     print("| --- |" + " --- |" * len(METRICS))
     for row in ROWS:
-        (values,) = measure_fidelity(reference, [Rounded(checkpoint, row)], batches)
-        cells = (f"{values[m].value:.4f} ({values[m].low:.4f} to {values[m].high:.4f})" for m in METRICS)
-        print(f"| {row.name} | " + " | ".join(cells) + " |", flush=True)
+        (values,) = measure_fidelity(reference, [Rounded(checkpoint, row)], sample.batches)
+        print(f"| {row.name} | " + " | ".join(show(values[metric]) for metric in METRICS) + " |", flush=True)
     print()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,17 +11,17 @@ from functools import partial
 from pathlib import Path
 
 from bertedge.bundle import MANIFEST, Bundle
-from bertedge.checkpoint import locate
+from bertedge.checkpoint import open_checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import UsageError
 from bertedge.evaluate.details import Details
-from bertedge.evaluate.fidelity import evaluation_batches, invariance, measure_fidelity
+from bertedge.evaluate.fidelity import evaluation_batches, invariance, observe_all
 from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
-from bertedge.evaluate.metrics import PADDED_FILE, MetricValue
+from bertedge.evaluate.metrics import INVARIANCE, PADDED_FILE, Change, MetricValue, estimate_all, estimate_changes
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.progress import Listener, unheard
@@ -30,7 +31,7 @@ from bertedge.report.budget import DEFAULTS, LATENCY, Budgets
 from bertedge.report.gate import judge, require_comparable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.threads import usable_cpus
+from bertedge.runtime.threads import threads_here
 
 #: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.
 SHORT_EXAMPLES = 256
@@ -48,7 +49,7 @@ class BenchSettings:
         examples: sentence pairs that outputs are compared on.
         max_length: tokens of a pair at most.
         effort: timed rounds of each workload.
-        threads: threads an operator may use; None for the CPUs that this process may use.
+        threads: threads an operator may use; None for what :func:`bertedge.load` takes.
         starts: fresh processes of each model.
     """
 
@@ -137,7 +138,7 @@ class _Run:
         scratch: Path,
     ) -> None:
         self.settings, self.standard = settings, standard
-        self.threads = settings.threads or usable_cpus()
+        self.threads = settings.threads or threads_here()
         earlier = [standard.against] if standard.against else []
         self.models = [
             float_reference(reference, scratch, self.threads),
@@ -146,6 +147,8 @@ class _Run:
         require_one_vocabulary(self.models)
         first = self.models[0]
         self.bundles = [model.bundle for model in self.models]
+        own = [bundle.folder for bundle in self.bundles[1 : 1 + len(candidates)]]
+        self.names = [first.name, *distinct_names(own), *(model.name for model in self.models[1 + len(own) :])]
         self.tokenized = tokenize_corpus(text, first.tokenizer)
         self.layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
         longest = first.bundle.config.max_position_embeddings
@@ -171,6 +174,7 @@ class _Run:
             seed=settings.seed,
         )
         self.fidelity: list[dict[str, MetricValue]] = [{} for _ in self.bundles]
+        self.changes: list[dict[str, Change]] = [{} for _ in self.bundles]
         self.details = Details(len(self.bundles), first.tokenizer)
         self.before: Snapshot | None = None
         self.after: Snapshot | None = None
@@ -181,16 +185,21 @@ class _Run:
     def compare(self, listen: Listener) -> None:
         """Outputs of every model with the reference's."""
         first, *others = self.models
-        seen = measure_fidelity(
+        seen = observe_all(
             first,
             others,
             self.batches,
             lambda share, note: listen(COMPARED * share, note),
             watch=self.details.watch,
         )
-        for model, metrics in zip(others, seen, strict=True):
-            metrics[PADDED_FILE] = invariance(model.padded(), self.batches[0])
-        self.fidelity[1:] = seen
+        for index, (model, observations) in enumerate(zip(others, seen, strict=True), start=1):
+            self.fidelity[index] = {
+                **estimate_all(observations),
+                INVARIANCE: invariance(model, self.batches[0]),
+                PADDED_FILE: invariance(model.padded(), self.batches[0]),
+            }
+            if self.standard.against and model is not others[-1]:
+                self.changes[index] = estimate_changes(observations, seen[-1])
 
     def shorten(self, listen: Listener) -> None:
         """Outputs on shorter texts."""
@@ -254,7 +263,7 @@ class _Run:
             corpus=self.corpus,
             reference=rows[0],
             candidates=tuple(rows[1:end]),
-            skipped=_skipped(self.bundles, self.corpus),
+            skipped=_skipped(self.names, self.bundles, self.corpus),
             against=rows[-1] if self.standard.against else None,
             stability=self._stability(latency[0]),
             complete=not missing,
@@ -276,7 +285,7 @@ class _Run:
     def _row(self, index: int, latency: tuple[LatencyReport, ...]) -> CandidateReport:
         bundle, start = self.bundles[index], self.starts.get(index)
         return CandidateReport(
-            name=bundle.folder.name,
+            name=self.names[index],
             target=bundle.manifest.target,
             size_bytes=bundle.size_bytes,
             peak_rss_bytes=start.peak_rss_bytes if start else None,
@@ -286,19 +295,36 @@ class _Run:
             fidelity=self.fidelity[index],
             latency=latency,
             manifest=bundle.manifest,
+            changes=self.changes[index],
             by_length=self.details.by_length[index],
             disagreements=self.details.disagreements(index),
             profile=self.details.profiles[index],
         )
 
 
-def _skipped(bundles: Sequence[Bundle], corpus: CorpusInfo) -> dict[str, str]:
+def distinct_names(folders: Sequence[Path]) -> list[str]:
+    """The last part of each path, and as many before it as tell it from the others; the same folder is numbered."""
+    paths = [Path(os.path.abspath(folder)) for folder in folders]  # a link keeps its name
+
+    def tail(path: Path, parts: int) -> str:
+        return "/".join(path.parts[-parts:])
+
+    names = []
+    for index, path in enumerate(paths):
+        others = set(paths) - {path}
+        parts = next(n for n in range(1, len(path.parts) + 1) if all(tail(path, n) != tail(o, n) for o in others))
+        again = paths[:index].count(path)
+        names.append(tail(path, parts) + (f" ({again + 1})" if again else ""))
+    return names
+
+
+def _skipped(names: Sequence[str], bundles: Sequence[Bundle], corpus: CorpusInfo) -> dict[str, str]:
     """What no candidate could be compared on, and why."""
     reasons = {}
     for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
         there = [head in bundle.manifest.heads for bundle in bundles]
         if not there[0] or not any(there[1:]):
-            without = [bundle.folder.name for bundle, has in zip(bundles, there, strict=True) if not has]
+            without = [name for name, has in zip(names, there, strict=True) if not has]
             reasons[head] = f"no {words} head in {', '.join(without)}"
     if not corpus.next_sentence:
         reasons["nsp"] = f"{corpus.name} is a single document; next-sentence pairs take two (a blank line between them)"
@@ -315,8 +341,9 @@ def float_reference(reference: str | Path, scratch: Path, threads: int) -> BertR
                 "name the checkpoint, or a bundle made by bertedge export",
             )
         return opened
-    folder = scratch / locate(reference).resolve().name
-    export(reference, folder)
+    checkpoint = open_checkpoint(reference)
+    folder = scratch / checkpoint.name
+    export(checkpoint, folder)
     return load(folder, threads=threads, check=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,7 +124,7 @@ class Manifest:
         if strangers or len(self._models) != 1:
             raise BundleError(f"{MANIFEST}: lists {strangers or self._models or 'no model'}", AGAIN)
         if self.target not in TARGETS:
-            raise BundleError(f"{MANIFEST}: target {self.target!r} is not known", "pip install -U bertedge")
+            raise BundleError(f"{MANIFEST}: target {self.target!r} is not known", "install a newer bertedge")
         if not re.fullmatch(r"\d+(\.\d+)*", self.min_onnxruntime):
             raise BundleError(f"{MANIFEST}: min_onnxruntime {self.min_onnxruntime!r} is not a version", AGAIN)
 
@@ -191,6 +192,11 @@ class Bundle:
             raise BundleError(f"{self.folder}: {', '.join(wrong)}", AGAIN)
 
     @property
+    def name(self) -> str:
+        """The folder's name, whatever path led there; that of a link, not of what it points to."""
+        return Path(os.path.abspath(self.folder)).name
+
+    @property
     def model_path(self) -> Path:
         """The model's file."""
         return self.folder / MODELS[self.manifest.format]
@@ -222,7 +228,7 @@ def _read_manifest(path: Path) -> Manifest:
     if not isinstance(version, int):
         raise BundleError(f"{path}: has no schema_version", AGAIN)
     if version != SCHEMA_VERSION:
-        age, hint = ("newer", "pip install -U bertedge") if version > SCHEMA_VERSION else ("older", "make it again")
+        age, hint = ("newer", "install a newer bertedge") if version > SCHEMA_VERSION else ("older", "make it again")
         raise BundleError(f"{path}: schema {version} is {age} than {SCHEMA_VERSION}, which this bertedge reads", hint)
     digest = raw.pop(DIGEST, None)
     try:

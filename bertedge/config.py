@@ -93,6 +93,11 @@ class BertConfig:
         return self.hidden_size // self.num_attention_heads
 
     @property
+    def block_macs(self) -> int:
+        """Multiply-accumulates of a token in the linear layers of all blocks."""
+        return self.num_hidden_layers * (4 * self.hidden_size**2 + 2 * self.hidden_size * self.intermediate_size)
+
+    @property
     def activation(self) -> str:
         """The feed-forward activation: ``gelu``, ``gelu_tanh`` or ``relu``."""
         return ACTIVATIONS[self.hidden_act]

@@ -66,7 +66,7 @@ class MissingExtraError(BertEdgeError, ImportError):
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(
             f"the package {package!r} is needed here and is not installed",
-            f"pip install 'bertedge[{extra}]'",
+            f"install bertedge with [{extra}]; in its folder: pip install '.[{extra}]'",
         )
 
 

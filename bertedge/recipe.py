@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 from bertedge.errors import UsageError, nearest
 
 ROUNDINGS = ("auto", "nearest", "compensated")
-OBSERVERS = ("min-max", "mse", "percentile")
+PERCENTILE = "percentile"
+OBSERVERS = ("min-max", "mse", PERCENTILE)
 WEIGHT_SCALES = ("max", "mse")
 #: Share of the calibration text that can be kept back at most; the rest has to do for the ranges.
 MOST_HELD_OUT = 0.5
@@ -190,9 +191,14 @@ class QuantizationRecipe:
             option = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(strange))
             hint = f"--method {having[0]} has it" if having else "no method has all of them"
             raise UsageError(f"{option}: means nothing to the {base.name} method", hint)
+        chosen = replace(base, **given)
+        if "percentile" in given and isinstance(chosen, Static) and chosen.observer != PERCENTILE:
+            raise UsageError(
+                f"--percentile: means nothing to the observer {chosen.observer}", f"add --observer {PERCENTILE}"
+            )
         return replace(
             self,
-            method=replace(base, **given),
+            method=chosen,
             exclude=exclude or self.exclude,
             float16=float16 or self.float16,
         )

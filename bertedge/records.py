@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import math
 import os
 import reprlib
 import secrets
@@ -32,6 +33,15 @@ def to_json(record: Any) -> Any:
     if isinstance(record, (list, tuple)):
         return [to_json(value) for value in record]
     return record
+
+
+def finite(value: Any) -> Any:
+    """Plain values with None for every float that is no number or infinite."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def from_json(kind: type[Record], raw: Any, where: str = "$") -> Record:
@@ -185,6 +195,8 @@ def new_folder(path: Path, *, force: bool = False, marker: str | None = None) ->
     """
     path = Path(os.path.abspath(path))
     with _file_errors(path):
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))  # what it points to is replaced, not the link
         check_replaceable(path, force=force, marker=marker)
         _make_parent(path)
         scratch = _beside(path)

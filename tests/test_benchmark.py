@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bertedge.benchmark import BenchSettings, Standard, bench
+from bertedge.benchmark import BenchSettings, Standard, bench, distinct_names
 from bertedge.bundle import Bundle
-from bertedge.checkpoint import write_checkpoint
+from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.config import BertConfig
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.study import Effort
-from bertedge.quantization import export
+from bertedge.quantization import export, quantize
 from bertedge.report.budget import LATENCY, Budget
 from bertedge.report.gate import judge
 from bertedge.report.report import Report
+from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 
@@ -148,3 +150,52 @@ def test_a_baseline_of_another_model_is_refused_before_anything_is_measured(
         )
     assert "--update-baseline" in caught.value.hint
     assert steps == []
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["runsA/best", "runsB/best"], ["runsA/best", "runsB/best"]),
+        (["x/best", "best"], ["x/best", "here/best"]),
+        (["a/", "./a", "b"], ["a", "a (2)", "b"]),
+        (["."], ["here"]),
+    ],
+)
+def test_candidates_have_names_of_their_own(
+    folders: list[str], names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    found = distinct_names([Path(folder) for folder in folders])
+    assert len(set(found)) == len(found)
+    assert found == names
+
+
+def test_two_bundles_of_one_name_are_two_rows(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    kinds = ("static", "float32")
+    for kind in kinds:
+        shutil.copytree(bundle_of(kind).folder, tmp_path / kind / "best")
+    folders = [tmp_path / kind / "best" for kind in kinds]
+    report = bench(folders, reference=model_folder, corpus=corpus_file, settings=QUICK)
+    assert [row.name for row in report.candidates] == ["static/best", "float32/best"]
+    verdicts = judge(report, report, Standard().budgets)
+    assert {verdict.candidate for verdict in verdicts} == {"static/best", "float32/best"}
+    assert not [verdict for verdict in verdicts if verdict.outcome in ("fail", "skipped")]
+    assert report.reference.latency[0].threads == load(folders[0]).threads
+
+
+def test_a_reference_of_fewer_pieces_is_another_model(
+    bundle_of: Callable[..., Bundle], checkpoint: Checkpoint, model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    keep = checkpoint.tokenizer.vocab_size - 40
+    for name, make in (("reference", export), ("candidate", quantize)):
+        make(model_folder, tmp_path / name, keep_vocab=keep, vocab_corpus=corpus_file)
+    whole = bench([bundle_of("static").folder], reference=model_folder, corpus=corpus_file, settings=QUICK)
+    settings = {"reference": tmp_path / "reference", "corpus": corpus_file, "settings": QUICK}
+    trimmed = bench([tmp_path / "candidate"], **settings)
+    with pytest.raises(UsageError, match="another model"):
+        judge(trimmed, whole, Standard().budgets)
+    assert judge(trimmed, trimmed, Standard().budgets)

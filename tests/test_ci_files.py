@@ -109,9 +109,9 @@ def test_the_action_measures_and_judges(
         "REFERENCE": str(model_folder),
         "CORPUS": str(corpus_file),
         "REPORTS": "a folder/reports",
-        "OPTIONS": "--examples 8  --rounds 2 --seconds 0 --lengths 1x8",
+        "OPTIONS": "--examples 8  --rounds 2\n--seconds 0 --lengths 1x8\n",
     }
-    own_threads = {"THREADS": "1", "OPTIONS": f"{common['OPTIONS']} --threads 2"}
+    own_threads = {"THREADS": "1", "OPTIONS": f"{common['OPTIONS']}--threads 2"}
     done = run_step({**common, **own_threads, "CANDIDATES": f"{small}\n\n{large}\n"}, tmp_path)
     assert done.returncode == 0, done.stderr
     reports = tmp_path / "a folder" / "reports"

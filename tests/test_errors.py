@@ -35,7 +35,7 @@ def test_exit_codes() -> None:
 def test_a_missing_extra_gives_the_pip_command() -> None:
     error = MissingExtraError("onnx", "tools")
     assert "'onnx'" in error.message
-    assert error.hint == "pip install 'bertedge[tools]'"
+    assert error.hint == "install bertedge with [tools]; in its folder: pip install '.[tools]'"
     assert error.exit_code == 3
 
 

@@ -111,3 +111,10 @@ def test_unknown_names_list_near_ones() -> None:
 def test_a_layer_knows_the_first_pattern_that_named_it() -> None:
     chosen = matching("--exclude", ("a.*", "*"), ["a.b", "c"])
     assert chosen == {"a.b": "a.*", "c": "*"}
+
+
+def test_a_percentile_without_its_observer_is_refused() -> None:
+    with pytest.raises(UsageError, match="--percentile: means nothing to the observer min-max") as caught:
+        QuantizationRecipe().changed(percentile=99.9)
+    assert caught.value.hint == "add --observer percentile"
+    assert QuantizationRecipe().changed(observer="percentile", percentile=99.9).changed(percentile=99.5)

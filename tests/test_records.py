@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from bertedge.errors import FileError
 from bertedge.records import (
+    finite,
     from_json,
     new_folder,
     read_json,
@@ -435,3 +436,24 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"text"
     os.close(reader)
     assert pipe.is_fifo()
+
+
+def test_a_link_keeps_pointing_to_what_is_replaced(written: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(written)
+    with new_folder(link, force=True, marker=MARKER) as scratch:
+        (scratch / MARKER).write_text("new")
+    assert link.is_symlink()
+    assert (written / MARKER).read_text() == "new"
+    assert names(tmp_path) == ["link", "out"]
+    nowhere = tmp_path / "to nowhere"
+    nowhere.symlink_to(tmp_path / "later")
+    with new_folder(nowhere) as scratch:
+        (scratch / MARKER).write_text("new")
+    assert (tmp_path / "later" / MARKER).read_text() == "new"
+
+
+@given(any_json)
+def test_what_is_no_number_becomes_none(value: Any) -> None:
+    strict = json.dumps(finite(value), allow_nan=False)
+    assert json.loads(strict) == json.loads(json.dumps(value), parse_constant=lambda name: None)

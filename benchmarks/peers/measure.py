@@ -79,7 +79,7 @@ class Comparison:
 
     def run(self) -> dict[str, Result]:
         """Everything."""
-        throughput = bool(self.texts.sentences) and self.model.block_macs <= THROUGHPUT_LIMIT
+        throughput = bool(self.texts.sentences) and self.model.checkpoint.config.block_macs <= THROUGHPUT_LIMIT
         for work in ("words", "vectors") if throughput else ("words",):
             self.prepare(work)
         self.start()

@@ -39,13 +39,6 @@ class Model:
     real: bool
     checkpoint: Checkpoint
 
-    @property
-    def block_macs(self) -> int:
-        """Multiply-accumulates that the linear layers of the blocks take for a token."""
-        config = self.checkpoint.config
-        block = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-        return config.num_hidden_layers * block
-
 
 def open_model(name: str, scratch: Path) -> Model:
     """A name of :data:`RANDOM`, a built-in name, or the folder of a checkpoint."""

@@ -37,6 +37,7 @@ class Checkpoint:
         name: the folder's name, for reports.
         folder: where it was read from; None for a model made in memory.
         source: the tensors under canonical names.
+        selection: which rows of its files' tensors it is made of, in any bytes; nothing for all of them.
     """
 
     name: str
@@ -44,13 +45,17 @@ class Checkpoint:
     source: TensorSource
     folder: Path | None = None
     tokenizer_: Tokenizer | None = None
+    selection: bytes = b""
 
     def __post_init__(self) -> None:
         self._check()
 
     @classmethod
-    def read(cls, folder: Path) -> Checkpoint:
+    def read(cls, folder: Path, *, name: str | None = None) -> Checkpoint:
         """Open a checkpoint folder: ``config.json``, weights in any known format, tokenizer files.
+
+        Args:
+            name: default: the folder's.
 
         Raises:
             FileError: the folder or a file in it is missing or broken.
@@ -61,7 +66,8 @@ class Checkpoint:
         for config_file in CONFIG_FILES:
             if (folder / config_file).is_file():
                 config = BertConfig.read(folder / config_file)
-                return cls(name=folder.resolve().name, folder=folder, config=config, source=open_source(folder))
+                name = name or folder.resolve().name
+                return cls(name=name, folder=folder, config=config, source=open_source(folder))
         raise FileError(
             f"{folder}: no {' and no '.join(CONFIG_FILES)}", "give the folder that holds the model's config"
         )
@@ -89,10 +95,11 @@ class Checkpoint:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """One hash over the weights' files, so that it is known which checkpoint something was made from."""
+        """One hash over the weights' files and what is taken of them, to know what something was made from."""
         digest = hashlib.sha256()
         for path in self.source.files:
             digest.update(sha256(path).encode())
+        digest.update(self.selection)
         return digest.hexdigest()
 
     @cached_property

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from bertedge.checkpoint.checkpoint import Checkpoint
-from bertedge.errors import FileError, MissingExtraError, nearest
+from bertedge.errors import FileError, nearest
 
 MODELS = Path(str(resources.files("bertedge") / "models"))
 #: The checkpoints that ship inside the package.
@@ -26,7 +26,9 @@ HUB_FILES = [
 
 def open_checkpoint(model: str | Path) -> Checkpoint:
     """Open a checkpoint given as a folder, a built-in name or a hub id (downloaded into the hub's own cache)."""
-    return Checkpoint.read(locate(model))
+    folder = locate(model)
+    # the hub's cache calls its folders by the hashes of commits
+    return Checkpoint.read(folder, name=None if folder == Path(model) else str(model).rpartition("/")[2])
 
 
 def locate(model: str | Path) -> Path:
@@ -59,7 +61,10 @@ def _download(hub_id: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:
-        raise MissingExtraError("huggingface_hub", "tools") from error
+        raise FileError(
+            f"{hub_id}: no such folder, and huggingface_hub is not there to ask the hub",
+            "check the path; for hub ids: pip install huggingface_hub",
+        ) from error
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
         if not any(folder.glob("*.safetensors*")):

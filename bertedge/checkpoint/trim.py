@@ -83,6 +83,7 @@ def trim_vocabulary(
         config=config,
         source=TrimmedSource(checkpoint.source, kept),
         tokenizer_=tokenizer.trimmed(kept.tolist()),
+        selection=kept.tobytes(),
     )
     return trimmed, Trim(pieces=len(kept), coverage=float(counts[kept].sum() / max(counts.sum(), 1)))
 

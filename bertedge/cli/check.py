@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.table import Table
 
 from bertedge.bundle import MANIFEST, Bundle
-from bertedge.cli.console import stdout
+from bertedge.cli.console import print_json, stdout
 from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
 from bertedge.emulate.cpus import CPUS, SIMULATED
@@ -20,6 +19,9 @@ from bertedge.errors import CheckFailed, UsageError
 from bertedge.evaluate.goals import sentence
 from bertedge.records import to_json
 from bertedge.target import AUTO, TARGETS, resolve_target
+
+#: An emulated CPU takes its time.
+FEW_EXAMPLES = 16
 
 
 def verify(
@@ -45,16 +47,23 @@ def verify(
         Path | None,
         typer.Option(help="With --reference: text to measure on; default: the text that ships with bertedge."),
     ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="With --reference: sentence pairs to measure on.")] = 16,
+    examples: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --reference: sentence pairs to measure on.", show_default=str(FEW_EXAMPLES)),
+    ] = None,
     threads: ThreadsOption = None,
     allow_any_cpu: AnyCpuOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Check a bundle's files, and replay its golden vectors on this CPU, or on others."""
-    if reference is None and corpus is not None:
-        raise UsageError("verify: --corpus takes the float model too", "name it with --reference MODEL")
+    for option, given in (("--corpus", corpus), ("--examples", examples)):
+        if reference is None and given is not None:
+            raise UsageError(f"verify: {option} takes the float model too", "name it with --reference MODEL")
     if on is not None or simulate is not None:
-        return verify_elsewhere(bundle, on, simulate, reference, corpus, examples, as_json)
+        if threads is not None or allow_any_cpu:
+            option = "--allow-any-cpu" if allow_any_cpu else "--threads"
+            raise UsageError(f"verify: {option} is for this CPU", "leave it out, or leave out --on and --simulate")
+        return verify_elsewhere(bundle, on, simulate, reference, corpus, examples or FEW_EXAMPLES, as_json)
     if reference is not None:
         raise UsageError(
             "verify: --reference is for other CPUs", "add --on or --simulate; on this CPU there is: bertedge bench"
@@ -69,10 +78,10 @@ def _verify_here(bundle: Path, threads: int | None, allow_any_cpu: bool, as_json
     runtime = load(bundle, threads=threads, allow_any_cpu=allow_any_cpu)
     result = replay(runtime)
     if as_json:
-        print(json.dumps(to_json(result)))
+        print_json(result)
     else:
         stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
-        stdout.print(f"CPU              {runtime.bundle.manifest.fit_here}", markup=False)
+        stdout.print(f"CPU              {runtime.bundle.manifest.fit_here}")
         stdout.print(f"best words       {result.words}")
         stdout.print(
             f"probabilities    differ by {result.max_prob_diff:.2g} at most (rounding explains {result.tolerance:.2g})"
@@ -95,6 +104,10 @@ def info(
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a bundle or a checkpoint is."""
+    if model is not None and (targets or as_markdown):
+        raise UsageError(
+            f"info {model}: --targets and --markdown are for the table of targets", "leave out the one or the other"
+        )
     if targets or as_markdown:
         return _targets(as_json, as_markdown)
     if model is None:
@@ -104,12 +117,12 @@ def info(
     else:
         described = _describe_checkpoint(model)
     if as_json:
-        print(json.dumps(described, ensure_ascii=False))
+        print_json(described)
         return
     width = max(map(len, described))
     for key, value in described.items():
         for line, text in enumerate(_lines(key, value)):
-            stdout.print(f"{'' if line else key:{width}}  {text}", markup=False)
+            stdout.print(f"{'' if line else key:{width}}  {text}")
 
 
 def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
@@ -202,7 +215,7 @@ def _targets(as_json: bool, as_markdown: bool) -> None:
 
     if as_json:
         known = {name: {**to_json(t), "required_features": sorted(t.required_features)} for name, t in TARGETS.items()}
-        print(json.dumps(known))
+        print_json(known)
         return
     if as_markdown:
         print(targets.markdown(), end="")

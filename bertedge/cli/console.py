@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bertedge.errors import BertEdgeError, FileError, UnfitMachineError
 from bertedge.progress import Listener
-from bertedge.records import FILE_HINT
+from bertedge.records import FILE_HINT, finite, to_json
 
 #: Where nobody watches (a log, a pipe), tables need not fit a terminal.
 LOG_WIDTH = 140
-stdout = Console(highlight=False, soft_wrap=True, width=None if sys.stdout and sys.stdout.isatty() else LOG_WIDTH)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+#: Names of models and pieces of text are printed as they are, whatever rich would make of brackets and colons.
+_plain = partial(Console, highlight=False, markup=False, emoji=False, soft_wrap=True)
+stdout = _plain(width=None if sys.stdout and sys.stdout.isatty() else LOG_WIDTH)
+stderr = _plain(stderr=True)
 
 
 def note(text: str) -> None:
     """A line for the person, not for the pipe."""
-    stderr.print(text, markup=False)
+    stderr.print(text)
+
+
+def print_json(value: Any) -> None:
+    """Records or plain values on one line of stdout; JSON knows no NaN, so what is not a number is null."""
+    print(json.dumps(finite(to_json(value)), ensure_ascii=False, allow_nan=False))
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Listener]:
     """A bar on stderr that is fed with the share done (0..1) and a short text; silent where stderr is no terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

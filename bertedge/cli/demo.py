@@ -14,6 +14,7 @@ from bertedge.cli.bench import bench
 from bertedge.cli.check import verify
 from bertedge.cli.console import note, stdout
 from bertedge.cli.make import quantize
+from bertedge.cli.options import ForceOption
 from bertedge.cli.use import fill_mask, next_sentence
 
 SENTENCES = ("The president of the United [MASK] gave a speech.", "She opened the [MASK] and went into the house.")
@@ -27,6 +28,7 @@ def demo(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Keep the bundle in this folder.", show_default=False)
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Quantize the built-in model for this CPU, verify it, measure it, use it."""
     model = BUILT_IN[0]
@@ -34,7 +36,7 @@ def demo(
     # from inside the scratch folder, so that what is printed is what a person would type
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch if output is None else "."):
         _step(f"bertedge quantize {model} -o {folder}")
-        quantize(model, folder)
+        quantize(model, folder, force=force)
         _step(f"bertedge verify {folder}")
         verify(folder)
         _step(f"bertedge bench {folder} --reference {model}")
@@ -50,4 +52,4 @@ def demo(
 
 
 def _step(command: str) -> None:
-    stdout.print(f"\n$ {command}", style="bold", markup=False)
+    stdout.print(f"\n$ {command}", style="bold")

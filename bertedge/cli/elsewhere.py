@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from bertedge.cli.console import note, progress_bar, stdout
+from bertedge.cli.console import note, print_json, progress_bar, stdout
 from bertedge.cli.options import ForceOption, library
 from bertedge.emulate.cpus import ARCHITECTURES, emulated_cpu
 from bertedge.errors import CheckFailed, UsageError, nearest
@@ -52,7 +51,7 @@ def emulator_setup(
             continue
         with progress_bar(name) as listen:
             lock = set_up(name, folder, sources=apt_sources, force=force, listen=listen)
-        stdout.print(f"{folder}: Python {lock.python}, {len(lock.packages)} packages, every file hashed", markup=False)
+        stdout.print(f"{folder}: Python {lock.python}, {len(lock.packages)} packages, every file hashed")
 
 
 def verify_elsewhere(
@@ -72,7 +71,7 @@ def verify_elsewhere(
     with progress_bar(bundle.name) as listen:
         findings = _find_out(bundle, on, simulate, reference, corpus, examples, listen)
     if as_json:
-        print(json.dumps([_as_json(finding) for finding in findings]))
+        print_json([{**to_json(finding), "good": finding.good} for finding in findings])
     else:
         _show(findings)
     bad = [finding.cpu for finding in findings if finding.judged and not finding.good]
@@ -99,7 +98,9 @@ def _find_out(
     if on is not None and not names:
         raise UsageError("verify: --on names no CPU", "for example: --on cortex-a72,haswell")
     cpus = [emulated_cpu(name) for name in names]
-    simulated = library("bertedge.emulate.simulate", "tools").simulated(bundle, simulate) if simulate else None
+    simulated = (
+        library("bertedge.emulate.simulate", "tools").simulated(bundle, simulate) if simulate is not None else None
+    )
     here = load(bundle, allow_any_cpu=True)  # whatever is wrong with it is said before anything is emulated
     machines = elsewhere.open_machines(cpus)
     findings = []
@@ -112,13 +113,6 @@ def _find_out(
         listen(0.0, f"{simulate}, simulated")
         findings.append(elsewhere.find_out_simulated(simulated, simulate, sample))
     return [*findings, *elsewhere.find_out_emulated(machines, bundle, sample, listen)]
-
-
-def _as_json(finding: Finding) -> dict[str, Any]:
-    fields = to_json(finding)
-    if math.isnan(finding.verification.max_prob_diff_to_float):
-        fields["verification"]["max_prob_diff_to_float"] = None
-    return {**fields, "good": finding.good}
 
 
 def _show(findings: list[Finding]) -> None:
@@ -149,12 +143,11 @@ def _show(findings: list[Finding]) -> None:
     )
     for finding in findings:
         if finding.refusal:
-            stdout.print(f"{finding.cpu}: {finding.refusal}", markup=False)
+            stdout.print(f"{finding.cpu}: {finding.refusal}")
         worst = sorted(finding.saturation.items(), key=lambda item: -item[1].wrong_sums)[:5]
         for layer, cut in worst:
             if cut.wrong_sums:
                 stdout.print(
                     f"{finding.cpu}: {layer}: {cut.wrong_sums / cut.sums:.2%} of the sums are cut somewhere, "
-                    f"{cut.cut_pairs / cut.pairs:.3%} of the pairs",
-                    markup=False,
+                    f"{cut.cut_pairs / cut.pairs:.3%} of the pairs"
                 )

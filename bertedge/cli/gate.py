@@ -35,7 +35,9 @@ BudgetsOption = Annotated[
     Path | None,
     typer.Option("--budgets", help="TOML: how much worse a metric may be; changes the defaults.", show_default=False),
 ]
-StrictOption = Annotated[bool, typer.Option("--strict", help="An inconclusive verdict is a failure, too.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="What is inconclusive or was not judged is a failure, too.")
+]
 UpdateOption = Annotated[bool, typer.Option("--update-baseline", help="Accept what was measured as the new baseline.")]
 ReasonOption = Annotated[
     str | None, typer.Option("--reason", help="Why the baseline changes; kept in its file.", show_default=False)
@@ -113,6 +115,8 @@ class Gate:
 
         if verdicts:
             note(f"verdicts: {counted(verdicts)}")
+        for sentence, subjects in unjudged(verdicts).items():
+            note(f"not judged: {', '.join(subjects)}: {sentence}")
         if self.update and self.baseline_file and self.reason:
             update_baseline(self.baseline_file, report, self.reason, self.budgets())
             note(f"baseline: {self.baseline_file}")
@@ -139,6 +143,15 @@ def append_summary(markdown: str) -> None:
             file.write(markdown + "\n")
     except OSError as error:
         note(f"warning: the job's summary cannot be written: {summary}: {error.strerror}")
+
+
+def unjudged(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
+    """Why something was not judged -> what."""
+    reasons: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.outcome == "skipped":
+            reasons.setdefault(verdict.sentence, []).append(f"{verdict.candidate} {verdict.subject}")
+    return reasons
 
 
 def comparable(report: Report, baseline: Report | None, *, updating: bool) -> Report | None:

@@ -46,7 +46,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output i
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Threads; default: the CPUs this process may use, or their cores.", show_default=False),
+    typer.Option(min=1, help="Threads; default: one for each core this process may use.", show_default=False),
 ]
 AnyCpuOption = Annotated[
     bool, typer.Option("--allow-any-cpu", help="Run a bundle even where its target says that results are wrong.")

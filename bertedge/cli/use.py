@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from bertedge.cli.console import stdout
+from bertedge.cli.console import print_json, stdout
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, NoVerifyOption, ThreadsOption
-from bertedge.records import to_json
 
 
 def fill_mask(
@@ -29,13 +27,13 @@ def fill_mask(
     runtime = load(bundle, threads=threads, check=not no_verify, allow_any_cpu=allow_any_cpu)
     fills = runtime.fill_mask(text, top_k=top_k)
     if as_json:
-        print(json.dumps(to_json(fills), ensure_ascii=False))
+        print_json(fills)
         return
     for index, proposals in enumerate(fills):
         if index:
             stdout.print()
         for fill in proposals:
-            stdout.print(f"{fill.probability:8.4f}  {fill.token}", markup=False)
+            stdout.print(f"{fill.probability:8.4f}  {fill.token}")
 
 
 def next_sentence(
@@ -53,7 +51,7 @@ def next_sentence(
     runtime = load(bundle, threads=threads, check=not no_verify, allow_any_cpu=allow_any_cpu)
     probability = runtime.next_sentence(first, second)
     if as_json:
-        print(json.dumps({"is_next": probability}))
+        print_json({"is_next": probability})
         return
     verdict = "follows" if probability >= 0.5 else "does not follow"
-    stdout.print(f"{probability:8.4f}  {verdict}", markup=False)
+    stdout.print(f"{probability:8.4f}  {verdict}")

@@ -28,9 +28,7 @@ def default_text() -> Path:
     for folder in (package / "calibration", package.parent / "calibration"):
         if (folder / ENGLISH).is_file():
             return folder / ENGLISH
-    raise FileError(
-        f"calibration/{ENGLISH} is missing from this installation", "pip install --force-reinstall bertedge"
-    )
+    raise FileError(f"calibration/{ENGLISH} is missing from this installation", "install bertedge again")
 
 
 def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> tuple[str, ...]:

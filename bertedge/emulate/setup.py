@@ -144,11 +144,11 @@ def _fetch_wheels(arch: str, python: str, folder: Path) -> list[Path]:
 
 
 def runtime_requirements() -> list[str]:
-    """What ``pip install bertedge`` would bring, with the very onnxruntime that is installed here."""
+    """What installing bertedge would bring, with the very onnxruntime that is installed here."""
     try:
         declared = metadata.requires("bertedge") or []
     except metadata.PackageNotFoundError as error:
-        raise UnfitMachineError("bertedge is not installed, only imported", "pip install bertedge") from error
+        raise UnfitMachineError("bertedge is not installed, only imported", "in its folder: pip install .") from error
     plain = [line for line in declared if "extra ==" not in line]
     return [*plain, f"onnxruntime=={metadata.version('onnxruntime')}"]
 

@@ -47,6 +47,21 @@ def measure_fidelity(
 
     Metrics of a head that a model lacks are left out, and next-sentence metrics where no pair has a label.
     """
+    seen = observe_all(reference, candidates, batches, listen, watch)
+    return [
+        {**estimate_all(observations), INVARIANCE: invariance(candidate, batches[0])}
+        for candidate, observations in zip(candidates, seen, strict=True)
+    ]
+
+
+def observe_all(
+    reference: Predictor,
+    candidates: Sequence[Predictor],
+    batches: Sequence[Batch],
+    listen: Listener = unheard,
+    watch: Watch = _look_away,
+) -> list[Observations]:
+    """What is seen of each candidate beside the reference, which runs once."""
     collected = [Collector() for _ in candidates]
     for index, batch in enumerate(batches):
         expected = reference.predict(batch)
@@ -55,10 +70,7 @@ def measure_fidelity(
             _collect(collector, batch, expected, got)
             watch(place, batch, expected, got)
         listen((index + 1) / len(batches), f"comparing outputs {index + 1}/{len(batches)}")
-    results = [estimate_all(collector.observations()) for collector in collected]
-    for candidate, result in zip(candidates, results, strict=True):
-        result[INVARIANCE] = invariance(candidate, batches[0])
-    return results
+    return [collector.observations() for collector in collected]
 
 
 def compare_outputs(
@@ -125,11 +137,11 @@ def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> Quantities
     best, top = _best(expected), _best(got)
     rows = np.arange(len(labels))
     return {
-        "top1_equal": expected.argmax(axis=1) == got.argmax(axis=1),
+        "top1_equal": expected.argmax(axis=1) == answers(got),
         "top5_overlap": (best[:, :, None] == top[:, None, :]).any(axis=2).mean(axis=1),
         "kl": np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=1), 0.0),
         "reference_hit": expected.argmax(axis=1) == labels,
-        "hit": got.argmax(axis=1) == labels,
+        "hit": answers(got) == labels,
         "reference_nll": -log_p[rows, labels],
         "nll": -log_q[rows, labels],
     }
@@ -142,10 +154,10 @@ def nsp_quantities(batch: Batch, expected: Logits | None, got: Logits | None) ->
         return None
     one, other, labels = expected[pairs], got[pairs], batch.next_sentence_labels[pairs]
     return {
-        "flip": one.argmax(axis=1) != other.argmax(axis=1),
+        "flip": one.argmax(axis=1) != answers(other),
         "prob_diff": np.abs(np.exp(log_softmax(one)[:, 0]) - np.exp(log_softmax(other)[:, 0])),
         "reference_hit": one.argmax(axis=1) == labels,
-        "hit": other.argmax(axis=1) == labels,
+        "hit": answers(other) == labels,
     }
 
 
@@ -159,7 +171,7 @@ def invariance(predictor: Predictor, batch: Batch) -> MetricValue:
     lengths = np.maximum(batch.lengths[:rows] * (1 + np.arange(rows)) // rows, 3)
     together = _cut(batch, slice(0, rows), lengths)
     among = predictor.predict(together)
-    worst = 0.0
+    differences = [0.0]
     for row in range(rows):
         single = _cut(batch, slice(row, row + 1), lengths[row : row + 1])
         alone = predictor.predict(single)
@@ -172,7 +184,8 @@ def invariance(predictor: Predictor, batch: Batch) -> MetricValue:
                 here = joint[row][: len(filled)][where] if joint.ndim == 3 else joint[row]
                 there = own[0][where] if own.ndim == 3 else own[0]
                 difference = np.abs(np.exp(log_softmax(here)) - np.exp(log_softmax(there)))
-                worst = max(worst, float(difference.max(initial=0.0)))
+                differences.append(float(difference.max(initial=0.0)))
+    worst = float(np.max(differences))  # unlike max(), it passes NaN on
     return MetricValue(value=worst, low=worst, high=worst, n=rows)
 
 
@@ -189,6 +202,11 @@ def _cut(batch: Batch, rows: slice, lengths: NDArray[np.int64]) -> Batch:
         masked_labels=np.where(inside, batch.masked_labels[rows], NO_LABEL),
         next_sentence_labels=batch.next_sentence_labels[rows],
     )
+
+
+def answers(logits: Logits) -> NDArray[np.int64]:
+    """The best of each row; -1, which is never right, where a candidate computed no numbers."""
+    return np.where(np.isnan(logits).any(axis=-1), -1, logits.argmax(axis=-1))
 
 
 def log_softmax(logits: Logits) -> Logits:

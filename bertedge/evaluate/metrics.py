@@ -6,6 +6,7 @@ Positions of one text are not independent of each other, so whole texts are resa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 RESAMPLES = 1000
 SEED = 0
+#: nats, and a probability; float32 itself differs by so much from one order of summation to another.
+KL_FLOOR, PROBABILITY_FLOOR = 1e-5, 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,17 @@ class MetricValue:
     low: float
     high: float
     n: int
+
+    def __neg__(self) -> MetricValue:
+        return MetricValue(value=-self.value, low=-self.high, high=-self.low, n=self.n)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One model's metric minus, and over, that of another which answered to the very same texts."""
+
+    difference: MetricValue
+    ratio: MetricValue
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,12 +72,14 @@ class Metric:
         head: ``mlm`` or ``nsp``.
         estimate: (quantities, weight of each observation) -> value.
         better: ``higher`` or ``lower``.
+        floor: smaller numbers are as good as this one; below it there is only rounding.
     """
 
     head: str
     estimate: Estimate
     better: str
     meaning: str
+    floor: float = -math.inf
 
 
 def _mean(quantity: str) -> Estimate:
@@ -101,10 +117,18 @@ METRICS = {
         meaning="share of float's five best words among the five best",
     ),
     "mlm.kl_mean": Metric(
-        head="mlm", estimate=_mean("kl"), better="lower", meaning="KL(float || candidate) in nats, mean"
+        head="mlm",
+        estimate=_mean("kl"),
+        better="lower",
+        meaning="KL(float || candidate) in nats, mean",
+        floor=KL_FLOOR,
     ),
     "mlm.kl_p99": Metric(
-        head="mlm", estimate=_quantile("kl", 0.99), better="lower", meaning="KL(float || candidate), 99th percentile"
+        head="mlm",
+        estimate=_quantile("kl", 0.99),
+        better="lower",
+        meaning="KL(float || candidate), 99th percentile",
+        floor=KL_FLOOR,
     ),
     "mlm.top1_accuracy": Metric(
         head="mlm", estimate=_mean("hit"), better="higher", meaning="share of the masked words that are found"
@@ -125,7 +149,11 @@ METRICS = {
         head="nsp", estimate=_mean("flip"), better="lower", meaning="share of the pairs judged differently from float"
     ),
     "nsp.prob_mae": Metric(
-        head="nsp", estimate=_mean("prob_diff"), better="lower", meaning="mean difference of P(is next) from float"
+        head="nsp",
+        estimate=_mean("prob_diff"),
+        better="lower",
+        meaning="mean difference of P(is next) from float",
+        floor=PROBABILITY_FLOOR,
     ),
     "nsp.accuracy": Metric(
         head="nsp", estimate=_mean("hit"), better="higher", meaning="share of the pairs judged rightly"
@@ -151,27 +179,64 @@ def estimate_all(
     seen: Observations, *, names: Collection[str] = tuple(METRICS), resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, MetricValue]:
     """Every metric of the names whose head there are observations of, with its bootstrap interval."""
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(seen.texts, np.full(seen.texts, 1 / seen.texts), size=resamples).astype(np.float64)
-    sides = {"mlm": (seen.mlm, seen.mlm_text), "nsp": (seen.nsp, seen.nsp_text)}
-    results = {}
-    for name in names:
-        metric = METRICS[name]
-        values, text = sides[metric.head]
-        if len(text):
-            results[name] = _interval(metric, values, text, counts)
-    return results
+    counts = _resampled(seen.texts, resamples, seed)
+    drawn = {name: _draws(METRICS[name], seen, counts) for name in names if len(_side(METRICS[name], seen)[1])}
+    return {name: _interval(draws, len(_side(METRICS[name], seen)[1])) for name, draws in drawn.items()}
+
+
+def estimate_changes(
+    new: Observations, old: Observations, *, resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, Change]:
+    """How each metric of a model differs from that of another one, where both have the head.
+
+    A text that is hard for the one is hard for the other, so each draw has the same texts for both, and the interval
+    is much narrower than that of two samples.
+
+    Args:
+        new, old: observations on the same texts and positions.
+    """
+    counts = _resampled(new.texts, resamples, seed)
+    changes = {}
+    for name, metric in METRICS.items():
+        n = len(_side(metric, new)[1])
+        if n and n == len(_side(metric, old)[1]):
+            mine, its = (np.maximum(_draws(metric, seen, counts), metric.floor) for seen in (new, old))
+            changes[name] = Change(difference=_interval(mine - its, n), ratio=_interval(_over(mine, its), n))
+    return changes
 
 
 def estimate(name: str, seen: Observations) -> float | None:
     """One metric without its interval; None where there are no observations of its head."""
     metric = METRICS[name]
-    values, text = (seen.mlm, seen.mlm_text) if metric.head == "mlm" else (seen.nsp, seen.nsp_text)
+    values, text = _side(metric, seen)
     return metric.estimate(values, np.ones(len(text))) if len(text) else None
 
 
-def _interval(metric: Metric, values: dict[str, Floats], text: NDArray[np.int64], counts: Floats) -> MetricValue:
-    point = metric.estimate(values, np.ones(len(text)))
-    draws = [metric.estimate(values, weights) for weights in counts[:, text] if weights.any()]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return MetricValue(value=point, low=float(low), high=float(high), n=len(text))
+def _side(metric: Metric, seen: Observations) -> tuple[dict[str, Floats], NDArray[np.int64]]:
+    """The quantities that a metric is made of, and the text of each observation."""
+    return (seen.mlm, seen.mlm_text) if metric.head == "mlm" else (seen.nsp, seen.nsp_text)
+
+
+def _resampled(texts: int, resamples: int, seed: int) -> Floats:
+    """(draws, texts): how often each text is in each draw."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(texts, np.full(texts, 1 / texts), size=resamples).astype(np.float64)
+
+
+def _draws(metric: Metric, seen: Observations, counts: Floats) -> Floats:
+    """The metric's value as observed, and then that of each draw that has an observation."""
+    values, text = _side(metric, seen)
+    drawn = [weights for weights in counts[:, text] if weights.any()]
+    return np.array([metric.estimate(values, weights) for weights in (np.ones(len(text)), *drawn)])
+
+
+def _over(new: Floats, old: Floats) -> Floats:
+    """Ratios of what is not negative; nothing over nothing is 1."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((new == 0) & (old == 0), 1.0, new / old)
+
+
+def _interval(draws: Floats, n: int) -> MetricValue:
+    """Of values as :func:`_draws` gives them; infinite ones among them are not interpolated."""
+    low, high = np.quantile(draws[1:], [0.025, 0.975], method="linear" if np.isfinite(draws).all() else "nearest")
+    return MetricValue(value=float(draws[0]), low=float(low), high=float(high), n=n)

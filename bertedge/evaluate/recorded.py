@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.evaluate.fidelity import Collector, Logits, Quantities, log_softmax, nsp_quantities
+from bertedge.evaluate.fidelity import Collector, Logits, Quantities, answers, log_softmax, nsp_quantities
 from bertedge.evaluate.metrics import METRICS, MetricValue, Observations, estimate_all
 from bertedge.predictor import NO_LABEL, Batch, Predictor
 from bertedge.progress import Listener, unheard
@@ -135,7 +135,7 @@ def _mlm(expected: _Expected, logits: Logits, labels: NDArray[np.int64]) -> Quan
     top = logits.max(axis=1)
     normalizer = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     crossed = np.einsum("mv,mv->m", expected.probabilities, logits)
-    best = logits.argmax(axis=1)
+    best = answers(logits)
     return {
         "top1_equal": best == expected.best,
         "kl": np.maximum(expected.negentropy - crossed + normalizer, 0.0),

@@ -34,8 +34,7 @@ MAX_MACS = 30_000_000
 
 def is_cheap(config: BertConfig) -> bool:
     """Whether compensation takes seconds and not a minute: its work grows with the cube of the layers' width."""
-    block = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-    return config.num_hidden_layers * block <= MAX_MACS
+    return config.block_macs <= MAX_MACS
 
 
 class Products:

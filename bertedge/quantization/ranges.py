@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bertedge.bundle import RANGES
 from bertedge.errors import FileError, UsageError
 from bertedge.quantization.observers import Channels, Clip
-from bertedge.recipe import Static
+from bertedge.recipe import PERCENTILE, Static
 from bertedge.records import from_json, read_json, to_json, write_text
 
 SCHEMA_VERSION = 2
@@ -81,10 +81,8 @@ class Ranges:
         if self.positions != positions:
             raise UsageError(f"--ranges: made with --positions {self.positions}, not {positions}", CALIBRATE_AGAIN)
         if (self.observer, self.percentile) != (method.observer, method.percentile):
-            raise UsageError(
-                f"--ranges: made by the observer {self.observer}, not {method.observer}",
-                f"add --observer {self.observer}, or {CALIBRATE_AGAIN}",
-            )
+            made, asked = _observer(self.observer, self.percentile), _observer(method.observer, method.percentile)
+            raise UsageError(f"--ranges: made with {made}, not {asked}", f"add {made}, or {CALIBRATE_AGAIN}")
         for layer, extent in channels.items():
             stored = self.layers.get(layer)
             if stored is None or not len(stored.low) == len(stored.high) == len(stored.mean) == extent:
@@ -122,6 +120,11 @@ def read_ranges(path: Path) -> Ranges:
     if version != SCHEMA_VERSION:
         raise FileError(f"{path}: schema_version is {version}, this bertedge reads {SCHEMA_VERSION}", CALIBRATE_AGAIN)
     return from_json(Ranges, raw, path.name)
+
+
+def _observer(name: str, percentile: float) -> str:
+    """As it is typed."""
+    return f"--observer {name}" + (f" --percentile {percentile:g}" if name == PERCENTILE else "")
 
 
 def _rounded(values: NDArray[np.float32], towards: np.ufunc) -> tuple[float, ...]:

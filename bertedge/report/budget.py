@@ -14,7 +14,7 @@ import numpy as np
 from bertedge.errors import FileError, UsageError, nearest
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import LatencyReport, paired_ratio
-from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, MetricValue
+from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS, MetricValue
 from bertedge.report.report import CandidateReport
 
 LATENCY = "latency.p50"
@@ -84,11 +84,13 @@ def _cold_start(model: CandidateReport) -> Readings:
     return {"": MetricValue(value=model.cold_start_ms, low=min(samples), high=max(samples), n=len(samples))}
 
 
-#: nats; float32 itself differs by so much from one order of summation to another.
-KL_FLOOR, PROBABILITY_FLOOR = 1e-5, 1e-5
-FLOORS = {"mlm.kl_mean": KL_FLOOR, "mlm.kl_p99": KL_FLOOR, "nsp.prob_mae": PROBABILITY_FLOOR}
 JUDGED: dict[str, Judged] = {
-    name: Judged(read=_fidelity(name), better=better, scope="fidelity", floor=FLOORS.get(name, -math.inf))
+    name: Judged(
+        read=_fidelity(name),
+        better=better,
+        scope="fidelity",
+        floor=METRICS[name].floor if name in METRICS else -math.inf,
+    )
     for name, (better, _) in DESCRIPTIONS.items()
 } | {
     LATENCY: Judged(read=_ratios, better=LOWER, scope="relative", unit=" of float's time"),

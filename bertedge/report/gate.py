@@ -137,10 +137,12 @@ def _judge_budget(pair: Pair, budget: Budget) -> Iterator[Verdict]:
             yield blank
         elif detail not in old:
             yield replace(blank, sentence="not measured in the baseline")
-        elif detail not in new and pair.report.complete:
-            yield replace(blank, sentence="not measured this time, only in the baseline")
-        elif detail not in new:
+        elif detail not in new and not pair.report.complete:
             yield replace(blank, outcome="inconclusive", sentence="not measured: the run was interrupted")
+        elif detail not in new and judged.scope == "fidelity":
+            yield replace(blank, outcome="fail", sentence="the baseline's model has it, this one has not: lost a head?")
+        elif detail not in new:
+            yield replace(blank, sentence="not measured this time, only in the baseline")
         elif not all(map(_is_sound, (new[detail], old[detail]))):
             yield replace(blank, outcome="inconclusive", sentence="the report holds no number that can be compared")
         else:
@@ -227,6 +229,10 @@ def _change(pair: Pair, budget: Budget, new: MetricValue, old: MetricValue) -> t
     by_ratio = budget.max_ratio is not None
     if judged.scope == "fidelity" and pair.same_sample and new == old:
         return exactly(1.0 if by_ratio else 0.0), " (the same texts, the same to the last digit)"
+    if pair.together and budget.metric in pair.new.changes:
+        paired = pair.new.changes[budget.metric]
+        worse = paired.ratio if by_ratio else -paired.difference if judged.better == HIGHER else paired.difference
+        return worse, f" (pairs of answers to the same {pair.report.corpus.examples} texts)"
     if by_ratio:
         change = quotient(new, old)
     else:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from xml.etree import ElementTree
 
 from bertedge.report.report import Report
-from bertedge.report.verdict import Outcome, Verdict
+from bertedge.report.verdict import Outcome, Verdict, failing_outcomes
 
 #: Characters that XML 1.0 cannot hold, in whatever spelling.
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -20,9 +20,9 @@ def junit_report(report: Report, verdicts: Sequence[Verdict], *, strict: bool = 
     """One suite for each candidate, one case for each budget; the message is the verdict's sentence.
 
     Args:
-        strict: an inconclusive verdict is a failure.
+        strict: what is not ``pass`` is a failure.
     """
-    failing = ("fail", "inconclusive") if strict else ("fail",)
+    failing = failing_outcomes(verdicts, strict=strict)
     seconds = report.stability.seconds if report.stability else 0.0
     root = ElementTree.Element("testsuites", name="bertedge")
     total: dict[str, int] = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
@@ -45,7 +45,7 @@ def junit_report(report: Report, verdicts: Sequence[Verdict], *, strict: bool = 
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _add_case(suite: ElementTree.Element, verdict: Verdict, failing: Sequence[str]) -> None:
+def _add_case(suite: ElementTree.Element, verdict: Verdict, failing: Collection[str]) -> None:
     case = ElementTree.SubElement(
         suite, "testcase", classname=_clean(f"bertedge.{verdict.candidate}"), name=_clean(verdict.subject), time="0"
     )

@@ -11,7 +11,7 @@ from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.lengths import LengthFidelity
 from bertedge.evaluate.machine import Machine
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.metrics import Change, MetricValue
 from bertedge.evaluate.profile import Profile
 from bertedge.evaluate.stability import Stability
 from bertedge.records import from_json, read_json, write_json
@@ -40,6 +40,7 @@ class CandidateReport:
     Attributes:
         peak_rss_bytes: None, like ``cold_start_ms``, where the run ended before.
         manifest: of the bundle that was measured.
+        changes: metric -> how it differs from that of the report's ``against``, which saw the same texts.
         by_length: fidelity on shorter texts and, last, on those of the main sample.
         disagreements: the texts that the candidate is farthest from the reference on.
         profile: where the time of one size of call goes.
@@ -55,6 +56,7 @@ class CandidateReport:
     fidelity: dict[str, MetricValue]
     latency: tuple[LatencyReport, ...]
     manifest: Manifest
+    changes: dict[str, Change] = field(default_factory=dict)
     by_length: tuple[LengthFidelity, ...] = ()
     disagreements: Disagreements = field(default_factory=Disagreements)
     profile: Profile | None = None
@@ -138,6 +140,6 @@ def read_report(path: Path) -> Report:
         newer = version > SCHEMA_VERSION
         raise FileError(
             f"{path}: is a report of schema {version}, expected {SCHEMA_VERSION}",
-            "pip install -U bertedge" if newer else "measure it again with: bertedge bench --json",
+            "install a newer bertedge" if newer else "measure it again with: bertedge bench --json",
         )
     return from_json(Report, raw, path.name)

@@ -87,7 +87,18 @@ def counted(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome]) or "nothing was judged"
 
 
+def failing_outcomes(verdicts: Sequence[Verdict], *, strict: bool) -> frozenset[Outcome]:
+    """The outcomes that a gate does not let through.
+
+    Args:
+        strict: everything that was not found to be within its budget.
+    """
+    if strict or all(verdict.outcome == "skipped" for verdict in verdicts):  # what judged nothing has not passed
+        return frozenset(OUTCOMES) - {"pass"}
+    return frozenset({"fail"})
+
+
 def is_regression(verdicts: Sequence[Verdict], *, strict: bool) -> bool:
-    """Something failed; or, where it is strict, was inconclusive."""
-    bad = {"fail", "inconclusive"} if strict else {"fail"}
-    return any(verdict.outcome in bad for verdict in verdicts)
+    """Whether a gate stays shut."""
+    failing = failing_outcomes(verdicts, strict=strict)
+    return any(verdict.outcome in failing for verdict in verdicts)

@@ -17,7 +17,7 @@ from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.engine import Engine, Model, Row, RowOutputs
 from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.session import Sessions, require_onnxruntime
-from bertedge.runtime.threads import default_threads
+from bertedge.runtime.threads import threads_here
 from bertedge.target import best_target, require_fit
 from bertedge.tokenizer import Encoding
 
@@ -45,7 +45,7 @@ def load(
     """Open a bundle and make it ready to run.
 
     Args:
-        threads: threads an operator may use; default: the CPUs that this process may use, or their cores.
+        threads: threads an operator may use; default: one for each core that this process may use.
         check: compare the files with the manifest's hashes; the larger part of the time of loading a large bundle.
         allow_any_cpu: run even where results would be wrong, for the bundle's target or for this CPU's onnxruntime.
 
@@ -62,7 +62,7 @@ def load(
     if manifest.may_overflow and not allow_any_cpu:
         require_fit(manifest.target)
         require_onnxruntime(here.min_onnxruntime, f"int8 on this CPU ({here.name})")
-    return BertRuntime(opened, threads=threads or default_threads(here.threads))
+    return BertRuntime(opened, threads=threads or threads_here())
 
 
 class BertRuntime:
@@ -78,7 +78,7 @@ class BertRuntime:
     def __init__(self, bundle: Bundle, *, threads: int, model: Model | None = None) -> None:
         self.bundle = bundle
         self.threads = threads
-        self.name = bundle.folder.name
+        self.name = bundle.name
         manifest = bundle.manifest
         self.tokenizer = bundle.tokenizer
         self.engine = Engine(

@@ -189,8 +189,7 @@ class Engine:
     def _work(self, rows: int, length: int, decoded: int) -> int:
         """What a call costs in int8 multiply-accumulates, roughly: the linear layers of the blocks and the decoder."""
         config = self._config
-        block = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-        macs = rows * (length * config.num_hidden_layers * block + decoded * config.hidden_size * config.vocab_size)
+        macs = rows * (length * config.block_macs + decoded * config.hidden_size * config.vocab_size)
         return int(macs * self._mac_cost)
 
     def _check(self, row: Row) -> None:

@@ -22,7 +22,7 @@ class PaddedPredictor:
     """
 
     def __init__(self, bundle: Bundle, *, threads: int) -> None:
-        self.name = bundle.folder.name
+        self.name = bundle.name
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = ERRORS_ONLY

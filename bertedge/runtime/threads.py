@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from bertedge.cpu import this_cpu
+from bertedge.target import best_target
+
 CGROUP = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 CPUS = Path("/sys/devices/system/cpu")
@@ -32,6 +35,11 @@ def default_threads(
     if one_for_every == "cpu":
         return usable_cpus(cgroup, own)
     return _within_quota(len({_core(cpus, cpu) for cpu in _affinity()}), cgroup, own)
+
+
+def threads_here() -> int:
+    """:func:`default_threads` on this CPU: what everything that is not told otherwise runs and measures with."""
+    return default_threads(best_target(this_cpu()).threads)
 
 
 def _affinity() -> set[int]:

@@ -12,7 +12,7 @@ from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.machine import this_machine
 from bertedge.records import sha256
-from bertedge.runtime.threads import usable_cpus
+from bertedge.runtime.threads import threads_here
 from bertedge.target import AUTO, resolve_target
 from bertedge.tuning.state import Settings
 
@@ -28,7 +28,7 @@ class TuneSettings:
         corpus: text to measure losses on; None to keep back a part of the calibration text for it.
         target: the CPU that the bundles are for.
         exclude: patterns of layers that stay float32 in every candidate.
-        threads: the numbers of threads to try; empty for one and all that this process may use.
+        threads: the numbers of threads to try; empty for one and what :func:`bertedge.load` takes.
         workload: what a call is.
         examples: sentence pairs that losses are measured on.
         budget_minutes: when to stop, measured from the start; None for no limit.
@@ -59,7 +59,7 @@ class TuneSettings:
     @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of threads to try."""
-        return tuple(sorted(set(self.threads or (1, usable_cpus()))))
+        return tuple(sorted(set(self.threads or (1, threads_here()))))
 
 
 def fixed(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> Settings:
@@ -92,6 +92,5 @@ def prefixes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
 def work_of(checkpoint: Checkpoint, tokens: int) -> float:
     """Multiply-accumulates of a text, roughly: the blocks and the decoder at 15 % of the positions."""
     config = checkpoint.config
-    block = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
     decoder = config.hidden_size * config.vocab_size if "mlm" in checkpoint.heads else 0
-    return tokens * (config.num_hidden_layers * block + 0.15 * decoder)
+    return tokens * (config.block_macs + 0.15 * decoder)

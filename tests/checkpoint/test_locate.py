@@ -10,7 +10,7 @@ import pytest
 
 from bertedge.checkpoint import BUILT_IN, locate, open_checkpoint
 from bertedge.checkpoint.locate import HUB_FILES
-from bertedge.errors import FileError, MissingExtraError
+from bertedge.errors import FileError
 
 HUB_ID = "someone/small-bert"
 
@@ -37,6 +37,7 @@ def hub_that_fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 def test_a_folder_is_itself(model_folder: Path) -> None:
     assert locate(model_folder) == locate(str(model_folder)) == model_folder
     assert open_checkpoint(model_folder).folder == model_folder
+    assert open_checkpoint(f"{model_folder}/").name == model_folder.name
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -75,6 +76,7 @@ def test_a_model_of_the_hub(model_folder: Path, monkeypatch: pytest.MonkeyPatch)
     asked = hub_with(monkeypatch, model_folder)
     assert locate(HUB_ID) == model_folder
     assert asked == [{"repo_id": HUB_ID, "allow_patterns": HUB_FILES}]
+    assert open_checkpoint(HUB_ID).name == "small-bert"  # the hub's folder is called by the hash of a commit
 
 
 def test_pickles_are_asked_for_only_where_there_is_nothing_safer(
@@ -105,6 +107,6 @@ def test_a_download_that_fails_is_a_two_line_error(
 
 def test_without_the_hub_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match="huggingface_hub") as caught:
+    with pytest.raises(FileError, match=f"{HUB_ID}: no such folder, and huggingface_hub is not there") as caught:
         locate(HUB_ID)
-    assert caught.value.hint == "pip install 'bertedge[tools]'"
+    assert "check the path" in caught.value.hint

@@ -36,6 +36,13 @@ def test_sizes_and_specials(checkpoint: Checkpoint, trimmed: Checkpoint) -> None
     assert trimmed.config.pad_token_id == trimmed.tokenizer.id_of("pad")
 
 
+def test_it_is_another_model_by_its_hash(checkpoint: Checkpoint, trimmed: Checkpoint, corpus_file: Path) -> None:
+    fewer = trim_to_text(checkpoint, checkpoint.tokenizer.vocab_size - 41, corpus_file)[0]
+    same = trim_to_text(checkpoint, trimmed.config.vocab_size, corpus_file)[0]
+    assert len({c.weights_sha256 for c in (checkpoint, trimmed, fewer)}) == 3
+    assert same.weights_sha256 == trimmed.weights_sha256
+
+
 def test_every_piece_keeps_its_weights(checkpoint: Checkpoint, trimmed: Checkpoint) -> None:
     before, after = checkpoint.tensor(names.WORD_EMBEDDINGS), trimmed.tensor(names.WORD_EMBEDDINGS)
     ids = checkpoint.tokenizer.vocabulary()

@@ -108,6 +108,13 @@ def changed(report: Path, target: Path, **changes: object) -> Path:
     return target
 
 
+def test_names_are_printed_as_they_are(report_file: Path, tmp_path: Path) -> None:
+    name = "a[red]b[/] :bomb: [/x]"
+    done = typed("report", changed(report_file, tmp_path / "report.json", name=name))
+    assert done.returncode == 0, done.stderr
+    assert name in done.stdout
+
+
 def test_compare_ends_with_what_it_found(report_file: Path, tmp_path: Path) -> None:
     same = bertedge("compare", report_file, report_file, "--budgets", written(tmp_path, '"latency.p50" = false'))
     assert same.returncode == 0, same.stderr
@@ -149,7 +156,8 @@ def written(folder: Path, text: str) -> Path:
 
 def test_what_is_inconclusive_fails_where_it_is_strict(report_file: Path, tmp_path: Path) -> None:
     wide = {"value": 0.9, "low": 0.1, "high": 1.0, "n": 9}
-    unsure = changed(report_file, tmp_path / "unsure.json", fidelity={"mlm.top1_agreement": wide})
+    fidelity = json.loads(report_file.read_text())["candidates"][0]["fidelity"]
+    unsure = changed(report_file, tmp_path / "unsure.json", fidelity={**fidelity, "mlm.top1_agreement": wide})
     assert bertedge("compare", report_file, unsure).returncode == 0
     assert bertedge("compare", report_file, unsure, "--strict").returncode == 1
 

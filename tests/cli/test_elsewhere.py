@@ -24,6 +24,10 @@ from tests.cli.test_cli import bertedge
         (["--simulate", "avx-2"], "target 'avx-2' cannot be simulated", "did you mean 'avx2'"),
         (["--corpus", "x.txt", "--simulate", "avx2"], "--corpus takes the float model too", "--reference MODEL"),
         (["--reference", "bertedge-small-en"], "--reference is for other CPUs", "bertedge bench"),
+        (["--simulate", ""], "target '' cannot be simulated", "avx2"),
+        (["--simulate", "avx2", "--examples", "4"], "--examples takes the float model too", "--reference MODEL"),
+        (["--simulate", "avx2", "--threads", "1"], "--threads is for this CPU", "leave it out"),
+        (["--on", "haswell", "--allow-any-cpu"], "--allow-any-cpu is for this CPU", "leave it out"),
     ],
 )
 def test_wrong_arguments(bundle_of: Callable[..., Bundle], arguments: list[str], message: str, hint: str) -> None:

@@ -41,7 +41,7 @@ def test_an_installation_without_the_text(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(calibration.resources, "files", lambda name: tmp_path / "bertedge")
     with pytest.raises(FileError, match=r"en\.txt is missing") as caught:
         default_text()
-    assert "pip install" in caught.value.hint
+    assert "install bertedge again" in caught.value.hint
 
 
 @pytest.mark.parametrize("max_length", [5, 16, 64])

@@ -17,7 +17,7 @@ from bertedge.evaluate.fidelity import invariance, measure_fidelity
 from bertedge.evaluate.latency import BLOCK_CALLS, BLOCK_S, SETTLE_S, Workload, interleave, paired_ratio
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import measure_cold_start
-from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all
+from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all, estimate_changes
 from bertedge.evaluate.study import Effort, LatencyStudy
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 
@@ -185,3 +185,45 @@ def test_machine_describes_itself() -> None:
     machine = this_machine()
     assert machine.cpus >= 1
     assert machine.onnxruntime
+
+
+def test_what_is_no_number_is_never_right() -> None:
+    good = np.zeros((2, 1, VOCAB))
+    bad = np.full((2, 1, VOCAB), np.nan)
+    nsp = np.array([[1.0, 0.0], [1.0, 0.0]])
+    (metrics,) = measure_fidelity(Fixed(good, nsp), [Fixed(bad, np.nan * nsp)], [batch_of([[0], [0]], [0, 0])])
+    assert metrics["mlm.top1_agreement"].value == metrics["mlm.top1_accuracy"].value == 0
+    assert metrics["nsp.flip_rate"].value == metrics["nsp.accuracy_drop"].value == 1
+    assert np.isnan(metrics[INVARIANCE].value)
+
+
+def seen_hits(hits: np.ndarray) -> Observations:
+    zeros = np.zeros(len(hits))
+    nsp = {"hit": hits, "flip": 1 - hits, "prob_diff": zeros, "reference_hit": zeros + 1}
+    return Observations(mlm={}, mlm_text=np.zeros(0, int), nsp=nsp, nsp_text=np.arange(len(hits)), texts=len(hits))
+
+
+def test_changes_of_two_that_answered_alike_are_known_better_than_either() -> None:
+    rng = np.random.default_rng(0)
+    old = (rng.random(400) < 0.7).astype(float)
+    new = old.copy()
+    new[:4] = 1 - new[:4]
+    change = estimate_changes(seen_hits(new), seen_hits(old))["nsp.accuracy"]
+    assert change.difference.value == pytest.approx(new.mean() - old.mean())
+    assert change.ratio.value == pytest.approx(new.mean() / old.mean())
+    assert change.difference.high - change.difference.low < 0.03
+    own = estimate_all(seen_hits(new))["nsp.accuracy"]
+    assert own.high - own.low > 0.08
+    same = estimate_changes(seen_hits(old), seen_hits(old))
+    assert all(c.difference.low == c.difference.high == 0 and c.ratio.low == c.ratio.high == 1 for c in same.values())
+
+
+def test_changes_from_nothing() -> None:
+    """No flip before: any flip is infinitely more, and below the floor there is only rounding."""
+    right, wrong = np.ones(50), np.ones(50)
+    wrong[:25] = 0
+    change = estimate_changes(seen_hits(wrong), seen_hits(right))
+    assert change["nsp.flip_rate"].ratio.low == np.inf
+    assert change["nsp.flip_rate"].difference.value == 0.5
+    assert change["nsp.prob_mae"].ratio.value == 1
+    assert not [name for name in change if name.startswith("mlm.")]

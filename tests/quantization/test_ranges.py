@@ -108,3 +108,14 @@ def test_a_newer_file_is_refused(bundle_of: Callable[..., Bundle], tmp_path: Pat
     (tmp_path / "r.json").write_text(json.dumps({**raw, "schema_version": 99}))
     with pytest.raises(FileError, match="schema_version is 99"):
         read_ranges(tmp_path / "r.json")
+
+
+def test_the_way_out_names_what_the_ranges_were_made_with(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    recipe = QuantizationRecipe().changed(observer="percentile", percentile=99.9, num_examples=8)
+    made = quantize(model_folder, tmp_path / "a", recipe=recipe, calibration=corpus_file)
+    with pytest.raises(UsageError, match=r"made with --observer percentile --percentile 99\.9, not") as caught:
+        other = recipe.changed(percentile=99.99)
+        quantize(model_folder, tmp_path / "b", recipe=other, calibration=corpus_file, ranges=made.folder)
+    assert "add --observer percentile --percentile 99.9" in caught.value.hint

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.intervals import difference, quotient, student_t
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.metrics import Change, MetricValue
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
 from bertedge.report.gate import judge
 from bertedge.report.report import CandidateReport, Report
@@ -284,3 +284,41 @@ def test_quotients_of_nothing() -> None:
 @pytest.mark.parametrize(("freedom", "expected"), [(1, 12.706), (2, 4.303), (4, 2.776), (9, 2.262), (30, 2.042)])
 def test_student_t(freedom: int, expected: float) -> None:
     assert student_t(0.975, freedom) == pytest.approx(expected, rel=0.035 if freedom == 2 else 0.01)
+
+
+def test_what_judges_nothing_has_not_passed() -> None:
+    old = report_of(timed(0.5))
+    new = elsewhere(report_of(timed(0.5)), target="avx2")
+    nothing = judge(new, old, {LATENCY: SLOWER})
+    assert {verdict.outcome for verdict in nothing} == {"skipped"}
+    assert is_regression(nothing, strict=False)
+    some = judge(new, old, {LATENCY: SLOWER, "size_bytes": Budget(metric="size_bytes", max_ratio=1.0)})
+    assert counted(some) == "1 pass, 1 skipped"
+    assert not is_regression(some, strict=False)
+    assert is_regression(some, strict=True)
+    assert not is_regression((), strict=True)  # every budget was switched off
+
+
+def test_a_head_that_was_lost_is_a_failure() -> None:
+    new = report_of(model("small", fidelity={"mlm.kl_mean": about(0.001, 0)}))
+    verdict = verdict_of(new, report_of(agreeing(0.98)), AGREEMENT)
+    assert verdict.outcome == "fail"
+    assert "lost a head" in verdict.sentence
+
+
+def test_fidelity_beside_another_bundle_is_judged_by_pairs_of_answers() -> None:
+    """Each alone is uncertain by far more than the budget; that they differ by so little is not."""
+    change = Change(difference=about(-0.002, 0.001), ratio=about(0.998, 0.001))
+    new = replace(agreeing(0.968, 0.02), changes={AGREEMENT.metric: change})
+    report = replace(report_of(new), against=agreeing(0.970, 0.02))
+    verdict = verdict_of(report, None, AGREEMENT)
+    assert verdict.outcome == "pass"
+    assert verdict.change is not None
+    assert (verdict.change.low, verdict.change.high) == pytest.approx((0.001, 0.003))
+    assert "worse by 0.002" in verdict.sentence
+    assert "pairs of answers to the same 9 texts" in verdict.sentence
+    worse = replace(new, changes={AGREEMENT.metric: replace(change, difference=about(-0.03, 0.001))})
+    assert verdict_of(replace(report, candidates=(worse,)), None, AGREEMENT).outcome == "fail"
+    assert (
+        verdict_of(replace(report, candidates=(replace(new, changes={}),)), None, AGREEMENT).outcome == "inconclusive"
+    )

@@ -71,3 +71,10 @@ def test_any_name_makes_good_xml(rows: list[tuple[str, str, str]]) -> None:
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\ud800", "\uffff", "<&\"'>"])
 def test_characters_that_xml_has_none_for(character: str) -> None:
     checked(junit_report(REPORT, [verdict("fail", sentence=f"a{character}b")]))
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_was_not_judged_passes_only_beside_what_was(strict: bool) -> None:
+    root = checked(junit_report(REPORT, [verdict("pass"), verdict("skipped")], strict=strict))
+    assert root.attrib["failures"] == ("1" if strict else "0")
+    assert checked(junit_report(REPORT, [verdict("skipped")], strict=strict)).attrib["failures"] == "1"

@@ -35,7 +35,7 @@ def test_round_trip(report: Report, tmp_path: Path) -> None:
         ("[]", "is not a report", "--json"),
         ("{}", "is not a report", "--json"),
         ('{"schema_version": true}', "is not a report", "--json"),
-        ('{"schema_version": 99}', f"schema 99, expected {SCHEMA_VERSION}", "pip install -U"),
+        ('{"schema_version": 99}', f"schema 99, expected {SCHEMA_VERSION}", "install a newer bertedge"),
         ('{"schema_version": 2}', f"schema 2, expected {SCHEMA_VERSION}", "measure it again"),
         (f'{{"schema_version": {SCHEMA_VERSION}}}', "missing key", "write the file again"),
     ],

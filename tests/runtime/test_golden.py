@@ -94,3 +94,12 @@ def test_states_are_held_against_their_own_noise(replay_with: Callable[..., Veri
         arrays["noise.state"] = np.array(0.01)
 
     assert not replay_with(change).passed
+
+
+def test_a_cpu_that_computes_no_numbers_does_not_pass(replay_with: Callable[..., Verification]) -> None:
+    def change(arrays: Arrays) -> None:
+        arrays["bundle.nsp_probs"][0, 0] = np.nan
+
+    result = replay_with(change)
+    assert np.isnan(result.max_prob_diff)
+    assert not result.passed
