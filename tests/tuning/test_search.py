@@ -28,6 +28,7 @@ from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 from bertedge.tokenizer import Tokenizer
 from bertedge.tuning import Tuned, TuneSettings, Workload, search, tune
+from tests.cli.test_cli import typed
 from tests.cli.test_signals_and_streams import start, wait_for
 from tests.conftest import random_tensors
 from tests.test_target import HASWELL
@@ -88,14 +89,9 @@ def test_goals_that_cannot_be_met_leave_the_best_and_a_sentence(
     model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "bertedge", "tune", model_folder, "-o", runs, "--calibration", corpus_file),
-            *("--length", "16", "--examples", "16", "--max-p95-ms", "0.000001", "--max-kl", "10", "--threads", "1"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+    done = typed(
+        *("tune", model_folder, "-o", runs, "--calibration", corpus_file),
+        *("--length", 16, "--examples", 16, "--max-p95-ms", 0.000001, "--max-kl", 10, "--threads", 1),
     )
     assert done.returncode == 1, done.stderr
     *_, error, hint = done.stderr.splitlines()
@@ -163,7 +159,7 @@ def test_a_bundle_that_another_took_the_place_of_is_made_again(
 ) -> None:
     runs = tmp_path / "runs"
     once = tune([model_folder], runs, goals=EASY, settings=settings)
-    best = next(entry for entry in once.points if entry.name == once.best)
+    best = next(entry for entry in once.measured if entry.name == once.best)
     other = QuantizationRecipe(method=WeightOnly(bits=4))
     quantize(model_folder, runs / "candidates" / best.folder, recipe=other, force=True)
     check_what_is_left(runs, tune([model_folder], runs, goals=EASY, settings=settings))
