@@ -24,7 +24,7 @@ def decide(checkpoint: Checkpoint, recipe: QuantizationRecipe, corpus: Tokenized
             corpus_name="the calibration text",
             positions="masked",
             ranges=None,
-            source_sha256="",
+            model_sha256="",
             calibration_sha256="",
             listen=unheard,
         )

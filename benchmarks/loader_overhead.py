@@ -18,7 +18,7 @@ from bertedge.bundle import Bundle
 from bertedge.cpu import numpy_features, this_cpu
 from bertedge.runtime.session import require_onnxruntime
 from bertedge.runtime.threads import default_threads
-from bertedge.target import best_target, require_fit
+from bertedge.target import require_fit, this_target
 
 BUDGET_MS = 5.0
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
     bundle = Bundle.open(arguments.bundle)
-    manifest, here = bundle.manifest, best_target(this_cpu())
+    manifest, here = bundle.manifest, this_target()
 
     def checks() -> None:
         require_fit(manifest.target)

@@ -29,7 +29,7 @@ from bertedge.graph.inspect import MASKED, TOKENS, macs
 from bertedge.quantization import export, quantize
 from bertedge.recipe import RECIPES, QuantizationRecipe, WeightOnly
 from bertedge.runtime import load
-from bertedge.target import TARGETS, Fit, best_target, fit
+from bertedge.target import TARGETS, Fit, fit, this_target
 
 ROWS: dict[str, QuantizationRecipe] = {
     **RECIPES,
@@ -53,7 +53,7 @@ class Cell:
     @property
     def runs_here(self) -> bool:
         manifest = self.bundle.manifest
-        return not manifest.may_overflow or fit(TARGETS[manifest.target], best_target(this_cpu())) is not Fit.wrong
+        return not manifest.may_overflow or fit(TARGETS[manifest.target], this_target()) is not Fit.wrong
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
         made = [reference, *(cell for name in ROWS for cell in _cells(checkpoint, name, Path(scratch)))]
         cells = _measure(made, sample, options.rounds)
         here, rows = this_cpu(), sum(len(batch.input_ids) for batch in sample.batches)
-        print(f"### {checkpoint.name}\n\n{rows} pairs; this CPU: {here}, {best_target(here).name}.\n")
+        print(f"### {checkpoint.name}\n\n{rows} pairs; this CPU: {here}, {this_target().name}.\n")
         _print_measured(cells)
         _print_estimated(cells, sum(macs(build_graph(checkpoint, {})).values()))
 

@@ -19,6 +19,8 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
+#: A pair of texts has two segments, and takes ``[CLS] a [SEP] b [SEP]`` at least.
+LEAST = {"type_vocab_size": 2, "max_position_embeddings": 5}
 #: No BERT comes near; a slip of the keyboard does, and would be looked for tensor by tensor.
 MAX_LAYERS = 1024
 
@@ -52,9 +54,10 @@ class BertConfig:
             "type_vocab_size",
         ):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            least = LEAST.get(name, 1)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise CheckpointError(
-                    f"config: {name} is {value!r}, expected a whole number of at least 1", "correct config.json"
+                    f"config: {name} is {value!r}, expected a whole number of at least {least}", "correct config.json"
                 )
         if self.num_hidden_layers > MAX_LAYERS:
             raise CheckpointError(

@@ -183,6 +183,10 @@ class QuantizationRecipe:
         """
         base = self.method
         if method is not None and method != base.name:
+            if base != type(base)():
+                raise UsageError(
+                    f"--method {method}: the recipe is one of the {base.name} method", "leave out the one or the other"
+                )
             base = method_named(method)
         given = {name: value for name, value in options.items() if value is not None}
         strange = given.keys() - {f.name for f in fields(base)}

@@ -20,6 +20,11 @@ from typing import Any, TypeVar
 
 from bertedge.errors import BertEdgeError, FileError
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 Record = TypeVar("Record")
 FILE_HINT = "check the path, its permissions and the free space on the disk"
 
@@ -207,6 +212,38 @@ def new_folder(path: Path, *, force: bool = False, marker: str | None = None) ->
             _swap(scratch, path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other processes from working in it meanwhile, where the system can.
+
+    Raises:
+        FileError: another one does, or it cannot be made.
+    """
+    with _file_errors(folder):
+        _make_parent(folder / "inside")
+        handle = _lock(folder)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)  # which ends the lock
+
+
+def _lock(folder: Path) -> int | None:
+    """An open handle that holds the lock of a folder; None where the system has no such locks."""
+    if fcntl is None:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if not isinstance(error, BlockingIOError):
+            return None  # a file system without locks
+        raise FileError(f"{folder}: another process is searching there", "wait for it, or stop it") from error
+    return handle
 
 
 def check_replaceable(path: Path, *, force: bool, marker: str | None) -> None:

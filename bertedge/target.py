@@ -190,6 +190,11 @@ def best_target(cpu: Cpu) -> TargetProfile:
     return next(row for row in TARGETS.values() if row.runs_on(cpu)) if cpu.identified else TARGETS[PORTABLE]
 
 
+def this_target() -> TargetProfile:
+    """The best row that this machine satisfies."""
+    return best_target(this_cpu())
+
+
 def resolve_target(name: str, *, minimal_build: bool = False) -> TargetProfile:
     """The row of that name.
 
@@ -202,7 +207,7 @@ def resolve_target(name: str, *, minimal_build: bool = False) -> TargetProfile:
         UsageError: there is no such target, or a minimal build would not be right on it.
     """
     if name == AUTO:
-        return TARGETS[PORTABLE] if minimal_build else best_target(this_cpu())
+        return TARGETS[PORTABLE] if minimal_build else this_target()
     if name not in TARGETS:
         raise UsageError(f"target {name!r} is not known", nearest(name, [AUTO, *TARGETS]))
     row = TARGETS[name]
@@ -247,8 +252,7 @@ def fit(target: TargetProfile, here: TargetProfile) -> Fit:
 
 def describe_fit(name: str) -> str:
     """The same for a bundle of that target and this CPU, as a sentence."""
-    cpu = this_cpu()
-    target, here = TARGETS[name], best_target(cpu)
+    cpu, target, here = this_cpu(), TARGETS[name], this_target()
     overflow = "overflow" if cpu.identified else "may overflow"
     sentences = {
         Fit.right: f"right; this CPU ({cpu}) is {here.name}",
@@ -266,7 +270,7 @@ def require_fit(name: str) -> None:
     Raises:
         UnfitMachineError: they would saturate.
     """
-    here = best_target(this_cpu())
+    here = this_target()
     found = fit(TARGETS[name], here)
     if found is Fit.wrong:
         raise UnfitMachineError(

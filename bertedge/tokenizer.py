@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,10 @@ class Tokenizer:
         """A hash of everything that decides about the pieces of a text."""
         return hashlib.sha256(self._json().encode()).hexdigest()
 
-    @property
+    @cached_property
     def vocab_size(self) -> int:
-        """Number of ids, added tokens included."""
-        return self._backend.get_vocab_size()
+        """The largest id, added tokens included, and one; a file that lists a piece twice leaves a hole."""
+        return max(self.vocabulary().values()) + 1
 
     def vocabulary(self) -> dict[str, int]:
         """Piece -> id."""
@@ -250,7 +251,7 @@ def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
 
 def _parse(path: Path) -> tokenizers.Tokenizer:
     try:
-        return tokenizers.Tokenizer.from_file(str(path))
+        return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))  # by Python, which can open any path
     except BertEdgeError:
         raise
     except Exception as error:  # the library raises bare Exception for files that it cannot parse

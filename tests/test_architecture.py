@@ -16,7 +16,7 @@ PACKAGE = Path(bertedge.__file__).parent
 LAYERS = (
     ("errors", "progress", "__init__"),
     ("records",),
-    ("cpu", "weight_range"),
+    ("cpu", "weight_range", "int8_matmul"),
     ("config", "target", "recipe"),
     ("wordpiece",),
     ("tokenizer",),

@@ -84,7 +84,7 @@ def test_every_alias_is_in_the_test_above() -> None:
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("value", [0, -1, 1.0, "8", True, [8], {}])
 def test_a_size_is_a_whole_number_from_one(name: str, value: object) -> None:
-    with pytest.raises(CheckpointError, match=rf"config: {name} is .*expected a whole number of at least 1"):
+    with pytest.raises(CheckpointError, match=rf"config: {name} is .*expected a whole number of at least \d"):
         config_of(**{name: value})
 
 
@@ -219,3 +219,9 @@ def test_more_layers_than_anybody_has_name_the_file(tmp_path: Path) -> None:
     path.write_text(json.dumps({**sizes, "num_hidden_layers": 10**9}))
     with pytest.raises(CheckpointError, match="config.json: num_hidden_layers is 1000000000, expected at most"):
         BertConfig.read(path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("type_vocab_size", 1), ("max_position_embeddings", 4)])
+def test_a_pair_of_texts_must_fit(name: str, value: int) -> None:
+    with pytest.raises(CheckpointError, match=f"{name} is {value}, expected a whole number of at least {value + 1}"):
+        BertConfig(**{name: value})  # type: ignore[arg-type]

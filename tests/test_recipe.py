@@ -88,7 +88,8 @@ def test_options_change_the_method_and_nothing_else() -> None:
     recipe = RECIPES["faithful"].changed(num_examples=3, observer=None)
     assert isinstance(recipe.method, Static)
     assert (recipe.method.num_examples, recipe.method.finer) == (3, ("*",))
-    assert recipe.changed(method="dynamic", exclude=("a",)) == QuantizationRecipe(method=Dynamic(), exclude=("a",))
+    plain = RECIPES["default"].changed(method="dynamic", exclude=("a",))
+    assert plain == QuantizationRecipe(method=Dynamic(), exclude=("a",))
     assert recipe.changed(method="static", exclude=()) == recipe
 
 
@@ -118,3 +119,10 @@ def test_a_percentile_without_its_observer_is_refused() -> None:
         QuantizationRecipe().changed(percentile=99.9)
     assert caught.value.hint == "add --observer percentile"
     assert QuantizationRecipe().changed(observer="percentile", percentile=99.9).changed(percentile=99.5)
+
+
+@pytest.mark.parametrize("method", ["dynamic", "weight-only"])
+def test_a_recipe_is_not_dropped_for_another_method(method: str) -> None:
+    with pytest.raises(UsageError, match=f"--method {method}: the recipe is one of the static method"):
+        recipe_named("faithful").changed(method=method)
+    assert recipe_named("default").changed(method=method).method == METHODS[method]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,7 @@ class Checkpoint:
         name: the folder's name, for reports.
         folder: where it was read from; None for a model made in memory.
         source: the tensors under canonical names.
-        selection: which rows of its files' tensors it is made of, in any bytes; nothing for all of them.
+        selection: what was made of its files' tensors, in any bytes; nothing for the tensors as they are.
     """
 
     name: str
@@ -101,6 +102,12 @@ class Checkpoint:
             digest.update(sha256(path).encode())
         digest.update(self.selection)
         return digest.hexdigest()
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """One hash over everything that decides what this model answers: weights, sizes, tokenizer."""
+        sizes = json.dumps(self.config.to_dict(), sort_keys=True)
+        return hashlib.sha256(f"{self.weights_sha256} {sizes} {self.tokenizer.sha256}".encode()).hexdigest()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -64,14 +64,15 @@ def trim_vocabulary(
     for ids in piece_ids:
         counts += np.bincount(ids.reshape(-1), minlength=size)[:size]
     always = np.array(sorted(tokenizer.indispensable()), dtype=np.int64)
-    if not len(always) <= keep <= size:
+    there = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no piece
+    if not len(always) <= keep <= len(there):
         raise UsageError(
             f"keep_vocab is {keep}: {len(always)} pieces (special tokens, single characters) always stay, and there "
-            f"are {size}",
-            f"choose a number from {len(always)} to {size}",
+            f"are {len(there)}",
+            f"choose a number from {len(always)} to {len(there)}",
         )
-    order = np.argsort(-counts, kind="stable")
-    others = order[~np.isin(order, always)]
+    by_use = there[np.argsort(-counts[there], kind="stable")]
+    others = by_use[~np.isin(by_use, always)]
     kept = np.sort(np.concatenate([always, others[: keep - len(always)]]))
     config = replace(
         checkpoint.config,

@@ -75,7 +75,13 @@ def outlier_twin(checkpoint: Checkpoint, *, factor: float = 50.0, channels: int 
             _shift(source, f"{block}.output.LayerNorm.bias", where, factor * signs)
     if "decoder" in checkpoint.heads:
         _scale(source, f"{names.MLM_TRANSFORM}.LayerNorm", names.DECODER, chosen(), factor)
-    return replace(checkpoint, name=f"{checkpoint.name}-outliers", source=source, tokenizer_=checkpoint.tokenizer)
+    return replace(
+        checkpoint,
+        name=f"{checkpoint.name}-outliers",
+        source=source,
+        tokenizer_=checkpoint.tokenizer,
+        selection=checkpoint.selection + f"outliers {factor} {channels} {seed}".encode(),
+    )
 
 
 def _shift(source: ChangedSource, bias: str, where: NDArray[np.int64], by: NDArray[np.float32]) -> None:

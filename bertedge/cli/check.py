@@ -150,7 +150,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
 
 
 def _describe_checkpoint(model: str) -> dict[str, Any]:
-    from bertedge.checkpoint import open_checkpoint
+    from bertedge.checkpoint import names, open_checkpoint
 
     checkpoint = open_checkpoint(model)
     config = checkpoint.config.to_dict()
@@ -159,20 +159,11 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
         "model": checkpoint.name,
         "shape": _shape(config),
         "heads": list(checkpoint.heads),
-        "parameters": sum(
-            _size(shape) for name, shape in checkpoint.source.shapes.items() if name not in checkpoint.unused
-        ),
+        "parameters": sum(map(math.prod, names.expected_shapes(checkpoint.config, checkpoint.heads).values())),
     }
     if checkpoint.unused:
         described["unused_tensors"] = checkpoint.unused
     return described
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for extent in shape:
-        size *= extent
-    return size
 
 
 def _shape(config: dict[str, Any]) -> str:

@@ -32,7 +32,8 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Records or plain values on one line of stdout; JSON knows no NaN, so what is not a number is null."""
-    print(json.dumps(finite(to_json(value)), ensure_ascii=False, allow_nan=False))
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    print(json.dumps(finite(to_json(value)), ensure_ascii=encoding != "utf8", allow_nan=False))
 
 
 @contextmanager

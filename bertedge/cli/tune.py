@@ -61,7 +61,7 @@ def tune(
     ] = None,
     threads: Annotated[
         list[int] | None,
-        typer.Option(help="Threads to try; may be repeated; default: one, and all CPUs.", show_default=False),
+        typer.Option(help="Threads to try; may be repeated; default: one, and one a core.", show_default=False),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Texts in a timed call.")] = 1,
     length: Annotated[int, typer.Option(help="Tokens of a timed text.")] = 128,

@@ -33,9 +33,7 @@ def hold_out(corpus: TokenizedCorpus, share: float) -> tuple[TokenizedCorpus, To
     halves = replace(corpus, document_starts=np.append(bounds, documents[-1].stop))
     ends = [2 * index + 1 for index, d in enumerate(documents) if cuts[index] < d.stop]
     if not ends:
-        raise CorpusError(
-            "the calibration text is too short to measure a loss on a part of it", "give a longer one, or --corpus FILE"
-        )
+        raise CorpusError("the calibration text is too short to measure a loss on a part of it", "give a longer one")
     rest = np.arange(0, 2 * len(documents), 2, dtype=np.int64)
     return replace(halves, chosen=rest), replace(halves, chosen=np.array(ends, dtype=np.int64))
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.int8_matmul import ExactMatrix
+
 LOW, HIGH = -(2**15), 2**15 - 1
 LARGEST_INPUT = 255
-#: Products of so many inputs, 255 * 127 each, have exact sums in float32.
-EXACT_INPUTS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +47,12 @@ class Saturation:
 class PairwiseMatrix:
     """An int8 matrix (K, N) that uint8 inputs are multiplied with, pair by pair.
 
-    Exact products are made first, by the float32 matmul of numpy. Then the few pairs of weights that are large enough
+    Exact products are made first. Then the few pairs of weights that are large enough
     to overflow with any input are looked at one by one.
     """
 
     def __init__(self, weight: NDArray[np.int8]) -> None:
-        self._exact = weight.astype(np.float32)
-        self._column_sums = weight.sum(axis=0, dtype=np.int32)
+        self._exact = ExactMatrix(weight)
         padded = np.pad(weight, ((0, len(weight) % 2), (0, 0))).astype(np.int32)
         self._even, self._odd = padded[0::2], padded[1::2]
         #: The farthest that each pair can get to either side, (K / 2, N).
@@ -63,10 +62,7 @@ class PairwiseMatrix:
 
     def multiply(self, x: NDArray[np.uint8], zero_point: int) -> tuple[NDArray[np.int32], Saturation]:
         """(M, K) -> (M, N): the sums minus what the zero point adds to each, and how many were cut."""
-        sums = np.zeros((len(x), self._exact.shape[1]), dtype=np.int32)
-        for start in range(0, x.shape[1], EXACT_INPUTS):
-            part = slice(start, start + EXACT_INPUTS)
-            sums += (x[:, part].astype(np.float32) @ self._exact[part]).astype(np.int32)
+        sums = self._exact.multiply(x, zero_point)
         padded = np.pad(x, ((0, 0), (0, x.shape[1] % 2))).astype(np.int32)
         even, odd = padded[:, 0::2], padded[:, 1::2]
         wrong = np.zeros(sums.shape, dtype=bool)
@@ -81,4 +77,4 @@ class PairwiseMatrix:
         seen = Saturation(
             pairs=even.shape[1] * sums.size, cut_pairs=cut_pairs, sums=sums.size, wrong_sums=int(wrong.sum())
         )
-        return sums - zero_point * self._column_sums, seen
+        return sums, seen

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from onnx import TensorProto, helper
 
 import bertedge
-from bertedge.errors import BertEdgeError
+from bertedge.errors import BertEdgeError, CheckpointError
 
 OPSET = 17  # LayerNormalization; nothing newer is needed
 MICROSOFT = "com.microsoft"  # onnxruntime's own operators, part of every build of it
@@ -137,7 +137,13 @@ class GraphBuilder:
             place = data if outside else file
             if place is None:
                 continue
-            array = np.asarray(tensor.load(), dtype=tensor.dtype, order="C")
+            with np.errstate(over="ignore"):  # looked at below
+                array = np.asarray(tensor.load(), dtype=tensor.dtype, order="C")
+            if tensor.dtype == np.float16 and not np.isfinite(array).all():
+                raise CheckpointError(
+                    f"{tensor.name}: a weight is larger than float16 can hold (65504)",
+                    "leave its layer in float32: --exclude",
+                )
             if array.shape != tensor.shape:
                 raise BertEdgeError(
                     f"{tensor.name}: shape {array.shape}, expected {tensor.shape}", "report this as a bug"

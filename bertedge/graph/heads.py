@@ -70,12 +70,12 @@ def _decoder_weights(w: LayerWriter) -> Weights:
     """The MLM head's decoder: the words' table, or a matrix of its own."""
 
     def load_bias() -> NDArray[np.float32]:
-        return w.values_of(names.DECODER_BIAS)
+        return w.checkpoint.tensor(names.DECODER_BIAS)
 
     if "decoder" not in w.heads:
         return TableWeights(table=w.word_table(), load_bias=load_bias)
     shape = (w.config.vocab_size, w.config.hidden_size)
-    load, rounding = (lambda: w.values_of(names.DECODER)), w.roundings(MLM_DECODER)
+    load, rounding = (lambda: w.checkpoint.tensor(names.DECODER)), w.roundings(MLM_DECODER)
     weights = OwnWeights(shape=shape, load=load, load_bias=load_bias, rounding=rounding)
     divisors = np.asarray(w.decoder_divisors, dtype=np.float32)
     return weights.with_columns_scaled(divisors) if len(divisors) else weights

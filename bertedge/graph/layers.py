@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.checkpoint import Checkpoint, names
-from bertedge.errors import CheckpointError
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
 from bertedge.graph.linear import OwnWeights, Weights, linear
 from bertedge.graph.plan import MLM_DECODER, WORD_TABLE, BlockRows, Float32, Int8Rows, NumberFormat, Plan, StaticInt8
@@ -84,7 +83,7 @@ class LayerWriter:
         shapes = [self.checkpoint.source.shapes[f"{owner}.weight"] for owner in owners]
 
         def load(part: str) -> NDArray[np.float32]:
-            return np.concatenate([self.values_of(f"{owner}.{part}") for owner in owners])
+            return np.concatenate([self.checkpoint.tensor(f"{owner}.{part}") for owner in owners])
 
         shape = (sum(shape[0] for shape in shapes), shapes[0][1])
         rounding = self.roundings(layer)
@@ -111,21 +110,8 @@ class LayerWriter:
         """Add a tensor of the checkpoint as float32, its last axis divided by the divisors if there are any."""
         divisor = np.asarray(divisors or 1, dtype=np.float32)
         return self.g.tensor(
-            name, np.float32, self.checkpoint.source.shapes[tensor], lambda: self.values_of(tensor) / divisor
+            name, np.float32, self.checkpoint.source.shapes[tensor], lambda: self.checkpoint.tensor(tensor) / divisor
         )
-
-    def values_of(self, tensor: str) -> NDArray[np.float32]:
-        """Load one tensor of the checkpoint.
-
-        Raises:
-            CheckpointError: it is not finite, and nothing that is computed from it would be.
-        """
-        values = self.checkpoint.tensor(tensor)
-        if not np.isfinite([values.min(initial=0.0), values.max(initial=0.0)]).all():
-            raise CheckpointError(
-                f"{self.checkpoint.name}: {tensor} holds NaN or infinity", "train again, or take an earlier checkpoint"
-            )
-        return values
 
     # -- look-up tables -----------------------------------------------------------------------------------------
 
@@ -158,7 +144,7 @@ class LayerWriter:
         shape = self.checkpoint.source.shapes[tensor]
 
         def load() -> NDArray[np.float32]:
-            values = self.values_of(tensor)
+            values = self.checkpoint.tensor(tensor)
             return values * scaled if factors else values
 
         return table(self.g, name, self.format_of(layer), (shape[0], shape[1]), load, rounding, exact)

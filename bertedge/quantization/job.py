@@ -28,7 +28,7 @@ class Job:
         corpus, corpus_name: calibration text, and what to call it.
         positions: where the MLM head will be computed; see :func:`bertedge.graph.bert.build_graph`.
         ranges: those of an earlier calibration; None to calibrate.
-        source_sha256: hash of the checkpoint's weights.
+        model_sha256: hash of the checkpoint: weights, sizes, tokenizer.
         calibration_sha256: hash of the calibration text.
         memory: what earlier jobs with this checkpoint and this text found out.
     """
@@ -41,7 +41,7 @@ class Job:
     corpus_name: str
     positions: Positions
     ranges: Ranges | None
-    source_sha256: str
+    model_sha256: str
     calibration_sha256: str
     listen: Listener
     memory: Memory = field(default_factory=Memory)

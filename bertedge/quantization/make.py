@@ -11,14 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 import bertedge
 from bertedge.bundle import (
     CONFIG,
-    GOLDEN,
     MANIFEST,
-    MODELS,
     RANGES,
     SCHEMA_VERSION,
     SENSITIVITY,
@@ -30,20 +27,19 @@ from bertedge.bundle import (
     file_entries,
     write_manifest,
 )
-from bertedge.checkpoint import Checkpoint, names, open_checkpoint
+from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.checkpoint.trim import trim_to_text
-from bertedge.data.batches import Layout, masked_batch
-from bertedge.data.calibration import default_text, mixed_pairs
+from bertedge.data.calibration import default_text, text_warnings
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.held_out import hold_out
 from bertedge.evaluate.goals import Goal, require_measurable
-from bertedge.graph.bert import FIRST_NORM, build_graph
+from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.layers import BertGraph, Positions
-from bertedge.predictor import NO_LABEL, Batch
 from bertedge.progress import Listener, unheard
 from bertedge.quantization.float_model import FloatModel, float_model
 from bertedge.quantization.formats import format_named
+from bertedge.quantization.golden_vectors import GoldenRecorder
 from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.memory import Memory
 from bertedge.quantization.methods import decide, decider_of
@@ -53,19 +49,9 @@ from bertedge.quantization.reasons import layer_reasons
 from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layers
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import new_folder, sha256, write_json
-from bertedge.runtime.engine import Engine
-from bertedge.runtime.golden import Arrays, record, record_difference, write_golden
-from bertedge.runtime.session import Sessions, newest
-from bertedge.runtime.threads import usable_cpus
-from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, require_fit, resolve_target
-
-GOLDEN_EXAMPLES = 8
-GOLDEN_LENGTH = 96
-GOLDEN_SEED = 7
-#: Trials of how far rounding carries a float that another CPU computes a little differently: in each, the first layer
-#: norm's weights are moved by so much. Kernels of x86 and ARM differ by 3e-7 at the first norm, 1e-6 after some blocks.
-NOISE_TRIALS = 3
-NOISE = 1e-6
+from bertedge.runtime.right_here import is_right_here, require_right_here
+from bertedge.runtime.session import newest
+from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, resolve_target
 
 
 def export(
@@ -75,7 +61,7 @@ def export(
     positions: Positions = "masked",
     format: str = "onnx",
     keep_vocab: int | None = None,
-    vocab_corpus: Path | None = None,
+    vocab_corpus: str | Path | None = None,
     force: bool = False,
     listen: Listener = unheard,
 ) -> Bundle:
@@ -108,15 +94,15 @@ def quantize(
     *,
     target: str = AUTO,
     recipe: QuantizationRecipe | None = None,
-    calibration: Path | None = None,
-    ranges: Path | None = None,
+    calibration: str | Path | None = None,
+    ranges: str | Path | None = None,
     positions: Positions = "masked",
     format: str = "onnx",
     goals: Collection[Goal] = (),
     promoted: Mapping[str, str] | None = None,
     memory: Memory | None = None,
     keep_vocab: int | None = None,
-    vocab_corpus: Path | None = None,
+    vocab_corpus: str | Path | None = None,
     force: bool = False,
     listen: Listener = unheard,
 ) -> Bundle:
@@ -153,20 +139,22 @@ def quantize(
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         job = maker.job(recipe, profile, ranges, memory or Memory())
+        about_text = text_warnings(job.corpus, checkpoint.tokenizer, job.corpus_name)
         if goals:
             if recipe.method.may_overflow:
-                require_fit(profile.name)
-            require_measurable(goals, checkpoint.heads, pairs=maker.corpus.num_documents > 1, name=checkpoint.name)
+                require_right_here(profile.name)
+            judged_on = hold_out(maker.corpus, recipe.held_out)[1]
+            require_measurable(goals, checkpoint.heads, pairs=judged_on.num_documents > 1, name=checkpoint.name)
         decision = decide(job)
         promotion = Promotion(recipe=recipe, decision=decision, promoted=dict(promoted or {}))
         if goals:
             with tempfile.TemporaryDirectory() as scratch:
                 trials = Trials(job=job, decision=decision, row_independent=row_independent, scratch=Path(scratch))
-                promotion = promote(trials, goals, hold_out(maker.corpus, recipe.held_out)[1])
+                promotion = promote(trials, goals, judged_on)
         if promotion.sensitivity is not None:
             write_json(folder / SENSITIVITY, promotion.sensitivity)
         maker.make(
-            replace(promotion.decision, warnings=(*about_vocab, *promotion.decision.warnings)),
+            replace(promotion.decision, warnings=(*about_vocab, *about_text, *promotion.decision.warnings)),
             recipe=promotion.recipe,
             target=profile,
             row_independent=row_independent,
@@ -182,7 +170,7 @@ def sensitivity(
     *,
     target: str = "auto",
     recipe: QuantizationRecipe | None = None,
-    calibration: Path | None = None,
+    calibration: str | Path | None = None,
     memory: Memory | None = None,
     listen: Listener = unheard,
 ) -> Sensitivity:
@@ -197,14 +185,16 @@ def sensitivity(
         return measure_layers(trials)
 
 
-def _opened(model: str | Path | Checkpoint, keep_vocab: int | None, text: Path) -> tuple[Checkpoint, tuple[str, ...]]:
+def _opened(
+    model: str | Path | Checkpoint, keep_vocab: int | None, text: str | Path
+) -> tuple[Checkpoint, tuple[str, ...]]:
     """The checkpoint, with fewer pieces if that is asked for, and a sentence about it."""
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
     if keep_vocab is None:
         return checkpoint, ()
     pieces = checkpoint.config.vocab_size
-    checkpoint, trim = trim_to_text(checkpoint, keep_vocab, text)
-    kept = f"keeps {trim.pieces:,} of {pieces:,} pieces, {trim.coverage:.1%} of those in {text.name}"
+    checkpoint, trim = trim_to_text(checkpoint, keep_vocab, Path(text))
+    kept = f"keeps {trim.pieces:,} of {pieces:,} pieces, {trim.coverage:.1%} of those in {Path(text).name}"
     return checkpoint, (f"{kept}; other words are spelt with them",)
 
 
@@ -218,13 +208,13 @@ class _Maker:
     positions: Positions
     format: str
     listen: Listener
-    calibration: Path | None = None
+    calibration: str | Path | None = None
 
     def __post_init__(self) -> None:
-        self.text = self.calibration or default_text()
+        self.text = Path(self.calibration or default_text())
         self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
 
-    def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: Path | None, memory: Memory) -> Job:
+    def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: str | Path | None, memory: Memory) -> Job:
         """What the method is given."""
         return Job(
             checkpoint=self.checkpoint,
@@ -234,8 +224,8 @@ class _Maker:
             corpus=hold_out(self.corpus, recipe.held_out)[0] if recipe.held_out else self.corpus,
             corpus_name=self.text.name,
             positions=self.positions,
-            ranges=read_ranges(ranges) if ranges else None,
-            source_sha256=self.checkpoint.weights_sha256,
+            ranges=read_ranges(Path(ranges)) if ranges else None,
+            model_sha256=self.checkpoint.model_sha256,
             calibration_sha256=self.calibration_sha256,
             listen=self.listen,
             memory=memory,
@@ -252,11 +242,7 @@ class _Maker:
         goals: dict[str, ReachedGoal] | None = None,
         packed: bool = False,
     ) -> None:
-        """Write every file.
-
-        Args:
-            packed: record the golden vectors with weights packed, as they will be wherever the bundle is used.
-        """
+        """Write every file; see :class:`bertedge.quantization.golden_vectors.GoldenRecorder`."""
         self.listen(0.1, "building the graph")
         graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
         format_named(self.format).write(graph.builder, self.folder)
@@ -265,7 +251,16 @@ class _Maker:
         if decision.ranges is not None:
             write_ranges(self.folder / RANGES, decision.ranges)
         self.listen(0.6, "recording golden vectors")
-        fidelity = self._write_golden(row_independent=row_independent, packed=packed)
+        in_numpy = recipe is not None and recipe.method.may_overflow and not is_right_here(target)
+        recorder = GoldenRecorder(
+            checkpoint=self.checkpoint,
+            float_model=self.float_model.plain,
+            corpus=self.corpus,
+            all_positions=self.positions == "all",
+            row_independent=row_independent,
+            packed=packed,
+        )
+        fidelity = recorder.write(self.folder, self.format, graph.builder if in_numpy else None)
         manifest = self._manifest(graph, decision, recipe, target, row_independent, fidelity)
         write_manifest(self.folder, replace(manifest, layer_reasons=reasons or {}, goals=goals or {}))
         self.listen(1.0, "done")
@@ -312,53 +307,3 @@ class _Maker:
             bytes_by_part=bytes_by_part(graph),
             warnings=decision.warnings,
         )
-
-    def _write_golden(self, *, row_independent: bool, packed: bool) -> GoldenFidelity:
-        batch = self._golden_batch()
-        in_float = record(self._engine(self.float_model.plain, all_positions=False, row_independent=True), batch)
-
-        def outputs_of(*, packed: bool, moved: Mapping[str, NDArray[np.float32]] | None = None) -> Arrays:
-            engine = self._engine(
-                self.folder / MODELS[self.format],
-                all_positions=self.positions == "all",
-                row_independent=row_independent,
-                packed=packed,
-                replaced=moved,
-            )
-            return record(engine, batch, in_float.get("top_ids"))
-
-        outputs = outputs_of(packed=packed)
-        trials = [outputs_of(packed=packed, moved=self._moved_norm(trial)) for trial in range(NOISE_TRIALS)]
-        if packed:
-            trials.append(outputs_of(packed=False))  # as on a CPU without the kernels that weights are packed for
-        write_golden(self.folder / GOLDEN, batch, in_float, outputs, trials)
-        agreement = None
-        if "best_ids" in outputs:
-            filled = batch.masked_labels != NO_LABEL
-            agreement = float((outputs["best_ids"] == in_float["best_ids"])[filled].mean())
-        return GoldenFidelity(mlm_top1_agreement=agreement, max_prob_diff=record_difference(outputs, in_float))
-
-    def _golden_batch(self) -> Batch:
-        config = self.checkpoint.config
-        length = min(GOLDEN_LENGTH, config.max_position_embeddings)
-        pairs = mixed_pairs(self.corpus, GOLDEN_EXAMPLES, max_length=length, seed=GOLDEN_SEED)
-        layout = Layout.of(self.checkpoint.tokenizer, config.vocab_size)
-        return masked_batch(pairs, layout, np.random.default_rng(GOLDEN_SEED), always_mask=True)
-
-    def _moved_norm(self, trial: int) -> dict[str, NDArray[np.float32]]:
-        """The first layer norm's weights, moved up or down by :data:`NOISE`."""
-        weights = self.checkpoint.tensor(f"{names.EMBEDDINGS}.LayerNorm.weight")
-        signs = np.random.default_rng(trial).choice(np.array([-1, 1], dtype=np.float32), weights.shape)
-        return {FIRST_NORM: weights * (1 + np.float32(NOISE) * signs)}
-
-    def _engine(
-        self,
-        path: Path,
-        *,
-        all_positions: bool,
-        row_independent: bool,
-        packed: bool = False,
-        replaced: Mapping[str, NDArray[np.float32]] | None = None,
-    ) -> Engine:
-        sessions = Sessions(path, threads=usable_cpus(), once=not packed, replaced=replaced)
-        return Engine(sessions, self.checkpoint.config, all_positions=all_positions, row_independent=row_independent)

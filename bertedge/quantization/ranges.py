@@ -15,7 +15,7 @@ from bertedge.quantization.observers import Channels, Clip
 from bertedge.recipe import PERCENTILE, Static
 from bertedge.records import from_json, read_json, to_json, write_text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: A thousandth of a range is a quarter of a step of uint8; more digits would only make the file larger.
 DIGITS = 4
 CALIBRATE_AGAIN = "leave --ranges out to calibrate again"
@@ -35,7 +35,7 @@ class Ranges:
     """Observed ranges, and what they were observed on.
 
     Attributes:
-        source_sha256: the float weights.
+        model_sha256: the float model.
         calibration_sha256: the text.
         num_examples, max_length, positions: how much of it, and where the MLM head was read.
         observer, percentile: what chose the clips; see :class:`bertedge.recipe.Static`.
@@ -46,7 +46,7 @@ class Ranges:
 
     schema_version: int
     source: str
-    source_sha256: str
+    model_sha256: str
     calibration_sha256: str
     num_examples: int
     max_length: int
@@ -63,7 +63,7 @@ class Ranges:
         return Channels(low=low, high=high, mean=mean, rows=self.num_examples)
 
     def require(
-        self, *, source: str, source_sha256: str, positions: str, method: Static, channels: dict[str, int]
+        self, *, source: str, model_sha256: str, positions: str, method: Static, channels: dict[str, int]
     ) -> None:
         """Refuse ranges that do not belong to a model.
 
@@ -74,9 +74,9 @@ class Ranges:
             UsageError: they were made for other weights, other positions or another observer.
             FileError: layers or channels are missing.
         """
-        if self.source_sha256 != source_sha256:
+        if self.model_sha256 != model_sha256:
             raise UsageError(
-                f"--ranges: made for the weights of {self.source}, not for those of {source}", CALIBRATE_AGAIN
+                f"--ranges: made for a model called {self.source}, which is not this {source}", CALIBRATE_AGAIN
             )
         if self.positions != positions:
             raise UsageError(f"--ranges: made with --positions {self.positions}, not {positions}", CALIBRATE_AGAIN)

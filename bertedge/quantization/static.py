@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.data.calibration import text_warnings
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import Float16Weights, Int8Rows, NumberFormat, StaticInt8, TwoTermInt8, layer_names
 from bertedge.graph.rounding import MeanKept, Nearest, Rounding, Roundings, least_squares_scales, row_scales
@@ -43,7 +42,6 @@ def decide(job: Job, method: Static) -> Decision:
     Raises:
         UsageError, FileError: earlier ranges were given that do not belong to this job.
     """
-    about_text = text_warnings(job.corpus, job.checkpoint.tokenizer, job.corpus_name)
     kept_float, compensated = job.kept_float(), _compensates(job, method)
     ranges, products = _seen(job, method, products=compensated)
     forms: dict[str, NumberFormat] = {
@@ -68,7 +66,7 @@ def decide(job: Job, method: Static) -> Decision:
         plan=plan,
         ranges=ranges,
         roundings=_roundings(method, ranges, products),
-        warnings=(*about_text, *_clip_warnings(method, ranges)),
+        warnings=_clip_warnings(method, ranges),
         finer={"finer": finer},
     )
 
@@ -85,7 +83,7 @@ def _seen(job: Job, method: Static, *, products: bool) -> tuple[Ranges, dict[str
         model = job.float_model
         job.ranges.require(
             source=job.checkpoint.name,
-            source_sha256=job.source_sha256,
+            model_sha256=job.model_sha256,
             positions=job.positions,
             method=method,
             channels={layer: model.channels[value] for layer, value in model.layer_inputs.items()},

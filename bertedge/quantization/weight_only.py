@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bertedge.data.calibration import text_warnings
 from bertedge.errors import UsageError
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import BlockRows, BlockWeights, Float16Weights, Int8Rows, NumberFormat
@@ -25,13 +24,13 @@ def decide(job: Job, method: WeightOnly) -> Decision:
     """
     if job.ranges is not None:
         raise UsageError("--ranges: weight-only rounds no activations", "--method static")
-    kept_float, about_text = job.kept_float(), text_warnings(job.corpus, job.checkpoint.tokenizer, job.corpus_name)
+    kept_float = job.kept_float()
     forms = _forms(job, method)
     blocks = {name: form.block_size for name, form in forms.items() if isinstance(form, BlockWeights)}
     return Decision(
         plan={name: form for name, form in forms.items() if name not in kept_float},
         roundings=_roundings(job, method),
-        warnings=(*about_text, *_block_warnings(blocks, method)),
+        warnings=_block_warnings(blocks, method),
         min_onnxruntime=MIN_ONNXRUNTIME[method.bits],
     )
 

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
-from bertedge.cpu import this_cpu
 from bertedge.errors import CheckpointError, UsageError, nearest
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.engine import Engine, Model, Row, RowOutputs
 from bertedge.runtime.padded import PaddedPredictor
+from bertedge.runtime.right_here import require_right_here
 from bertedge.runtime.session import Sessions, require_onnxruntime
 from bertedge.runtime.threads import threads_here
-from bertedge.target import best_target, require_fit
 from bertedge.tokenizer import Encoding
 
 Pooling = Literal["mean", "cls", "pooler", "none"]
@@ -51,17 +50,19 @@ def load(
 
     Raises:
         BundleError: the bundle is incomplete or altered.
+        UsageError: fewer than one thread.
         UnfitMachineError: this CPU or onnxruntime is not right for it.
 
     Warns:
         TargetWarning: the bundle is right here, but less true than one for this CPU would be.
     """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads is {threads}, expected at least 1", "leave it out for one a core")
     opened = Bundle.open(Path(bundle), check=check)
-    manifest, here = opened.manifest, best_target(this_cpu())
+    manifest = opened.manifest
     require_onnxruntime(manifest.min_onnxruntime)
     if manifest.may_overflow and not allow_any_cpu:
-        require_fit(manifest.target)
-        require_onnxruntime(here.min_onnxruntime, f"int8 on this CPU ({here.name})")
+        require_right_here(manifest.target)
     return BertRuntime(opened, threads=threads or threads_here())
 
 
@@ -115,6 +116,8 @@ class BertRuntime:
             return self.fill_mask([texts], top_k=top_k)[0]
         if top_k < 1:
             raise UsageError(f"top_k is {top_k}, expected at least 1", "ask for one proposal or more")
+        if not all(isinstance(text, str) for text in texts):
+            raise UsageError("fill_mask: expected a text or a list of texts", "pairs have no place here")
         rows = [self._masked_row(text, encoding) for text, encoding in zip(texts, self._encode(texts), strict=True)]
         return self.engine.run(rows, lambda result: self._fills(result["mlm_logits"], top_k))
 
@@ -129,6 +132,8 @@ class BertRuntime:
             if second is None:
                 raise UsageError("next_sentence: the second sentence is missing", "give two texts, or a list of pairs")
             return self.next_sentence([(first, second)])[0]
+        if second is not None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in first):
+            raise UsageError("next_sentence: expected two texts, or a list of pairs", 'for instance [("One.", "Two.")]')
         rows = [_row(encoding) for encoding in self._encode(first)]
         return self.engine.run(rows, lambda result: float(softmax(result["nsp_logits"])[0]))
 

@@ -227,11 +227,16 @@ def require_onnxruntime(minimum: str, who: str = "this bundle") -> None:
     Raises:
         UnfitMachineError: it is.
     """
-    if _version(ort.__version__) < _version(minimum):
+    if not is_new_enough(minimum):
         raise UnfitMachineError(
             f"onnxruntime {ort.__version__} is too old: {who} needs {minimum} or newer",
             "pip install -U onnxruntime",
         )
+
+
+def is_new_enough(minimum: str) -> bool:
+    """Whether this onnxruntime is of that version or a newer one."""
+    return _version(ort.__version__) >= _version(minimum)
 
 
 def newest(*versions: str) -> str:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from bertedge.cpu import this_cpu
-from bertedge.target import best_target
+from bertedge.target import this_target
 
 CGROUP = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
@@ -39,7 +38,7 @@ def default_threads(
 
 def threads_here() -> int:
     """:func:`default_threads` on this CPU: what everything that is not told otherwise runs and measures with."""
-    return default_threads(best_target(this_cpu()).threads)
+    return default_threads(this_target().threads)
 
 
 def _affinity() -> set[int]:

@@ -25,6 +25,10 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
 METHOD_STAGE, OPTION_STAGE, RECIPE_STAGE, PROMOTION_STAGE = range(4)
 
 
+#: Characters of a candidate's name in that of its folder; file systems take 255 in all.
+LONGEST_NAME = 100
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One model by one recipe.
@@ -76,9 +80,10 @@ def _option_words(option: str, value: Any) -> str:
 def folder_name(name: str) -> str:
     """A candidate's name as that of a folder; two names never share one, whatever a file system holds for equal."""
     plain = re.sub(r"[^a-z0-9.=_-]+", "-", name.lower()).strip("-.")
-    if plain == name:
+    if plain == name and len(plain) <= LONGEST_NAME:
         return plain
-    return f"{plain}-{hashlib.sha256(name.encode('utf-8', errors='surrogateescape')).hexdigest()[:8]}".lstrip("-")
+    digest = hashlib.sha256(name.encode("utf-8", errors="surrogateescape")).hexdigest()[:8]
+    return f"{plain[:LONGEST_NAME]}-{digest}".lstrip("-")
 
 
 def _methods() -> dict[str, QuantizationRecipe]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 from bertedge.evaluate.goals import GOALS, P95, SIZE, Goal, total_miss
@@ -27,7 +28,8 @@ def point(entry: Entry, metrics: Collection[str]) -> tuple[float, ...]:
     """A candidate in numbers of which smaller ones are better."""
     higher_is_better = {kind.metric for kind in GOALS.values() if not kind.is_ceiling}
     values = ((metric, entry.measured[metric].value) for metric in metrics)
-    return tuple(-value if metric in higher_is_better else value for metric, value in values)
+    signed = (-value if metric in higher_is_better else value for metric, value in values)
+    return tuple(math.inf if math.isnan(value) else value for value in signed)
 
 
 def not_beaten(entries: Sequence[Entry], goals: Collection[Goal], latency: str = P95) -> list[Entry]:

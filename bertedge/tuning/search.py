@@ -7,20 +7,22 @@ import tempfile
 import time
 from collections import ChainMap
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from bertedge.bundle import MANIFEST, Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.errors import BundleError, UsageError
+from bertedge.errors import BundleError, FileError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import layer_names
 from bertedge.progress import Listener, unheard
 from bertedge.quantization.promote import HELD_OUT, reasons_of
 from bertedge.recipe import QuantizationRecipe
-from bertedge.records import new_folder
-from bertedge.target import require_fit, resolve_target
+from bertedge.records import alone_in, new_folder
+from bertedge.runtime.right_here import require_right_here
+from bertedge.target import resolve_target
 from bertedge.tuning.agenda import Agenda, Study
 from bertedge.tuning.candidates import Candidate, folder_name, listed
 from bertedge.tuning.choice import best, finalists, not_beaten
@@ -78,7 +80,7 @@ def tune(
     settings = settings or TuneSettings()
     if not goals:
         raise UsageError("tune: no goal is given", f"for instance {Goal(option='max_mlm_drop', bound=0.005).example}")
-    require_fit(resolve_target(settings.target).name)  # its candidates are run here
+    require_right_here(resolve_target(settings.target).name)  # its candidates are run here
     checkpoints = [open_checkpoint(model) for model in models]
     for checkpoint in checkpoints:
         names = [*layer_names(checkpoint.config, checkpoint.heads), layers.WORD_TABLE, layers.POSITION_TABLE]
@@ -99,9 +101,10 @@ def tune(
         for checkpoint in checkpoints:
             pairs = bench.text.num_documents > 1
             require_measurable(goals, checkpoint.heads, pairs=pairs, name=checkpoint.name)
-        state = open_state(output, fixed(settings, checkpoints), force=force)
-        save(output, state)
-        return _Search(output, state, bench, checkpoints, goals, settings, listen, note).run()
+        with alone_in(output):
+            state = open_state(output, fixed(settings, checkpoints), force=force)
+            save(output, state)
+            return _Search(output, state, bench, checkpoints, goals, settings, listen, note).run()
 
 
 class _Search:
@@ -231,7 +234,7 @@ class _Search:
             BundleError: the file that was measured cannot be had any more.
         """
         folder = self.output / CANDIDATES / entry.folder
-        if (folder / MANIFEST).is_file():
+        with suppress(BundleError, FileError):
             bundle = Bundle.open(folder)
             if bundle.model_sha256 == entry.sha256:
                 return bundle
@@ -246,6 +249,7 @@ class _Search:
     def _make(self, model: int, recipe: QuantizationRecipe, folder: Path) -> Bundle:
         studies = [study.sensitivity for study in self.state.studies if study.model == model]
         reasons = [reasons_of(recipe, sensitivity) for sensitivity in studies]
+        shutil.rmtree(folder, ignore_errors=True)  # it may hold half a bundle, where somebody was stopped removing it
         return self.bench.make(model, recipe, folder, dict(ChainMap(*reasons)))
 
     def _keep(self, entry: Entry) -> None:
@@ -253,6 +257,8 @@ class _Search:
         source, place = self._bundle(entry), self.output / BEST
         if (place / MANIFEST).is_file() and (place / MANIFEST).read_bytes() == (source.folder / MANIFEST).read_bytes():
             return
+        if not (place / MANIFEST).is_file():
+            shutil.rmtree(place, ignore_errors=True)
         with new_folder(place, force=True, marker=MANIFEST) as folder:
             for file in source.folder.iterdir():
                 shutil.copy2(file, folder)

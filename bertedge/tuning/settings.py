@@ -67,7 +67,7 @@ def fixed(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> Settings
     machine = this_machine()
     versions = f"bertedge {machine.bertedge}, onnxruntime {machine.onnxruntime}, numpy {machine.numpy}"
     return Settings(
-        models=tuple(f"{checkpoint.name} {checkpoint.weights_sha256}" for checkpoint in checkpoints),
+        models=tuple(f"{checkpoint.name} {checkpoint.model_sha256}" for checkpoint in checkpoints),
         target=resolve_target(settings.target).name,
         exclude=settings.exclude,
         calibration_sha256=sha256(settings.calibration or default_text()),
@@ -82,11 +82,13 @@ def fixed(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> Settings
 
 
 def prefixes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """What candidates' names begin with: nothing for a single model, else its name, numbered where two share it."""
+    """What candidates' names begin with: nothing for a single model, else its name; numbered where two share one."""
     if len(checkpoints) == 1:
         return [""]
     names = [checkpoint.name for checkpoint in checkpoints]
-    return [f"{name if names.count(name) == 1 else f'{name} {index + 1}'} " for index, name in enumerate(names)]
+    if len(set(names)) < len(names):
+        return [f"{index + 1} {name} " for index, name in enumerate(names)]
+    return [f"{name} " for name in names]
 
 
 def work_of(checkpoint: Checkpoint, tokens: int) -> float:

@@ -137,7 +137,7 @@ class State:
             if (entry.model, entry.recipe) == (model, recipe):
                 return entry
         same = {twin.sha256 for twin in self.twins if (twin.model, twin.recipe) == (model, recipe)}
-        return next((entry for entry in self.entries if entry.sha256 in same), None)
+        return next((entry for entry in self.entries if entry.model == model and entry.sha256 in same), None)
 
     def study(self, model: int, recipe: QuantizationRecipe) -> Sensitivity | None:
         """The sensitivity that was measured for a recipe."""
@@ -163,6 +163,8 @@ def open_state(folder: Path, settings: Settings, *, force: bool) -> State:
         clear(folder)
         return State(schema_version=SCHEMA_VERSION, settings=settings, floats={})
     state = _read(path)
+    if not state.entries:  # nothing was measured, perhaps because of the very options that are given otherwise now
+        return State(schema_version=SCHEMA_VERSION, settings=settings, floats={})
     if state.settings != settings:
         name, was, now = _first_difference(state.settings, settings)
         raise UsageError(

@@ -130,7 +130,7 @@ class Workbench:
 
     def fidelity(self, model: int, bundle: Bundle) -> dict[str, MetricValue]:
         """How a candidate differs from its own float model, and how many hits it loses to the first one."""
-        candidate = load(bundle.folder, threads=self.max_threads, check=False)
+        candidate = _loaded(bundle.folder, self.max_threads)
         return quick_estimates(self._record(model).observe(candidate, judge=self._judge))
 
     def float_fidelity(self, model: int) -> dict[str, MetricValue]:
@@ -139,7 +139,7 @@ class Workbench:
 
     def time(self, bundles: Sequence[tuple[Bundle, int]], *, rounds: int) -> list[Timed]:
         """Time bundles, each with a number of threads, in turn with the first float model and with each other."""
-        runtimes = [load(bundle.folder, threads=threads, check=False) for bundle, threads in bundles]
+        runtimes = [_loaded(bundle.folder, threads) for bundle, threads in bundles]
         calls = [partial(model.predict, self._call) for model in (self._float(0), *runtimes)]
         reference, *timings = interleave(calls, rounds=rounds)
         threads = [threads for _, threads in bundles]
@@ -149,7 +149,7 @@ class Workbench:
         if model not in self._floats:
             folder = self.scratch / f"float-{model}"
             export(self.checkpoints[model], folder)
-            self._floats[model] = load(folder, threads=self.max_threads, check=False)
+            self._floats[model] = _loaded(folder, self.max_threads)
         return self._floats[model]
 
     def _record(self, model: int) -> Recorded:
@@ -164,6 +164,11 @@ class Workbench:
         if self._memory[0] != model:
             self._memory = (model, Memory())
         return self._memory[1]
+
+
+def _loaded(folder: Path, threads: int) -> BertRuntime:
+    """A bundle that was made a moment ago, for a target that was found to be right here."""
+    return load(folder, threads=threads, check=False, allow_any_cpu=True)
 
 
 def _timed(own: Timing, reference: Timing, threads: int) -> Timed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from bertedge.checkpoint import Checkpoint, names, open_checkpoint, trim_to_text, trim_vocabulary
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import CorpusError, UsageError
-from bertedge.quantization import export
+from bertedge.quantization import export, quantize
 from bertedge.runtime import load
 from bertedge.tokenizer import SPECIAL_TOKENS
 from tests.conftest import DOCUMENTS
@@ -113,3 +114,28 @@ def test_an_empty_text(checkpoint: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(CorpusError, match="holds no text"):
         trim_to_text(checkpoint, 200, tmp_path / "empty.txt")
+
+
+def test_a_piece_that_is_listed_twice_leaves_a_hole(
+    checkpoint: Checkpoint, model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    """``vocab.txt`` gives such a piece its last line's number, and the first one's belongs to nobody."""
+    folder = Path(shutil.copytree(model_folder, tmp_path / "model"))
+    (folder / "tokenizer.json").unlink()
+    words = sorted(checkpoint.tokenizer.vocabulary(), key=checkpoint.tokenizer.vocabulary().__getitem__)
+    twice = len(words) // 2
+    words[twice] = words[-1]
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    holed = open_checkpoint(folder)
+    assert holed.tokenizer.vocab_size == len(words)
+    assert len(holed.tokenizer.vocabulary()) == len(words) - 1
+    assert quantize(folder, tmp_path / "int8", calibration=corpus_file).manifest.files
+    small, trim = trim_to_text(holed, len(words) - 1, corpus_file)
+    assert trim.pieces == len(small.tokenizer.vocabulary()) == len(words) - 1
+    table = holed.tensor(names.WORD_EMBEDDINGS)
+    for piece, index in small.tokenizer.vocabulary().items():
+        np.testing.assert_array_equal(
+            small.tensor(names.WORD_EMBEDDINGS)[index], table[holed.tokenizer.vocabulary()[piece]]
+        )
+    with pytest.raises(UsageError, match=f"there are {len(words) - 1}"):
+        trim_to_text(holed, len(words), corpus_file)

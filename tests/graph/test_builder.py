@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertedge.errors import BertEdgeError
+from bertedge.errors import BertEdgeError, CheckpointError
 from bertedge.graph.builder import GraphBuilder, _varint
 
 
@@ -78,3 +78,10 @@ def test_varint_round_trip(value: int) -> None:
     for place, byte in enumerate(_varint(value)):
         decoded |= (byte & 0x7F) << 7 * place
     assert decoded == value
+
+
+def test_a_weight_that_float16_cannot_hold_is_named(tmp_path: Path) -> None:
+    g = GraphBuilder()
+    g.tensor("mlm.transform.weight", np.float16, (2,), lambda: np.array([1.0, 1e6], dtype=np.float32))
+    with pytest.raises(CheckpointError, match=r"mlm\.transform\.weight: a weight is larger"):
+        g.write(tmp_path / "model.onnx")

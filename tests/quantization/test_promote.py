@@ -24,7 +24,7 @@ from bertedge.recipe import Dynamic, QuantizationRecipe, Static
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 from bertedge.tokenizer import Tokenizer
-from tests.conftest import random_tensors
+from tests.conftest import DOCUMENTS, random_tensors
 
 RECIPE = QuantizationRecipe(method=Static(num_examples=8, max_length=48, rounding="nearest"))
 
@@ -172,3 +172,11 @@ def test_goals_for_a_missing_head_or_a_single_document(
         quantize(folder, tmp_path / "b", recipe=RECIPE, calibration=one, goals=goals)
     bundle = quantize(folder, tmp_path / "b", recipe=RECIPE, calibration=one, goals=goals_of({"max_kl": 1.0}))
     assert np.isfinite(kl_of(bundle))
+
+
+def test_a_part_of_a_single_document_has_no_pairs_to_be_judged_by(model_folder: Path, tmp_path: Path) -> None:
+    sentences = "\n".join(sentence for document in DOCUMENTS for sentence in document)
+    text = tmp_path / "text.txt"
+    text.write_text(f"{sentences}\n\nOne.\n\nTwo.\n")
+    with pytest.raises(UsageError, match="--max-nsp-flips: the text is a single document"):
+        quantize(model_folder, tmp_path / "b", calibration=text, goals=goals_of({"max_nsp_flips": 0.1}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.bundle import RANGES, Bundle
-from bertedge.checkpoint import write_checkpoint
+from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.checkpoint.twin import outlier_twin
 from bertedge.config import BertConfig
 from bertedge.errors import FileError, UsageError
 from bertedge.quantization import quantize
@@ -73,7 +75,7 @@ def test_ranges_of_another_model_are_refused(
     bundle_of: Callable[..., Bundle], config: BertConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
 ) -> None:
     write_checkpoint(tmp_path, config, random_tensors(config, ("pooler", "mlm", "nsp"), seed=1), tokenizer)
-    with pytest.raises(UsageError, match="made for the weights of tiny-bert"):
+    with pytest.raises(UsageError, match="made for a model called tiny-bert"):
         quantize(tmp_path, tmp_path / "b", ranges=bundle_of("static").folder, calibration=corpus_file)
 
 
@@ -119,3 +121,21 @@ def test_the_way_out_names_what_the_ranges_were_made_with(
         other = recipe.changed(percentile=99.99)
         quantize(model_folder, tmp_path / "b", recipe=other, calibration=corpus_file, ranges=made.folder)
     assert "add --observer percentile --percentile 99.9" in caught.value.hint
+
+
+def test_other_sizes_and_a_twin_are_other_models(
+    bundle_of: Callable[..., Bundle], checkpoint: Checkpoint, model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(model_folder, tmp_path / "other"))
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
+    for model in (other, outlier_twin(checkpoint)):
+        with pytest.raises(UsageError, match="which is not this"):
+            quantize(model, tmp_path / "b", ranges=bundle_of("static").folder, calibration=corpus_file)
+
+
+def test_paths_may_be_strings(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    first, second = str(tmp_path / "a"), str(tmp_path / "b")
+    keep = {"keep_vocab": 150, "vocab_corpus": str(corpus_file), "calibration": str(corpus_file)}
+    quantize(str(model_folder), first, **keep)  # type: ignore[arg-type]
+    assert quantize(str(model_folder), second, ranges=first, **keep).manifest.warnings  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -228,3 +229,24 @@ def test_any_text_has_a_finite_vector(runtime: BertRuntime, texts: list[str]) ->
 def test_top_indices_break_ties_by_index() -> None:
     values = np.array([0.1, 0.4, 0.4, 0.2, 0.4])
     assert top_indices(values, 4).tolist() == [1, 2, 4, 3]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda bert: bert.next_sentence(["One."], ["Two."]),
+        lambda bert: bert.next_sentence(["One.", "Two."]),
+        lambda bert: bert.next_sentence([("One.", "Two.", "Three.")]),
+        lambda bert: bert.fill_mask([("a [MASK]", "b")]),
+        lambda bert: bert.fill_mask([None]),
+    ],
+)
+def test_what_is_neither_a_text_nor_a_pair_is_refused(bundle_of: Callable[..., Bundle], call: Any) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        call(load(bundle_of("static").folder))
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_there_is_no_call_on_fewer_threads_than_one(bundle_of: Callable[..., Bundle], threads: int) -> None:
+    with pytest.raises(UsageError, match=f"threads is {threads}"):
+        load(bundle_of("static").folder, threads=threads)

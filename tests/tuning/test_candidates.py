@@ -65,3 +65,9 @@ def test_names_that_differ_in_what_folders_cannot_hold_get_folders_of_their_own(
     assert len({folder.lower() for folder in folders}) == len(names)
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.=_-]*", folder) for folder in folders)
     assert [folder_name(name) for name in names] == folders
+
+
+def test_long_names_make_folders_that_file_systems_take() -> None:
+    one, other = (folder_name(f"{'x' * 300}{end} static") for end in "ab")
+    assert one != other
+    assert len(one) < 150

@@ -49,3 +49,8 @@ def test_finalists_are_few_and_the_best_is_among_them() -> None:
     assert len(chosen) == MAX_FINALISTS
     assert chosen[0] == best(entries, GOALS)
     assert finalists([], GOALS) == []
+
+
+def test_what_is_no_number_beats_nobody() -> None:
+    good, broken = entry("good", kl=0.1, ms=5, mb=10), entry("broken", kl=math.nan, ms=6, mb=11)
+    assert [e.name for e in not_beaten([broken, good], GOALS)] == ["good"]

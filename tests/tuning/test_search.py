@@ -16,10 +16,10 @@ import pytest
 
 from bertedge import target
 from bertedge.bundle import Bundle
-from bertedge.checkpoint import write_checkpoint
+from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.config import BertConfig
 from bertedge.cpu import X86, parse_cpuinfo
-from bertedge.errors import UnfitMachineError, UsageError
+from bertedge.errors import FileError, UnfitMachineError, UsageError
 from bertedge.evaluate.goals import goals_of
 from bertedge.quantization import quantize
 from bertedge.recipe import METHODS, QuantizationRecipe, WeightOnly
@@ -28,6 +28,7 @@ from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 from bertedge.tokenizer import Tokenizer
 from bertedge.tuning import Tuned, TuneSettings, Workload, search, tune
+from bertedge.tuning.settings import prefixes_of
 from tests.cli.test_cli import typed
 from tests.cli.test_signals_and_streams import start, wait_for
 from tests.conftest import random_tensors
@@ -277,3 +278,41 @@ def test_the_command_line_refuses_what_it_does_not_understand(model_folder: Path
         assert done.returncode == 2, done.stderr
         assert done.stderr.splitlines()[-1].startswith("hint: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("lost", ["candidates/{}/model.onnx", "candidates/{}/manifest.json", "best/manifest.json"])
+def test_bundles_that_somebody_was_stopped_removing_are_made_again(
+    lost: str, model_folder: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    once = tune([model_folder], runs, goals=EASY, settings=settings)
+    best = next(entry for entry in once.measured if entry.name == once.best)
+    (runs / lost.format(best.folder)).unlink()
+    check_what_is_left(runs, tune([model_folder], runs, goals=EASY, settings=settings))
+
+
+def test_options_that_end_a_search_before_anything_was_measured_may_be_corrected(
+    model_folder: Path, settings: TuneSettings, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="shares its table"):
+        tune([model_folder], tmp_path / "runs", goals=EASY, settings=replace(settings, exclude=("embeddings.word",)))
+    assert tune([model_folder], tmp_path / "runs", goals=EASY, settings=settings).met
+
+
+def test_two_searches_in_one_folder_are_refused(model_folder: Path, settings: TuneSettings, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+
+    def second(line: str) -> None:
+        with pytest.raises(FileError, match="another process is searching"):
+            tune([model_folder], runs, goals=EASY, settings=settings)
+
+    lines: list[str] = []
+    tune([model_folder], runs, goals=EASY, settings=settings, note=lambda line: (lines.append(line), second(line))[0])
+    assert lines
+
+
+def test_models_that_share_a_name_are_numbered(checkpoint: Checkpoint) -> None:
+    names = ("a", "a", "a 1")
+    prefixes = prefixes_of([replace(checkpoint, name=name) for name in names])
+    assert len(set(prefixes)) == 3
+    assert prefixes_of([checkpoint]) == [""]

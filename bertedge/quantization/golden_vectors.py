@@ -1,0 +1,130 @@
+"""The golden vectors of a new bundle: what float and the bundle make of a few inputs, and how far rounding carries."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.bundle import GOLDEN, MODELS, GoldenFidelity
+from bertedge.checkpoint import Checkpoint, names
+from bertedge.data.batches import Layout, masked_batch
+from bertedge.data.calibration import mixed_pairs
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.errors import CheckpointError
+from bertedge.graph.bert import FIRST_NORM
+from bertedge.graph.builder import GraphBuilder
+from bertedge.predictor import NO_LABEL, Batch
+from bertedge.quantization.in_numpy import NumpyModel
+from bertedge.runtime.engine import Engine, Model
+from bertedge.runtime.golden import Arrays, record, record_difference, write_golden
+from bertedge.runtime.session import Sessions
+from bertedge.runtime.threads import usable_cpus
+
+EXAMPLES = 8
+LENGTH = 96
+SEED = 7
+#: Trials of how far rounding carries a float that another CPU computes a little differently: in each, the first layer
+#: norm's weights are moved by so much. Kernels of x86 and ARM differ by 3e-7 at the first norm, 1e-6 after some blocks.
+NOISE_TRIALS = 3
+NOISE = 1e-6
+
+Replaced = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class GoldenRecorder:
+    """Records the golden vectors of one bundle.
+
+    Attributes:
+        float_model: the file of the float graph.
+        all_positions, row_independent: see :class:`bertedge.runtime.engine.Engine`.
+        packed: with weights packed, as they will be wherever the bundle is used.
+    """
+
+    checkpoint: Checkpoint
+    float_model: Path
+    corpus: TokenizedCorpus
+    all_positions: bool
+    row_independent: bool
+    packed: bool
+
+    def write(self, folder: Path, format: str, in_numpy: GraphBuilder | None) -> GoldenFidelity:
+        """Write ``golden.npz`` beside the model.
+
+        Args:
+            in_numpy: the bundle's graph, to be multiplied in numpy because onnxruntime would be wrong here.
+
+        Raises:
+            CheckpointError: the bundle computes no finite numbers.
+        """
+        in_float = record(
+            self._engine(_sessions(self.float_model), all_positions=False, row_independent=True), self.batch
+        )
+        with _model_file(folder / MODELS[format], in_numpy) as path:
+
+            def outputs_of(*, packed: bool, moved: Replaced | None = None) -> Arrays:
+                exact = in_numpy is not None
+                model = NumpyModel(path, replaced=moved) if exact else _sessions(path, packed=packed, replaced=moved)
+                engine = self._engine(model, all_positions=self.all_positions, row_independent=self.row_independent)
+                return record(engine, self.batch, in_float.get("top_ids"))
+
+            outputs = outputs_of(packed=self.packed)
+            trials = [outputs_of(packed=self.packed, moved=self._moved_norm(trial)) for trial in range(NOISE_TRIALS)]
+            if self.packed:
+                trials.append(outputs_of(packed=False))  # as on a CPU without the kernels that weights are packed for
+        write_golden(folder / GOLDEN, self.batch, in_float, outputs, trials)
+        return self._fidelity(outputs, in_float)
+
+    def _fidelity(self, outputs: Arrays, in_float: Arrays) -> GoldenFidelity:
+        difference = record_difference(outputs, in_float)
+        if not math.isfinite(difference) or not np.isfinite(outputs["cls_state"]).all():
+            raise CheckpointError(
+                f"{self.checkpoint.name}: computes numbers that are not finite",
+                "are its weights of ordinary size? some are stored in float16, up to 65504",
+            )
+        agreement = None
+        if "best_ids" in outputs:
+            filled = self.batch.masked_labels != NO_LABEL
+            agreement = float((outputs["best_ids"] == in_float["best_ids"])[filled].mean())
+        return GoldenFidelity(mlm_top1_agreement=agreement, max_prob_diff=difference)
+
+    @cached_property
+    def batch(self) -> Batch:
+        """The inputs."""
+        config = self.checkpoint.config
+        length = min(LENGTH, config.max_position_embeddings)
+        pairs = mixed_pairs(self.corpus, EXAMPLES, max_length=length, seed=SEED)
+        layout = Layout.of(self.checkpoint.tokenizer, config.vocab_size)
+        return masked_batch(pairs, layout, np.random.default_rng(SEED), always_mask=True)
+
+    def _moved_norm(self, trial: int) -> Replaced:
+        """The first layer norm's weights, moved up or down by :data:`NOISE`."""
+        weights = self.checkpoint.tensor(f"{names.EMBEDDINGS}.LayerNorm.weight")
+        signs = np.random.default_rng(trial).choice(np.array([-1, 1], dtype=np.float32), weights.shape)
+        return {FIRST_NORM: weights * (1 + np.float32(NOISE) * signs)}
+
+    def _engine(self, model: Model, *, all_positions: bool, row_independent: bool) -> Engine:
+        return Engine(model, self.checkpoint.config, all_positions=all_positions, row_independent=row_independent)
+
+
+def _sessions(path: Path, *, packed: bool = False, replaced: Replaced | None = None) -> Sessions:
+    return Sessions(path, threads=usable_cpus(), once=not packed, replaced=replaced)
+
+
+@contextmanager
+def _model_file(path: Path, graph: GraphBuilder | None) -> Iterator[Path]:
+    """The bundle's own file, or that of a graph, which can be taken apart whatever the bundle's format is."""
+    if graph is None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        graph.write(Path(scratch) / MODELS["onnx"])
+        yield Path(scratch) / MODELS["onnx"]
