@@ -50,6 +50,7 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
         source=checkpoint.name,
         model_sha256=job.model_sha256,
         calibration_sha256=job.calibration_sha256,
+        held_out=job.recipe.held_out,
         num_examples=method.num_examples,
         max_length=_length(job, method),
         positions=job.positions,

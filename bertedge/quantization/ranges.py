@@ -37,7 +37,8 @@ class Ranges:
     Attributes:
         model_sha256: the float model.
         calibration_sha256: the text.
-        num_examples, max_length, positions: how much of it, and where the MLM head was read.
+        held_out: the share of it that was kept back.
+        num_examples, max_length, positions: how much of the rest, and where the MLM head was read.
         observer, percentile: what chose the clips; see :class:`bertedge.recipe.Static`.
         layers: layer name -> range.
         clips: layer name -> the range of what the layer multiplies, channels divided and outliers taken out, if the
@@ -48,6 +49,7 @@ class Ranges:
     source: str
     model_sha256: str
     calibration_sha256: str
+    held_out: float
     num_examples: int
     max_length: int
     positions: str
@@ -63,15 +65,23 @@ class Ranges:
         return Channels(low=low, high=high, mean=mean, rows=self.num_examples)
 
     def require(
-        self, *, source: str, model_sha256: str, positions: str, method: Static, channels: dict[str, int]
+        self,
+        *,
+        source: str,
+        model_sha256: str,
+        positions: str,
+        held_out: float,
+        method: Static,
+        channels: dict[str, int],
     ) -> None:
         """Refuse ranges that do not belong to a model.
 
         Args:
+            held_out: share of the text that losses will be judged on.
             channels: layer name -> channels of what it reads.
 
         Raises:
-            UsageError: they were made for other weights, other positions or another observer.
+            UsageError: they were made for another model, otherwise, or from text that has to be kept back.
             FileError: layers or channels are missing.
         """
         if self.model_sha256 != model_sha256:
@@ -83,6 +93,13 @@ class Ranges:
         if (self.observer, self.percentile) != (method.observer, method.percentile):
             made, asked = _observer(self.observer, self.percentile), _observer(method.observer, method.percentile)
             raise UsageError(f"--ranges: made with {made}, not {asked}", f"add {made}, or {CALIBRATE_AGAIN}")
+        if self.num_examples != method.num_examples:
+            raise UsageError(
+                f"--ranges: made from {self.num_examples} texts, not {method.num_examples}",
+                f"add --examples {self.num_examples}, or {CALIBRATE_AGAIN}",
+            )
+        if self.held_out < held_out:
+            raise UsageError("--ranges: made from the text that a goal would be judged on, too", CALIBRATE_AGAIN)
         for layer, extent in channels.items():
             stored = self.layers.get(layer)
             if stored is None or not len(stored.low) == len(stored.high) == len(stored.mean) == extent:

@@ -85,6 +85,7 @@ def _seen(job: Job, method: Static, *, products: bool) -> tuple[Ranges, dict[str
             source=job.checkpoint.name,
             model_sha256=job.model_sha256,
             positions=job.positions,
+            held_out=job.recipe.held_out,
             method=method,
             channels={layer: model.channels[value] for layer, value in model.layer_inputs.items()},
         )

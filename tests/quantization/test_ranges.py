@@ -18,6 +18,7 @@ from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.checkpoint.twin import outlier_twin
 from bertedge.config import BertConfig
 from bertedge.errors import FileError, UsageError
+from bertedge.evaluate.goals import goals_of
 from bertedge.quantization import quantize
 from bertedge.quantization.observers import Channels
 from bertedge.quantization.ranges import channel_range, read_ranges, write_ranges
@@ -90,7 +91,8 @@ def test_misfits_are_refused(
     for name, layers, words in (("short", short, "channels for"), ("endless", endless, "not finite")):
         write_ranges(tmp_path / name, replace(ranges, layers=layers))
         with pytest.raises(FileError, match=words):
-            quantize(model_folder, tmp_path / "b", ranges=tmp_path / name, calibration=corpus_file)
+            recipe = QuantizationRecipe().changed(num_examples=ranges.num_examples)
+            quantize(model_folder, tmp_path / "b", recipe=recipe, ranges=tmp_path / name, calibration=corpus_file)
     with pytest.raises(UsageError, match="--positions masked"):
         quantize(
             model_folder, tmp_path / "b", ranges=bundle_of("static").folder, positions="all", calibration=corpus_file
@@ -139,3 +141,22 @@ def test_paths_may_be_strings(model_folder: Path, corpus_file: Path, tmp_path: P
     keep = {"keep_vocab": 150, "vocab_corpus": str(corpus_file), "calibration": str(corpus_file)}
     quantize(str(model_folder), first, **keep)  # type: ignore[arg-type]
     assert quantize(str(model_folder), second, ranges=first, **keep).manifest.warnings  # type: ignore[arg-type]
+
+
+def test_what_a_goal_is_judged_on_was_not_seen(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    first = bundle_of("static")
+    assert first.manifest.recipe
+    recipe, goals = first.manifest.recipe, goals_of({"max_kl": 10.0})
+    with pytest.raises(UsageError, match="made from the text that a goal would be judged on"):
+        quantize(model_folder, tmp_path / "b", recipe=recipe, calibration=corpus_file, ranges=first.folder, goals=goals)
+    judged = quantize(model_folder, tmp_path / "a", recipe=recipe, calibration=corpus_file, goals=goals)
+    again = quantize(
+        model_folder, tmp_path / "b", recipe=recipe, calibration=corpus_file, ranges=judged.folder, goals=goals
+    )
+    assert again.model_sha256 == judged.model_sha256
+    with pytest.raises(UsageError, match="made from 16 texts, not 9") as caught:
+        other = recipe.changed(num_examples=9)
+        quantize(model_folder, tmp_path / "c", recipe=other, calibration=corpus_file, ranges=first.folder)
+    assert "--examples 16" in caught.value.hint
