@@ -279,4 +279,4 @@ def require_fit(name: str) -> None:
         )
     if found is Fit.less_true and name != PORTABLE:
         way_out = f"quantize with --target {here.name}, or portable for one file that runs everywhere"
-        warnings.warn(TargetWarning(f"this bundle is {describe_fit(name)} ({way_out})"), stacklevel=3)
+        warnings.warn(TargetWarning(f"this bundle is {describe_fit(name)} ({way_out})"), stacklevel=4)  # who loads it

@@ -12,7 +12,7 @@ from bertedge import target
 from bertedge.bundle import Bundle
 from bertedge.cpu import X86, parse_cpuinfo
 from bertedge.errors import TargetWarning, UnfitMachineError
-from bertedge.runtime import bert_runtime, load
+from bertedge.runtime import load
 from tests.conftest import FLOAT
 from tests.test_target import HASWELL, ICELAKE, SAPPHIRE
 
@@ -24,8 +24,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Say that this is another CPU."""
 
     def be(cpuinfo: str) -> None:
-        for module in (target, bert_runtime):
-            monkeypatch.setattr(module, "this_cpu", lambda: parse_cpuinfo(cpuinfo, X86))
+        monkeypatch.setattr(target, "this_cpu", lambda: parse_cpuinfo(cpuinfo, X86))
 
     return be
 
