@@ -81,6 +81,8 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
         if not isinstance(raw, dict):
             raise _mismatch(where, raw, "an object")
         return {key: _value(args[1], item, f"{where}.{key}") for key, item in raw.items()}
+    if kind is float and raw is None:
+        return math.nan  # as it is written
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
         try:
             return float(raw)
@@ -136,8 +138,8 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write records or plain values as indented JSON, whole or not at all."""
-    text = json.dumps(to_json(value), indent=2, ensure_ascii=False) + "\n"
+    """Write records or plain values as indented JSON, whole or not at all; what is no finite number is null."""
+    text = json.dumps(finite(to_json(value)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # a lone surrogate, as in a file name that is not UTF-8, has no bytes in UTF-8; "\udc80" is how JSON spells it
     write_text(path, text.encode("utf-8", errors="backslashreplace").decode("utf-8"))
 
@@ -152,7 +154,7 @@ def write_text(path: Path, text: str) -> None:
         _make_parent(path)
         temporary = _beside(path)
         try:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a surrogate has no bytes
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -63,7 +64,7 @@ EXAMPLE = Outer(
     rest={"deep": [1, None]},
 )
 
-numbers = st.floats(allow_nan=False)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
 inners = st.builds(Inner, share=numbers, shape=st.lists(st.integers()).map(tuple))
 outers = st.builds(
     Outer,
@@ -241,10 +242,15 @@ def test_write_text_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert names(path.parent) == ["a.txt"]
 
 
-def test_write_text_fails_whole(tmp_path: Path) -> None:
+def test_write_text_fails_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(tmp_path / "a.txt", "new \udc80")
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(FileError, match="No space left"):
+        write_text(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 

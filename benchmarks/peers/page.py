@@ -148,8 +148,9 @@ def _slower(results: Results) -> Iterator[str]:
     for what in [*results[OURS_BEST]["blocks"], "usual", "fastest"]:
         for peer in results:
             ratio = None if peer.startswith("bertedge") else _ratio(results, peer, what)
-            if ratio is not None and ratio.low > 1:
-                yield f"{WAYS.get(what, what)}: {peer} is faster, ratio {_interval(ratio)}."
+            if ratio is not None and ratio.value > 1:
+                sure = "is faster" if ratio.low > 1 else "may be faster"
+                yield f"{WAYS.get(what, what)}: {peer} {sure}, ratio {_interval(ratio)}."
 
 
 def _dearer(model: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:

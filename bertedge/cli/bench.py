@@ -28,6 +28,7 @@ from bertedge.errors import UsageError
 
 #: Seconds that latencies may take over all workloads, and those that a verdict on them may.
 MEASURING_S, JUDGING_S = 45.0, 120.0
+MAX_ROUNDS = 400
 
 
 def bench(
@@ -41,7 +42,10 @@ def bench(
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Sentence pairs to compare on.")] = 256,
     rounds: Annotated[int, typer.Option(min=2, help="Timed rounds of each workload, at least.")] = 24,
-    max_rounds: Annotated[int, typer.Option(min=2, help="Rounds at most, while it is not clear enough.")] = 400,
+    max_rounds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Rounds at most, while it is not clear enough.", show_default=str(MAX_ROUNDS)),
+    ] = None,
     seconds: Annotated[
         float | None,
         typer.Option(
@@ -76,7 +80,7 @@ def bench(
     benchmark = library("bertedge.benchmark", "tools")
     from bertedge.evaluate.study import Effort
     from bertedge.records import require_writable
-    from bertedge.report.gate import judge
+    from bertedge.report.gate import interrupted, judge
     from bertedge.report.render import rich_report
     from bertedge.report.report import write_report
 
@@ -90,9 +94,14 @@ def bench(
         update=update_baseline,
         reason=reason,
     )
+    if baseline is None and against is None:
+        for option, given in (("--strict", strict), ("--budgets", budgets)):
+            if given:
+                raise UsageError(f"{option}: there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
     grid = {"grid": parse_grid(lengths)} if lengths is not None else {}
     enough = JUDGING_S if baseline or against else MEASURING_S
-    effort = Effort(rounds=rounds, max_rounds=max(rounds, max_rounds), seconds=enough if seconds is None else seconds)
+    most = max(rounds, MAX_ROUNDS) if max_rounds is None else max_rounds
+    effort = Effort(rounds=rounds, max_rounds=most, seconds=enough if seconds is None else seconds)
     settings = benchmark.BenchSettings(examples=examples, effort=effort, threads=threads, seed=seed, **grid)
     limits, earlier = gate.budgets(), gate.baseline()
     standard = benchmark.Standard(baseline=None if update_baseline else earlier, against=against, budgets=limits)
@@ -106,7 +115,7 @@ def bench(
         if json_file:
             write_report(json_file, report)
             note(f"report: {json_file} (incomplete)")
-        gate.write(report, ())
+        gate.write(report, interrupted(report))
 
     with progress_bar("measuring") as listen:
         report = benchmark.bench(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def compare(
     reason: ReasonOption = None,
 ) -> None:
     """Judge a report by a baseline and budgets; measures nothing."""
-    from bertedge.report.gate import judge
+    from bertedge.report.gate import interrupted, judge
     from bertedge.report.render import rich_verdicts
     from bertedge.report.report import read_report
 
@@ -52,7 +53,8 @@ def compare(
     limits, old, new = gate.budgets(), gate.baseline(), read_report(report)
     gate.require_writable()
     old = comparable(new, old, updating=update_baseline)
-    verdicts = judge(new, old, limits) if old else ()
+    # the file that was named judges, not what the report's own run had beside it
+    verdicts = (*interrupted(new), *judge(replace(new, against=None), old, limits)) if old else ()
     if verdicts:
         stdout.print(rich_verdicts(verdicts))
     gate.write(new, verdicts)

@@ -139,7 +139,7 @@ def append_summary(markdown: str) -> None:
     if not summary:
         return
     try:
-        with open(summary, "a", encoding="utf-8") as file:
+        with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(markdown + "\n")
     except OSError as error:
         note(f"warning: the job's summary cannot be written: {summary}: {error.strerror}")

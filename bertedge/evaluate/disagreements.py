@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,7 +106,7 @@ class WorstCases:
     def _add_words(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
         rows, columns = np.nonzero(batch.masked_labels != NO_LABEL)
         log_p, log_q = log_softmax(expected[rows, columns]), log_softmax(got[rows, columns])
-        kl = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
+        kl = np.nan_to_num((np.exp(log_p) * (log_p - log_q)).sum(axis=1), nan=np.inf)  # what is no number comes first
         best = np.take_along_axis(np.exp(log_p), log_q.argmax(axis=1)[:, None], axis=1)[:, 0]
         margin = np.exp(log_p.max(axis=1)) - best
 
@@ -130,7 +131,7 @@ class WorstCases:
 
     def _add_pairs(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
         p, q = (np.exp(log_softmax(logits)[:, 0]) for logits in (expected, got))
-        difference = np.where(batch.next_sentence_labels != NO_LABEL, np.abs(p - q), 0.0)
+        difference = np.where(batch.next_sentence_labels != NO_LABEL, np.nan_to_num(np.abs(p - q), nan=1.0), 0.0)
         for row in np.argsort(-difference, kind="stable")[: self._keep_pairs]:
             if difference[row] < MIN_DIFFERENCE:
                 break
@@ -145,7 +146,7 @@ class WorstCases:
                     candidate=float(q[row]),
                 )
             )
-        self._pairs = sorted(self._pairs, key=lambda pair: -abs(pair.reference - pair.candidate))[: self._keep_pairs]
+        self._pairs = sorted(self._pairs, key=_agreement)[: self._keep_pairs]
 
     def _text(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
         return self._tokenizer.decode([int(i) for i in ids], skip_special=False)
@@ -155,6 +156,12 @@ class WorstCases:
         return tuple(
             Guess(piece=self._tokenizer.token(int(i)), probability=float(np.exp(log_probabilities[i]))) for i in best
         )
+
+
+def _agreement(pair: PairDisagreement) -> float:
+    """The lower, the worse."""
+    difference = abs(pair.reference - pair.candidate)
+    return -1.0 if math.isnan(difference) else -difference
 
 
 def _worst(scores: NDArray[np.float32], rows: NDArray[np.int64], count: int, *, above: float) -> list[int]:

@@ -138,7 +138,7 @@ def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> Quantities
     rows = np.arange(len(labels))
     return {
         "top1_equal": expected.argmax(axis=1) == answers(got),
-        "top5_overlap": (best[:, :, None] == top[:, None, :]).any(axis=2).mean(axis=1),
+        "top5_overlap": (best[:, :, None] == top[:, None, :]).any(axis=2).mean(axis=1) * (answers(got) >= 0),
         "kl": np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=1), 0.0),
         "reference_hit": expected.argmax(axis=1) == labels,
         "hit": answers(got) == labels,
@@ -206,7 +206,7 @@ def _cut(batch: Batch, rows: slice, lengths: NDArray[np.int64]) -> Batch:
 
 def answers(logits: Logits) -> NDArray[np.int64]:
     """The best of each row; -1, which is never right, where a candidate computed no numbers."""
-    return np.where(np.isnan(logits).any(axis=-1), -1, logits.argmax(axis=-1))
+    return np.where(np.isfinite(logits.max(axis=-1)), logits.argmax(axis=-1), -1)
 
 
 def log_softmax(logits: Logits) -> Logits:

@@ -68,7 +68,10 @@ def quotient(new: MetricValue, old: MetricValue) -> MetricValue:
     Nothing to nothing is 1; something to nothing is infinite, and so is the upper end where ``old`` may be nothing.
     """
     if old.value <= 0:
-        return exactly(1.0 if new.value <= 0 else math.inf)
+        if new.high <= 0 and old.high <= 0:
+            return exactly(1.0)
+        low = max(new.low, 0.0) / old.high if old.high > 0 else (math.inf if new.low > 0 else 1.0)
+        return MetricValue(value=1.0 if new.value <= 0 else math.inf, low=low, high=math.inf, n=min(new.n, old.n))
     if new.value <= 0:
         return MetricValue(
             value=0.0, low=0.0, high=new.high / old.low if old.low > 0 else math.inf, n=min(new.n, old.n)

@@ -35,10 +35,14 @@ class MetricValue:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One model's metric minus, and over, that of another which answered to the very same texts."""
+    """One model's metric minus, and over, that of another which answered to the very same texts.
+
+    Attributes:
+        ratio: None where the other's may be nothing.
+    """
 
     difference: MetricValue
-    ratio: MetricValue
+    ratio: MetricValue | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,6 +96,8 @@ def _difference(one: str, other: str) -> Estimate:
 
 def _quantile(quantity: str, share: float) -> Estimate:
     def estimate(values: dict[str, Floats], weights: Floats) -> float:
+        if np.isnan(values[quantity]).any():
+            return math.nan  # which sorting would put out of sight
         order = np.argsort(values[quantity])
         cumulative = np.cumsum(weights[order])
         return float(values[quantity][order[np.searchsorted(cumulative, share * cumulative[-1])]])
@@ -201,7 +207,8 @@ def estimate_changes(
         n = len(_side(metric, new)[1])
         if n and n == len(_side(metric, old)[1]):
             mine, its = (np.maximum(_draws(metric, seen, counts), metric.floor) for seen in (new, old))
-            changes[name] = Change(difference=_interval(mine - its, n), ratio=_interval(_over(mine, its), n))
+            ratio = _interval(mine / its, n) if (its > 0).all() else None
+            changes[name] = Change(difference=_interval(mine - its, n), ratio=ratio)
     return changes
 
 
@@ -230,13 +237,7 @@ def _draws(metric: Metric, seen: Observations, counts: Floats) -> Floats:
     return np.array([metric.estimate(values, weights) for weights in (np.ones(len(text)), *drawn)])
 
 
-def _over(new: Floats, old: Floats) -> Floats:
-    """Ratios of what is not negative; nothing over nothing is 1."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((new == 0) & (old == 0), 1.0, new / old)
-
-
 def _interval(draws: Floats, n: int) -> MetricValue:
-    """Of values as :func:`_draws` gives them; infinite ones among them are not interpolated."""
-    low, high = np.quantile(draws[1:], [0.025, 0.975], method="linear" if np.isfinite(draws).all() else "nearest")
+    """Of values as :func:`_draws` gives them."""
+    low, high = np.quantile(draws[1:], [0.025, 0.975])
     return MetricValue(value=float(draws[0]), low=float(low), high=float(high), n=n)

@@ -103,6 +103,10 @@ JUDGED: dict[str, Judged] = {
 }
 
 
+#: What is negative where int8 does better than float.
+SIGNED = frozenset(name for name in METRICS if name.endswith("_drop"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """How much worse than the baseline a metric may be; exactly one of the two.
@@ -128,6 +132,10 @@ class Budget:
         if self.max_ratio is not None and judged.better == HIGHER:
             raise UsageError(
                 f"budget {self.metric}: max_ratio is for what is better when it is lower", "give max_drop instead"
+            )
+        if self.max_ratio is not None and self.metric in SIGNED:
+            raise UsageError(
+                f"budget {self.metric}: may be negative, so a ratio means nothing", "give max_drop instead"
             )
         if self.max_drop is not None and judged.scope == "relative":
             raise UsageError(f"budget {self.metric}: max_drop has no meaning for a ratio", "give max_ratio instead")

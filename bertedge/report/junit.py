@@ -22,12 +22,12 @@ def junit_report(report: Report, verdicts: Sequence[Verdict], *, strict: bool = 
     Args:
         strict: what is not ``pass`` is a failure.
     """
-    failing = failing_outcomes(verdicts, strict=strict)
     seconds = report.stability.seconds if report.stability else 0.0
     root = ElementTree.Element("testsuites", name="bertedge")
     total: dict[str, int] = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for candidate, group in groupby(verdicts, key=lambda verdict: verdict.candidate):
         own = list(group)
+        failing = failing_outcomes(own, strict=strict)
         failures = sum(verdict.outcome in failing for verdict in own)
         skipped = sum(verdict.outcome in SKIPPED and verdict.outcome not in failing for verdict in own)
         counts = {"tests": len(own), "failures": failures, "errors": 0, "skipped": skipped}

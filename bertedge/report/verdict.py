@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from bertedge.evaluate.metrics import MetricValue
@@ -91,6 +92,7 @@ def failing_outcomes(verdicts: Sequence[Verdict], *, strict: bool) -> frozenset[
     """The outcomes that a gate does not let through.
 
     Args:
+        verdicts: those of one candidate.
         strict: everything that was not found to be within its budget.
     """
     if strict or all(verdict.outcome == "skipped" for verdict in verdicts):  # what judged nothing has not passed
@@ -99,6 +101,9 @@ def failing_outcomes(verdicts: Sequence[Verdict], *, strict: bool) -> frozenset[
 
 
 def is_regression(verdicts: Sequence[Verdict], *, strict: bool) -> bool:
-    """Whether a gate stays shut."""
-    failing = failing_outcomes(verdicts, strict=strict)
-    return any(verdict.outcome in failing for verdict in verdicts)
+    """Whether a gate stays shut for one of the candidates, whose verdicts stand together."""
+    for _, group in groupby(verdicts, key=lambda verdict: verdict.candidate):
+        own = list(group)
+        if any(verdict.outcome in failing_outcomes(own, strict=strict) for verdict in own):
+            return True
+    return False

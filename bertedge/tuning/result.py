@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bertedge.bundle import ReachedGoal
 from bertedge.evaluate.goals import Goal
-from bertedge.records import finite, to_json, write_json
+from bertedge.records import write_json
 from bertedge.tuning.choice import not_beaten, objectives
 from bertedge.tuning.picture import draw
 from bertedge.tuning.state import PARETO, PICTURE, Entry, Settings, State
@@ -83,6 +83,6 @@ def write_result(
         beaten=tuple(entry for entry in timed if entry not in points),
         measured=state.entries,
     )
-    write_json(output / PARETO, finite(to_json(tuned)))
+    write_json(output / PARETO, tuned)
     draw(output / PICTURE, tuned, goals)
     return tuned

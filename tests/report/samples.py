@@ -73,7 +73,7 @@ def report_of(*candidates: CandidateReport) -> Report:
     return Report(
         schema_version=SCHEMA_VERSION,
         machine=replace(this_machine(), target="avx512-vnni"),
-        corpus=CorpusInfo(name="text", sha256="0", examples=9, max_length=32, seed=0, next_sentence=False),
+        corpus=CorpusInfo(name="text", sha256="0", examples=99, max_length=32, seed=0, next_sentence=False),
         reference=model("big", 4_000_000),
         candidates=candidates,
         skipped={},

@@ -87,3 +87,9 @@ def test_any_text_is_budgets_or_an_error_of_ours(text: str) -> None:
         except BertEdgeError:
             return
     assert set(budgets) <= set(JUDGED)
+
+
+@pytest.mark.parametrize("metric", ["mlm.top1_accuracy_drop", "nsp.accuracy_drop"])
+def test_what_may_be_negative_has_no_ratio(metric: str) -> None:
+    with pytest.raises(UsageError, match="may be negative"):
+        Budget(metric=metric, max_ratio=1.5)

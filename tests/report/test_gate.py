@@ -13,7 +13,7 @@ from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.intervals import difference, quotient, student_t
 from bertedge.evaluate.metrics import Change, MetricValue
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
-from bertedge.report.gate import judge
+from bertedge.report.gate import interrupted, judge
 from bertedge.report.report import CandidateReport, Report
 from bertedge.report.verdict import Verdict, counted, is_regression
 from tests.report.samples import QUIET, manifest, model, report_of, times
@@ -234,8 +234,9 @@ def test_workloads_that_only_one_report_has() -> None:
 
 def test_numbers_that_are_none_decide_nothing() -> None:
     nothing = MetricValue(value=math.nan, low=math.nan, high=math.nan, n=0)
-    new = report_of(model("small", fidelity={"mlm.top1_agreement": nothing}))
-    assert verdict_of(new, report_of(agreeing(0.98)), AGREEMENT).outcome == "inconclusive"
+    old = report_of(model("small", fidelity={"mlm.top1_agreement": nothing}))
+    for new in (old, report_of(agreeing(0.98))):
+        assert verdict_of(new, old, AGREEMENT).outcome == "inconclusive"
 
 
 def test_counting_and_exit() -> None:
@@ -286,6 +287,9 @@ def test_student_t(freedom: int, expected: float) -> None:
     assert student_t(0.975, freedom) == pytest.approx(expected, rel=0.035 if freedom == 2 else 0.01)
 
 
+SIZE = Budget(metric="size_bytes", max_ratio=1.0)
+
+
 def test_what_judges_nothing_has_not_passed() -> None:
     old = report_of(timed(0.5))
     new = elsewhere(report_of(timed(0.5)), target="avx2")
@@ -297,6 +301,9 @@ def test_what_judges_nothing_has_not_passed() -> None:
     assert not is_regression(some, strict=False)
     assert is_regression(some, strict=True)
     assert not is_regression((), strict=True)  # every budget was switched off
+    other = judge(replace(new, candidates=(new.candidates[0], timed(0.5, name="b"))), old, {"size_bytes": SIZE})
+    assert counted(other) == "1 pass, 1 skipped"
+    assert is_regression(other, strict=False)  # of b nothing was judged
 
 
 def test_a_head_that_was_lost_is_a_failure() -> None:
@@ -316,9 +323,68 @@ def test_fidelity_beside_another_bundle_is_judged_by_pairs_of_answers() -> None:
     assert verdict.change is not None
     assert (verdict.change.low, verdict.change.high) == pytest.approx((0.001, 0.003))
     assert "worse by 0.002" in verdict.sentence
-    assert "pairs of answers to the same 9 texts" in verdict.sentence
+    assert "pairs of answers to the same 99 texts" in verdict.sentence
     worse = replace(new, changes={AGREEMENT.metric: replace(change, difference=about(-0.03, 0.001))})
     assert verdict_of(replace(report, candidates=(worse,)), None, AGREEMENT).outcome == "fail"
     assert (
         verdict_of(replace(report, candidates=(replace(new, changes={}),)), None, AGREEMENT).outcome == "inconclusive"
     )
+
+
+def test_a_budget_for_what_nobody_measured_is_no_pass() -> None:
+    plain = report_of(model("small"))
+    (verdict,) = judge(plain, plain, {AGREEMENT.metric: AGREEMENT})
+    assert (verdict.outcome, verdict.metric) == ("skipped", "budgets")
+    assert is_regression([verdict], strict=False)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_no_number_any_more_fails(bad: float) -> None:
+    broken = MetricValue(value=bad, low=bad, high=bad, n=9)
+    new = report_of(model("small", fidelity={"mlm.top1_agreement": broken}))
+    assert verdict_of(new, report_of(agreeing(0.98)), AGREEMENT).outcome == "fail"
+
+
+def test_few_texts_decide_nothing() -> None:
+    def few(value: float, half: float) -> Report:
+        report = report_of(agreeing(value, half))
+        return replace(report, corpus=replace(report.corpus, examples=4))
+
+    for half in (0.001, 0.0):
+        verdict = verdict_of(few(0.9, half), few(0.98, half), AGREEMENT)
+        assert verdict.outcome == "inconclusive"
+        assert "but 4 texts are too few" in verdict.sentence
+    assert verdict_of(few(0.98, 0.0), few(0.98, 0.0), AGREEMENT).outcome == "pass"
+
+
+def test_one_metric_that_is_the_same_by_chance_says_nothing_of_the_answers() -> None:
+    wide = about(0.98, 0.05)
+    new, old = (
+        report_of(model("small", fidelity={"mlm.top1_agreement": wide, "mlm.kl_mean": about(kl, 0.0)}))
+        for kl in (0.0020, 0.0021)
+    )
+    assert verdict_of(new, old, AGREEMENT).outcome == "inconclusive"
+
+
+def test_a_candidate_that_the_baseline_does_not_know_is_judged_by_what_was_beside_it() -> None:
+    known, stranger = timed(0.5, name="a"), replace(agreeing(0.5), name="b")
+    report = replace(report_of(known, stranger), against=agreeing(0.98))
+    outcomes = {
+        (verdict.candidate, verdict.metric): verdict.outcome
+        for verdict in judge(report, report_of(known, timed(0.5, name="c")), {AGREEMENT.metric: AGREEMENT})
+    }
+    assert outcomes["b", AGREEMENT.metric] == "fail"
+    assert outcomes["b", "baseline"] == "skipped"
+
+
+def test_a_baseline_of_a_busy_machine_excuses_nothing() -> None:
+    busy = replace(report_of(timed(0.5)), stability=replace(QUIET, others=0.5))
+    assert verdict_of(report_of(timed(0.6)), busy, SLOWER).outcome == "fail"
+
+
+def test_an_interrupted_run_cannot_pass() -> None:
+    cut = replace(report_of(timed(0.5)), complete=False, missing=("cold start",))
+    (verdict,) = interrupted(cut)
+    assert is_regression([verdict], strict=False)
+    assert "before it had measured cold start" in verdict.sentence
+    assert interrupted(report_of(timed(0.5))) == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from rich.console import Console
 
 from bertedge.errors import FileError
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.records import write_text
 from bertedge.report.render import markdown_report, rich_report
 from bertedge.report.report import SCHEMA_VERSION, Report, read_report, write_report
 from bertedge.report.verdict import Verdict
@@ -141,3 +144,15 @@ def test_every_row_of_a_markdown_table_has_as_many_cells(report: Report) -> None
     for table in markdown_report(report).split("### ")[1:]:
         lines = [line for line in table.splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+
+
+def test_numbers_that_are_none_and_names_that_are_no_text_can_be_written(report: Report, tmp_path: Path) -> None:
+    nothing = MetricValue(value=math.nan, low=-math.inf, high=math.inf, n=1)
+    odd = model("x\udc80", fidelity={"mlm.kl_mean": nothing})
+    write_report(tmp_path / "report.json", replace(report, candidates=(odd,)))
+    text = (tmp_path / "report.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    read = read_report(tmp_path / "report.json").candidates[0].fidelity["mlm.kl_mean"]
+    assert all(map(math.isnan, (read.value, read.low, read.high)))
+    write_text(tmp_path / "report.md", markdown_report(replace(report, candidates=(odd,))))
+    assert "x\\udc80" in (tmp_path / "report.md").read_text()
