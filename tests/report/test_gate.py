@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.intervals import difference, quotient, student_t
-from bertedge.evaluate.metrics import Change, MetricValue
+from bertedge.evaluate.metrics import Change, MetricValue, Observations, estimate_changes
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
-from bertedge.report.gate import interrupted, judge
+from bertedge.report.gate import FEW_TEXTS, interrupted, judge
 from bertedge.report.report import CandidateReport, Report
-from bertedge.report.verdict import Verdict, counted, is_regression
+from bertedge.report.verdict import Verdict, counted, is_regression, outcome_of
 from tests.report.samples import QUIET, manifest, model, report_of, times
 
 
@@ -388,3 +389,30 @@ def test_an_interrupted_run_cannot_pass() -> None:
     assert is_regression([verdict], strict=False)
     assert "before it had measured cold start" in verdict.sentence
     assert interrupted(report_of(timed(0.5))) == ()
+
+
+def share_of_passes(texts: int, *, positions: int = 5, trials: int = 80) -> float:
+    """How often a fall from 0.99 to 0.95 is taken to be within 0.01, in trials with so many texts."""
+    rng, passes = np.random.default_rng(0), 0
+    for _ in range(trials):
+        new, old = (
+            Observations(
+                mlm={name: (rng.random(texts * positions) < share).astype(float) for name in MLM_QUANTITIES},
+                mlm_text=np.repeat(np.arange(texts), positions),
+                nsp={},
+                nsp_text=np.zeros(0, dtype=int),
+                texts=texts,
+            )
+            for share in (0.95, 0.99)
+        )
+        change = estimate_changes(new, old, resamples=100)[AGREEMENT.metric]
+        passes += outcome_of(-change.difference, 0.01) == "pass"
+    return passes / trials
+
+
+MLM_QUANTITIES = ("top1_equal", "top5_overlap", "kl", "reference_hit", "hit", "reference_nll", "nll")
+
+
+def test_the_fewest_texts_that_decide_seldom_decide_wrongly() -> None:
+    assert share_of_passes(FEW_TEXTS // 2) > 0.05
+    assert share_of_passes(FEW_TEXTS) <= 0.05
