@@ -16,6 +16,7 @@ import yaml
 
 from bertedge.bundle import Bundle
 from bertedge.cli.bench import bench
+from bertedge.emulate.cpus import CPUS
 from bertedge.report.report import read_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,6 +78,12 @@ def test_the_workflow_runs_the_tests_and_the_action() -> None:
     (step,) = steps_using("./")
     assert step["with"].keys() <= ACTION["inputs"].keys()
     assert {name for name, row in ACTION["inputs"].items() if row.get("required")} <= step["with"].keys()
+
+
+def test_the_workflow_runs_the_built_in_model_on_emulated_cpus() -> None:
+    (script,) = [step["run"] for step in WORKFLOW["jobs"]["emulate"]["steps"] if "run" in step]
+    (names,) = re.findall(r"verify \S+ --on (\S+)", script)
+    assert {"cortex-a72", "cortex-a76", "haswell"} <= set(names.split(",")) <= set(CPUS)
 
 
 def test_the_committed_baseline_can_be_read() -> None:
