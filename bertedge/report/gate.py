@@ -188,8 +188,8 @@ def _unfit(pair: Pair, budget: Budget, judged: Judged) -> str | None:
     differences = machine.differences(other)
     if differences and judged.scope == "time":
         return f"another machine: {'; '.join(differences)}"
-    if differences and budget.elsewhere is None:
-        return f"another machine ({'; '.join(differences)}), and the budget has no limit for elsewhere"
+    if differences and budget.apart is None:
+        return f"another machine ({'; '.join(differences)}), and the budget has no limit for runs apart"
     if machine.target != other.target:
         return f"another kind of CPU ({machine.target}, not {other.target}), where int8 gains something else"
     threads, others = ({entry.threads for entry in model.latency} for model in (pair.new, pair.old))
@@ -212,8 +212,9 @@ def _compare(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: 
         sentence = say(budget, limit, new, old, change, " ms") + how
         return replace(blank, outcome=outcome_of(change, limit), sentence=sentence, change=change)
     change, how = _change(pair, budget, new, old)
-    if judged.scope == "relative" and budget.elsewhere is not None and _machines_differ(pair):
-        limit = budget.elsewhere
+    if judged.scope == "relative" and budget.apart is not None:
+        limit = budget.apart
+    if judged.scope == "relative" and _machines_differ(pair):
         how += ", on another machine of the same kind"
     outcome, sentence = outcome_of(change, limit), say(budget, limit, new, old, change) + how
     texts = min(pair.report.corpus.examples, pair.baseline.corpus.examples)

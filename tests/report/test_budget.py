@@ -55,7 +55,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         (f"[latency.p50]\nmax_ratio = 1{'0' * 400}", "expected 1 or more", "worse"),
         ('[latency.p50]\nmax_ratio = "5 %"', "expected a number", "for instance"),
         ("[latency.p50]\nmax_ratio = true", "expected a number", "for instance"),
-        ("[size_bytes]\nmax_ratio = 1.1\nelsewhere = 2", "for latency.p50 only", "leave it out"),
+        ("[size_bytes]\nmax_ratio = 1.1\napart = 2", "for latency.p50 only", "leave it out"),
         ("size_bytes = true", "expected a table or false", "for instance"),
         ("size_bytes = 3", "expected a table or false", "for instance"),
     ],

@@ -93,7 +93,8 @@ def test_rounding_in_float_is_no_regression() -> None:
     assert verdict_of(floating(1e-3), floating(1e-9), budget).outcome == "fail"
 
 
-SLOWER = Budget(metric=LATENCY, max_ratio=1.05, elsewhere=1.25)
+SLOWER = Budget(metric=LATENCY, max_ratio=1.05)  # on the same machine, or beside another bundle
+APART = replace(SLOWER, apart=1.25)
 
 
 @pytest.mark.parametrize(
@@ -121,15 +122,22 @@ def elsewhere(report: Report, **changes: object) -> Report:
     return replace(report, machine=replace(report.machine, **changes))  # type: ignore[arg-type]
 
 
-def test_on_another_machine_of_the_same_kind_more_is_allowed() -> None:
+def test_of_two_runs_more_is_allowed_than_beside_another_bundle() -> None:
+    """From one day to the next, an unchanged bundle took 1.17 times its share of float's time on the same machine."""
+    assert DEFAULTS[LATENCY] == APART
     old = report_of(timed(0.5))
-    new = elsewhere(report_of(timed(0.56)), cpu="Another CPU")
-    verdict = verdict_of(new, old, SLOWER)
-    assert verdict.outcome == "pass"
-    assert "1.25 times are allowed" in verdict.sentence
-    assert "on another machine of the same kind" in verdict.sentence
-    assert verdict_of(new, old, replace(SLOWER, elsewhere=None)).outcome == "skipped"
-    assert verdict_of(elsewhere(new, target="avx2"), old, SLOWER).sentence.startswith("another kind of CPU (avx2")
+    same, other = report_of(timed(0.585)), elsewhere(report_of(timed(0.585)), cpu="Another CPU")
+    for new in (same, other):
+        verdict = verdict_of(new, old, APART)
+        assert verdict.outcome == "pass"
+        assert "1.25 times are allowed" in verdict.sentence
+        assert ("on another machine of the same kind" in verdict.sentence) == (new is other)
+    assert verdict_of(report_of(timed(0.7)), old, APART).outcome == "fail"
+    assert verdict_of(same, old, SLOWER).outcome == "fail"
+    assert verdict_of(other, old, SLOWER).outcome == "skipped"
+    assert verdict_of(elsewhere(other, target="avx2"), old, APART).sentence.startswith("another kind of CPU (avx2")
+    slower = beside([1.1 * ms for ms in (1.0, 1.01, 1.02, 1.0)], [1.0, 1.01, 1.02, 1.0])
+    assert verdict_of(slower, None, APART).outcome == "fail"
 
 
 @pytest.mark.parametrize("metric", ["cold_start_ms", "peak_rss_bytes", "latency.p50_ms"])
