@@ -16,9 +16,9 @@ from pathlib import Path
 
 from bertedge.bundle import Bundle
 from bertedge.cpu import numpy_features, this_cpu
+from bertedge.runtime.right_here import require_right_here
 from bertedge.runtime.session import require_onnxruntime
-from bertedge.runtime.threads import default_threads
-from bertedge.target import require_fit, this_target
+from bertedge.runtime.threads import threads_here
 
 BUDGET_MS = 5.0
 
@@ -40,18 +40,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
     bundle = Bundle.open(arguments.bundle)
-    manifest, here = bundle.manifest, this_target()
+    manifest = bundle.manifest
 
     def checks() -> None:
-        require_fit(manifest.target)
         require_onnxruntime(manifest.min_onnxruntime)
-        require_onnxruntime(here.min_onnxruntime)
+        require_right_here(manifest.target)
 
     counted = {
         "detection from /proc/cpuinfo": this_cpu.__wrapped__,
         "manifest, its digest, sizes of the files": lambda: Bundle.open(arguments.bundle, check=False),
         "target and versions": checks,
-        "default threads": lambda: default_threads(here.threads),
+        "default threads": threads_here,
     }
     apart = {"detection from numpy": numpy_features, "hashes": bundle.check_files}
     total = 0.0

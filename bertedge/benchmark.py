@@ -17,11 +17,11 @@ from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import UsageError
 from bertedge.evaluate.details import Details
-from bertedge.evaluate.fidelity import evaluation_batches, invariance, observe_all
+from bertedge.evaluate.fidelity import evaluation_batches, invariance, metrics_of, observe_all
 from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
-from bertedge.evaluate.metrics import INVARIANCE, PADDED_FILE, Change, MetricValue, estimate_all, estimate_changes
+from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue, estimate_changes
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.progress import Listener, unheard
@@ -193,11 +193,8 @@ class _Run:
             watch=self.details.watch,
         )
         for index, (model, observations) in enumerate(zip(others, seen, strict=True), start=1):
-            self.fidelity[index] = {
-                **estimate_all(observations),
-                INVARIANCE: invariance(model, self.batches[0]),
-                PADDED_FILE: invariance(model.padded(), self.batches[0]),
-            }
+            metrics = metrics_of(model, observations, self.batches[0])
+            self.fidelity[index] = {**metrics, PADDED_FILE: invariance(model.padded(), self.batches[0])}
             if self.standard.against and model is not others[-1]:
                 self.changes[index] = estimate_changes(observations, seen[-1])
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,7 @@ class WorstCases:
 
     def _add_pairs(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
         p, q = (np.exp(log_softmax(logits)[:, 0]) for logits in (expected, got))
-        difference = np.where(batch.next_sentence_labels != NO_LABEL, np.nan_to_num(np.abs(p - q), nan=1.0), 0.0)
+        difference = np.where(batch.next_sentence_labels != NO_LABEL, _gap(p, q), 0.0)
         for row in np.argsort(-difference, kind="stable")[: self._keep_pairs]:
             if difference[row] < MIN_DIFFERENCE:
                 break
@@ -146,7 +146,7 @@ class WorstCases:
                     candidate=float(q[row]),
                 )
             )
-        self._pairs = sorted(self._pairs, key=_agreement)[: self._keep_pairs]
+        self._pairs = sorted(self._pairs, key=lambda pair: -_gap(pair.reference, pair.candidate))[: self._keep_pairs]
 
     def _text(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
         return self._tokenizer.decode([int(i) for i in ids], skip_special=False)
@@ -158,10 +158,9 @@ class WorstCases:
         )
 
 
-def _agreement(pair: PairDisagreement) -> float:
-    """The lower, the worse."""
-    difference = abs(pair.reference - pair.candidate)
-    return -1.0 if math.isnan(difference) else -difference
+def _gap(one: Any, other: Any) -> Any:
+    """How far probabilities are apart; as far as can be, where one is no number."""
+    return np.nan_to_num(np.abs(one - other), nan=1.0)
 
 
 def _worst(scores: NDArray[np.float32], rows: NDArray[np.int64], count: int, *, above: float) -> list[int]:

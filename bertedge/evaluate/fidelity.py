@@ -48,10 +48,12 @@ def measure_fidelity(
     Metrics of a head that a model lacks are left out, and next-sentence metrics where no pair has a label.
     """
     seen = observe_all(reference, candidates, batches, listen, watch)
-    return [
-        {**estimate_all(observations), INVARIANCE: invariance(candidate, batches[0])}
-        for candidate, observations in zip(candidates, seen, strict=True)
-    ]
+    return [metrics_of(candidate, own, batches[0]) for candidate, own in zip(candidates, seen, strict=True)]
+
+
+def metrics_of(candidate: Predictor, seen: Observations, batch: Batch) -> dict[str, MetricValue]:
+    """All metrics of a candidate: those of what was seen of it, and its invariance on a batch."""
+    return {**estimate_all(seen), INVARIANCE: invariance(candidate, batch)}
 
 
 def observe_all(
@@ -135,13 +137,14 @@ def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> Quantities
     """Quantities at M masked positions, from logits (M, V)."""
     log_p, log_q = log_softmax(expected), log_softmax(got)
     best, top = _best(expected), _best(got)
+    first, answer = expected.argmax(axis=1), answers(got)
     rows = np.arange(len(labels))
     return {
-        "top1_equal": expected.argmax(axis=1) == answers(got),
-        "top5_overlap": (best[:, :, None] == top[:, None, :]).any(axis=2).mean(axis=1) * (answers(got) >= 0),
+        "top1_equal": first == answer,
+        "top5_overlap": (best[:, :, None] == top[:, None, :]).any(axis=2).mean(axis=1) * (answer >= 0),
         "kl": np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=1), 0.0),
-        "reference_hit": expected.argmax(axis=1) == labels,
-        "hit": answers(got) == labels,
+        "reference_hit": first == labels,
+        "hit": answer == labels,
         "reference_nll": -log_p[rows, labels],
         "nll": -log_q[rows, labels],
     }
@@ -153,11 +156,12 @@ def nsp_quantities(batch: Batch, expected: Logits | None, got: Logits | None) ->
     if expected is None or got is None or not pairs.any():
         return None
     one, other, labels = expected[pairs], got[pairs], batch.next_sentence_labels[pairs]
+    first, answer = one.argmax(axis=1), answers(other)
     return {
-        "flip": one.argmax(axis=1) != answers(other),
+        "flip": first != answer,
         "prob_diff": np.abs(np.exp(log_softmax(one)[:, 0]) - np.exp(log_softmax(other)[:, 0])),
-        "reference_hit": one.argmax(axis=1) == labels,
-        "hit": answers(other) == labels,
+        "reference_hit": first == labels,
+        "hit": answer == labels,
     }
 
 

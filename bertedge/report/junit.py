@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from itertools import groupby
 from xml.etree import ElementTree
 
 from bertedge.report.report import Report
-from bertedge.report.verdict import Outcome, Verdict, failing_outcomes
+from bertedge.report.verdict import Outcome, Verdict, by_candidate, failing_outcomes
 
 #: Characters that XML 1.0 cannot hold, in whatever spelling.
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -25,8 +24,7 @@ def junit_report(report: Report, verdicts: Sequence[Verdict], *, strict: bool = 
     seconds = report.stability.seconds if report.stability else 0.0
     root = ElementTree.Element("testsuites", name="bertedge")
     total: dict[str, int] = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
-    for candidate, group in groupby(verdicts, key=lambda verdict: verdict.candidate):
-        own = list(group)
+    for candidate, own in by_candidate(verdicts):
         failing = failing_outcomes(own, strict=strict)
         failures = sum(verdict.outcome in failing for verdict in own)
         skipped = sum(verdict.outcome in SKIPPED and verdict.outcome not in failing for verdict in own)

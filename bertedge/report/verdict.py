@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -88,6 +88,12 @@ def counted(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome]) or "nothing was judged"
 
 
+def by_candidate(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
+    """Each candidate's verdicts, which stand together."""
+    for candidate, own in groupby(verdicts, key=lambda verdict: verdict.candidate):
+        yield candidate, list(own)
+
+
 def failing_outcomes(verdicts: Sequence[Verdict], *, strict: bool) -> frozenset[Outcome]:
     """The outcomes that a gate does not let through.
 
@@ -101,9 +107,8 @@ def failing_outcomes(verdicts: Sequence[Verdict], *, strict: bool) -> frozenset[
 
 
 def is_regression(verdicts: Sequence[Verdict], *, strict: bool) -> bool:
-    """Whether a gate stays shut for one of the candidates, whose verdicts stand together."""
-    for _, group in groupby(verdicts, key=lambda verdict: verdict.candidate):
-        own = list(group)
-        if any(verdict.outcome in failing_outcomes(own, strict=strict) for verdict in own):
-            return True
-    return False
+    """Whether a gate stays shut for one of the candidates."""
+    return any(
+        not failing_outcomes(own, strict=strict).isdisjoint(verdict.outcome for verdict in own)
+        for _, own in by_candidate(verdicts)
+    )

@@ -43,7 +43,8 @@ def best(entries: Collection[Entry], goals: Collection[Goal]) -> Entry:
     most faithful.
     """
     misses = [total_miss(goals, entry.measured) for entry in entries]
-    good = [entry for entry, miss in zip(entries, misses, strict=True) if miss == min(misses)]
+    least = min(misses)
+    good = [entry for entry, miss in zip(entries, misses, strict=True) if miss == least]
     fastest = min(entry.measured[RATIO].value for entry in good)
     fast = [entry for entry in good if entry.measured[RATIO].value <= fastest * (1 + LATENCY_TOLERANCE)]
     return min(fast, key=_loss)

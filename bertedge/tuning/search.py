@@ -257,9 +257,7 @@ class _Search:
         source, place = self._bundle(entry), self.output / BEST
         if (place / MANIFEST).is_file() and (place / MANIFEST).read_bytes() == (source.folder / MANIFEST).read_bytes():
             return
-        if not (place / MANIFEST).is_file():
-            shutil.rmtree(place, ignore_errors=True)
-        with new_folder(place, force=True, marker=MANIFEST) as folder:
+        with new_folder(place, force=True) as folder:  # whatever lies there: the folder is the search's own
             for file in source.folder.iterdir():
                 shutil.copy2(file, folder)
 

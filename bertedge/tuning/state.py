@@ -152,19 +152,19 @@ def open_state(folder: Path, settings: Settings, *, force: bool) -> State:
         FileError: there is something else in it, or the state cannot be read.
         UsageError: it is a search with other settings.
     """
-    path = folder / STATE
+    path, fresh = folder / STATE, State(schema_version=SCHEMA_VERSION, settings=settings, floats={})
     if not path.is_file():
         if folder.exists() and not folder.is_dir():
             raise FileError(f"{folder}: is a file", "choose another name for --output")
         if folder.is_dir() and any(folder.iterdir()):
             raise FileError(f"{folder}: is not empty, and holds no search", "choose another name for --output")
-        return State(schema_version=SCHEMA_VERSION, settings=settings, floats={})
+        return fresh
     if force:
         clear(folder)
-        return State(schema_version=SCHEMA_VERSION, settings=settings, floats={})
+        return fresh
     state = _read(path)
     if not state.entries:  # nothing was measured, perhaps because of the very options that are given otherwise now
-        return State(schema_version=SCHEMA_VERSION, settings=settings, floats={})
+        return fresh
     if state.settings != settings:
         name, was, now = _first_difference(state.settings, settings)
         raise UsageError(

@@ -23,7 +23,7 @@ from bertedge.cli.console import report as report_error
 from bertedge.cpu import this_cpu
 from bertedge.report.report import read_report
 from bertedge.report.targets import markdown
-from bertedge.target import best_target
+from bertedge.target import this_target
 
 
 def bertedge(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -483,7 +483,7 @@ def test_the_ort_format_and_the_chosen_target(model_folder: Path, corpus_file: P
     done = bertedge("export", model_folder, "-o", tmp_path / "c", "--format", "ort")
     assert done.returncode == 0
     done = bertedge("quantize", *arguments, "--force")
-    here = best_target(this_cpu())
+    here = this_target()
     assert f"int8 static for {here.name} (this CPU is {this_cpu()}; {here.reason})" in done.stderr
     done = bertedge("quantize", *arguments, "--force", "--format", "ort", "--target", "amx")
     assert done.returncode == 2

@@ -7,11 +7,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from bertedge.cpu import this_cpu
-from bertedge.target import best_target
+from bertedge.target import this_target
 from bertedge.weight_range import WeightRange
 
-HERE = best_target(this_cpu())
+HERE = this_target()
 RNG = np.random.default_rng(0)
 
 
