@@ -28,7 +28,7 @@ from bertedge.progress import Listener, unheard
 from bertedge.quantization import export
 from bertedge.records import sha256
 from bertedge.report.budget import DEFAULTS, LATENCY, Budgets
-from bertedge.report.gate import judge, require_comparable
+from bertedge.report.gate import judge, require_judgeable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.threads import threads_here
@@ -100,7 +100,8 @@ def bench(
         keep: is given what was measured by then if the run is interrupted or fails; the exception then goes on.
 
     Raises:
-        UsageError: a candidate has another vocabulary than the reference, or the baseline is of another model.
+        UsageError: a candidate has another vocabulary than the reference, or the standard cannot judge them (see
+            :func:`bertedge.report.gate.require_judgeable`).
         BertEdgeError: a model or the corpus cannot be read.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -179,8 +180,8 @@ class _Run:
         self.before: Snapshot | None = None
         self.after: Snapshot | None = None
         self.starts: dict[int, ColdStart] = {}
-        if standard.baseline:
-            require_comparable(self.report(), standard.baseline)
+        if standard.baseline or standard.against:
+            require_judgeable(self.report(), standard.baseline, standard.budgets)
 
     def compare(self, listen: Listener) -> None:
         """Outputs of every model with the reference's."""

@@ -18,7 +18,7 @@ from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.study import Effort
 from bertedge.quantization import export, quantize
-from bertedge.report.budget import LATENCY, Budget
+from bertedge.report.budget import DEFAULTS, LATENCY, Budget
 from bertedge.report.gate import judge
 from bertedge.report.report import Report
 from bertedge.runtime import load
@@ -150,6 +150,40 @@ def test_a_baseline_of_another_model_is_refused_before_anything_is_measured(
         )
     assert "--update-baseline" in caught.value.hint
     assert steps == []
+
+
+def test_an_earlier_bundle_of_another_model_is_refused_before_anything_is_measured(
+    bundle_of: Callable[..., Bundle],
+    corpus_file: Path,
+    config: BertConfig,
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+) -> None:
+    """A retrained model is near its own float model, whatever quantizing did to it; the old bundle is far from it."""
+    retrained, candidate = tmp_path / "retrained", tmp_path / "candidate"
+    retrained.mkdir()
+    write_checkpoint(retrained, config, random_tensors(config, ("pooler", "mlm", "nsp"), seed=1), tokenizer)
+    export(retrained, candidate)
+    steps: list[str] = []
+
+    def run(standard: Standard) -> Report:
+        return bench(
+            [candidate],
+            reference=retrained,
+            corpus=corpus_file,
+            settings=QUICK,
+            standard=standard,
+            listen=lambda share, note: steps.append(note),
+        )
+
+    old = bundle_of("static").folder
+    with pytest.raises(UsageError, match="is of another float model"):
+        run(Standard(against=old))
+    assert steps == []
+    baseline = run(Standard())
+    outcomes = {v.metric: v.outcome for v in judge(run(Standard(baseline=baseline, against=old)), baseline, DEFAULTS)}
+    assert outcomes["mlm.top1_agreement"] == "pass"
+    assert outcomes["size_bytes"] == "pass"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bertedge.cli.console import note, progress_bar, stdout
+from bertedge.cli.console import progress_bar, stdout
 from bertedge.cli.gate import (
     BudgetsOption,
     Gate,
@@ -28,7 +28,7 @@ from bertedge.errors import UsageError
 
 #: Seconds that latencies may take over all workloads, and those that a verdict on them may.
 MEASURING_S, JUDGING_S = 45.0, 120.0
-MAX_ROUNDS = 400
+ROUNDS, MAX_ROUNDS = 24, 400
 
 
 def bench(
@@ -41,7 +41,10 @@ def bench(
         Path | None, typer.Option(help="Text to compare on; default: the one that ships.", show_default=False)
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Sentence pairs to compare on.")] = 256,
-    rounds: Annotated[int, typer.Option(min=2, help="Timed rounds of each workload, at least.")] = 24,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Timed rounds of each workload, at least.", show_default=f"{ROUNDS}, or --max-rounds"),
+    ] = None,
     max_rounds: Annotated[
         int | None,
         typer.Option(min=2, help="Rounds at most, while it is not clear enough.", show_default=str(MAX_ROUNDS)),
@@ -79,13 +82,13 @@ def bench(
     """Measure size, start, latency and fidelity of bundles against their float model, and judge them by a baseline."""
     benchmark = library("bertedge.benchmark", "tools")
     from bertedge.evaluate.study import Effort
-    from bertedge.records import require_writable
     from bertedge.report.gate import interrupted, judge
     from bertedge.report.render import rich_report
-    from bertedge.report.report import write_report
 
     gate = Gate(
+        inputs={"--corpus": corpus},
         budgets_file=budgets,
+        json=json_file,
         markdown=markdown_file,
         html=html_file,
         junit=junit_file,
@@ -100,22 +103,19 @@ def bench(
                 raise UsageError(f"{option}: there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
     grid = {"grid": parse_grid(lengths)} if lengths is not None else {}
     enough = JUDGING_S if baseline or against else MEASURING_S
-    most = max(rounds, MAX_ROUNDS) if max_rounds is None else max_rounds
-    effort = Effort(rounds=rounds, max_rounds=most, seconds=enough if seconds is None else seconds)
+    effort = Effort(
+        rounds=rounds or min(ROUNDS, max_rounds or ROUNDS),
+        max_rounds=max_rounds or max(MAX_ROUNDS, rounds or 0),
+        seconds=enough if seconds is None else seconds,
+    )
     settings = benchmark.BenchSettings(examples=examples, effort=effort, threads=threads, seed=seed, **grid)
     limits, earlier = gate.budgets(), gate.baseline()
     standard = benchmark.Standard(baseline=None if update_baseline else earlier, against=against, budgets=limits)
     gate.require_writable()
-    if json_file:
-        require_writable(json_file)
 
     def keep(report: Any) -> None:
         """What an interrupted run leaves."""
-        report = replace(report, run=this_run())
-        if json_file:
-            write_report(json_file, report)
-            note(f"report: {json_file} (incomplete)")
-        gate.write(report, interrupted(report))
+        gate.write(replace(report, run=this_run()), interrupted(report))
 
     with progress_bar("measuring") as listen:
         report = benchmark.bench(
@@ -130,12 +130,7 @@ def bench(
     report = replace(report, run=this_run())
     earlier = comparable(report, earlier, updating=update_baseline)
     verdicts = judge(report, earlier, limits) if earlier or against else ()
-    stdout.print(rich_report(report, verdicts, width=stdout.width))
-    if json_file:
-        write_report(json_file, report)
-        note(f"report: {json_file}")
-    gate.write(report, verdicts)
-    gate.end(report, verdicts)
+    gate.conclude(report, verdicts, lambda: stdout.print(rich_report(report, verdicts, width=stdout.width)))
 
 
 def this_run() -> Any:
@@ -146,7 +141,7 @@ def this_run() -> Any:
 
 
 def parse_grid(text: str) -> tuple:
-    """``1x16,8x64`` -> workloads.
+    """``1x16,8x64`` -> workloads, each once.
 
     Raises:
         UsageError: it is not of that form.
@@ -155,7 +150,7 @@ def parse_grid(text: str) -> tuple:
 
     try:
         sizes = [tuple(int(number) for number in part.split("x")) for part in text.split(",")]
-        grid = tuple(Workload(batch_size=batch_size, seq_len=seq_len) for batch_size, seq_len in sizes)
+        grid = tuple(Workload(batch_size=batch_size, seq_len=seq_len) for batch_size, seq_len in dict.fromkeys(sizes))
     except ValueError as error:
         raise UsageError(
             f"--lengths {text!r} is not a list of BATCHxTOKENS", "for instance --lengths 1x16,1x128,8x64"

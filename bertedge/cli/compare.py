@@ -41,6 +41,7 @@ def compare(
     from bertedge.report.report import read_report
 
     gate = Gate(
+        inputs={"the report": report},
         budgets_file=budgets,
         markdown=markdown_file,
         html=html_file,
@@ -55,7 +56,4 @@ def compare(
     old = comparable(new, old, updating=update_baseline)
     # the file that was named judges, not what the report's own run had beside it
     verdicts = (*interrupted(new), *judge(replace(new, against=None), old, limits)) if old else ()
-    if verdicts:
-        stdout.print(rich_verdicts(verdicts))
-    gate.write(new, verdicts)
-    gate.end(new, verdicts)
+    gate.conclude(new, verdicts, lambda: stdout.print(rich_verdicts(verdicts)) if verdicts else None)

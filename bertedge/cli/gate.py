@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bertedge.cli.console import note
-from bertedge.cli.options import library
+from bertedge.cli.options import library, require_different_files
 from bertedge.errors import BertEdgeError, UsageError
 
 if TYPE_CHECKING:
@@ -46,9 +46,15 @@ ReasonOption = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """The options of judging, checked before long work begins."""
+    """The options of judging, checked before long work begins.
 
+    Attributes:
+        inputs: what else the command reads, by the names that its user knows.
+    """
+
+    inputs: Mapping[str, Path | None]
     budgets_file: Path | None
+    json: Path | None = None
     markdown: Path | None
     html: Path | None
     junit: Path | None
@@ -64,6 +70,18 @@ class Gate:
             raise UsageError("--update-baseline: a baseline is not changed without a reason", 'add --reason "..."')
         if self.reason is not None and not self.update:
             raise UsageError("--reason: is for --update-baseline", "add --update-baseline, or leave it out")
+        inputs = {**self.inputs, "--budgets": self.budgets_file, "--baseline": self.baseline_file}
+        summary = os.environ.get(SUMMARY)  # which gets the tables by itself
+        require_different_files(
+            {name: path for name, path in inputs.items() if name not in self.outputs},
+            {**self.outputs, f"${SUMMARY}": Path(summary) if summary else None},
+        )
+
+    @property
+    def outputs(self) -> dict[str, Path | None]:
+        """What is written, by the names that the user knows."""
+        files = {"--json": self.json, "--markdown": self.markdown, "--html": self.html, "--junit": self.junit}
+        return files | ({"--baseline": self.baseline_file} if self.update else {})
 
     def budgets(self) -> Budgets:
         """The defaults, or what the file makes of them."""
@@ -84,44 +102,69 @@ class Gate:
         from bertedge.records import require_writable
 
         html_writer(self.html)
-        for path in filter(None, (self.markdown, self.html, self.junit, self.baseline_file if self.update else None)):
+        for path in filter(None, self.outputs.values()):
             require_writable(path)
 
     def write(self, report: Report, verdicts: Sequence[Verdict]) -> None:
-        """The files that were asked for, and the job's summary where there is one."""
+        """The files that were asked for, and the job's summary where there is one.
+
+        Raises:
+            FileError: one of them cannot be written; the others are.
+        """
         from bertedge.records import write_text
         from bertedge.report.junit import junit_report
         from bertedge.report.render import markdown_report
+        from bertedge.report.report import write_report
 
-        makers: list[tuple[str, Path | None, Callable[[], str]]] = [
-            ("tables", self.markdown, lambda: markdown_report(report, verdicts)),
-            ("page", self.html, lambda: html_writer(self.html)(report, verdicts)),
-            ("verdicts", self.junit, lambda: junit_report(report, verdicts, strict=self.strict)),
+        writers: list[tuple[str, Path | None, Callable[[Path], None]]] = [
+            ("report", self.json, lambda path: write_report(path, report)),
+            ("tables", self.markdown, lambda path: write_text(path, markdown_report(report, verdicts))),
+            ("page", self.html, lambda path: write_text(path, html_writer(path)(report, verdicts))),
+            ("verdicts", self.junit, lambda path: write_text(path, junit_report(report, verdicts, strict=self.strict))),
         ]
-        for what, path, make in makers:
-            if path:
-                write_text(path, make())
-                note(f"{what}: {path}")
+        failed: list[BertEdgeError] = []
+        for what, path, write in writers:
+            if path is None:
+                continue
+            try:
+                write(path)
+                note(f"{what}: {path}" + ("" if report.complete else " (incomplete)"))
+            except BertEdgeError as error:
+                failed.append(error)
         append_summary(markdown_report(report, verdicts))
+        if failed:
+            raise failed[0]
 
-    def end(self, report: Report, verdicts: Sequence[Verdict]) -> None:
-        """Accept the report, or leave with the exit code that the verdicts ask for.
+    def conclude(self, report: Report, verdicts: Sequence[Verdict], show: Callable[[], None]) -> None:
+        """Write the files, accept the report where that was asked for, show it, and leave as the verdicts ask for.
+
+        Files come first: a table that cannot be printed, to a full disk or a closed pipe, costs none of them, and a
+        file that cannot be written does not cost the table.
 
         Raises:
+            FileError: a file cannot be written.
             Exit: with 1, where something became worse.
         """
-        from bertedge.report.baseline import update_baseline
         from bertedge.report.verdict import counted, is_regression
 
+        try:
+            self.write(report, verdicts)
+            self._accept(report)
+        finally:
+            show()
         if verdicts:
             note(f"verdicts: {counted(verdicts)}")
         for sentence, subjects in unjudged(verdicts).items():
             note(f"not judged: {', '.join(subjects)}: {sentence}")
+        if not self.update and is_regression(verdicts, strict=self.strict):
+            raise typer.Exit(1)
+
+    def _accept(self, report: Report) -> None:
+        from bertedge.report.baseline import update_baseline
+
         if self.update and self.baseline_file and self.reason:
             update_baseline(self.baseline_file, report, self.reason, self.budgets())
             note(f"baseline: {self.baseline_file}")
-        elif is_regression(verdicts, strict=self.strict):
-            raise typer.Exit(1)
 
 
 def html_writer(path: Path | None) -> Callable[..., str]:

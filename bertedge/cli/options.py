@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bertedge.errors import MissingExtraError
+from bertedge.errors import MissingExtraError, UsageError
 
 
 class PositionsChoice(StrEnum):
@@ -54,6 +56,24 @@ AnyCpuOption = Annotated[
 NoVerifyOption = Annotated[
     bool, typer.Option("--no-verify", help="Do not compare the bundle's files with its hashes; loads faster.")
 ]
+
+
+def require_different_files(inputs: Mapping[str, Path | None], outputs: Mapping[str, Path | None]) -> None:
+    """Refuse to write one file twice, or over what is read; a device or a pipe may be named more than once.
+
+    Args:
+        inputs, outputs: the names that the user knows -> paths.
+
+    Raises:
+        UsageError: two names are one file.
+    """
+    seen: dict[str, str] = {}
+    for name, path in {**inputs, **outputs}.items():
+        if path is None or (path.exists() and not path.is_file()):
+            continue
+        other = seen.setdefault(os.path.realpath(path), name)
+        if other != name and name in outputs:
+            raise UsageError(f"{other} and {name}: are one file, {path}", "give each a file of its own")
 
 
 def library(module: str, extra: str) -> Any:

@@ -9,6 +9,7 @@ import typer
 
 from bertedge.cli.console import note, stdout
 from bertedge.cli.gate import HtmlOption, MarkdownOption, html_writer
+from bertedge.cli.options import require_different_files
 
 
 def report(
@@ -23,6 +24,7 @@ def report(
     from bertedge.report.render import markdown_report, rich_report
     from bertedge.report.report import read_report
 
+    require_different_files({"the report": report_file}, {"--markdown": markdown_file, "--html": html_file})
     html_report = html_writer(html_file)
     for path in filter(None, (html_file, markdown_file)):
         require_writable(path)

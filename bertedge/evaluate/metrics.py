@@ -1,14 +1,16 @@
 """The table of fidelity metrics, each with a 95 % bootstrap interval.
 
 Positions of one text are not independent of each other, so whole texts are resampled (Efron and Tibshirani 1993, ch.
-8). A new metric is one row.
+8). What nobody saw happen is in no sample of what was seen, so intervals of shares also reach as far as an event that
+did not happen in so many observations may. A new metric is one row.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +79,8 @@ class Metric:
         estimate: (quantities, weight of each observation) -> value.
         better: ``higher`` or ``lower``.
         floor: smaller numbers are as good as this one; below it there is only rounding.
+        bounds: of an observation, where the metric is a mean of events, or of the difference of two: an event more or
+            less moves it by one over their number.
     """
 
     head: str
@@ -84,6 +88,7 @@ class Metric:
     better: str
     meaning: str
     floor: float = -math.inf
+    bounds: tuple[float, float] | None = None
 
 
 def _mean(quantity: str) -> Estimate:
@@ -115,12 +120,14 @@ METRICS = {
         estimate=_mean("top1_equal"),
         better="higher",
         meaning="share of masked positions with float's best word",
+        bounds=(0, 1),
     ),
     "mlm.top5_agreement": Metric(
         head="mlm",
         estimate=_mean("top5_overlap"),
         better="higher",
         meaning="share of float's five best words among the five best",
+        bounds=(0, 1),
     ),
     "mlm.kl_mean": Metric(
         head="mlm",
@@ -137,13 +144,18 @@ METRICS = {
         floor=KL_FLOOR,
     ),
     "mlm.top1_accuracy": Metric(
-        head="mlm", estimate=_mean("hit"), better="higher", meaning="share of the masked words that are found"
+        head="mlm",
+        estimate=_mean("hit"),
+        better="higher",
+        meaning="share of the masked words that are found",
+        bounds=(0, 1),
     ),
     "mlm.top1_accuracy_drop": Metric(
         head="mlm",
         estimate=_difference("reference_hit", "hit"),
         better="lower",
         meaning="top1_accuracy of float minus the candidate's",
+        bounds=(-1, 1),
     ),
     "mlm.pseudo_perplexity_ratio": Metric(
         head="mlm",
@@ -152,7 +164,11 @@ METRICS = {
         meaning="pseudo-perplexity of the candidate over float's",
     ),
     "nsp.flip_rate": Metric(
-        head="nsp", estimate=_mean("flip"), better="lower", meaning="share of the pairs judged differently from float"
+        head="nsp",
+        estimate=_mean("flip"),
+        better="lower",
+        meaning="share of the pairs judged differently from float",
+        bounds=(0, 1),
     ),
     "nsp.prob_mae": Metric(
         head="nsp",
@@ -162,13 +178,14 @@ METRICS = {
         floor=PROBABILITY_FLOOR,
     ),
     "nsp.accuracy": Metric(
-        head="nsp", estimate=_mean("hit"), better="higher", meaning="share of the pairs judged rightly"
+        head="nsp", estimate=_mean("hit"), better="higher", meaning="share of the pairs judged rightly", bounds=(0, 1)
     ),
     "nsp.accuracy_drop": Metric(
         head="nsp",
         estimate=_difference("reference_hit", "hit"),
         better="lower",
         meaning="nsp.accuracy of float minus the candidate's",
+        bounds=(-1, 1),
     ),
 }
 #: Largest differences, not means: no interval, and no head of their own.
@@ -186,8 +203,12 @@ def estimate_all(
 ) -> dict[str, MetricValue]:
     """Every metric of the names whose head there are observations of, with its bootstrap interval."""
     counts = _resampled(seen.texts, resamples, seed)
-    drawn = {name: _draws(METRICS[name], seen, counts) for name in names if len(_side(METRICS[name], seen)[1])}
-    return {name: _interval(draws, len(_side(METRICS[name], seen)[1])) for name, draws in drawn.items()}
+    values = {}
+    for name in names:
+        metric = METRICS[name]
+        if n := len(_side(metric, seen)[1]):
+            values[name] = _with_the_unseen(_interval(_draws(metric, seen, counts), n), metric.bounds)
+    return values
 
 
 def estimate_changes(
@@ -208,7 +229,8 @@ def estimate_changes(
         if n and n == len(_side(metric, old)[1]):
             mine, its = (np.maximum(_draws(metric, seen, counts), metric.floor) for seen in (new, old))
             ratio = _interval(mine / its, n) if (its > 0).all() else None
-            changes[name] = Change(difference=_interval(mine - its, n), ratio=ratio)
+            difference = _with_the_unseen(_interval(mine - its, n), _of_differences(metric.bounds))
+            changes[name] = Change(difference=difference, ratio=ratio)
     return changes
 
 
@@ -241,3 +263,26 @@ def _interval(draws: Floats, n: int) -> MetricValue:
     """Of values as :func:`_draws` gives them."""
     low, high = np.quantile(draws[1:], [0.025, 0.975])
     return MetricValue(value=float(draws[0]), low=float(low), high=float(high), n=n)
+
+
+def _with_the_unseen(estimate: MetricValue, bounds: tuple[float, float] | None) -> MetricValue:
+    """The interval of a mean of events, which the bootstrap makes of those that were seen alone."""
+    if bounds is None:
+        return estimate
+    reach, value = unseen(estimate.n), estimate.value
+    low, high = min(estimate.low, max(value - reach, bounds[0])), max(estimate.high, min(value + reach, bounds[1]))
+    return replace(estimate, low=low, high=high)
+
+
+def _of_differences(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    return bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
+
+
+def unseen(n: int) -> float:
+    """The largest share that an event may have which did not happen in ``n`` observations.
+
+    The upper end of the 95 % interval of Jeffreys (Brown, Cai and DasGupta 2001, "Interval estimation for a binomial
+    proportion"), the 0.975 quantile of Beta(1/2, n + 1/2), to 2 % for every n: its limit for large n is that of
+    chi-squared with one degree of freedom over 2 n.
+    """
+    return -math.expm1(-(NormalDist().inv_cdf(0.9875) ** 2) / (2 * n + 0.5))

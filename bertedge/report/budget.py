@@ -171,6 +171,8 @@ DEFAULTS: Budgets = {
     )
 }
 LIMITS = tuple(field.name for field in fields(Budget) if field.name != "metric")
+#: What a limit was called -> what to do.
+RENAMED = {"elsewhere": "it is called apart now, and holds for every two runs, on one machine or two"}
 EXAMPLE = 'for instance: "mlm.top1_agreement" = { max_drop = 0.01 }'
 
 
@@ -195,6 +197,8 @@ def read_budgets(path: Path) -> Budgets:
             budgets.pop(metric, None)
             continue
         budgets[metric] = _budget(path, metric, limits)
+    if not budgets:
+        raise UsageError(f"{path}: every budget is switched off", "leave out what is to be judged as usual")
     return budgets
 
 
@@ -213,13 +217,26 @@ def _budget(path: Path, metric: str, limits: Any) -> Budget:
         raise UsageError(f"{path}: {metric} is {limits!r}, expected a table or false", EXAMPLE)
     for name, value in limits.items():
         if name not in LIMITS:
-            raise UsageError(f"{path}: {metric} has no limit called {name!r}", nearest(name, LIMITS))
+            hint = RENAMED.get(name) or nearest(name, LIMITS)
+            raise UsageError(f"{path}: {metric} has no limit called {name!r}", hint)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"{path}: {metric}.{name} is {value!r}, expected a number", EXAMPLE)
     try:
-        return Budget(metric=metric, **{name: _float(value) for name, value in limits.items()})
+        return Budget(metric=metric, **_completed(metric, {name: _float(value) for name, value in limits.items()}))
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", error.hint) from error
+
+
+def _completed(metric: str, limits: dict[str, float]) -> dict[str, float]:
+    """Where one of the two limits of latency is named, the other is the default's.
+
+    Two runs differ by more than the rounds of one do, so they are never judged more strictly by default.
+    """
+    default = DEFAULTS.get(metric)
+    if default is None or default.apart is None or default.max_ratio is None or not limits or "max_drop" in limits:
+        return limits
+    ratio = limits.get("max_ratio", default.max_ratio)
+    return {"max_ratio": ratio, "apart": max(ratio, default.apart), **limits}
 
 
 def _float(value: float) -> float:

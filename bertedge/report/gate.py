@@ -19,7 +19,7 @@ from bertedge.evaluate.latency import paired_ratio
 from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.report.budget import HIGHER, JUDGED, Budget, Budgets, Judged, workload_name
 from bertedge.report.report import CandidateReport, Report
-from bertedge.report.verdict import Verdict, outcome_of, say
+from bertedge.report.verdict import ABSENT, Verdict, outcome_of, say
 
 #: Times of two runs are not held against a model where the machine was so much busier (share of the CPU time).
 MAX_OTHERS_DIFFERENCE, MAX_STOLEN_DIFFERENCE = 0.10, 0.05
@@ -55,6 +55,21 @@ class Pair:
         """Both saw the very same texts."""
         return self.report.corpus == self.baseline.corpus
 
+    @property
+    def foreign(self) -> str | None:
+        """Why the old one's fidelity says nothing about the new one; None where it does.
+
+        Students of one teacher can be compared, whatever their weights: each is as far from it as it is. But a bundle
+        of this very reference is nearer to it than a bundle of any other model, whatever became worse.
+        """
+        mine, its, reference = map(weights_of, (self.new, self.old, self.report.reference))
+        if not self.together or its == reference or mine != reference:
+            return None
+        return (
+            f"{self.old.name} is of another float model: its weights are {its[:12]}, "
+            f"those of {self.new.name} and the reference {mine[:12]}"
+        )
+
 
 def require_comparable(report: Report, baseline: Report) -> None:
     """Refuse a baseline that says nothing about these candidates.
@@ -75,12 +90,36 @@ def require_same_reference(new: CandidateReport, old: CandidateReport) -> None:
     Raises:
         UsageError: the references have different weights.
     """
-    mine, its = (model.manifest.provenance.source_sha256 for model in (new, old))
+    mine, its = map(weights_of, (new, old))
     if mine != its:
         raise UsageError(
             f"the baseline is of another model: its reference {old.name} has the weights {its[:12]}, "
             f"{new.name} has {mine[:12]}",
             NEW_BASELINE,
+        )
+
+
+def weights_of(model: CandidateReport) -> str:
+    """What tells its float model from others."""
+    return model.manifest.provenance.source_sha256
+
+
+def require_judgeable(report: Report, baseline: Report | None, budgets: Budgets) -> None:
+    """Refuse what there is to judge by where it would say nothing, or something untrue.
+
+    Raises:
+        UsageError: there is nothing, or the baseline is of another model or was interrupted; or fidelity would be
+            judged by a bundle of another model alone.
+    """
+    if baseline is not None:
+        require_comparable(report, baseline)
+        return
+    if report.against is None:
+        raise UsageError("there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
+    foreign = [pair.foreign for new in report.candidates if (pair := _beside(report, new)) and pair.foreign]
+    if foreign and any(JUDGED[metric].scope == "fidelity" for metric in budgets):
+        raise UsageError(
+            foreign[0], "name a bundle of this model; or add a --baseline of it, and only times and size are judged so"
         )
 
 
@@ -91,21 +130,16 @@ def judge(report: Report, baseline: Report | None, budgets: Budgets) -> tuple[Ve
     else by the baseline, where there is one that knows the candidate.
 
     Raises:
-        UsageError: the baseline is of another model, or there is nothing to judge by.
+        UsageError: see :func:`require_judgeable`.
     """
-    if baseline is not None:
-        require_comparable(report, baseline)
-    elif report.against is None:
-        raise UsageError("there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
+    require_judgeable(report, baseline, budgets)
     verdicts: list[Verdict] = []
     for new in report.candidates:
         beside, earlier = _beside(report, new), _earlier(report, new, baseline)
         if baseline is not None and earlier is None:
             known = ", ".join(model.name for model in baseline.candidates)
             sentence = f"{new.name} is not in the baseline, which has {known}"
-            verdicts.append(
-                Verdict(candidate=new.name, metric="baseline", detail="", outcome="skipped", sentence=sentence)
-            )
+            verdicts.append(_skipped(new.name, "baseline", sentence))
         own: list[Verdict] = []
         for budget in budgets.values():
             timed = JUDGED[budget.metric].scope in TIMED
@@ -113,9 +147,22 @@ def judge(report: Report, baseline: Report | None, budgets: Budgets) -> tuple[Ve
             own += _judge_budget(pair, budget) if pair else ()
         if budgets and not own and (beside or earlier):
             sentence = f"nothing was measured of {', '.join(budgets)}"
-            own = [Verdict(candidate=new.name, metric="budgets", detail="", outcome="skipped", sentence=sentence)]
+            own = [_skipped(new.name, "budgets", sentence)]
         verdicts += own
-    return tuple(verdicts)
+    return (*verdicts, *_absent(report, baseline))
+
+
+def _skipped(candidate: str, metric: str, sentence: str) -> Verdict:
+    return Verdict(candidate=candidate, metric=metric, detail="", outcome="skipped", sentence=sentence)
+
+
+def _absent(report: Report, baseline: Report | None) -> Iterator[Verdict]:
+    """Candidates that only the baseline has, which a change of a command leaves out as easily as a rename does."""
+    pairs = [_earlier(report, new, baseline) for new in report.candidates]
+    found = {pair.old.name for pair in pairs if pair}
+    for old in baseline.candidates if baseline else ():
+        if old.name not in found:
+            yield _skipped(old.name, ABSENT, "the baseline has it, but it was not measured this time")
 
 
 def interrupted(report: Report) -> tuple[Verdict, ...]:
@@ -176,7 +223,9 @@ def _is_sound(value: MetricValue) -> bool:
 
 def _unfit(pair: Pair, budget: Budget, judged: Judged) -> str | None:
     """Why the two cannot be compared at all; None where they can."""
-    if pair.together or judged.scope == "file":
+    if pair.together:
+        return pair.foreign if judged.scope == "fidelity" else None
+    if judged.scope == "file":
         return None
     if judged.scope == "fidelity":
         return (

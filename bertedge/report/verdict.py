@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Literal
 
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.report.budget import JUDGED, Budget
 
+#: The metric of a verdict on a candidate that was not measured; it decides nothing about those that were.
+ABSENT = "candidate"
 Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
 OUTCOMES: tuple[Outcome, ...] = ("pass", "fail", "inconclusive", "skipped")
 
@@ -89,9 +90,9 @@ def counted(verdicts: Sequence[Verdict]) -> str:
 
 
 def by_candidate(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
-    """Each candidate's verdicts, which stand together."""
-    for candidate, own in groupby(verdicts, key=lambda verdict: verdict.candidate):
-        yield candidate, list(own)
+    """Each candidate's verdicts, wherever they stand."""
+    for candidate in dict.fromkeys(verdict.candidate for verdict in verdicts):
+        yield candidate, [verdict for verdict in verdicts if verdict.candidate == candidate]
 
 
 def failing_outcomes(verdicts: Sequence[Verdict], *, strict: bool) -> frozenset[Outcome]:
@@ -101,7 +102,8 @@ def failing_outcomes(verdicts: Sequence[Verdict], *, strict: bool) -> frozenset[
         verdicts: those of one candidate.
         strict: everything that was not found to be within its budget.
     """
-    if strict or all(verdict.outcome == "skipped" for verdict in verdicts):  # what judged nothing has not passed
+    nothing = all(verdict.outcome == "skipped" and verdict.metric != ABSENT for verdict in verdicts)
+    if strict or nothing:  # what judged nothing has not passed
         return frozenset(OUTCOMES) - {"pass"}
     return frozenset({"fail"})
 

@@ -19,6 +19,7 @@ import pytest
 
 from bertedge.bundle import Bundle, file_entries, write_manifest
 from bertedge.cli.app import run
+from bertedge.cli.bench import parse_grid
 from bertedge.cli.console import report as report_error
 from bertedge.cpu import this_cpu
 from bertedge.report.report import read_report
@@ -347,6 +348,21 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         ),
         (["bench", "{bundle}", "-r", "nowhere", "--strict"], 2, "--strict: there is nothing to judge by"),
         (["bench", "{bundle}", "-r", "nowhere", "--rounds", "9", "--max-rounds", "4"], 2, "9 rounds, 4 at most"),
+        (["bench", "{bundle}", "-r", "nowhere", "--max-rounds", "4"], 3, "no such folder"),  # 4 rounds, then
+        (["bench", "{bundle}", "-r", "x", "--html", "{tmp}/r", "--json", "{tmp}/r"], 2, "--json and --html"),
+        (["bench", "{bundle}", "-r", "x", "--html", "{tmp}/r", "--junit", "{tmp}/a/../r"], 2, "--html and --junit"),
+        (["bench", "{bundle}", "-r", "x", "--corpus", "{empty}", "--json", "{empty}"], 2, "--corpus and --json"),
+        (["bench", "{bundle}", "-r", "x", "--baseline", "{empty}", "--json", "{empty}"], 2, "--baseline and --json"),
+        (
+            [
+                *("bench", "{bundle}", "-r", "x", "--json", "{tmp}/b", "--baseline", "{tmp}/b"),
+                *("--update-baseline", "--reason", "x"),
+            ],
+            2,
+            "--json and --baseline",
+        ),
+        (["compare", "{tmp}/b", "{empty}", "--markdown", "{empty}"], 2, "the report and --markdown"),
+        (["compare", "{empty}", "{empty}", "--update-baseline", "--reason", "x"], 2, "and --baseline"),
         (["bench", "{bundle}", "--reference", "nowhere", "--update-baseline", "--reason", "x"], 2, "no --baseline"),
         (["bench", "{bundle}", "-r", "x", "--baseline", "{tmp}/b.json", "--update-baseline"], 2, "without a reason"),
         (["bench", "{bundle}", "--reference", "nowhere", "--reason", "x"], 2, "is for --update-baseline"),
@@ -488,6 +504,10 @@ def test_the_ort_format_and_the_chosen_target(model_folder: Path, corpus_file: P
     done = bertedge("quantize", *arguments, "--force", "--format", "ort", "--target", "amx")
     assert done.returncode == 2
     assert "minimal builds" in done.stderr
+
+
+def test_a_workload_that_is_named_twice_is_one() -> None:
+    assert [(workload.batch_size, workload.seq_len) for workload in parse_grid("1x8,2x8,1x8")] == [(1, 8), (2, 8)]
 
 
 def test_version_and_help() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,7 +114,7 @@ def test_an_end_while_latency_is_measured(
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, "")
-    assert err.splitlines()[:2] == [f"report: {report} (incomplete)", f"tables: {tmp_path / 'report.md'}"]
+    assert err.splitlines()[:2] == [f"report: {report} (incomplete)", f"tables: {tmp_path / 'report.md'} (incomplete)"]
     read = read_report(report)
     assert not read.complete
     assert "cold start" in read.missing
@@ -148,6 +149,35 @@ def test_a_full_disk_on_stdout(arguments: list[str], bundle_of: Callable[..., Bu
     assert process.returncode == 3
     assert error == "error: stdout: No space left on device"
     assert hint.startswith("hint: ")
+
+
+@full_disk
+@pytest.mark.parametrize("command", ["bench", "compare"])
+def test_what_was_measured_is_saved_where_the_table_cannot_be_printed(
+    command: str, bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    """On a full disk and for a reader that went away: files first, and the baseline with them."""
+    saved = {"markdown": tmp_path / "r.md", "junit": tmp_path / "r.xml", "html": tmp_path / "r.html"}
+    files = [word for name, path in saved.items() for word in (f"--{name}", path)]
+    bench = [
+        *("bench", bundle_of("static").folder, "--reference", model_folder, "--corpus", corpus_file, "--seconds", 0),
+        *("--examples", 8, "--rounds", 2, "--lengths", "1x8", "--json", tmp_path / "r.json"),
+    ]
+    if command == "compare":
+        assert start(*bench).wait(timeout=120) == 0
+        shutil.copy(tmp_path / "r.json", tmp_path / "baseline.json")
+        command_line = ["compare", tmp_path / "baseline.json", tmp_path / "r.json"]
+    else:
+        command_line = [*bench, "--baseline", tmp_path / "baseline.json"]
+    update = ["--update-baseline", "--reason", "it stays"]
+    with open("/dev/full", "w") as full:
+        process = start(*command_line, *files, *update, stdout=full)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 3, err
+    assert "stdout: No space left on device" in err
+    assert [path.name for path in saved.values() if not path.exists()] == []
+    assert read_report(tmp_path / "r.json").complete
+    assert [accepted.reason for accepted in read_report(tmp_path / "baseline.json").history] == ["it stays"]
 
 
 @pytest.mark.parametrize("arguments", [["info", "--targets"], ["info", "--targets", "--json"], ["--help"]])

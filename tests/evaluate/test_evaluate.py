@@ -17,7 +17,7 @@ from bertedge.evaluate.fidelity import invariance, measure_fidelity
 from bertedge.evaluate.latency import BLOCK_CALLS, BLOCK_S, SETTLE_S, Workload, interleave, paired_ratio
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import measure_cold_start
-from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all, estimate_changes
+from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all, estimate_changes, unseen
 from bertedge.evaluate.study import Effort, LatencyStudy
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 
@@ -215,7 +215,31 @@ def test_changes_of_two_that_answered_alike_are_known_better_than_either() -> No
     own = estimate_all(seen_hits(new))["nsp.accuracy"]
     assert own.high - own.low > 0.08
     same = estimate_changes(seen_hits(old), seen_hits(old))
-    assert all(c.difference.low == c.difference.high == 0 and c.ratio.low == c.ratio.high == 1 for c in same.values())
+    assert all(c.difference.value == 0 and c.ratio.low == c.ratio.high == 1 for c in same.values())
+    assert all(c.difference.high == -c.difference.low <= unseen(400) for c in same.values())
+
+
+@pytest.mark.parametrize("n", [1, 2, 16, 256, 4000])
+def test_what_was_not_seen_may_be(n: int) -> None:
+    """Beta(1/2, n + 1/2) by its density, summed on a grid in which its pole at 0 is even: p = sin(x) ** 2."""
+    x = (np.arange(400_000) + 0.5) / 400_000 * np.pi / 2
+    density = np.cos(x) ** (2 * n)
+    quantile = np.sin(x[np.searchsorted(np.cumsum(density), 0.975 * density.sum())]) ** 2
+    assert unseen(n) == pytest.approx(quantile, rel=0.02)
+
+
+@pytest.mark.parametrize(("n", "share"), [(64, 0.0), (64, 0.005), (64, 0.02), (256, 0.002), (256, 0.01), (256, 0.1)])
+def test_intervals_of_rare_events_cover_the_truth(n: int, share: float) -> None:
+    """About as often as they say, since counts are whole.
+
+    The bootstrap alone has no width where nothing happened: it misses 0.005 in 64 texts as often as 0.995 ** 64 = 0.73.
+    """
+    rng, missed = np.random.default_rng(1), 0
+    for trial in range(200):
+        seen = seen_hits(1 - (rng.random(n) < share))
+        value = estimate_all(seen, names=("nsp.flip_rate",), resamples=200, seed=trial)["nsp.flip_rate"]
+        missed += not value.low <= share <= value.high
+    assert missed <= 0.12 * 200
 
 
 def test_changes_from_nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,8 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         (f"[latency.p50]\nmax_ratio = 1{'0' * 400}", "expected 1 or more", "worse"),
         ('[latency.p50]\nmax_ratio = "5 %"', "expected a number", "for instance"),
         ("[latency.p50]\nmax_ratio = true", "expected a number", "for instance"),
+        ("[latency.p50]\nmax_ratio = 1.1\nelsewhere = 1.5", "no limit called 'elsewhere'", "called apart now"),
+        ("\n".join(f'"{name}" = false' for name in DEFAULTS), "every budget is switched off", "leave out"),
         ("[size_bytes]\nmax_ratio = 1.1\napart = 2", "for latency.p50 only", "leave it out"),
         ("size_bytes = true", "expected a table or false", "for instance"),
         ("size_bytes = 3", "expected a table or false", "for instance"),
@@ -65,6 +69,40 @@ def test_what_a_file_may_not_say(text: str, message: str, hint: str, tmp_path: P
         read_budgets(written(tmp_path, text))
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ("max_ratio = 1.10", (1.10, 1.25)),  # the half that is not named stays what it is,
+        ("max_ratio = 1.5", (1.5, 1.5)),  # but two runs are never judged more strictly than rounds of one
+        ("apart = 1.5", (1.05, 1.5)),
+        ("max_ratio = 1.10\napart = 1.15", (1.10, 1.15)),
+    ],
+)
+def test_half_a_budget_of_latency(limits: str, expected: tuple[float, float], tmp_path: Path) -> None:
+    budget = read_budgets(written(tmp_path, f"[latency.p50]\n{limits}"))[LATENCY]
+    assert (budget.max_ratio, budget.apart) == expected
+
+
+def test_the_readme_tells_the_defaults() -> None:
+    """Of each line of its example: the metric, and the default that its comment gives."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    example = readme.split("```toml")[1].split("```")[0]
+    told = {
+        "mlm.top1_agreement": DEFAULTS["mlm.top1_agreement"].max_drop,
+        "mlm.kl_mean": DEFAULTS["mlm.kl_mean"].max_ratio,
+        LATENCY: DEFAULTS[LATENCY].max_ratio,
+        "baseline": DEFAULTS[LATENCY].apart,
+        "cold_start_ms": DEFAULTS["cold_start_ms"].max_ratio,
+        "peak_rss_bytes": DEFAULTS["peak_rss_bytes"].max_ratio,
+        "size_bytes": DEFAULTS["size_bytes"].max_ratio,
+        "coverage.macs": DEFAULTS["coverage.macs"].max_drop,
+    }
+    for name, default in told.items():
+        line = next(line for line in example.splitlines() if name in line)
+        assert re.search(rf"\b{default:g}\b", line.split("#")[1]), line
+    assert tomllib.loads(example)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

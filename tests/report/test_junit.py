@@ -54,6 +54,12 @@ def test_one_suite_a_candidate_one_case_a_budget() -> None:
     assert cases[0].attrib["name"] == "latency.p50 1 x 16"
 
 
+def test_verdicts_of_a_candidate_need_not_stand_together() -> None:
+    rows = [verdict("fail"), verdict("fail", candidate="other"), verdict("pass"), verdict("pass", candidate="other")]
+    root = checked(junit_report(REPORT, rows))
+    assert [(suite.attrib["name"], suite.attrib["tests"]) for suite in root] == [("small", "2"), ("other", "2")]
+
+
 def test_strict_makes_failures_of_what_is_inconclusive() -> None:
     root = checked(junit_report(REPORT, [verdict("inconclusive")], strict=True))
     assert root.attrib["failures"] == "1"
