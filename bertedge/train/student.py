@@ -42,7 +42,8 @@ def project_student(
         streams: samples of the teacher's residual stream, each (rows, H_teacher).
 
     Returns:
-        The student, and P (H_teacher, H_student), through which it can be compared with its teacher.
+        The student, and P (H_teacher, H_student), through which it can be compared with its teacher, on the device of
+        the streams.
     """
     if config.vocab_size != teacher.config.vocab_size:
         raise UsageError(
@@ -52,13 +53,14 @@ def project_student(
     directions = principal_directions(streams, config.hidden_size)
     student = BertForPreTraining(config)
     source, target = teacher.float_tensors(), student.state_dict()
+    here = directions.cpu()  # as the tensors of both are; the streams come from where the teacher computes
     chosen = layer_map(teacher.config.num_hidden_layers, config.num_hidden_layers)
     for name in target:
         origin = name
         if ".layer." in name:
             index = int(name.split(".layer.")[1].split(".")[0])
             origin = name.replace(f".layer.{index}.", f".layer.{chosen[index]}.")
-        _copy_corner(target[name], _project(origin, source, directions, config))
+        _copy_corner(target[name], _project(origin, source, here, config))
     student.load_state_dict(target)
     return student, directions
 

@@ -12,6 +12,8 @@ from datetime import timedelta
 import torch
 from torch import distributed as dist
 
+from bertedge.errors import UnfitMachineError
+
 #: A process may wait long for another, for instance while the first one tokenizes the corpus.
 TIMEOUT = timedelta(hours=12)
 
@@ -63,15 +65,20 @@ class World:
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """Join the processes that ``torchrun`` started (gloo on CPUs, nccl on GPUs); without it, be the only one."""
-    size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    """Join the processes that ``torchrun`` started (gloo on CPUs, nccl on GPUs); without it, be the only one.
+
+    Raises:
+        UnfitMachineError: there are fewer GPUs here than processes, but more than none.
+    """
+    device = _device()
+    size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(device=device)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    if device.type == "cuda":
+        dist.init_process_group("nccl", timeout=TIMEOUT, device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=TIMEOUT)
     try:
         yield World(rank=dist.get_rank(), size=size, device=device)
         dist.barrier()  # who leaves early takes its connections along
@@ -80,3 +87,19 @@ def joined() -> Iterator[World]:
         # run when the interpreter ends, and abort it
         gc.collect()
         dist.destroy_process_group()
+
+
+def _device() -> torch.device:
+    """The GPU of this process, or the CPU where there is none."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus == 0:
+        return torch.device("cpu")
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if processes > gpus:
+        raise UnfitMachineError(
+            f"there are {processes} processes on this machine, which has {gpus} GPU{'s' if gpus > 1 else ''}",
+            "start one for each GPU; or hide the GPUs with CUDA_VISIBLE_DEVICES= to train on CPUs",
+        )
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device

@@ -10,20 +10,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bertedge.checkpoint import Checkpoint
+from bertedge.errors import UnfitMachineError
+from bertedge.train.world import joined
 
 OPTIONS = ["--layers", "1", "--hidden", "32", "--vocab-size", "200", "--steps", "12", "--batch-size", "10"]
 OPTIONS += ["--max-length", "32", "--precision", "float32", "--dropout", "0", "--held-out", "0.2", "--evaluations", "2"]
 
 
 def run(command: list[object], log: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # on CPUs, of which two processes may share one; a GPU each is more than most machines have
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, env=environment, timeout=120, check=False
     )
     log.write_text(done.stderr)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process says so at once; if only the last one did, the others would wait for it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UnfitMachineError, match="2 processes on this machine, which has 1 GPU") as caught, joined():
+        pass
+    assert "CUDA_VISIBLE_DEVICES" in caught.value.hint
 
 
 @pytest.mark.parametrize("command", ["train", "distill"])
