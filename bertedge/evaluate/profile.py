@@ -54,11 +54,6 @@ class Profile:
     calls: int
     operators: tuple[OperatorTime, ...]
 
-    @property
-    def total_ms(self) -> float:
-        """All operators of a call together."""
-        return sum(operator.ms for operator in self.operators)
-
 
 @dataclass(frozen=True, kw_only=True)
 class NodeTime:

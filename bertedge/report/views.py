@@ -17,7 +17,7 @@ TRADE_OFFS = {
     "mlm.top1_accuracy": ("masked words found", "mlm.top1_accuracy_drop"),
     "nsp.accuracy": ("sentence pairs judged rightly", "nsp.accuracy_drop"),
 }
-#: Fidelity that is drawn over the length of the text: metric -> (axis, which way is better).
+#: Fidelity that is drawn over the length of the text: metric -> the words of its axis.
 OVER_LENGTH = {
     "mlm.top1_agreement": "best word as in float",
     "mlm.kl_mean": "KL from float, nats",
