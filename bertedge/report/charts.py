@@ -69,7 +69,7 @@ def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric:
 
 
 def latency_chart(name: str, rows: Sequence[tuple[int, str, LatencyReport]], *, workload: str) -> str:
-    """A strip for each model: a dot for the lower quartile of each round, a line from the median to the 99th percentile."""
+    """A strip for each model: dots are lower quartiles of rounds, a line from the median to the 99th percentile."""
     with drawing():
         figure, axes = new_chart(54 + 50 * len(rows))
         limit = FAR * max(latency.p50_ms for _, _, latency in rows)
