@@ -34,7 +34,9 @@ from bertedge.runtime.threads import usable_cpus
 
 HERE = Path(__file__).parent
 #: What --quick stands for: (rounds, seconds a workload, pairs, sentences, lengths).
-FULL, QUICK = (15, 12.0, 160, 2000, LENGTHS), (5, 1.0, 16, 100, (16, 128))
+FULL, QUICK = (15, 18.0, 160, 2000, LENGTHS), (5, 1.0, 16, 100, (16, 128))
+#: Where the results go that the project keeps, and where those that prove nothing.
+KEPT, QUICK_OUT = HERE / "peers", Path("runs/peers")
 
 
 def main() -> None:
@@ -99,13 +101,16 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--peers", type=lambda text: text.split(";"), default=list(PEERS), help="names between ;")
     parser.add_argument("--text", type=Path, default=default_text(), help="what is run; default: the calibration text")
-    parser.add_argument("--out", type=Path, default=HERE / "peers", help="folder for results.json and RESULTS.md")
+    parser.add_argument(
+        "--out", type=Path, help=f"folder for results.json and RESULTS.md; default: beside this script, or {QUICK_OUT}"
+    )
     parser.add_argument("--quick", action="store_true", help="few rounds and texts: shows that it runs, proves nothing")
     parser.add_argument("--page", type=Path, metavar="RESULTS.json", help="only write the page of these results")
     options = parser.parse_args()
     strange = [name for name in options.peers if name not in PEERS]
     if strange:
         parser.error(f"no such peer: {', '.join(strange)}; there are {'; '.join(PEERS)}")
+    options.out = options.out or (QUICK_OUT if options.quick else KEPT)
     if options.page:
         write_text(options.out / "RESULTS.md", page(json.loads(options.page.read_text(encoding="utf-8"))))
         sys.exit()

@@ -134,7 +134,7 @@ class Comparison:
             cost, ready = 0.0, []
             for name, process in live.items():
                 with self._trying(self.results[name], workload):
-                    cost += 2e-3 * process.ask("choose", batch=path)["call_ms"] + 0.05
+                    cost += process.ask("choose", batch=path)["block_s"] + 0.05
                     ready.append(name)
             rounds = int(np.clip(self.settings.budget_s / max(cost, 1e-3), MIN_ROUNDS, self.settings.rounds))
             self._say(f"{workload}, {rounds} rounds of {cost:.1f} s")

@@ -100,9 +100,11 @@ def _head(report: dict[str, Any]) -> str:
 
 - Every peer runs in processes of its own: one that makes the artefact, some that only start, and one that holds the
   loaded model and times a block of calls when its turn comes. A round is a block of every peer, in a fresh order, each
-  after the threads of the one before it have come to rest; a block is an untimed call, then calls for at least 20 ms.
+  after the threads of the one before it have come to rest; a block is an untimed call, then at least three and at least
+  20 ms of them. Calls of 0.3 s and more are timed one by one.
 - **ms** is the median of all calls. **Ratio** is the time of {OURS_BEST} to the peer's, the median of the rounds'
-  ratios with a 95 % interval, reckoned as in `bertedge bench` (one sitting): below 1, bertedge is faster.
+  ratios (lower quartiles of blocks) with a 95 % interval, reckoned as in `bertedge bench` (one sitting): below 1,
+  bertedge is faster.
 - A call takes encoded ids and gives MLM logits at the masked positions (15 %) as a numpy array; no tokenization. What
   else a peer computes is listed below; bertedge is timed through its runtime (checks, grouping and copies included).
 - **Sentences**: {report["sentences"]} sentences of `{report["text"]}` to mean-pooled vectors, tokenization included

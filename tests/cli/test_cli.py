@@ -73,7 +73,7 @@ def test_the_main_road(model_folder: Path, corpus_file: Path, tmp_path: Path) ->
     done = bertedge("bench", bundle, *arguments, "--json", report, "--markdown", tmp_path / "report.md", "--html", page)
     assert done.returncode == 0, done.stderr
     assert "mlm.top1_agreement" in done.stdout
-    again = bertedge("report", report, "--html", tmp_path / "again.html", "--markdown", tmp_path / "again.md")
+    again = typed("report", report, "--html", tmp_path / "again.html", "--markdown", tmp_path / "again.md")
     assert (again.returncode, again.stdout) == (0, "")
     assert f"--html {page}" in page.read_text()
     assert (tmp_path / "again.html").read_text() == page.read_text()
@@ -117,7 +117,7 @@ def test_names_are_printed_as_they_are(report_file: Path, tmp_path: Path) -> Non
 
 
 def test_compare_ends_with_what_it_found(report_file: Path, tmp_path: Path) -> None:
-    same = bertedge("compare", report_file, report_file, "--budgets", written(tmp_path, '"latency.p50" = false'))
+    same = typed("compare", report_file, report_file, "--budgets", written(tmp_path, '"latency.p50" = false'))
     assert same.returncode == 0, same.stderr
     assert "within the budget" in same.stdout
     size = json.loads(report_file.read_text())["candidates"][0]["size_bytes"]
@@ -147,7 +147,7 @@ def test_compare_ends_with_what_it_found(report_file: Path, tmp_path: Path) -> N
     assert suites.find(".//failure").attrib["message"].startswith(f"{2 * size:,} bytes where")  # type: ignore[union-attr]
     assert summary.read_text() == "before\n" + markdown.read_text() + "\n"
     loose = written(tmp_path, "[size_bytes]\nmax_ratio = 3")
-    assert bertedge("compare", report_file, larger, "--budgets", loose).returncode == 0
+    assert typed("compare", report_file, larger, "--budgets", loose).returncode == 0
 
 
 def written(folder: Path, text: str) -> Path:
@@ -159,21 +159,21 @@ def test_what_is_inconclusive_fails_where_it_is_strict(report_file: Path, tmp_pa
     wide = {"value": 0.9, "low": 0.1, "high": 1.0, "n": 9}
     fidelity = json.loads(report_file.read_text())["candidates"][0]["fidelity"]
     unsure = changed(report_file, tmp_path / "unsure.json", fidelity={**fidelity, "mlm.top1_agreement": wide})
-    assert bertedge("compare", report_file, unsure).returncode == 0
-    assert bertedge("compare", report_file, unsure, "--strict").returncode == 1
+    assert typed("compare", report_file, unsure).returncode == 0
+    assert typed("compare", report_file, unsure, "--strict").returncode == 1
 
 
 def test_a_baseline_is_accepted_with_a_reason(report_file: Path, tmp_path: Path) -> None:
     baseline = Path(shutil.copy(report_file, tmp_path / "baseline.json"))
     size = json.loads(report_file.read_text())["candidates"][0]["size_bytes"]
     larger = changed(report_file, tmp_path / "larger.json", size_bytes=2 * size)
-    done = bertedge("compare", baseline, larger, "--update-baseline", "--reason", "more words")
+    done = typed("compare", baseline, larger, "--update-baseline", "--reason", "more words")
     assert done.returncode == 0, done.stderr
     assert "1 fail" in done.stderr
     accepted = read_report(baseline)
     assert accepted.candidates[0].size_bytes == 2 * size
     assert [entry.reason for entry in accepted.history] == ["more words"]
-    assert bertedge("compare", baseline, larger).returncode == 0
+    assert typed("compare", baseline, larger).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_baselines_that_say_nothing(
     raw = json.loads(report_file.read_text())
     change(raw)
     (tmp_path / "baseline.json").write_text(json.dumps(raw))
-    done = bertedge("compare", tmp_path / "baseline.json", report_file)
+    done = typed("compare", tmp_path / "baseline.json", report_file)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -295,7 +295,7 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
     assert more.returncode == 0, more.stderr
     assert "curves: " in more.stderr
     assert (tmp_path / "curve.svg").read_text().startswith("<?xml")
-    assert bertedge("info", tmp_path / "student").returncode == 0
+    assert typed("info", tmp_path / "student").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -471,7 +471,7 @@ def test_a_result_that_changed_fails_the_check(folder: Path, tmp_path: Path) -> 
     np.savez(spoiled / "golden.npz", **arrays)
     (spoiled / "manifest.json").unlink()  # is none of the files that it lists
     write_manifest(spoiled, replace(manifest, files=file_entries(spoiled)))
-    done = bertedge("verify", spoiled)
+    done = typed("verify", spoiled)
     assert done.returncode == 1
     assert "results differ" in done.stderr
 
@@ -481,9 +481,9 @@ def test_an_altered_file_can_be_run_on_purpose(folder: Path, tmp_path: Path) -> 
     data = bytearray((spoiled / "golden.npz").read_bytes())
     data[-1] ^= 1
     (spoiled / "golden.npz").write_bytes(data)
-    assert "golden.npz was altered" in bertedge("fill-mask", spoiled, "a [MASK]").stderr
-    assert bertedge("fill-mask", spoiled, "a [MASK]", "--no-verify").returncode == 0
-    assert bertedge("next-sentence", spoiled, "a", "b", "--no-verify").returncode == 0
+    assert "golden.npz was altered" in typed("fill-mask", spoiled, "a [MASK]").stderr
+    assert typed("fill-mask", spoiled, "a [MASK]", "--no-verify").returncode == 0
+    assert typed("next-sentence", spoiled, "a", "b", "--no-verify").returncode == 0
 
 
 def test_the_ort_format_and_the_chosen_target(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
@@ -491,11 +491,11 @@ def test_the_ort_format_and_the_chosen_target(model_folder: Path, corpus_file: P
     done = bertedge("quantize", *arguments, "--format", "ort")
     assert done.returncode == 0
     assert "int8 static for portable (an ORT file runs elsewhere)" in done.stderr
-    assert bertedge("verify", tmp_path / "b").stdout.strip().endswith("verified")
-    info = json.loads(bertedge("info", tmp_path / "b", "--json").stdout)
+    assert typed("verify", tmp_path / "b").stdout.strip().endswith("verified")
+    info = json.loads(typed("info", tmp_path / "b", "--json").stdout)
     assert (info["format"], info["target"]) == ("ort", "portable")
     assert info["here"].startswith("right")
-    assert len(bertedge("fill-mask", tmp_path / "b", "a [MASK]").stdout.splitlines()) == 5
+    assert len(typed("fill-mask", tmp_path / "b", "a [MASK]").stdout.splitlines()) == 5
     done = bertedge("export", model_folder, "-o", tmp_path / "c", "--format", "ort")
     assert done.returncode == 0
     done = bertedge("quantize", *arguments, "--force")
