@@ -33,6 +33,7 @@ from bertedge.checkpoint import BUILT_IN
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.errors import FileError
 from bertedge.evaluate.intervals import quotient
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.machine import this_machine
@@ -58,15 +59,19 @@ class Conditions:
     """What a trial was made under, and what tells it from others of its kind.
 
     Attributes:
-        budget: rounds were added until it was decided, or the time was over.
+        budget: rounds were added until it was decided, or ``seconds`` were over.
+        rounds: at least.
         busy: processes that loaded a core meanwhile.
     """
 
     machine: str
+    versions: str
     threads: int
     length: int
     busy: int
     budget: float
+    rounds: int
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,10 +193,13 @@ def main() -> None:
     machine = this_machine()
     conditions = Conditions(
         machine=f"{machine.cpu} {machine.generation}, {machine.cpus} CPUs",
+        versions=f"bertedge {machine.bertedge}, onnxruntime {machine.onnxruntime}",
         threads=options.threads,
         length=options.length,
         busy=options.busy,
         budget=options.budget,
+        rounds=options.rounds,
+        seconds=options.seconds,
     )
     with tempfile.TemporaryDirectory() as scratch, busy(options.busy):
         float32, int8 = Path(scratch) / "float32", Path(scratch) / "int8"
@@ -239,7 +247,10 @@ def trials(setting: Setting, wanted: dict[str, int], results: Path) -> Iterator[
 def done(results: Path) -> list[Trial]:
     """What is in the file."""
     lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-    return [from_json(Trial, json.loads(line), f"{results.name}:{number}") for number, line in enumerate(lines, 1)]
+    try:
+        return [from_json(Trial, json.loads(line), f"{results.name}:{number}") for number, line in enumerate(lines, 1)]
+    except (FileError, ValueError) as error:
+        sys.exit(f"{error}\n{results} is not of this script as it is: move it away")
 
 
 def report(rows: Sequence[Trial], budgets: Sequence[float]) -> str:
@@ -252,7 +263,9 @@ def report(rows: Sequence[Trial], budgets: Sequence[float]) -> str:
     for conditions in dict.fromkeys(trial.conditions for trial in rows):
         own = [trial for trial in rows if trial.conditions == conditions]
         words = f"{conditions.machine}, {conditions.busy} busy; {conditions.threads} threads a call"
-        parts += [f"{words}, {conditions.length} tokens", table(own, dict.fromkeys((conditions.budget, *budgets)))]
+        words += f", {conditions.length} tokens; {conditions.versions}"
+        words += f"; {conditions.rounds} rounds, {conditions.seconds:g} s at most"
+        parts += [words, table(own, dict.fromkeys((conditions.budget, *budgets)))]
     return "\n\n".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import tempfile
@@ -14,11 +15,11 @@ from bertedge.bundle import MANIFEST, Bundle
 from bertedge.checkpoint import open_checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
-from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.corpus import read_sentences, tokenize_corpus
 from bertedge.errors import UsageError
 from bertedge.evaluate.details import Details
 from bertedge.evaluate.fidelity import evaluation_batches, invariance, metrics_of, observe_all
-from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload
+from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload, workload_name
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
 from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue, estimate_changes
@@ -27,7 +28,7 @@ from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.progress import Listener, unheard
 from bertedge.quantization import export
 from bertedge.records import sha256
-from bertedge.report.budget import DEFAULTS, LATENCY, Budgets
+from bertedge.report.budget import DEFAULTS, LATENCY, LATENCY_MS, Budgets
 from bertedge.report.gate import judge, require_judgeable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.runtime import BertRuntime, load
@@ -37,6 +38,8 @@ from bertedge.runtime.threads import threads_here
 SHORT_EXAMPLES = 256
 #: Where there is nothing to judge by, rounds go on until every ratio's interval reaches so far to each side.
 WANTED_PRECISION = 0.025
+#: Sentences that tokenizers are compared on.
+TOKENIZED_SENTENCES = 1000
 #: Shares of the progress bar: comparing outputs, and those of shorter texts, timing, profiles, cold starts.
 COMPARED, SHORTENED, TIMED, PROFILED = 0.2, 0.4, 0.9, 0.93
 
@@ -105,6 +108,8 @@ def bench(
         BertEdgeError: a model or the corpus cannot be read.
     """
     with tempfile.TemporaryDirectory() as scratch:
+        if not candidates:
+            raise UsageError("bench: there is no candidate", "name a bundle")
         run = _Run(
             candidates,
             reference=reference,
@@ -146,6 +151,7 @@ class _Run:
             *(load(folder, threads=self.threads) for folder in (*candidates, *earlier)),
         ]
         require_one_vocabulary(self.models)
+        require_one_tokenizer(self.models, text)
         first = self.models[0]
         self.bundles = [model.bundle for model in self.models]
         own = [bundle.folder for bundle in self.bundles[1 : 1 + len(candidates)]]
@@ -225,10 +231,11 @@ class _Run:
 
     def _settled(self, reports: Reports) -> bool:
         """Whether more rounds would change no verdict."""
-        limits = {LATENCY: self.standard.budgets[LATENCY]} if LATENCY in self.standard.budgets else {}
         if self.standard.baseline or self.standard.against:
+            budgets = self.standard.budgets
+            limits = {metric: budgets[metric] for metric in (LATENCY, LATENCY_MS) if metric in budgets}
             verdicts = judge(self.report(), self.standard.baseline, limits)
-            return all(verdict.outcome != "inconclusive" for verdict in verdicts)
+            return not any(verdict.undecided for verdict in verdicts)
         ratios = [entry.ratio_to_reference for model in reports[1:] for entry in model]
         return all(math.log(max(r.high / r.value, r.value / r.low)) <= WANTED_PRECISION for r in ratios)
 
@@ -276,7 +283,7 @@ class _Run:
     def _missing(self) -> list[str]:
         missing = [] if all(self.fidelity[1:]) else ["fidelity"]
         missing += [] if all(self.details.by_length[1:]) else ["fidelity by length"]
-        missing += [f"latency {w.batch_size} x {w.seq_len}" for w in self.study.missing()]
+        missing += [f"latency {workload_name(w)}" for w in self.study.missing()]
         missing += [] if all(self.details.profiles) else ["profile"]
         return missing + ([] if len(self.starts) == len(self.bundles) else ["cold start"])
 
@@ -350,7 +357,8 @@ def _fitting(grid: tuple[Workload, ...], longest: int) -> list[Workload]:
     too_long = [workload.seq_len for workload in grid if workload.seq_len > longest]
     if too_long and grid != DEFAULT_GRID:
         raise UsageError(f"a workload has {max(too_long)} tokens, the model reads {longest}", "shorten it in --lengths")
-    return [workload for workload in grid if workload.seq_len <= longest]
+    fitting = [workload for workload in grid if workload.seq_len <= longest]
+    return fitting or [Workload(batch_size=1, seq_len=longest)]
 
 
 def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
@@ -367,4 +375,25 @@ def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
             raise UsageError(
                 f"{model.name}: has another vocabulary than the reference {reference.name}",
                 trimmed if set(own) < set(others) else "compare it with the model it was made of",
+            )
+
+
+def require_one_tokenizer(models: Sequence[BertRuntime], text: Path) -> None:
+    """Refuse candidates whose users get other pieces than those that all are measured on, the first model's.
+
+    Raises:
+        UsageError: one cuts the first sentences of the text into other pieces, though it has the same ones.
+        CorpusError: the text cannot be read.
+    """
+    reference, *others = models
+    strangers = [model for model in others if model.tokenizer.sha256 != reference.tokenizer.sha256]
+    if not strangers:
+        return
+    lines = [sentence for _, sentence in itertools.islice(read_sentences(text), TOKENIZED_SENTENCES)]
+    expected = [encoding.input_ids for encoding in reference.tokenizer.encode_many(lines)]
+    for model in strangers:
+        if [encoding.input_ids for encoding in model.tokenizer.encode_many(lines)] != expected:
+            raise UsageError(
+                f"{model.name}: cuts {text.name} into other pieces than the reference {reference.name}",
+                "its tokenizer.json has other rules (case, accents); make the bundle again from this checkpoint",
             )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -18,6 +19,9 @@ from bertedge.quantization import export, quantize
 from bertedge.recipe import METHODS, RECIPES, Calibrated, QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
 
+#: How long an example takes is the machine's affair, and no reason to fail.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 FLOAT = "float32"
 #: Every kind of bundle that can be made.
 KINDS = (FLOAT, *METHODS, *(name for name in RECIPES if name != "default"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -68,6 +69,52 @@ def test_a_bundle_beside_itself(bundle_of: Callable[..., Bundle], model_folder: 
     assert "the same to the last digit" in verdicts["mlm.kl_mean"].sentence
     assert verdicts["latency.p50"].change is not None
     assert verdicts["latency.p50"].change.n == 2
+
+
+def test_a_candidate_that_cuts_text_otherwise_is_refused(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    """The same pieces and weights, but capitals are kept: its users would get other answers than those measured."""
+    shutil.copytree(model_folder, tmp_path / "cased")
+    rules = json.loads((tmp_path / "cased" / "tokenizer.json").read_text())
+    rules["normalizer"]["lowercase"] = False
+    (tmp_path / "cased" / "tokenizer.json").write_text(json.dumps(rules))
+    export(tmp_path / "cased", tmp_path / "bundle")
+    with pytest.raises(UsageError, match="cuts corpus.txt into other pieces than the reference"):
+        bench([tmp_path / "bundle"], reference=model_folder, corpus=corpus_file, settings=QUICK)
+    lower = tmp_path / "lower.txt"
+    lower.write_text(corpus_file.read_text().lower())
+    assert bench([tmp_path / "bundle"], reference=model_folder, corpus=lower, settings=QUICK).complete
+
+
+def test_there_has_to_be_a_candidate(model_folder: Path) -> None:
+    with pytest.raises(UsageError, match="no candidate"):
+        bench([], reference=model_folder)
+
+
+def test_it_ends_where_more_rounds_would_decide_nothing(
+    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path
+) -> None:
+    """A workload that only the baseline has is not measured by any number of rounds."""
+    bundle, longer = bundle_of("static").folder, Workload(batch_size=1, seq_len=16)
+    both = replace(QUICK, grid=(*QUICK.grid, longer))
+    baseline = bench([bundle], reference=model_folder, corpus=corpus_file, settings=both)
+    standard = Standard(baseline=baseline, budgets={LATENCY: Budget(metric=LATENCY, max_ratio=1e30)})
+    settings = replace(QUICK, effort=Effort(rounds=2, max_rounds=9, seconds=600))
+    report = bench([bundle], reference=model_folder, corpus=corpus_file, settings=settings, standard=standard)
+    assert len(report.candidates[0].latency[0].samples_ms) == 2
+
+
+def test_a_model_that_reads_less_than_the_usual_workloads(
+    config: BertConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
+) -> None:
+    short = replace(config, max_position_embeddings=12)
+    (tmp_path / "short").mkdir()
+    write_checkpoint(tmp_path / "short", short, random_tensors(short, ("mlm",)), tokenizer)
+    export(tmp_path / "short", tmp_path / "bundle")
+    settings = BenchSettings(starts=1, examples=4, effort=QUICK.effort)
+    report = bench([tmp_path / "bundle"], reference=tmp_path / "short", corpus=corpus_file, settings=settings)
+    assert [(entry.batch_size, entry.seq_len) for entry in report.reference.latency] == [(1, 12)]
 
 
 def test_it_goes_on_while_nothing_is_decided_and_ends_when_it_is(

@@ -128,9 +128,17 @@ def test_the_action_measures_and_judges(
     assert (reports / "report.html").read_text().rstrip().endswith("</html>")
     assert (tmp_path / "output").read_text() == "report=a folder/reports/report.json\n"
     assert "### Size and start" in (tmp_path / "summary.md").read_text()
+    assert done.stdout.startswith("::warning::nothing is judged: ")
+    assert not (reports / "junit.xml").exists()
     worse = run_step({**common, "CANDIDATES": str(large), "AGAINST": str(small), "STRICT": "true"}, tmp_path)
     assert worse.returncode == 1, worse.stderr
     assert "fail" in (reports / "junit.xml").read_text()
+    assert "::warning::" not in worse.stdout
+
+
+def test_a_word_that_is_not_strict_is_an_error(tmp_path: Path) -> None:
+    done = run_step({"CANDIDATES": "x", "REFERENCE": "x", "REPORTS": "r", "STRICT": "True"}, tmp_path)
+    assert (done.returncode, done.stdout) == (2, "::error::strict is 'True', expected true or false\n")
 
 
 def test_an_input_is_never_a_command(tmp_path: Path) -> None:

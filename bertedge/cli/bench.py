@@ -40,7 +40,7 @@ def bench(
     corpus: Annotated[
         Path | None, typer.Option(help="Text to compare on; default: the one that ships.", show_default=False)
     ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Sentence pairs to compare on.")] = 256,
+    examples: Annotated[int, typer.Option(min=1, help="Sentence pairs to compare on, if there are so many.")] = 256,
     rounds: Annotated[
         int | None,
         typer.Option(min=2, help="Timed rounds of each workload, at least.", show_default=f"{ROUNDS}, or --max-rounds"),
@@ -62,7 +62,7 @@ def bench(
         typer.Option(help="Workloads as BATCHxTOKENS, separated by commas.", show_default="1x16,1x64,1x128,8x64"),
     ] = None,
     threads: ThreadsOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of the texts and masks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the texts and masks.")] = 0,
     baseline: Annotated[Path | None, typer.Option(help="An earlier report to judge by.", show_default=False)] = None,
     against: Annotated[
         Path | None,
@@ -98,7 +98,7 @@ def bench(
         reason=reason,
     )
     if baseline is None and against is None:
-        for option, given in (("--strict", strict), ("--budgets", budgets)):
+        for option, given in (("--strict", strict), ("--budgets", budgets), ("--junit", junit_file)):
             if given:
                 raise UsageError(f"{option}: there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
     grid = {"grid": parse_grid(lengths)} if lengths is not None else {}
@@ -128,8 +128,12 @@ def bench(
             keep=keep,
         )
     report = replace(report, run=this_run())
-    earlier = comparable(report, earlier, updating=update_baseline)
-    verdicts = judge(report, earlier, limits) if earlier or against else ()
+    try:
+        earlier = comparable(report, earlier, updating=update_baseline)
+        verdicts = judge(report, earlier, limits) if earlier or against else ()
+    except Exception:  # what took minutes to measure is kept, whatever is the matter with what it is held against
+        gate.write(report, ())
+        raise
     gate.conclude(report, verdicts, lambda: stdout.print(rich_report(report, verdicts, width=stdout.width)))
 
 

@@ -122,16 +122,16 @@ class Gate:
             ("page", self.html, lambda path: write_text(path, html_writer(path)(report, verdicts))),
             ("verdicts", self.junit, lambda path: write_text(path, junit_report(report, verdicts, strict=self.strict))),
         ]
-        failed: list[BertEdgeError] = []
+        failed: list[Exception] = []
         for what, path, write in writers:
             if path is None:
                 continue
             try:
                 write(path)
                 note(f"{what}: {path}" + ("" if report.complete else " (incomplete)"))
-            except BertEdgeError as error:
+            except Exception as error:
                 failed.append(error)
-        append_summary(markdown_report(report, verdicts))
+        append_summary(lambda: markdown_report(report, verdicts))
         if failed:
             raise failed[0]
 
@@ -176,14 +176,14 @@ def html_writer(path: Path | None) -> Callable[..., str]:
     return library("bertedge.report.html", "tools").html_report if path else lambda *_: ""
 
 
-def append_summary(markdown: str) -> None:
+def append_summary(markdown: Callable[[], str]) -> None:
     """Add to the page of a GitHub Actions run; elsewhere, and where it cannot be written, nothing is lost."""
     summary = os.environ.get(SUMMARY)
     if not summary:
         return
     try:
         with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(markdown + "\n")
+            file.write(markdown() + "\n")
     except OSError as error:
         note(f"warning: the job's summary cannot be written: {summary}: {error.strerror}")
 

@@ -70,7 +70,7 @@ def tune(
         float | None, typer.Option(help="Stop searching after so long; default: at the end.", show_default=False)
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Try everything, also when the goals are met.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of pairs and masks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of pairs and masks.")] = 0,
     force: ForceOption = False,
 ) -> None:
     """Search for the fastest int8 bundle that keeps within goals for loss, latency and size.

@@ -99,6 +99,11 @@ class Timing:
     calls: NDArray[np.float64]
 
 
+def workload_name(workload: Workload | LatencyReport) -> str:
+    """As in ``1 x 128``: texts, tokens of each."""
+    return f"{workload.batch_size} x {workload.seq_len}"
+
+
 def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, *, seed: int = 0) -> Batch:
     """Real text cut to exactly ``seq_len`` tokens."""
     rng = np.random.default_rng(seed)

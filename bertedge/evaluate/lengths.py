@@ -44,7 +44,7 @@ def measure_by_length(
 ) -> list[tuple[LengthFidelity, ...]]:
     """Fidelity of each candidate on texts of each of ``LENGTHS`` below ``max_length``.
 
-    The same corpus is cut into pairs of each length, and as many of them are drawn as of the main sample's.
+    The same corpus is cut into pairs of each length, and ``examples`` of them are drawn.
     """
     found: list[list[LengthFidelity]] = [[] for _ in candidates]
     lengths = [length for length in LENGTHS if length < max_length]

@@ -18,10 +18,11 @@ start = time.perf_counter()
 from bertedge.runtime import load
 runtime = load(sys.argv[1], threads=int(sys.argv[2]))
 mask = runtime.tokenizer.mask_token
+before = "The capital of France is" if runtime.bundle.config.max_position_embeddings >= 64 else ""
 if "mlm" in runtime.bundle.manifest.heads:
-    runtime.fill_mask(f"The capital of France is {mask}.")
+    runtime.fill_mask(f"{before} {mask}.")
 else:
-    runtime.encode("The capital of France is a city.")
+    runtime.encode(f"{before} a city.")
 elapsed = time.perf_counter() - start
 import json, pathlib, re
 try:
@@ -72,7 +73,8 @@ def _probe(bundle: Path, threads: int) -> dict:
     command = [sys.executable, "-c", PROBE, str(bundle.resolve()), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        said = [line for line in done.stderr.strip().splitlines() if not line.startswith("hint: ")]
+        reason = (said or ["no output"])[-1]
         raise BertEdgeError(
             f"{bundle}: a fresh process could not run it ({reason})", "try: bertedge verify " + str(bundle)
         )

@@ -1,8 +1,8 @@
 """The table of fidelity metrics, each with a 95 % bootstrap interval.
 
 Positions of one text are not independent of each other, so whole texts are resampled (Efron and Tibshirani 1993, ch.
-8). What nobody saw happen is in no sample of what was seen, so intervals of shares also reach as far as an event that
-did not happen in so many observations may. A new metric is one row.
+8). What nobody saw happen is in no sample of what was seen, so intervals of shares of which few events were seen, or
+none, reach as far as :func:`largest_share`, which takes events for independent. A new metric is one row.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 RESAMPLES = 1000
+#: Events that are too few for the bootstrap to know how many more there may be.
+FEW_EVENTS = 5
 SEED = 0
 #: nats, and a probability; float32 itself differs by so much from one order of summation to another.
 KL_FLOOR, PROBABILITY_FLOOR = 1e-5, 1e-5
@@ -266,23 +268,34 @@ def _interval(draws: Floats, n: int) -> MetricValue:
 
 
 def _with_the_unseen(estimate: MetricValue, bounds: tuple[float, float] | None) -> MetricValue:
-    """The interval of a mean of events, which the bootstrap makes of those that were seen alone."""
+    """The interval of a mean of events, of which the bootstrap knows too little where few were seen."""
     if bounds is None:
         return estimate
-    reach, value = unseen(estimate.n), estimate.value
-    low, high = min(estimate.low, max(value - reach, bounds[0])), max(estimate.high, min(value + reach, bounds[1]))
+    value, n, (least, most) = estimate.value, estimate.n, bounds
+    # a share rises by more of its events, and falls by more of the others; a difference has both kinds on either side
+    more, fewer = (value * n, (1 - value) * n) if least == 0 else (abs(value) * n,) * 2
+    high = max(estimate.high, min(value + _reach(more, n), most))
+    low = min(estimate.low, max(value - _reach(fewer, n), least))
     return replace(estimate, low=low, high=high)
+
+
+def _reach(events: float, n: int) -> float:
+    """How far above its estimate a share may lie of which so many events were seen, if they are few."""
+    return largest_share(events, n) - events / n if events <= FEW_EVENTS else 0.0
+
+
+def largest_share(events: float, n: int) -> float:
+    """The largest share that an event may have which was seen a few times, or never, in ``n`` observations.
+
+    The upper end of the 95 % interval of Jeffreys (Brown, Cai and DasGupta 2001, "Interval estimation for a binomial
+    proportion"), the 0.975 quantile of Beta(events + 1/2, n - events + 1/2), to 3 %: a quantile of chi-squared with
+    2 events + 1 degrees of freedom by Wilson and Hilferty's cube, over 2 n.
+    """
+    freedom = 2 * events + 1
+    spread = 2 / (9 * freedom)
+    quantile = freedom * (1 - spread + NormalDist().inv_cdf(0.975) * math.sqrt(spread)) ** 3
+    return -math.expm1(-quantile / (2 * n + 0.5 - events))
 
 
 def _of_differences(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
     return bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
-
-
-def unseen(n: int) -> float:
-    """The largest share that an event may have which did not happen in ``n`` observations.
-
-    The upper end of the 95 % interval of Jeffreys (Brown, Cai and DasGupta 2001, "Interval estimation for a binomial
-    proportion"), the 0.975 quantile of Beta(1/2, n + 1/2), to 2 % for every n: its limit for large n is that of
-    chi-squared with one degree of freedom over 2 n.
-    """
-    return -math.expm1(-(NormalDist().inv_cdf(0.9875) ** 2) / (2 * n + 0.5))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.errors import FileError
 from bertedge.evaluate.latency import LatencyReport
 
 STAT, CPUINFO = Path("/proc/stat"), Path("/proc/cpuinfo")
@@ -101,6 +102,10 @@ class Stability:
     mhz_after: float | None
     drift: float | None
     spread: float | None
+
+    def __post_init__(self) -> None:
+        if self.drift is not None and not self.drift > 0:
+            raise FileError(f"stability: drift is {self.drift}", "was the file edited by hand? write it again")
 
     @property
     def notes(self) -> list[str]:

@@ -19,7 +19,15 @@ import numpy as np
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import UsageError
-from bertedge.evaluate.latency import LatencyReport, Timing, Workload, interleave, latency_report, workload_batch
+from bertedge.evaluate.latency import (
+    LatencyReport,
+    Timing,
+    Workload,
+    interleave,
+    latency_report,
+    workload_batch,
+    workload_name,
+)
 from bertedge.predictor import Predictor
 from bertedge.progress import Listener
 
@@ -108,7 +116,7 @@ class LatencyStudy:
         for step, index in enumerate(self._rng.permutation(len(self.grid))):
             workload = self.grid[index]
             share = (number + step / len(self.grid)) / look
-            listen(share, f"timing {workload.batch_size} x {workload.seq_len}, sitting {number + 1} of {look}")
+            listen(share, f"timing {workload_name(workload)}, sitting {number + 1} of {look}")
             calls = [partial(model.predict, self._batches[index]) for model in models]
             seed = int(self._rng.integers(2**31))
             rounds = self._effort.rounds_per_sitting

@@ -13,16 +13,17 @@ import numpy as np
 
 from bertedge.errors import FileError, UsageError, nearest
 from bertedge.evaluate.intervals import exactly
-from bertedge.evaluate.latency import LatencyReport, paired_ratio
+from bertedge.evaluate.latency import paired_ratio, workload_name
 from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS, MetricValue
 from bertedge.report.report import CandidateReport
 
-LATENCY = "latency.p50"
+LATENCY, LATENCY_MS = "latency.p50", "latency.p50_ms"
 HIGHER, LOWER = "higher", "lower"
+FEW_STARTS = 5
 BYTES = " bytes"
-#: Where two runs may be compared: ``fidelity`` on the same text; ``file`` always; ``time`` on the same machine;
-#: ``relative`` on machines of the same kind, for each number is a ratio to the reference that was measured beside it.
-Scope = Literal["fidelity", "file", "time", "relative"]
+#: Where two runs may be compared: ``fidelity`` on the same text; ``file`` always; ``time`` and ``memory`` on the same
+#: machine; ``relative`` on machines of the same kind, for each number is a ratio to the reference beside it.
+Scope = Literal["fidelity", "file", "time", "memory", "relative"]
 #: Detail (a workload, or nothing) -> value with its interval.
 Readings = dict[str, MetricValue]
 
@@ -43,11 +44,6 @@ class Judged:
     scope: Scope
     floor: float = -math.inf
     unit: str = ""
-
-
-def workload_name(entry: LatencyReport) -> str:
-    """As in ``1 x 128``."""
-    return f"{entry.batch_size} x {entry.seq_len}"
 
 
 def _fidelity(name: str) -> Callable[[CandidateReport], Readings]:
@@ -77,9 +73,12 @@ def _milliseconds(model: CandidateReport) -> Readings:
 
 
 def _cold_start(model: CandidateReport) -> Readings:
-    """The median of n starts lies between the smallest and the largest with a probability of 1 - 2 / 2**n."""
+    """The median of n starts lies between the smallest and the largest with a probability of 1 - 2 / 2**n.
+
+    Of five that is 0.94; of fewer it is no interval to judge by.
+    """
     samples = model.cold_start_samples_ms
-    if model.cold_start_ms is None or not samples:
+    if model.cold_start_ms is None or len(samples) < FEW_STARTS:
         return {}
     return {"": MetricValue(value=model.cold_start_ms, low=min(samples), high=max(samples), n=len(samples))}
 
@@ -94,9 +93,11 @@ JUDGED: dict[str, Judged] = {
     for name, (better, _) in DESCRIPTIONS.items()
 } | {
     LATENCY: Judged(read=_ratios, better=LOWER, scope="relative", unit=" of float's time"),
-    "latency.p50_ms": Judged(read=_milliseconds, better=LOWER, scope="time", unit=" ms"),
+    LATENCY_MS: Judged(read=_milliseconds, better=LOWER, scope="time", unit=" ms"),
     "cold_start_ms": Judged(read=_cold_start, better=LOWER, scope="time", unit=" ms"),
-    "peak_rss_bytes": Judged(read=_number(lambda model: model.peak_rss_bytes), better=LOWER, scope="time", unit=BYTES),
+    "peak_rss_bytes": Judged(
+        read=_number(lambda model: model.peak_rss_bytes), better=LOWER, scope="memory", unit=BYTES
+    ),
     "size_bytes": Judged(read=_number(lambda model: model.size_bytes), better=LOWER, scope="file", unit=BYTES),
     "coverage.macs": Judged(read=_number(lambda model: model.coverage.macs), better=HIGHER, scope="file"),
     "coverage.bytes": Judged(read=_number(lambda model: model.coverage.bytes), better=HIGHER, scope="file"),
@@ -161,7 +162,7 @@ DEFAULTS: Budgets = {
         Budget(metric="mlm.top1_agreement", max_drop=0.01),
         Budget(metric="mlm.kl_mean", max_ratio=1.25),
         Budget(metric="mlm.top1_accuracy_drop", max_drop=0.01),
-        Budget(metric="nsp.flip_rate", max_drop=0.01),
+        Budget(metric="nsp.flip_rate", max_drop=0.02),  # what 205 pairs can tell, as many as the built-in text has
         Budget(metric=INVARIANCE, max_drop=1e-4),
         Budget(metric=LATENCY, max_ratio=1.05, apart=1.25),
         Budget(metric="cold_start_ms", max_ratio=2.0),
@@ -190,7 +191,11 @@ def read_budgets(path: Path) -> Budgets:
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path}: is not TOML ({error})", EXAMPLE) from error
     budgets = dict(DEFAULTS)
+    seen: set[str] = set()
     for metric, limits in _flat(raw):
+        if metric in seen:
+            raise UsageError(f"{path}: {metric} stands there twice", "TOML has two spellings of it; keep one")
+        seen.add(metric)
         if metric not in JUDGED:
             raise UsageError(f"{path}: no metric is called {metric!r}", nearest(metric, JUDGED))
         if limits is False:

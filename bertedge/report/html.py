@@ -29,8 +29,6 @@ from bertedge.report.words import (
 
 #: Metrics between 0 and 1 that are read as percent.
 SHARES = ("mlm.top1_agreement", "nsp.flip_rate")
-#: Tables that have a place of their own; any other one goes to the end.
-PLACED = ("Size and start", "Latency", "Fidelity")
 #: How a verdict's outcome looks besides its colour.
 OUTCOME_SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "skipped": "–"}
 
@@ -72,9 +70,8 @@ def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
         about=[("Machine", about_machine(report)), ("Text", about_corpus(report))],
         about_models=[(series, about_model(model)) for series, model in enumerate(views.models_of(report))],
         tables=tables,
-        others={title: rows for title, rows in tables.items() if title not in PLACED},
         calibrated_on_corpus=_calibrated_on_corpus(report),
-        workload_name=views.workload_name,
+        workload_in_words=views.workload_in_words,
         **parts,
     )
     return printable(text)
@@ -93,7 +90,7 @@ def _summary(report: Report, model: CandidateReport) -> list[Fact]:
     if entry is not None:
         ratio = entry.ratio_to_reference
         compared = f"{ratio.value:.2f} of float ({ratio.low:.2f} to {ratio.high:.2f})"
-        facts.append((views.workload_name(entry), f"{number(entry.p50_ms)} ms", compared))
+        facts.append((views.workload_in_words(entry), f"{number(entry.p50_ms)} ms", compared))
     for metric, (words, _) in views.TRADE_OFFS.items():
         value, known = model.fidelity.get(metric), views.reference_value(report, metric)
         if value is not None:
@@ -123,7 +120,7 @@ def _trade_offs(report: Report) -> list[tuple[str, str, Markup, list[views.Point
         points = views.trade_off(report, metric)
         if points and workload:
             drawn = charts.trade_off_chart(
-                f"trade-off-{len(pictures)}", points, latency=views.workload_name(workload), metric=words
+                f"trade-off-{len(pictures)}", points, latency=views.workload_in_words(workload), metric=words
             )
             pictures.append((_heading(words), DESCRIPTIONS[metric][1], Markup(drawn), points))
     return pictures

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from bertedge.evaluate.latency import workload_name
 from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.report.report import CandidateReport, Report
 from bertedge.report.verdict import Verdict, counted
@@ -107,7 +108,7 @@ def _latency_rows(report: Report) -> Rows:
             rows.append(
                 [
                     _label(report, model),
-                    f"{entry.batch_size} x {entry.seq_len}",
+                    workload_name(entry),
                     f"{entry.calls}",
                     f"{entry.p50_ms:.2f} ms",
                     f"{entry.p90_ms:.2f} ms",
@@ -142,19 +143,24 @@ def _value(value: MetricValue | None) -> str:
 def _label(report: Report, model: CandidateReport) -> str:
     if model is report.reference:
         return f"{model.name} (float32)"
-    return f"{model.name} (baseline)" if model is report.against else model.name
+    return f"{model.name} (beside)" if model is report.against else model.name
 
 
 def _footer(report: Report) -> str:
     machine, corpus = report.machine, report.corpus
     skipped = "".join(f" Skipped: {head}.*, for {reason}." for head, reason in report.skipped.items())
-    threads = report.reference.latency[0].threads if report.reference.latency else machine.cpus
     return (
-        f"{machine.cpu}, {machine.cpus} CPUs, {threads} threads, target {machine.target}, "
+        f"{machine.cpu}, {machine.cpus} CPUs, {words_for_threads(report)}target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
         f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
         f"Intervals: 95 %, bootstrap over texts or sittings. Latency without tokenization.{skipped}{_weather(report)}"
     )
+
+
+def words_for_threads(report: Report) -> str:
+    """How many an operator used, and a comma; nothing where no latency was measured."""
+    used = sorted({entry.threads for entry in report.reference.latency})
+    return f"{' and '.join(map(str, used))} thread{'' if used == [1] else 's'}, " if used else ""
 
 
 def _weather(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from bertedge.records import from_json, read_json, write_json
 #: Version 1 took its percentiles from means of many calls, so its p90 and p99 cannot be compared. Version 2 timed one
 #: loading of each model and took its ratios from means, which other processes raise, so its ratios cannot be compared.
 SCHEMA_VERSION = 3
+MOST_BYTES = 2**63
+EDITED = "was the file edited by hand? write it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,12 @@ class CandidateReport:
     by_length: tuple[LengthFidelity, ...] = ()
     disagreements: Disagreements = field(default_factory=Disagreements)
     profile: Profile | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("size_bytes", "peak_rss_bytes"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < MOST_BYTES:
+                raise FileError(f"report: {name} of {self.name} is {reprlib.repr(value)}", EDITED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +124,9 @@ class Report:
 
     def __post_init__(self) -> None:
         if self.complete == bool(self.missing):
-            raise FileError(
-                f"report: complete is {self.complete} and {len(self.missing)} things are missing",
-                "was the file edited by hand? write it again",
-            )
+            raise FileError(f"report: complete is {self.complete} and {len(self.missing)} things are missing", EDITED)
+        if not self.candidates:
+            raise FileError("report: there is no candidate", EDITED)
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -25,6 +25,7 @@ class Verdict:
         detail: the workload, where the metric has several values; or nothing.
         sentence: by how much it changed, how sure that is, and what is allowed.
         change: new - old or new / old, with its 95 % interval; None where it was not judged.
+        undecided: the interval reaches over the limit, so that measuring more might decide.
     """
 
     candidate: str
@@ -33,6 +34,7 @@ class Verdict:
     outcome: Outcome
     sentence: str
     change: MetricValue | None = None
+    undecided: bool = False
 
     @property
     def subject(self) -> str:
@@ -41,11 +43,22 @@ class Verdict:
 
 
 def say(
-    budget: Budget, limit: float, new: MetricValue, old: MetricValue, change: MetricValue, unit: str | None = None
+    budget: Budget,
+    limit: float,
+    new: MetricValue,
+    old: MetricValue,
+    change: MetricValue,
+    *,
+    than: str = "the baseline",
+    unit: str | None = None,
 ) -> str:
-    """What changed by how much, what is allowed, and whether that is sure."""
+    """What changed by how much, what is allowed, and whether that is sure.
+
+    Args:
+        than: what it is judged by.
+    """
     unit = JUDGED[budget.metric].unit if unit is None else unit
-    values = f"{_short(new.value)}{unit} where the baseline has {_short(old.value)}{unit}"
+    values = f"{_short(new.value)}{unit} where {than} has {_short(old.value)}{unit}"
     if budget.max_ratio is not None:
         changed = f"{_short(change.value)} times as much{_interval(change.low, change.high)}"
         allowed = f"{_short(limit)} times are allowed"

@@ -197,9 +197,9 @@ def workloads(report: Report) -> Iterable[tuple[str, list[tuple[int, LatencyRepo
     """Workload in words -> (series, latency) of every model that was timed on it."""
     for entry in report.reference.latency:
         found = [(series, at_workload(model, entry)) for series, model in enumerate(models_of(report))]
-        yield workload_name(entry), [(series, latency) for series, latency in found if latency is not None]
+        yield workload_in_words(entry), [(series, latency) for series, latency in found if latency is not None]
 
 
-def workload_name(entry: LatencyReport) -> str:
+def workload_in_words(entry: LatencyReport) -> str:
     """``one text of 16 tokens``, ``8 texts of 64 tokens``."""
     return f"{'one text' if entry.batch_size == 1 else f'{entry.batch_size} texts'} of {entry.seq_len} tokens"

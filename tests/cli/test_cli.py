@@ -22,6 +22,7 @@ from bertedge.cli.app import run
 from bertedge.cli.bench import parse_grid
 from bertedge.cli.console import report as report_error
 from bertedge.cpu import this_cpu
+from bertedge.errors import FileError
 from bertedge.report.report import read_report
 from bertedge.report.targets import markdown
 from bertedge.target import this_target
@@ -163,6 +164,33 @@ def test_what_is_inconclusive_fails_where_it_is_strict(report_file: Path, tmp_pa
     assert typed("compare", report_file, unsure, "--strict").returncode == 1
 
 
+def test_a_page_that_cannot_be_drawn_costs_no_other_file(
+    report_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr("bertedge.report.html.html_report", fail)
+    with pytest.raises(RuntimeError, match="no font"):
+        typed("compare", report_file, report_file, "--html", tmp_path / "r.html", "--junit", tmp_path / "r.xml")
+    assert [path.name for path in tmp_path.iterdir()] == ["r.xml"]
+
+
+def test_what_was_measured_is_kept_where_it_cannot_be_judged(
+    folder: Path, model_folder: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> tuple:
+        raise FileError("the baseline is odd", "look at it")
+
+    monkeypatch.setattr("bertedge.report.gate.judge", fail)  # the command's; bench itself has judged before
+    done = typed(
+        *("bench", folder, "--reference", model_folder, "--corpus", corpus_file, "--examples", 8, "--rounds", 2),
+        *("--seconds", 0, "--lengths", "1x8", "--against", folder, "--json", tmp_path / "r.json"),
+    )
+    assert (done.returncode, done.stderr.splitlines()[-2]) == (3, "error: the baseline is odd")
+    assert read_report(tmp_path / "r.json").complete
+
+
 def test_a_baseline_is_accepted_with_a_reason(report_file: Path, tmp_path: Path) -> None:
     baseline = Path(shutil.copy(report_file, tmp_path / "baseline.json"))
     size = json.loads(report_file.read_text())["candidates"][0]["size_bytes"]
@@ -211,7 +239,7 @@ def test_a_candidate_is_judged_by_what_was_measured_beside_it(
         "bench", larger, "--reference", model_folder, "--against", folder, *more, "--json", tmp_path / "r.json"
     )
     assert done.returncode == 1, done.stderr
-    assert "(baseline)" in done.stdout
+    assert "(beside)" in done.stdout
     assert read_report(tmp_path / "r.json").against is not None
 
 
@@ -338,7 +366,9 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         (["quantise", "{model}"], 2, "did you mean 'quantize'"),
         (["bench", "{bundle}", "--reference", "nowhere", "--json", "{empty}/report.json"], 3, "Not a directory"),
         (["bench", "{bundle}", "--reference", "nowhere", "--json", "{tmp}"], 3, "Is a directory"),
-        (["bench", "{bundle}", "--reference", "nowhere", "--junit", "{empty}/x.xml"], 3, "Not a directory"),
+        (["bench", "{bundle}", "-r", "x", "--against", "{bundle}", "--junit", "{empty}/x.xml"], 3, "Not a directory"),
+        (["bench", "{bundle}", "-r", "x", "--junit", "{tmp}/x.xml"], 2, "--junit: there is nothing to judge by"),
+        (["bench", "{bundle}", "-r", "x", "--seed", "-1"], 2, "--seed"),
         (["bench", "{bundle}", "--reference", "nowhere", "--baseline", "{tmp}/none.json"], 3, "no such baseline"),
         (["bench", "{bundle}", "--reference", "nowhere", "--baseline", "{empty}"], 3, "is not JSON"),
         (

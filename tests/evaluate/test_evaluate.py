@@ -17,7 +17,7 @@ from bertedge.evaluate.fidelity import invariance, measure_fidelity
 from bertedge.evaluate.latency import BLOCK_CALLS, BLOCK_S, SETTLE_S, Workload, interleave, paired_ratio
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import measure_cold_start
-from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all, estimate_changes, unseen
+from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all, estimate_changes, largest_share
 from bertedge.evaluate.study import Effort, LatencyStudy
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 
@@ -216,21 +216,21 @@ def test_changes_of_two_that_answered_alike_are_known_better_than_either() -> No
     assert own.high - own.low > 0.08
     same = estimate_changes(seen_hits(old), seen_hits(old))
     assert all(c.difference.value == 0 and c.ratio.low == c.ratio.high == 1 for c in same.values())
-    assert all(c.difference.high == -c.difference.low <= unseen(400) for c in same.values())
+    assert all(c.difference.high == -c.difference.low <= largest_share(0, 400) for c in same.values())
 
 
-@pytest.mark.parametrize("n", [1, 2, 16, 256, 4000])
-def test_what_was_not_seen_may_be(n: int) -> None:
-    """Beta(1/2, n + 1/2) by its density, summed on a grid in which its pole at 0 is even: p = sin(x) ** 2."""
+@pytest.mark.parametrize(("n", "events"), [(2, 0), (16, 0), (256, 0), (4000, 0), (16, 1), (205, 1), (205, 5)])
+def test_what_was_seldom_seen_may_be_more_frequent(n: int, events: int) -> None:
+    """Beta(events + 1/2, n - events + 1/2) by its density, on a grid that is even in its poles: p = sin(x) ** 2."""
     x = (np.arange(400_000) + 0.5) / 400_000 * np.pi / 2
-    density = np.cos(x) ** (2 * n)
+    density = np.sin(x) ** (2 * events) * np.cos(x) ** (2 * (n - events))
     quantile = np.sin(x[np.searchsorted(np.cumsum(density), 0.975 * density.sum())]) ** 2
-    assert unseen(n) == pytest.approx(quantile, rel=0.02)
+    assert largest_share(events, n) == pytest.approx(quantile, rel=0.03)
 
 
-@pytest.mark.parametrize(("n", "share"), [(64, 0.0), (64, 0.005), (64, 0.02), (256, 0.002), (256, 0.01), (256, 0.1)])
+@pytest.mark.parametrize(("n", "share"), [(64, 0.0), (64, 0.005), (64, 0.02), (205, 0.02), (256, 0.01), (256, 0.1)])
 def test_intervals_of_rare_events_cover_the_truth(n: int, share: float) -> None:
-    """About as often as they say, since counts are whole.
+    """Not quite as often as they say, since counts are whole: Jeffreys' own miss up to 8 in 100.
 
     The bootstrap alone has no width where nothing happened: it misses 0.005 in 64 texts as often as 0.995 ** 64 = 0.73.
     """
@@ -239,7 +239,7 @@ def test_intervals_of_rare_events_cover_the_truth(n: int, share: float) -> None:
         seen = seen_hits(1 - (rng.random(n) < share))
         value = estimate_all(seen, names=("nsp.flip_rate",), resamples=200, seed=trial)["nsp.flip_rate"]
         missed += not value.low <= share <= value.high
-    assert missed <= 0.12 * 200
+    assert missed <= 0.1 * 200
 
 
 def test_changes_from_nothing() -> None:

@@ -98,8 +98,10 @@ def test_cpus_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert generation(cpuinfo) == "0x41.0xd08.3"
     assert generation(tmp_path / "nowhere") == ""
     machine = this_machine()
-    assert machine.differences(replace(machine, python="2.7", memory_bytes=1)) == []
-    other = replace(machine, generation="x", features=("avx9",), cpus=1000)
+    bugfix = ".".join([*machine.python.split(".")[:2], "999"])
+    assert machine.differences(replace(machine, python=bugfix, memory_bytes=1)) == []
+    other = replace(machine, generation="x", features=("avx9",), cpus=1000, python="2.7.18")
     words = machine.differences(other)
-    assert [word.split()[0] for word in words] == ["generation", "features", "cpus"]
+    assert [word.split()[0] for word in words] == ["generation", "features", "cpus", "python"]
+    assert words[-1].endswith(", not 2.7")
     assert words[1].endswith("not avx9")

@@ -61,7 +61,7 @@ def model(
         size_bytes=size,
         peak_rss_bytes=10**8,
         cold_start_ms=100.0,
-        cold_start_samples_ms=(95.0, 100.0, 103.0),
+        cold_start_samples_ms=(95.0, 98.0, 100.0, 101.0, 103.0),
         coverage=Coverage(macs=1.0, bytes=0.9),
         fidelity=fidelity or {},
         latency=latency or (times(1.05, 1.1),),
@@ -75,7 +75,7 @@ def report_of(*candidates: CandidateReport) -> Report:
         machine=replace(this_machine(), target="avx512-vnni"),
         corpus=CorpusInfo(name="text", sha256="0", examples=99, max_length=32, seed=0, next_sentence=False),
         reference=model("big", 4_000_000),
-        candidates=candidates,
+        candidates=candidates or (model("small"),),
         skipped={},
         stability=QUIET,
     )

@@ -58,6 +58,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ('[latency.p50]\nmax_ratio = "5 %"', "expected a number", "for instance"),
         ("[latency.p50]\nmax_ratio = true", "expected a number", "for instance"),
         ("[latency.p50]\nmax_ratio = 1.1\nelsewhere = 1.5", "no limit called 'elsewhere'", "called apart now"),
+        ('"mlm.kl_mean" = false\n[mlm.kl_mean]\nmax_ratio = 2', "mlm.kl_mean stands there twice", "keep one"),
         ("\n".join(f'"{name}" = false' for name in DEFAULTS), "every budget is switched off", "leave out"),
         ("[size_bytes]\nmax_ratio = 1.1\napart = 2", "for latency.p50 only", "leave it out"),
         ("size_bytes = true", "expected a table or false", "for instance"),
@@ -98,6 +99,7 @@ def test_the_readme_tells_the_defaults() -> None:
         "peak_rss_bytes": DEFAULTS["peak_rss_bytes"].max_ratio,
         "size_bytes": DEFAULTS["size_bytes"].max_ratio,
         "coverage.macs": DEFAULTS["coverage.macs"].max_drop,
+        "nsp.flip_rate": DEFAULTS["nsp.flip_rate"].max_drop,
     }
     for name, default in told.items():
         line = next(line for line in example.splitlines() if name in line)

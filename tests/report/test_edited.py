@@ -1,0 +1,107 @@
+"""Reports that somebody edited by hand: any of their values may be anything."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bertedge.errors import BertEdgeError
+from bertedge.records import to_json
+from bertedge.report.budget import DEFAULTS, JUDGED, LATENCY_MS, Budget
+from bertedge.report.gate import judge
+from bertedge.report.html import html_report
+from bertedge.report.junit import junit_report
+from bertedge.report.render import markdown_report, rich_report
+from bertedge.report.report import Report, read_report
+
+BUDGETS = {**DEFAULTS, LATENCY_MS: Budget(metric=LATENCY_MS, max_ratio=1.1)}
+VALUES = (0, -1, 1, 10**400, 1e308, 1e-308, -0.5, None, True, "x", "", [], {})
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths to everything in a parsed file; of long lists to the first and the last item."""
+    yield path
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from places(item, (*path, key))
+    elif isinstance(value, list):
+        for index in sorted({0, len(value) - 1}) if value else ():
+            yield from places(value[index], (*path, index))
+
+
+def edited(raw: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """The same with another value in one place."""
+    changed = copy.deepcopy(raw)
+    inner = changed
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return changed
+
+
+@pytest.fixture(scope="module")
+def raw(measured: Report) -> Any:
+    return json.loads(json.dumps(to_json(measured)))
+
+
+def read_and_use(report_file: Path, known: Report) -> Report | None:
+    """What ``compare`` does with a report, as the new one and as the baseline; None where it says what is wrong."""
+    try:
+        report = read_report(report_file)
+        for new, old in ((report, known), (known, report)):
+            verdicts = judge(new, old, BUDGETS)
+            assert markdown_report(new, verdicts)
+            assert junit_report(new, verdicts)
+            assert rich_report(new, verdicts)
+    except BertEdgeError:
+        return None
+    return report
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_value_is_anything(data: st.DataObject, raw: Any, measured: Report, tmp_path: Path) -> None:
+    path = data.draw(st.sampled_from([place for place in places(raw) if place]))
+    value = data.draw(st.sampled_from(VALUES))
+    (tmp_path / "report.json").write_text(json.dumps(edited(raw, path, value)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        read_and_use(tmp_path / "report.json", measured)
+
+
+def numbers(raw: Any) -> list[tuple[Any, ...]]:
+    """Paths to all numbers that a page draws or prints."""
+    found = []
+    for path in places(raw):
+        value = raw
+        for key in path:
+            value = value[key]
+        if isinstance(value, int | float) and not isinstance(value, bool) and path[0] in ("reference", "candidates"):
+            found.append(path)
+    return found
+
+
+@pytest.mark.parametrize("value", [0, None])
+def test_a_page_of_numbers_that_are_none(value: Any, raw: Any, measured: Report, tmp_path: Path) -> None:
+    """One of each kind that is drawn, since a page takes a second."""
+    by_key = {path[-1] if isinstance(path[-1], str) else path[-2]: path for path in numbers(raw)}
+    for key in ("p50_ms", "samples_ms", "value", "ms"):
+        (tmp_path / "report.json").write_text(json.dumps(edited(raw, by_key[key], value)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            report = read_and_use(tmp_path / "report.json", measured)
+            if report is not None:
+                assert html_report(report).rstrip().endswith("</html>")
+
+
+def test_every_metric_that_can_be_judged_is_read_from_a_real_report(measured: Report) -> None:
+    missing = [name for name, judged in JUDGED.items() if not judged.read(measured.candidates[0])]
+    assert missing == []
