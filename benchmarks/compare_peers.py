@@ -5,9 +5,9 @@
 A model is ``random-12x768`` or ``random-6x384`` (random weights), a built-in name, or a checkpoint's folder. Every peer
 runs in processes of its own; timing goes round them in a fresh order each round, so ratios are of blocks that were
 measured next to each other. A peer that fails is a row with the reason. FOLDER gets ``results.json``, every sample in
-it, after each model, and ``RESULTS.md``. The three models take about 25 minutes on two cores, ``--quick`` about ten,
-most of it for making the artefacts; leave the machine alone meanwhile. Install with ``make peers`` or with
-``pip install 'bertedge[compare]'``.
+it, after each model, and ``RESULTS.md``; with ``--add``, models that are there already stay, if they were measured
+alike. A model takes about 20 minutes on two cores, ``--quick`` about seven, most of it for making the artefacts; leave
+the machine alone meanwhile. Install with ``make peers`` or with ``pip install 'bertedge[compare]'``.
 """
 
 from __future__ import annotations
@@ -45,28 +45,31 @@ def main() -> None:
     rounds, budget_s, examples, sentences, lengths = QUICK if options.quick else FULL
     started = time.time()
     report: dict[str, Any] = {
-        "command": _command(options),
         "machine": to_json(this_machine()),
         "threads": usable_cpus(),
         "quick": options.quick,
         "sentences": sentences,
         "text": options.text.name,
         "peers": {name: _described(PEERS[name]) for name in options.peers},
-        "models": [],
     }
+    kept = _kept(options, report) if options.add else {"models": [], "minutes": 0.0}
     options.out.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="peers-"))
     settings = Settings(
         threads=usable_cpus(), rounds=rounds, budget_s=budget_s, calibration=default_text(), scratch=scratch
     )
     try:
-        for name in options.models:
-            model = open_model(name, scratch)
+        for model in [
+            open_model(name, scratch) for name in options.models
+        ]:  # all, before an hour is spent on the first
             texts = texts_for(model, options.text, lengths=lengths, examples=examples, sentences=sentences)
             results = Comparison(model, texts, options.peers, settings).run()
             found = {peer: _without_paths(asdict(result), scratch) for peer, result in results.items()}
-            report["models"].append({"name": model.name, "real": model.real, "results": found})
-            report["minutes"] = round((time.time() - started) / 60, 1)
+            others = [other for other in kept["models"] if other["name"] != model.name]
+            kept["models"] = [*others, {"name": model.name, "real": model.real, "results": found}]
+            minutes = round(kept["minutes"] + (time.time() - started) / 60, 1)
+            names = [other["name"] for other in kept["models"]]
+            report |= {"models": kept["models"], "minutes": minutes, "command": _command(options, names)}
             write_json(options.out / "results.json", report)
             write_text(options.out / "RESULTS.md", page(report))
             shutil.rmtree(scratch / "artefacts")
@@ -74,9 +77,19 @@ def main() -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _command(options: argparse.Namespace) -> str:
-    """What was asked for, without this machine's folders."""
-    words = ["--models " + ",".join(Path(name).name for name in options.models), f"--text {options.text.name}"]
+def _kept(options: argparse.Namespace, report: dict[str, Any]) -> dict[str, Any]:
+    """The results that are there, if they are of this machine and of the same work."""
+    file = options.out / "results.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    other = [key for key, value in report.items() if found[key] != json.loads(json.dumps(value))]
+    if other:
+        raise SystemExit(f"--add: {file} has another {', another '.join(other)}")
+    return found
+
+
+def _command(options: argparse.Namespace, models: list[str]) -> str:
+    """What makes all of it, without this machine's folders."""
+    words = ["--models " + ",".join(models), f"--text {options.text.name}"]
     words += ["--quick"] if options.quick else []
     words += [f"--peers '{';'.join(options.peers)}'"] if options.peers != list(PEERS) else []
     return " ".join(["python benchmarks/compare_peers.py", *words])
@@ -103,6 +116,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--text", type=Path, default=default_text(), help="what is run; default: the calibration text")
     parser.add_argument(
         "--out", type=Path, help=f"folder for results.json and RESULTS.md; default: beside this script, or {QUICK_OUT}"
+    )
+    parser.add_argument(
+        "--add", action="store_true", help="keep the other models' results, if they were measured alike"
     )
     parser.add_argument("--quick", action="store_true", help="few rounds and texts: shows that it runs, proves nothing")
     parser.add_argument("--page", type=Path, metavar="RESULTS.json", help="only write the page of these results")

@@ -95,7 +95,7 @@ def _head(report: dict[str, Any]) -> str:
 {quick}    {report["command"]}
 
 {machine["cpu"]} {machine["generation"]} ({machine["target"]}), {machine["cpus"]} CPUs, Python {machine["python"]};
-{report["threads"]} threads for everybody; {report["minutes"]:.0f} minutes. Everything below is of this one run;
+{report["threads"]} threads for everybody; {report["minutes"]:.0f} minutes. Everything of a model is of one run;
 `results.json` has every sample.
 
 - Every peer runs in processes of its own: one that makes the artefact, some that only start, and one that holds the
