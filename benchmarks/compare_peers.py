@@ -59,9 +59,8 @@ def main() -> None:
         threads=usable_cpus(), rounds=rounds, budget_s=budget_s, calibration=default_text(), scratch=scratch
     )
     try:
-        for model in [
-            open_model(name, scratch) for name in options.models
-        ]:  # all, before an hour is spent on the first
+        models = [open_model(name, scratch) for name in options.models]  # all, before an hour is spent on the first
+        for model in models:
             texts = texts_for(model, options.text, lengths=lengths, examples=examples, sentences=sentences)
             results = Comparison(model, texts, options.peers, settings).run()
             found = {peer: _without_paths(asdict(result), scratch) for peer, result in results.items()}
