@@ -43,6 +43,7 @@ def main() -> None:
     """Compare on every model that was asked for."""
     options = _options()
     rounds, budget_s, examples, sentences, lengths = QUICK if options.quick else FULL
+    rounds, budget_s = rounds * options.effort, budget_s * options.effort
     started = time.time()
     report: dict[str, Any] = {
         "machine": to_json(this_machine()),
@@ -90,6 +91,7 @@ def _command(options: argparse.Namespace, models: list[str]) -> str:
     """What makes all of it, without this machine's folders."""
     words = ["--models " + ",".join(models), f"--text {options.text.name}"]
     words += ["--quick"] if options.quick else []
+    words += [f"--effort {options.effort}"] if options.effort != 1 else []
     words += [f"--peers '{';'.join(options.peers)}'"] if options.peers != list(PEERS) else []
     return " ".join(["python benchmarks/compare_peers.py", *words])
 
@@ -120,6 +122,7 @@ def _options() -> argparse.Namespace:
         "--add", action="store_true", help="keep the other models' results, if they were measured alike"
     )
     parser.add_argument("--quick", action="store_true", help="few rounds and texts: shows that it runs, proves nothing")
+    parser.add_argument("--effort", type=int, default=1, help="so many times as many rounds, in as much time")
     parser.add_argument("--page", type=Path, metavar="RESULTS.json", help="only write the page of these results")
     options = parser.parse_args()
     strange = [name for name in options.peers if name not in PEERS]

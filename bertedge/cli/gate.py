@@ -145,6 +145,7 @@ class Gate:
             FileError: a file cannot be written.
             Exit: with 1, where something became worse.
         """
+        from bertedge.evaluate.metrics import METRICS
         from bertedge.report.verdict import counted, is_regression
 
         try:
@@ -156,6 +157,8 @@ class Gate:
             note(f"verdicts: {counted(verdicts)}")
         for sentence, subjects in unjudged(verdicts).items():
             note(f"not judged: {', '.join(subjects)}: {sentence}")
+        if wide := sorted({verdict.metric for verdict in verdicts if verdict.undecided and verdict.metric in METRICS}):
+            note(f"undecided: {', '.join(wide)}: more text would tell, by bench with --corpus and --examples")
         if not self.update and is_regression(verdicts, strict=self.strict):
             raise typer.Exit(1)
 

@@ -47,6 +47,11 @@ class Pair:
     together: bool
 
     @property
+    def than(self) -> str:
+        """What the new one is judged by, in words."""
+        return self.old.name if self.together else "the baseline"
+
+    @property
     def same_text(self) -> bool:
         """Both saw texts of the same file, not necessarily the same ones."""
         return self.report.corpus.sha256 == self.baseline.corpus.sha256
@@ -212,15 +217,15 @@ def _judge_budget(pair: Pair, budget: Budget) -> Iterator[Verdict]:
         if unfit:
             yield blank
         elif detail not in old:
-            yield replace(blank, sentence="not measured in the baseline")
+            yield replace(blank, sentence=f"{pair.than} does not have it")
         elif detail not in new and not pair.report.complete:
             yield replace(blank, outcome="inconclusive", sentence="not measured: the run was interrupted")
         elif detail not in new and judged.scope == "fidelity":
-            yield replace(blank, outcome="fail", sentence="the baseline's model has it, this one has not: lost a head?")
+            yield replace(blank, outcome="fail", sentence=f"is not there, but {pair.than} has it: lost a head?")
         elif detail not in new:
-            yield replace(blank, sentence="not measured this time, only in the baseline")
+            yield replace(blank, sentence=f"not measured this time, but {pair.than} has it")
         elif _is_sound(old[detail]) and not _is_sound(new[detail]):
-            yield replace(blank, outcome="fail", sentence="is no finite number, where the baseline has one")
+            yield replace(blank, outcome="fail", sentence=f"is no finite number, where {pair.than} has one")
         elif not _is_sound(old[detail]):
             yield replace(blank, outcome="inconclusive", sentence="the report holds no number that can be compared")
         else:
@@ -265,11 +270,13 @@ def _compare(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: 
     judged = JUDGED[budget.metric]
     limit = budget.max_ratio if budget.max_ratio is not None else budget.max_drop or 0.0
     timed = judged.scope in TIMED
-    than = pair.old.name if pair.together else "the baseline"
     if pair.together and timed and blank.detail and budget.max_ratio is not None:
         new, old, change = _paired(pair, blank.detail)
         how = f" (pairs of {change.n} rounds of one run)"
-        sentence, outcome = say(budget, limit, new, old, change, than=than, unit=" ms") + how, outcome_of(change, limit)
+        sentence, outcome = (
+            say(budget, limit, new, old, change, than=pair.than, unit=" ms") + how,
+            outcome_of(change, limit),
+        )
         return replace(blank, outcome=outcome, sentence=sentence, change=change, undecided=outcome == "inconclusive")
     change, how = _change(pair, budget, new, old)
     if judged.scope == "relative" and budget.apart is not None:
@@ -277,7 +284,7 @@ def _compare(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: 
     differences = pair.report.machine.differences(pair.baseline.machine)
     if judged.scope == "relative" and differences:
         how += f", on another machine of the same kind: {'; '.join(differences)}"
-    outcome, sentence = outcome_of(change, limit), say(budget, limit, new, old, change, than=than) + how
+    outcome, sentence = outcome_of(change, limit), say(budget, limit, new, old, change, than=pair.than) + how
     texts = min(pair.report.corpus.examples, pair.baseline.corpus.examples)
     if _too_few(texts, pair, budget, change, limit):
         sentence = f"{sentence}; but {texts} texts are too few to be sure"

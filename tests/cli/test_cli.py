@@ -24,9 +24,11 @@ from bertedge.cli.bench import parse_grid
 from bertedge.cli.console import report as report_error
 from bertedge.cpu import this_cpu
 from bertedge.errors import FileError
-from bertedge.report.report import read_report
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.report.report import read_report, write_report
 from bertedge.report.targets import markdown
 from bertedge.target import this_target
+from tests.report.samples import model, report_of
 
 
 def bertedge(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -163,6 +165,15 @@ def test_what_is_inconclusive_fails_where_it_is_strict(report_file: Path, tmp_pa
     unsure = changed(report_file, tmp_path / "unsure.json", fidelity={**fidelity, "mlm.top1_agreement": wide})
     assert typed("compare", report_file, unsure).returncode == 0
     assert typed("compare", report_file, unsure, "--strict").returncode == 1
+
+
+def test_what_would_tell_more_is_said(tmp_path: Path) -> None:
+    for name, value in (("old", 0.98), ("new", 0.972)):
+        seen = MetricValue(value=value, low=value - 0.01, high=value + 0.01, n=500)
+        write_report(tmp_path / f"{name}.json", report_of(model("small", fidelity={"mlm.top1_agreement": seen})))
+    done = typed("compare", tmp_path / "old.json", tmp_path / "new.json")
+    assert done.returncode == 0
+    assert "undecided: mlm.top1_agreement: more text would tell" in done.stderr
 
 
 def test_a_page_that_cannot_be_drawn_costs_no_other_file(

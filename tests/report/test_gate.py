@@ -246,8 +246,8 @@ def test_workloads_that_only_one_report_has() -> None:
     old = report_of(model("small", 1, {}, times(1.0, 1.0), times(1.0, 1.0, seq_len=64)))
     new = report_of(model("small", 1, {}, times(1.0, 1.0), times(1.0, 1.0, seq_len=128)))
     sentences = {verdict.detail: verdict.sentence for verdict in judge(new, old, {LATENCY: SLOWER})}
-    assert sentences["1 x 64"] == "not measured this time, only in the baseline"
-    assert sentences["1 x 128"] == "not measured in the baseline"
+    assert sentences["1 x 64"] == "not measured this time, but the baseline has it"
+    assert sentences["1 x 128"] == "the baseline does not have it"
 
 
 def test_numbers_that_are_none_decide_nothing() -> None:
