@@ -14,9 +14,9 @@ BASELINE := benchmarks/baselines/xeon-6-207/small.portable.json
 demo: $(DEMO_VENV)/ready
 	$(DEMO_VENV)/bin/bertedge demo
 
-# The whole test suite, style and types. Two processes, a file of tests each, share fixtures within a file.
+# The whole test suite, style and types.
 test: $(TEST_VENV)/ready lint
-	$(TEST_VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(TEST_VENV)/bin/python -m pytest
 
 lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .

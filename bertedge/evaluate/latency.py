@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ SETTLE_CALLS, SETTLE_S = 26, 0.25
 #: The quantile of a block's calls that stands for it.
 UNDISTURBED = 0.25
 BOOTSTRAP = 2000
+LARGEST_COUNT = 2**31
 #: Parts of a run that are resampled as a whole. Few, so that each is longer than the mood of a machine lasts.
 CLUSTERS = 10
 #: Fewer than these are not resampled: with n of them the median lies outside all with a probability of 2 / 2**n.
@@ -76,9 +78,15 @@ class LatencyReport:
 
     def __post_init__(self) -> None:
         times = (*self.samples_ms, self.p50_ms, self.p90_ms, self.p99_ms)
-        if len(self.samples_ms) < 2 or self.rounds_per_sitting < 1 or not all(0 < ms < math.inf for ms in times):
+        counts = (self.batch_size, self.seq_len, self.threads, self.calls, self.rounds_per_sitting)
+        if len(self.samples_ms) < 2 or not all(0 < ms < math.inf for ms in times):
             raise FileError(
-                f"latency of {self.batch_size} x {self.seq_len}: expected two samples or more, and times above 0 ms",
+                f"latency of {workload_name(self)}: expected two samples or more, and times above 0 ms",
+                "was the file edited by hand? measure it again",
+            )
+        if not all(0 < count < LARGEST_COUNT for count in counts):
+            raise FileError(
+                f"latency of {reprlib.repr(counts[0])} x {reprlib.repr(counts[1])}: a count is out of range",
                 "was the file edited by hand? measure it again",
             )
 
