@@ -107,9 +107,9 @@ def bench(
             :func:`bertedge.report.gate.require_judgeable`).
         BertEdgeError: a model or the corpus cannot be read.
     """
+    if not candidates:
+        raise UsageError("bench: there is no candidate", "name a bundle")
     with tempfile.TemporaryDirectory() as scratch:
-        if not candidates:
-            raise UsageError("bench: there is no candidate", "name a bundle")
         run = _Run(
             candidates,
             reference=reference,

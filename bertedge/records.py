@@ -26,6 +26,7 @@ except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 Record = TypeVar("Record")
+EDITED = "was the file edited by hand? write it again"
 FILE_HINT = "check the path, its permissions and the free space on the disk"
 
 
@@ -113,7 +114,7 @@ def _dataclass(kind: type, raw: Any, where: str) -> Any:
     if unknown:
         raise FileError(
             f"{where}: unknown key {', '.join(sorted(map(repr, unknown)))}",
-            "was the file edited by hand? write it again",
+            EDITED,
         )
     required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
     missing = required - raw.keys()
@@ -124,7 +125,7 @@ def _dataclass(kind: type, raw: Any, where: str) -> Any:
 
 def _mismatch(where: str, raw: Any, expected: str) -> FileError:
     shown = reprlib.repr(raw)[:60]  # bounded in depth as well as in length
-    return FileError(f"{where}: {shown} is not {expected}", "was the file edited by hand? write it again")
+    return FileError(f"{where}: {shown} is not {expected}", EDITED)
 
 
 def read_json(path: Path) -> Any:

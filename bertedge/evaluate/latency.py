@@ -31,6 +31,7 @@ SETTLE_CALLS, SETTLE_S = 26, 0.25
 UNDISTURBED = 0.25
 BOOTSTRAP = 2000
 LARGEST_COUNT = 2**31
+MEASURE_AGAIN = "was the file edited by hand? measure it again"
 #: Parts of a run that are resampled as a whole. Few, so that each is longer than the mood of a machine lasts.
 CLUSTERS = 10
 #: Fewer than these are not resampled: with n of them the median lies outside all with a probability of 2 / 2**n.
@@ -79,15 +80,12 @@ class LatencyReport:
     def __post_init__(self) -> None:
         times = (*self.samples_ms, self.p50_ms, self.p90_ms, self.p99_ms)
         counts = (self.batch_size, self.seq_len, self.threads, self.calls, self.rounds_per_sitting)
+        if not all(0 < count < LARGEST_COUNT for count in counts):
+            workload = f"{reprlib.repr(self.batch_size)} x {reprlib.repr(self.seq_len)}"
+            raise FileError(f"latency of {workload}: a count is out of range", MEASURE_AGAIN)
         if len(self.samples_ms) < 2 or not all(0 < ms < math.inf for ms in times):
             raise FileError(
-                f"latency of {workload_name(self)}: expected two samples or more, and times above 0 ms",
-                "was the file edited by hand? measure it again",
-            )
-        if not all(0 < count < LARGEST_COUNT for count in counts):
-            raise FileError(
-                f"latency of {reprlib.repr(counts[0])} x {reprlib.repr(counts[1])}: a count is out of range",
-                "was the file edited by hand? measure it again",
+                f"latency of {workload_name(self)}: expected two samples or more, and times above 0 ms", MEASURE_AGAIN
             )
 
 

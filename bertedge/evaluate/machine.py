@@ -19,9 +19,6 @@ from bertedge.target import TARGETS, resolve_target
 CPUINFO = Path("/proc/cpuinfo")
 #: What tells CPUs apart that give themselves the same name, as those of virtual machines do; x86, then ARM.
 GENERATION = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU revision")
-#: Times of two runs may be compared where these are the same; so much is a machine's identity. Of Python, whose imports
-#: are most of a start, the third number does not count.
-IDENTITY = ("cpu", "generation", "features", "cpus", "onnxruntime", "python")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +45,22 @@ class Machine:
 
     def differences(self, other: Machine) -> list[str]:
         """Where the two are not the same machine, in words; empty where times of both may be compared."""
-        pairs = [(name, _words(self, name), _words(other, name)) for name in IDENTITY]
-        return [f"{name} {mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
+        theirs = other._identity()
+        return [f"{name} {mine}, not {theirs[name]}" for name, mine in self._identity().items() if mine != theirs[name]]
 
+    def _identity(self) -> dict[str, str]:
+        """Times of two runs may be compared where this is the same: what, and its value in words.
 
-def _words(machine: Machine, name: str) -> str:
-    value = getattr(machine, name)
-    if name == "python":
-        return ".".join(machine.python.split(".")[:2])
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        Of Python, whose imports are most of a start, the third number does not count.
+        """
+        return {
+            "cpu": self.cpu,
+            "generation": self.generation,
+            "features": " ".join(self.features),
+            "cpus": str(self.cpus),
+            "onnxruntime": self.onnxruntime,
+            "python": ".".join(self.python.split(".")[:2]),
+        }
 
 
 def this_machine() -> Machine:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bertedge.errors import FileError
 from bertedge.evaluate.latency import LatencyReport
+from bertedge.records import EDITED
 
 STAT, CPUINFO = Path("/proc/stat"), Path("/proc/cpuinfo")
 FREQUENCIES = "/sys/devices/system/cpu"
@@ -105,7 +106,7 @@ class Stability:
 
     def __post_init__(self) -> None:
         if self.drift is not None and not self.drift > 0:
-            raise FileError(f"stability: drift is {self.drift}", "was the file edited by hand? write it again")
+            raise FileError(f"stability: drift is {self.drift}", EDITED)
 
     @property
     def notes(self) -> list[str]:

@@ -14,12 +14,12 @@ import numpy as np
 from bertedge.errors import FileError, UsageError, nearest
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import paired_ratio, workload_name
+from bertedge.evaluate.memory import STARTS
 from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS, MetricValue
 from bertedge.report.report import CandidateReport
 
 LATENCY, LATENCY_MS = "latency.p50", "latency.p50_ms"
 HIGHER, LOWER = "higher", "lower"
-FEW_STARTS = 5
 BYTES = " bytes"
 #: Where two runs may be compared: ``fidelity`` on the same text; ``file`` always; ``time`` and ``memory`` on the same
 #: machine; ``relative`` on machines of the same kind, for each number is a ratio to the reference beside it.
@@ -78,7 +78,7 @@ def _cold_start(model: CandidateReport) -> Readings:
     Of five that is 0.94; of fewer it is no interval to judge by.
     """
     samples = model.cold_start_samples_ms
-    if model.cold_start_ms is None or len(samples) < FEW_STARTS:
+    if model.cold_start_ms is None or len(samples) < STARTS:
         return {}
     return {"": MetricValue(value=model.cold_start_ms, low=min(samples), high=max(samples), n=len(samples))}
 

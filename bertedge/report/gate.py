@@ -15,7 +15,7 @@ import numpy as np
 
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.intervals import difference, exactly, quotient
-from bertedge.evaluate.latency import paired_ratio, workload_name
+from bertedge.evaluate.latency import MEASURE_AGAIN, paired_ratio, workload_name
 from bertedge.evaluate.metrics import METRICS, MetricValue, largest_share
 from bertedge.report.budget import HIGHER, JUDGED, Budget, Budgets, Judged
 from bertedge.report.report import CandidateReport, Report
@@ -153,8 +153,8 @@ def judge(report: Report, baseline: Report | None, budgets: Budgets) -> tuple[Ve
         for budget in budgets.values():
             on_machine = JUDGED[budget.metric].scope in ON_MACHINE
             pairs = [pair for pair in ((beside, earlier) if on_machine else (earlier, beside)) if pair]
-            telling = [pair for pair in pairs if _tells(pair, budget)]
-            own += _judge_budget((telling or pairs)[0], budget) if pairs else ()
+            if pairs:
+                own += _judge_budget(next((pair for pair in pairs if _tells(pair, budget)), pairs[0]), budget)
         if budgets and not own and (beside or earlier):
             sentence = f"nothing was measured of {', '.join(budgets)}"
             own = [_skipped(new.name, "budgets", sentence)]
@@ -256,14 +256,11 @@ def _unfit(pair: Pair, budget: Budget, judged: Judged) -> str | None:
         return f"another machine ({'; '.join(differences)}), and the budget has no limit for runs apart"
     if machine.target != other.target:
         return f"another kind of CPU ({machine.target}, not {other.target}), where int8 gains something else"
-    threads, others = ({entry.threads for entry in model.latency} for model in (pair.new, pair.old))
+    threads, others = pair.new.threads, pair.old.threads
     if threads and others and threads != others:
-        return f"measured with {_list(threads)} threads, the baseline with {_list(others)}"
+        mine, its = (", ".join(map(str, numbers)) for numbers in (threads, others))
+        return f"measured with {mine} threads, the baseline with {its}"
     return None
-
-
-def _list(numbers: set[int]) -> str:
-    return ", ".join(map(str, sorted(numbers)))
 
 
 def _compare(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: MetricValue) -> Verdict:
@@ -315,7 +312,7 @@ def _paired(pair: Pair, workload: str) -> tuple[MetricValue, MetricValue, Metric
     if len(new.samples_ms) != len(old.samples_ms):
         raise FileError(
             f"latency of {workload}: {pair.new.name} and {pair.old.name} have different numbers of rounds",
-            "was the file edited by hand? measure it again",
+            MEASURE_AGAIN,
         )
     ratio = paired_ratio(np.array(new.samples_ms), np.array(old.samples_ms), rounds_per_sitting=new.rounds_per_sitting)
     mine, its = (exactly(float(np.median(entry.samples_ms))) for entry in (new, old))

@@ -150,17 +150,17 @@ def _footer(report: Report) -> str:
     machine, corpus = report.machine, report.corpus
     skipped = "".join(f" Skipped: {head}.*, for {reason}." for head, reason in report.skipped.items())
     return (
-        f"{machine.cpu}, {machine.cpus} CPUs, {words_for_threads(report)}target {machine.target}, "
+        f"{machine.cpu}, {machine.cpus} CPUs, {_threads(report.reference)}target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
         f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
         f"Intervals: 95 %, bootstrap over texts or sittings. Latency without tokenization.{skipped}{_weather(report)}"
     )
 
 
-def words_for_threads(report: Report) -> str:
-    """How many an operator used, and a comma; nothing where no latency was measured."""
-    used = sorted({entry.threads for entry in report.reference.latency})
-    return f"{' and '.join(map(str, used))} thread{'' if used == [1] else 's'}, " if used else ""
+def _threads(model: CandidateReport) -> str:
+    """Of a call, with a comma; nothing where none was timed."""
+    used = model.threads
+    return f"{' and '.join(map(str, used))} thread{'' if used == (1,) else 's'}, " if used else ""
 
 
 def _weather(report: Report) -> str:

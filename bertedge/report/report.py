@@ -15,13 +15,12 @@ from bertedge.evaluate.machine import Machine
 from bertedge.evaluate.metrics import Change, MetricValue
 from bertedge.evaluate.profile import Profile
 from bertedge.evaluate.stability import Stability
-from bertedge.records import from_json, read_json, write_json
+from bertedge.records import EDITED, from_json, read_json, write_json
 
 #: Version 1 took its percentiles from means of many calls, so its p90 and p99 cannot be compared. Version 2 timed one
 #: loading of each model and took its ratios from means, which other processes raise, so its ratios cannot be compared.
 SCHEMA_VERSION = 3
 MOST_BYTES = 2**63
-EDITED = "was the file edited by hand? write it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +62,11 @@ class CandidateReport:
     by_length: tuple[LengthFidelity, ...] = ()
     disagreements: Disagreements = field(default_factory=Disagreements)
     profile: Profile | None = None
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """How many an operator might use, each number once; nothing where no latency was measured."""
+        return tuple(sorted({entry.threads for entry in self.latency}))
 
     def __post_init__(self) -> None:
         for name in ("size_bytes", "peak_rss_bytes"):

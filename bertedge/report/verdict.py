@@ -49,7 +49,7 @@ def say(
     old: MetricValue,
     change: MetricValue,
     *,
-    than: str = "the baseline",
+    than: str,
     unit: str | None = None,
 ) -> str:
     """What changed by how much, what is allowed, and whether that is sure.

@@ -78,12 +78,11 @@ def about_machine(report: Report) -> Facts:
     """What it was measured on."""
     machine = report.machine
     notes = report.stability.notes if report.stability else ["not watched"]
-    threads = sorted({entry.threads for entry in report.reference.latency})
     return [
         ("CPU", f"{machine.cpu}, {machine.arch}"),
         ("features", ", ".join(machine.features) or "none that a target asks for"),
         ("CPUs", str(machine.cpus)),
-        ("threads of a call", " and ".join(map(str, threads)) or "none were timed"),
+        ("threads of a call", " and ".join(map(str, report.reference.threads)) or "none were timed"),
         ("memory", "unknown" if machine.memory_bytes is None else f"{machine.memory_bytes / 1e9:.1f} GB"),
         ("system", machine.system),
         ("meanwhile", "; ".join(notes) or "it was quiet"),

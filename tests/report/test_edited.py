@@ -77,22 +77,11 @@ def test_one_value_is_anything(data: st.DataObject, raw: Any, measured: Report, 
         read_and_use(tmp_path / "report.json", measured)
 
 
-def numbers(raw: Any) -> list[tuple[Any, ...]]:
-    """Paths to all numbers that a page draws or prints."""
-    found = []
-    for path in places(raw):
-        value = raw
-        for key in path:
-            value = value[key]
-        if isinstance(value, int | float) and not isinstance(value, bool) and path[0] in ("reference", "candidates"):
-            found.append(path)
-    return found
-
-
 @pytest.mark.parametrize("value", [0, None])
 def test_a_page_of_numbers_that_are_none(value: Any, raw: Any, measured: Report, tmp_path: Path) -> None:
     """One of each kind that is drawn, since a page takes a second."""
-    by_key = {path[-1] if isinstance(path[-1], str) else path[-2]: path for path in numbers(raw)}
+    models = [path for path in places(raw) if path and path[0] in ("reference", "candidates")]
+    by_key = {next(key for key in reversed(path) if isinstance(key, str)): path for path in models}
     for key in ("p50_ms", "samples_ms", "value", "ms"):
         (tmp_path / "report.json").write_text(json.dumps(edited(raw, by_key[key], value)))
         with warnings.catch_warnings():
