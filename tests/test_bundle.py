@@ -113,7 +113,7 @@ def test_a_bundle_has_one_model(copy: Path, names: list[str]) -> None:
         Bundle.open(copy)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=400))
 def test_any_bytes_as_a_manifest(copy: Path, data: bytes) -> None:
     (copy / "manifest.json").write_bytes(data)

@@ -168,7 +168,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         BertConfig.read(tmp_path / "none.json")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary() | st.dictionaries(st.sampled_from(FIELDS), any_value).map(json.dumps).map(str.encode))
 def test_any_bytes_are_a_config_or_a_checkpoint_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "config.json").write_bytes(data)
@@ -180,7 +180,7 @@ def test_any_bytes_are_a_config_or_a_checkpoint_error(tmp_path: Path, data: byte
         assert BertConfig.from_dict(config.to_dict()) == config
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from([*FIELDS, "model_type", "position_embedding_type", "is_decoder"]), any_value)
 def test_any_value_is_taken_or_a_checkpoint_error(name: str, value: object) -> None:
     try:
@@ -192,7 +192,7 @@ def test_any_value_is_taken_or_a_checkpoint_error(name: str, value: object) -> N
         assert config.activation in ACTIVATIONS.values()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.builds(
         lambda heads, head_size, **rest: BertConfig(hidden_size=heads * head_size, num_attention_heads=heads, **rest),

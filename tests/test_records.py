@@ -29,7 +29,7 @@ from bertedge.records import (
     write_text,
 )
 
-FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MARKER = "manifest.json"
 
 
@@ -179,7 +179,7 @@ def test_a_value_nested_without_end_is_refused() -> None:
         from_json(Outer, raw(name=nested))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_json | st.dictionaries(st.sampled_from([*to_json(EXAMPLE), "other"]), any_json))
 def test_any_json_is_a_record_or_a_file_error(value: object) -> None:
     try:
@@ -190,7 +190,7 @@ def test_any_json_is_a_record_or_a_file_error(value: object) -> None:
         assert isinstance(record, Outer)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from([name for name in to_json(EXAMPLE) if name != "rest"]), any_json)
 def test_one_spoilt_field_is_a_file_error_or_of_its_type(name: str, value: object) -> None:
     try:

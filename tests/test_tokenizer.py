@@ -81,7 +81,7 @@ def test_pairs_as_transformers(ours: Tokenizer, theirs: Any, pair: tuple[str, st
     assert_equal(ours, theirs, *pair)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(texts, st.none() | texts)
 def test_any_text_as_transformers(ours: Tokenizer, theirs: Any, text: str, pair: str | None) -> None:
     assert_equal(ours, theirs, text, pair)
@@ -198,7 +198,7 @@ def test_a_text_that_fits_exactly_is_whole(vocab_folder: Path, ours: Tokenizer) 
     assert Tokenizer.load(vocab_folder, max_length=length).encode(TEXTS[0]) == ours.encode(TEXTS[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(5, 20), texts, st.none() | texts)
 def test_never_longer_than_the_limit(vocab_folder: Path, length: int, text: str, pair: str | None) -> None:
     tokenizer = Tokenizer.load(vocab_folder, max_length=length)
@@ -322,7 +322,7 @@ def test_a_broken_vocabulary_is_named(tmp_path: Path, data: bytes, words_: str) 
         Tokenizer.load(tmp_path)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_cut_off_json_file(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, data: st.DataObject) -> None:
     whole = (model_folder / "tokenizer.json").read_bytes()

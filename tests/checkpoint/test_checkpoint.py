@@ -172,7 +172,7 @@ def test_a_tokenizer_larger_than_the_model(folder: Path) -> None:
         _ = Checkpoint.read(folder).tokenizer
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_spoiled_weights_never_crash(folder: Path, model_folder: Path, data: st.DataObject) -> None:
     whole = (model_folder / "model.safetensors").read_bytes()

@@ -23,7 +23,7 @@ from bertedge.checkpoint.sources import ArraysSource, TensorSource, open_source
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, MissingExtraError
 from tests.checkpoint.test_names import TENSORFLOW_VARIABLES
 
-FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 INDEX = "model.safetensors.index.json"
 
 
@@ -65,7 +65,7 @@ def test_safetensors_of_every_float_type(tmp_path: Path, dtype: torch.dtype) -> 
     assert list(source.files) == [tmp_path / "model.safetensors"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(width=32), min_size=1, max_size=20))
 def test_bfloat16_is_widened_as_torch_does(tmp_path: Path, values: list[float]) -> None:
     tensor = torch.tensor(values).bfloat16()

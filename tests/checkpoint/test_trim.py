@@ -64,7 +64,7 @@ def test_the_most_used_pieces_stay(checkpoint: Checkpoint, corpus_file: Path) ->
     assert trim.coverage == counts[list(kept)].sum() / counts.sum() < 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz ,."), min_size=1, max_size=40))
 def test_letters_that_were_known_never_become_unknown(checkpoint: Checkpoint, trimmed: Checkpoint, text: str) -> None:
     whole, small = checkpoint.tokenizer, trimmed.tokenizer

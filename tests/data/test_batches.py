@@ -41,14 +41,14 @@ def restored(batch: Batch, row: int) -> list[int]:
     return ids.tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(some_pairs, st.integers(0, 5))
 def test_labels_are_the_original_pieces(pairs: list[Pair], seed: int) -> None:
     batch = make(pairs, seed)
     assert [restored(batch, row) for row in range(len(pairs))] == [laid_out(pair) for pair in pairs]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(some_pairs, st.integers(0, 5))
 def test_specials_and_padding_are_never_masked(pairs: list[Pair], seed: int) -> None:
     batch = make(pairs, seed, always_mask=True)
@@ -62,7 +62,7 @@ def test_specials_and_padding_are_never_masked(pairs: list[Pair], seed: int) -> 
         assert (batch.input_ids[row, : len(original)] == MASK).sum() == len(positions)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(some_pairs)
 def test_padding_and_segments(pairs: list[Pair]) -> None:
     batch = make(pairs)
@@ -75,7 +75,7 @@ def test_padding_and_segments(pairs: list[Pair]) -> None:
         assert (batch.input_ids[row, length:] == PAD).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(some_pairs)
 def test_rows_with_fewer_masks_are_filled_up(pairs: list[Pair]) -> None:
     batch = make(pairs)
@@ -85,14 +85,14 @@ def test_rows_with_fewer_masks_are_filled_up(pairs: list[Pair]) -> None:
     assert (~filling).any(axis=0).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(some_pairs)
 def test_next_sentence_labels(pairs: list[Pair]) -> None:
     expected = [NO_LABEL if pair.label is None else pair.label for pair in pairs]
     assert make(pairs).next_sentence_labels.tolist() == expected
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(some_pairs, st.integers(0, 9))
 def test_a_seed_fixes_the_batch(pairs: list[Pair], seed: int) -> None:
     first, second = make(pairs, seed), make(pairs, seed)

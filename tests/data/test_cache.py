@@ -28,7 +28,7 @@ def same(one: TokenizedCorpus, other: TokenizedCorpus) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(words, min_size=1, max_size=4), min_size=1, max_size=5), st.integers(1, 4))
 def test_the_cache_holds_what_memory_would(
     tmp_path: Path, tokenizer: Tokenizer, documents: list[list[str]], chunk: int

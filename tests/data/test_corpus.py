@@ -17,7 +17,7 @@ from bertedge.data.corpus import read_sentences, tokenize_corpus
 from bertedge.errors import CorpusError
 from bertedge.tokenizer import Tokenizer
 
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 sentences = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12)
 words = st.lists(st.sampled_from(["the", "cat", "sat", "door"]), min_size=1, max_size=5).map(" ".join)
 

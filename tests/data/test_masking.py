@@ -25,7 +25,7 @@ def mask(
     return ids, maskable, *mask_tokens(ids, maskable, mask_id=MASK, vocab_size=VOCABULARY, rng=rng, **options)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows, st.integers(0, 5), st.booleans())
 def test_only_chosen_positions_change(row: list[tuple[int, bool]], seed: int, always: bool) -> None:
     ids, maskable, changed, positions = mask(row, seed, always_mask=always)
@@ -37,7 +37,7 @@ def test_only_chosen_positions_change(row: list[tuple[int, bool]], seed: int, al
     assert ((changed >= 0) & (changed < VOCABULARY)).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows, st.floats(0, 1))
 def test_the_share_is_exact_and_never_nothing(row: list[tuple[int, bool]], share: float) -> None:
     _, maskable, _, positions = mask(row, share=share)
@@ -45,14 +45,14 @@ def test_the_share_is_exact_and_never_nothing(row: list[tuple[int, bool]], share
     assert len(positions) == min(candidates, max(1, round(share * candidates)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows)
 def test_evaluation_hides_every_chosen_position(row: list[tuple[int, bool]]) -> None:
     _, _, changed, positions = mask(row, always_mask=True)
     assert (changed[positions] == MASK).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows, st.integers(0, 9))
 def test_a_seed_fixes_the_mask_and_the_ids_are_not_touched(row: list[tuple[int, bool]], seed: int) -> None:
     ids, _, changed, positions = mask(row, seed)
@@ -96,7 +96,7 @@ def test_chosen_positions_are_spread_over_the_row() -> None:
     assert np.histogram(positions, bins=4, range=(0, 40_000))[0] == pytest.approx(1500, abs=150)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows, st.integers(0, 5), st.floats(0.05, 0.9))
 def test_whole_words_are_chosen_or_none(row: list[tuple[int, bool]], seed: int, share: float) -> None:
     continuation = np.arange(VOCABULARY) % 3 == 0

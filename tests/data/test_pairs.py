@@ -40,7 +40,7 @@ lengths = st.integers(5, 50)
 seeds = st.integers(0, 9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(corpora, lengths, seeds)
 def test_a_pair_fits_and_is_made_of_two_stretches(corpus: TokenizedCorpus, max_length: int, seed: int) -> None:
     for pair in walk(corpus, max_length, seed):
@@ -51,7 +51,7 @@ def test_a_pair_fits_and_is_made_of_two_stretches(corpus: TokenizedCorpus, max_l
         assert is_stretch(pair.second)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(corpora, lengths, seeds)
 def test_labels_tell_the_truth(corpus: TokenizedCorpus, max_length: int, seed: int) -> None:
     for pair in walk(corpus, max_length, seed):
@@ -61,7 +61,7 @@ def test_labels_tell_the_truth(corpus: TokenizedCorpus, max_length: int, seed: i
             assert pair.second[0] > pair.first[-1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora, seeds)
 def test_next_is_next_to_the_piece_where_nothing_is_cut(corpus: TokenizedCorpus, seed: int) -> None:
     for pair in walk(corpus, 10**4, seed):
@@ -69,7 +69,7 @@ def test_next_is_next_to_the_piece_where_nothing_is_cut(corpus: TokenizedCorpus,
             assert pair.second[0] == pair.first[-1] + 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora, seeds)
 def test_every_sentence_is_read(corpus: TokenizedCorpus, seed: int) -> None:
     read: set[int] = set()
@@ -78,7 +78,7 @@ def test_every_sentence_is_read(corpus: TokenizedCorpus, seed: int) -> None:
     assert read == set(corpus.piece_ids.tolist())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(corpora, lengths, seeds)
 def test_a_seed_fixes_the_walk(corpus: TokenizedCorpus, max_length: int, seed: int) -> None:
     assert walk(corpus, max_length, seed) == walk(corpus, max_length, seed)
@@ -102,7 +102,7 @@ def test_random_stretches_come_from_all_other_documents() -> None:
     assert routes == {(a, b) for a in range(4) for b in range(4) if a != b}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(documents, lengths, seeds)
 def test_a_single_document_has_no_labels(document: list[int], max_length: int, seed: int) -> None:
     pairs = walk(corpus_of([document]), max_length, seed)

@@ -21,7 +21,7 @@ def taken(stream: PairStream, count: int) -> list[tuple[Pair, float]]:
     return [(pair, float(rng.random())) for pair, rng in stream.take(count)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(corpora, st.integers(1, 5), st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 3))
 def test_a_stream_goes_on_from_any_place(corpus, window: int, counts: list[int], seed: int) -> None:  # type: ignore[no-untyped-def]
     whole = PairStream(corpus, max_length=16, seed=seed, window=window)
@@ -33,7 +33,7 @@ def test_a_stream_goes_on_from_any_place(corpus, window: int, counts: list[int],
         assert cut.epochs == whole.epochs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora, st.integers(1, 5))
 def test_epochs_only_grow(corpus, window: int) -> None:  # type: ignore[no-untyped-def]
     stream = PairStream(corpus, max_length=16, seed=0, window=window)

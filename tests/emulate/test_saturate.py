@@ -27,7 +27,7 @@ def one_by_one(x: NDArray[np.uint8], weight: NDArray[np.int8], zero_point: int) 
     return sums, cut
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 4),
     inputs=st.integers(1, 9),

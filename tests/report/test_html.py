@@ -132,7 +132,7 @@ def test_hostile_text_stays_text(hostile: Report) -> None:
     assert "{{ 7 * 7 }}" in text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=600))
 def test_any_text_is_escaped_and_kept(text: str) -> None:
     shown = str(running(text))

@@ -216,7 +216,7 @@ def test_threads_do_not_change_results(bundle_of: Callable[..., Bundle]) -> None
     assert np.allclose(one.encode(TEXTS), two.encode(TEXTS), atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=4))
 def test_any_text_has_a_finite_vector(runtime: BertRuntime, texts: list[str]) -> None:
     import warnings
