@@ -18,7 +18,7 @@ from bertedge.records import from_json, read_json, sha256, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 from bertedge.tokenizer import Tokenizer
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MANIFEST = "manifest.json"
 #: Format -> the model's file; a bundle has one of them.
 MODELS = {"onnx": "model.onnx", "ort": "model.ort"}
