@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bertedge.errors import FileError, MissingExtraError, UsageError
+from bertedge.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from bertedge.plotting import Figure
 
 SUFFIXES = (".svg", ".png", ".pdf")
 
@@ -21,7 +24,7 @@ def check_curve_path(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--plot {path}: cannot be drawn", f"end the name in {', '.join(SUFFIXES)}")
     try:
-        import matplotlib  # noqa: F401
+        import bertedge.plotting  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError("matplotlib", "train") from error
 
@@ -32,7 +35,14 @@ def draw_curve(records: Sequence[dict[str, Any]], path: Path, title: str) -> Non
     Raises:
         FileError: the picture cannot be written.
     """
-    from matplotlib.figure import Figure  # needs no display
+    from bertedge.plotting import save, style
+
+    with style():
+        save(_figure(records, title), path, hint="choose another place for --plot")
+
+
+def _figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
+    from bertedge.plotting import Figure
 
     steps = [record for record in records if "loss" in record]
     held_out = [record for record in records if "held_out_loss" in record]
@@ -62,8 +72,4 @@ def draw_curve(records: Sequence[dict[str, Any]], path: Path, title: str) -> Non
         panel.grid(alpha=0.3)
     for panel in figure.axes[2:]:
         panel.set_xlabel("step")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or error}", "choose another place for --plot") from error
+    return figure

@@ -6,11 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib
-from matplotlib.figure import Figure  # needs no display
-
-from bertedge.errors import FileError
 from bertedge.evaluate.goals import P95, SIZE, Goal
+from bertedge.plotting import Figure, save, style
 
 if TYPE_CHECKING:
     from bertedge.tuning.result import Tuned
@@ -24,6 +21,11 @@ def draw(path: Path, tuned: Tuned, goals: Collection[Goal]) -> None:
     Raises:
         FileError: the picture cannot be written.
     """
+    with style():
+        save(_figure(tuned, goals), path, hint="choose another --output")
+
+
+def _figure(tuned: Tuned, goals: Collection[Goal]) -> Figure:
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), (tuned.objectives[0], SIZE), strict=True):
         for index, entry in enumerate((*tuned.points, *tuned.beaten)):
@@ -43,8 +45,4 @@ def draw(path: Path, tuned: Tuned, goals: Collection[Goal]) -> None:
         axes.grid(alpha=0.3)
     times = "timed in one run" if tuned.timed_together else "first impressions, not timed together"
     figure.suptitle(f"{times}; filled: nobody is better in everything; dashed: goals")
-    try:
-        with matplotlib.rc_context({"svg.hashsalt": "bertedge"}):
-            figure.savefig(path, metadata={"Date": None})
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or error}", "choose another --output") from error
+    return figure
