@@ -1,0 +1,285 @@
+"""Zip archives (``.npz``, ``pytorch_model.bin``, wheels), checked before anything in them is unpacked.
+
+A zip archive says how large its members are before it is unpacked, and an array says so again in its own header. Both
+are compared with what the caller expects, so a damaged or hostile file is an error of two lines that costs neither time
+nor memory.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.errors import BertEdgeError, FileError
+
+FRESH_COPY = "take a fresh copy of the file"
+#: Deflate cannot shrink anything further than this (zlib's technical notes say 1032), some bytes of overhead aside.
+MOST_DEFLATED, OVERHEAD = 1032, 1024
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+#: Members of an archive; the largest models have a few thousand tensors.
+MOST_MEMBERS = 100_000
+#: First bytes of files that are often given in the place of an archive.
+OTHER_KINDS = {
+    b"": "is empty",
+    b"\x93NUMPY": "is a single array (.npy), expected an archive (.npz)",
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file itself",
+}
+#: What :mod:`zipfile`, zlib and numpy's header parser raise for damaged files.
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
+    EOFError, NotImplementedError, RuntimeError, ValueError, SyntaxError, TypeError, OverflowError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySpec:
+    """What an array of an archive has to be.
+
+    Attributes:
+        dtype: numpy's name of its type, such as ``float32``.
+        shape: a number, or a symbol that stands for the same number in every array of the archive.
+        required: whether the archive must have it.
+    """
+
+    dtype: str
+    shape: tuple[str | int, ...]
+    required: bool = True
+
+
+class Archive:
+    """An open zip archive with a sound directory; made by :func:`open_archive`.
+
+    Attributes:
+        sizes: member's name -> bytes when unpacked.
+    """
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, fail: _Fail) -> None:
+        self.path, self._archive, self._fail = path, archive, fail
+        self.sizes = {member.filename: member.file_size for member in archive.infolist()}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.sizes
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """A member as a seekable file; the checksum is compared when it was read to its end.
+
+        Raises:
+            BertEdgeError: it is not there, or damaged; of the kind given to :func:`open_archive`.
+        """
+        if name not in self.sizes:
+            raise self._fail(f"has no {name}")
+        with self._fail.on_damage(f"{name} is damaged"), self._archive.open(name) as member:
+            yield member
+
+    def read(self, name: str, *, most: int) -> bytes:
+        """The bytes of a member.
+
+        Args:
+            most: bytes that it may have when unpacked.
+
+        Raises:
+            BertEdgeError: it is not there, larger, or damaged.
+        """
+        size = self.sizes.get(name, 0)
+        if size > most:
+            raise self._fail(f"{name} has {size} bytes, expected {most} at most")
+        with self.open(name) as member:
+            return _read_exactly(member, size)
+
+    def extract_all(self, folder: Path, *, most: int) -> None:
+        """Unpack all members into a folder, where no name can lead out of it.
+
+        Args:
+            most: bytes that all of them may have together.
+        """
+        total = sum(self.sizes.values())
+        if total > most:
+            raise self._fail(f"has {total} bytes unpacked, expected {most} at most")
+        for name in self.sizes:
+            with self._fail.on_damage(f"{name} is damaged"):
+                self._archive.extract(name, folder)
+
+
+@contextmanager
+def open_archive(
+    path: Path, *, error: type[BertEdgeError] = FileError, hint: str = FRESH_COPY, most_members: int = MOST_MEMBERS
+) -> Iterator[Archive]:
+    """Open a zip archive and check its directory; nothing is unpacked.
+
+    No member can take more memory than 1,032 times its part of the file, or, where it is stored as it is, than that.
+
+    Args:
+        error: the kind of error to raise.
+        hint: its second line.
+
+    Raises:
+        BertEdgeError: the file is missing, no zip archive or damaged; a name is there twice; a member is encrypted, of
+            an unusual compression, or said to be larger than its bytes can hold.
+    """
+    fail = _Fail(path, error, hint)
+    with fail.on_damage("is not a zip archive or is damaged"):
+        file = open(path, "rb")  # noqa: SIM115 (the block below closes it, whose errors are not all about this file)
+    with file:
+        with fail.on_damage("is not a zip archive or is damaged"):
+            _check_start(file.read(32), fail)
+            archive = zipfile.ZipFile(file)
+            _check_directory(archive, os.fstat(file.fileno()).st_size, most_members, fail)
+        yield Archive(path, archive, fail)
+
+
+def read_arrays(
+    path: Path,
+    schema: Mapping[str, ArraySpec],
+    sizes: Mapping[str, int | range],
+    *,
+    error: type[BertEdgeError] = FileError,
+    hint: str = FRESH_COPY,
+) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` that a schema names; what else is in it is left unread.
+
+    Every array is checked by the zip directory and its header before its data is unpacked.
+
+    Args:
+        schema: array's name -> what it has to be.
+        sizes: symbol of the schema -> its value, or the range that it may be in.
+
+    Raises:
+        BertEdgeError: see :func:`open_archive`; an array is missing, damaged, or is not what the schema says.
+    """
+    arrays = {}
+    fail = _Fail(path, error, hint)
+    with open_archive(path, error=error, hint=hint) as archive:
+        known = _Symbols(sizes)
+        for name, spec in schema.items():
+            if f"{name}.npy" in archive:
+                arrays[name] = _read_array(archive, name, spec, known, fail)
+            elif spec.required:
+                raise fail(f"has no array {name}")
+    return arrays
+
+
+@dataclass(kw_only=False)
+class _Symbols:
+    """The symbols of a schema, each bound to a number by the first array that has it."""
+
+    allowed: Mapping[str, int | range]
+    bound: dict[str, int] = field(default_factory=dict)
+
+    def fits(self, symbol: str | int, extent: int) -> bool:
+        """Whether an extent may stand at a place of a shape; binds the symbol."""
+        allowed = symbol if isinstance(symbol, int) else self.bound.get(symbol, self.allowed[symbol])
+        fits = extent in allowed if isinstance(allowed, range) else extent == allowed
+        if fits and isinstance(symbol, str):
+            self.bound[symbol] = extent
+        return fits
+
+    def expected(self, spec: ArraySpec) -> str:
+        """The shape that is expected, in words."""
+        return f"({', '.join(map(self._word, spec.shape))})"
+
+    def _word(self, symbol: str | int) -> str:
+        allowed = symbol if isinstance(symbol, int) else self.bound.get(symbol, self.allowed[symbol])
+        return f"{allowed.start} to {allowed.stop - 1}" if isinstance(allowed, range) else str(allowed)
+
+
+@dataclass(frozen=True)
+class _Fail:
+    """Makes the errors of one file."""
+
+    path: Path
+    kind: type[BertEdgeError]
+    hint: str
+
+    def __call__(self, words: str) -> BertEdgeError:
+        return self.kind(f"{self.path}: {words}", self.hint)
+
+    @contextmanager
+    def on_damage(self, words: str) -> Iterator[None]:
+        """Turn what libraries raise for damaged files into an error of this kind."""
+        try:
+            yield
+        except BertEdgeError:
+            raise
+        except OSError as problem:
+            raise self(f"cannot be read ({problem.strerror or problem})") from problem
+        except DAMAGE as problem:
+            reason = " ".join(str(problem).split())[:100] or "it ends too early"
+            raise self(f"{words} ({reason})") from problem
+
+
+def _check_start(head: bytes, fail: _Fail) -> None:
+    for magic, words in OTHER_KINDS.items():
+        if head.startswith(magic) and (magic or not head):
+            raise fail(words)
+
+
+def _check_directory(archive: zipfile.ZipFile, size: int, most_members: int, fail: _Fail) -> None:
+    members = archive.infolist()
+    if len(members) > most_members:
+        raise fail(f"has {len(members)} members, expected {most_members} at most")
+    twice = [name for name, count in Counter(member.filename for member in members).items() if count > 1]
+    if twice:
+        raise fail(f"has {_short(twice[0])} twice")
+    if sum(member.compress_size for member in members) > size:  # members that overlap are how zip bombs are made
+        raise fail("has members that are larger than the file")
+    for member in members:
+        if member.flag_bits & 1 or member.compress_type not in METHODS:
+            raise fail(f"{_short(member.filename)} is encrypted or compressed in an unusual way")
+        held = member.compress_size
+        most = held if member.compress_type == zipfile.ZIP_STORED else MOST_DEFLATED * held + OVERHEAD
+        if member.file_size > most:
+            raise fail(f"{_short(member.filename)} has {member.file_size} bytes, more than the file can hold")
+
+
+def _read_array(archive: Archive, name: str, spec: ArraySpec, known: _Symbols, fail: _Fail) -> NDArray[Any]:
+    with archive.open(f"{name}.npy") as member:
+        shape, fortran_order, dtype = _read_header(member)
+        if dtype != np.dtype(spec.dtype):
+            raise fail(f"{name} is {_short(str(dtype))}, expected {spec.dtype}")
+        if len(shape) != len(spec.shape) or not all(map(known.fits, spec.shape, shape)):
+            raise fail(f"{name} has shape {_short(str(shape))}, expected {known.expected(spec)}")
+        count = math.prod(shape)
+        if archive.sizes[f"{name}.npy"] != member.tell() + count * dtype.itemsize:
+            raise fail(f"{name} ends before its data does, or after")
+        data = np.frombuffer(bytearray(_read_exactly(member, count * dtype.itemsize)), dtype=dtype)
+        return data.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type, as the array's own header says."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(member)
+    if version not in readers:
+        raise ValueError(f"version {version} of the array format")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        header: tuple[tuple[int, ...], bool, np.dtype[Any]] = readers[version](member)
+    if any(isinstance(extent, bool) or extent < 0 for extent in header[0]):
+        raise ValueError(f"shape {header[0]}")
+    return header
+
+
+def _read_exactly(member: IO[bytes], size: int) -> bytes:
+    data = member.read(size)
+    if len(data) != size or member.read(1):  # the last read compares the checksum
+        raise EOFError
+    return data
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
