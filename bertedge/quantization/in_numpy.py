@@ -58,7 +58,7 @@ class NumpyModel:
         """All outputs; see :meth:`bertedge.runtime.session.Sessions.run`."""
         values: Values = {
             name: numpy_helper.to_array(self._initializers[name])
-            for name in self.input_names & self._initializers.keys()
+            for name in sorted(self.input_names & self._initializers.keys())
         }
         values |= feed
         for index, step in enumerate(self._steps):

@@ -107,4 +107,4 @@ class Decision:
 
     def widened(self, layers: set[str]) -> Decision:
         """The same with the weights of some layers in float16, whatever the method."""
-        return replace(self, plan={**self.plan, **dict.fromkeys(layers, Float16Weights())})
+        return replace(self, plan={**self.plan, **dict.fromkeys(sorted(layers), Float16Weights())})

@@ -61,7 +61,7 @@ def decide(job: Job, method: Static) -> Decision:
         for name, form in plan.items()
         if isinstance(form, StaticInt8) or name == layers.POSITION_TABLE
     }
-    plan |= {name: finer[name] for name in method.finer_layers(list(finer))}
+    plan |= {name: finer[name] for name in sorted(method.finer_layers(list(finer)))}
     return Decision(
         plan=plan,
         ranges=ranges,

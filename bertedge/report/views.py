@@ -165,7 +165,7 @@ def _largest(sums: Mapping[str, Mapping[int, float]], most: int) -> Table:
     rows = sorted((row for row in sums if row != OTHER), key=lambda row: -max(sums[row].values()))
     kept = [row for row in rows if share(row) >= LEAST_SHARE][:most]
     rest: dict[int, float] = defaultdict(float)
-    for label in sums.keys() - set(kept):
+    for label in (label for label in sums if label not in kept):  # in one order, for float sums depend on it
         for series, value in sums[label].items():
             rest[series] += value
     return {label: dict(sums[label]) for label in kept} | ({OTHER: dict(rest)} if rest else {})

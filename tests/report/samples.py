@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bertedge.bundle import Coverage, FileEntry, GoldenFidelity, Manifest, Provenance
+from bertedge.config import BertConfig
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.stability import Stability
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
+from bertedge.report.verdict import Outcome, Verdict
 
+CONFIG = BertConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
 ONE = MetricValue(value=0.5, low=0.4, high=0.6, n=9)
 QUIET = Stability(seconds=9.0, stolen=0.0, others=0.01, mhz_before=None, mhz_after=None, drift=1.01, spread=0.02)
 
@@ -18,7 +21,7 @@ QUIET = Stability(seconds=9.0, stolen=0.0, others=0.01, mhz_before=None, mhz_aft
 def manifest(source_sha256: str = "f" * 64) -> Manifest:
     return Manifest(
         schema_version=1,
-        config={},
+        config=CONFIG.to_dict(),
         target="portable",
         recipe=None,
         heads=("mlm", "nsp"),
@@ -79,3 +82,7 @@ def report_of(*candidates: CandidateReport) -> Report:
         skipped={},
         stability=QUIET,
     )
+
+
+def verdict(outcome: Outcome, candidate: str = "small", sentence: str = "by so much") -> Verdict:
+    return Verdict(candidate=candidate, metric="latency.p50", detail="1 x 16", outcome=outcome, sentence=sentence)

@@ -10,14 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.report.junit import junit_report
-from bertedge.report.verdict import OUTCOMES, Outcome, Verdict
-from tests.report.samples import model, report_of
+from bertedge.report.verdict import OUTCOMES, Outcome
+from tests.report.samples import model, report_of, verdict
 
 REPORT = report_of(model("small"))
-
-
-def verdict(outcome: str, candidate: str = "small", sentence: str = "by so much") -> Verdict:
-    return Verdict(candidate=candidate, metric="latency.p50", detail="1 x 16", outcome=outcome, sentence=sentence)  # type: ignore[arg-type]
 
 
 def checked(text: str) -> ElementTree.Element:
