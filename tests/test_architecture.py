@@ -72,6 +72,13 @@ def test_torch_lives_in_one_folder(module: Path) -> None:
     assert "torch" not in names or part_of(module) == "train"
 
 
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_pictures_are_drawn_by_way_of_plotting(module: Path) -> None:
+    lines = module.read_text(encoding="utf-8").splitlines()
+    found = [line.strip() for line in lines if line.lstrip().startswith(("import matplotlib", "from matplotlib"))]
+    assert not found or module.name == "plotting.py"
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -54,13 +54,17 @@ bertedge.quantize(sys.argv[1], sys.argv[2], recipe=recipe, calibration=sys.argv[
 """
 
 
-def run(seed: str, code: str, *arguments: str | Path) -> None:
-    subprocess.run(
+def run(seed: str, code: str, *arguments: str | Path, **environment: str) -> str:
+    """Run code in a process of its own; what it prints, also to stderr."""
+    done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1", **environment},
         cwd=PACKAGE.parent,
-        check=True,
+        capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -94,6 +98,25 @@ def test_a_report_is_written_alike_under_any_hash_seed(tmp_path: Path) -> None:
         written.append(files_of(folder))
     assert len(written[0]) == 4
     assert written[0] == written[1]
+
+
+def test_a_page_does_not_depend_on_the_users_matplotlib(tmp_path: Path) -> None:
+    path, rc = tmp_path / "report.json", tmp_path / "matplotlibrc"
+    write_report(path, report_of(model("small $x$")))
+    rc.write_text("backend: nope\nlines.linewidth: 9\nsvg.fonttype: path\n")
+    setups = (
+        {},
+        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        {"MPLBACKEND": "nope", "HOME": "/dev/null", "MPLCONFIGDIR": "/dev/null/x"},
+        {"MATPLOTLIBRC": str(rc)},
+    )
+    written = []
+    for place, setup in enumerate(setups):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        assert run("0", WRITE_EVERYTHING, path, folder, **setup) == ""
+        written.append(files_of(folder))
+    assert all(files == written[0] for files in written)
 
 
 def test_a_bundle_is_written_alike_under_any_hash_seed(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:

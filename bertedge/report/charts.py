@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.metrics import MetricValue
+from bertedge.plotting import Axes, FuncFormatter, MaxNLocator, NullLocator
 from bertedge.report.svg import (
     CARD,
     GRID,

@@ -14,10 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
+from bertedge.plotting import Axes, Figure, style
 from bertedge.report.words import printable
 
 #: Pixels that a chart is drawn for: a phone's width, so that its text is never much smaller than the page's.
@@ -42,7 +39,6 @@ DASHES = ("-", "-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 2))
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "text.parse_math": False,
     "axes.unicode_minus": True,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -100,8 +96,7 @@ def _wrapped(series: int) -> int:
 @contextmanager
 def drawing() -> Iterator[None]:
     """Everything between is drawn in the report's style; letters that the font lacks are the reader's font's affair."""
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
+    with style(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*constrained_layout not applied.*")
         yield
 
@@ -121,7 +116,7 @@ def finish(figure: Figure, *, name: str, title: str, description: str) -> str:
         description: what is to be seen there.
     """
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
+    with style(STYLE | {"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = PLACEHOLDER.sub(lambda match: f"var(--{ROLES[int(match[1], 16)]})", buffer.getvalue())
     root = ET.fromstring(text)
