@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bertedge.config import BertConfig
+from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, sha256, to_json, write_json
@@ -98,6 +99,7 @@ class Manifest:
         bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
         layer_reasons: every layer that is not in the method's plain format -> the format it is in, and why.
         goals: option, such as ``max_kl`` -> what was reached.
+        embedding: how the model makes vectors; None where its checkpoint does not say.
     """
 
     schema_version: int
@@ -118,6 +120,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     layer_reasons: dict[str, str] = field(default_factory=dict)
     goals: dict[str, ReachedGoal] = field(default_factory=dict)
+    embedding: EmbeddingSettings | None = None
 
     def __post_init__(self) -> None:
         strangers = [name for name in self.files if Path(name).name != name]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, TruncationWarning, UsageError
 from bertedge.records import read_json, write_json, write_text
-from bertedge.wordpiece import SPECIAL_TOKENS, from_vocab, learn, trimmed
+from bertedge.wordpiece import SPECIAL_TOKENS, from_vocab, learn, lowercased, trimmed
 
 #: Half of a surrogate pair: what Python makes of bytes that are not UTF-8; it stands for no character.
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -156,6 +156,15 @@ class Tokenizer:
         ids = {self.token(old): new for new, old in enumerate(kept)}
         backend = trimmed(self._json(), ids)
         return Tokenizer(backend, max_length=self.max_length, special=self.special)
+
+    def lowercased(self) -> Tokenizer:
+        """The same tokenizer on lower-case text."""
+        return Tokenizer(lowercased(self._json()), max_length=self.max_length, special=self.special)
+
+    def with_max_length(self, max_length: int) -> Tokenizer:
+        """The same tokenizer with another limit of tokens."""
+        backend = tokenizers.Tokenizer.from_str(self._json())
+        return Tokenizer(backend, max_length=max_length, special=self.special)
 
     def id_of(self, role: str) -> int:
         """The id of ``pad``, ``unk``, ``cls``, ``sep`` or ``mask``."""

@@ -83,6 +83,21 @@ def trimmed(serialized: str, ids: dict[str, int]) -> tokenizers.Tokenizer:
     return tokenizers.Tokenizer.from_str(json.dumps(raw))
 
 
+def lowercased(serialized: str) -> tokenizers.Tokenizer:
+    """A serialized tokenizer that lower-cases texts before all else; accents stay if they stayed before."""
+    raw = json.loads(serialized)
+    normalizer = raw.get("normalizer")
+    if isinstance(normalizer, dict) and normalizer.get("type") == "BertNormalizer":
+        if not normalizer.get("lowercase"):
+            # unless it is told otherwise, this normalizer strips accents when it lower-cases
+            accents = normalizer.get("strip_accents")
+            raw["normalizer"] = {**normalizer, "lowercase": True, "strip_accents": bool(accents)}
+    else:
+        steps = [normalizer] if normalizer else []
+        raw["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *steps]}
+    return tokenizers.Tokenizer.from_str(json.dumps(raw))
+
+
 def _renumber(processor: dict[str, Any], ids: dict[str, int]) -> None:
     """Give a post-processor's special tokens, in each of the library's ways to write them, their new ids."""
     for token in (processor.get("special_tokens") or {}).values():

@@ -17,7 +17,7 @@ LAYERS = (
     ("errors", "progress", "__init__"),
     ("records", "archives", "plotting"),
     ("cpu", "weight_range", "int8_matmul"),
-    ("config", "target", "recipe"),
+    ("config", "target", "recipe", "embedding"),
     ("wordpiece",),
     ("tokenizer",),
     ("predictor",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.checkpoint import names
+from bertedge.checkpoint.embedder import EmbedderFolder
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.config import BertConfig
+from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
-from bertedge.records import sha256, write_json
+from bertedge.records import sha256, to_json, write_json
 from bertedge.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -39,6 +41,7 @@ class Checkpoint:
         folder: where it was read from; None for a model made in memory.
         source: the tensors under canonical names.
         selection: what was made of its files' tensors, in any bytes; nothing for the tensors as they are.
+        embedding: what a sentence-transformers folder says about its vectors; None for any other folder.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Checkpoint:
     folder: Path | None = None
     tokenizer_: Tokenizer | None = None
     selection: bytes = b""
+    embedding: EmbeddingSettings | None = None
 
     def __post_init__(self) -> None:
         self._check()
@@ -54,6 +58,8 @@ class Checkpoint:
     @classmethod
     def read(cls, folder: Path, *, name: str | None = None) -> Checkpoint:
         """Open a checkpoint folder: ``config.json``, weights in any known format, tokenizer files.
+
+        Where ``modules.json`` is in it, the folder is one of sentence-transformers; the BERT may be in a folder inside.
 
         Args:
             name: default: the folder's.
@@ -64,14 +70,25 @@ class Checkpoint:
         """
         if not folder.is_dir():
             raise FileError(f"{folder}: no such folder", "give a checkpoint folder, a hub id or a built-in name")
+        name = name or folder.resolve().name
+        embedder = EmbedderFolder.find(folder)
+        folder = embedder.transformer if embedder else folder
         for config_file in CONFIG_FILES:
             if (folder / config_file).is_file():
                 config = BertConfig.read(folder / config_file)
-                name = name or folder.resolve().name
-                return cls(name=name, folder=folder, config=config, source=open_source(folder))
+                checkpoint = cls(name=name, folder=folder, config=config, source=open_source(folder))
+                return checkpoint._with_embedder(embedder) if embedder else checkpoint
         raise FileError(
             f"{folder}: no {' and no '.join(CONFIG_FILES)}", "give the folder that holds the model's config"
         )
+
+    def _with_embedder(self, embedder: EmbedderFolder) -> Checkpoint:
+        """The same with what the modules behind the transformer do, and with the tokenizer as they want it."""
+        settings = embedder.settings(
+            hidden_size=self.config.hidden_size, max_position_embeddings=self.config.max_position_embeddings
+        )
+        tokenizer = self._load_tokenizer().lowercased() if embedder.lowercase else None
+        return replace(self, embedding=settings, tokenizer_=tokenizer)
 
     @cached_property
     def heads(self) -> tuple[str, ...]:
@@ -105,9 +122,12 @@ class Checkpoint:
 
     @cached_property
     def model_sha256(self) -> str:
-        """One hash over everything that decides what this model answers: weights, sizes, tokenizer."""
+        """One hash over everything that decides what this model answers: weights, sizes, tokenizer, pooling."""
         sizes = json.dumps(self.config.to_dict(), sort_keys=True)
-        return hashlib.sha256(f"{self.weights_sha256} {sizes} {self.tokenizer.sha256}".encode()).hexdigest()
+        parts = [self.weights_sha256, sizes, self.tokenizer.sha256]
+        if self.embedding is not None:
+            parts.append(json.dumps(to_json(self.embedding), sort_keys=True))
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -270,6 +270,12 @@ class _Maker:
         """Hash of the calibration text."""
         return sha256(self.text)
 
+    @property
+    def _about_vectors(self) -> tuple[str, ...]:
+        """A sentence about the parts of a sentence-transformers model that are not in the bundle."""
+        embedding = self.checkpoint.embedding
+        return (embedding.warning,) if embedding and embedding.warning else ()
+
     def _manifest(
         self,
         graph: BertGraph,
@@ -305,5 +311,6 @@ class _Maker:
             ),
             min_onnxruntime=newest(MIN_ONNXRUNTIME, decision.min_onnxruntime),
             bytes_by_part=bytes_by_part(graph),
-            warnings=decision.warnings,
+            warnings=(*self._about_vectors, *decision.warnings),
+            embedding=self.checkpoint.embedding,
         )

@@ -1,0 +1,221 @@
+"""Read a sentence-transformers folder: where its transformer is, and what it makes of the hidden states.
+
+``modules.json`` lists modules that run one after the other: a transformer, a pooling, and others such as Normalize or
+Dense. What is not known here is named, never ignored. The format is that of sentence-transformers 2 to 6.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bertedge.embedding import POOLING_MODES, EmbeddingSettings
+from bertedge.errors import CheckpointError, FileError, nearest
+from bertedge.records import read_json
+
+MODULES = "modules.json"
+ABOUT = "config_sentence_transformers.json"
+#: The settings of the transformer module; the name depends on the family and on the age of the folder.
+TRANSFORMER_SETTINGS = tuple(
+    f"sentence_{family}_config.json"
+    for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+#: The names of the transformer module's class, today's and that of the first releases.
+TRANSFORMERS = ("Transformer", "BERT")
+#: Modules that change nothing unless a model is trained.
+WITHOUT_EFFECT = ("Dropout",)
+#: The pooling's settings before version 5.4: a switch for each mode. The order is that of the concatenation.
+SWITCHES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+POOLING_KEYS = {*SWITCHES, "pooling_mode", "word_embedding_dimension", "embedding_dimension", "include_prompt"}
+FRESH_COPY = "take a fresh copy of the file from the model's source"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """A line of ``modules.json``: the last word of the class's name, and the folder of its settings."""
+
+    kind: str
+    folder: Path
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The module in words, such as ``2_Dense (Dense)``."""
+        return f"{self.path} ({self.kind})" if self.path else self.kind
+
+    def settings(self) -> dict[str, Any]:
+        """Its ``config.json``; nothing where there is none."""
+        return _settings(self.folder / "config.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedderFolder:
+    """A sentence-transformers folder.
+
+    Attributes:
+        modules: in the order in which they run, the transformer first.
+    """
+
+    folder: Path
+    modules: tuple[Module, ...]
+
+    @classmethod
+    def find(cls, folder: Path) -> EmbedderFolder | None:
+        """Read ``modules.json``; None for a folder without one.
+
+        Raises:
+            FileError: it is no list of modules, or leads out of the folder.
+            CheckpointError: its first module is not a transformer.
+        """
+        path = folder / MODULES
+        if not os.path.isfile(path):
+            return None
+        raw = read_json(path)
+        modules = tuple(_module(folder, entry) for entry in raw) if isinstance(raw, list) else ()
+        if not modules:
+            raise FileError(f"{path}: is not a list of modules", FRESH_COPY)
+        if modules[0].kind not in TRANSFORMERS:
+            raise CheckpointError(
+                f"{path}: the first module is {modules[0].kind}, expected Transformer",
+                "bertedge runs models whose first module is a BERT",
+            )
+        return cls(folder=folder, modules=modules)
+
+    @property
+    def transformer(self) -> Path:
+        """The folder of the BERT: its config, weights and tokenizer."""
+        return self.modules[0].folder
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether texts are lower-cased before the tokenizer sees them."""
+        return bool(self._transformer_settings().get("do_lower_case"))
+
+    def settings(self, *, hidden_size: int, max_position_embeddings: int) -> EmbeddingSettings:
+        """What the modules behind the transformer do.
+
+        Raises:
+            FileError: a settings file is missing or broken.
+            CheckpointError: the pooling is not known, or is for another hidden size.
+        """
+        try:
+            settings = self._about(EmbeddingSettings(pooling=(), max_seq_length=self._length(max_position_embeddings)))
+            for module in self.modules[1:]:
+                settings = _add(settings, module, hidden_size)
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.folder}: {error.message}", error.hint) from error
+        return settings
+
+    def _about(self, settings: EmbeddingSettings) -> EmbeddingSettings:
+        """The same with the prompts."""
+        about = _settings(self.folder / ABOUT)
+        prompts, default = about.get("prompts") or {}, about.get("default_prompt_name")
+        if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+            raise FileError(f"{self.folder / ABOUT}: prompts is not a map of names to texts", FRESH_COPY)
+        if not isinstance(default, str | None):
+            raise FileError(f"{self.folder / ABOUT}: default_prompt_name is not a name", FRESH_COPY)
+        named = {name: text or "" for name, text in prompts.items()}
+        return replace(settings, prompts=named, default_prompt_name=default)
+
+    def _length(self, positions: int) -> int:
+        """Tokens of a text at most.
+
+        The transformer module's own setting counts, then the tokenizer's. The library lets texts through that are
+        longer than the position embeddings, and fails; here they are cut.
+        """
+        settings = self._transformer_settings()
+        tokenizer_settings = settings.get("processor_kwargs") or settings.get("tokenizer_args") or {}
+        found = (
+            (tokenizer_settings, "model_max_length"),
+            (settings, "max_seq_length"),
+            (_settings(self.transformer / "tokenizer_config.json"), "model_max_length"),
+        )
+        for source, key in found:
+            length = source.get(key) if isinstance(source, dict) else None
+            if length is None:
+                continue
+            if not isinstance(length, int | float) or isinstance(length, bool) or not length > 0:
+                raise CheckpointError(
+                    f"{key} is {length!r}, expected a positive number", "correct the model's settings"
+                )
+            return int(min(length, positions))
+        return positions
+
+    def _transformer_settings(self) -> dict[str, Any]:
+        for name in TRANSFORMER_SETTINGS:
+            if settings := _settings(self.transformer / name):
+                return settings
+        return {}
+
+
+def _module(folder: Path, entry: Any) -> Module:
+    path, kind = (entry.get("path"), entry.get("type")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(path, str) or not isinstance(kind, str):
+        raise FileError(f"{folder / MODULES}: a module has no path or no type", FRESH_COPY)
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in path:
+        raise FileError(f"{folder / MODULES}: the path {path!r} leads out of the folder", FRESH_COPY)
+    known = kind.startswith("sentence_transformers.")
+    return Module(kind=kind.rpartition(".")[2] if known else kind, folder=folder / path, path=path)
+
+
+def _add(settings: EmbeddingSettings, module: Module, hidden_size: int) -> EmbeddingSettings:
+    """The settings with one more module."""
+    if module.kind == "Pooling":
+        pooling, include_prompt = _pooling(module, hidden_size)
+        return replace(settings, pooling=pooling, include_prompt=include_prompt, normalize=False)
+    if module.kind == "Normalize":
+        raw = module.settings()
+        entrance = raw.get("module_input_name") or "sentence_embedding"
+        if entrance == (raw.get("module_output_name") or entrance) == "sentence_embedding":
+            return replace(settings, normalize=bool(settings.pooling))  # before the pooling there is nothing yet
+    if module.kind in WITHOUT_EFFECT:
+        return settings
+    return replace(settings, left_out=(*settings.left_out, module.name))
+
+
+def _pooling(module: Module, hidden_size: int) -> tuple[tuple[str, ...], bool]:
+    """The modes of a pooling module, and whether prompts are pooled."""
+    path = module.folder / "config.json"
+    if not os.path.isfile(path):
+        raise FileError(f"{path}: is missing, so how the model pools is not known", FRESH_COPY)
+    raw = module.settings()
+    where = f"{module.path}/config.json"
+    unknown = sorted(raw.keys() - POOLING_KEYS)
+    if unknown:
+        raise CheckpointError(f"{where}: unknown setting {', '.join(unknown)}", nearest(unknown[0], POOLING_KEYS))
+    width = raw.get("embedding_dimension", raw.get("word_embedding_dimension"))
+    if width != hidden_size:
+        raise CheckpointError(
+            f"{where}: pools states of {width!r} numbers, the model's have {hidden_size}",
+            "the pooling and the transformer must come from the same model",
+        )
+    modes = raw.get("pooling_mode")
+    if modes is None:
+        modes = [mode for switch, mode in SWITCHES.items() if raw.get(switch)] or ["mean"]
+    modes = [modes] if isinstance(modes, str) else modes
+    if not isinstance(modes, list) or not modes or not all(isinstance(mode, str) for mode in modes):
+        raise CheckpointError(f"{where}: pooling_mode is {modes!r}", f"one or more of: {', '.join(POOLING_MODES)}")
+    for mode in modes:
+        if mode not in POOLING_MODES:
+            raise CheckpointError(f"{where}: pooling mode {mode!r} is not known", nearest(mode, POOLING_MODES))
+    return tuple(modes), bool(raw.get("include_prompt", True))
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """A JSON object; nothing where there is no file."""
+    if not os.path.isfile(path):  # unlike Path.is_file, false for a name that the system refuses
+        return {}
+    raw = read_json(path)
+    if not isinstance(raw, dict):
+        raise FileError(f"{path}: expected a JSON object", FRESH_COPY)
+    return raw

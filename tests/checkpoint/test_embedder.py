@@ -1,0 +1,197 @@
+"""What a sentence-transformers folder says is read, or named, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertedge.checkpoint import Checkpoint
+from bertedge.checkpoint.embedder import SWITCHES
+from bertedge.embedding import POOLING_MODES
+from bertedge.errors import BertEdgeError, CheckpointError, FileError
+from tests.embedders import DENSE, HIDDEN, MODELS, NORMALIZE, TRANSFORMER, embedder_folder, pooling, write
+
+
+@pytest.mark.parametrize("mode", POOLING_MODES)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_pooling_and_normalization(tmp_path: Path, model_folder: Path, mode: str, normalize: bool) -> None:
+    modules = [TRANSFORMER, pooling(mode), *([NORMALIZE] if normalize else [])]
+    embedding = Checkpoint.read(embedder_folder(tmp_path, model_folder, modules)).embedding
+    assert embedding is not None
+    assert (embedding.pooling, embedding.normalize, embedding.left_out) == ((mode,), normalize, ())
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"embedding_dimension": HIDDEN, "pooling_mode": "cls"}, ("cls",)),
+        ({"embedding_dimension": HIDDEN, "pooling_mode": ["mean", "cls"]}, ("mean", "cls")),
+        ({"word_embedding_dimension": HIDDEN, "pooling_mode": "max"}, ("max",)),
+        ({"word_embedding_dimension": HIDDEN}, ("mean",)),
+        ({"word_embedding_dimension": HIDDEN, "pooling_mode_mean_tokens": False}, ("mean",)),
+        # a mode that is named counts more than the switches
+        ({"word_embedding_dimension": HIDDEN, "pooling_mode": "cls", "pooling_mode_mean_tokens": True}, ("cls",)),
+        ({"word_embedding_dimension": HIDDEN, **dict.fromkeys(SWITCHES, True)}, tuple(SWITCHES.values())),
+    ],
+)
+def test_every_spelling_of_pooling(
+    tmp_path: Path, model_folder: Path, written: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    modules = [
+        TRANSFORMER,
+        ("1_Pooling", "sentence_transformers.sentence_transformer.modules.pooling.Pooling", written),
+    ]
+    embedding = Checkpoint.read(embedder_folder(tmp_path, model_folder, modules)).embedding
+    assert embedding is not None
+    assert embedding.pooling == expected
+
+
+@pytest.mark.parametrize(
+    ("transformer", "tokenizers_limit", "expected"),
+    [
+        ({"max_seq_length": 24}, None, 24),
+        ({"max_seq_length": 24}, 16, 24),
+        ({"max_seq_length": 512}, None, 64),  # more than there are positions
+        ({"max_seq_length": None}, None, 64),
+        ({}, 16, 16),
+        (None, 16, 16),
+        (None, 10**30, 64),
+        ({"max_seq_length": 24, "tokenizer_args": {"model_max_length": 20}}, None, 20),
+        ({"max_seq_length": 24, "processor_kwargs": {"model_max_length": 20}}, None, 20),
+    ],
+)
+def test_length(
+    tmp_path: Path, model_folder: Path, transformer: dict[str, Any] | None, tokenizers_limit: int | None, expected: int
+) -> None:
+    folder = embedder_folder(tmp_path, model_folder, transformer=transformer)
+    if tokenizers_limit is not None:
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        write(folder / "tokenizer_config.json", {**settings, "model_max_length": tokenizers_limit})
+    embedding = Checkpoint.read(folder).embedding
+    assert embedding is not None
+    assert embedding.max_seq_length == expected
+
+
+def test_transformer_in_a_folder_inside(tmp_path: Path, model_folder: Path) -> None:
+    modules = [("0_Transformer", f"{MODELS}.Transformer", None), pooling("cls")]
+    folder = embedder_folder(tmp_path / "my-embedder", model_folder, modules, transformer={"max_seq_length": 24})
+    checkpoint = Checkpoint.read(folder)
+    assert checkpoint.name == "my-embedder"
+    assert checkpoint.embedding is not None
+    assert (checkpoint.embedding.pooling, checkpoint.embedding.max_seq_length) == (("cls",), 24)
+    assert checkpoint.tokenizer.sha256 == Checkpoint.read(model_folder).tokenizer.sha256
+
+
+def test_what_is_left_out_is_named(tmp_path: Path, model_folder: Path) -> None:
+    foreign = ("4_Mine", "my_package.Mine", {})
+    tokens = ("3_Normalize", f"{MODELS}.Normalize", {"module_input_name": "token_embeddings"})
+    dropout = ("5_Dropout", f"{MODELS}.Dropout", {"dropout": 0.1})
+    modules = [TRANSFORMER, pooling("cls"), DENSE, tokens, foreign, dropout]
+    embedding = Checkpoint.read(embedder_folder(tmp_path, model_folder, modules)).embedding
+    assert embedding is not None
+    assert embedding.left_out == ("2_Dense (Dense)", "3_Normalize (Normalize)", "4_Mine (my_package.Mine)")
+    assert not embedding.normalize
+    assert embedding.warning is not None
+    assert "2_Dense (Dense)" in embedding.warning
+
+
+def test_prompts(tmp_path: Path, model_folder: Path) -> None:
+    about = {"prompts": {"query": "query: ", "document": None}, "default_prompt_name": "query"}
+    modules = [TRANSFORMER, pooling("mean", include_prompt=False)]
+    embedding = Checkpoint.read(embedder_folder(tmp_path, model_folder, modules, about=about)).embedding
+    assert embedding is not None
+    assert embedding.prompts == {"query": "query: ", "document": ""}
+    assert embedding.default_prompt_name == "query"
+    assert not embedding.include_prompt
+
+
+def test_other_folders_say_nothing(checkpoint: Checkpoint) -> None:
+    assert checkpoint.embedding is None
+
+
+def test_pooling_is_part_of_what_the_model_answers(tmp_path: Path, model_folder: Path, checkpoint: Checkpoint) -> None:
+    read = Checkpoint.read(embedder_folder(tmp_path, model_folder))
+    assert read.weights_sha256 == checkpoint.weights_sha256
+    assert read.model_sha256 != checkpoint.model_sha256
+
+
+@pytest.mark.parametrize(
+    ("modules", "error", "words"),
+    [
+        ([TRANSFORMER, ("1_Pooling", f"{MODELS}.Pooling", {"word_embedding_dimension": 7})], CheckpointError, "7"),
+        ([TRANSFORMER, ("1_Pooling", f"{MODELS}.Pooling", {})], CheckpointError, "None numbers"),
+        ([TRANSFORMER, pooling(pooling_mode="attention")], CheckpointError, "attention"),
+        ([TRANSFORMER, pooling(pooling_mode=[])], CheckpointError, "pooling_mode"),
+        ([TRANSFORMER, pooling(pooling_mode=[3])], CheckpointError, "pooling_mode"),
+        ([TRANSFORMER, pooling(pooling_mode_attention=True)], CheckpointError, "pooling_mode_attention"),
+        ([TRANSFORMER, ("1_Pooling", f"{MODELS}.Pooling", None)], FileError, "is missing"),
+        ([TRANSFORMER, ("../1_Pooling", f"{MODELS}.Pooling", None)], FileError, "leads out"),
+        ([("", f"{MODELS}.WordEmbeddings", None), pooling("mean")], CheckpointError, "WordEmbeddings"),
+    ],
+)
+def test_refused(
+    tmp_path: Path, model_folder: Path, modules: list[Any], error: type[BertEdgeError], words: str
+) -> None:
+    folder = embedder_folder(tmp_path / "model", model_folder, modules)
+    with pytest.raises(error, match=words) as caught:
+        Checkpoint.read(folder)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "[1]", '[{"path": ""}]', "nonsense", '[{"path": 3, "type": "x"}]'])
+def test_broken_modules(tmp_path: Path, model_folder: Path, content: str) -> None:
+    folder = embedder_folder(tmp_path, model_folder)
+    (folder / "modules.json").write_text(content)
+    with pytest.raises(FileError, match=r"modules\.json"):
+        Checkpoint.read(folder)
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "1_Pooling\n"])
+def test_odd_paths(tmp_path: Path, model_folder: Path, path: str) -> None:
+    folder = embedder_folder(tmp_path, model_folder)
+    kind = f"{MODELS}.Pooling"
+    write(folder / "modules.json", [{"path": "", "type": TRANSFORMER[1]}, {"path": path, "type": kind}])
+    with pytest.raises(FileError, match="is missing"):
+        Checkpoint.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("sentence_bert_config.json", {"max_seq_length": "long"}),
+        ("sentence_bert_config.json", {"max_seq_length": 1}),
+        ("sentence_bert_config.json", {"max_seq_length": -3}),
+        ("sentence_bert_config.json", {"max_seq_length": float("nan")}),
+        ("sentence_bert_config.json", {"max_seq_length": True}),
+        ("sentence_bert_config.json", [1]),
+        ("config_sentence_transformers.json", {"prompts": [1]}),
+        ("config_sentence_transformers.json", {"prompts": {"query": 3}}),
+        ("config_sentence_transformers.json", {"prompts": {"query": "q"}, "default_prompt_name": "passage"}),
+        ("config_sentence_transformers.json", {"default_prompt_name": 3}),
+        ("1_Pooling/config.json", [1]),
+    ],
+)
+def test_broken_settings(tmp_path: Path, model_folder: Path, file: str, content: Any) -> None:
+    folder = embedder_folder(tmp_path, model_folder)
+    write(folder / file, content)
+    with pytest.raises((FileError, CheckpointError)) as caught:
+        Checkpoint.read(folder)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["The CAT sat.", "The CÄT sat."])
+def test_lower_case(tmp_path: Path, model_folder: Path, text: str) -> None:
+    cased = json.loads((model_folder / "tokenizer.json").read_text())
+    cased["normalizer"]["lowercase"] = False
+    plain = embedder_folder(tmp_path / "plain", model_folder)
+    lower = embedder_folder(tmp_path / "lower", model_folder, transformer={"do_lower_case": True})
+    for folder in (plain, lower):
+        write(folder / "tokenizer.json", cased)
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        write(folder / "tokenizer_config.json", {**settings, "do_lower_case": False})
+    ids = Checkpoint.read(plain).tokenizer.pieces(text.lower())
+    assert Checkpoint.read(lower).tokenizer.pieces(text) == ids
+    assert Checkpoint.read(plain).tokenizer.pieces(text) != ids
