@@ -51,12 +51,16 @@ class ArraySpec:
 
     Attributes:
         dtype: numpy's name of its type, such as ``float32``.
-        shape: a number, or a symbol that stands for the same number in every array of the archive.
+        shape: numbers, or symbols that stand for the same number in every array of the archive.
+        least: the smallest integer that may be in it, where ``below`` is given.
+        below: integers in it are smaller than this number or symbol; None: any.
         required: whether the archive must have it.
     """
 
     dtype: str
     shape: tuple[str | int, ...]
+    least: int = 0
+    below: str | int | None = None
     required: bool = True
 
 
@@ -168,6 +172,7 @@ def read_arrays(
         for name, spec in schema.items():
             if f"{name}.npy" in archive:
                 arrays[name] = _read_array(archive, name, spec, known, fail)
+                _check_values(arrays[name], name, spec, known, fail)
             elif spec.required:
                 raise fail(f"has no array {name}")
     return arrays
@@ -180,9 +185,13 @@ class _Symbols:
     allowed: Mapping[str, int | range]
     bound: dict[str, int] = field(default_factory=dict)
 
+    def value(self, symbol: str | int) -> int | range:
+        """The number that a symbol stands for, or what it may be."""
+        return symbol if isinstance(symbol, int) else self.bound.get(symbol, self.allowed[symbol])
+
     def fits(self, symbol: str | int, extent: int) -> bool:
         """Whether an extent may stand at a place of a shape; binds the symbol."""
-        allowed = symbol if isinstance(symbol, int) else self.bound.get(symbol, self.allowed[symbol])
+        allowed = self.value(symbol)
         fits = extent in allowed if isinstance(allowed, range) else extent == allowed
         if fits and isinstance(symbol, str):
             self.bound[symbol] = extent
@@ -193,7 +202,7 @@ class _Symbols:
         return f"({', '.join(map(self._word, spec.shape))})"
 
     def _word(self, symbol: str | int) -> str:
-        allowed = symbol if isinstance(symbol, int) else self.bound.get(symbol, self.allowed[symbol])
+        allowed = self.value(symbol)
         return f"{allowed.start} to {allowed.stop - 1}" if isinstance(allowed, range) else str(allowed)
 
 
@@ -258,6 +267,17 @@ def _read_array(archive: Archive, name: str, spec: ArraySpec, known: _Symbols, f
             raise fail(f"{name} ends before its data does, or after")
         data = np.frombuffer(bytearray(_read_exactly(member, count * dtype.itemsize)), dtype=dtype)
         return data.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _check_values(array: NDArray[Any], name: str, spec: ArraySpec, known: _Symbols, fail: _Fail) -> None:
+    if spec.below is None or not array.size:
+        return
+    limit = known.value(spec.below)
+    limit = limit.stop if isinstance(limit, range) else limit
+    low, high = int(array.min()), int(array.max())
+    if low < spec.least or high >= limit:
+        bad = low if low < spec.least else high
+        raise fail(f"{name} has a {bad}, expected {spec.least} to {limit - 1}")
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

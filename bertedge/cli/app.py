@@ -70,8 +70,9 @@ def run(arguments: Sequence[str]) -> None:
         try:
             # a mode in which typer leaves errors to us; Ctrl-C it turns into one or the other, depending on its version
             code = app(arguments or ["--help"], prog_name="bertedge", standalone_mode=False)
-        except typer.Abort:
-            raise KeyboardInterrupt from None
+        except typer.Abort as abort:
+            # typer makes the same of Ctrl-C and of a file's end where none was expected, which is an error like others
+            raise (abort.__cause__ if isinstance(abort.__cause__, EOFError) else KeyboardInterrupt) from None
         except ClickError as error:
             raise SystemExit(_wrong_usage(error)) from None
     if code == STOPPED:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from bertedge.archives import open_archive
 from bertedge.emulate.cpus import ARCHITECTURES, Architecture
 from bertedge.emulate.sysroot import LOCK, ROOT, SCHEMA_VERSION, SITE, Fetched, Lock, hashed_files
 from bertedge.errors import UnfitMachineError, UsageError, nearest
@@ -26,6 +26,8 @@ DEBIAN_PACKAGES = ("python3", "libstdc++6")
 UNUSED = ("usr/share", "var", "etc")
 #: Wheels are built for the oldest glibc that they run with; Debian 12 has 2.36.
 GLIBC_MINORS = range(17, 37)
+#: Bytes of a wheel when unpacked; onnxruntime's has 50 MB.
+MOST_UNPACKED = 2**31
 #: Folders at the root that distributions have moved below ``usr``.
 MERGED = ("bin", "lib", "lib64", "sbin")
 
@@ -62,8 +64,8 @@ def set_up(
         listen(0.4, "fetching wheels")
         wheels = _fetch_wheels(arch, python, scratch / "wheels")
         for wheel in wheels:
-            with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(scratch / SITE)
+            with open_archive(wheel) as archive:
+                archive.extract_all(scratch / SITE, most=MOST_UNPACKED)
         listen(0.9, "hashing")
         packages = tuple(Fetched(name=path.name, sha256=sha256(path)) for path in (*debs, *wheels))
         for name in ("apt", "wheels"):

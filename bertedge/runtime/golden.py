@@ -8,6 +8,7 @@ the bundle is made, by moving a float by as much, and is kept beside the vectors
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.archives import ArraySpec, read_arrays
 from bertedge.bundle import AGAIN, GOLDEN, Bundle
 from bertedge.errors import BundleError
 from bertedge.predictor import NO_LABEL, Batch
@@ -24,6 +26,30 @@ from bertedge.runtime.engine import Engine, Row
 
 TOP = 16
 BATCH_FIELDS = tuple(Batch.__dataclass_fields__)
+#: More than are ever written; so a file cannot ask for any amount of memory.
+MOST_EXAMPLES = 64
+#: Arrays below ``input.``. B examples, S tokens, K masked positions, V vocabulary entries, H hidden size.
+INPUTS = {
+    "input_ids": ArraySpec(dtype="int64", shape=("B", "S"), below="V"),
+    "attention_mask": ArraySpec(dtype="int64", shape=("B", "S"), below=2),
+    "token_type_ids": ArraySpec(dtype="int64", shape=("B", "S"), below="SEGMENTS"),
+    "masked_positions": ArraySpec(dtype="int64", shape=("B", "K"), below="S"),
+    "masked_labels": ArraySpec(dtype="int64", shape=("B", "K"), least=NO_LABEL, below="V"),
+    "next_sentence_labels": ArraySpec(dtype="int64", shape=("B",), least=NO_LABEL, below=2),
+}
+#: Arrays below ``float.`` and ``bundle.``, after the head that they are of; None for every model. A new one is a row.
+OUTPUTS: tuple[tuple[str | None, str, ArraySpec], ...] = (
+    (None, "cls_state", ArraySpec(dtype="float32", shape=("B", "H"))),
+    ("mlm", "top_ids", ArraySpec(dtype="int64", shape=("B", "K", "TOP"), below="V")),
+    ("mlm", "top_probs", ArraySpec(dtype="float32", shape=("B", "K", "TOP"))),
+    ("mlm", "best_ids", ArraySpec(dtype="int64", shape=("B", "K"), below="V")),
+    ("nsp", "nsp_probs", ArraySpec(dtype="float32", shape=("B", 2))),
+)
+#: Arrays below ``noise.``; bundles of an earlier version have none.
+NOISE = {
+    "prob": ArraySpec(dtype="float64", shape=(), required=False),
+    "state": ArraySpec(dtype="float64", shape=(), required=False),
+}
 #: A different CPU sums in a different order; anything larger than this, and than the noise, is a different result.
 TOLERANCE = 1e-3
 #: States are compared relative to the largest of them, and are no probabilities.
@@ -112,7 +138,7 @@ def forgiven(bundle: Bundle) -> float:
     Raises:
         BundleError: ``golden.npz`` cannot be read.
     """
-    _, sides = _read(bundle.folder / GOLDEN)
+    _, sides = _read(bundle)
     return _tolerances(sides["noise"])[0]
 
 
@@ -122,7 +148,7 @@ def verify(runtime: BertRuntime) -> Verification:
     Raises:
         BundleError: ``golden.npz`` cannot be read.
     """
-    batch, sides = _read(runtime.bundle.folder / GOLDEN)
+    batch, sides = _read(runtime.bundle)
     in_float, expected, noise = sides["float"], sides["bundle"], sides["noise"]
     got = record(runtime.engine, batch, expected.get("top_ids"))
     to_float = record_difference(got, in_float) if _same_words(expected, in_float) else float("nan")
@@ -180,17 +206,42 @@ def _cls_states(engine: Engine, batch: Batch) -> NDArray[np.float32]:
     return np.stack(engine.run(rows, lambda result: result["hidden_states"][0].copy()))
 
 
-def _read(path: Path) -> tuple[Batch, dict[str, Arrays]]:
-    """The inputs, and what is stored under ``float.``, ``bundle.`` and ``noise.``."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        batch = Batch(**{name: arrays[f"input.{name}"] for name in BATCH_FIELDS})
-    except (OSError, ValueError, KeyError) as error:
-        raise BundleError(f"{path}: cannot be read ({error})", AGAIN) from error
-    sides: dict[str, Arrays] = {"float": {}, "bundle": {}, "noise": {}}
+def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
+    """The inputs, and what is stored under ``float.``, ``bundle.`` and ``noise.``.
+
+    Raises:
+        BundleError: the file is missing or damaged, or is not that of this model.
+    """
+    path, config = bundle.folder / GOLDEN, bundle.config
+    sizes: dict[str, int | range] = {
+        "B": range(1, MOST_EXAMPLES + 1),
+        "S": range(1, config.max_position_embeddings + 1),
+        "K": range(config.max_position_embeddings + 1),
+        "V": config.vocab_size,
+        "H": config.hidden_size,
+        "SEGMENTS": config.type_vocab_size,
+        "TOP": min(TOP, config.vocab_size),
+    }
+    outputs = {name: spec for head, name, spec in OUTPUTS if head is None or head in bundle.manifest.heads}
+    parts = {"input": INPUTS, "float": outputs, "bundle": outputs, "noise": NOISE}
+    schema = {f"{part}.{name}": spec for part, specs in parts.items() for name, spec in specs.items()}
+    arrays = read_arrays(path, schema, sizes, error=BundleError, hint=AGAIN)
+    sides: dict[str, Arrays] = {part: {} for part in parts}
     for name, array in arrays.items():
-        side, _, field = name.partition(".")
-        if side in sides:
-            sides[side][field] = array
+        part, _, field = name.partition(".")
+        sides[part][field] = array
+    batch = Batch(**sides.pop("input"))
+    _check(path, batch, sides["noise"])
     return batch, sides
+
+
+def _check(path: Path, batch: Batch, noise: Arrays) -> None:
+    """What the types and shapes of single arrays do not say."""
+    lengths = batch.lengths[:, None]
+    if not np.array_equal(batch.attention_mask, np.arange(batch.input_ids.shape[1]) < lengths) or lengths.min() < 1:
+        raise BundleError(f"{path}: input.attention_mask does not mask the end of each row only", AGAIN)
+    if (batch.masked_positions >= lengths).any():
+        raise BundleError(f"{path}: input.masked_positions has one behind the end of its text", AGAIN)
+    for name, value in noise.items():
+        if not 0 <= value < math.inf:
+            raise BundleError(f"{path}: noise.{name} is {value}, expected 0 or more", AGAIN)

@@ -556,3 +556,21 @@ def test_a_workload_that_is_named_twice_is_one() -> None:
 def test_version_and_help() -> None:
     assert bertedge("--version").stdout.startswith("bertedge ")
     assert "fill-mask" in bertedge("--help").stdout
+
+
+def test_an_empty_file_is_not_ctrl_c(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = Path(shutil.copytree(folder, tmp_path / "bundle"))
+    manifest = Bundle.open(bundle).manifest
+    (bundle / "golden.npz").write_bytes(b"")
+    (bundle / "manifest.json").unlink()
+    write_manifest(bundle, replace(manifest, files=file_entries(bundle)))
+    done = typed("verify", bundle)
+    assert done.returncode == 3
+    assert "golden.npz: is empty" in done.stderr
+
+    def end(*args: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr("bertedge.runtime.golden.verify", end)  # as whatever reads a file without a check would
+    with pytest.raises(EOFError):
+        run(["verify", str(folder)])

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bertedge.bundle import GOLDEN, Bundle
+from bertedge.errors import BundleError
 from bertedge.runtime import load
 from bertedge.runtime.golden import NOISE_FACTOR, TOLERANCE, Verification, verify
 
@@ -103,3 +104,45 @@ def test_a_cpu_that_computes_no_numbers_does_not_pass(replay_with: Callable[...,
     result = replay_with(change)
     assert np.isnan(result.max_prob_diff)
     assert not result.passed
+
+
+SIGNED_DAMAGE: dict[str, Callable[[Arrays], None]] = {
+    "no array": lambda a: a.pop("bundle.cls_state"),
+    "no inputs": lambda a: a.pop("input.token_type_ids"),
+    "other type": lambda a: a.update({"input.input_ids": a["input.input_ids"].astype(np.float64)}),
+    "text": lambda a: a.update({"bundle.top_ids": np.array("x")}),
+    "other shape": lambda a: a.update({"bundle.nsp_probs": a["bundle.nsp_probs"][:, :1]}),
+    "fewer examples": lambda a: a.update({"float.cls_state": a["float.cls_state"][:1]}),
+    "no examples": lambda a: a.update({name: array[:0] for name, array in a.items() if array.ndim}),
+    "thousands of examples": lambda a: a.update(
+        {name: np.repeat(array, 200, axis=0) for name, array in a.items() if array.ndim}
+    ),
+    "longer than the model": lambda a: a.update(
+        {name: np.tile(a[name], (1, 9)) for name in ("input.input_ids", "input.attention_mask", "input.token_type_ids")}
+    ),
+    "an id that the model has not": lambda a: a["input.input_ids"].__setitem__((0, 0), 10**6),
+    "a best word that the model has not": lambda a: a["bundle.top_ids"].__setitem__((0, 0, 0), 10**6),
+    "a negative id": lambda a: a["bundle.best_ids"].__setitem__((0, 0), -1),
+    "a hole in the mask": lambda a: a["input.attention_mask"].__setitem__((0, 0), 0),
+    "an empty text": lambda a: a["input.attention_mask"].__setitem__(0, 0),
+    "a position behind the text": lambda a: a["input.masked_positions"].__setitem__((0, 0), 10**6),
+    "noise that forgives everything": lambda a: a.update({"noise.prob": np.array(np.inf)}),
+    "noise that is no number": lambda a: a.update({"noise.state": np.array(np.nan)}),
+}
+
+
+@pytest.mark.parametrize("damage", SIGNED_DAMAGE.values(), ids=SIGNED_DAMAGE)
+def test_golden_vectors_that_are_none_are_refused(
+    replay_with: Callable[..., Verification], damage: Callable[[Arrays], None]
+) -> None:
+    with pytest.raises(BundleError, match=r"golden\.npz"):
+        replay_with(damage)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"PK\x05\x06" + bytes(18)])
+def test_a_file_that_is_no_archive(bundle_of: Callable[..., Bundle], tmp_path: Path, content: bytes) -> None:
+    folder = Path(shutil.copytree(bundle_of("dynamic").folder, tmp_path / "bundle"))
+    runtime = load(folder)
+    (folder / GOLDEN).write_bytes(content)
+    with pytest.raises(BundleError, match=r"golden\.npz"):
+        verify(runtime)
