@@ -573,4 +573,4 @@ def test_an_empty_file_is_not_ctrl_c(folder: Path, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("bertedge.runtime.golden.verify", end)  # as whatever reads a file without a check would
     with pytest.raises(EOFError):
-        run(["verify", str(folder)])
+        typed("verify", folder)
