@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class BertEdgeError(Exception):
-    """Base of every error that bertedge raises on purpose."""
+    """Base of every error that bertedge raises on purpose. It can be pickled, so it arrives from a worker process."""
 
     exit_code = 3
 
@@ -22,6 +23,16 @@ class BertEdgeError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.message, self.hint), self.__dict__
+
+
+def _rebuilt(kind: type[BertEdgeError], message: str, hint: str) -> BertEdgeError:
+    """An unpickled error, whatever arguments its class takes: Python would call the class with one argument."""
+    error = kind.__new__(kind)
+    BertEdgeError.__init__(error, message, hint)
+    return error
 
 
 class CheckFailed(BertEdgeError):
