@@ -12,6 +12,7 @@ const RUNTIMES = {
 /** The package's module; "node" is native, "web" is the WebAssembly that a browser runs. */
 export async function importRuntime(runtime) {
   if (!(runtime in RUNTIMES)) throw new Error(`runtime ${runtime} is not known: node or web`);
+  process.env.ORT_DISABLE_TELEMETRY ??= "1"; // read when the package is loaded; see bertedge/__init__.py
   const module = await import(RUNTIMES[runtime].name);
   const ort = module.default ?? module;
   ort.env.logLevel = "error";
