@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bertedge.bundle import MANIFEST, Bundle
 from bertedge.checkpoint import open_checkpoint
-from bertedge.data.batches import Layout
+from bertedge.data.batches import Layout, next_sentence_classes
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import read_sentences, tokenize_corpus
 from bertedge.errors import UsageError
@@ -169,7 +169,7 @@ class _Run:
             examples=sum(len(batch.input_ids) for batch in self.batches),
             max_length=length,
             seed=settings.seed,
-            next_sentence=self.tokenized.num_documents > 1,
+            next_sentence=bool(next_sentence_classes(self.batches)),
         )
         self.study = LatencyStudy(
             [partial(load, bundle.folder, threads=self.threads, check=False) for bundle in self.bundles],
@@ -188,6 +188,17 @@ class _Run:
         self.starts: dict[int, ColdStart] = {}
         if standard.baseline or standard.against:
             require_judgeable(self.report(), standard.baseline, standard.budgets)
+
+    def _no_pairs(self) -> str | None:
+        """Why next sentences cannot be judged on this text; None if they can."""
+        if self.corpus.next_sentence:
+            return None
+        reason = self.tokenized.why_no_pairs
+        if reason is None:
+            return (
+                f"the pairs of {self.corpus.name} are not of both kinds, next and random; compare more or longer texts"
+            )
+        return f"{self.corpus.name} {reason}; next sentences are judged where blank lines divide longer documents"
 
     def compare(self, listen: Listener) -> None:
         """Outputs of every model with the reference's."""
@@ -268,7 +279,7 @@ class _Run:
             corpus=self.corpus,
             reference=rows[0],
             candidates=tuple(rows[1:end]),
-            skipped=_skipped(self.names, self.bundles, self.corpus),
+            skipped=_skipped(self.names, self.bundles, self._no_pairs()),
             against=rows[-1] if self.standard.against else None,
             stability=self._stability(latency[0]),
             complete=not missing,
@@ -323,16 +334,20 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _skipped(names: Sequence[str], bundles: Sequence[Bundle], corpus: CorpusInfo) -> dict[str, str]:
-    """What no candidate could be compared on, and why."""
+def _skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | None) -> dict[str, str]:
+    """What no candidate could be compared on, and why.
+
+    Args:
+        no_pairs: why the text has no next-sentence pairs; None if it has.
+    """
     reasons = {}
     for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
         there = [head in bundle.manifest.heads for bundle in bundles]
         if not there[0] or not any(there[1:]):
             without = [name for name, has in zip(names, there, strict=True) if not has]
             reasons[head] = f"no {words} head in {', '.join(without)}"
-    if not corpus.next_sentence:
-        reasons["nsp"] = f"{corpus.name} is a single document; next-sentence pairs take two (a blank line between them)"
+    if no_pairs is not None:
+        reasons["nsp"] = no_pairs
     return reasons
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -103,6 +103,22 @@ def drawn_batches(
         masked_batch(chosen[i : i + batch_size], layout, rng, always_mask=always_mask)
         for i in range(0, len(chosen), batch_size)
     ]
+
+
+def without_one_sided_labels(batches: Sequence[Batch]) -> list[Batch]:
+    """The same batches; without next-sentence labels if all labels are equal.
+
+    An accuracy over one class says nothing: a model that gives the same answer to everything would be perfect.
+    """
+    if len(next_sentence_classes(batches)) == 2:
+        return list(batches)
+    return [replace(b, next_sentence_labels=np.full_like(b.next_sentence_labels, NO_LABEL)) for b in batches]
+
+
+def next_sentence_classes(batches: Sequence[Batch]) -> list[int]:
+    """The different next-sentence labels in some batches, in ascending order."""
+    labels = {int(label) for batch in batches for label in batch.next_sentence_labels}
+    return sorted(labels - {NO_LABEL})
 
 
 def _lay_out(pair: Pair, layout: Layout) -> tuple[list[int], int]:

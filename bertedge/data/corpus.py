@@ -83,6 +83,21 @@ class TokenizedCorpus:
             return len(self.sentence_starts) - 1
         return int((self.document_starts[self.chosen + 1] - self.document_starts[self.chosen]).sum())
 
+    @property
+    def longer_documents(self) -> int:
+        """How many documents have a second sentence."""
+        sizes = np.diff(self.document_starts)
+        return int(np.count_nonzero((sizes if self.chosen is None else sizes[self.chosen]) > 1))
+
+    @property
+    def why_no_pairs(self) -> str | None:
+        """Why there are no next sentences to tell from random ones, in words; None if there are."""
+        if self.num_documents < 2:
+            return "is a single document"
+        if not self.longer_documents:
+            return "has one sentence in every document"
+        return None
+
     def sentence(self, index: int) -> list[int]:
         """The ids of one sentence."""
         return self.piece_ids[self.sentence_starts[index] : self.sentence_starts[index + 1]].tolist()

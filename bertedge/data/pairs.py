@@ -14,7 +14,10 @@ IS_NEXT, IS_RANDOM = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two segments of pieces; ``label`` is 0 where the second follows the first, 1 where it is random, else None."""
+    """Two segments of pieces.
+
+    ``label`` is 0 where the second follows the first, 1 where it is random, and None where it could only be random.
+    """
 
     first: list[int]
     second: list[int]
@@ -27,6 +30,10 @@ def sentence_pairs(corpus: TokenizedCorpus, *, max_length: int, rng: np.random.G
     Half of the pairs are continued with the text that follows, half with a stretch of another document; the sentences
     thus displaced are read again as the start of the next pair. A corpus of a single document has no random stretch to
     offer, so its pairs have no label and every segment stands alone.
+
+    Where the text that follows cannot be the second segment, since the first one is the last sentence of its document
+    or fills the pair alone, the second is random and the pair has no label. So half of the labels are "next", however
+    short the documents are.
 
     Args:
         max_length: tokens of ``[CLS] A [SEP] B [SEP]`` at most.
@@ -51,10 +58,13 @@ def next_pair(
         return Pair(first=_join(corpus, chunk)[: room + 1], second=[], label=None), chunk.stop
     split = position + (int(rng.integers(1, len(chunk))) if len(chunk) > 1 else 1)
     first = _join(corpus, range(position, split))
-    if len(chunk) > 1 and rng.random() < 0.5:
-        second, label, following = _join(corpus, range(split, chunk.stop)), IS_NEXT, chunk.stop
+    either = len(chunk) > 1  # both answers are possible
+    if either and rng.random() < 0.5:
+        second, following = _join(corpus, range(split, chunk.stop)), chunk.stop
+        label: int | None = IS_NEXT
     else:
-        second, label, following = _random_stretch(corpus, document, room - len(first), rng), IS_RANDOM, split
+        second, following = _random_stretch(corpus, document, room - len(first), rng), split
+        label = IS_RANDOM if either else None
     first, second = _truncate(first, second, room, rng)
     return Pair(first=first, second=second, label=label), following
 

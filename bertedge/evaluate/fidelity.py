@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.data.batches import Layout, drawn_batches
+from bertedge.data.batches import Layout, drawn_batches, without_one_sided_labels
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.metrics import INVARIANCE, MetricValue, Observations, estimate_all
 from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor
@@ -31,9 +31,13 @@ def _look_away(index: int, batch: Batch, expected: Outputs, got: Outputs) -> Non
 def evaluation_batches(
     corpus: TokenizedCorpus, layout: Layout, *, examples: int, max_length: int, seed: int, batch_size: int = 16
 ) -> list[Batch]:
-    """Masked next-sentence pairs in a random order that the seed fixes; ``[MASK]`` at every chosen position."""
+    """Masked next-sentence pairs in a random order that the seed fixes; ``[MASK]`` at every chosen position.
+
+    Pairs have no labels where all labels would be the same.
+    """
     rng = np.random.default_rng(seed)
-    return drawn_batches(corpus, layout, rng, count=examples, max_length=max_length, batch_size=batch_size)
+    drawn = drawn_batches(corpus, layout, rng, count=examples, max_length=max_length, batch_size=batch_size)
+    return without_one_sided_labels(drawn)
 
 
 def measure_fidelity(
@@ -152,7 +156,7 @@ def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> Quantities
 
 def nsp_quantities(batch: Batch, expected: Logits | None, got: Logits | None) -> Quantities | None:
     """Quantities of the labelled pairs, from logits (B, 2) of all; None where there is nothing to compare."""
-    pairs = batch.next_sentence_labels != NO_LABEL  # a single document makes no pairs: its segments stand alone
+    pairs = batch.next_sentence_labels != NO_LABEL  # not every pair has a label: see bertedge.data.pairs
     if expected is None or got is None or not pairs.any():
         return None
     one, other, labels = expected[pairs], got[pairs], batch.next_sentence_labels[pairs]

@@ -150,10 +150,10 @@ def require_measurable(goals: Collection[Goal], heads: Collection[str], *, pairs
 
     Args:
         heads: those of the model.
-        pairs: the text has next-sentence pairs.
+        pairs: the text has next sentences, and random ones to tell them from.
 
     Raises:
-        UsageError: a head is missing, or the text is a single document.
+        UsageError: a head is missing, or the text has no next sentences.
     """
     for goal in goals:
         head = goal.kind.head
@@ -161,6 +161,6 @@ def require_measurable(goals: Collection[Goal], heads: Collection[str], *, pairs
             raise UsageError(f"{goal.flag}: {name} has no {head} head", "leave the goal out")
         if head == "nsp" and not pairs:
             raise UsageError(
-                f"{goal.flag}: the text is a single document, so there are no next sentences to judge",
-                "put blank lines between documents",
+                f"{goal.flag}: the text to judge by is a single document, or has one sentence in every document",
+                "put a blank line between documents of several sentences",
             )

@@ -144,7 +144,7 @@ def quantize(
             if recipe.method.may_overflow:
                 require_right_here(profile.name)
             judged_on = hold_out(maker.corpus, recipe.held_out)[1]
-            require_measurable(goals, checkpoint.heads, pairs=judged_on.num_documents > 1, name=checkpoint.name)
+            require_measurable(goals, checkpoint.heads, pairs=judged_on.why_no_pairs is None, name=checkpoint.name)
         decision = decide(job)
         promotion = Promotion(recipe=recipe, decision=decision, promoted=dict(promoted or {}))
         if goals:

@@ -15,7 +15,7 @@ from bertedge.report.verdict import Verdict, counted
 
 Rows = list[list[str]]
 MEGABYTE = 1e6
-NOT_MEASURED, SKIPPED = "-", "skipped"
+NOT_MEASURED, SKIPPED = "-", "not measured"
 BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
 SENTENCE = "by how much, and how sure"
 #: Columns whose cells are words.
@@ -148,7 +148,7 @@ def _label(report: Report, model: CandidateReport) -> str:
 
 def _footer(report: Report) -> str:
     machine, corpus = report.machine, report.corpus
-    skipped = "".join(f" Skipped: {head}.*, for {reason}." for head, reason in report.skipped.items())
+    skipped = "".join(f" Not measured: {head}.*, since {reason}." for head, reason in report.skipped.items())
     return (
         f"{machine.cpu}, {machine.cpus} CPUs, {_threads(report.reference)}target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "

@@ -99,7 +99,7 @@ def about_corpus(report: Report) -> Facts:
         ("name", corpus.name),
         ("texts compared", f"{corpus.examples}, up to {corpus.max_length} tokens"),
         ("seed", str(corpus.seed)),
-        ("sentence pairs", "yes" if corpus.next_sentence else "no, it is a single document"),
+        ("sentence pairs", "yes" if corpus.next_sentence else "no"),
         ("sha256", corpus.sha256),
     ]
 

@@ -99,7 +99,7 @@ def tune(
             listen=listen,
         )
         for checkpoint in checkpoints:
-            pairs = bench.text.num_documents > 1
+            pairs = bench.text.why_no_pairs is None
             require_measurable(goals, checkpoint.heads, pairs=pairs, name=checkpoint.name)
         with alone_in(output):
             state = open_state(output, fixed(settings, checkpoints), force=force)

@@ -270,17 +270,23 @@ def test_the_first_baseline_is_written_by_bench(
     assert "Verdicts" not in done.stdout
 
 
-def test_a_single_document_has_no_pairs_and_the_report_says_so(
-    folder: Path, model_folder: Path, corpus_file: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("between", "told"),
+    [("\n", "one.txt is a single document"), ("\n\n", "one.txt has one sentence in every document")],
+    ids=["one document", "one sentence a document"],
+)
+def test_a_text_without_next_sentences_has_no_pairs_and_the_report_says_so(
+    folder: Path, model_folder: Path, corpus_file: Path, tmp_path: Path, between: str, told: str
 ) -> None:
     text, report = tmp_path / "one.txt", tmp_path / "report.json"
-    text.write_text("\n".join(line for line in corpus_file.read_text().splitlines() if line))
+    text.write_text(between.join(line for line in corpus_file.read_text().splitlines() if line))
     arguments = ["--reference", model_folder, "--corpus", text, "--rounds", 2, "--seconds", 0, "--lengths", "1x8"]
     done = bertedge("bench", folder, *arguments, "--json", report, "--markdown", tmp_path / "report.md")
     assert done.returncode == 0, done.stderr
     for output in (done.stdout, (tmp_path / "report.md").read_text()):
         assert "nsp.flip_rate" not in output
-        assert "one.txt is a single document" in output
+        assert told in " ".join(output.replace("│", " ").split())
+        assert "not measured" in output
     raw = json.loads(report.read_text())
     assert raw["skipped"].keys() == {"nsp"}
     assert raw["corpus"]["next_sentence"] is False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertedge.data.batches import Layout, masked_batch
+from bertedge.data.batches import Layout, masked_batch, next_sentence_classes, without_one_sided_labels
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.pairs import IS_NEXT, IS_RANDOM, Pair, sentence_pairs
 from bertedge.errors import CheckpointError
@@ -128,7 +128,7 @@ def test_from_a_file_to_batches_that_fit(corpus_file: Path, tokenizer: Tokenizer
     for start in range(0, len(pairs), 3):
         batch = masked_batch(pairs[start : start + 3], layout, rng)
         assert batch.input_ids.shape[1] <= max_length
-        assert np.isin(batch.next_sentence_labels, [IS_NEXT, IS_RANDOM]).all()
+        assert np.isin(batch.next_sentence_labels, [IS_NEXT, IS_RANDOM, NO_LABEL]).all()
 
 
 def test_a_layout_needs_all_specials(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,3 +145,18 @@ def test_a_generator_of_its_own_makes_a_pair_independent_of_its_batch(tokenizer:
     alone = masked_batch(pairs[2:], layout, [np.random.default_rng(2)])
     length = int(alone.lengths[0])
     np.testing.assert_array_equal(together.input_ids[2, :length], alone.input_ids[0, :length])
+
+
+@pytest.mark.parametrize(
+    ("labels", "left"), [([0, 1, None], [0, 1]), ([1, 1, None], []), ([0, 0, 0], []), ([None] * 3, [])]
+)
+def test_labels_of_one_kind_are_no_labels(tokenizer: Tokenizer, labels: list[int | None], left: list[int]) -> None:
+    layout, rng = Layout.of(tokenizer, tokenizer.vocab_size), np.random.default_rng(0)
+    pairs = [Pair(first=[7, 8, 9], second=[10, 11], label=label) for label in labels]
+    batches = [masked_batch(pairs[:1], layout, rng), masked_batch(pairs[1:], layout, rng)]
+    made = without_one_sided_labels(batches)
+    assert next_sentence_classes(made) == left
+    for before, after in zip(batches, made, strict=True):
+        np.testing.assert_array_equal(before.input_ids, after.input_ids)
+        if left:
+            np.testing.assert_array_equal(before.next_sentence_labels, after.next_sentence_labels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,7 +58,7 @@ def test_a_pair_fits_and_is_made_of_two_stretches(corpus: TokenizedCorpus, max_l
 def test_labels_tell_the_truth(corpus: TokenizedCorpus, max_length: int, seed: int) -> None:
     for pair in walk(corpus, max_length, seed):
         same = pair.first[0] // STEP == pair.second[0] // STEP
-        assert pair.label == (IS_NEXT if same else IS_RANDOM)
+        assert pair.label in ((IS_NEXT,) if same else (IS_RANDOM, None))
         if same:  # it follows, with a gap where the ends were cut off
             assert pair.second[0] > pair.first[-1]
 
@@ -93,7 +95,20 @@ def test_another_seed_is_another_walk() -> None:
 def test_half_of_the_pairs_are_random(seed: int) -> None:
     labels = [pair.label for pair in walk(corpus_of([[3] * 600] * 4), 40, seed)]
     assert len(labels) > 200
-    assert np.mean(labels) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([label for label in labels if label is not None]) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.05])
+@pytest.mark.parametrize("sentences", [2, 3, 6])
+def test_half_of_the_labels_are_random_however_short_the_documents(share: float, sentences: int) -> None:
+    """Documents of a few sentences among documents of one, which have no next sentence."""
+    longer = round(share * 400)
+    corpus = corpus_of([[3] * sentences] * longer + [[3]] * (400 - longer))
+    pairs = [pair for seed in range(round(4 / share)) for pair in walk(corpus, 40, seed)]
+    labels = [pair.label for pair in pairs if pair.label is not None]
+    assert len(labels) > 300
+    assert np.mean(labels) == pytest.approx(0.5, abs=0.07)
+    assert {pair.first[0] // STEP for pair in pairs if pair.label is not None} <= set(range(longer))
 
 
 def test_random_stretches_come_from_all_other_documents() -> None:
@@ -118,9 +133,20 @@ def test_one_sentence() -> None:
     assert walk(corpus_of([[9]]), 8) == [Pair(first=[0, 1, 2, 3, 4, 5], second=[], label=None)]
 
 
-def test_documents_of_one_sentence_have_only_random_pairs() -> None:
+def test_documents_of_one_sentence_have_no_labels() -> None:
+    """Nothing follows, so every second segment is random: a label would teach "always random"."""
     pairs = walk(corpus_of([[4]] * 5), 32)
-    assert [pair.label for pair in pairs] == [IS_RANDOM] * 5
+    assert [pair.label for pair in pairs] == [None] * 5
+    assert all(pair.second for pair in pairs)
+
+
+def test_why_a_corpus_has_no_next_sentences() -> None:
+    assert corpus_of([[4, 4]]).why_no_pairs == "is a single document"
+    assert corpus_of([[4]] * 5).why_no_pairs == "has one sentence in every document"
+    mixed = corpus_of([[4], [4, 4], [4]])
+    assert mixed.why_no_pairs is None
+    assert mixed.longer_documents == 1
+    assert replace(mixed, chosen=np.array([0, 2])).why_no_pairs == "has one sentence in every document"
 
 
 def test_a_sentence_longer_than_the_room_leaves_room_for_the_other() -> None:

@@ -98,8 +98,12 @@ def bertedge(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_goal_that_cannot_be_met_saves_the_best_and_says_so(
     plain_kl: float, model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(
+        f"{corpus_file.read_text()}\n{corpus_file.read_text()}"
+    )  # of eight documents two are held out whole
     done = bertedge(
-        *("quantize", model_folder, "-o", tmp_path / "b", "--calibration", corpus_file, "--examples", 8),
+        *("quantize", model_folder, "-o", tmp_path / "b", "--calibration", text, "--examples", 8),
         *("--max-kl", "1e-12", "--max-nsp-flips", "1"),
     )
     assert done.returncode == 1, done.stderr
@@ -178,5 +182,5 @@ def test_a_part_of_a_single_document_has_no_pairs_to_be_judged_by(model_folder: 
     sentences = "\n".join(sentence for document in DOCUMENTS for sentence in document)
     text = tmp_path / "text.txt"
     text.write_text(f"{sentences}\n\nOne.\n\nTwo.\n")
-    with pytest.raises(UsageError, match="--max-nsp-flips: the text is a single document"):
+    with pytest.raises(UsageError, match="--max-nsp-flips: the text to judge by is a single document"):
         quantize(model_folder, tmp_path / "b", calibration=text, goals=goals_of({"max_nsp_flips": 0.1}))

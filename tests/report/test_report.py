@@ -132,7 +132,7 @@ def test_tables(report: Report) -> None:
     console = Console(width=200, record=True)
     console.print(rich_report(report))
     for text in (console.export_text(), markdown_report(report)):
-        for words in ("big (float32)", "1.0 MB", "0.25", "0.5 (0.4 to 0.6)", "mlm.top1_agreement", "skipped"):
+        for words in ("big (float32)", "1.0 MB", "0.25", "0.5 (0.4 to 0.6)", "mlm.top1_agreement", "not measured"):
             assert words in text
         assert "nsp.*" in text
         (row,) = (line for line in text.splitlines() if "mlm.top1_agreement" in line)
