@@ -61,6 +61,18 @@ class EmbeddingSettings:
             )
 
     @property
+    def lines(self) -> list[str]:
+        """The settings in words, a line each."""
+        pooling = f"{' + '.join(self.pooling)} pooling" if self.pooling else "no pooling of its own"
+        scaled = ", scaled to length 1" if self.normalize else ""
+        lines = [f"{pooling}{scaled}, up to {self.max_seq_length} tokens"]
+        for name, prompt in self.prompts.items():
+            lines.append(f"prompt {name}{' (default)' if name == self.default_prompt_name else ''}: {prompt!r}")
+        if self.prompts and not self.include_prompt:
+            lines.append("the prompt's tokens are not pooled")
+        return [*lines, self.warning] if self.warning else lines
+
+    @property
     def warning(self) -> str | None:
         """A sentence about the modules that are left out; None where there are none."""
         if not self.left_out:

@@ -89,6 +89,10 @@ class TruncationWarning(UserWarning):
     """A text was longer than the model can read, and its end was cut off."""
 
 
+class LeftOutWarning(UserWarning):
+    """A model does more with its vectors than the bundle can, so they are not the model's own."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that lists what is known, and the nearest name first where one is near."""
     names = sorted(known)

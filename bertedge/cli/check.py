@@ -14,10 +14,11 @@ from bertedge.bundle import MANIFEST, Bundle
 from bertedge.cli.console import print_json, stdout
 from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
+from bertedge.embedding import EmbeddingSettings
 from bertedge.emulate.cpus import CPUS, SIMULATED
 from bertedge.errors import CheckFailed, UsageError
 from bertedge.evaluate.goals import sentence
-from bertedge.records import to_json
+from bertedge.records import from_json, to_json
 from bertedge.target import AUTO, TARGETS, resolve_target
 
 #: An emulated CPU takes its time.
@@ -133,6 +134,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "model": manifest.provenance.source,
         "shape": _shape(manifest.config),
         "heads": list(manifest.heads),
+        **_embedding(manifest.embedding),
         "recipe": recipe,
         "target": manifest.target,
         "here": manifest.fit_here,
@@ -160,10 +162,16 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
         "shape": _shape(config),
         "heads": list(checkpoint.heads),
         "parameters": sum(map(math.prod, names.expected_shapes(checkpoint.config, checkpoint.heads).values())),
+        **_embedding(checkpoint.embedding),
     }
     if checkpoint.unused:
         described["unused_tensors"] = checkpoint.unused
     return described
+
+
+def _embedding(settings: EmbeddingSettings | None) -> dict[str, Any]:
+    """How the model makes vectors, where it says so."""
+    return {} if settings is None else {"embedding": to_json(settings)}
 
 
 def _shape(config: dict[str, Any]) -> str:
@@ -188,6 +196,8 @@ def _lines(key: str, value: Any) -> list[str]:
         return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
     if key in ("layer_reasons", "goals"):
         return [line for name, words in value.items() for line in textwrap.wrap(f"{name} {words}", 96)]
+    if key == "embedding":
+        return [part for line in from_json(EmbeddingSettings, value).lines for part in textwrap.wrap(line, 96)]
     if key == "provenance":
         return [f"{name} {_shown(item)}" for name, item in value.items() if item is not None]
     return textwrap.wrap(_shown(value), 96) or [""]

@@ -22,7 +22,7 @@ before = "The capital of France is" if runtime.bundle.config.max_position_embedd
 if "mlm" in runtime.bundle.manifest.heads:
     runtime.fill_mask(f"{before} {mask}.")
 else:
-    runtime.encode(f"{before} a city.")
+    runtime.encode(f"{before} a city.", pooling="mean")
 elapsed = time.perf_counter() - start
 import json, pathlib, re
 try:

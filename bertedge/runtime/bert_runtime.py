@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
-from bertedge.errors import CheckpointError, UsageError, nearest
+from bertedge.errors import CheckpointError, LeftOutWarning, UsageError
 from bertedge.predictor import Batch, Outputs
-from bertedge.runtime.engine import Engine, Model, Row, RowOutputs
+from bertedge.runtime.engine import Engine, Model, Row
 from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.right_here import require_right_here
 from bertedge.runtime.session import Sessions, require_onnxruntime
 from bertedge.runtime.threads import threads_here
-from bertedge.tokenizer import Encoding
+from bertedge.runtime.vectors import Pooling, vector_recipe
+from bertedge.tokenizer import Encoding, Tokenizer
 
-Pooling = Literal["mean", "cls", "pooler", "none"]
-POOLINGS = ("mean", "cls", "pooler", "none")
 NO_POSITIONS = np.zeros(0, dtype=np.int64)
 
 
@@ -138,27 +139,67 @@ class BertRuntime:
         return self.engine.run(rows, lambda result: float(softmax(result["nsp_logits"])[0]))
 
     def encode(
-        self, texts: str | Sequence[str], *, pooling: Pooling = "mean"
+        self,
+        texts: str | Sequence[str],
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """Vectors of texts.
+        """Vectors of texts, as the model's sentence-transformers folder says where it was made from one.
+
+        Such a model also says how many tokens of a text are read.
 
         Args:
-            pooling: ``mean`` over the tokens, the ``cls`` token's state, the ``pooler``'s output, or ``none``.
+            pooling: ``mean`` over the tokens, their ``max``, the ``cls`` token's state, that of the ``lasttoken``,
+                ``mean_sqrt_len_tokens``, ``weightedmean``, the ``pooler``'s output, or ``none``. Default: what the
+                model says; the mean where it says nothing.
+            normalize: scale the vectors to length 1. Default: what the model says; no where it says nothing.
+            prompt_name: which of the model's prompts is put in front of the texts. Default: what the model says.
+            prompt: words that are put in front of the texts, in place of a prompt of the model; may be empty.
 
         Returns:
-            (H,) for one text, (texts, H) for several; with ``none`` an array (S, H) for each text.
+            (D,) for one text, (texts, D) for several; with ``none`` an array (S, H) for each text. D is H, the hidden
+            size, for each pooling that the model concatenates.
+
+        Raises:
+            UsageError: a pooling or a prompt is not known, or a text cannot be used.
+            CheckpointError: the model has no pooler.
+
+        Warns:
+            TruncationWarning: texts were too long.
+            LeftOutWarning: the model does more with its vectors than bertedge can.
         """
-        if pooling not in POOLINGS:
-            raise UsageError(f"pooling {pooling!r} is not known", nearest(str(pooling), POOLINGS))
-        if pooling == "pooler":
+        settings = self.bundle.manifest.embedding
+        recipe = vector_recipe(settings, pooling=pooling, normalize=normalize, prompt_name=prompt_name, prompt=prompt)
+        if not recipe.hidden:
             self._require("pooler")
+        if pooling is None and settings is not None and settings.warning:
+            warnings.warn(f"{self.name}: {settings.warning}", LeftOutWarning, stacklevel=2)
+        several = [texts] if isinstance(texts, str) else list(texts)
+        encodings = self._embedding_tokenizer.encode_many([recipe.prompted(text) for text in several])
+        start = 0 if recipe.pools_prompt or not recipe.prompt else self._prompt_tokens(recipe.prompt)
+        rows = [_row(encoding, hidden=recipe.hidden) for encoding in encodings]
+        vectors = self.engine.run(rows, lambda result: recipe.vector(result, start))
         if isinstance(texts, str):
-            return self.encode([texts], pooling=pooling)[0]
-        rows = [_row(encoding, hidden=pooling != "pooler") for encoding in self._encode(texts)]
-        vectors = self.engine.run(rows, lambda result: _pool(result, pooling))
+            return vectors[0]
         if pooling == "none":
             return vectors
-        return np.stack(vectors) if vectors else np.zeros((0, self.bundle.config.hidden_size), np.float32)
+        return np.stack(vectors) if vectors else recipe.no_vectors(self.bundle.config.hidden_size)
+
+    @cached_property
+    def _embedding_tokenizer(self) -> Tokenizer:
+        """The tokenizer with the length that vectors are made with."""
+        settings = self.bundle.manifest.embedding
+        if settings is None or settings.max_seq_length >= self.tokenizer.max_length:
+            return self.tokenizer
+        return self.tokenizer.with_max_length(settings.max_seq_length)
+
+    def _prompt_tokens(self, prompt: str) -> int:
+        """Tokens that a text with this prompt begins with, ``[CLS]`` included."""
+        encoding = self._embedding_tokenizer.encode(prompt)
+        return len(encoding.input_ids) - encoding.special_tokens[-1]
 
     def _encode(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Encoding]:
         return self.tokenizer.encode_many(list(texts))
@@ -210,13 +251,3 @@ def _row(encoding: Encoding, *, masked_positions: NDArray[np.int64] = NO_POSITIO
         masked_positions=masked_positions,
         hidden=hidden,
     )
-
-
-def _pool(result: RowOutputs, pooling: str) -> NDArray[np.float32]:
-    if pooling == "pooler":
-        return result["pooler_output"].copy()
-    states = result["hidden_states"]
-    if pooling == "mean":
-        return states.mean(axis=0)
-    # a copy, or the states of the whole group would stay in memory for one row of them
-    return states[0].copy() if pooling == "cls" else states.copy()

@@ -155,7 +155,7 @@ def test_empty_lists(runtime: BertRuntime) -> None:
         (lambda r: r.fill_mask(TEXTS[0], top_k=0), "top_k"),
         (lambda r: r.next_sentence("alone"), "missing"),
         (lambda r: r.next_sentence("one", ""), "empty"),
-        (lambda r: r.encode("text", pooling="max"), "pooling"),
+        (lambda r: r.encode("text", pooling="sum"), "pooling"),
     ],
 )
 def test_refusals(runtime: BertRuntime, call: Callable, words: str) -> None:

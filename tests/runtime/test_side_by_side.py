@@ -15,8 +15,8 @@ from bertedge.bundle import Bundle
 from bertedge.errors import UsageError
 from bertedge.predictor import Batch
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.bert_runtime import POOLINGS
 from bertedge.runtime.side_by_side import AHEAD, side_by_side
+from bertedge.runtime.vectors import POOLINGS
 from tests.conftest import DOCUMENTS, KINDS
 
 SENTENCES = [sentence for document in DOCUMENTS for sentence in document]

@@ -1,0 +1,109 @@
+"""What one call of ``encode`` does: the model's own settings, and what the caller asks for in their place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.embedding import EmbeddingSettings, PoolingMode, normalized, pool
+from bertedge.errors import UsageError, nearest
+from bertedge.runtime.engine import RowOutputs
+
+Pooling = PoolingMode | Literal["pooler", "none"]
+POOLINGS: tuple[str, ...] = (*get_args(PoolingMode), "pooler", "none")
+#: A checkpoint that says nothing of vectors: the mean over the tokens, as sentence-transformers does with such folders.
+UNTOLD = ("mean",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorRecipe:
+    """How hidden states become vectors.
+
+    Attributes:
+        pooling: names in ``POOLINGS``; ``pooler`` and ``none`` stand alone.
+        prompt: the words in front of every text.
+        pools_prompt: whether the prompt's tokens are pooled as well.
+    """
+
+    pooling: tuple[str, ...]
+    normalize: bool
+    prompt: str
+    pools_prompt: bool
+
+    @property
+    def hidden(self) -> bool:
+        """Whether hidden states are read; the pooler's output needs none."""
+        return self.pooling != ("pooler",)
+
+    def prompted(self, text: str) -> str:
+        """A text behind the prompt; what is no text stays as it is, for the tokenizer to refuse."""
+        return self.prompt + text if isinstance(text, str) else text
+
+    def vector(self, result: RowOutputs, start: int) -> NDArray[np.float32]:
+        """The vector of one text, shape (D,); with ``none`` its states, shape (S, H).
+
+        Args:
+            start: the first token that is pooled.
+        """
+        if self.pooling == ("none",):
+            # a copy, or the states of the whole group would stay in memory for one row of them
+            return result["hidden_states"].copy()
+        pooled = pool(result["hidden_states"], self.pooling, start=start) if self.hidden else result["pooler_output"]
+        return normalized(pooled) if self.normalize else pooled.copy()
+
+    def no_vectors(self, hidden_size: int) -> NDArray[np.float32]:
+        """The vectors of no texts, shape (0, D)."""
+        return np.zeros((0, len(self.pooling) * hidden_size), np.float32)
+
+
+def vector_recipe(
+    settings: EmbeddingSettings | None,
+    *,
+    pooling: str | None,
+    normalize: bool | None,
+    prompt_name: str | None,
+    prompt: str | None,
+) -> VectorRecipe:
+    """Put together what the model says and what the caller asks for.
+
+    Args:
+        settings: None for a model that says nothing.
+
+    Raises:
+        UsageError: a pooling or a prompt that is not known; arguments that exclude each other; a model that has no
+            pooling of its own where none is asked for.
+    """
+    if pooling is not None and pooling not in POOLINGS:
+        raise UsageError(f"pooling {pooling!r} is not known", nearest(str(pooling), POOLINGS))
+    if pooling == "none" and normalize:
+        raise UsageError("normalize is for vectors, and with pooling none there are states", "choose a pooling")
+    modes = (pooling,) if pooling is not None else settings.pooling if settings else UNTOLD
+    if not modes:
+        raise UsageError("the model has no pooling of its own", f"name one with pooling=: {', '.join(POOLINGS)}")
+    if normalize is None:
+        normalize = settings is not None and settings.normalize
+    return VectorRecipe(
+        pooling=modes,
+        normalize=normalize,
+        prompt=_prompt(settings, prompt_name, prompt),
+        pools_prompt=settings is None or settings.include_prompt,
+    )
+
+
+def _prompt(settings: EmbeddingSettings | None, name: str | None, prompt: str | None) -> str:
+    """The words in front of every text."""
+    if name is not None and prompt is not None:
+        raise UsageError("prompt and prompt_name are both given", "give the words or their name")
+    if prompt is not None:
+        if not isinstance(prompt, str):
+            raise UsageError(f"prompt is {prompt!r}, expected a text", 'for instance prompt="query: "')
+        return prompt
+    prompts = settings.prompts if settings else {}
+    if name is not None and name not in prompts:
+        hint = nearest(name, prompts) if prompts else "the model has no prompts; give the words with prompt="
+        raise UsageError(f"prompt_name {name!r} is not one of the model's prompts", hint)
+    name = name if name is not None else settings.default_prompt_name if settings else None
+    return prompts[name] if name is not None else ""
