@@ -34,7 +34,7 @@ from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import FileError
-from bertedge.evaluate.intervals import quotient
+from bertedge.evaluate.intervals import outcome_of, quotient
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.metrics import MetricValue
@@ -44,7 +44,6 @@ from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import unheard
 from bertedge.quantization import export, quantize
 from bertedge.records import from_json
-from bertedge.report.verdict import outcome_of
 from bertedge.runtime import load
 
 BUSY = "while True: pass"

@@ -65,6 +65,7 @@ class ReachedGoal:
     Attributes:
         bound: the largest value allowed, or the smallest for what should be high.
         n: masked positions or pairs that were looked at.
+        met: the whole interval keeps within the bound.
     """
 
     metric: str

@@ -27,7 +27,7 @@ from bertedge.cli.options import (
     library,
 )
 from bertedge.errors import CheckFailed, UsageError
-from bertedge.evaluate.goals import goals_of, sentence
+from bertedge.evaluate.goals import goals_of, said
 from bertedge.recipe import RECIPES, QuantizationRecipe, Static, WeightOnly, recipe_named
 from bertedge.target import AUTO, explain
 
@@ -211,10 +211,10 @@ def _judge(bundle: Any) -> None:
     manifest = bundle.manifest
     promoted = [layer for layer, reason in manifest.layer_reasons.items() if ": promoted" in reason]
     for option, reached in manifest.goals.items():
-        note(f"{'met' if reached.met else 'not met'}: {sentence(option, reached)}")
+        note(said(option, reached))
     if promoted:
         note(f"promoted: {len(promoted)} layers; 'bertedge info {shlex.quote(str(bundle.folder))}' lists them, and why")
-    missed = [sentence(option, reached) for option, reached in manifest.goals.items() if not reached.met]
+    missed = [said(option, reached) for option, reached in manifest.goals.items() if not reached.met]
     if missed:
         raise CheckFailed(
             f"{bundle.folder}: {'; '.join(missed)}",

@@ -22,7 +22,7 @@ from bertedge.cli.goals import (
 )
 from bertedge.cli.options import ForceOption, library
 from bertedge.errors import CheckFailed
-from bertedge.evaluate.goals import goals_of, sentence
+from bertedge.evaluate.goals import goals_of, said
 
 
 def tune(
@@ -146,13 +146,13 @@ def _show(tuned: Any, output: Path) -> None:
     if not tuned.complete:
         note("the time was over before everything was tried: the same command goes on")
     note(f"best: {tuned.best}, with --threads {tuned.threads}: {output}/best")
-    missed = []
+    if tuned.reason:
+        note(tuned.reason)
     for option, reached in tuned.goals.items():
-        note(f"{'met' if reached.met else 'not met'}: {sentence(option, reached)}")
-        if not reached.met:
-            missed.append(sentence(option, reached))
+        note(said(option, reached))
+    missed = [said(option, reached) for option, reached in tuned.goals.items() if not reached.met]
     if missed:
         raise CheckFailed(
-            f"no candidate meets all goals; the best: {'; '.join(missed)}",
+            f"no candidate meets all goals for sure; the best: {'; '.join(missed)}",
             "allow more, or give a smaller student as a further MODEL (bertedge distill)",
         )

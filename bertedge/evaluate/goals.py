@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bertedge.bundle import ReachedGoal
 from bertedge.errors import UsageError
+from bertedge.evaluate.intervals import Outcome, outcome_of
 from bertedge.evaluate.metrics import MetricValue
 
 P95, SIZE = "latency.p95_ms", "size_mb"
@@ -110,16 +111,28 @@ class Goal:
         scale = self.kind.scale or 10
         return f"{self.flag} {scale if self.kind.is_ceiling else 1 - scale:g}"
 
-    def miss(self, measured: Measured) -> float:
-        """How far a value is from the goal, in units that other goals' misses can be compared with; 0 where it is met.
+    def outcome(self, seen: MetricValue) -> Outcome:
+        """Whether the whole interval keeps within the bound; see :func:`bertedge.evaluate.intervals.outcome_of`."""
+        return outcome_of(seen, self.bound) if self.kind.is_ceiling else outcome_of(-seen, -self.bound)
 
-        A value that is missing or no number is as far as can be.
+    def miss(self, measured: Measured) -> float:
+        """How far the worse end of the interval lies beyond the bound; 0 where the goal is met.
+
+        The unit is such that misses of different goals can be compared. A value that is missing or NaN is as far away
+        as can be.
         """
         seen = measured.get(self.kind.metric)
-        if seen is None or math.isnan(seen.value):
+        if seen is None or any(map(math.isnan, (seen.value, seen.low, seen.high))):
             return math.inf
-        beyond = seen.value - self.bound if self.kind.is_ceiling else self.bound - seen.value
-        return max(0.0, beyond) / (self.kind.scale or self.bound)
+        if self.outcome(seen) == "pass":
+            return 0.0
+        beyond = seen.high - self.bound if self.kind.is_ceiling else self.bound - seen.low
+        return beyond / (self.kind.scale or self.bound)
+
+    def missed(self, measured: Measured) -> bool:
+        """Whether the goal is missed for sure: with the whole interval."""
+        seen = measured.get(self.kind.metric)
+        return seen is not None and self.outcome(seen) == "fail"
 
     def reached(self, measured: Measured) -> ReachedGoal:
         """What came of it; the metric is among those measured."""
@@ -135,9 +148,27 @@ def sentence(option: str, reached: ReachedGoal) -> str:
     return f"{reached.metric} is {reached.value:.4g}{interval}, {words} {reached.bound:g} was asked for"
 
 
+def said(option: str, reached: ReachedGoal) -> str:
+    """The sentence with ``met``, ``not met`` or ``undecided`` in front."""
+    seen = MetricValue(value=reached.value, low=reached.low, high=reached.high, n=reached.n)
+    words = {"pass": "met", "fail": "not met", "inconclusive": "undecided"}
+    outcome = Goal(option=option, bound=reached.bound).outcome(seen)
+    more = "; the interval reaches across that, so more text would tell" if outcome == "inconclusive" else ""
+    return f"{words[outcome]}: {sentence(option, reached)}{more}"
+
+
 def goals_of(options: Mapping[str, float | None]) -> tuple[Goal, ...]:
     """The goals among options; None means that one was not given."""
     return tuple(Goal(option=name, bound=value) for name, value in options.items() if value is not None)
+
+
+def told_of(goals: Collection[Goal], measured: Measured) -> str:
+    """In a few words, which goals are met."""
+    missed = [goal.flag for goal in goals if goal.missed(measured)]
+    open_ = [goal.flag for goal in goals if goal.miss(measured) > 0 and goal.flag not in missed]
+    words = [f"misses {', '.join(missed)}"] if missed else []
+    words += [f"may miss {', '.join(open_)}"] if open_ else []
+    return "; ".join(words) or "meets all goals"
 
 
 def total_miss(goals: Collection[Goal], measured: Measured) -> float:

@@ -5,11 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import NormalDist, mean, stdev
+from typing import Literal
 
 from bertedge.evaluate.metrics import MetricValue
 
 NORMAL = NormalDist()
+#: What an interval says of a limit.
+Outcome = Literal["pass", "fail", "inconclusive"]
 LARGEST_EXPONENT = 700.0
+
+
+def outcome_of(value: MetricValue, limit: float) -> Outcome:
+    """The rule for everything that has a limit: budgets of a gate, goals of ``quantize`` and ``tune``.
+
+    Within the limit with the whole interval is ``pass``, beyond it with the whole interval is ``fail``, and anything
+    else is ``inconclusive``, NaN included.
+
+    Args:
+        limit: the largest value that is allowed. For a smallest one, negate both.
+    """
+    tolerance = 1e-9 * abs(limit)  # a budget of 0.01 allows a fall from 0.99 to 0.98, whatever binary fractions say
+    if value.low > limit + tolerance:
+        return "fail"
+    return "pass" if value.high <= limit + tolerance else "inconclusive"
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bertedge.errors import FileError, UsageError
-from bertedge.evaluate.intervals import difference, exactly, quotient
+from bertedge.evaluate.intervals import difference, exactly, outcome_of, quotient
 from bertedge.evaluate.latency import MEASURE_AGAIN, paired_ratio, workload_name
 from bertedge.evaluate.metrics import METRICS, MetricValue, largest_share
 from bertedge.report.budget import HIGHER, JUDGED, Budget, Budgets, Judged
 from bertedge.report.report import CandidateReport, Report
-from bertedge.report.verdict import ABSENT, Verdict, outcome_of, say
+from bertedge.report.verdict import ABSENT, Verdict, say
 
 #: Times of two runs are not held against a model where the machine was so much busier (share of the CPU time).
 MAX_OTHERS_DIFFERENCE, MAX_STOLEN_DIFFERENCE = 0.10, 0.05

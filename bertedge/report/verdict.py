@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bertedge.evaluate.intervals import outcome_of
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.report.budget import JUDGED, Budget
 
@@ -81,14 +82,6 @@ def _sureness(change: MetricValue, limit: float) -> str:
         return "the interval is too wide to tell"
     place = "beyond" if outcome == "fail" else "within"
     return f"{place} the budget" + ("" if change.low == change.high else " with the whole interval")
-
-
-def outcome_of(change: MetricValue, limit: float) -> Outcome:
-    """The rule of the gate."""
-    tolerance = 1e-9 * abs(limit)  # a budget of 0.01 allows a fall from 0.99 to 0.98, whatever binary fractions say
-    if change.low > limit + tolerance:
-        return "fail"
-    return "pass" if change.high <= limit + tolerance else "inconclusive"
 
 
 def _short(value: float) -> str:

@@ -137,7 +137,7 @@ class Agenda:
     def _float_misses(self, model: int, state: State) -> bool:
         """Whether a model misses a goal for its hits in float32 already, which no recipe can put right."""
         seen = state.floats.get(str(model))
-        return seen is not None and any(goal.miss(seen) > 0 for goal in self.goals if goal.kind.head is not None)
+        return seen is not None and any(goal.missed(seen) for goal in self.goals if goal.kind.head is not None)
 
     def _too_slow_or_large(self, model: int, state: State) -> bool:
         """Whether all candidates of a model are so far beyond a goal that more work or bytes make no sense."""

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from bertedge.evaluate.goals import GOALS, P95, SIZE, Goal, total_miss
+from bertedge.evaluate.intervals import outcome_of, quotient
+from bertedge.evaluate.latency import paired_ratio
+from bertedge.evaluate.metrics import METRICS
 from bertedge.tuning.pareto import pareto
 from bertedge.tuning.state import RATIO, Entry
 
-#: Latencies that differ by less are the same.
+#: A time that is longer by no more than this share is the same.
 LATENCY_TOLERANCE = 0.05
 #: So many candidates are timed against each other at the end.
 MAX_FINALISTS = 6
@@ -38,16 +44,68 @@ def not_beaten(entries: Sequence[Entry], goals: Collection[Goal], latency: str =
     return [entries[i] for i in pareto([point(entry, metrics) for entry in entries])]
 
 
-def best(entries: Collection[Entry], goals: Collection[Goal]) -> Entry:
-    """The one that misses the goals least; of several that meet them all the fastest, and of equally fast ones the
-    most faithful.
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The best candidate.
+
+    Attributes:
+        reason: why it was taken and not another one of the same speed, a sentence; empty where it is the fastest
+            beyond doubt.
+    """
+
+    entry: Entry
+    reason: str = ""
+
+
+def choose(entries: Collection[Entry], goals: Collection[Goal]) -> Choice:
+    """The one that misses the goals least; of several that meet them all the fastest.
+
+    Of candidates whose times cannot be told apart from those of the fastest, the one with the smallest loss is taken,
+    and of equal losses the smallest file.
     """
     misses = [total_miss(goals, entry.measured) for entry in entries]
     least = min(misses)
     good = [entry for entry, miss in zip(entries, misses, strict=True) if miss == least]
-    fastest = min(entry.measured[RATIO].value for entry in good)
-    fast = [entry for entry in good if entry.measured[RATIO].value <= fastest * (1 + LATENCY_TOLERANCE)]
-    return min(fast, key=_loss)
+    good.sort(key=lambda entry: entry.measured[RATIO].value)
+    alike = [entry for entry in good if not surely_slower(entry, good[0])]
+    chosen = min(alike, key=lambda entry: (_loss(entry), entry.size_bytes))
+    rivals = [entry for entry in alike if entry is not chosen]
+    return Choice(entry=chosen, reason=_reason(chosen, rivals[0]) if rivals else "")
+
+
+def best(entries: Collection[Entry], goals: Collection[Goal]) -> Entry:
+    """The candidate of :func:`choose`."""
+    return choose(entries, goals).entry
+
+
+def surely_slower(entry: Entry, other: Entry) -> bool:
+    """Whether a candidate is slower than another one with the whole interval of the ratio of their times.
+
+    Candidates that were timed in the same rounds are compared round by round, and others by their ratios to float.
+    """
+    mine, its = entry.latency[0], other.latency[0]
+    if mine.samples_ms and len(mine.samples_ms) == len(its.samples_ms):
+        ratio = paired_ratio(np.array(mine.samples_ms), np.array(its.samples_ms))
+    else:
+        ratio = quotient(mine.ratio, its.ratio)
+    return outcome_of(ratio, 1 + LATENCY_TOLERANCE) == "fail"
+
+
+def _reason(chosen: Entry, rival: Entry) -> str:
+    """Why one was taken of two that are equally fast."""
+
+    def time_of(entry: Entry) -> str:
+        ratio = entry.measured[RATIO]
+        return f"{entry.name} ({ratio.value:.2f} of float's time, {ratio.low:.2f} to {ratio.high:.2f})"
+
+    metric = _loss_metric(chosen)
+    words = f"the times of {time_of(chosen)} and {time_of(rival)} cannot be told apart"
+    if metric and _loss(chosen) < _loss(rival):
+        mine, its = (entry.fidelity[metric].value for entry in (chosen, rival))
+        return f"{words}, and {chosen.name} loses less: {metric} {mine:.4g}, not {its:.4g}"
+    if chosen.size_bytes < rival.size_bytes:
+        return f"{words}, and {chosen.name} is the smaller file"
+    return f"{words}, nor does anything else favour one of the two"
 
 
 def finalists(entries: Sequence[Entry], goals: Collection[Goal]) -> list[Entry]:
@@ -63,5 +121,14 @@ def finalists(entries: Sequence[Entry], goals: Collection[Goal]) -> list[Entry]:
     return [first, *others[: MAX_FINALISTS - 1]]
 
 
+def _loss_metric(entry: Entry) -> str | None:
+    return next((metric for metric in DEFAULT_LOSSES if metric in entry.fidelity), None)
+
+
 def _loss(entry: Entry) -> float:
-    return next((entry.fidelity[metric].value for metric in DEFAULT_LOSSES if metric in entry.fidelity), 0.0)
+    """The first of the losses that was measured; smaller is better."""
+    metric = _loss_metric(entry)
+    if metric is None:
+        return 0.0
+    value = entry.fidelity[metric].value
+    return math.inf if math.isnan(value) else -value if METRICS[metric].better == "higher" else value

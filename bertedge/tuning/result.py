@@ -9,7 +9,7 @@ from pathlib import Path
 from bertedge.bundle import ReachedGoal
 from bertedge.evaluate.goals import Goal
 from bertedge.records import write_json
-from bertedge.tuning.choice import not_beaten, objectives
+from bertedge.tuning.choice import Choice, not_beaten, objectives
 from bertedge.tuning.picture import draw
 from bertedge.tuning.state import PARETO, PICTURE, Entry, Settings, State
 
@@ -28,6 +28,7 @@ class Tuned:
         objectives: the metrics that the points trade off.
         goals: option -> what the best one reached.
         best: the name of the best one, whose bundle is ``best``.
+        reason: why it was taken and not another one of the same speed, a sentence; empty where it is the fastest.
         threads: the number of threads that it was fastest with.
         points: the Pareto set.
         beaten: what was timed with them and is not part of it.
@@ -45,6 +46,7 @@ class Tuned:
     points: tuple[Entry, ...]
     beaten: tuple[Entry, ...]
     measured: tuple[Entry, ...]
+    reason: str = ""
 
     @property
     def met(self) -> bool:
@@ -56,7 +58,7 @@ def write_result(
     output: Path,
     state: State,
     timed: Sequence[Entry],
-    chosen: Entry,
+    chosen: Choice,
     goals: Collection[Goal],
     *,
     complete: bool,
@@ -76,9 +78,10 @@ def write_result(
         complete=complete,
         timed_together=together,
         objectives=metrics,
-        goals={goal.option: goal.reached(chosen.measured) for goal in goals},
-        best=chosen.name,
-        threads=chosen.latency[0].threads,
+        goals={goal.option: goal.reached(chosen.entry.measured) for goal in goals},
+        best=chosen.entry.name,
+        reason=chosen.reason,
+        threads=chosen.entry.latency[0].threads,
         points=tuple(points),
         beaten=tuple(entry for entry in timed if entry not in points),
         measured=state.entries,

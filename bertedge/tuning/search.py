@@ -14,7 +14,7 @@ from pathlib import Path
 from bertedge.bundle import MANIFEST, Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.errors import BundleError, FileError, UsageError
-from bertedge.evaluate.goals import Goal, require_measurable
+from bertedge.evaluate.goals import Goal, require_measurable, told_of
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import layer_names
 from bertedge.progress import Listener, unheard
@@ -25,7 +25,7 @@ from bertedge.runtime.right_here import require_right_here
 from bertedge.target import resolve_target
 from bertedge.tuning.agenda import Agenda, Study
 from bertedge.tuning.candidates import Candidate, folder_name, listed
-from bertedge.tuning.choice import best, finalists, not_beaten
+from bertedge.tuning.choice import choose, finalists, not_beaten
 from bertedge.tuning.result import Tuned, write_result
 from bertedge.tuning.settings import TuneSettings, fixed, prefixes_of, work_of
 from bertedge.tuning.state import (
@@ -157,8 +157,8 @@ class _Search:
             complete = False
         self._deadline = None
         timed = self._time_finalists()
-        chosen = best(timed, self.goals)
-        self._keep(chosen)
+        chosen = choose(timed, self.goals)
+        self._keep(chosen.entry)
         return write_result(self.output, self.state, timed, chosen, self.goals, complete=complete, together=True)
 
     def _heard(self, share: float, text: str) -> None:
@@ -186,7 +186,8 @@ class _Search:
             self._save(replace(self.state, twins=(*self.state.twins, twin)))
             return
         fidelity = self.bench.fidelity(candidate.model, bundle)
-        latency = self.bench.time([(bundle, threads) for threads in self.settings.numbers], rounds=FIRST_ROUNDS)
+        runs = [(bundle, threads) for threads in self.settings.numbers]
+        latency = [replace(timed, samples_ms=()) for timed in self.bench.time(runs, rounds=FIRST_ROUNDS)]
         entry = Entry(
             model=candidate.model,
             name=candidate.name,
@@ -201,8 +202,8 @@ class _Search:
             session=self.state.sessions,
         )
         self._save(replace(self.state, entries=(*self.state.entries, entry)))
-        chosen = best(self.state.entries, self.goals)
-        self._keep(chosen)
+        chosen = choose(self.state.entries, self.goals)
+        self._keep(chosen.entry)
         self._drop_beaten()
         so_far = finalists(self.state.entries, self.goals)
         write_result(self.output, self.state, so_far, chosen, self.goals, complete=False, together=False)
@@ -223,8 +224,7 @@ class _Search:
         """A candidate in a line."""
         metrics = dict.fromkeys([*(goal.kind.metric for goal in self.goals), "mlm.kl_mean"])
         values = [f"{m} {entry.measured[m].value:.4g}" for m in metrics if m in entry.measured]
-        missed = [goal.flag for goal in self.goals if goal.miss(entry.measured) > 0]
-        verdict = f"misses {', '.join(missed)}" if missed else "meets all goals"
+        verdict = told_of(self.goals, entry.measured)
         return f"{len(self.state.entries)}: {entry.name}: {', '.join(values)}: {verdict}"
 
     def _bundle(self, entry: Entry) -> Bundle:

@@ -52,6 +52,8 @@ class Timed:
 
     Attributes:
         ratio: to the float model of the first checkpoint, timed in turn with it.
+        samples_ms: of each round, for candidates that were timed against each other: the same place in another one's
+            samples was measured next to it. Empty for first impressions, which are made one by one.
     """
 
     threads: int
@@ -59,6 +61,7 @@ class Timed:
     p95_ms: float
     calls: int
     ratio: MetricValue
+    samples_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

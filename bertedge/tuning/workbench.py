@@ -174,4 +174,5 @@ def _loaded(folder: Path, threads: int) -> BertRuntime:
 def _timed(own: Timing, reference: Timing, threads: int) -> Timed:
     p50, p95 = (float(quantile) for quantile in np.quantile(own.calls, [0.5, 0.95]))
     ratio = paired_ratio(own.blocks, reference.blocks)
-    return Timed(threads=threads, p50_ms=p50, p95_ms=p95, calls=len(own.calls), ratio=ratio)
+    samples = tuple(round(float(block), 4) for block in own.blocks)
+    return Timed(threads=threads, p50_ms=p50, p95_ms=p95, calls=len(own.calls), ratio=ratio, samples_ms=samples)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.errors import UsageError
-from bertedge.evaluate.goals import GOALS, Goal, goals_of, require_measurable, sentence, total_miss
+from bertedge.evaluate.goals import GOALS, Goal, goals_of, require_measurable, said, sentence, total_miss
+from bertedge.evaluate.intervals import outcome_of
 from bertedge.evaluate.metrics import METRICS, MetricValue
 
 
@@ -40,11 +41,34 @@ def test_the_example_of_a_goal_can_be_asked_for(option: str) -> None:
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
-def test_met_means_no_miss_on_either_side(bound: float, value: float) -> None:
+def test_met_means_with_the_whole_interval(bound: float, value: float) -> None:
     ceiling, floor = Goal(option="max_nsp_flips", bound=bound), Goal(option="min_agreement", bound=bound)
-    assert (ceiling.miss({"nsp.flip_rate": seen(value)}) == 0) == (value <= bound)
-    assert (floor.miss({"mlm.top1_agreement": seen(value)}) == 0) == (value >= bound)
-    assert ceiling.reached({"nsp.flip_rate": seen(value)}).met == (value <= bound)
+    flips, agreement = {"nsp.flip_rate": seen(value)}, {"mlm.top1_agreement": seen(value)}
+    assert (ceiling.miss(flips) == 0) == ceiling.reached(flips).met == (outcome_of(seen(value), bound) == "pass")
+    assert (floor.miss(agreement) == 0) == floor.reached(agreement).met == (outcome_of(-seen(value), -bound) == "pass")
+
+
+@pytest.mark.parametrize(
+    ("option", "metric", "words"),
+    [
+        ("max_nsp_flips", "nsp.flip_rate", {0.3: "met", 0.45: "undecided", 0.55: "undecided", 0.7: "not met"}),
+        ("min_agreement", "mlm.top1_agreement", {0.3: "not met", 0.45: "undecided", 0.55: "undecided", 0.7: "met"}),
+    ],
+)
+def test_what_is_said_of_a_goal_is_what_a_gate_would_say(option: str, metric: str, words: dict[float, str]) -> None:
+    goal = Goal(option=option, bound=0.5)
+    for value, word in words.items():
+        reached = goal.reached({metric: seen(value)})
+        assert reached.met == (word == "met")
+        assert said(option, reached).startswith(f"{word}: {metric} is {value:g} (")
+        assert ("more text" in said(option, reached)) == (word == "undecided")
+
+
+def test_an_exact_number_is_never_undecided() -> None:
+    exact = MetricValue(value=8.0, low=8.0, high=8.0, n=1)
+    for bound, word in ((8.0, "met"), (7.99, "not met")):
+        goal = Goal(option="max_p95_ms", bound=bound)
+        assert said("max_p95_ms", goal.reached({"latency.p95_ms": exact})).startswith(f"{word}: ")
 
 
 def test_what_is_missing_or_no_number_is_never_met() -> None:

@@ -12,10 +12,10 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import UsageError
 from bertedge.evaluate import latency
+from bertedge.evaluate.intervals import outcome_of
 from bertedge.evaluate.latency import Timing, Workload, paired_ratio
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.predictor import Batch, Outputs
-from bertedge.report.verdict import outcome_of
 
 BUDGET = 1.05
 CORPUS = TokenizedCorpus(

@@ -18,12 +18,12 @@ from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.fidelity import evaluation_batches
-from bertedge.evaluate.intervals import difference, quotient, student_t
+from bertedge.evaluate.intervals import difference, outcome_of, quotient, student_t
 from bertedge.evaluate.metrics import Change, MetricValue, Observations, estimate_all, estimate_changes
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
 from bertedge.report.gate import FEW_TEXTS, interrupted, judge
 from bertedge.report.report import CandidateReport, Report
-from bertedge.report.verdict import Verdict, counted, is_regression, outcome_of
+from bertedge.report.verdict import Verdict, counted, is_regression
 from tests.report.samples import QUIET, manifest, model, report_of, times
 
 

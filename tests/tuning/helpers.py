@@ -32,13 +32,15 @@ def entry(
     *,
     kl: float = 0.001,
     ms: float = 5.0,
-    ratio: float | None = None,
+    ratio: float | MetricValue | None = None,
     mb: float = 10.0,
     model: int = 0,
     stage: int = 0,
     recipe: QuantizationRecipe | None = None,
+    samples_ms: tuple[float, ...] = (),
 ) -> Entry:
-    fastest = Timed(threads=2, p50_ms=ms, p95_ms=ms, calls=9, ratio=exactly(ms / 10 if ratio is None else ratio))
+    timed = ratio if isinstance(ratio, MetricValue) else exactly(ms / 10 if ratio is None else ratio)
+    fastest = Timed(threads=2, p50_ms=ms, p95_ms=ms, calls=9, ratio=timed, samples_ms=samples_ms)
     return Entry(
         model=model,
         name=name,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from bertedge.evaluate.goals import goals_of
-from bertedge.tuning.choice import MAX_FINALISTS, best, finalists, not_beaten, objectives
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.tuning.choice import MAX_FINALISTS, best, choose, finalists, not_beaten, objectives
 from tests.tuning.helpers import entry
 
 GOALS = goals_of({"max_kl": 0.001, "max_p95_ms": 8.0})
@@ -21,6 +25,50 @@ def test_of_good_ones_the_fastest_and_of_equally_fast_ones_the_most_faithful() -
     assert best([slow, fast, bad], GOALS).name == "fast"
     assert best([slow, fast, close, bad], GOALS).name == "close"
     assert best([bad, slow], GOALS).name == "slow"
+
+
+def test_a_lead_within_the_noise_is_none() -> None:
+    lucky = entry("lucky", kl=0.013, ratio=MetricValue(value=0.28, low=0.25, high=0.35, n=25))
+    truer = entry("truer", kl=0.001, ratio=MetricValue(value=0.35, low=0.25, high=0.47, n=25))
+    goals = goals_of({"max_kl": 0.02})
+    chosen = choose([lucky, truer], goals)
+    assert chosen.entry.name == "truer"
+    for words in (
+        "lucky",
+        "0.28 of float's time, 0.25 to 0.35",
+        "0.25 to 0.47",
+        "cannot be told apart",
+        "mlm.kl_mean 0.001",
+    ):
+        assert words in chosen.reason
+    slower = entry("slower", kl=0.001, ratio=MetricValue(value=0.47, low=0.45, high=0.49, n=25))
+    assert choose([lucky, slower], goals).entry.name == "lucky"
+    assert choose([lucky, slower], goals).reason == ""
+
+
+def test_of_equal_losses_the_smaller_file() -> None:
+    noisy = MetricValue(value=0.3, low=0.2, high=0.4, n=25)
+    large, small = (entry(f"{mb} MB", mb=mb, ratio=replace(noisy, value=0.3 - mb / 1000)) for mb in (12, 11))
+    chosen = choose([large, small], GOALS)
+    assert chosen.entry.name == "11 MB"
+    assert "smaller file" in chosen.reason
+
+
+def test_rounds_of_one_run_are_compared_in_pairs() -> None:
+    # whatever slowed the machine down slowed both, so the intervals overlap and the pairs do not
+    rounds = np.random.default_rng(0).uniform(5, 10, size=25)
+    wide = MetricValue(value=0.5, low=0.3, high=0.8, n=25)
+    fast = entry("fast", kl=0.0009, ratio=wide, samples_ms=tuple(rounds))
+    slow = entry("slow", kl=0.0001, ratio=wide, samples_ms=tuple(1.2 * rounds))
+    assert choose([fast, slow], GOALS).entry.name == "fast"
+    apart = [replace(e, latency=(replace(e.latency[0], samples_ms=()),)) for e in (fast, slow)]
+    assert choose(apart, GOALS).entry.name == "slow"
+
+
+def test_a_goal_is_met_with_the_whole_interval_or_not_at_all() -> None:
+    doubtful, sure = entry("doubtful", ms=4), entry("sure", ms=7)
+    doubtful.fidelity["mlm.kl_mean"] = MetricValue(value=0.0009, low=0.0005, high=0.0013, n=9)
+    assert best([doubtful, sure], GOALS).name == "sure"
 
 
 def test_where_nothing_is_good_the_one_that_misses_least() -> None:
