@@ -10,16 +10,20 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from bertedge.printable import one_line
+
 
 class BertEdgeError(Exception):
-    """Base of every error that bertedge raises on purpose. It can be pickled, so it arrives from a worker process."""
+    """Base of every error that bertedge raises on purpose. It can be pickled, so it arrives from a worker process.
+
+    Message and hint are a line each, with escapes for what cannot be printed, whatever a file made them quote.
+    """
 
     exit_code = 3
 
     def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = one_line(message), one_line(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}"

@@ -12,15 +12,27 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from bertedge.errors import BertEdgeError, FileError, UnfitMachineError
+from bertedge.printable import UNPRINTABLE, one_line, printable
 from bertedge.progress import Listener
 from bertedge.records import FILE_HINT, finite, to_json
 
 #: Where nobody watches (a log, a pipe), tables need not fit a terminal.
 LOG_WIDTH = 140
+
+
+class _Printing(Console):
+    """Shows what cannot be printed, such as the escape sequences in a model's name, as escapes."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """All text goes through here: lines, cells and titles of tables."""
+        return super().render_str(printable(text), **options)
+
+
 #: Names of models and pieces of text are printed as they are, whatever rich would make of brackets and colons.
-_plain = partial(Console, highlight=False, markup=False, emoji=False, soft_wrap=True)
+_plain = partial(_Printing, highlight=False, markup=False, emoji=False, soft_wrap=True)
 stdout = _plain(width=None if sys.stdout and sys.stdout.isatty() else LOG_WIDTH)
 stderr = _plain(stderr=True)
 
@@ -33,7 +45,8 @@ def note(text: str) -> None:
 def print_json(value: Any) -> None:
     """Records or plain values on one line of stdout; JSON knows no NaN, so what is not a number is null."""
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
-    print(json.dumps(finite(to_json(value)), ensure_ascii=encoding != "utf8", allow_nan=False))
+    text = json.dumps(finite(to_json(value)), ensure_ascii=encoding != "utf8", allow_nan=False)
+    print(UNPRINTABLE.sub(lambda match: json.dumps(match[0])[1:-1], text))
 
 
 @contextmanager
@@ -47,10 +60,10 @@ def progress_bar(label: str) -> Iterator[Listener]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task(label, total=1.0, detail="")
+        task = bar.add_task(one_line(label), total=1.0, detail="")
 
         def show(share: float, detail: str = "") -> None:
-            bar.update(task, completed=share, detail=detail)
+            bar.update(task, completed=share, detail=one_line(detail))
 
         yield show
 

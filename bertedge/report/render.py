@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.console import Group
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from bertedge.evaluate.latency import workload_name
 from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
+from bertedge.printable import one_line, printable
 from bertedge.report.report import CandidateReport, Report
 from bertedge.report.verdict import Verdict, counted
 
@@ -20,6 +22,8 @@ BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
 SENTENCE = "by how much, and how sure"
 #: Columns whose cells are words.
 WORDS = (BETTER, MEANING, WORKLOAD, SENTENCE, "metric")
+#: What Markdown takes for more than text: code, emphasis, links, HTML, cells of a table.
+MARKUP = re.compile(r"[`*\[\]<|]|\\(?=[!-/:-@\[-`{-~])")
 #: Columns of a terminal that has room for everything.
 WIDE = 120
 
@@ -28,7 +32,7 @@ def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int 
     """Tables for a terminal; one that is narrower than ``WIDE`` goes without the last, explaining column."""
     tables = [_rich_table(title, rows, with_meaning=width >= WIDE) for title, rows in sections(report)]
     judged = [rich_verdicts(verdicts)] if verdicts else []
-    return Group(*map(Text, _warnings(report)), *tables, *judged, Text(_footer(report)))
+    return Group(*map(_text, _warnings(report)), *tables, *judged, _text(_footer(report)))
 
 
 def rich_verdicts(verdicts: Sequence[Verdict]) -> Table:
@@ -38,10 +42,10 @@ def rich_verdicts(verdicts: Sequence[Verdict]) -> Table:
 
 def markdown_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
     """The same tables as Markdown, the verdicts first."""
-    parts = [f"**{warning}**\n" for warning in _warnings(report)]
+    parts = [f"**{_markdown(warning)}**\n" for warning in _warnings(report)]
     parts += [markdown_verdicts(verdicts)] if verdicts else []
     parts += [_markdown_table(title, rows) for title, rows in sections(report)]
-    return "\n".join([*parts, _footer(report)]) + "\n"
+    return "\n".join([*parts, _markdown(_footer(report))]) + "\n"
 
 
 def markdown_verdicts(verdicts: Sequence[Verdict]) -> str:
@@ -50,13 +54,18 @@ def markdown_verdicts(verdicts: Sequence[Verdict]) -> str:
 
 
 def _markdown_table(title: str, rows: Rows) -> str:
-    head, *body = ([_markdown_cell(cell) for cell in row] for row in rows)
+    head, *body = ([_markdown(cell) for cell in row] for row in rows)
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
     return f"### {title}\n\n" + "\n".join(lines) + "\n"
 
 
-def _markdown_cell(text: str) -> str:
-    return " ".join(text.replace("|", r"\|").split())  # a line break would end the row
+def _markdown(text: str) -> str:
+    """Text in one line that Markdown shows as it is: names may hold anything."""
+    return MARKUP.sub(r"\\\g<0>", one_line(" ".join(text.split())))
+
+
+def _text(text: str) -> Text:
+    return Text(printable(text))
 
 
 def _warnings(report: Report) -> list[str]:

@@ -1,0 +1,30 @@
+"""Text from files as a terminal, a page or a log may show it.
+
+A name or a token may hold anything: escape sequences that clear a terminal or set its title, line breaks that pretend
+to be output of ours, marks that turn the order of letters around. What is no letter is shown as Python would spell it.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Control characters but for tab and line feed, marks of writing direction, half surrogate pairs, no characters.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+BREAKS = re.compile("[\t\n\u2028\u2029]")
+#: Characters of a line that is read by people; what is longer loses its middle.
+MOST, KEPT_END = 1600, 200
+
+
+def printable(text: str) -> str:
+    """Text with escapes (``\\x1b``) for what cannot be shown; tabs and line feeds stay."""
+    return UNPRINTABLE.sub(_escaped, text)
+
+
+def one_line(text: str) -> str:
+    """Text as one line of readable length, with escapes for line breaks too."""
+    text = BREAKS.sub(_escaped, printable(text))
+    return text if len(text) <= MOST else f"{text[: MOST - KEPT_END]} ... {text[-KEPT_END:]}"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
