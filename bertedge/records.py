@@ -9,21 +9,24 @@ import json
 import math
 import os
 import reprlib
-import secrets
-import shutil
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bertedge.errors import BertEdgeError, FileError
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from bertedge.scratch import (
+    lock_folder,
+    make_folder,
+    scratch_file,
+    scratch_folder,
+    settle,
+    swap,
+    sync_file,
+    sync_folder,
+)
 
 Record = TypeVar("Record")
 EDITED = "was the file edited by hand? write it again"
@@ -153,12 +156,12 @@ def write_text(path: Path, text: str) -> None:
             return
         path = Path(os.path.realpath(path))  # what a link points to, not the link
         _make_parent(path)
-        temporary = _beside(path)
-        try:
+        settle(path)
+        with scratch_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a surrogate has no bytes
+            sync_file(temporary)
             os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            sync_folder(path.parent)
 
 
 def require_writable(path: Path) -> None:
@@ -177,11 +180,8 @@ def require_writable(path: Path) -> None:
             folder = folder.parent
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-        trial = _beside(folder / path.name)
-        try:
-            trial.touch()
-        finally:
-            trial.unlink(missing_ok=True)
+        with scratch_file(folder / path.name):
+            pass
 
 
 def sha256(path: Path) -> str:
@@ -205,48 +205,41 @@ def new_folder(path: Path, *, force: bool = False, marker: str | None = None) ->
     with _file_errors(path):
         if path.is_symlink():
             path = Path(os.path.realpath(path))  # what it points to is replaced, not the link
+        settle(path)
         check_replaceable(path, force=force, marker=marker)
         _make_parent(path)
-        scratch = _beside(path)
-        try:
-            scratch.mkdir()
+        with scratch_folder(path) as scratch:
             yield scratch
             check_replaceable(path, force=force, marker=marker)  # somebody may have been faster
-            _swap(scratch, path)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            swap(scratch, path)
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, doing: str) -> Iterator[None]:
     """Make a folder, and keep other processes from working in it meanwhile, where the system can.
+
+    A folder that was made here and is empty at the end is removed.
+
+    Args:
+        doing: what they would do there, for the message: "training".
 
     Raises:
         FileError: another one does, or it cannot be made.
     """
+    made = not folder.exists()
     with _file_errors(folder):
-        _make_parent(folder / "inside")
-        handle = _lock(folder)
+        try:
+            handle = lock_folder(folder)
+        except BlockingIOError as error:
+            raise FileError(f"{folder}: another process is {doing} there", "wait for it, or stop it") from error
     try:
         yield
     finally:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()  # fails where something is in it
         if handle is not None:
             os.close(handle)  # which ends the lock
-
-
-def _lock(folder: Path) -> int | None:
-    """An open handle that holds the lock of a folder; None where the system has no such locks."""
-    if fcntl is None:
-        return None
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        if not isinstance(error, BlockingIOError):
-            return None  # a file system without locks
-        raise FileError(f"{folder}: another process is searching there", "wait for it, or stop it") from error
-    return handle
 
 
 def check_replaceable(path: Path, *, force: bool, marker: str | None) -> None:
@@ -263,34 +256,8 @@ def check_replaceable(path: Path, *, force: bool, marker: str | None) -> None:
         raise FileError(f"{path}: is not something that bertedge wrote (no {marker})", "move it away by hand first")
 
 
-def _swap(scratch: Path, path: Path) -> None:
-    """Put ``scratch`` in the place of ``path``; the old content goes only after the new one stands."""
-    if not path.exists():
-        os.rename(scratch, path)
-        return
-    old = _beside(path)
-    try:
-        os.rename(path, old)
-        os.rename(scratch, path)
-    except BaseException:  # Ctrl-C between the two included
-        if not path.exists():
-            os.rename(old, path)
-        raise
-    finally:
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _beside(path: Path) -> Path:
-    """A hidden name that nobody has; known before anything bears it, so that Ctrl-C in between leaves nothing."""
-    return path.parent / f".{path.name}.{secrets.token_hex(8)}"
-
-
 def _make_parent(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:  # "file exists" would be odd to read where a folder was wanted
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from error
+    make_folder(path.parent)
 
 
 @contextmanager

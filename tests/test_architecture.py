@@ -15,7 +15,7 @@ PACKAGE = Path(bertedge.__file__).parent
 #: From the ground up. A module imports from its own layer or from one below.
 LAYERS = (
     ("printable",),
-    ("errors", "progress", "__init__"),
+    ("errors", "progress", "scratch", "__init__"),
     ("records", "archives", "plotting"),
     ("cpu", "weight_range", "int8_matmul"),
     ("config", "target", "recipe", "embedding"),

@@ -101,7 +101,7 @@ def tune(
         for checkpoint in checkpoints:
             pairs = bench.text.why_no_pairs is None
             require_measurable(goals, checkpoint.heads, pairs=pairs, name=checkpoint.name)
-        with alone_in(output):
+        with alone_in(output, "searching"):
             state = open_state(output, fixed(settings, checkpoints), force=force)
             save(output, state)
             return _Search(output, state, bench, checkpoints, goals, settings, listen, note).run()

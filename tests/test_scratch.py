@@ -1,0 +1,182 @@
+"""What is written is there whole, wherever its process is killed; what a killed process left goes, and nothing else.
+
+The processes are real, and so is SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bertedge.errors import FileError
+from bertedge.records import alone_in, new_folder, write_text
+from bertedge.scratch import is_scratch, scratch_name, settle
+
+MARKER = "manifest.json"
+#: Writes a folder or a file, and dies at the so-manieth call that moves something.
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from bertedge import records, scratch
+
+what, path, at, together = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "exchange"
+calls = 0
+
+def deadly(function):
+    def call(*arguments):
+        global calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments)
+    return call
+
+os.rename, os.replace = deadly(os.rename), deadly(os.replace)
+scratch._exchange = deadly(scratch._exchange) if together else lambda one, other: False
+if what == "file":
+    records.write_text(path, "new")
+else:
+    with records.new_folder(path, force=True, marker="manifest.json") as folder:
+        (folder / "manifest.json").write_text("new")
+        if at == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+WAITS = """
+import sys
+from pathlib import Path
+from bertedge.records import new_folder
+with new_folder(Path(sys.argv[1]), force=True, marker="manifest.json") as folder:
+    (folder / "manifest.json").write_text("slow")
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def killed(what: str, path: Path, at: int, how: str) -> None:
+    done = subprocess.run([sys.executable, "-c", DIES, what, path, str(at), how], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    with new_folder(tmp_path / "out") as folder:
+        (folder / MARKER).write_text("old")
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("at", "how", "left"),
+    [
+        (0, "exchange", "old"),
+        (1, "exchange", "old"),
+        (1, "in turn", "old"),
+        (2, "in turn", "old"),
+        (3, "in turn", "new"),
+    ],
+)
+def test_a_killed_swap_leaves_a_whole_folder(written: Path, at: int, how: str, left: str) -> None:
+    killed("folder", written, at, how)
+    assert len(names(written.parent)) > 1  # something is left to be cleared
+    assert written.exists() == ((at, how) != (3, "in turn"))  # between the renames there is nothing under the name
+    settle(written)
+    assert (written / MARKER).read_text() == left
+    assert names(written.parent) == ["out"]
+
+
+def test_the_next_run_clears_what_killed_ones_left(written: Path) -> None:
+    for at, how in ((0, "exchange"), (3, "in turn"), (2, "in turn")):
+        killed("folder", written, at, how)
+    with new_folder(written, force=True, marker=MARKER) as folder:
+        (folder / MARKER).write_text("newest")
+    assert (written / MARKER).read_text() == "newest"
+    assert names(written.parent) == ["out"]
+
+
+def test_without_force_what_a_killed_run_had_finished_is_not_replaced(written: Path) -> None:
+    killed("folder", written, 3, "in turn")
+    with pytest.raises(FileError, match="already there"), new_folder(written):
+        pytest.fail("the block must not run")
+    assert (written / MARKER).read_text() == "new"
+
+
+def test_a_killed_write_leaves_the_old_file_and_the_next_one_clears(tmp_path: Path) -> None:
+    write_text(tmp_path / "report.json", "old")
+    killed("file", tmp_path / "report.json", 1, "exchange")
+    assert len(names(tmp_path)) == 2
+    assert (tmp_path / "report.json").read_text() == "old"
+    write_text(tmp_path / "report.json", "new")
+    assert names(tmp_path) == ["report.json"]
+
+
+def test_scratch_of_a_living_process_stays(written: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS, written], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    before = names(written.parent)
+    assert len(before) == 2
+    with new_folder(written, force=True, marker=MARKER) as folder:
+        (folder / MARKER).write_text("fast")
+    assert names(written.parent) == before
+    process.communicate("\n")
+    assert process.returncode == 0
+    assert (written / MARKER).read_text() == "slow"
+    assert names(written.parent) == ["out"]
+
+
+def test_files_of_other_names_are_no_scratch(tmp_path: Path) -> None:
+    others = [".out", ".out.txt", ".out.run.0123456789abcdef", ".out.0123456789abcde", "out.0123456789abcdef", ".other"]
+    for name in [*others, ".out.0123456789abcdef", ".out.0123456789abcdef.old"]:
+        (tmp_path / name).write_text("x")
+    settle(tmp_path / "out")
+    assert names(tmp_path) == sorted(others)
+    assert is_scratch(scratch_name(tmp_path / "a.b").name, "a.b")
+
+
+def test_one_process_works_in_a_folder(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "run", "training"):
+        with (
+            pytest.raises(FileError, match="another process is training there"),
+            alone_in(tmp_path / "run", "training"),
+        ):
+            pytest.fail("the block must not run")
+        child = "from pathlib import Path; from bertedge.records import alone_in\nwith alone_in(Path('run'), 'x'): pass"
+        done = subprocess.run([sys.executable, "-c", child], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode
+        assert "another process is x there" in done.stderr
+    assert names(tmp_path) == []
+    (tmp_path / "mine").mkdir()
+    with alone_in(tmp_path / "mine", "training"):
+        pass
+    assert names(tmp_path) == ["mine"]  # who made it keeps it
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system has no /proc")
+def test_what_is_written_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    real_sync, real_rename, real_replace = os.fsync, os.rename, os.replace
+
+    def sync(handle: int) -> None:
+        done.append(f"sync {os.path.basename(os.readlink(f'/proc/self/fd/{handle}'))[:2]}")
+        real_sync(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", lambda *paths: (done.append("move"), real_rename(*paths)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("move"), real_replace(*paths)))
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("x")
+    parent = f"sync {tmp_path.name[:2]}"
+    assert done == ["sync a", "sync .o", "move", parent]
+    done.clear()
+    write_text(tmp_path / "t", "x")
+    assert done == ["sync .t", "move", parent]
