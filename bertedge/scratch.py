@@ -27,6 +27,7 @@ except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 NEW, OLD = ".new", ".old"
+SCRATCH = rf"\.(?P<of>.+)\.[0-9a-f]{{16}}({NEW}|{OLD})?"
 #: Of renameat2(2): the current folder as the start of relative paths, and the flag that exchanges two names.
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
@@ -38,7 +39,8 @@ def scratch_name(path: Path) -> Path:
 
 def is_scratch(name: str, of: str) -> bool:
     """Whether ``name`` is the name of scratch of a file or folder named ``of``."""
-    return re.fullmatch(rf"\.{re.escape(of)}\.[0-9a-f]{{16}}({NEW}|{OLD})?", name, re.DOTALL) is not None
+    match = re.fullmatch(SCRATCH, name, re.DOTALL)
+    return match is not None and match["of"] == of
 
 
 @contextmanager
@@ -133,6 +135,14 @@ def settle(path: Path) -> None:
         names = sorted(entry.name for entry in os.scandir(path.parent) if is_scratch(entry.name, path.name))
         for name in names:
             _settle_one(path.parent / name, path)
+
+
+def settle_inside(folder: Path) -> None:
+    """:func:`settle` for everything that scratch in a folder belongs to."""
+    with suppress(OSError):
+        found = (re.fullmatch(SCRATCH, entry.name, re.DOTALL) for entry in os.scandir(folder))
+        for name in sorted({match["of"] for match in found if match}):
+            settle(folder / name)
 
 
 def _settle_one(stray: Path, path: Path) -> None:

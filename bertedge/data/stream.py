@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import Pair, next_pair
+from bertedge.errors import FileError
 
 WINDOW = 8192
 #: What a generator is for; part of its name, beside the seed and the place.
@@ -45,6 +46,9 @@ class PairStream:
     Args:
         max_length: tokens of ``[CLS] A [SEP] B [SEP]`` at most.
         place: where to go on; by default at the start.
+
+    Raises:
+        FileError: the corpus has no such place.
     """
 
     def __init__(
@@ -53,7 +57,10 @@ class PairStream:
         self._corpus, self._room, self._seed, self._size = corpus, max_length - 3, seed, window
         self._start = place or Place()
         self._order: tuple[int, NDArray[np.int64]] | None = None
+        self._require_known(self._start)
         self._open_window()
+        if self._start.taken > len(self._pairs):
+            raise self._unknown(self._start)
 
     @property
     def place(self) -> Place:
@@ -81,6 +88,20 @@ class PairStream:
             taken += [(self._pairs[i], np.random.default_rng([*name, i])) for i in range(place.taken, stop)]
             self._start = replace(place, taken=stop)
         return taken
+
+    def _require_known(self, place: Place) -> None:
+        """Refuse a place that this corpus does not have, as of a damaged file."""
+        if min(place.epoch, place.window, place.document, place.sentence, place.taken) < 0:
+            raise self._unknown(place)
+        if place.document >= self._corpus.num_documents:
+            raise self._unknown(place)
+        if place.sentence >= len(self._corpus.document(int(self._documents(place.epoch)[place.document]))):
+            raise self._unknown(place)
+
+    def _unknown(self, place: Place) -> FileError:
+        return FileError(
+            f"the corpus has no such place: {place}", "the saved state is damaged; start anew with --force"
+        )
 
     def _open_window(self) -> None:
         """Draw the pairs of the window at ``self._start``, and find where the next window begins."""

@@ -10,8 +10,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,22 @@ import torch
 
 from bertedge.data.stream import Place
 from bertedge.errors import FileError, UsageError
-from bertedge.records import from_json, new_folder, read_json, to_json, write_json, write_text
+from bertedge.records import (
+    alone_in,
+    check_replaceable,
+    from_json,
+    new_folder,
+    read_json,
+    to_json,
+    write_json,
+    write_text,
+)
+from bertedge.scratch import settle_inside
+from bertedge.train.loop import Progress
 
 RUN, METRICS, STATE = "run.json", "metrics.jsonl", "state"
 PLACE, TENSORS = "place.json", "state.pt"
+BROKEN = "the saved state is damaged; start anew with --force"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +52,14 @@ class Saved:
 
     place: Place
     tensors: dict[str, Any]
+    best: dict[str, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """``place.json``."""
+
+    place: Place
     best: dict[str, float] | None
 
 
@@ -58,12 +80,35 @@ class RunFolder:
         Raises:
             FileError: a run is there already, or the folder cannot be written.
         """
-        if (self.path / RUN).is_file() and not force:
+        if not force:
+            self.require_none()
+        check_replaceable(self.path, force=True, marker=RUN)
+        shutil.rmtree(self.path / STATE, ignore_errors=True)
+        (self.path / METRICS).unlink(missing_ok=True)
+        write_json(self.path / RUN, description)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training here, and clear what killed ones left.
+
+        Raises:
+            FileError: another process is training here.
+        """
+        with alone_in(self.path, "training"):
+            settle_inside(self.path)
+            yield
+
+    def require_none(self) -> None:
+        """Refuse to overwrite a run that was interrupted.
+
+        Raises:
+            FileError: there is one.
+        """
+        if (self.path / RUN).is_file():
             raise FileError(
-                f"{self.path}: an interrupted run is there", "go on with --resume, or start anew with --force"
+                f"{self.path}: an interrupted run is there",
+                "go on with it: the same command and --resume; --force would discard it",
             )
-        with new_folder(self.path, force=force, marker=RUN) as folder:
-            write_json(folder / RUN, description)
 
     def resume(self, description: Mapping[str, Any], *, first: bool = True) -> Saved | None:
         """The state to go on from; None where the run was interrupted before the first one was saved.
@@ -124,15 +169,18 @@ class RunFolder:
 
     def _read(self) -> Saved:
         folder = self.path / STATE
-        stored = read_json(folder / PLACE)
+        stored = from_json(_Stored, read_json(folder / PLACE), PLACE)
+        if stored.best is not None and not {"step", "loss"} <= stored.best.keys():
+            raise FileError(f"{folder / PLACE}: best has no step or no loss", BROKEN)
+        if not all(map(math.isfinite, (stored.best or {}).values())):
+            raise FileError(f"{folder / PLACE}: best holds what is no number", BROKEN)
         try:
             tensors = torch.load(folder / TENSORS, map_location="cpu", weights_only=True)
-            return Saved(place=from_json(Place, stored["place"], PLACE), tensors=tensors, best=stored["best"])
-        except FileError:
-            raise
+            Progress(**tensors["progress"])
+            return Saved(place=stored.place, tensors=tensors, best=stored.best)
         except Exception as error:  # torch raises pickle, zip and runtime errors alike
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise FileError(f"{folder}: cannot be read ({reason})", "start anew with --force") from error
+            raise FileError(f"{folder}: cannot be read ({reason})", BROKEN) from error
 
     def _forget_after(self, step: int) -> None:
         """Drop what the log says of steps that are going to be done again."""
@@ -141,13 +189,15 @@ class RunFolder:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; one that was cut off is left out."""
+    """The lines of a log; one that was cut off or damaged is left out."""
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
-            records.append(json.loads(line))
-        except ValueError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(record, dict) and type(record.get("step")) is int:
+            records.append(record)
     return records
 
 

@@ -51,6 +51,8 @@ class Keeper:
         saved = None
         if resume:
             saved = self._folder.resume(identity, first=self._world.first)
+            if saved is None:
+                self._note(f"{self._folder.path}: no state was saved before the interruption; the run starts anew")
         elif self._world.first:
             self._folder.begin(identity, force=force)
         if saved is not None:

@@ -51,7 +51,7 @@ def train(
         What was done; ``stopped`` tells that somebody interrupted the run, which can be resumed.
     """
     paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
-    with joined() as world:
+    with joined() as world, paths.claimed(world):
         torch.manual_seed(settings.seed)
         start = open_checkpoint(init) if init is not None else None
         shape = shape or ModelShape()
@@ -97,7 +97,7 @@ def distill(
     distillation = distillation or DistillationSettings()
     if settings.dropout is None:  # the teacher's soft answers are regularisation enough
         settings = replace(settings, dropout=0.0)
-    with joined() as world:
+    with joined() as world, paths.claimed(world):
         torch.manual_seed(settings.seed)
         checkpoint = open_checkpoint(teacher)
         require_heads(checkpoint)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import torch
 from bertedge.data.batches import Layout
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.errors import CorpusError, UsageError
+from bertedge.errors import CorpusError, FileError, UsageError
 from bertedge.records import check_replaceable
+from bertedge.scratch import settle
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.evaluate import HeldOut, hold_out
-from bertedge.train.folder import RunFolder, Saved
+from bertedge.train.folder import BROKEN, RunFolder, Saved
 from bertedge.train.inputs import Feed
 from bertedge.train.keeper import Keeper
 from bertedge.train.loop import Objective, Progress, Trainer
@@ -50,9 +53,22 @@ class Paths:
     force: bool = False
     resume: bool = False
 
-    def __post_init__(self) -> None:
-        if not self.resume:  # fail now rather than after an hour of tokenizing
-            check_replaceable(self.output, force=self.force, marker="config.json")
+    @contextmanager
+    def claimed(self, world: World) -> Iterator[None]:
+        """Keep other runs away from the output, and fail now rather than after an hour of tokenizing.
+
+        Raises:
+            FileError: another process is training there; something is there that may not be replaced.
+        """
+        run = RunFolder.beside(self.output)
+        with run.alone() if world.first else nullcontext():
+            if world.first:
+                settle(Path(os.path.realpath(self.output)))
+            if not self.resume:
+                if world.first and not self.force:
+                    run.require_none()
+                check_replaceable(self.output, force=self.force, marker="config.json")
+            yield
 
 
 class Session:
@@ -142,7 +158,10 @@ class Session:
         feed = Feed(self.corpus, self.layout, settings, world, saved.place if saved else None)
         trainer = Trainer(model, feed, objective(saved), settings, world)
         if saved is not None:
-            trainer.load_state(saved.tensors)
+            try:
+                trainer.load_state(saved.tensors)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:  # whatever torch makes of another file
+                raise FileError(f"{folder.path}: holds the state of another model", BROKEN) from error
             self.note(f"going on after step {trainer.progress.step}")
         saved_at = time.monotonic()
         with stop_requests() as asked:

@@ -14,6 +14,7 @@ from bertedge.evaluate.metrics import MetricValue
 from bertedge.quantization.sensitivity import Sensitivity
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, to_json, write_json
+from bertedge.scratch import settle_inside
 
 SCHEMA_VERSION = 1
 STATE, CANDIDATES, BEST, PARETO, PICTURE = "state.json", "candidates", "best", "pareto.json", "pareto.svg"
@@ -155,6 +156,8 @@ def open_state(folder: Path, settings: Settings, *, force: bool) -> State:
         FileError: there is something else in it, or the state cannot be read.
         UsageError: it is a search with other settings.
     """
+    settle_inside(folder)
+    settle_inside(folder / CANDIDATES)
     path, fresh = folder / STATE, State(schema_version=SCHEMA_VERSION, settings=settings, floats={})
     if not path.is_file():
         if folder.exists() and not folder.is_dir():

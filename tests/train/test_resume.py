@@ -9,18 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.errors import FileError, UsageError
 from bertedge.train import folder as folder_module
 from bertedge.train import keeper as keeper_module
 from bertedge.train.loop import Progress
-from bertedge.train.run import ModelShape, distill, train
+from bertedge.train.run import ModelShape, distill, log_of, train
 from bertedge.train.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
@@ -124,14 +125,152 @@ def test_there_must_be_something_to_resume(library: Path, tmp_path: Path) -> Non
         train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True)
 
 
-@pytest.mark.parametrize("name", [folder_module.TENSORS, folder_module.PLACE])
-def test_a_broken_state_is_an_error(library: Path, tmp_path: Path, name: str) -> None:
+def interrupted(library: Path, output: Path, step: int = 4) -> Path:
+    """The run folder of a run that was cut after some steps, all saved."""
     with pytest.raises(Killed):
-        train(library, tmp_path / "out", replace(SETTINGS, save_minutes=1e-9), shape=SHAPE, on_step=killed_after(4))
+        train(library, output, replace(SETTINGS, save_minutes=1e-9), shape=SHAPE, on_step=killed_after(step))
+    return output.with_name(f"{output.name}.run")
+
+
+@pytest.fixture(scope="module")
+def cut_run(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was cut early; not to be changed by tests."""
+    return interrupted(library, tmp_path_factory.mktemp("cut") / "out", step=2)
+
+
+@pytest.mark.parametrize("name", [folder_module.TENSORS, folder_module.PLACE])
+def test_a_broken_state_is_an_error(library: Path, cut_run: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(cut_run, tmp_path / "out.run")
     with open(tmp_path / "out.run" / "state" / name, "r+b") as file:
         file.truncate(20)
     with pytest.raises(FileError, match=name if name == folder_module.PLACE else "cannot be read"):
         train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (None, "None is not an object"),
+        ({"place": None}, "place.json.place: None"),
+        ({"place": {"epoch": None}}, "epoch: None is not int"),
+        ({"place": {"document": 10**9}}, "no such place"),
+        ({"place": {"sentence": 99}}, "no such place"),
+        ({"place": {"taken": 10**6}}, "no such place"),
+        ({"place": {"window": -1}}, "no such place"),
+        ({"best": {"step": None, "loss": 1.0}}, "no number"),
+        ({"best": {"loss": 1.0}}, "no step"),
+        ({"best": []}, r"best: \[\] is not an object"),
+    ],
+)
+def test_a_damaged_place_is_two_lines(
+    library: Path, cut_run: Path, tmp_path: Path, change: dict | None, told: str
+) -> None:
+    path = shutil.copytree(cut_run, tmp_path / "out.run") / "state" / folder_module.PLACE
+    path.write_text(json.dumps(change and {**json.loads(path.read_text()), **change}))
+    with pytest.raises(FileError, match=told) as caught:
+        train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True)
+    assert str(caught.value).count("\n") == 1
+
+
+def test_a_state_of_another_model_is_two_lines(library: Path, cut_run: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(cut_run, tmp_path / "out.run") / "state" / folder_module.TENSORS
+    state = torch.load(path, weights_only=True)
+    del state["model"]["cls.predictions.bias"]
+    torch.save(state, path)
+    with pytest.raises(FileError, match="another model"):
+        train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True)
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe\n", b"null\n", b"[1]\n", b'{"step": null}\n', b"{" * 5000 + b"\n"])
+def test_a_damaged_line_of_the_log_is_left_out(tmp_path: Path, damage: bytes) -> None:
+    whole = b'{"step": 1, "loss": 2.5}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(whole + damage + whole)
+    assert folder_module.read_records(tmp_path / "metrics.jsonl") == [json.loads(whole)] * 2
+
+
+def test_a_damaged_log_does_not_end_a_run(library: Path, cut_run: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(cut_run, tmp_path / "out.run") / "metrics.jsonl"
+    path.write_bytes(b"\xff\xfe\n")
+    train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True)
+    assert log_of(tmp_path / "out")
+
+
+#: Trains, and dies when a path is about to get its new content for the second time, as on systems without exchange.
+DIES = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from bertedge import scratch
+from bertedge.train.run import ModelShape, train
+from bertedge.train.settings import TrainingSettings
+
+torch.set_num_threads(1)
+library, output, deadly = map(Path, sys.argv[1:4])
+rename, times = os.rename, 0
+
+def rename_or_die(source, target):
+    global times
+    if Path(target) == deadly:
+        times += 1
+        if times == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+
+os.rename = rename_or_die
+scratch._exchange = lambda one, other: False
+settings = TrainingSettings(**eval(sys.argv[4]))
+train(library, output, settings, shape=ModelShape(layers=1, hidden=32, vocab_size=200))
+"""
+
+
+@pytest.mark.parametrize(("deadly", "after"), [("cut.run/state", 2), ("cut", 7)])
+def test_killed_between_two_renames(library: Path, tmp_path: Path, deadly: str, after: int) -> None:
+    """A real SIGKILL where nothing stands under the name: the newest state and the newest checkpoint are found."""
+    train(library, tmp_path / "whole", SETTINGS, shape=SHAPE)
+    settings = replace(SETTINGS, save_minutes=1e-9)
+    command = [sys.executable, "-c", DIES, library, tmp_path / "cut", tmp_path / deadly, asdict(settings)]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / deadly).exists()
+    notes: list[str] = []
+    train(library, tmp_path / "cut", settings, shape=SHAPE, resume=True, note=notes.append)
+    assert f"going on after step {after}" in notes
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
+
+
+def test_a_run_that_starts_anew_says_so(library: Path, cut_run: Path, tmp_path: Path) -> None:
+    shutil.rmtree(shutil.copytree(cut_run, tmp_path / "out.run") / "state")
+    notes: list[str] = []
+    train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True, note=notes.append)
+    assert any("starts anew" in note for note in notes)
+
+
+def test_a_killed_run_with_a_checkpoint_hints_at_resume(library: Path, tmp_path: Path) -> None:
+    """Its checkpoint is there already, but --force, which would replace it, would lose the run."""
+    interrupted(library, tmp_path / "out", step=9)
+    assert (tmp_path / "out" / "config.json").is_file()
+    with pytest.raises(FileError, match="an interrupted run is there") as caught:
+        train(library, tmp_path / "out", SETTINGS, shape=SHAPE)
+    assert caught.value.hint.startswith("go on with it")
+    assert "--resume" in caught.value.hint
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"force": True}], ids=["", "resume", "force"])
+def test_one_run_at_a_time(library: Path, tmp_path: Path, how: dict[str, bool]) -> None:
+    """A second run on the same output is refused, and harms nothing."""
+    train(library, tmp_path / "whole", SETTINGS, shape=SHAPE)
+    refused: list[str] = []
+
+    def second(progress: Progress) -> None:
+        if progress.step == 5:
+            with pytest.raises(FileError, match="another process is training there") as caught:
+                train(library, tmp_path / "out", SETTINGS, shape=SHAPE, **how)
+            refused.append(caught.value.hint)
+
+    train(library, tmp_path / "out", replace(SETTINGS, save_minutes=1e-9), shape=SHAPE, on_step=second)
+    assert refused
+    assert_same_run(tmp_path / "whole", tmp_path / "out")
 
 
 def test_a_full_disk_costs_a_save_and_not_the_run(

@@ -63,3 +63,15 @@ def test_a_broken_state_is_an_error_that_names_the_file(tmp_path: Path, text: st
     (tmp_path / "state.json").write_text(text)
     with pytest.raises(FileError, match=r"state\.json"):
         open_state(tmp_path, SETTINGS, force=False)
+
+
+def test_what_a_killed_search_left_half_written_is_cleared(tmp_path: Path) -> None:
+    """Killed in its first write, a search leaves a hidden file, which is not somebody else's."""
+    (tmp_path / ".state.json.0123456789abcdef").write_text("{")
+    (tmp_path / "candidates" / ".static.0123456789abcdef").mkdir(parents=True)
+    (tmp_path / "candidates" / ".static.0123456789abcdef" / "model.onnx").write_text("half")
+    with pytest.raises(FileError, match="not empty"):  # a folder that it did not make is still there
+        open_state(tmp_path, SETTINGS, force=False)
+    (tmp_path / "candidates").rmdir()
+    assert open_state(tmp_path, SETTINGS, force=False).entries == ()
+    assert not any(tmp_path.iterdir())
