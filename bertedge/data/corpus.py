@@ -1,44 +1,89 @@
-"""A corpus: one sentence a line, a blank line between documents, UTF-8."""
+"""A corpus: one sentence a line, a blank line between documents, UTF-8; or rows of JSON Lines and CSV.
+
+Long lines are read whole: one with more tokens than :data:`LONG_LINE` is cut into its sentences, and a sentence that
+is still as long into stretches of equal length. A file without blank lines whose text mostly stands in long lines
+holds a document in each line; in any other a line, however long, belongs to the document around it.
+"""
 
 from __future__ import annotations
 
+import io
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.data.files import BLOCK, TextFile, open_text
+from bertedge.data.rows import rows_of
+from bertedge.data.sentences import line_or_sentences, split_sentences
 from bertedge.errors import CorpusError
 from bertedge.tokenizer import Tokenizer
 
-#: How many sentences are handed to the tokenizer at once; enough to keep all cores busy.
-CHUNK = 2048
+#: Sentences, and characters, that are handed to the tokenizer at once; enough to keep all cores busy.
+CHUNK, CHUNK_CHARACTERS = 2048, 2**18
+#: Tokens of a line that is not cut; the longest line of the text that ships has 136.
+LONG_LINE = 160
+#: Tokens of a stretch, at most, where a sentence is longer than that.
+STRETCH = 64
+#: Characters of a line that is hardly one sentence.
+LONG_PARAGRAPH = 400
 
 
 def read_sentences(path: Path) -> Iterator[tuple[int, str]]:
     """Yield every sentence of a corpus with the number of the document it stands in.
 
+    A line of ordinary length is taken for a sentence, one of more than :data:`bertedge.data.files.BLOCK` characters
+    is cut.
+
     Raises:
-        CorpusError: the file cannot be read, or is not UTF-8.
+        CorpusError: the file cannot be read, is not UTF-8, or is no text.
     """
     document, between = -1, True
-    lines_read = 0
-    try:
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                lines_read += 1
-                sentence = line.strip()
+    with open_text(path) as file:
+        for new_document, line in _lines(file):
+            between = between or new_document
+            for sentence in line_or_sentences(line):
                 if sentence:
                     document, between = document + between, False
                     yield document, sentence
                 else:
                     between = True
-    except UnicodeDecodeError as error:
-        where = f" after line {lines_read}" if lines_read else ""
-        raise CorpusError(f"{path}: not UTF-8{where}", "convert it, for instance with iconv") from error
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
+
+
+def _lines(file: TextFile) -> Iterator[tuple[bool, Iterator[tuple[str, bool]]]]:
+    """Whether each line begins a document, and its parts; a line has to be read before the next one is asked for."""
+    rows = rows_of(file)
+    if rows is None:
+        parts = file.parts()
+        each = _a_document_in_each_line(file.beginning)
+        for first in parts:
+            yield each, _line(first, parts)
+        return
+    for text in rows(file):
+        lines = [line for line in io.StringIO(text, newline=None) if line.strip()]  # a row is one document
+        for index, line in enumerate(lines):
+            parts = (line[start : start + BLOCK] for start in range(0, len(line), BLOCK))
+            yield index == 0, _line(next(parts), parts)
+
+
+def _line(first: str, parts: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    """The parts of a line, and whether it ends with each."""
+    part: str | None = first
+    while part is not None:
+        ended = part.endswith("\n") or len(part) < BLOCK
+        yield part, ended
+        part = None if ended else next(parts, None)
+
+
+def _a_document_in_each_line(beginning: str) -> bool:
+    """Whether there is no blank line, and more than half of the text stands in long ones."""
+    lines = beginning.strip().split("\n")
+    long = sum(len(line) for line in lines if len(line) > LONG_PARAGRAPH)
+    return all(line.strip() for line in lines) and 2 * long > len(beginning)
 
 
 @dataclass(frozen=True)
@@ -132,20 +177,47 @@ def tokenized_chunks(path: Path, tokenizer: Tokenizer) -> Iterator[Chunk]:
         CorpusError: there is no sentence in it.
     """
     found = False
-    for members in _chunked(read_sentences(path), CHUNK):
-        owners, sentences = zip(*members, strict=True)
+    continuation = tokenizer.continuation(tokenizer.vocab_size)
+    for members in _chunked(read_sentences(path)):
+        sentences = [sentence for _, sentence in members]
+        owners = np.array([document for document, _ in members], dtype=np.int64)
         ids = tokenizer.pieces_many(sentences)
-        lengths = np.array([len(pieces) for pieces in ids], dtype=np.int64)
+        lengths = np.array([len(tokens) for tokens in ids], dtype=np.int64)
+        if lengths.max() > LONG_LINE:
+            cut = [_cut(line, tokens, tokenizer, continuation) for line, tokens in zip(sentences, ids, strict=True)]
+            owners = np.repeat(owners, [len(stretches) for stretches in cut])
+            ids = list(chain.from_iterable(cut))
+            lengths = np.array([len(tokens) for tokens in ids], dtype=np.int64)
         kept = np.flatnonzero(lengths)
         if len(kept):
             found = True
             yield Chunk(
                 piece_ids=np.concatenate([np.asarray(ids[i], dtype=np.int32) for i in kept]),
                 lengths=lengths[kept],
-                documents=np.asarray(owners, dtype=np.int64)[kept],
+                documents=owners[kept],
             )
     if not found:
         raise CorpusError(f"{path}: holds no text", "one sentence a line, a blank line between documents")
+
+
+def _cut(sentence: str, tokens: list[int], tokenizer: Tokenizer, continuation: NDArray[np.bool_]) -> list[list[int]]:
+    """The tokens of a line in sentences, and in stretches of equal length where a sentence is too long."""
+    if len(tokens) <= LONG_LINE:
+        return [tokens]
+    cut = []
+    for part in tokenizer.pieces_many(split_sentences(sentence)):
+        count = -(-len(part) // STRETCH) if len(part) > LONG_LINE else 1
+        edges = [_word_start(part, index * len(part) // count, continuation) for index in range(count)]
+        cut += [part[start:stop] for start, stop in pairwise([*edges, len(part)])]
+    return cut
+
+
+def _word_start(tokens: list[int], place: int, continuation: NDArray[np.bool_]) -> int:
+    """The beginning of the word at a place, unless it is a very long word."""
+    start = place
+    while start > max(place - STRETCH // 2, 0) and continuation[tokens[start]]:
+        start -= 1
+    return place if continuation[tokens[start]] and start else start
 
 
 def tokenize_corpus(path: Path, tokenizer: Tokenizer) -> TokenizedCorpus:
@@ -154,23 +226,27 @@ def tokenize_corpus(path: Path, tokenizer: Tokenizer) -> TokenizedCorpus:
     Raises:
         CorpusError: there is no sentence in it.
     """
-    chunks = list(tokenized_chunks(path, tokenizer))
-    lengths = np.concatenate([chunk.lengths for chunk in chunks])
-    documents = np.concatenate([chunk.documents for chunk in chunks])
-    starts = np.flatnonzero(np.diff(documents)) + 1
+    ids, lengths, documents = array("i"), array("q"), array("q")  # they grow without a second copy of the text
+    for chunk in tokenized_chunks(path, tokenizer):
+        ids.frombytes(chunk.piece_ids.tobytes())
+        lengths.frombytes(chunk.lengths.tobytes())
+        documents.frombytes(chunk.documents.tobytes())
+    starts = np.flatnonzero(np.diff(np.asarray(documents))) + 1
     return TokenizedCorpus(
-        piece_ids=np.concatenate([chunk.piece_ids for chunk in chunks]),
+        piece_ids=np.asarray(ids),
         sentence_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         document_starts=np.concatenate([[0], starts, [len(lengths)]]).astype(np.int64),
     )
 
 
-def _chunked(sentences: Iterable[tuple[int, str]], size: int) -> Iterator[list[tuple[int, str]]]:
+def _chunked(sentences: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
     chunk: list[tuple[int, str]] = []
+    characters = 0
     for sentence in sentences:
         chunk.append(sentence)
-        if len(chunk) == size:
+        characters += len(sentence[1])
+        if len(chunk) >= CHUNK or characters >= CHUNK_CHARACTERS:
             yield chunk
-            chunk = []
+            chunk, characters = [], 0
     if chunk:
         yield chunk

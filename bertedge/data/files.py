@@ -1,0 +1,216 @@
+"""Files of text as users have them: compressed, through a pipe, in another encoding; opened as text, or refused.
+
+What is read is bounded: devices are refused, pipes have a limit, and a line of any length comes in parts.
+"""
+
+from __future__ import annotations
+
+import atexit
+import bz2
+import gzip
+import io
+import lzma
+import os
+import shutil
+import stat
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from bertedge.errors import CorpusError
+from bertedge.records import sha256
+
+#: Characters of a line that are read at once.
+BLOCK = 4096
+#: Bytes that are looked at to tell what a file is, and how its text is laid out.
+BEGINNING = 2**20
+#: Bytes that are read from a pipe at most: they are kept in a temporary file, since most texts are read twice.
+PIPE_LIMIT = 2**28
+#: Suffix and first bytes of what is decompressed while it is read.
+COMPRESSED: dict[str, tuple[bytes, Callable[[IO[bytes]], Any]]] = {
+    ".gz": (b"\x1f\x8b", gzip.open),
+    ".bz2": (b"BZh", bz2.open),
+    ".xz": (b"\xfd7zXZ\x00", lzma.open),
+}
+TEXT_HINT = "give text, one sentence a line; or JSON Lines or CSV with a column 'text'"
+#: Formats that are no text: where their first bytes stand, these bytes, and their name.
+OTHER_FORMATS = (
+    (0, b"PAR1", "Parquet"),
+    (0, b"ARROW1", "Arrow"),
+    (0, b"PK\x03\x04", "ZIP, which Excel and Word use, too"),
+    (0, b"\xd0\xcf\x11\xe0", "Excel or Word"),
+    (0, b"%PDF", "PDF"),
+    (0, b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (0, b"7z\xbc\xaf", "7-Zip"),
+    (0, b"SQLite format 3\x00", "SQLite"),
+    (0, b"\x93NUMPY", "NumPy"),
+    (257, b"ustar", "tar"),
+)
+#: Byte order marks, the longer ones first.
+MARKS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+#: What bytes above ASCII are in the letters, quotation marks and dashes of Windows-1252.
+LATIN = bytes(range(0xA0, 0x100)) + b"\x80\x84\x85\x8c\x91\x92\x93\x94\x96\x97\x9c"
+
+
+class TextFile:
+    """An open file of text.
+
+    Attributes:
+        path: as the user wrote it, for messages.
+        suffix: what the name ends in, without the compression, in lower case.
+        beginning: the first text in it, whatever its line ends; :meth:`parts` begins with it all the same.
+        lines_read: lines that were read to their end.
+    """
+
+    def __init__(self, path: Path, file: Any, beginning: bytes) -> None:
+        self.path, self._file, self.lines_read = path, io.TextIOWrapper(file, encoding="utf-8"), 0
+        name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+        self.suffix = name.suffix.lower()
+        self.beginning = io.StringIO(beginning.decode("utf-8", errors="replace"), newline=None).read()
+
+    def parts(self) -> Iterator[str]:
+        """Lines with the line feed at their end, those of more than :data:`BLOCK` characters in several parts.
+
+        Raises:
+            CorpusError: there is a NUL character, which no text has.
+        """
+        while part := self._file.readline(BLOCK):
+            if "\0" in part:
+                raise _not_text(self.path, "holds NUL bytes")
+            self.lines_read += part.endswith("\n")
+            yield part
+
+    def where(self) -> str:
+        """How far the file was read, for messages."""
+        return f" after line {self.lines_read}" if self.lines_read else ""
+
+
+def local_file(path: Path) -> Path:
+    """The path of a regular file with the same bytes: the path itself, or a copy of what comes through a pipe.
+
+    Raises:
+        CorpusError: it is missing, a folder or a device, or too much comes through the pipe.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})", "check the path") from error
+    handed_over = str(path) == "/dev/stdin" or str(path.parent) in ("/dev/fd", "/proc/self/fd")
+    if stat.S_ISFIFO(status.st_mode) or (handed_over and stat.S_ISREG(status.st_mode)):
+        return _copy_of_pipe(path, (status.st_dev, status.st_ino))
+    if stat.S_ISDIR(status.st_mode):
+        raise CorpusError(f"{path}: cannot be read (it is a folder)", "name a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise CorpusError(f"{path}: is a device, not a file of text", TEXT_HINT)
+    return path
+
+
+def text_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of the bytes of a text, also of one that came through a pipe.
+
+    Raises:
+        CorpusError: see :func:`local_file`.
+    """
+    return sha256(local_file(path))
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextFile]:
+    """Open a file of text in UTF-8, compressed or not; while it is open, what goes wrong with it is an error in words.
+
+    Raises:
+        CorpusError: it cannot be read, is no text, is damaged, or is in another encoding.
+    """
+    text: TextFile | None = None
+    try:
+        with open(local_file(path), "rb") as raw, _decompressed(raw) as file:
+            beginning = file.read(BEGINNING)
+            file.seek(0)
+            _require_text(path, beginning)
+            text = TextFile(path, file, beginning)
+            yield text
+    except UnicodeDecodeError as error:
+        where = text.where() if text else ""
+        raise CorpusError(f"{path}: not UTF-8{where}", _encoding_hint(error.object)) from error
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise CorpusError(f"{path}: the compressed file is damaged or cut off", "take a fresh copy") from error
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror or error})", "check the path") from error
+
+
+def _decompressed(raw: io.BufferedReader) -> Any:
+    beginning = raw.peek(1)
+    for magic, opener in COMPRESSED.values():
+        if beginning.startswith(magic):
+            return opener(raw)
+    return raw
+
+
+def _require_text(path: Path, beginning: bytes) -> None:
+    """Refuse what does not begin as text does.
+
+    Raises:
+        CorpusError: names the format or the encoding.
+    """
+    for start, magic, name in OTHER_FORMATS:
+        if beginning.startswith(magic, start):
+            raise _not_text(path, f"its format is {name}")
+    encoding = next((name for mark, name in MARKS if beginning.startswith(mark)), None)
+    zeros = [beginning[start::2].count(0) for start in (0, 1)]
+    if encoding is None and max(zeros) > max(0.15 * len(beginning), 1) and min(zeros) < 0.1 * max(zeros):
+        encoding = "UTF-16LE" if zeros[1] > zeros[0] else "UTF-16BE"
+    if encoding is not None:
+        raise CorpusError(f"{path}: is {encoding}, not UTF-8", _iconv(encoding))
+
+
+def _not_text(path: Path, reason: str) -> CorpusError:
+    return CorpusError(f"{path}: is not text: {reason}", TEXT_HINT)
+
+
+def _encoding_hint(data: bytes) -> str:
+    """What to do about bytes that are not UTF-8: in European languages most letters are ASCII even in old encodings."""
+    others = bytes(byte for byte in data if byte >= 0x80)
+    if len(others) < 0.3 * len(data) and not others.translate(None, LATIN):
+        return f"is it Latin-1 or Windows-1252? {_iconv('WINDOWS-1252')}"
+    return _iconv("ENCODING")
+
+
+def _iconv(encoding: str) -> str:
+    return f"convert it: iconv -f {encoding} -t UTF-8 FILE > NEW"
+
+
+#: What came through pipes in this process: device and number of the pipe -> copy.
+_copies: dict[tuple[int, int], Path] = {}
+
+
+def _copy_of_pipe(path: Path, pipe: tuple[int, int]) -> Path:
+    if pipe in _copies:
+        return _copies[pipe]
+    folder = tempfile.mkdtemp(prefix="bertedge-")
+    atexit.register(partial(_remove, folder, os.getpid()))
+    copy = Path(folder) / "text"
+    with open(path, "rb") as source, open(copy, "wb") as target:
+        while block := source.read(2**20):
+            target.write(block)
+            if target.tell() > PIPE_LIMIT:
+                shutil.rmtree(folder)
+                raise CorpusError(
+                    f"{path}: more than {PIPE_LIMIT // 2**20} MB come through the pipe",
+                    "write the text to a file, and name that",
+                )
+    _copies[pipe] = copy
+    return copy
+
+
+def _remove(folder: str, process: int) -> None:
+    if os.getpid() == process:  # a fork has the same list of things to do at its end
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,65 @@
+"""Where a line of many sentences may be cut.
+
+A rule of our own instead of a library: ``pysbd``, ``blingfire``, ``syntok`` and ``sentence-splitter`` have had no
+release since 2022, and ``sentencex`` has to be told the language. Nor may the rules move with a library's version,
+since the same text has to give the same bundle. A cut in a wrong place costs little here: sentences are joined again
+to pairs and stretches, only the beginning of one may then be odd.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from bertedge.data.files import BLOCK
+
+#: A sentence of fewer characters ("No." "Mr.") is joined to the next one.
+SHORT = 20
+CLOSING = "\"'’”»›)\\]}」』】》）"
+#: Ends of sentences: in most scripts a space follows, in Chinese and Japanese none does.
+END = re.compile(rf"[.!?…؟۔।॥։።။។]+[{CLOSING}]*\s+(?=\S)|[。！？｡]+[{CLOSING}]*\s*(?=\S)")
+
+
+def split_sentences(text: str) -> list[str]:
+    """Cut a text after each sentence; the parts, put together, are the text.
+
+    A full stop after a single letter ("J. Smith"), or with a small letter behind it, ends no sentence.
+    """
+    parts, start = [], 0
+    for match in END.finditer(text):
+        stop = match.end()
+        if stop - start < SHORT or text[stop].islower() or _is_initial(text, match.start()):
+            continue
+        parts.append(text[start:stop])
+        start = stop
+    return [*parts, text[start:]]
+
+
+def _is_initial(text: str, dot: int) -> bool:
+    """Whether a single letter stands before a full stop."""
+    return text[dot] == "." and text[dot - 1 : dot].isalpha() and not text[max(dot - 2, 0) : dot - 1].isalnum()
+
+
+def line_or_sentences(parts: Iterable[tuple[str, bool]]) -> Iterator[str]:
+    """Put the parts of one line together: a line of one block at most is handed on whole, a longer one in sentences.
+
+    Args:
+        parts: text of one block at most, and whether the line ends with it; the last part ends it.
+
+    Yields:
+        Text without white space around it, of at most two blocks; a single empty one for a blank line.
+    """
+    rest, long = "", False
+    for part, ended in parts:
+        rest += part
+        if ended and not long and len(rest) <= BLOCK:
+            yield rest.strip()
+            return
+        long = True
+        *whole, rest = split_sentences(rest)
+        while len(rest) > BLOCK:
+            end = rest.rfind(" ", BLOCK // 2, BLOCK) + 1 or BLOCK
+            whole, rest = [*whole, rest[:end]], rest[end:]
+        yield from filter(None, (sentence.strip() for sentence in whole))
+    if rest.strip() or not long:
+        yield rest.strip()
