@@ -16,6 +16,7 @@ from bertedge.checkpoint import open_checkpoint
 from bertedge.data.batches import Layout, next_sentence_classes
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import read_sentences, tokenize_corpus
+from bertedge.data.files import text_sha256
 from bertedge.errors import UsageError
 from bertedge.evaluate.details import Details
 from bertedge.evaluate.fidelity import evaluation_batches, invariance, metrics_of, observe_all
@@ -27,7 +28,6 @@ from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.progress import Listener, unheard
 from bertedge.quantization import export
-from bertedge.records import sha256
 from bertedge.report.budget import DEFAULTS, LATENCY, LATENCY_MS, Budgets
 from bertedge.report.gate import judge, require_judgeable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
@@ -165,7 +165,7 @@ class _Run:
         )
         self.corpus = CorpusInfo(
             name=text.name,
-            sha256=sha256(text),
+            sha256=text_sha256(text),
             examples=sum(len(batch.input_ids) for batch in self.batches),
             max_length=length,
             seed=settings.seed,

@@ -1,7 +1,7 @@
 """A tokenized corpus on disk, mapped into memory and read where it is needed.
 
-The folder's name is a hash of the text and of the tokenizer, so a cache is never stale. It is written piece by piece:
-neither writing nor reading takes memory that grows with the corpus.
+The folder's name is a hash of the text, of the way it is read and of the tokenizer, so a cache is never stale. It is
+written chunk by chunk: neither writing nor reading takes memory that grows with the corpus.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bertedge.data.corpus import Chunk, TokenizedCorpus, tokenized_chunks
+from bertedge.data.files import suffix_of, text_sha256
 from bertedge.errors import BertEdgeError, FileError
-from bertedge.records import from_json, new_folder, read_json, sha256, write_json
+from bertedge.records import from_json, new_folder, read_json, write_json
 from bertedge.tokenizer import Tokenizer
 
 SCHEMA_VERSION = 1
+#: To be raised whenever the same file gives other sentences or documents than before.
+READER = 2
 DESCRIPTION = "corpus.json"
 #: Ids of a vocabulary up to this size take two bytes.
 SMALL_VOCABULARY = 2**16
@@ -59,10 +62,9 @@ def cached_corpus(path: Path, tokenizer: Tokenizer, cache: Path | None = None) -
         CorpusError: the corpus cannot be read or holds no text.
         FileError: the cache cannot be written.
     """
-    if not path.is_file():
-        next(tokenized_chunks(path, tokenizer))  # raises what is wrong with it
-    text, pieces = sha256(path), tokenizer.sha256
-    folder = (cache or default_cache()) / hashlib.sha256(f"{text} {pieces}".encode()).hexdigest()[:32]
+    text, pieces = text_sha256(path), tokenizer.sha256
+    parts = f"{READER} {suffix_of(path)} {text} {pieces}"
+    folder = (cache or default_cache()) / hashlib.sha256(parts.encode()).hexdigest()[:32]
     try:
         return _open(folder)
     except BertEdgeError:  # not there, or not whole

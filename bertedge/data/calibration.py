@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -20,6 +21,8 @@ MOST_UNKNOWN, MANY_UNKNOWN = 0.5, 0.1
 MANY_BROKEN = 0.35
 #: Pieces that calibration should have.
 FEW_PIECES = 1000
+#: Tokens of a document that is calibrated with in parts; the longest one of the text that ships has 367.
+LONG_DOCUMENT = 512
 
 
 def default_text() -> Path:
@@ -61,11 +64,23 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
 
 
 def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int) -> list[Pair]:
-    """``count`` pairs of many lengths, from a tenth of ``max_length`` up; the corpus is walked as often as it takes."""
+    """``count`` pairs of many lengths, from a tenth of ``max_length`` up; the corpus is walked as often as it takes.
+
+    Pairs are drawn from all over the text: of a long document a part is taken for each few of them.
+    """
     rng = np.random.default_rng(seed)
+    parts = corpus.divided(LONG_DOCUMENT)
     pairs: list[Pair] = []
     while len(pairs) < count:
         length = int(rng.integers(max(5, max_length // 10), max_length + 1))
-        stream = sentence_pairs(corpus, max_length=length, rng=rng)
+        stream = sentence_pairs(_drawn_from(corpus, parts, rng), max_length=length, rng=rng)
         pairs.extend(pair for pair, _ in zip(stream, range(4), strict=False))
     return pairs[:count]
+
+
+def _drawn_from(corpus: TokenizedCorpus, parts: TokenizedCorpus, rng: np.random.Generator) -> TokenizedCorpus:
+    """The parts of a text; of a single document one part, since a single document has no second segments."""
+    if corpus.num_documents > 1 or parts.num_documents == 1:
+        return parts
+    chosen = np.arange(parts.num_documents) if parts.chosen is None else parts.chosen
+    return replace(parts, chosen=rng.choice(chosen, 1))

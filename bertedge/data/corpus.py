@@ -70,6 +70,18 @@ def _lines(file: TextFile) -> Iterator[tuple[bool, Iterator[tuple[str, bool]]]]:
             yield index == 0, _line(next(parts), parts)
 
 
+def layout_of(path: Path) -> str:
+    """How a file is read, in words.
+
+    Raises:
+        CorpusError: it cannot be read, or is no text.
+    """
+    with open_text(path) as file:
+        if rows_of(file) is not None:
+            return "a document in each row"
+        return f"a {'document' if _a_document_in_each_line(file.beginning) else 'sentence'} in each line"
+
+
 def _line(first: str, parts: Iterator[str]) -> Iterator[tuple[str, bool]]:
     """The parts of a line, and whether it ends with each."""
     part: str | None = first
@@ -157,6 +169,27 @@ class TokenizedCorpus:
         order = rng.permutation(self.num_documents).astype(np.int64)
         own = order if self.chosen is None else self.chosen[order]
         return replace(self, chosen=np.sort(own[held_out:])), replace(self, chosen=np.sort(own[:held_out]))
+
+    def divided(self, tokens: int) -> TokenizedCorpus:
+        """The same text with documents of more than so many tokens divided into parts of about that; no copy is made.
+
+        A part is whole sentences, so it may be longer by one.
+        """
+        starts, sizes = self.sentence_starts, np.diff(self.sentence_starts[self.document_starts])
+        if (sizes if self.chosen is None else sizes[self.chosen]).max(initial=0) <= tokens:
+            return self
+        edges, chosen = [0], []
+        for index in range(self.num_documents):
+            sentences = self.document(index)
+            first, last = int(starts[sentences.start]), int(starts[sentences.stop])
+            count = -(-(last - first) // tokens)
+            inside = np.searchsorted(starts, [first + part * (last - first) // count for part in range(1, count)])
+            if edges[-1] != sentences.start:  # what is not chosen lies between
+                edges.append(sentences.start)
+            for stop in sorted({*map(int, inside), sentences.stop} - {sentences.start}):
+                chosen.append(len(edges) - 1)
+                edges.append(stop)
+        return replace(self, document_starts=np.array(edges), chosen=np.array(chosen))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,8 +73,7 @@ class TextFile:
 
     def __init__(self, path: Path, file: Any, beginning: bytes) -> None:
         self.path, self._file, self.lines_read = path, io.TextIOWrapper(file, encoding="utf-8"), 0
-        name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-        self.suffix = name.suffix.lower()
+        self.suffix = suffix_of(path)
         self.beginning = io.StringIO(beginning.decode("utf-8", errors="replace"), newline=None).read()
 
     def parts(self) -> Iterator[str]:
@@ -92,6 +91,12 @@ class TextFile:
     def where(self) -> str:
         """How far the file was read, for messages."""
         return f" after line {self.lines_read}" if self.lines_read else ""
+
+
+def suffix_of(path: Path) -> str:
+    """What the name of a text ends in, without the compression, in lower case: ``.csv`` of ``reviews.CSV.gz``."""
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return name.suffix.lower()
 
 
 def local_file(path: Path) -> Path:
@@ -141,9 +146,9 @@ def open_text(path: Path) -> Iterator[TextFile]:
     except UnicodeDecodeError as error:
         where = text.where() if text else ""
         raise CorpusError(f"{path}: not UTF-8{where}", _encoding_hint(error.object)) from error
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{path}: the compressed file is damaged or cut off", "take a fresh copy") from error
-    except OSError as error:
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if not isinstance(error, OSError) or error.errno is None:  # as gzip and bz2 raise it
+            raise CorpusError(f"{path}: the compressed file is damaged or cut off", "take a fresh copy") from error
         raise CorpusError(f"{path}: cannot be read ({error.strerror or error})", "check the path") from error
 
 

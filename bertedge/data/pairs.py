@@ -55,7 +55,7 @@ def next_pair(
     stop = corpus.document(document).stop
     chunk = _fill(corpus, position, stop, room)
     if corpus.num_documents < 2:
-        return Pair(first=_join(corpus, chunk)[: room + 1], second=[], label=None), chunk.stop
+        return _stretch(corpus, chunk, room + 1, rng)
     split = position + (int(rng.integers(1, len(chunk))) if len(chunk) > 1 else 1)
     first = _join(corpus, range(position, split))
     either = len(chunk) > 1  # both answers are possible
@@ -67,6 +67,14 @@ def next_pair(
         label = IS_RANDOM if either else None
     first, second = _truncate(first, second, room, rng)
     return Pair(first=first, second=second, label=label), following
+
+
+def _stretch(corpus: TokenizedCorpus, chunk: range, room: int, rng: np.random.Generator) -> tuple[Pair, int]:
+    """One segment alone, and the sentence that the next one starts at: one that is cut off is read again from there."""
+    tokens = _join(corpus, chunk)
+    if len(chunk) == 1:
+        return Pair(first=_crop(tokens, room, rng), second=[], label=None), chunk.stop
+    return Pair(first=tokens[:room], second=[], label=None), chunk.stop - (len(tokens) > room)
 
 
 def _fill(corpus: TokenizedCorpus, start: int, stop: int, room: int) -> range:

@@ -31,6 +31,7 @@ from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.checkpoint.trim import trim_to_text
 from bertedge.data.calibration import default_text, text_warnings
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.data.files import text_sha256
 from bertedge.data.held_out import hold_out
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.graph.bert import build_graph
@@ -48,7 +49,7 @@ from bertedge.quantization.ranges import read_ranges, write_ranges
 from bertedge.quantization.reasons import layer_reasons
 from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layers
 from bertedge.recipe import QuantizationRecipe
-from bertedge.records import new_folder, sha256, write_json
+from bertedge.records import new_folder, write_json
 from bertedge.runtime.right_here import is_right_here, require_right_here
 from bertedge.runtime.session import newest
 from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, resolve_target
@@ -268,7 +269,7 @@ class _Maker:
     @cached_property
     def calibration_sha256(self) -> str:
         """Hash of the calibration text."""
-        return sha256(self.text)
+        return text_sha256(self.text)
 
     @property
     def _about_vectors(self) -> tuple[str, ...]:

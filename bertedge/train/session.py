@@ -14,7 +14,8 @@ import torch
 
 from bertedge.data.batches import Layout
 from bertedge.data.cache import cached_corpus
-from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.corpus import TokenizedCorpus, layout_of
+from bertedge.data.coverage import share_of_walk
 from bertedge.errors import CorpusError, FileError, UsageError
 from bertedge.records import check_replaceable
 from bertedge.scratch import settle
@@ -94,6 +95,11 @@ class Session:
             whole = cached_corpus(paths.corpus, tokenizer, paths.cache)
         self._check_corpus(whole)
         self.corpus, held_out = hold_out(whole, settings.held_out, settings.seed)
+        read = share_of_walk(self.corpus, max_length=settings.max_length, seed=settings.seed)
+        note(
+            f"{paths.corpus}: {layout_of(paths.corpus)}; {whole.num_documents:,} documents, "
+            f"{whole.num_sentences:,} sentences, {len(whole.piece_ids):,} tokens; one walk reads {read:.0%} of them"
+        )
         self.layout = Layout.of(tokenizer, tokenizer.vocab_size, whole_words=settings.whole_words)
         self.held_out = (
             HeldOut(held_out, self.layout, max_length=settings.max_length, seed=settings.seed) if held_out else None
@@ -107,6 +113,8 @@ class Session:
                 "sha256": whole.text_sha256,
                 "documents": whole.num_documents,
                 "sentences": whole.num_sentences,
+                "tokens": len(whole.piece_ids),
+                "share_read_in_a_walk": round(read, 3),
                 "held_out_documents": held_out.num_documents if held_out else 0,
             },
             "settings": asdict(settings),

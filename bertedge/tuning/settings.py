@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.calibration import default_text
+from bertedge.data.files import text_sha256
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.machine import this_machine
-from bertedge.records import sha256
 from bertedge.runtime.threads import threads_here
 from bertedge.target import AUTO, resolve_target
 from bertedge.tuning.state import Settings
@@ -70,8 +70,8 @@ def fixed(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> Settings
         models=tuple(f"{checkpoint.name} {checkpoint.model_sha256}" for checkpoint in checkpoints),
         target=resolve_target(settings.target).name,
         exclude=settings.exclude,
-        calibration_sha256=sha256(settings.calibration or default_text()),
-        corpus_sha256=sha256(settings.corpus) if settings.corpus else None,
+        calibration_sha256=text_sha256(settings.calibration or default_text()),
+        corpus_sha256=text_sha256(settings.corpus) if settings.corpus else None,
         examples=settings.examples,
         seed=settings.seed,
         batch_size=settings.workload.batch_size,

@@ -59,6 +59,12 @@ def test_another_text_or_tokenizer_is_another_cache(corpus_file: Path, tokenizer
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
+def test_the_same_bytes_read_in_another_way_are_another_cache(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    for name, sentences in (("corpus.txt", 2), ("corpus.csv", 1)):
+        (tmp_path / name).write_text("text\nthe cat\n")
+        assert cached_corpus(tmp_path / name, tokenizer, tmp_path / "cache").num_sentences == sentences
+
+
 @pytest.mark.parametrize("name", [*ARRAYS, "corpus.json"])
 def test_a_broken_cache_is_made_again(corpus_file: Path, tokenizer: Tokenizer, tmp_path: Path, name: str) -> None:
     whole = tokenize_corpus(corpus_file, tokenizer)

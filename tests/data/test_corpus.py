@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -12,8 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bertedge.checkpoint import open_checkpoint
 from bertedge.data import corpus as corpus_module
-from bertedge.data.corpus import read_sentences, tokenize_corpus
+from bertedge.data.calibration import default_text
+from bertedge.data.corpus import (
+    LONG_LINE,
+    STRETCH,
+    TokenizedCorpus,
+    layout_of,
+    read_sentences,
+    tokenize_corpus,
+)
 from bertedge.errors import CorpusError
 from bertedge.tokenizer import Tokenizer
 
@@ -110,3 +120,79 @@ def test_a_corpus_of_many_chunks(
     parts = tokenize_corpus(corpus_file, tokenizer)
     for name in ("piece_ids", "sentence_starts", "document_starts"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_lines_of_the_text_that_ships_are_not_cut() -> None:
+    lines = [line.strip() for line in default_text().read_text(encoding="utf-8").splitlines()]
+    assert [sentence for _, sentence in read_sentences(default_text())] == list(filter(None, lines))
+    model = open_checkpoint("bertedge-small-en")
+    assert tokenize_corpus(default_text(), model.tokenizer).num_sentences == len(list(filter(None, lines)))
+
+
+def test_a_line_is_cut_where_it_is_long(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    sentence = "The cat sat on the mat and the ship left the port at dawn."
+    length = len(tokenizer.pieces(sentence))
+    few = LONG_LINE // length
+    line = " ".join([sentence] * few)
+    corpus = tokenize_corpus(write(tmp_path, f"{line}\n{line} {sentence}\nthe cat\n"), tokenizer)
+    found = [corpus.sentence(index) for index in range(corpus.num_sentences)]
+    assert found == [
+        tokenizer.pieces(line),
+        *[tokenizer.pieces(sentence)] * (few + 1),
+        tokenizer.pieces("the cat"),
+    ]
+
+
+@pytest.mark.parametrize("word", ["cat", "unbelievably", "x" * 90])
+def test_a_long_sentence_is_cut_between_words(tmp_path: Path, tokenizer: Tokenizer, word: str) -> None:
+    corpus = tokenize_corpus(write(tmp_path, " ".join([word] * 200)), tokenizer)
+    found = [corpus.sentence(index) for index in range(corpus.num_sentences)]
+    assert [token for stretch in found for token in stretch] == tokenizer.pieces(" ".join([word] * 200))
+    assert max(map(len, found)) <= STRETCH * 3 // 2
+    if len(tokenizer.pieces(word)) < STRETCH // 2:
+        assert {stretch[0] for stretch in found} == {tokenizer.pieces(word)[0]}
+
+
+PARAGRAPH = "The cat sat on the mat and the ship left the port at dawn. " * 9
+
+
+@pytest.mark.parametrize(
+    ("content", "documents", "layout"),
+    [
+        ((PARAGRAPH + "\n") * 3, 3, "a document in each line"),
+        ((PARAGRAPH + "\n") * 3 + "A short one.\n", 4, "a document in each line"),
+        ((PARAGRAPH + "\n") * 3 + "\n" + PARAGRAPH, 2, "a sentence in each line"),
+        (PARAGRAPH + "\n" + "A short one.\n" * 80, 1, "a sentence in each line"),
+        ("A short one.\n" * 80, 1, "a sentence in each line"),
+        (PARAGRAPH * 99, 1, "a document in each line"),
+    ],
+)
+def test_documents_of_long_lines(
+    tmp_path: Path, tokenizer: Tokenizer, content: str, documents: int, layout: str
+) -> None:
+    path = write(tmp_path, content)
+    assert layout_of(path) == layout
+    corpus = tokenize_corpus(path, tokenizer)
+    assert corpus.num_documents == documents
+    assert len(corpus.piece_ids) == len(tokenizer.pieces(content))
+
+
+@FUZZ
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=30), min_size=1, max_size=5), st.integers(1, 30))
+def test_divided_documents(documents: list[list[int]], tokens: int) -> None:
+    sizes = [size for document in documents for size in document]
+    corpus = TokenizedCorpus(
+        piece_ids=np.arange(sum(sizes)),
+        sentence_starts=np.cumsum([0, *sizes]),
+        document_starts=np.cumsum([0, *map(len, documents)]),
+    )
+    for part in (corpus, replace(corpus, chosen=np.arange(0, len(documents), 2))):
+        divided = part.divided(tokens)
+        found = [list(divided.document(index)) for index in range(divided.num_documents)]
+        expected = [list(part.document(index)) for index in range(part.num_documents)]
+        assert [i for own in found for i in own] == [i for own in expected for i in own]
+        assert all(sum(sizes[i] for i in own[:-1]) <= tokens for own in found)
+        starts = {own[0] for own in found}
+        assert {own[0] for own in expected} <= starts
+        if max(sum(sizes[i] for i in own) for own in expected) <= tokens:
+            assert divided is part

@@ -130,7 +130,17 @@ def test_a_single_document_has_no_labels(document: list[int], max_length: int, s
 
 def test_one_sentence() -> None:
     assert walk(corpus_of([[4]]), 16) == [Pair(first=[0, 1, 2, 3], second=[], label=None)]
-    assert walk(corpus_of([[9]]), 8) == [Pair(first=[0, 1, 2, 3, 4, 5], second=[], label=None)]
+    (pair,) = walk(corpus_of([[9]]), 8)
+    assert is_stretch(pair.first)
+    assert (len(pair.first), pair.second, pair.label) == (6, [], None)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=12), st.integers(8, 40), seeds)
+def test_every_token_of_a_single_document_is_read(document: list[int], max_length: int, seed: int) -> None:
+    """What is cut off at the end of a stretch begins the next one."""
+    pairs = walk(corpus_of([document]), max_length, seed)
+    assert {token for pair in pairs for token in pair.first} == set(range(sum(document)))
 
 
 def test_documents_of_one_sentence_have_no_labels() -> None:

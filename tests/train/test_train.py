@@ -175,6 +175,19 @@ def test_a_small_corpus_is_learned_from_whole(corpus_file: Path, tmp_path: Path)
     assert json.loads((tmp_path / "out" / "training.json").read_text())["held_out"] is None
 
 
+def test_a_document_in_each_line_is_read_whole(tmp_path: Path) -> None:
+    """What was one cropped pair a document is as many pairs as it takes."""
+    line = " ".join(sentence for document in DOCUMENTS for sentence in document)
+    (tmp_path / "corpus.txt").write_text(f"{line} {line}\n" * 3)
+    notes: list[str] = []
+    train(tmp_path / "corpus.txt", tmp_path / "out", replace(SETTINGS, steps=2), shape=SHAPE, note=notes.append)
+    corpus = json.loads((tmp_path / "out" / "training.json").read_text())["corpus"]
+    assert (corpus["documents"], corpus["sentences"]) == (3, 6 * 12)  # a very short one is joined to the next
+    assert corpus["share_read_in_a_walk"] > 0.8
+    assert any(f"a document in each line; 3 documents, 72 sentences, {corpus['tokens']:,} tokens" in n for n in notes)
+    assert any(f"one walk reads {corpus['share_read_in_a_walk']:.0%} of them" in n for n in notes)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -1,0 +1,59 @@
+"""How much of a text is read by what draws pairs from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.pairs import Pair, sentence_pairs
+
+#: Tokens of a text that a walk is tried on.
+SAMPLE = 2**19
+
+Draw = Callable[[TokenizedCorpus], Iterable[Pair]]
+
+
+class _Places:
+    """In the place of a corpus's tokens: each token is its own index, so that pairs tell what they are made of."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, span: slice) -> NDArray[np.int64]:
+        return np.arange(*span.indices(self._count))
+
+
+def tokens_read(corpus: TokenizedCorpus, draw: Draw) -> int:
+    """How many different tokens of a text the drawn pairs hold.
+
+    Args:
+        draw: makes pairs of a corpus; which places it reads must not depend on the tokens that stand there.
+    """
+    places = replace(corpus, piece_ids=cast(Any, _Places(len(corpus.piece_ids))))
+    read = [np.array([*pair.first, *pair.second], dtype=np.int64) for pair in draw(places)]
+    return len(np.unique(np.concatenate(read))) if read else 0
+
+
+def share_of_walk(corpus: TokenizedCorpus, *, max_length: int, seed: int) -> float:
+    """The share of a text's tokens that one walk of :func:`bertedge.data.pairs.sentence_pairs` reads, 0..1.
+
+    A long text is tried on its beginning.
+    """
+    rng = np.random.default_rng(seed)
+    parts = corpus.divided(SAMPLE)
+    chosen = np.arange(parts.num_documents) if parts.chosen is None else parts.chosen
+    sizes = np.diff(corpus.sentence_starts[parts.document_starts])[chosen]
+    count = max(int(np.searchsorted(np.cumsum(sizes), SAMPLE)) + 1, 2)
+    if corpus.num_documents == 1:  # a single document makes other pairs than two do
+        count = 1
+    sample = replace(parts, chosen=chosen[:count])
+    read = tokens_read(sample, lambda places: sentence_pairs(places, max_length=max_length, rng=rng))
+    return read / max(int(sizes[:count].sum()), 1)
