@@ -32,7 +32,7 @@ from bertedge.report.budget import DEFAULTS, LATENCY, LATENCY_MS, Budgets
 from bertedge.report.gate import judge, require_judgeable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.threads import threads_here
+from bertedge.runtime.threads import checked_threads
 
 #: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.
 SHORT_EXAMPLES = 256
@@ -70,6 +70,7 @@ class BenchSettings:
                 f"bench: {self.examples} examples, {self.max_length} tokens, {self.starts} starts",
                 "at least 1 example of 8 tokens, and 1 start",
             )
+        checked_threads(self.threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,7 @@ class _Run:
         scratch: Path,
     ) -> None:
         self.settings, self.standard = settings, standard
-        self.threads = settings.threads or threads_here()
+        self.threads = checked_threads(settings.threads)
         earlier = [standard.against] if standard.against else []
         self.models = [
             float_reference(reference, scratch, self.threads),

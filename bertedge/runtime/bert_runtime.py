@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
-from bertedge.errors import CheckpointError, LeftOutWarning, UsageError
+from bertedge.errors import BundleError, CheckpointError, LeftOutWarning, UsageError
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.engine import Engine, Model, Row
 from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.right_here import require_right_here
 from bertedge.runtime.session import Sessions, require_onnxruntime
-from bertedge.runtime.threads import threads_here
+from bertedge.runtime.threads import checked_threads
 from bertedge.runtime.vectors import Pooling, vector_recipe
 from bertedge.tokenizer import Encoding, Tokenizer
 
+_log = logging.getLogger(__name__)
 NO_POSITIONS = np.zeros(0, dtype=np.int64)
 
 
@@ -51,20 +54,21 @@ def load(
 
     Raises:
         BundleError: the bundle is incomplete or altered.
-        UsageError: fewer than one thread.
+        UsageError: fewer than one thread, or far more than the machine has CPUs.
         UnfitMachineError: this CPU or onnxruntime is not right for it.
 
     Warns:
         TargetWarning: the bundle is right here, but less true than one for this CPU would be.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}, expected at least 1", "leave it out for one a core")
-    opened = Bundle.open(Path(bundle), check=check)
+    threads = checked_threads(threads)
+    opened = Bundle.open(bundle, check=check)
     manifest = opened.manifest
     require_onnxruntime(manifest.min_onnxruntime)
     if manifest.may_overflow and not allow_any_cpu:
         require_right_here(manifest.target)
-    return BertRuntime(opened, threads=threads or threads_here())
+    runtime = BertRuntime(opened, threads=threads, check=check, allow_any_cpu=allow_any_cpu)
+    _log.info("loaded %s: target %s, %d threads, onnxruntime %s", bundle, manifest.target, threads, ort.__version__)
+    return runtime
 
 
 class BertRuntime:
@@ -73,23 +77,54 @@ class BertRuntime:
     Many texts are best given in one list: texts of equal length run together, unpadded, and each core takes one such
     group after the other. Then the weights are in memory twice, unless ``threads`` is 1.
 
+    It can be pickled, copied and forked: each process opens the bundle's folder again, with the same checks.
+
     Args:
         model: what computes in place of onnxruntime.
+        check, allow_any_cpu: as for :func:`load`, where another process opens the bundle again.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int, model: Model | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int,
+        model: Model | None = None,
+        check: bool = True,
+        allow_any_cpu: bool = False,
+    ) -> None:
         self.bundle = bundle
         self.threads = threads
         self.name = bundle.name
+        self._check, self._allow_any_cpu, self._model = check, allow_any_cpu, model
+        # a process that opens it again may stand in another folder
+        self._here = replace(bundle, folder=bundle.folder.absolute())
         manifest = bundle.manifest
         self.tokenizer = bundle.tokenizer
         self.engine = Engine(
-            model or Sessions(bundle.model_path, threads=threads),
+            model
+            or Sessions(self._here.model_path, threads=threads, check=partial(self._here.check_files, hashes=check)),
             bundle.config,
             all_positions=manifest.positions == "all",
             row_independent=manifest.row_independent,
             int8_share=manifest.coverage.macs,
         )
+
+    def __repr__(self) -> str:
+        config = self.bundle.config
+        return (
+            f"BertRuntime({str(self.bundle.folder)!r}, dimension={config.hidden_size}, "
+            f"max_length={config.max_position_embeddings}, heads={self.bundle.manifest.heads}, threads={self.threads})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._model is not None:
+            raise UsageError(
+                f"{self.name}: a runtime on a {type(self._model).__name__} cannot be pickled or copied",
+                "make one in each process; a runtime made by bertedge.load can be pickled",
+            )
+        how = {"threads": self.threads, "check": self._check, "allow_any_cpu": self._allow_any_cpu}
+        return _reopened, (str(self._here.folder), self.bundle.model_sha256, how)
 
     def predict(self, batch: Batch) -> Outputs:
         """Both heads on an encoded batch; see :class:`bertedge.predictor.Predictor`."""
@@ -97,7 +132,7 @@ class BertRuntime:
 
     def padded(self) -> PaddedPredictor:
         """The same file without what this runtime does about padding; opens a second session."""
-        return PaddedPredictor(self.bundle, threads=self.threads)
+        return PaddedPredictor(self._here, threads=self.threads)
 
     @overload
     def fill_mask(self, texts: str, *, top_k: int = 5) -> Fills: ...
@@ -228,6 +263,20 @@ class BertRuntime:
             raise CheckpointError(
                 f"{self.name}: has no {head} head, only {', '.join(heads) or 'the encoder'}", "use a model that has it"
             )
+
+
+def _reopened(folder: str, model_sha256: str, how: dict[str, Any]) -> BertRuntime:
+    """An unpickled runtime.
+
+    Raises:
+        BundleError: another bundle is in the folder by now, or none.
+    """
+    runtime = load(folder, **how)
+    if runtime.bundle.model_sha256 != model_sha256:
+        raise BundleError(
+            f"{folder}: is another bundle than the one that was pickled", "load it again, and pickle that"
+        )
+    return runtime
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

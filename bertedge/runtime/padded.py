@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
 from bertedge.predictor import Batch, Outputs
+from bertedge.runtime.fork import PerProcess
 from bertedge.runtime.session import ERRORS_ONLY
+from bertedge.runtime.threads import checked_threads
 
 
 class PaddedPredictor:
@@ -23,20 +28,27 @@ class PaddedPredictor:
 
     def __init__(self, bundle: Bundle, *, threads: int) -> None:
         self.name = bundle.name
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = ERRORS_ONLY
-        self._session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
+        self._threads = threads
+        self._sessions = PerProcess(partial(_open, bundle.model_path), before=bundle.check_files)
+        self._sessions[threads]  # a file that cannot be loaded is an error now
         self._all_positions = bundle.manifest.positions == "all"
 
     def predict(self, batch: Batch) -> Outputs:
         """Both heads; the logits at a row's filling are of no meaning."""
         feed = padded_feed(batch, all_positions=self._all_positions)
-        names = [output.name for output in self._session.get_outputs()]
-        values = dict(zip(names, self._session.run(None, feed), strict=True))
+        session = self._sessions[self._threads]
+        names = [output.name for output in session.get_outputs()]
+        values = dict(zip(names, session.run(None, feed), strict=True))
         if "logits" in values:
             values["mlm_logits"] = np.take_along_axis(values["logits"], batch.masked_positions[:, :, None], axis=1)
         return Outputs(mlm_logits=values.get("mlm_logits"), nsp_logits=values.get("nsp_logits"))
+
+
+def _open(path: Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = checked_threads(threads)
+    options.log_severity_level = ERRORS_ONLY
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def padded_feed(batch: Batch, *, all_positions: bool) -> dict[str, NDArray[np.int64]]:

@@ -14,6 +14,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bertedge.errors import BundleError, UnfitMachineError
+from bertedge.runtime.fork import PerProcess
+from bertedge.runtime.threads import checked_threads
 
 #: int8 multiply-accumulates of a call that may be faster on one thread: about 2 ms of one core.
 SMALL_WORK = 500_000_000
@@ -49,9 +51,10 @@ def open_session(
 
     Raises:
         BundleError: onnxruntime cannot load the file.
+        UsageError: too many threads, or too few.
     """
     options = _options()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = checked_threads(threads)
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
@@ -124,7 +127,12 @@ class Sessions:
     affair: on one and the same two-core host, 16 tokens of a 4 x 256 model took 0.35 ms on one thread and, on two,
     0.27 ms in one hour and 0.57 ms in the next. So small calls are tried both ways, and what was faster is used.
     Results are the same to the bit, for every number is summed by one thread. A large model opens one session only: few
-    of its calls are small, and each session holds the weights.
+    of its calls are small, and each session holds the weights. A forked process opens its own.
+
+    Args:
+        threads: threads that one operator may use.
+        once, replaced: see :func:`open_session`.
+        check: whether the file is still the one that was opened; asked before a forked process opens it again.
     """
 
     def __init__(
@@ -134,15 +142,19 @@ class Sessions:
         threads: int,
         once: bool = False,
         replaced: Mapping[str, NDArray[np.float32]] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._path, self._once, self._replaced = path, once, replaced
-        self._by_threads: dict[int, ort.InferenceSession] = {}
+        self._once = once
+        self._by_threads: PerProcess[int, ort.InferenceSession] = PerProcess(
+            lambda threads: open_session(path, threads=threads, once=once, replaced=replaced), before=check
+        )
         self._trials: dict[int, _Trial] = {}
-        self._output_names: list[str] = []
-        #: What a call may give, those inputs included that have a default.
-        self.input_names: frozenset[str] = frozenset()
         self.threads = threads
-        self.session(threads)  # a file that cannot be loaded is an error now, not at the first call
+        session = self.session(threads)  # a file that cannot be loaded is an error now, not at the first call
+        self._output_names = [output.name for output in session.get_outputs()]  # asking costs microseconds
+        inputs = (*session.get_inputs(), *session.get_overridable_initializers())
+        #: What a call may give, those inputs included that have a default.
+        self.input_names = frozenset(value.name for value in inputs)
         self._tries = threads > 1 and not once and path.stat().st_size <= LARGE_FILE
 
     def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
@@ -178,13 +190,7 @@ class Sessions:
         return dict(zip(self._output_names, outputs, strict=True))
 
     def session(self, threads: int) -> ort.InferenceSession:
-        """The session with so many threads; opened on first use."""
-        if threads not in self._by_threads:
-            session = open_session(self._path, threads=threads, once=self._once, replaced=self._replaced)
-            self._output_names = [output.name for output in session.get_outputs()]  # asking costs microseconds
-            inputs = (*session.get_inputs(), *session.get_overridable_initializers())
-            self.input_names = frozenset(value.name for value in inputs)
-            self._by_threads[threads] = session
+        """The session with so many threads; opened on first use in each process."""
         return self._by_threads[threads]
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from bertedge.benchmark import BenchSettings
+from bertedge.bundle import Bundle
+from bertedge.cli.app import run
+from bertedge.errors import UsageError
 from bertedge.evaluate.latency import SETTLE_CALLS
-from bertedge.runtime.session import RETRY_CALLS, RETRY_EVERY, TRIAL_CALLS, TRIAL_ROUNDS, _Trial
-from bertedge.runtime.threads import OWN, cgroup_quota, default_threads, usable_cpus
+from bertedge.runtime import BertRuntime, load
+from bertedge.runtime.padded import PaddedPredictor
+from bertedge.runtime.session import RETRY_CALLS, RETRY_EVERY, TRIAL_CALLS, TRIAL_ROUNDS, _Trial, open_session
+from bertedge.runtime.threads import OWN, cgroup_quota, checked_threads, default_threads, threads_here, usable_cpus
+from bertedge.tuning import TuneSettings
 
 
 @pytest.mark.parametrize(
@@ -169,6 +178,55 @@ def test_one_thread_for_a_core(
     nowhere = tmp_path / "none"
     assert default_threads("core", tmp_path / "cpus", tmp_path, nowhere) == cores
     assert default_threads("cpu", tmp_path / "cpus", tmp_path, nowhere) == usable_cpus(tmp_path, nowhere)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65, 1000, 100_000, 10**6, 10**30, True, 2.5, "4", float("nan")])
+def test_threads_that_are_none(threads: Any, bundle_of: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everywhere that takes them, before anything is read or started."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    bundle = bundle_of("static")
+    takers: list[Callable[[], object]] = [
+        lambda: load("no-such-folder", threads=threads),
+        lambda: BertRuntime(bundle, threads=threads),
+        lambda: PaddedPredictor(bundle, threads=threads),
+        lambda: open_session(bundle.model_path, threads=threads),
+        lambda: BenchSettings(threads=threads),
+        lambda: TuneSettings(threads=(1, threads)),
+    ]
+    for take in takers:
+        with pytest.raises(UsageError, match="^threads is .*, expected (1 to 64|a whole number)\nhint: leave it out"):
+            take()
+
+
+def test_as_many_threads_as_a_large_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 192)
+    assert checked_threads(np.int64(192)) == 192  # type: ignore[arg-type]
+    assert checked_threads(None) == threads_here()
+    with pytest.raises(UsageError, match="expected 1 to 192"):
+        checked_threads(193)
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert checked_threads(64) == 64
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fill-mask", "B", "The [MASK]."],
+        ["next-sentence", "B", "One.", "Two."],
+        ["verify", "B"],
+        ["bench", "B", "--reference", "M"],
+        ["tune", "M", "-o", "T", "--max-kl", "1"],
+    ],
+)
+def test_every_command_refuses_them(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        run([*command, "--threads", "100000"])
+    assert (caught.value.exit_code, caught.value.message[:19]) == (2, "threads is 100000, ")
+    assert capsys.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_this_machine_has_no_more_cores_than_cpus() -> None:
