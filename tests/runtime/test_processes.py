@@ -93,7 +93,7 @@ def test_a_runtime_is_sent_to_workers(bundle_of: MakeBundle) -> None:
 
 #: A program that forks after loading: ``fork`` tells how the children ended; 0 is well.
 PROGRAM = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 import bertedge
 from bertedge.errors import BertEdgeError
 
@@ -106,7 +106,18 @@ def use():
     return bert.fill_mask("The cat sat on the [MASK]."), bert.encode(texts).tobytes()
 
 
-def fork(children, work):
+def asleep():
+    # onnxruntime's threads wait actively for a moment; it is those that sleep whose absence a child would notice
+    end = time.monotonic() + 10
+    while sys.platform == "linux" and time.monotonic() < end:
+        tasks = [task for task in os.listdir("/proc/self/task") if int(task) != threading.get_native_id()]
+        if all(open(f"/proc/self/task/{task}/stat").read().rpartition(")")[2].split()[0] == "S" for task in tasks):
+            return
+        time.sleep(0.002)
+
+
+def fork(children, work, *, wait=asleep):
+    wait()
     pids = []
     for _ in range(children):
         pid = os.fork()
@@ -176,7 +187,6 @@ print(fork(2, use), again(), use() == expected, os.environ.get("TOKENIZERS_PARAL
 def test_children_of_a_program_with_threads(bundle_of: MakeBundle) -> None:
     """As a server with worker threads: some predict while the process forks."""
     program = """
-import threading
 expected = use()
 over = threading.Event()
 
@@ -193,7 +203,7 @@ def child():
 
 server = threading.Thread(target=serve)
 server.start()
-print(fork(4, child))
+print(fork(4, child, wait=lambda: None))
 over.set()
 server.join()
 """
