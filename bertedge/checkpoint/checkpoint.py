@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.checkpoint import names
-from bertedge.checkpoint.embedder import EmbedderFolder
+from bertedge.checkpoint.embedder import EmbedderFolder, write_embedder
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
@@ -201,6 +201,7 @@ def write_checkpoint(
     *,
     dtype: str = "float32",
     metadata: Mapping[str, str] | None = None,
+    embedding: EmbeddingSettings | None = None,
 ) -> None:
     """Write ``config.json``, ``model.safetensors`` and the tokenizer into an existing folder; ``transformers`` reads
     them.
@@ -208,6 +209,7 @@ def write_checkpoint(
     Args:
         tensors: canonical names; a tied decoder is not stored twice.
         dtype: ``float32`` or ``float16``.
+        embedding: how the model makes vectors; makes the folder one of sentence-transformers.
     """
     try:
         from safetensors.numpy import save_file
@@ -230,3 +232,5 @@ def write_checkpoint(
             f"{folder}: the weights cannot be written ({error})", "check permissions and free space"
         ) from error
     tokenizer.save(folder)
+    if embedding is not None:
+        write_embedder(folder, embedding, config)

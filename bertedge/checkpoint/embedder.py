@@ -1,4 +1,4 @@
-"""Read a sentence-transformers folder: where its transformer is, and what it makes of the hidden states.
+"""Read and write a sentence-transformers folder: where its transformer is, and what it makes of the hidden states.
 
 ``modules.json`` lists modules that run one after the other: a transformer, a pooling, and others such as Normalize or
 Dense. What is not known here is named, never ignored. The format is that of sentence-transformers 2 to 6.
@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bertedge.config import BertConfig
 from bertedge.embedding import POOLING_MODES, EmbeddingSettings
 from bertedge.errors import CheckpointError, FileError, nearest
-from bertedge.records import read_json
+from bertedge.records import read_json, write_json
 
 MODULES = "modules.json"
 ABOUT = "config_sentence_transformers.json"
@@ -155,6 +156,30 @@ class EmbedderFolder:
             if settings := _settings(self.transformer / name):
                 return settings
         return {}
+
+
+def write_embedder(folder: Path, settings: EmbeddingSettings, config: BertConfig) -> None:
+    """Write the settings beside a checkpoint, so that bertedge and sentence-transformers read them again.
+
+    Modules that were left out when they were read are left out here too.
+    """
+    library = "sentence_transformers.models"
+    kinds = ["Transformer", *(["Pooling"] if settings.pooling else []), *(["Normalize"] if settings.normalize else [])]
+    paths = ["", *(f"{index}_{kind}" for index, kind in enumerate(kinds) if index)]
+    modules = enumerate(zip(paths, kinds, strict=True))
+    write_json(
+        folder / MODULES,
+        [{"idx": i, "name": str(i), "path": path, "type": f"{library}.{kind}"} for i, (path, kind) in modules],
+    )
+    length = min(settings.max_seq_length, config.max_position_embeddings)
+    write_json(folder / TRANSFORMER_SETTINGS[0], {"max_seq_length": length, "do_lower_case": False})
+    write_json(folder / ABOUT, {"prompts": settings.prompts, "default_prompt_name": settings.default_prompt_name})
+    if settings.pooling:
+        modes: dict[str, Any] = {switch: mode in settings.pooling for switch, mode in SWITCHES.items()}
+        if settings.pooling != tuple(mode for mode in SWITCHES.values() if mode in settings.pooling):
+            modes = {"pooling_mode": list(settings.pooling)}  # an order that the switches cannot say
+        width = {"word_embedding_dimension": config.hidden_size, "include_prompt": settings.include_prompt}
+        write_json(folder / "1_Pooling" / "config.json", {**width, **modes})
 
 
 def _module(folder: Path, entry: Any) -> Module:

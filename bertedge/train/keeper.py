@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bertedge.checkpoint import write_checkpoint
+from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import FileError
 from bertedge.records import new_folder, write_json
 from bertedge.tokenizer import Tokenizer
@@ -38,10 +39,11 @@ class Keeper:
         note: Callable[[str], None],
         *,
         dtype: str,
+        embedding: EmbeddingSettings | None = None,
     ) -> None:
         self._output, self._folder, self._tokenizer, self._provenance = output, folder, tokenizer, provenance
         self._held_out, self._world, self._note = held_out, world, note
-        self._dtype = dtype
+        self._dtype, self._embedding = dtype, embedding
         self._best: dict[str, float] | None = None
         self._written_step = -1
         self._share_done = 0.0
@@ -109,7 +111,9 @@ class Keeper:
         tensors = {name: tensor.numpy() for name, tensor in model.float_tensors().items()}
         done = {"steps": progress.step, "tokens": progress.tokens, "minutes": round(progress.elapsed_s / 60, 1)}
         with new_folder(self._output, force=True, marker="config.json") as folder:
-            write_checkpoint(folder, model.config, tensors, self._tokenizer, dtype=self._dtype)
+            write_checkpoint(
+                folder, model.config, tensors, self._tokenizer, dtype=self._dtype, embedding=self._embedding
+            )
             held_out = asdict(score) if score else self._best
             write_json(
                 folder / PROVENANCE,

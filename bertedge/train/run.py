@@ -66,7 +66,7 @@ def train(
             "init": start.name if start else None,
             "shape": None if start else asdict(shape),
         }
-        run = Session(paths, settings, world, tokenizer, described, note)
+        run = Session(paths, settings, world, tokenizer, described, note, start.embedding if start else None)
         return run.go(model, lambda saved: pretraining_loss, on_step)
 
 
@@ -113,7 +113,7 @@ def distill(
             "keep_vocab": keep_vocab,
             "distillation": asdict(distillation),
         }
-        run = Session(paths, settings, world, checkpoint.tokenizer, described, note)
+        run = Session(paths, settings, world, checkpoint.tokenizer, described, note, checkpoint.embedding)
         student, projection = _student(run, big, checkpoint, shape or ModelShape(), init)
 
         def objective(saved: Saved | None) -> Objective:

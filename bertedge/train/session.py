@@ -16,6 +16,7 @@ from bertedge.data.batches import Layout
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import TokenizedCorpus, layout_of
 from bertedge.data.coverage import share_of_walk
+from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import CorpusError, FileError, UsageError
 from bertedge.records import check_replaceable
 from bertedge.scratch import settle
@@ -78,6 +79,7 @@ class Session:
     Args:
         described: what kind of run it is, for its provenance and for resuming it.
         note: is told in words what a user should know.
+        embedding: how the model makes vectors, where what it starts from says so.
     """
 
     def __init__(
@@ -88,7 +90,9 @@ class Session:
         tokenizer: Tokenizer,
         described: dict[str, Any],
         note: Note,
+        embedding: EmbeddingSettings | None = None,
     ) -> None:
+        self.embedding = embedding
         self.paths, self.settings, self.world, self.tokenizer, self.note = paths, settings, world, tokenizer, note
         self.device = world.device
         with world.first_goes_first():
@@ -161,6 +165,7 @@ class Session:
             world,
             self.note,
             dtype=self.paths.dtype,
+            embedding=self.embedding,
         )
         saved = keeper.open(self._identity(), force=self.paths.force, resume=self.paths.resume)
         feed = Feed(self.corpus, self.layout, settings, world, saved.place if saved else None)

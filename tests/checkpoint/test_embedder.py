@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bertedge.checkpoint import Checkpoint
+from bertedge.checkpoint import Checkpoint, trim_to_text, write_checkpoint
 from bertedge.checkpoint.embedder import SWITCHES
-from bertedge.embedding import POOLING_MODES
+from bertedge.embedding import POOLING_MODES, EmbeddingSettings
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
 from tests.embedders import DENSE, HIDDEN, MODELS, NORMALIZE, TRANSFORMER, embedder_folder, pooling, write
 
@@ -195,3 +195,33 @@ def test_lower_case(tmp_path: Path, model_folder: Path, text: str) -> None:
     ids = Checkpoint.read(plain).tokenizer.pieces(text.lower())
     assert Checkpoint.read(lower).tokenizer.pieces(text) == ids
     assert Checkpoint.read(plain).tokenizer.pieces(text) != ids
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        EmbeddingSettings(pooling=("mean",), max_seq_length=24, normalize=True),
+        EmbeddingSettings(pooling=("cls", "mean"), max_seq_length=64, include_prompt=False, prompts={"query": "q: "}),
+        EmbeddingSettings(
+            pooling=("mean", "cls"), max_seq_length=9, prompts={"a": "", "b": "x"}, default_prompt_name="b"
+        ),
+        EmbeddingSettings(pooling=(), max_seq_length=64),
+    ],
+)
+def test_written_and_read(tmp_path: Path, checkpoint: Checkpoint, settings: EmbeddingSettings) -> None:
+    tensors = dict(checkpoint.tensors())
+    write_checkpoint(tmp_path, checkpoint.config, tensors, checkpoint.tokenizer, embedding=settings)
+    assert Checkpoint.read(tmp_path).embedding == settings
+
+
+def test_written_with_what_a_smaller_model_can(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    settings = EmbeddingSettings(pooling=("cls",), max_seq_length=512, left_out=("2_Dense (Dense)",))
+    tensors = dict(checkpoint.tensors())
+    write_checkpoint(tmp_path, checkpoint.config, tensors, checkpoint.tokenizer, embedding=settings)
+    assert Checkpoint.read(tmp_path).embedding == EmbeddingSettings(pooling=("cls",), max_seq_length=64)
+
+
+def test_a_trimmed_vocabulary_keeps_the_settings(tmp_path: Path, model_folder: Path, corpus_file: Path) -> None:
+    checkpoint = Checkpoint.read(embedder_folder(tmp_path, model_folder))
+    trimmed, _ = trim_to_text(checkpoint, checkpoint.config.vocab_size - 1, corpus_file)
+    assert trimmed.embedding == checkpoint.embedding is not None

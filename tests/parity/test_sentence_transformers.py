@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from bertedge.bundle import Bundle
-from bertedge.checkpoint import Checkpoint
-from bertedge.embedding import POOLING_MODES
+from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.embedding import POOLING_MODES, EmbeddingSettings
 from bertedge.errors import TruncationWarning
 from bertedge.quantization import export, quantize
 from bertedge.runtime import BertRuntime, load
@@ -163,6 +163,23 @@ def test_the_transformer_in_a_folder_inside(tmp_path: Path, model_folder: Path) 
     folder = embedder_folder(tmp_path / "m", model_folder, modules, transformer={"max_seq_length": 20})
     export(folder, tmp_path / "bundle")
     assert close(load(tmp_path / "bundle").encode(TEXTS), theirs(folder).encode(TEXTS))
+
+
+@pytest.mark.parametrize("modes", [("lasttoken",), ("mean", "cls")])
+def test_the_library_opens_what_we_write(
+    tmp_path: Path, checkpoint: Checkpoint, ours: Callable[[Path], BertRuntime], modes: tuple[str, ...]
+) -> None:
+    embedding = EmbeddingSettings(
+        pooling=modes, max_seq_length=12, normalize=True, prompts={"query": "the cat "}, default_prompt_name="query"
+    )
+    tensors = dict(checkpoint.tensors())
+    write_checkpoint(tmp_path, checkpoint.config, tensors, checkpoint.tokenizer, embedding=embedding)
+    assert close(ours(tmp_path).encode(TEXTS), theirs(tmp_path).encode(TEXTS))
+
+
+def test_a_folder_without_modules(model_folder: Path, ours: Callable[[Path], BertRuntime]) -> None:
+    """The library pools the mean where a folder does not say how to pool, and so do we."""
+    assert close(ours(model_folder).encode(TEXTS), theirs(model_folder).encode(TEXTS))
 
 
 @pytest.fixture(scope="module")
