@@ -5,6 +5,7 @@ Nothing is imported here before ``main`` runs, so that Ctrl-C is answered from t
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -35,6 +36,7 @@ def main() -> None:
     interrupt = Interrupt()
     try:
         _listen(interrupt)
+        _use_utf8()
         from bertedge.cli.app import run
 
         run(sys.argv[1:])
@@ -56,6 +58,20 @@ def _listen(interrupt: Interrupt) -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, lambda number, frame: sys.exit(128 + number))
+
+
+def _use_utf8() -> None:
+    """Start again in Python's UTF-8 mode where every letter beyond ASCII would be undecoded bytes.
+
+    That is so in the C locale with ``PYTHONUTF8=0``: texts with an accent are then no Unicode, and no library opens a
+    path with one. Processes that this one starts inherit the mode.
+    """
+    given = sys.argv[1:]
+    started_so = sys.orig_argv[len(sys.orig_argv) - len(given) :] == given  # not called from another program
+    tried = os.environ.get("PYTHONUTF8") == "1"
+    if sys.getfilesystemencoding() == "ascii" and sys.executable and started_so and not tried:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _stop() -> NoReturn:
