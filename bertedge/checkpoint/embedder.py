@@ -87,7 +87,7 @@ class EmbedderFolder:
         if modules[0].kind not in TRANSFORMERS:
             raise CheckpointError(
                 f"{path}: the first module is {modules[0].kind}, expected Transformer",
-                "bertedge runs models whose first module is a BERT",
+                f"bertedge runs models whose first module is a BERT; for a BERT alone, take a copy without {MODULES}",
             )
         return cls(folder=folder, modules=modules)
 
