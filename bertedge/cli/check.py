@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from bertedge.bundle import MANIFEST, Bundle
 from bertedge.cli.console import print_json, stdout
@@ -213,6 +212,7 @@ def _shown(value: Any) -> str:
 
 def _targets(as_json: bool, as_markdown: bool) -> None:
     from bertedge.report import targets
+    from bertedge.report.tables import terminal_table, without
 
     if as_json:
         known = {name: {**to_json(t), "required_features": sorted(t.required_features)} for name, t in TARGETS.items()}
@@ -221,8 +221,6 @@ def _targets(as_json: bool, as_markdown: bool) -> None:
     if as_markdown:
         print(targets.markdown(), end="")
         return
-    head, *rows = targets.target_rows(targets.NARROW)
-    table, here = Table(*head), resolve_target(AUTO).name
-    for name, *cells in rows:
-        table.add_row(name + (" (this machine)" if name == here else ""), *cells)
-    stdout.print(table)
+    here, (head, *rows) = resolve_target(AUTO).name, targets.target_rows(targets.NARROW)
+    shown = [[name + (" (this machine)" if name == here else ""), *cells] for name, *cells in rows]
+    stdout.print(terminal_table("", [[head, *shown], without([head, *shown], "why")], width=stdout.width))

@@ -56,4 +56,6 @@ def compare(
     old = comparable(new, old, updating=update_baseline)
     # the file that was named judges, not what the report's own run had beside it
     verdicts = (*interrupted(new), *judge(replace(new, against=None), old, limits)) if old else ()
-    gate.conclude(new, verdicts, lambda: stdout.print(rich_verdicts(verdicts)) if verdicts else None)
+    gate.conclude(
+        new, verdicts, lambda: stdout.print(rich_verdicts(verdicts, width=stdout.width)) if verdicts else None
+    )

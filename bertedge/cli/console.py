@@ -19,9 +19,6 @@ from bertedge.printable import UNPRINTABLE, one_line, printable
 from bertedge.progress import Listener
 from bertedge.records import FILE_HINT, finite, to_json
 
-#: Where nobody watches (a log, a pipe), tables need not fit a terminal.
-LOG_WIDTH = 140
-
 
 class _Printing(Console):
     """Shows what cannot be printed, such as the escape sequences in a model's name, as escapes."""
@@ -33,7 +30,7 @@ class _Printing(Console):
 
 #: Names of models and pieces of text are printed as they are, whatever rich would make of brackets and colons.
 _plain = partial(_Printing, highlight=False, markup=False, emoji=False, soft_wrap=True)
-stdout = _plain(width=None if sys.stdout and sys.stdout.isatty() else LOG_WIDTH)
+stdout = _plain()
 stderr = _plain(stderr=True)
 
 

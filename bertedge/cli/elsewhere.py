@@ -7,20 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from bertedge.cli.console import note, print_json, progress_bar, stdout
 from bertedge.cli.options import ForceOption, library
 from bertedge.emulate.cpus import ARCHITECTURES, emulated_cpu
 from bertedge.errors import CheckFailed, UsageError, nearest
 from bertedge.records import to_json
+from bertedge.report.tables import terminal_table, without
 
 if TYPE_CHECKING:
     from bertedge.emulate.elsewhere import Finding
 
 ALL = "all"
 #: Metrics of the table; JSON has all of them.
-SHOWN = {"mlm.top1_agreement": "agreement", "mlm.kl_mean": "KL", "nsp.flip_rate": "NSP flips"}
+SHOWN = {
+    "mlm.top1_agreement": "agreement",
+    "mlm.kl_mean": "KL",
+    "embedding.cosine_mean": "cosine",
+    "nsp.flip_rate": "NSP flips",
+}
 
 
 def emulator_setup(
@@ -118,9 +123,8 @@ def _find_out(
 def _show(findings: list[Finding]) -> None:
     metrics = {name: title for name, title in SHOWN.items() if any(name in finding.fidelity for finding in findings)}
     counted = any(finding.saturation for finding in findings)
-    table = Table("CPU", "target there", "loader", "best words", "differs by", "rounding", "from float")
-    for title in (*(["sums cut"] if counted else []), *metrics.values(), ""):
-        table.add_column(title)
+    head = ["CPU", "target there", "loader", "best words", "differs by", "rounding", "from float"]
+    rows = [[*head, *(["sums cut"] if counted else []), *metrics.values(), "verdict"]]
     for finding in findings:
         seen = finding.verification
         cells = [
@@ -136,8 +140,8 @@ def _show(findings: list[Finding]) -> None:
             cut = finding.all_saturation
             cells.append(f"{cut.wrong_sums / cut.sums:.2%}" if cut.sums else "-")
         cells += [f"{finding.fidelity[name].value:.4g}" if name in finding.fidelity else "-" for name in metrics]
-        table.add_row(*cells, "good" if finding.good else "BAD")
-    stdout.print(table)
+        rows.append([*cells, "good" if finding.good else "BAD"])
+    stdout.print(terminal_table("", [rows, without(rows, "target there", "loader")], width=stdout.width))
     stdout.print(
         "Probabilities: by how much they differ from where it was made, what rounding explains of that, from float."
     )

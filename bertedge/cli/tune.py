@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from bertedge.cli.console import note, progress_bar, stdout
 from bertedge.cli.goals import (
@@ -23,6 +22,7 @@ from bertedge.cli.goals import (
 from bertedge.cli.options import ForceOption, library
 from bertedge.errors import CheckFailed
 from bertedge.evaluate.goals import goals_of, said
+from bertedge.evaluate.metrics import METRICS
 
 
 def tune(
@@ -127,20 +127,25 @@ def _show(tuned: Any, output: Path) -> None:
     Raises:
         CheckFailed: one was not met.
     """
-    losses = [metric for metric in tuned.objectives if metric.startswith(("mlm.", "nsp."))]
-    table = Table("candidate", "p95", "threads", "of float (95 %)", "file", *losses, header_style="")
+    from bertedge.report.render import value_in_words
+    from bertedge.report.tables import terminal_table, without
+
+    losses = [metric for metric in tuned.objectives if metric in METRICS]
+    rows = [["candidate", "p95 ms", "threads", "of float (95 %)", "file", *losses]]
     for entry in (*tuned.points, *tuned.beaten):
         fastest = entry.latency[0]
         ratio, values = fastest.ratio, [entry.fidelity[metric] for metric in losses]
-        table.add_row(
-            f"{entry.name}{' (best)' if entry.name == tuned.best else ''}",
-            f"{fastest.p95_ms:.2f} ms",
-            str(fastest.threads),
-            f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
-            f"{entry.size_bytes / 1e6:.1f} MB",
-            *(f"{value.value:.4g} ({value.low:.4g} to {value.high:.4g})" for value in values),
+        rows.append(
+            [
+                f"{entry.name}{' (best)' if entry.name == tuned.best else ''}",
+                f"{fastest.p95_ms:.2f}",
+                str(fastest.threads),
+                f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+                f"{entry.size_bytes / 1e6:.1f} MB",
+                *map(value_in_words, values),
+            ]
         )
-    stdout.print(table)
+    stdout.print(terminal_table("", [rows, without(rows, "threads")], width=stdout.width))
     others = len(tuned.measured) - len(tuned.points) - len(tuned.beaten)
     note(f"{others} more were tried and left behind; all numbers: {output}/pareto.json, picture: {output}/pareto.svg")
     if not tuned.complete:

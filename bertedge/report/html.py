@@ -12,9 +12,10 @@ from markupsafe import Markup
 from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.metrics import DESCRIPTIONS
 from bertedge.report import charts, views
-from bertedge.report.render import MEGABYTE, NOT_MEASURED, Rows, sections
+from bertedge.report.render import MEGABYTE, sections
 from bertedge.report.report import CandidateReport, Report
 from bertedge.report.svg import marker_symbol
+from bertedge.report.tables import Rows
 from bertedge.report.verdict import Verdict, counted
 from bertedge.report.words import (
     FILTERS,
@@ -91,10 +92,10 @@ def _summary(report: Report, model: CandidateReport) -> list[Fact]:
         ratio = entry.ratio_to_reference
         compared = f"{ratio.value:.2f} of float ({ratio.low:.2f} to {ratio.high:.2f})"
         facts.append((views.workload_in_words(entry), f"{number(entry.p50_ms)} ms", compared))
-    for metric, (words, _) in views.TRADE_OFFS.items():
+    for metric, words in views.TRADE_OFFS.items():
         value, known = model.fidelity.get(metric), views.reference_value(report, metric)
         if value is not None:
-            of_float = "" if known in (None, 1.0) else f", float {percent(known)}"
+            of_float = "" if known is None else f", float {percent(known)}"
             interval = f"{100 * value.low:.1f} to {percent(value.high)}"
             facts.append((words, percent(value.value), f"{interval}{of_float}"))
     for words, own, known, unit, scale in (
@@ -116,7 +117,7 @@ Picture = tuple[str, str, Markup]
 def _trade_offs(report: Report) -> list[tuple[str, str, Markup, list[views.Point]]]:
     workload = views.main_workload(report)
     pictures: list[tuple[str, str, Markup, list[views.Point]]] = []
-    for metric, (words, _) in views.TRADE_OFFS.items():
+    for metric, words in views.TRADE_OFFS.items():
         points = views.trade_off(report, metric)
         if points and workload:
             drawn = charts.trade_off_chart(
@@ -211,8 +212,7 @@ def _time_rows(report: Report) -> Rows:
     table = views.time_by(report, lambda part, op_type: f"{views.part_name(part)}: {op_type}", most=10**6)
     rows = [["part: operator", *(model.name for model in models)]]
     rows += [
-        [label, *(f"{row[i]:.3f}" if i in row else NOT_MEASURED for i in range(len(models)))]
-        for label, row in table.items()
+        [label, *(f"{row[i]:.3f}" if i in row else "-" for i in range(len(models)))] for label, row in table.items()
     ]
     return rows
 

@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
-from rich.console import Group
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bertedge.evaluate.latency import workload_name
 from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.printable import one_line, printable
 from bertedge.report.report import CandidateReport, Report
-from bertedge.report.verdict import Verdict, counted
+from bertedge.report.summary import summary
+from bertedge.report.tables import NOT_MEASURED, Rows, terminal_table, without
+from bertedge.report.verdict import Verdict, by_severity, counted
+from bertedge.report.views import reference_value
 
-Rows = list[list[str]]
 MEGABYTE = 1e6
-NOT_MEASURED, SKIPPED = "-", "not measured"
 BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
 SENTENCE = "by how much, and how sure"
-#: Columns whose cells are words.
-WORDS = (BETTER, MEANING, WORKLOAD, SENTENCE, "metric")
+FIDELITY, FLOAT = "Fidelity", "float32"
 #: What Markdown takes for more than text: code, emphasis, links, HTML, cells of a table.
 MARKUP = re.compile(r"[`*\[\]<|]|\\(?=[!-/:-@\[-`{-~])")
-#: Columns of a terminal that has room for everything.
-WIDE = 120
+#: Columns that a terminal leaves out where they do not fit.
+EXTRAS = ("calls", "tokens/s", BETTER, MEANING)
+#: Decimals of fidelity: below the last one there is only rounding (``KL_FLOOR``, ``PROBABILITY_FLOOR``).
+DECIMALS = 5
+WIDTH = 80
 
 
-def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int = WIDE) -> Group:
-    """Tables for a terminal; one that is narrower than ``WIDE`` goes without the last, explaining column."""
-    tables = [_rich_table(title, rows, with_meaning=width >= WIDE) for title, rows in sections(report)]
-    judged = [rich_verdicts(verdicts)] if verdicts else []
-    return Group(*map(_text, _warnings(report)), *tables, *judged, _text(_footer(report)))
+def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int = WIDTH) -> Group:
+    """Tables for a terminal of a width, and at the end what the report says of each candidate in a sentence."""
+    parts: list[RenderableType] = [_text(warning) for warning in _warnings(report)]
+    for title, rows in sections(report):
+        shapes = [rows, without(rows, MEANING), without(rows, *EXTRAS)]
+        if title == FIDELITY:
+            shapes.append(_long_fidelity_rows(report))
+        parts += [terminal_table(title, shapes, width=width), Text()]
+    if verdicts:
+        parts += [rich_verdicts(verdicts, width=width), Text()]
+    footer = textwrap.fill(_footer(report), width)
+    return Group(*parts, _text(footer), Text(), *map(_text, summary(report)))
 
 
-def rich_verdicts(verdicts: Sequence[Verdict]) -> Table:
-    """The verdicts for a terminal."""
-    return _rich_table(f"Verdicts: {counted(verdicts)}", _verdict_rows(verdicts), with_meaning=True)
+def rich_verdicts(verdicts: Sequence[Verdict], *, width: int = WIDTH) -> RenderableType:
+    """The verdicts for a terminal, failures first."""
+    return terminal_table(f"Verdicts: {counted(verdicts)}", [_verdict_rows(verdicts)], width=width)
 
 
 def markdown_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
@@ -45,7 +55,8 @@ def markdown_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
     parts = [f"**{_markdown(warning)}**\n" for warning in _warnings(report)]
     parts += [markdown_verdicts(verdicts)] if verdicts else []
     parts += [_markdown_table(title, rows) for title, rows in sections(report)]
-    return "\n".join([*parts, _markdown(_footer(report))]) + "\n"
+    sentences = [f"- {_markdown(sentence)}" for sentence in summary(report)]
+    return "\n".join([*parts, _markdown(_footer(report)), "", *sentences]) + "\n"
 
 
 def markdown_verdicts(verdicts: Sequence[Verdict]) -> str:
@@ -79,7 +90,7 @@ def sections(report: Report) -> list[tuple[str, Rows]]:
     return [
         ("Size and start", _size_rows(report)),
         ("Latency", _latency_rows(report)),
-        ("Fidelity", _fidelity_rows(report)),
+        (FIDELITY, _fidelity_rows(report)),
     ]
 
 
@@ -88,7 +99,9 @@ def _models(report: Report) -> tuple[CandidateReport, ...]:
 
 
 def _verdict_rows(verdicts: Sequence[Verdict]) -> Rows:
-    rows = [[verdict.outcome, verdict.candidate, verdict.subject, verdict.sentence] for verdict in verdicts]
+    rows = [
+        [verdict.outcome, verdict.candidate, verdict.subject, verdict.sentence] for verdict in by_severity(verdicts)
+    ]
     return [["verdict", "model", "metric", SENTENCE], *rows]
 
 
@@ -110,48 +123,78 @@ def _size_rows(report: Report) -> Rows:
 
 
 def _latency_rows(report: Report) -> Rows:
-    rows = [["model", WORKLOAD, "calls", "p50", "p90", "p99", "tokens/s", "of float (95 %)"]]
-    for model in _models(report):
-        for entry in model.latency:
-            ratio = entry.ratio_to_reference
-            rows.append(
-                [
-                    _label(report, model),
-                    workload_name(entry),
-                    f"{entry.calls}",
-                    f"{entry.p50_ms:.2f} ms",
-                    f"{entry.p90_ms:.2f} ms",
-                    f"{entry.p99_ms:.2f} ms",
-                    f"{entry.tokens_per_s:.0f}",
-                    "1" if model is report.reference else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
-                ]
-            )
+    """A row for each size of call and model, the models of one size next to each other."""
+    rows = [[WORKLOAD, "model", "calls", "p50 ms", "p90 ms", "p99 ms", "tokens/s", "of float (95 %)"]]
+    for workload in dict.fromkeys(workload_name(entry) for model in _models(report) for entry in model.latency):
+        for model in _models(report):
+            for entry in (entry for entry in model.latency if workload_name(entry) == workload):
+                ratio = entry.ratio_to_reference
+                interval = "" if model is report.reference else f" ({ratio.low:.2f} to {ratio.high:.2f})"
+                rows.append(
+                    [
+                        workload,
+                        FLOAT if model is report.reference else _label(report, model),
+                        f"{entry.calls}",
+                        *(f"{ms:.2f}" for ms in (entry.p50_ms, entry.p90_ms, entry.p99_ms)),
+                        f"{entry.tokens_per_s:.0f}",
+                        f"{ratio.value:.2f}{interval}",
+                    ]
+                )
     return rows
 
 
 def _fidelity_rows(report: Report) -> Rows:
+    """A row for each metric, a column for float, which has an accuracy too, and for each candidate."""
     models = _models(report)[1:]
-    rows = [["metric", *(_label(report, model) for model in models), BETTER, MEANING]]
+    rows = [["metric", FLOAT, *(_label(report, model) for model in models), BETTER, MEANING]]
     for name, (better, meaning) in DESCRIPTIONS.items():
         values = [model.fidelity.get(name) for model in models]
         if any(values):
-            rows.append([name, *map(_value, values), better, meaning])
+            rows.append([name, _float_value(report, name), *map(value_in_words, values), better, meaning])
     for head, reason in report.skipped.items():
-        rows.append([f"{head}.*", *[SKIPPED] * len(models), "", reason])
+        rows.append([f"{head}.*", "", *[NOT_MEASURED] * len(models), "", reason])
     return rows
 
 
-def _value(value: MetricValue | None) -> str:
+def _long_fidelity_rows(report: Report) -> Rows:
+    """A row for each metric and model."""
+    rows = [["metric", "model", "value", "95 % interval"]]
+    for name in DESCRIPTIONS:
+        seen = [(model, model.fidelity.get(name)) for model in _models(report)[1:]]
+        if not any(value for _, value in seen):
+            continue
+        if known := _float_value(report, name):
+            rows.append([name, FLOAT, known, ""])
+        for model, value in seen:
+            shown, _, interval = value_in_words(value).partition(" (")
+            rows.append([name, _label(report, model), shown, interval.removesuffix(")")])
+    return [*rows, *([f"{head}.*", "", NOT_MEASURED, ""] for head in report.skipped)]
+
+
+def _float_value(report: Report, metric: str) -> str:
+    """The reference's own value, of metrics that it has one of; nothing for those that compare with it."""
+    value = reference_value(report, metric)
+    return "" if value is None else _number(value)
+
+
+def value_in_words(value: MetricValue | None) -> str:
+    """A fidelity metric with its interval."""
     if value is None:
         return NOT_MEASURED
     if value.low == value.high:
-        return f"{value.value:.4g}"
-    return f"{value.value:.4g} ({value.low:.4g} to {value.high:.4g})"
+        return _number(value.value)
+    return f"{_number(value.value)} ({_number(value.low)} to {_number(value.high)})"
+
+
+def _number(value: float) -> str:
+    """As many decimals for every value, so that they can be compared at a glance."""
+    least = 10.0**-DECIMALS
+    return f"<{least:.{DECIMALS}f}" if 0 < value < least / 2 else f"{value:.{DECIMALS}f}"
 
 
 def _label(report: Report, model: CandidateReport) -> str:
     if model is report.reference:
-        return f"{model.name} (float32)"
+        return f"{model.name} ({FLOAT})"
     return f"{model.name} (beside)" if model is report.against else model.name
 
 
@@ -178,16 +221,3 @@ def _weather(report: Report) -> str:
         return ""
     notes = report.stability.notes
     return f" The machine was not quiet: {'; '.join(notes)}." if notes else " The machine was quiet."
-
-
-def _rich_table(title: str, rows: Rows, *, with_meaning: bool) -> Table:
-    if rows[0][-1] == MEANING and not with_meaning:
-        rows = [row[:-1] for row in rows]
-    head, *body = rows
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="")
-    for index, column in enumerate(head):
-        numeric = index > 0 and column not in WORDS
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in body:
-        table.add_row(*row)
-    return table

@@ -16,6 +16,7 @@ from bertedge.report.budget import JUDGED, Budget
 ABSENT = "candidate"
 Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
 OUTCOMES: tuple[Outcome, ...] = ("pass", "fail", "inconclusive", "skipped")
+SEVERITY: tuple[Outcome, ...] = ("fail", "inconclusive", "skipped", "pass")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,8 @@ def say(
     unit = JUDGED[budget.metric].unit if unit is None else unit
     values = f"{_short(new.value)}{unit} where {than} has {_short(old.value)}{unit}"
     if budget.max_ratio is not None:
-        changed = f"{_short(change.value)} times as much{_interval(change.low, change.high)}"
-        allowed = f"{_short(limit)} times are allowed"
+        changed = f"{_times(change.value)}{_interval(change.low, change.high)}"
+        allowed = "no more is allowed" if limit == 1 else f"{_short(limit)} times are allowed"
     elif change.value < 0:
         changed = f"better by {_short(-change.value)}{_interval(-change.high, -change.low)}"
         allowed = f"worse by {_short(limit)} is allowed"
@@ -70,6 +71,11 @@ def say(
         changed = f"worse by {_short(change.value)}{_interval(change.low, change.high)}"
         allowed = f"{_short(limit)} is allowed"
     return f"{values}, {changed}; {allowed}: {_sureness(change, limit)}"
+
+
+def _times(ratio: float) -> str:
+    words = _short(ratio)
+    return "as much" if words == "1" else f"{words} times as much"
 
 
 def _interval(low: float, high: float) -> str:
@@ -93,6 +99,11 @@ def counted(verdicts: Sequence[Verdict]) -> str:
     """As in ``3 pass, 1 fail``."""
     counts = Counter(verdict.outcome for verdict in verdicts)
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome]) or "nothing was judged"
+
+
+def by_severity(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Failures first, then what was not decided, what was not judged, and what passed."""
+    return sorted(verdicts, key=lambda verdict: SEVERITY.index(verdict.outcome))
 
 
 def by_candidate(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:

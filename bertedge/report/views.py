@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bertedge.evaluate.latency import LatencyReport
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.report.report import CandidateReport, Report
 
-#: What accuracy is set against latency by, as far as it was measured: metric -> (axis, drop from float, float's value).
+#: What accuracy is set against latency by, as far as it was measured: metric -> words of its axis.
 TRADE_OFFS = {
-    "mlm.top1_agreement": ("best word as in float", None),
-    "mlm.top1_accuracy": ("masked words found", "mlm.top1_accuracy_drop"),
-    "nsp.accuracy": ("sentence pairs judged rightly", "nsp.accuracy_drop"),
+    "mlm.top1_agreement": "best word as in float",
+    "mlm.top1_accuracy": "masked words found",
+    "embedding.cosine_mean": "cosine of vectors to float's",
+    "nsp.accuracy": "sentence pairs judged rightly",
 }
 #: Fidelity that is drawn over the length of the text: metric -> the words of its axis.
 OVER_LENGTH = {
@@ -74,10 +75,10 @@ def at_workload(model: CandidateReport, workload: LatencyReport) -> LatencyRepor
 
 
 def reference_value(report: Report, metric: str) -> float | None:
-    """What float has: 1 where the metric is agreement with itself, else a candidate's value plus its drop."""
-    drop = TRADE_OFFS[metric][1]
-    if drop is None:
-        return 1.0
+    """What float has of a metric: a candidate's value plus its drop; None for what compares a candidate with float."""
+    drop = f"{metric}_drop"
+    if drop not in METRICS:
+        return None
     for candidate in report.candidates:
         if metric in candidate.fidelity and drop in candidate.fidelity:
             return candidate.fidelity[metric].value + candidate.fidelity[drop].value
@@ -90,7 +91,8 @@ def trade_off(report: Report, metric: str) -> list[Point]:
     if workload is None:
         return []
     points = []
-    known = reference_value(report, metric)
+    # a metric without a drop compares with float, which agrees with itself
+    known = reference_value(report, metric) if f"{metric}_drop" in METRICS else 1.0
     if known is not None:
         points.append(
             Point(series=0, name=report.reference.name, ms=workload.p50_ms, value=known, low=known, high=known)

@@ -1,0 +1,56 @@
+"""A report in one sentence for each candidate, made of nothing but what was measured."""
+
+from __future__ import annotations
+
+from bertedge.evaluate.intervals import outcome_of
+from bertedge.evaluate.metrics import MetricValue
+from bertedge.report.report import CandidateReport, Report
+from bertedge.report.views import at_workload, main_workload
+
+#: What a candidate loses, in words: the first metric of these that was measured.
+LOSSES = {
+    "mlm.top1_agreement": lambda value: f"{_percent(1 - value)} of the best words differ",
+    "sequence_classification.label_agreement": lambda value: f"{_percent(1 - value)} of the labels differ",
+    "token_classification.token_agreement": lambda value: f"{_percent(1 - value)} of the labels differ",
+    "question_answering.span_agreement": lambda value: f"{_percent(1 - value)} of the answers differ",
+    "embedding.cosine_mean": lambda value: f"cosine of its vectors to float's {value:.4f}",
+    "nsp.flip_rate": lambda value: f"{_percent(value)} of the sentence pairs are judged differently",
+}
+
+
+def summary(report: Report) -> list[str]:
+    """A sentence for each candidate: its size, its speed and its loss, next to float's."""
+    return [
+        f"{model.name}: {_size(report, model)}, {_speed(report, model)}, {_loss(model)}" for model in report.candidates
+    ]
+
+
+def _size(report: Report, model: CandidateReport) -> str:
+    ratio = report.reference.size_bytes / model.size_bytes
+    if 0.95 < ratio < 1.05:
+        return "as large as float"
+    return f"{ratio:.1f} x smaller" if ratio > 1 else f"{1 / ratio:.1f} x larger"
+
+
+def _speed(report: Report, model: CandidateReport) -> str:
+    workload = main_workload(report)
+    entry = at_workload(model, workload) if workload else None
+    if entry is None:
+        return "speed not measured"
+    texts = "" if entry.batch_size == 1 else f"{entry.batch_size} texts of "
+    at, ratio = f"at {texts}{entry.seq_len} tokens", entry.ratio_to_reference
+    if outcome_of(ratio, 1) == outcome_of(-ratio, -1) == "inconclusive":
+        return f"not clearly faster or slower {at}"
+    return f"{1 / ratio.value:.1f} x faster {at}" if ratio.value < 1 else f"{ratio.value:.1f} x slower {at}"
+
+
+def _loss(model: CandidateReport) -> str:
+    for metric, words in LOSSES.items():
+        seen: MetricValue | None = model.fidelity.get(metric)
+        if seen is not None:
+            return words(seen.value)
+    return "fidelity not measured"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

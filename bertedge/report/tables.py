@@ -1,0 +1,119 @@
+"""Tables for a terminal of any width. Columns are left out or stacked where there is no room; numbers are never cut."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from rich import box
+from rich.console import Group, JustifyMethod, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bertedge.printable import one_line, printable
+
+#: Rows of cells; the first row is the header.
+Rows = list[list[str]]
+NOT_MEASURED = "not measured"
+#: Columns that name what the others are about. They, and columns of words, may be folded.
+NAMES = ("model", "metric", "verdict", "candidate", "target", "CPU", "batch x tokens")
+#: What a cell of a column of numbers starts with.
+NUMBER = re.compile(rf"[-+<]?(\d|nan|inf)|-?$|{NOT_MEASURED}$")
+#: Characters that a column of words keeps, if need be folded; those between two columns.
+READABLE, FOLDED, SPACE = 28, 14, 2
+
+
+def terminal_table(title: str, shapes: Sequence[Rows], *, width: int) -> RenderableType:
+    """The first shape of a table that fits into a width; where none does, the last one with its rows as blocks.
+
+    Args:
+        shapes: the same table with fewer and fewer columns.
+        width: characters of the terminal.
+    """
+    title, shapes = printable(title), [[[one_line(cell) for cell in row] for row in rows] for rows in shapes]
+    for rows, least in (*((rows, READABLE) for rows in shapes), (shapes[-1], FOLDED)):
+        widths = least_widths(rows, least)
+        if sum(widths) + SPACE * (len(widths) - 1) <= width:
+            return _table(title, rows, _spread(widths, rows, width))
+    return Group(Text(title, style="bold"), *(Text(line) for line in _blocks(shapes[-1], width)), Text())
+
+
+def without(rows: Rows, *columns: str) -> Rows:
+    """The same table with some columns left out."""
+    kept = [index for index, name in enumerate(rows[0]) if name not in columns]
+    return [[row[index] for index in kept] for row in rows]
+
+
+def least_widths(rows: Rows, least: int) -> list[int]:
+    """How narrow each column can be: a header breaks between words, a number does not break at all.
+
+    Args:
+        least: a column of words needs no more than so many characters.
+    """
+    widths = []
+    for column in range(len(rows[0])):
+        head, *cells = (row[column] for row in rows)
+        longest = max(map(len, cells), default=0)
+        if _is_text(rows, column):
+            longest = min(longest, least)
+        widths.append(max(longest, *map(len, head.split() or [""])))
+    return widths
+
+
+def _is_text(rows: Rows, column: int) -> bool:
+    head, *cells = (row[column] for row in rows)
+    return column == 0 or head in NAMES or not all(map(NUMBER.match, cells))
+
+
+def _spread(least: list[int], rows: Rows, width: int) -> list[int]:
+    """The width of each column: the least, and what is left goes to those that lack most."""
+    widths = list(least)
+    wanted = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for _ in range(width - sum(widths) - SPACE * (len(widths) - 1)):
+        lacking = [want - have for want, have in zip(wanted, widths, strict=True)]
+        if max(lacking) <= 0:
+            break
+        widths[lacking.index(max(lacking))] += 1
+    return widths
+
+
+def _table(title: str, rows: Rows, widths: Sequence[int]) -> Table:
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD,
+        show_edge=False, pad_edge=False, padding=(0, SPACE - 1, 0, 0),
+    )  # fmt: skip
+    for column, (head, wide) in enumerate(zip(rows[0], widths, strict=True)):
+        justify: JustifyMethod = "left" if _is_text(rows, column) else "right"
+        table.add_column(head, justify=justify, overflow="fold", width=wide)
+    for before, row in pairwise(rows):
+        again = before[0] == row[0] and len(row) > 1  # what several rows in a row are about is said once
+        table.add_row("" if again else row[0], *row[1:])
+    return table
+
+
+def _blocks(rows: Rows, width: int) -> Iterator[str]:
+    """Each row as a block: its names in the first line, then a line for every other cell."""
+    head = rows[0]
+    names = [index for index, column in enumerate(head) if index == 0 or column in NAMES]
+    others = [index for index in range(len(head)) if index not in names]
+    indent = 2 + max((len(head[index]) for index in others), default=0) + SPACE
+    for row in rows[1:]:
+        yield from _wrapped(", ".join(row[index] for index in names if row[index]), width, "  ")
+        for index in others:
+            label, cell = f"  {head[index]}", row[index]
+            if not cell:
+                continue
+            if indent + len(cell) <= width:
+                yield f"{label:<{indent}}{cell}"
+                continue
+            yield from _wrapped(label, width, "  ")
+            if NUMBER.match(cell):
+                yield f"    {cell}"
+            else:
+                yield from _wrapped(f"    {cell}", width, "    ")
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(text, max(width, FOLDED), subsequent_indent=indent, break_on_hyphens=False) or [""]
