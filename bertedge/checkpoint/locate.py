@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from importlib import resources
@@ -10,6 +11,7 @@ from pathlib import Path
 from bertedge.checkpoint.checkpoint import Checkpoint
 from bertedge.errors import FileError, nearest
 
+_log = logging.getLogger(__name__)
 MODELS = Path(str(resources.files("bertedge") / "models"))
 #: The checkpoints that ship inside the package.
 BUILT_IN = tuple(sorted(p.name for p in MODELS.iterdir() if (p / "config.json").is_file()))
@@ -27,6 +29,7 @@ HUB_FILES = [
 def open_checkpoint(model: str | Path) -> Checkpoint:
     """Open a checkpoint given as a folder, a built-in name or a hub id (downloaded into the hub's own cache)."""
     folder = locate(model)
+    _log.info("reading the checkpoint %s from %s", model, folder)
     # the hub's cache calls its folders by the hashes of commits
     return Checkpoint.read(folder, name=None if folder == Path(model) else str(model).rpartition("/")[2])
 

@@ -11,7 +11,7 @@ import typer
 import bertedge
 from bertedge.__main__ import STOPPED
 from bertedge.cli import bench, check, compare, demo, elsewhere, make, report, train, tune, use
-from bertedge.cli.console import note, short_warnings
+from bertedge.cli.console import complain, set_volume, short_warnings
 from bertedge.cli.streams import guard_streams
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+#: Options of the app that may stand behind the command as well, where people write them.
+VOLUME = ("--quiet", "--verbose")
 #: typer carries a click of its own since 0.2x, and does not export this one.
 ClickError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -53,8 +55,15 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print errors only: no progress, hints or warnings; for every command.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say on stderr what is loaded, and how; for every command.")
+    ] = False,
 ) -> None:
     """Small, fast and provably right int8 BERT on CPUs and ARM boards."""
+    set_volume(quiet=quiet, verbose=verbose)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -66,10 +75,11 @@ def run(arguments: Sequence[str]) -> None:
         BertEdgeError: what went wrong, and the way out.
     """
     guard_streams()
+    set_volume(quiet=False, verbose=False)
     with short_warnings():
         try:
             # a mode in which typer leaves errors to us; Ctrl-C it turns into one or the other, depending on its version
-            code = app(arguments or ["--help"], prog_name="bertedge", standalone_mode=False)
+            code = app(_volume_first(arguments) or ["--help"], prog_name="bertedge", standalone_mode=False)
         except typer.Abort as abort:
             # typer makes the same of Ctrl-C and of a file's end where none was expected, which is an error like others
             raise (abort.__cause__ if isinstance(abort.__cause__, EOFError) else KeyboardInterrupt) from None
@@ -82,8 +92,16 @@ def run(arguments: Sequence[str]) -> None:
         raise SystemExit(code)
 
 
+def _volume_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the options of the app in front; what stands behind ``--`` is no option."""
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    found = [word for word in words[:end] if word in VOLUME]
+    return found + [word for word in words[:end] if word not in VOLUME] + words[end:]
+
+
 def _wrong_usage(error: Any) -> int:
     context = error.ctx.command_path if getattr(error, "ctx", None) else "bertedge"
     message = " ".join(error.format_message().split())
-    note(f"error: {message[:1].lower()}{message[1:].rstrip('.')}\nhint: {context} --help")
+    complain(f"{message[:1].lower()}{message[1:].rstrip('.')}", f"{context} --help")
     return error.exit_code

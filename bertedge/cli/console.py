@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from bertedge.errors import BertEdgeError, FileError, UnfitMachineError
+from bertedge.errors import BertEdgeError, FileError, UnfitMachineError, UsageError
 from bertedge.printable import UNPRINTABLE, one_line, printable
 from bertedge.progress import Listener
 from bertedge.records import FILE_HINT, finite, to_json
@@ -32,11 +34,50 @@ class _Printing(Console):
 _plain = partial(_Printing, highlight=False, markup=False, emoji=False, soft_wrap=True)
 stdout = _plain()
 stderr = _plain(stderr=True)
+_errors = _plain(stderr=True)
 
 
 def note(text: str) -> None:
-    """A line for the person, not for the pipe."""
+    """A line for the person, not for the pipe; ``--quiet`` leaves it out."""
     stderr.print(text)
+
+
+def complain(message: str, hint: str) -> None:
+    """An error in two lines, which ``--quiet`` prints too."""
+    _errors.print(f"error: {message}\nhint: {hint}")
+
+
+class _Log(logging.Handler):
+    """Records of bertedge's loggers as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(f"{record.name}: {self.format(record)}")
+
+
+_log = _Log()
+
+
+def set_volume(*, quiet: bool, verbose: bool) -> None:
+    """How much is said on stderr.
+
+    Args:
+        quiet: errors only: no progress, hints or warnings.
+        verbose: also what bertedge's loggers say.
+
+    Raises:
+        UsageError: both.
+    """
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose exclude each other", "leave out one of them")
+    stderr.quiet = quiet
+    if quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # those of the hub's client, where it downloads
+    logger = logging.getLogger("bertedge")
+    logger.removeHandler(_log)
+    logger.setLevel(logging.NOTSET)
+    if verbose:
+        logger.addHandler(_log)
+        logger.setLevel(logging.INFO)
 
 
 def print_json(value: Any) -> None:
@@ -48,7 +89,10 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Listener]:
-    """A bar on stderr that is fed with the share done (0..1) and a short text; silent where stderr is no terminal."""
+    """A bar on stderr that is fed with the share done (0..1) and a short text.
+
+    Nothing is shown where stderr is no terminal, and with ``--quiet``.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -56,7 +100,7 @@ def progress_bar(label: str) -> Iterator[Listener]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+    with Progress(*columns, console=stderr, transient=True, disable=stderr.quiet or not stderr.is_terminal) as bar:
         task = bar.add_task(one_line(label), total=1.0, detail="")
 
         def show(share: float, detail: str = "") -> None:
@@ -89,5 +133,5 @@ def report(error: Exception) -> int:
         error = FileError(f"{where}{error.strerror or error}", FILE_HINT)
     if not isinstance(error, BertEdgeError):
         raise error
-    note(f"error: {error.message}\nhint: {error.hint}")
+    complain(error.message, error.hint)
     return error.exit_code

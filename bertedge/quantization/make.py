@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import tempfile
 from collections.abc import Collection, Mapping
@@ -54,6 +55,8 @@ from bertedge.runtime.right_here import is_right_here, require_right_here
 from bertedge.runtime.session import newest
 from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, resolve_target
 
+_log = logging.getLogger(__name__)
+
 
 def export(
     model: str | Path | Checkpoint,
@@ -85,6 +88,7 @@ def export(
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen)
         decision = Decision(plan={}, warnings=about_vocab)
+        _log.info("exporting %s to %s", checkpoint.name, output)
         maker.make(decision, recipe=None, target=resolve_target(PORTABLE), row_independent=True)
     return Bundle.open(output, check=False)
 
@@ -139,6 +143,7 @@ def quantize(
     checkpoint, about_vocab = _opened(model, keep_vocab, vocab_corpus or calibration or default_text())
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
+        _log.info("quantizing %s to %s: target %s, text %s", checkpoint.name, output, profile.name, maker.text)
         job = maker.job(recipe, profile, ranges, memory or Memory())
         about_text = text_warnings(job.corpus, checkpoint.tokenizer, job.corpus_name)
         if goals:

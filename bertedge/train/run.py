@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from bertedge.train.world import World, joined
 
 __all__ = ["DistillationSettings", "ModelShape", "TrainingSettings", "distill", "log_of", "train"]
 
+_log = logging.getLogger(__name__)
+
 
 def train(
     corpus: Path,
@@ -37,7 +40,7 @@ def train(
     force: bool = False,
     resume: bool = False,
     on_step: Listener = lambda progress: None,
-    note: Note = lambda text: None,
+    note: Note = _log.info,
 ) -> Progress:
     """Pretrain a BERT on a corpus, from fresh weights or from a checkpoint, and write it to ``output``.
 
@@ -45,7 +48,7 @@ def train(
 
     Args:
         shape: sizes of a new model; None with ``init``.
-        note: is told in words what a user should know.
+        note: is told in words what a user should know; default: bertedge's logger.
 
     Returns:
         What was done; ``stopped`` tells that somebody interrupted the run, which can be resumed.
@@ -85,7 +88,7 @@ def distill(
     force: bool = False,
     resume: bool = False,
     on_step: Listener = lambda progress: None,
-    note: Note = lambda text: None,
+    note: Note = _log.info,
 ) -> Progress:
     """Make a smaller BERT that imitates ``teacher`` on a corpus, and write it to ``output``; see :func:`train`.
 

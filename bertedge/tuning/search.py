@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import time
@@ -43,6 +44,7 @@ from bertedge.tuning.workbench import Workbench
 
 #: Rounds of timing for a first impression, and for the finalists.
 FIRST_ROUNDS, FINAL_ROUNDS = 6, 25
+_log = logging.getLogger(__name__)
 Note = Callable[[str], None]
 
 
@@ -58,7 +60,7 @@ def tune(
     settings: TuneSettings | None = None,
     force: bool = False,
     listen: Listener = unheard,
-    note: Note = lambda text: None,
+    note: Note = _log.info,
 ) -> Tuned:
     """Search for the fastest bundle that keeps within the goals.
 
@@ -69,7 +71,7 @@ def tune(
     Args:
         models: checkpoints; the first one is the reference for hits, the others may be its students.
         goals: at least one.
-        note: is told a line about every candidate.
+        note: is told a line about every candidate; default: bertedge's logger.
 
     Raises:
         UnfitMachineError: the target's bundles are not right on this CPU.

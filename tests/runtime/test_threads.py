@@ -12,7 +12,6 @@ import pytest
 
 from bertedge.benchmark import BenchSettings
 from bertedge.bundle import Bundle
-from bertedge.cli.app import run
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import SETTLE_CALLS
 from bertedge.runtime import BertRuntime, load
@@ -20,6 +19,7 @@ from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.session import RETRY_CALLS, RETRY_EVERY, TRIAL_CALLS, TRIAL_ROUNDS, _Trial, open_session
 from bertedge.runtime.threads import OWN, cgroup_quota, checked_threads, default_threads, threads_here, usable_cpus
 from bertedge.tuning import TuneSettings
+from tests.cli.test_cli import typed
 
 
 @pytest.mark.parametrize(
@@ -218,14 +218,13 @@ def test_as_many_threads_as_a_large_machine_has(monkeypatch: pytest.MonkeyPatch)
         ["tune", "M", "-o", "T", "--max-kl", "1"],
     ],
 )
-def test_every_command_refuses_them(
-    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_every_command_refuses_them(command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError) as caught:
-        run([*command, "--threads", "100000"])
-    assert (caught.value.exit_code, caught.value.message[:19]) == (2, "threads is 100000, ")
-    assert capsys.readouterr() == ("", "")
+    done = typed(*command, "--threads", "100000")
+    assert (done.returncode, done.stdout) == (2, "")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: threads is 100000, expected 1 to ")
+    assert hint.startswith("hint: leave it out for one a core")
     assert not list(tmp_path.iterdir())
 
 
