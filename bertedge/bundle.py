@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
+import reprlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from bertedge.bounds import Bytes, Count, Share
 from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BundleError, CheckpointError, FileError
@@ -31,6 +34,17 @@ RANGES = "ranges.json"
 SENSITIVITY = "sensitivity.json"
 #: The manifest's hash of itself, so that a target or a weight range changed by hand is noticed.
 DIGEST = "digest"
+#: ``1.21`` or ``1.21.0``.
+VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
+#: What every graph takes; the names of the rest depend on its positions, see :func:`bertedge.graph.bert.build_graph`.
+TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+READ_INPUTS = {"masked": ("masked_positions", "hidden_positions"), "all": ("logits_end",)}
+STATES = {"masked": "hidden_states", "all": "last_hidden_state"}
+#: The output of each head.
+HEADS = {
+    "masked": {"mlm": "mlm_logits", "nsp": "nsp_logits", "pooler": "pooler_output"},
+    "all": {"mlm": "logits", "nsp": "nsp_logits", "pooler": "pooler_output"},
+}
 AGAIN = "copy the bundle again from its source, or make it again"
 
 
@@ -39,23 +53,23 @@ class FileEntry:
     """What a file of the bundle must be."""
 
     sha256: str
-    size_bytes: int
+    size_bytes: Bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
     """The share in int8 or int4, 0 to 1: of the linear layers' multiply-accumulates, and of the weights' bytes."""
 
-    macs: float
-    bytes: float
+    macs: Share
+    bytes: Share
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenFidelity:
     """This bundle against float on the golden inputs, where it was made."""
 
-    mlm_top1_agreement: float | None
-    max_prob_diff: float
+    mlm_top1_agreement: Share | None
+    max_prob_diff: Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +87,12 @@ class ReachedGoal:
     value: float
     low: float
     high: float
-    n: int
+    n: Count
     met: bool
+
+    def flaw(self) -> str | None:
+        """What is wrong with it in a file, in words."""
+        return None if math.isfinite(self.bound) else f"the bound is {self.bound}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +135,7 @@ class Manifest:
     fidelity: GoldenFidelity
     provenance: Provenance
     min_onnxruntime: str
-    bytes_by_part: dict[str, int] = field(default_factory=dict)
+    bytes_by_part: dict[str, Bytes] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     layer_reasons: dict[str, str] = field(default_factory=dict)
     goals: dict[str, ReachedGoal] = field(default_factory=dict)
@@ -129,8 +147,25 @@ class Manifest:
             raise BundleError(f"{MANIFEST}: lists {strangers or self._models or 'no model'}", AGAIN)
         if self.target not in TARGETS:
             raise BundleError(f"{MANIFEST}: target {self.target!r} is not known", "install a newer bertedge")
-        if not re.fullmatch(r"\d+(\.\d+)*", self.min_onnxruntime):
-            raise BundleError(f"{MANIFEST}: min_onnxruntime {self.min_onnxruntime!r} is not a version", AGAIN)
+        if not VERSION.fullmatch(self.min_onnxruntime):
+            version = reprlib.repr(self.min_onnxruntime)
+            raise BundleError(f"{MANIFEST}: min_onnxruntime {version} is not a version", AGAIN)
+
+    @property
+    def contradiction(self) -> str | None:
+        """What in it does not go together, in words. (The manifest in a report may be that of an earlier schema.)"""
+        outputs = HEADS[self.positions]
+        if strangers := [head for head in self.heads if head not in outputs]:
+            return f"head {strangers[0]!r} is not known"
+        given = {STATES[self.positions], *(outputs[head] for head in self.heads)}
+        taken = {
+            *TEXT_INPUTS,
+            *(READ_INPUTS[self.positions] if self.positions == "masked" or "mlm" in self.heads else ()),
+        }
+        for words, names, expected in (("inputs", self.inputs, taken), ("outputs", self.outputs, given)):
+            if set(names) != expected:
+                return f"{words} are {', '.join(names) or 'none'}, expected {', '.join(sorted(expected))}"
+        return None
 
     @property
     def _models(self) -> list[str]:
@@ -238,6 +273,8 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         manifest = from_json(Manifest, raw, path.name)
         BertConfig.from_dict(manifest.config)
+        if manifest.contradiction is not None:
+            raise FileError(f"{path.name}: {manifest.contradiction}", AGAIN)
     except (FileError, CheckpointError) as error:
         raise BundleError(f"{path.parent}: {error.message}", AGAIN) from error
     if digest != _digest(raw):

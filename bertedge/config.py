@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,6 +24,8 @@ ACTIVATIONS = {
 LEAST = {"type_vocab_size": 2, "max_position_embeddings": 5}
 #: No BERT comes near; a slip of the keyboard does, and would be looked for tensor by tensor.
 MAX_LAYERS = 1024
+#: Extents of tensors have 32 bits in some file formats and operators.
+MAX_SIZE = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +58,11 @@ class BertConfig:
         ):
             value = getattr(self, name)
             least = LEAST.get(name, 1)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SIZE:
                 raise CheckpointError(
-                    f"config: {name} is {value!r}, expected a whole number of at least {least}", "correct config.json"
+                    f"config: {name} is {reprlib.repr(value)}, expected a whole number of at least {least}, "
+                    f"at most {MAX_SIZE}",
+                    "correct config.json",
                 )
         if self.num_hidden_layers > MAX_LAYERS:
             raise CheckpointError(

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bertedge.errors import BertEdgeError, FileError
+from bertedge.bounds import MOST_WHOLE
+from bertedge.errors import BertEdgeError, CheckpointError, FileError, UsageError
 from bertedge.scratch import (
     lock_folder,
     make_folder,
@@ -54,8 +55,10 @@ def finite(value: Any) -> Any:
 
 
 def from_json(kind: type[Record], raw: Any, where: str = "$") -> Record:
-    """Build the dataclass ``kind`` from parsed JSON; an unknown or missing key, or a value of the wrong type, is an
-    error.
+    """Build the dataclass ``kind`` from parsed JSON; an unknown or missing key, a value of the wrong type, and a number
+    out of its range (:mod:`bertedge.bounds`) are errors.
+
+    A record may have a method ``flaw()``, which says in words what is wrong with it as a whole, or None.
 
     Args:
         where: the path of ``raw`` in its file, for the message.
@@ -65,6 +68,12 @@ def from_json(kind: type[Record], raw: Any, where: str = "$") -> Record:
 
 def _value(kind: Any, raw: Any, where: str) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        value = _value(args[0], raw, where)
+        for bound in args[1:]:
+            if not bound.allows(value):
+                raise _mismatch(where, raw, str(bound))
+        return value
     if kind is Any:
         return raw
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -84,7 +93,7 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if origin in (dict, Mapping):
         if not isinstance(raw, dict):
             raise _mismatch(where, raw, "an object")
-        return {key: _value(args[1], item, f"{where}.{key}") for key, item in raw.items()}
+        return {key: _value(args[1], item, f"{where}.{_short(key)}") for key, item in raw.items()}
     if kind is float and raw is None:
         return math.nan  # as it is written
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
@@ -94,6 +103,8 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
             raise _mismatch(where, raw, "a number of ordinary size") from error
     if not isinstance(raw, kind) or (kind in (int, float) and isinstance(raw, bool)):
         raise _mismatch(where, raw, kind.__name__)
+    if kind is int and abs(raw) >= MOST_WHOLE:
+        raise _mismatch(where, raw, "a number of ordinary size")
     return raw
 
 
@@ -111,19 +122,31 @@ def _member(kinds: tuple[Any, ...], raw: Any, where: str) -> Any:
 def _dataclass(kind: type, raw: Any, where: str) -> Any:
     if not isinstance(raw, dict):
         raise _mismatch(where, raw, "an object")
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     fields = [f for f in dataclasses.fields(kind) if f.init]
     unknown = raw.keys() - {f.name for f in fields}
     if unknown:
         raise FileError(
-            f"{where}: unknown key {', '.join(sorted(map(repr, unknown)))}",
+            f"{where}: unknown key {', '.join(sorted(map(_short, map(repr, unknown))))}",
             EDITED,
         )
     required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
     missing = required - raw.keys()
     if missing:
         raise FileError(f"{where}: missing key {', '.join(sorted(map(repr, missing)))}", "write the file again")
-    return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in raw.items()})
+    values = {name: _value(hints[name], value, f"{where}.{name}") for name, value in raw.items()}
+    try:
+        record = kind(**values)
+    except (UsageError, CheckpointError) as error:  # no argument and no model is wrong, but this file
+        raise FileError(f"{where}: {error.message}", EDITED) from error
+    flaw = record.flaw() if hasattr(record, "flaw") else None
+    if flaw is not None:
+        raise FileError(f"{where}: {flaw}", EDITED)
+    return record
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= 60 else f"{key[:57]}..."
 
 
 def _mismatch(where: str, raw: Any, expected: str) -> FileError:

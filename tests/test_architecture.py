@@ -14,7 +14,7 @@ import bertedge
 PACKAGE = Path(bertedge.__file__).parent
 #: From the ground up. A module imports from its own layer or from one below.
 LAYERS = (
-    ("printable",),
+    ("printable", "bounds"),
     ("errors", "progress", "scratch", "__init__"),
     ("records", "archives", "plotting"),
     ("cpu", "weight_range", "int8_matmul"),

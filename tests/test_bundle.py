@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertedge.bundle import Bundle
+from bertedge.bundle import Bundle, _digest
 from bertedge.errors import BertEdgeError, BundleError, CheckFailed, CheckpointError, FileError, UsageError
 from bertedge.quantization import export, quantize
 from bertedge.recipe import Dynamic, QuantizationRecipe
 from bertedge.runtime import load
+from tests.cli.test_cli import typed
 
 
 @pytest.fixture
@@ -214,3 +215,56 @@ def test_error_kinds_have_their_exit_codes() -> None:
 
 def test_paths_may_be_plain_strings(model_folder: Path, copy: Path, tmp_path: Path) -> None:
     assert export(str(model_folder), str(tmp_path / "made")).config == Bundle.open(str(copy)).config
+
+
+def signed(folder: Path, change: Callable[[dict], object]) -> None:
+    """Change a manifest and give it its hash, as a program would that writes bundles."""
+    path = folder / "manifest.json"
+    raw = json.loads(path.read_text())
+    del raw["digest"]
+    change(raw)
+    path.write_text(json.dumps({**raw, "digest": _digest(json.loads(json.dumps(raw)))}))
+
+
+CONTRADICTIONS: dict[str, tuple[Callable[[dict], object], str]] = {
+    "coverage": (lambda m: m["coverage"].update(macs=float("nan")), "coverage.macs: nan is not a number from 0 to 1"),
+    "null": (lambda m: m["coverage"].update(bytes=None), "coverage.bytes: None is not a number from 0 to 1"),
+    "share": (lambda m: m["fidelity"].update(mlm_top1_agreement=1.5), "mlm_top1_agreement: 1.5 is not a number"),
+    "size": (lambda m: m["files"]["config.json"].update(size_bytes=-1), "size_bytes: -1 is not"),
+    "sizes": (lambda m: m["bytes_by_part"].update(mlm=10**30), "bytes_by_part.mlm: 1000"),
+    "schema": (lambda m: m["config"].update(hidden_size=10**30), "config: hidden_size"),
+    "version": (lambda m: m.update(min_onnxruntime="1" * 5000), "min_onnxruntime '1111.*' is not a version"),
+    "numerals": (lambda m: m.update(min_onnxruntime="١.٢"), "is not a version"),
+    "positions": (lambda m: m.update(positions="all"), "inputs are .*, expected .*logits_end"),
+    "no inputs": (lambda m: m.update(inputs=[]), "inputs are none, expected"),
+    "an output less": (lambda m: m["outputs"].remove("nsp_logits"), "outputs are .*, expected"),
+    "a head more": (lambda m: m["heads"].append("ner"), "head 'ner' is not known"),
+    "a head less": (lambda m: m["heads"].remove("nsp"), "outputs are"),
+    "recipe": (lambda m: m["recipe"].update(held_out=7), "recipe: recipe: 7 of the calibration text held out"),
+    "goal": (lambda m: m["goals"].update(max_kl=dict.fromkeys(GOAL, 1.0)), r"goals.max_kl.*metric"),
+}
+GOAL = ("metric", "bound", "value", "low", "high", "n", "met")
+
+
+@pytest.mark.parametrize(("change", "words"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+@pytest.mark.parametrize("command", ["info", "fill-mask"])
+def test_a_manifest_that_contradicts_itself(copy: Path, change: Callable, words: str, command: str) -> None:
+    signed(copy, change)
+    with pytest.raises(BundleError, match=words):
+        Bundle.open(copy, check=False)
+    done = typed(command, copy, *(["a [MASK]", "--no-verify"] if command == "fill-mask" else []))
+    assert (done.returncode, len(done.stderr.splitlines())) == (3, 2)
+
+
+def test_a_config_without_a_field_has_its_default(copy: Path) -> None:
+    signed(copy, lambda m: [m["config"].pop(name) for name in ("layer_norm_eps", "type_vocab_size")])
+    assert "2 layers x 32" in typed("info", copy).stdout
+    signed(copy, lambda m: m["config"].pop("max_position_embeddings"))
+    done = typed("info", copy)
+    assert (done.returncode, "up to 512 tokens" in done.stdout) == (0, True)
+
+
+def test_goals_of_a_later_version_are_shown(copy: Path) -> None:
+    goal = {"metric": "x", "bound": 1.0, "value": 0.5, "low": 0.5, "high": 0.5, "n": 3, "met": True}
+    signed(copy, lambda m: m["goals"].update(max_heat=goal))
+    assert "x is 0.5, at most 1 was asked for" in typed("info", copy).stdout

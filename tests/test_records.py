@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertedge import scratch as scratch_module
+from bertedge.bounds import Count, Ratio, Share
 from bertedge.errors import FileError
+from bertedge.recipe import QuantizationRecipe
 from bertedge.records import (
     finite,
     from_json,
@@ -465,3 +467,50 @@ def test_a_link_keeps_pointing_to_what_is_replaced(written: Path, tmp_path: Path
 def test_what_is_no_number_becomes_none(value: Any) -> None:
     strict = json.dumps(finite(value), allow_nan=False)
     assert json.loads(strict) == json.loads(json.dumps(value), parse_constant=lambda name: None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounded:
+    share: Share = 0.5
+    ratio: Ratio | None = None
+    count: Count = 0
+    shares: tuple[Share, ...] = ()
+    by_name: dict[str, Share] = field(default_factory=dict)
+
+    def flaw(self) -> str | None:
+        return "more shares than counted" if len(self.shares) > self.count else None
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"share": 1.5}, r"\$.share: 1.5 is not a number from 0 to 1"),
+        ({"share": None}, r"\$.share: None is not a number from 0 to 1"),
+        ({"share": float("nan")}, r"\$.share: nan is not"),
+        ({"ratio": -1.0}, r"\$.ratio: -1.0 is not a number from 0 to 1e\+09"),
+        ({"count": -1}, r"\$.count: -1 is not"),
+        ({"count": 10**300}, r"\$.count: 1000"),
+        ({"count": 3, "shares": [0.0, 2.0]}, r"\$.shares\[1\]: 2.0"),
+        ({"by_name": {"x" * 500: 7.0}}, r"\$.by_name.xxx[^:]{,80}: 7.0 is not"),
+        ({"shares": [0.0]}, r"\$: more shares than counted"),
+        ({"y" * 500: 1}, "unknown key 'yyyy.{,80}\n"),
+    ],
+)
+def test_a_number_out_of_its_range(raw: dict, words: str) -> None:
+    with pytest.raises(FileError, match=words):
+        from_json(Bounded, raw)
+
+
+def test_numbers_in_their_range() -> None:
+    assert from_json(Bounded, {"share": 1, "ratio": None, "count": 2**63 - 1, "shares": [0.0, 1.0]}).shares == (0, 1)
+    assert Bounded(share=7.0).share == 7.0  # only what comes from a file is checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapped:
+    recipe: QuantizationRecipe
+
+
+def test_a_wrong_option_in_a_file_is_the_files_fault() -> None:
+    with pytest.raises(FileError, match=r"\$.recipe: recipe: 9 of the calibration text held out"):
+        from_json(Wrapped, {"recipe": {"held_out": 9.0}})

@@ -13,6 +13,7 @@ from bertedge.bundle import MANIFEST, Bundle
 from bertedge.cli.console import print_json, stdout
 from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
+from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.emulate.cpus import CPUS, SIMULATED
 from bertedge.errors import CheckFailed, UsageError
@@ -131,7 +132,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
     return {
         "kind": "bundle",
         "model": manifest.provenance.source,
-        "shape": _shape(manifest.config),
+        "shape": _shape(bundle.config),
         "heads": list(manifest.heads),
         **_embedding(manifest.embedding),
         "recipe": recipe,
@@ -154,11 +155,10 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
     from bertedge.checkpoint import names, open_checkpoint
 
     checkpoint = open_checkpoint(model)
-    config = checkpoint.config.to_dict()
     described: dict[str, Any] = {
         "kind": "checkpoint",
         "model": checkpoint.name,
-        "shape": _shape(config),
+        "shape": _shape(checkpoint.config),
         "heads": list(checkpoint.heads),
         "parameters": sum(map(math.prod, names.expected_shapes(checkpoint.config, checkpoint.heads).values())),
         **_embedding(checkpoint.embedding),
@@ -173,10 +173,10 @@ def _embedding(settings: EmbeddingSettings | None) -> dict[str, Any]:
     return {} if settings is None else {"embedding": to_json(settings)}
 
 
-def _shape(config: dict[str, Any]) -> str:
+def _shape(config: BertConfig) -> str:
     return (
-        f"{config['num_hidden_layers']} layers x {config['hidden_size']}, {config['num_attention_heads']} heads, "
-        f"{config['vocab_size']} pieces, up to {config['max_position_embeddings']} tokens"
+        f"{config.num_hidden_layers} layers x {config.hidden_size}, {config.num_attention_heads} heads, "
+        f"{config.vocab_size} pieces, up to {config.max_position_embeddings} tokens"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.bounds import MaybeShare
 from bertedge.evaluate.fidelity import TOP, log_softmax
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.tokenizer import Tokenizer
@@ -24,7 +25,7 @@ class Guess:
     """A piece of the vocabulary, and its probability."""
 
     piece: str
-    probability: float
+    probability: MaybeShare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,8 @@ class PairDisagreement:
     first: str
     second: str
     is_next: bool
-    reference: float
-    candidate: float
+    reference: MaybeShare
+    candidate: MaybeShare
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from bertedge.errors import UsageError
 from bertedge.evaluate.intervals import Outcome, outcome_of
 from bertedge.evaluate.metrics import MetricValue
 
+#: How the name of an option begins that bounds a value from above.
+CEILING = "max"
 P95, SIZE = "latency.p95_ms", "size_mb"
 Measured = Mapping[str, MetricValue]
 
@@ -38,7 +40,7 @@ class GoalKind:
     @property
     def is_ceiling(self) -> bool:
         """Whether the value has to be at or below the bound."""
-        return self.option.startswith("max")
+        return self.option.startswith(CEILING)
 
 
 SHARE, ANY = (0.0, 1.0), (0.0, math.inf)
@@ -144,7 +146,7 @@ class Goal:
 def sentence(option: str, reached: ReachedGoal) -> str:
     """What came of a goal, in words."""
     interval = "" if reached.low == reached.high else f" ({reached.low:.4g} to {reached.high:.4g})"
-    words = "at most" if GOALS[option].is_ceiling else "at least"
+    words = "at most" if option.startswith(CEILING) else "at least"  # a manifest may have goals of a later version
     return f"{reached.metric} is {reached.value:.4g}{interval}, {words} {reached.bound:g} was asked for"
 
 

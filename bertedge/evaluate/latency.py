@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.bounds import Count, Milliseconds, Rate
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.masking import mask_tokens
@@ -31,6 +32,8 @@ SETTLE_CALLS, SETTLE_S = 26, 0.25
 UNDISTURBED = 0.25
 BOOTSTRAP = 2000
 LARGEST_COUNT = 2**31
+#: More than one model can be slower than another.
+MOST_RATIO = 1e9
 MEASURE_AGAIN = "was the file edited by hand? measure it again"
 #: Parts of a run that are resampled as a whole. Few, so that each is longer than the mood of a machine lasts.
 CLUSTERS = 10
@@ -69,13 +72,20 @@ class LatencyReport:
     calls: int
     samples_ms: tuple[float, ...]
     rounds_per_sitting: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    tokens_per_s: float
-    warmup: int
+    p50_ms: Milliseconds
+    p90_ms: Milliseconds
+    p99_ms: Milliseconds
+    tokens_per_s: Rate
+    warmup: Count
     excluded: tuple[str, ...]
     ratio_to_reference: MetricValue
+
+    def flaw(self) -> str | None:
+        """What is wrong with it in a file, in words."""
+        ratio = self.ratio_to_reference
+        if any(abs(number) > MOST_RATIO for number in (ratio.value, ratio.low) if math.isfinite(number)):
+            return f"ratio_to_reference is {ratio.value:.4g}"
+        return None
 
     def __post_init__(self) -> None:
         times = (*self.samples_ms, self.p50_ms, self.p90_ms, self.p99_ms)
@@ -209,7 +219,8 @@ def paired_ratio(
     parts = np.array_split(np.arange(count), min(count, CLUSTERS))
     part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])[sittings]
     low, high = _few(ratios, part_of) if len(parts) < FEW_CLUSTERS else _many(ratios, part_of, seed)
-    return MetricValue(value=float(np.median(ratios)), low=low, high=high, n=len(ratios))
+    value = float(np.median(ratios))  # of the rounds; the median of the parts' own may be another
+    return MetricValue(value=value, low=min(low, value), high=max(high, value), n=len(ratios))
 
 
 def _few(ratios: NDArray[np.float64], part_of: NDArray[np.int64]) -> tuple[float, float]:

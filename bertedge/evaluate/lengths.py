@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bertedge.bounds import Count
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
@@ -26,8 +27,8 @@ class LengthFidelity:
         fidelity: as for the whole candidate, invariance left out.
     """
 
-    max_length: int
-    texts: int
+    max_length: Count
+    texts: Count
     fidelity: dict[str, MetricValue]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 
 import bertedge
+from bertedge.bounds import Count
 from bertedge.cpu import this_cpu
 from bertedge.runtime.threads import usable_cpus
 from bertedge.target import TARGETS, resolve_target
@@ -34,8 +35,8 @@ class Machine:
     generation: str
     arch: str
     features: tuple[str, ...]
-    cpus: int
-    memory_bytes: int | None
+    cpus: Count
+    memory_bytes: Count | None
     system: str
     target: str
     python: str

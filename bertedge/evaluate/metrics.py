@@ -15,6 +15,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.bounds import Count
+
 Floats = NDArray[np.float64]
 RESAMPLES = 1000
 #: Events that are too few for the bootstrap to know how many more there may be.
@@ -31,7 +33,13 @@ class MetricValue:
     value: float
     low: float
     high: float
-    n: int
+    n: Count
+
+    def flaw(self) -> str | None:
+        """What is wrong with it in a file, in words. (What is infinite is written as null, which is NaN here.)"""
+        if self.low > self.value or self.value > self.high:
+            return f"{self.value:.4g} is outside of its interval, {self.low:.4g} to {self.high:.4g}"
+        return None
 
     def __neg__(self) -> MetricValue:
         return MetricValue(value=-self.value, low=-self.high, high=-self.low, n=self.n)
@@ -263,8 +271,9 @@ def _draws(metric: Metric, seen: Observations, counts: Floats) -> Floats:
 
 def _interval(draws: Floats, n: int) -> MetricValue:
     """Of values as :func:`_draws` gives them."""
-    low, high = np.quantile(draws[1:], [0.025, 0.975])
-    return MetricValue(value=float(draws[0]), low=float(low), high=float(high), n=n)
+    value, (low, high) = float(draws[0]), map(float, np.quantile(draws[1:], [0.025, 0.975]))
+    # the draws of a skewed metric may all lie on one side of what was observed, which is no less possible for that
+    return MetricValue(value=value, low=min(low, value), high=max(high, value), n=n)
 
 
 def _with_the_unseen(estimate: MetricValue, bounds: tuple[float, float] | None) -> MetricValue:

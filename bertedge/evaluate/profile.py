@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertedge.bounds import Count, Milliseconds
 from bertedge.bundle import Bundle
 from bertedge.graph.plan import PARTS, layer_names
 from bertedge.predictor import Batch
@@ -40,18 +41,18 @@ class OperatorTime:
 
     part: str
     op_type: str
-    nodes: int
-    ms: float
+    nodes: Count
+    ms: Milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """One model's calls of one size. Profiling itself takes time, so the sum is a little more than the latency."""
 
-    batch_size: int
-    seq_len: int
-    threads: int
-    calls: int
+    batch_size: Count
+    seq_len: Count
+    threads: Count
+    calls: Count
     operators: tuple[OperatorTime, ...]
 
 

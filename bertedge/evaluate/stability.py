@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.bounds import Megahertz, Ratio, Seconds
 from bertedge.errors import FileError
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.records import EDITED
@@ -96,13 +97,13 @@ class Stability:
         spread: interquartile range of the reference's rounds over their median, of the workload where it is largest.
     """
 
-    seconds: float
-    stolen: float | None
-    others: float | None
-    mhz_before: float | None
-    mhz_after: float | None
-    drift: float | None
-    spread: float | None
+    seconds: Seconds
+    stolen: Ratio | None
+    others: Ratio | None
+    mhz_before: Megahertz | None
+    mhz_after: Megahertz | None
+    drift: Ratio | None
+    spread: Ratio | None
 
     def __post_init__(self) -> None:
         if self.drift is not None and not self.drift > 0:

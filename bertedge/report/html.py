@@ -12,7 +12,7 @@ from markupsafe import Markup
 from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.metrics import DESCRIPTIONS
 from bertedge.report import charts, views
-from bertedge.report.render import MEGABYTE, sections
+from bertedge.report.render import MEGABYTE, ratio_words, sections
 from bertedge.report.report import CandidateReport, Report
 from bertedge.report.svg import marker_symbol
 from bertedge.report.tables import Rows
@@ -90,7 +90,8 @@ def _summary(report: Report, model: CandidateReport) -> list[Fact]:
     entry = views.at_workload(model, workload) if workload else None
     if entry is not None:
         ratio = entry.ratio_to_reference
-        compared = f"{ratio.value:.2f} of float ({ratio.low:.2f} to {ratio.high:.2f})"
+        times, _, interval = ratio_words(ratio).partition(" ")
+        compared = f"{times} of float {interval}"
         facts.append((views.workload_in_words(entry), f"{number(entry.p50_ms)} ms", compared))
     for metric, words in views.TRADE_OFFS.items():
         value, known = model.fidelity.get(metric), views.reference_value(report, metric)

@@ -24,6 +24,8 @@ SENTENCE = "by how much, and how sure"
 FIDELITY, FLOAT = "Fidelity", "float32"
 #: What Markdown takes for more than text: code, emphasis, links, HTML, cells of a table.
 MARKUP = re.compile(r"[`*\[\]<|]|\\(?=[!-/:-@\[-`{-~])")
+#: From here on a ratio has an exponent.
+MANY = 1e6
 #: Columns that a terminal leaves out where they do not fit.
 EXTRAS = ("calls", "tokens/s", BETTER, MEANING)
 #: Decimals of fidelity: below the last one there is only rounding (``KL_FLOOR``, ``PROBABILITY_FLOOR``).
@@ -129,7 +131,7 @@ def _latency_rows(report: Report) -> Rows:
         for model in _models(report):
             for entry in (entry for entry in model.latency if workload_name(entry) == workload):
                 ratio = entry.ratio_to_reference
-                interval = "" if model is report.reference else f" ({ratio.low:.2f} to {ratio.high:.2f})"
+                of_float = f"{ratio.value:.2f}" if model is report.reference else ratio_words(ratio)
                 rows.append(
                     [
                         workload,
@@ -137,7 +139,7 @@ def _latency_rows(report: Report) -> Rows:
                         f"{entry.calls}",
                         *(f"{ms:.2f}" for ms in (entry.p50_ms, entry.p90_ms, entry.p99_ms)),
                         f"{entry.tokens_per_s:.0f}",
-                        f"{ratio.value:.2f}{interval}",
+                        of_float,
                     ]
                 )
     return rows
@@ -154,6 +156,12 @@ def _fidelity_rows(report: Report) -> Rows:
     for head, reason in report.skipped.items():
         rows.append([f"{head}.*", "", *[NOT_MEASURED] * len(models), "", reason])
     return rows
+
+
+def ratio_words(ratio: MetricValue) -> str:
+    """``0.50 (0.40 to 0.60)``; the end of an interval of few samples may be as large as numbers get."""
+    value, low, high = (f"{x:.2f}" if abs(x) < MANY else f"{x:.2g}" for x in (ratio.value, ratio.low, ratio.high))
+    return f"{value} ({low} to {high})"
 
 
 def _long_fidelity_rows(report: Report) -> Rows:
@@ -188,6 +196,8 @@ def value_in_words(value: MetricValue | None) -> str:
 
 def _number(value: float) -> str:
     """As many decimals for every value, so that they can be compared at a glance."""
+    if abs(value) >= MANY:
+        return f"{value:.2g}"
     least = 10.0**-DECIMALS
     return f"<{least:.{DECIMALS}f}" if 0 < value < least / 2 else f"{value:.{DECIMALS}f}"
 

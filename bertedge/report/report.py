@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bertedge.bounds import Count, Milliseconds
 from bertedge.bundle import Coverage, Manifest
 from bertedge.errors import FileError
 from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.lengths import LengthFidelity
 from bertedge.evaluate.machine import Machine
-from bertedge.evaluate.metrics import Change, MetricValue
+from bertedge.evaluate.metrics import METRICS, Change, MetricValue
 from bertedge.evaluate.profile import Profile
 from bertedge.evaluate.stability import Stability
 from bertedge.records import EDITED, from_json, read_json, write_json
@@ -21,6 +23,8 @@ from bertedge.records import EDITED, from_json, read_json, write_json
 #: loading of each model and took its ratios from means, which other processes raise, so its ratios cannot be compared.
 SCHEMA_VERSION = 3
 MOST_BYTES = 2**63
+#: What a sum of many shares may be off by.
+SLACK = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,8 @@ class CorpusInfo:
 
     name: str
     sha256: str
-    examples: int
-    max_length: int
+    examples: Count
+    max_length: Count
     seed: int
     next_sentence: bool
 
@@ -52,8 +56,8 @@ class CandidateReport:
     target: str
     size_bytes: int
     peak_rss_bytes: int | None
-    cold_start_ms: float | None
-    cold_start_samples_ms: tuple[float, ...]
+    cold_start_ms: Milliseconds | None
+    cold_start_samples_ms: tuple[Milliseconds, ...]
     coverage: Coverage
     fidelity: dict[str, MetricValue]
     latency: tuple[LatencyReport, ...]
@@ -67,6 +71,14 @@ class CandidateReport:
     def threads(self) -> tuple[int, ...]:
         """How many an operator might use, each number once; nothing where no latency was measured."""
         return tuple(sorted({entry.threads for entry in self.latency}))
+
+    def flaw(self) -> str | None:
+        """What is wrong with it in a file, in words."""
+        for name, seen in self.fidelity.items():
+            least, most = (METRICS[name].bounds if name in METRICS else None) or (-math.inf, math.inf)
+            if seen.value < least - SLACK or seen.value > most + SLACK:
+                return f"{name} is {seen.value:.4g}, expected {least:g} to {most:g}"
+        return None
 
     def __post_init__(self) -> None:
         for name in ("size_bytes", "peak_rss_bytes"):

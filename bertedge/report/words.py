@@ -15,12 +15,16 @@ from bertedge.report.report import CandidateReport, Report
 #: Letters of a text that are shown to either side of a mask.
 AROUND = 220
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+#: From here on a number is written with an exponent.
+MANY = 1e7
 #: BERT's own marks in a text.
 TOKENS = re.compile(r"(\[(?:MASK|SEP|UNK)\])")
 
 
 def number(value: float) -> str:
-    """Three figures, and no exponent."""
+    """Three figures, and no exponent unless there would be many zeros."""
+    if abs(value) >= MANY:
+        return f"{value:.2e}"
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertedge.errors import BertEdgeError
+from bertedge.errors import BertEdgeError, FileError
 from bertedge.records import to_json
 from bertedge.report.budget import DEFAULTS, JUDGED, LATENCY_MS, Budget
 from bertedge.report.gate import judge
@@ -58,8 +59,8 @@ def read_and_use(report_file: Path, known: Report) -> Report | None:
         report = read_report(report_file)
         for new, old in ((report, known), (known, report)):
             verdicts = judge(new, old, BUDGETS)
-            assert markdown_report(new, verdicts)
-            assert junit_report(new, verdicts)
+            for text in (markdown_report(new, verdicts), junit_report(new, verdicts)):
+                assert not re.search(r"\d{40}", text)  # 1e308 is no number to read
             assert rich_report(new, verdicts)
     except BertEdgeError:
         return None
@@ -94,3 +95,29 @@ def test_a_page_of_numbers_that_are_none(value: Any, raw: Any, measured: Report,
 def test_every_metric_that_can_be_judged_is_read_from_a_real_report(measured: Report) -> None:
     missing = [name for name, judged in JUDGED.items() if not judged.read(measured.candidates[0])]
     assert missing == []
+
+
+LATENCY = ("candidates", 0, "latency", 0)
+FIDELITY = ("candidates", 0, "fidelity", "mlm.top1_agreement")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ((*FIDELITY, "value"), 0.0, "mlm.top1_agreement: 0 is outside of its interval"),
+        ((*FIDELITY, "low"), 2.0, "is outside of its interval"),
+        (FIDELITY, {"value": 3.0, "low": 2.0, "high": 4.0, "n": 5}, r"mlm.top1_agreement is 3, expected 0 to 1"),
+        ((*FIDELITY, "n"), -3, "n: -3 is not a number"),
+        ((*LATENCY, "p99_ms"), 1e308, r"p99_ms: 1e\+308 is not a number from 0 to 1e\+09"),
+        ((*LATENCY, "tokens_per_s"), 1e308, "tokens_per_s"),
+        ((*LATENCY, "ratio_to_reference"), {"value": 1e300, "low": 1e299, "high": 1e308, "n": 5}, "ratio_to_reference"),
+        (("candidates", 0, "cold_start_ms"), -1.0, "cold_start_ms: -1.0"),
+        (("candidates", 0, "coverage", "macs"), 1e308, "coverage.macs"),
+        (("machine", "memory_bytes"), 10**90, "memory_bytes"),
+        (("stability", "mhz_after"), 1e308, "mhz_after"),
+    ],
+)
+def test_numbers_that_cannot_be(path: tuple, value: object, words: str, raw: Any, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(edited(raw, path, value)))
+    with pytest.raises(FileError, match=words):
+        read_report(tmp_path / "report.json")
