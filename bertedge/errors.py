@@ -90,7 +90,11 @@ class TargetWarning(UserWarning):
 
 
 class TruncationWarning(UserWarning):
-    """A text was longer than the model can read, and its end was cut off."""
+    """A text was longer than the model can read, and a part of it was cut off."""
+
+
+class UnknownTextWarning(UserWarning):
+    """A text consists of words that the model does not know, so its answer says nothing about the text."""
 
 
 class LeftOutWarning(UserWarning):

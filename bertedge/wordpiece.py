@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from bertedge.errors import CheckpointError, FileError
+from bertedge.errors import CheckpointError, FileError, UsageError
 
+#: Unicode's White_Space. Python's own idea of blanks also takes control characters such as U+001C.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
-def from_vocab(path: Path, settings: dict[str, Any], special: dict[str, str]) -> tokenizers.Tokenizer:
-    """BERT's WordPiece over the lines of ``vocab.txt``; the line number is the id."""
-    special = {**SPECIAL_TOKENS, **special}
+def read_vocab(path: Path) -> dict[str, int]:
+    """The lines of ``vocab.txt``; the line number is the id, and of equal lines the last one counts.
+
+    As the ``tokenizers`` library reads it: blanks at a line's end are dropped, so a blank line is an empty token, which
+    no text has.
+
+    Raises:
+        FileError: it cannot be read, or is not UTF-8.
+    """
     try:
-        with open(path, encoding="utf-8") as file:
-            # not splitlines(), which takes U+2028 for the end of a line where it is a piece
-            words = [line.rstrip("\n") for line in file]
+        with open(path, encoding="utf-8", newline="\n") as file:
+            return {line.rstrip(WHITE_SPACE): index for index, line in enumerate(file)}
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"{path}: cannot be read as UTF-8 text ({error})", "take a fresh copy") from error
-    vocab = {word: index for index, word in enumerate(words)}
-    if special["unk"] not in vocab:
-        raise FileError(f"{path}: no line is {special['unk']}, so it is no WordPiece vocabulary", "take a fresh copy")
-    backend = _wordpiece(models.WordPiece(vocab, unk_token=special["unk"]), bool(settings.get("do_lower_case", True)))
-    accents = settings.get("strip_accents")  # where it is not said, BERT strips them when it lowercases
-    backend.normalizer.strip_accents = accents if isinstance(accents, bool) else None
-    backend.normalizer.handle_chinese_chars = bool(settings.get("tokenize_chinese_chars", True))
-    backend.add_special_tokens([t for t in special.values() if t in vocab])
-    if special["cls"] in vocab and special["sep"] in vocab:
-        _add_template(backend, special["cls"], special["sep"])
-    return backend
 
 
 def learn(lines: Iterable[str], *, vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
@@ -48,7 +44,7 @@ def learn(lines: Iterable[str], *, vocab_size: int, lowercase: bool) -> tokenize
         lines: read twice; an iterator, which can be read once only, is first gathered in memory.
     """
     texts = list(lines) if isinstance(lines, Iterator) else lines
-    learner = _wordpiece(models.WordPiece(unk_token=SPECIAL_TOKENS["unk"]), lowercase)
+    learner = bert_pipeline(models.WordPiece(unk_token=SPECIAL_TOKENS["unk"]), lowercase=lowercase)
     specials = list(SPECIAL_TOKENS.values())
     letters = _frequent_letters(learner, texts, (vocab_size - len(specials)) // 2)
     trainer = trainers.WordPieceTrainer(
@@ -59,9 +55,9 @@ def learn(lines: Iterable[str], *, vocab_size: int, lowercase: bool) -> tokenize
         show_progress=False,
     )
     learner.train_from_iterator(texts, trainer)
-    backend = _wordpiece(models.WordPiece(learner.get_vocab(), unk_token=SPECIAL_TOKENS["unk"]), lowercase)
+    backend = bert_pipeline(models.WordPiece(learner.get_vocab(), unk_token=SPECIAL_TOKENS["unk"]), lowercase=lowercase)
     backend.add_special_tokens(specials)
-    _add_template(backend)
+    add_template(backend)
     return backend
 
 
@@ -98,6 +94,36 @@ def lowercased(serialized: str) -> tokenizers.Tokenizer:
     return tokenizers.Tokenizer.from_str(json.dumps(raw))
 
 
+def recased(serialized: str, cased: bool) -> tokenizers.Tokenizer:
+    """A serialized tokenizer that keeps capital letters, or makes them small.
+
+    Raises:
+        UsageError: its normalizer is not BERT's, so there is no such switch.
+    """
+    raw = json.loads(serialized)
+    normalizer = raw["normalizer"] or {}
+    if normalizer.get("type") != "BertNormalizer":
+        raise UsageError(
+            f"the casing cannot be set: the tokenizer's normalizer is {normalizer.get('type', 'none')}, not BERT's",
+            "leave out --cased and --uncased; tokenizer.json decides",
+        )
+    raw["normalizer"] = {**normalizer, "lowercase": not cased}
+    return tokenizers.Tokenizer.from_str(json.dumps(raw))
+
+
+def without_added(serialized: str, size: int, keep: Collection[str]) -> tuple[tokenizers.Tokenizer, list[str]]:
+    """A serialized tokenizer without the added tokens whose ids are ``size`` or more, and the names of these.
+
+    Args:
+        keep: added tokens that stay.
+    """
+    raw = json.loads(serialized)
+    stay = {*keep, *raw["model"].get("vocab", ())} if isinstance(raw["model"].get("vocab"), dict) else set(keep)
+    gone = [token["content"] for token in raw["added_tokens"] if token["id"] >= size and token["content"] not in stay]
+    raw["added_tokens"] = [token for token in raw["added_tokens"] if token["content"] not in gone]
+    return tokenizers.Tokenizer.from_str(json.dumps(raw)), gone
+
+
 def _renumber(processor: dict[str, Any], ids: dict[str, int]) -> None:
     """Give a post-processor's special tokens, in each of the library's ways to write them, their new ids."""
     for token in (processor.get("special_tokens") or {}).values():
@@ -109,10 +135,19 @@ def _renumber(processor: dict[str, Any], ids: dict[str, int]) -> None:
         _renumber(inner, ids)
 
 
-def _wordpiece(model: models.WordPiece, lowercase: bool) -> tokenizers.Tokenizer:
-    """BERT's text pipeline around a WordPiece model."""
+def bert_pipeline(
+    model: models.WordPiece, *, lowercase: bool, strip_accents: bool | None = None, chinese: bool = True
+) -> tokenizers.Tokenizer:
+    """BERT's text pipeline around a WordPiece model.
+
+    Args:
+        strip_accents: None: as ``lowercase``.
+        chinese: every Chinese character is a word.
+    """
     backend = tokenizers.Tokenizer(model)
-    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=chinese
+    )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
     return backend
@@ -127,7 +162,7 @@ def _frequent_letters(backend: tokenizers.Tokenizer, texts: Iterable[str], limit
     return sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: max(limit, 0)])
 
 
-def _add_template(backend: tokenizers.Tokenizer, cls: str = "[CLS]", sep: str = "[SEP]") -> None:
+def add_template(backend: tokenizers.Tokenizer, cls: str = "[CLS]", sep: str = "[SEP]") -> None:
     """``[CLS] A [SEP]`` with segment 0, ``[CLS] A [SEP] B [SEP]`` with segments 0 and 1."""
     specials = [(token, backend.token_to_id(token)) for token in (cls, sep)]
     backend.post_processor = processors.TemplateProcessing(

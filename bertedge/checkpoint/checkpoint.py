@@ -42,6 +42,7 @@ class Checkpoint:
         source: the tensors under canonical names.
         selection: what was made of its files' tensors, in any bytes; nothing for the tensors as they are.
         embedding: what a sentence-transformers folder says about its vectors; None for any other folder.
+        cased: whether capital letters are kept, whatever the tokenizer's files say; None: what they say.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Checkpoint:
     tokenizer_: Tokenizer | None = None
     selection: bytes = b""
     embedding: EmbeddingSettings | None = None
+    cased: bool | None = None
 
     def __post_init__(self) -> None:
         self._check()
@@ -134,20 +136,26 @@ class Checkpoint:
         """The tokenizer beside the weights.
 
         Raises:
-            CheckpointError: it knows more pieces than the model has embeddings for.
+            CheckpointError: it knows more tokens than the model has embeddings for.
+            UsageError: the casing is given, and cannot be set.
         """
         tokenizer = self.tokenizer_ or self._load_tokenizer()
         if tokenizer.vocab_size > self.config.vocab_size:
+            ids = {index: token for token, index in tokenizer.vocabulary().items() if index >= self.config.vocab_size}
+            names = ", ".join(f"{ids[index]!r}" for index in sorted(ids)[:5])
             raise CheckpointError(
-                f"{self.name}: the tokenizer has {tokenizer.vocab_size} pieces, the model {self.config.vocab_size}",
-                "use the tokenizer that the model was trained with",
+                f"{self.name}: the tokenizer has {tokenizer.vocab_size} tokens, the model {self.config.vocab_size}; "
+                f"it has none for {names}{', ...' * (len(ids) > 5)}",
+                "; ".join((*tokenizer.warnings, "use the tokenizer that the model was trained with")),
             )
-        return tokenizer
+        return tokenizer if self.cased is None else tokenizer.recased(self.cased)
 
     def _load_tokenizer(self) -> Tokenizer:
         if self.folder is None:
             raise FileError(f"{self.name}: has no tokenizer", "give one")
-        return Tokenizer.load(self.folder, max_length=self.config.max_position_embeddings)
+        return Tokenizer.load(
+            self.folder, max_length=self.config.max_position_embeddings, vocab_size=self.config.vocab_size
+        )
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """Load one tensor by its canonical name; a decoder bias that nobody stored is zero.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -23,15 +24,22 @@ HUB_FILES = [
     "model-*.safetensors",
     "tokenizer*.json",
     "vocab.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
 ]
 
 
-def open_checkpoint(model: str | Path) -> Checkpoint:
-    """Open a checkpoint given as a folder, a built-in name or a hub id (downloaded into the hub's own cache)."""
+def open_checkpoint(model: str | Path, *, cased: bool | None = None) -> Checkpoint:
+    """Open a checkpoint given as a folder, a built-in name or a hub id (downloaded into the hub's own cache).
+
+    Args:
+        cased: whether capital letters are kept; None: what the tokenizer's files say.
+    """
     folder = locate(model)
     _log.info("reading the checkpoint %s from %s", model, folder)
     # the hub's cache calls its folders by the hashes of commits
-    return Checkpoint.read(folder, name=None if folder == Path(model) else str(model).rpartition("/")[2])
+    checkpoint = Checkpoint.read(folder, name=None if folder == Path(model) else str(model).rpartition("/")[2])
+    return checkpoint if cased is None else replace(checkpoint, cased=cased)
 
 
 def locate(model: str | Path) -> Path:

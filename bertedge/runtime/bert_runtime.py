@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
+from bertedge.encoding import Encoding
 from bertedge.errors import BundleError, CheckpointError, LeftOutWarning, UsageError
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.engine import Engine, Model, Row
@@ -23,7 +24,8 @@ from bertedge.runtime.right_here import require_right_here
 from bertedge.runtime.session import Sessions, require_onnxruntime
 from bertedge.runtime.threads import checked_threads
 from bertedge.runtime.vectors import Pooling, vector_recipe
-from bertedge.tokenizer import Encoding, Tokenizer
+from bertedge.texts import Pair, pairs_of, texts_of
+from bertedge.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 NO_POSITIONS = np.zeros(0, dtype=np.int64)
@@ -134,48 +136,69 @@ class BertRuntime:
         """The same file without what this runtime does about padding; opens a second session."""
         return PaddedPredictor(self._here, threads=self.threads)
 
+    @overload  # a string is an iterable of strings too, but the first case
+    def fill_mask(self, texts: str, *, top_k: int = 5) -> Fills: ...  # type: ignore[overload-overlap]
     @overload
-    def fill_mask(self, texts: str, *, top_k: int = 5) -> Fills: ...
-    @overload
-    def fill_mask(self, texts: list[str] | tuple[str, ...], *, top_k: int = 5) -> list[Fills]: ...
-    def fill_mask(self, texts: str | list[str] | tuple[str, ...], *, top_k: int = 5) -> Fills | list[Fills]:
-        """The most probable pieces for every ``[MASK]``.
+    def fill_mask(self, texts: Iterable[str], *, top_k: int = 5) -> list[Fills]: ...
+    def fill_mask(self, texts: str | Iterable[str], *, top_k: int = 5) -> Fills | list[Fills]:
+        """The most probable tokens for every ``[MASK]``; ids that the tokenizer has no token for are left out.
+
+        Args:
+            texts: one text, or several: a list, an array, a column of a table, a generator.
 
         Returns:
             For one text a list with, for each ``[MASK]``, ``top_k`` proposals; for several texts a list of those.
 
         Raises:
-            UsageError: a text has no ``[MASK]``, or lost one to truncation.
+            UsageError: a text has no ``[MASK]``, or lost one to truncation; or an item is no text. The message names
+                its index.
+
+        Warns:
+            TruncationWarning: texts were too long.
+            UnknownTextWarning: texts consist of unknown words.
         """
         self._require("mlm")
         if isinstance(texts, str):
             return self.fill_mask([texts], top_k=top_k)[0]
         if top_k < 1:
             raise UsageError(f"top_k is {top_k}, expected at least 1", "ask for one proposal or more")
-        if not all(isinstance(text, str) for text in texts):
-            raise UsageError("fill_mask: expected a text or a list of texts", "pairs have no place here")
-        rows = [self._masked_row(text, encoding) for text, encoding in zip(texts, self._encode(texts), strict=True)]
+        several = texts_of(texts, "fill_mask: expected a text or a list of texts")
+        encodings = self.tokenizer.encode_many(several)
+        rows = [self._masked_row(several, encoding, index) for index, encoding in enumerate(encodings)]
         return self.engine.run(rows, lambda result: self._fills(result["mlm_logits"], top_k))
 
     @overload
     def next_sentence(self, first: str, second: str) -> float: ...
     @overload
-    def next_sentence(self, first: Sequence[tuple[str, str]]) -> list[float]: ...
-    def next_sentence(self, first: str | Sequence[tuple[str, str]], second: str | None = None) -> float | list[float]:
-        """The probability that the second text follows the first, for one pair or a list of pairs."""
+    def next_sentence(self, first: Iterable[Pair]) -> list[float]: ...
+    def next_sentence(self, first: str | Iterable[Pair], second: str | None = None) -> float | list[float]:
+        """The probability that the second text follows the first, for one pair or for several.
+
+        Args:
+            first: a text; or pairs of texts: a list, an array of two columns, ``zip(a, b)``, a generator.
+            second: the text that may follow, where ``first`` is a text.
+
+        Raises:
+            UsageError: an item is no pair of texts; the message names its index.
+
+        Warns:
+            TruncationWarning: pairs were too long.
+            UnknownTextWarning: pairs have a half of unknown words.
+        """
         self._require("nsp")
         if isinstance(first, str):
             if second is None:
                 raise UsageError("next_sentence: the second sentence is missing", "give two texts, or a list of pairs")
             return self.next_sentence([(first, second)])[0]
-        if second is not None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in first):
-            raise UsageError("next_sentence: expected two texts, or a list of pairs", 'for instance [("One.", "Two.")]')
-        rows = [_row(encoding) for encoding in self._encode(first)]
+        expected = "next_sentence: expected two texts, or a list of pairs"
+        if second is not None:
+            raise UsageError(expected, 'for instance [("One.", "Two.")]; of two lists make pairs with zip')
+        rows = [_row(encoding) for encoding in self.tokenizer.encode_many(pairs_of(first, expected))]
         return self.engine.run(rows, lambda result: float(softmax(result["nsp_logits"])[0]))
 
     def encode(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         *,
         pooling: Pooling | None = None,
         normalize: bool | None = None,
@@ -187,6 +210,7 @@ class BertRuntime:
         Such a model also says how many tokens of a text are read.
 
         Args:
+            texts: one text, or several: a list, an array, a column of a table, a generator. A text may be empty.
             pooling: ``mean`` over the tokens, their ``max``, the ``cls`` token's state, that of the ``lasttoken``,
                 ``mean_sqrt_len_tokens``, ``weightedmean``, the ``pooler``'s output, or ``none``. Default: what the
                 model says; the mean where it says nothing.
@@ -204,6 +228,7 @@ class BertRuntime:
 
         Warns:
             TruncationWarning: texts were too long.
+            UnknownTextWarning: texts consist of unknown words.
             LeftOutWarning: the model does more with its vectors than bertedge can.
         """
         settings = self.bundle.manifest.embedding
@@ -212,7 +237,7 @@ class BertRuntime:
             self._require("pooler")
         if pooling is None and settings is not None and settings.warning:
             warnings.warn(f"{self.name}: {settings.warning}", LeftOutWarning, stacklevel=2)
-        several = [texts] if isinstance(texts, str) else list(texts)
+        several = texts_of([texts] if isinstance(texts, str) else texts, "encode: expected a text or a list of texts")
         encodings = self._embedding_tokenizer.encode_many([recipe.prompted(text) for text in several])
         start = 0 if recipe.pools_prompt or not recipe.prompt else self._prompt_tokens(recipe.prompt)
         rows = [_row(encoding, hidden=recipe.hidden) for encoding in encodings]
@@ -236,22 +261,30 @@ class BertRuntime:
         encoding = self._embedding_tokenizer.encode(prompt)
         return len(encoding.input_ids) - encoding.special_tokens[-1]
 
-    def _encode(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Encoding]:
-        return self.tokenizer.encode_many(list(texts))
-
-    def _masked_row(self, text: str, encoding: Encoding) -> Row:
+    def _masked_row(self, texts: Sequence[str], encoding: Encoding, index: int) -> Row:
         ids = np.asarray(encoding.input_ids, dtype=np.int64)
         positions = np.flatnonzero(ids == self.tokenizer.id_of("mask")).astype(np.int64)
-        mask = self.tokenizer.mask_token
+        text, mask = texts[index], self.tokenizer.mask_token
+        where = "" if len(texts) == 1 else f" (index {index})"
         if len(positions) != text.count(mask) and encoding.truncated:
-            raise UsageError(f"a {mask} stands after the {len(ids)} tokens that the model reads", "shorten the text")
+            message = f"a {mask} is beyond the {len(ids)} tokens that the model reads{where}"
+            raise UsageError(message, "shorten the text")
         if not len(positions):
-            raise UsageError(f"no {mask} in {text[:60]!r}", f"write {mask} where a word is to be filled in")
+            raise UsageError(f"no {mask} in {text[:60]!r}{where}", f"write {mask} where a word is to be filled in")
         return _row(encoding, masked_positions=positions)
+
+    @cached_property
+    def _tokens(self) -> NDArray[np.int64] | None:
+        """The ids that have a token, in order; None where all of the model's have one."""
+        size = self.bundle.config.vocab_size
+        known = np.unique(np.fromiter(self.tokenizer.vocabulary().values(), dtype=np.int64))
+        return None if len(known) == size else known[known < size]
 
     def _fills(self, logits: NDArray[np.float32], top_k: int) -> Fills:
         probabilities = softmax(logits)
-        best = top_indices(probabilities, top_k)
+        known = self._tokens
+        best = top_indices(probabilities if known is None else probabilities[:, known], top_k)
+        best = best if known is None else known[best]
         return [
             [Fill(token=self.tokenizer.token(int(i)), probability=float(row[i]), token_id=int(i)) for i in order]
             for row, order in zip(probabilities, best, strict=True)

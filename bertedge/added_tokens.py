@@ -1,0 +1,164 @@
+"""The special and added tokens of a folder, by the rules of ``transformers`` 5.
+
+They may stand in ``tokenizer_config.json`` (in five ways), ``special_tokens_map.json``, ``added_tokens.json`` and
+``tokenizer.json``. ``added_tokens_decoder`` in ``tokenizer_config.json`` silences the other three files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken
+
+#: The special tokens that every tokenizer may have, in the order in which missing ones are added.
+NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+Token = str | AddedToken
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddedTokens:
+    """What the files of a folder say of special and added tokens.
+
+    Attributes:
+        named: a name such as ``mask_token`` -> the token; None where a file says that there is none.
+        own: the same for names that only this tokenizer has, such as ``url_token``.
+        extra: further special tokens.
+        listed: id -> added token, as the files list them.
+    """
+
+    named: dict[str, Token | None]
+    own: dict[str, Token]
+    extra: tuple[Token, ...]
+    listed: dict[int, AddedToken]
+
+    def add_to(self, backend: tokenizers.Tokenizer) -> None:
+        """Add them in the order in which ``transformers`` does; those that the vocabulary has not get the next ids."""
+        known = [token.content for token in backend.get_added_tokens_decoder().values()]
+        tokens: list[Token] = [self.listed[index] for index in sorted(self.listed)]
+        known += map(str, tokens)
+        in_order = [*(self.named.get(name) for name in NAMED), *self.own.values(), *self.extra]
+        tokens += [token for token in in_order if token is not None and str(token) not in known]
+        special = {str(token) for token in (*self.named.values(), *self.own.values()) if token is not None}
+        backend.add_tokens([_special(token) if str(token) in special else token_of(token) for token in tokens])
+
+
+def read_added_tokens(
+    settings: Mapping[str, Any],
+    special_tokens_map: Mapping[str, Any],
+    added_tokens: Mapping[str, Any],
+    in_json: Iterable[Mapping[str, Any]],
+    defaults: Mapping[str, str],
+) -> AddedTokens:
+    """Put together what the files say.
+
+    Args:
+        settings: ``tokenizer_config.json``.
+        special_tokens_map: ``special_tokens_map.json``.
+        added_tokens: ``added_tokens.json``.
+        in_json: ``added_tokens`` of ``tokenizer.json``.
+        defaults: the class's own special tokens.
+
+    Raises:
+        TypeError, ValueError: an entry is no token.
+    """
+    said = dict(settings)
+    if "additional_special_tokens" in said and not said.get("extra_special_tokens"):
+        said["extra_special_tokens"] = said.pop("additional_special_tokens")
+    own = {key: said.pop(key) for key in list(said) if _is_own(key) and isinstance(said[key], str)}
+    own |= _popped_names(said)
+    if "added_tokens_decoder" in said:
+        entries = [(int(index), token_of(token)) for index, token in said["added_tokens_decoder"].items()]
+    else:
+        said |= _of_map(special_tokens_map, said)
+        own |= _popped_names(said)
+        entries = _of_file(added_tokens, said)
+        entries += [(int(token["id"]), token_of(token)) for token in in_json]
+    by_content = {token.content: token for _, token in entries}  # also those whose id a later entry takes
+    named: dict[str, Token | None] = dict(defaults)
+    for name in NAMED:
+        if name in said:
+            token = _token_or_none(said[name])
+            if token is not None:
+                named[name] = by_content.get(str(token), token)
+            elif said[name] is None:
+                named[name] = None
+    marked = {key: said[key] for key in said if _is_own(key)}
+    extra = said.get("extra_special_tokens", said.get("additional_special_tokens")) or ()
+    return AddedTokens(
+        named=named,
+        own={key: token for key, raw in {**marked, **own}.items() if (token := _token_or_none(raw)) is not None},
+        extra=tuple(token for raw in extra if (token := _token_or_none(raw)) is not None),
+        listed=dict(entries),
+    )
+
+
+def token_of(raw: Any) -> AddedToken:
+    """A token as a file writes it: a string, or an object with ``content`` and flags.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(raw, AddedToken):
+        return raw
+    if isinstance(raw, str):
+        return AddedToken(raw, special=True)
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("content"), str):
+        raise TypeError(f"{raw!r:.60} is no token")
+    return AddedToken(raw["content"], **{flag: raw[flag] for flag in FLAGS if flag in raw})
+
+
+def _special(token: Token) -> AddedToken:
+    """The same token, marked as special."""
+    token = token_of(token)
+    if token.special:
+        return token
+    flags = {flag: getattr(token, flag) for flag in FLAGS}
+    return AddedToken(token.content, **{**flags, "special": True})
+
+
+def _is_own(key: str) -> bool:
+    return key.endswith("_token") and key not in NAMED
+
+
+def _popped_names(said: dict[str, Any]) -> dict[str, Any]:
+    """``extra_special_tokens`` where it is a mapping from names to tokens; it is then taken out."""
+    return said.pop("extra_special_tokens") if isinstance(said.get("extra_special_tokens"), dict) else {}
+
+
+def _of_map(special_tokens_map: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``special_tokens_map.json`` says, which is stronger than ``tokenizer_config.json``."""
+    stronger: dict[str, Any] = {}
+    for key, value in special_tokens_map.items():
+        if key == "extra_special_tokens" and isinstance(value, list):
+            tokens = [token_of({**token, "special": True}) if isinstance(token, dict) else token for token in value]
+            before = list(said.get("extra_special_tokens") or ())
+            stronger[key] = before + [token for token in tokens if token not in before]
+        elif isinstance(value, dict) and key != "extra_special_tokens":
+            stronger[key] = token_of({**value, "special": True})
+        else:
+            stronger[key] = value
+    return stronger
+
+
+def _of_file(added_tokens: Mapping[str, Any], said: Mapping[str, Any]) -> list[tuple[int, AddedToken]]:
+    """Ids and tokens of ``added_tokens.json``; those that are named elsewhere are special."""
+    elsewhere = [*(said.get(name) for name in NAMED), *(said.get("extra_special_tokens") or ())]
+    special = {str(token) for token in elsewhere if isinstance(token, Token)}  # not objects, as in transformers
+    return [
+        (int(index), AddedToken(token, normalized=token not in special, special=token in special))
+        for token, index in added_tokens.items()
+    ]
+
+
+def _token_or_none(raw: Any) -> Token | None:
+    """A string as it is, an object as a token; None for what says nothing."""
+    if isinstance(raw, str):
+        return raw or None
+    try:
+        return token_of(raw)
+    except TypeError:
+        return None

@@ -1,0 +1,69 @@
+"""Encoded texts, and what is said of texts that the vocabulary does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import tokenizers
+
+#: Share of tokens with capital letters from which a vocabulary is taken for a cased one.
+CASED_SHARE = 0.01
+#: Indices that a warning names.
+SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """One encoded text or pair of texts.
+
+    Attributes:
+        input_ids: token ids with ``[CLS]`` and ``[SEP]``, length S.
+        token_type_ids: 0 for the first segment, 1 for the second, length S.
+        special_tokens: True at ``[CLS]`` and ``[SEP]``, length S.
+        truncated: whether a part of the text was cut off.
+    """
+
+    input_ids: list[int]
+    token_type_ids: list[int]
+    special_tokens: list[bool]
+    truncated: bool
+
+
+def is_unknown(encoding: tokenizers.Encoding, unknown_id: int | None, silent_ids: Collection[int]) -> bool:
+    """Whether a text, or half of a pair, has words, and the vocabulary none of them.
+
+    Args:
+        silent_ids: special tokens that are no words, even where a text spells them out.
+    """
+    ids = encoding.ids
+    if unknown_id is None or unknown_id not in ids:
+        return False
+    words: dict[int, set[int]] = {}
+    for token, sequence in zip(ids, encoding.sequence_ids, strict=True):
+        if sequence is not None and token not in silent_ids:
+            words.setdefault(sequence, set()).add(token)
+    return {unknown_id} in words.values()
+
+
+def about_unknown(indices: Sequence[int], count: int) -> str:
+    """A sentence about those of ``count`` texts that hold no known word."""
+    if count == 1:
+        return "the text has no word that the model knows, so the answer says nothing about it"
+    more = ", ..." if len(indices) > SHOWN else ""
+    where = f"index {', '.join(map(str, indices[:SHOWN]))}{more}"
+    return (
+        f"{len(indices)} of {count} texts ({where}) have no word that the model knows; its answers say nothing of them"
+    )
+
+
+def about_capitals(vocabulary: Collection[str]) -> str | None:
+    """A sentence about a vocabulary of cased text, for a tokenizer that makes text lower case; None for another."""
+    ordinary = [token for token in vocabulary if not (token.startswith("[") and token.endswith("]"))]
+    capitals = sum(token != token.lower() for token in ordinary)
+    if capitals < max(CASED_SHARE * len(ordinary), 1):
+        return None
+    return (
+        f"text is made lower case, but {capitals:,} of {len(ordinary):,} tokens have capital letters, and no text gets "
+        "them; if the model is a cased one, say --cased"
+    )

@@ -1,0 +1,91 @@
+"""Which ``tokenizer_class`` is read in which way, as the fast tokenizers of ``transformers`` 5 read them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bertedge.errors import CheckpointError
+
+#: ``bert`` and ``xlm_roberta``: the class builds its own pipeline and takes the vocabulary only from
+#: ``tokenizer.json``. ``as_is``: ``tokenizer.json`` is the tokenizer.
+Kind = Literal["bert", "xlm_roberta", "as_is"]
+
+#: The special tokens of a class where the files do not name them.
+DEFAULT_SPECIALS: dict[Kind, dict[str, str]] = {
+    "bert": {
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+    },
+    "xlm_roberta": {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "sep_token": "</s>",
+        "pad_token": "<pad>",
+        "cls_token": "<s>",
+        "mask_token": "<mask>",
+    },
+    "as_is": {},
+}
+
+#: Class without "Fast" at its end -> how it is read.
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(
+        (
+            "BertTokenizer",
+            "ConvBertTokenizer",
+            "DistilBertTokenizer",
+            "ElectraTokenizer",
+            "LayoutLMTokenizer",
+            "LxmertTokenizer",
+            "MobileBertTokenizer",
+            "SqueezeBertTokenizer",
+        ),
+        "bert",
+    ),
+    **dict.fromkeys(("PreTrainedTokenizer", "PythonBackend", "TokenizersBackend"), "as_is"),
+    "XLMRobertaTokenizer": "xlm_roberta",
+}
+
+_OTHERS = """
+Albert Bart Barthez Bartpho BertGeneration BertJapanese Bertweet BigBird BioGpt BlenderbotSmall Blenderbot ByT5
+CLIP CTRL Camembert Canine Character Clvp CodeGen CodeLlama Cohere CpmAnt Cpm DPRContextEncoder
+DPRQuestionEncoder DPRReader Deberta DebertaV2 Dia Esm Esmc FNet FSMT FastSpeech2Conformer Flaubert Funnel GPT2
+GPTNeoXJapanese GPTNeoX GPTSw3 Gemma Herbert LED Lasr LayoutLMv2 LayoutLMv3 LayoutXLM Llama Longformer Luke
+M2M100 MBart50 MBart MLuke MPNet Marian MarkupLM Mecab Mgpstr Mvp MyT5 Nllb Nougat OpenAIGPT PLBart Parakeet
+Pegasus Perceiver Phobert Pop2Piano ProphetNet Qwen2 Qwen3_5 Rag Reformer RemBert RoCBert RoFormer Roberta
+SeamlessM4T Siglip2 Siglip Speech2Text SpeechT5 Splinter T5 Tapas Tipsv2 Udop VideoPrism Vits Wav2Vec2CTC
+Wav2Vec2PhonemeCTC Whisper Wordpiece XGLM XLM XLNet
+"""
+#: Classes of ``transformers`` that have a pipeline of their own, which bertedge does not build; without "Tokenizer".
+#: A class that is in neither table is unknown to ``transformers`` too, which then reads ``tokenizer.json`` as it is.
+OTHERS = frozenset(_OTHERS.split())
+
+
+def kind_of(name: str | None, *, where: str, has_json: bool) -> Kind:
+    """How a folder with this ``tokenizer_class`` is read.
+
+    Args:
+        name: None where no file names one.
+        where: the folder, for the message.
+        has_json: whether ``tokenizer.json`` is there.
+
+    Raises:
+        CheckpointError: the class has no fast tokenizer, or one that bertedge does not build.
+    """
+    plain = "BertTokenizer" if name is None else name.removesuffix("Fast")
+    kind = KINDS.get(plain, "as_is")
+    if plain.removesuffix("Tokenizer") in OTHERS and plain not in KINDS:
+        raise CheckpointError(
+            f"{where}: tokenizer_class is {name}, which bertedge does not read",
+            "if the folder's tokenizer.json gives the right tokens by itself, name PreTrainedTokenizerFast instead",
+        )
+    if kind != "bert" and not has_json:
+        raise CheckpointError(
+            f"{where}: tokenizer_class is {name}, which takes a tokenizer.json, and there is none",
+            "save the model's tokenizer with save_pretrained, or name BertTokenizer if it is BERT's WordPiece",
+        )
+    return kind

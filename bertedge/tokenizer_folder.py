@@ -1,0 +1,305 @@
+"""The tokenizer of a model's folder, built by the rules of ``transformers`` 5 (``AutoTokenizer``, fast).
+
+``transformers`` picks a class by ``tokenizer_class``. Its BERT class builds the pipeline anew from
+``tokenizer_config.json`` and takes no more than the vocabulary and the added tokens from ``tokenizer.json``. What
+differs from the files is told in :attr:`FolderTokenizer.warnings`; what cannot be matched is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import models, pre_tokenizers, processors
+
+from bertedge.added_tokens import AddedTokens, read_added_tokens
+from bertedge.errors import BertEdgeError, CheckpointError, FileError
+from bertedge.records import read_json
+from bertedge.tokenizer_classes import DEFAULT_SPECIALS, Kind, kind_of
+from bertedge.wordpiece import SPECIAL_TOKENS, add_template, bert_pipeline, read_vocab
+
+FRESH = "take a fresh copy from the model's source"
+BYTE_ORDER_MARK = "\ufeff"
+#: What ``tokenizer_config.json`` says of the text, and what holds where it does not.
+SWITCHES: dict[str, bool | None] = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
+#: Tokens that a warning names.
+SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderTokenizer:
+    """What a folder holds.
+
+    Attributes:
+        backend: without truncation and padding; nobody else has it.
+        special: role, such as ``mask`` -> token.
+        kind: how the class is read; see :mod:`bertedge.tokenizer_classes`.
+        truncation_side: ``right``, or ``left`` where the beginning of a long text is cut off.
+        warnings: what a user should know, a sentence each.
+    """
+
+    backend: tokenizers.Tokenizer
+    special: dict[str, str]
+    kind: Kind
+    truncation_side: str
+    warnings: tuple[str, ...]
+
+
+def read_folder(folder: Path) -> FolderTokenizer:
+    """Read the tokenizer of a folder.
+
+    Raises:
+        FileError: there is none, or a file is broken.
+        CheckpointError: ``transformers`` reads it in a way that cannot be matched; the message names it.
+    """
+    json_file, vocab_file = folder / "tokenizer.json", folder / "vocab.txt"
+    settings = _object(folder / "tokenizer_config.json")
+    name = settings.get("tokenizer_class") or _object(folder / "config.json").get("tokenizer_class")
+    has_json = json_file.is_file()
+    if not has_json and not vocab_file.is_file():
+        raise FileError(f"{folder}: no tokenizer.json and no vocab.txt", "copy one of them from the model's source")
+    kind = kind_of(name if isinstance(name, str) else None, where=str(folder), has_json=has_json)
+    _require_known(folder, settings)
+    try:
+        if has_json:
+            return _Reader(folder, settings, kind, _json(json_file)).from_json()
+        return _Reader(folder, settings, kind, None).from_vocab(vocab_file)
+    except BertEdgeError:
+        raise
+    except Exception as error:  # the library raises bare Exception for what it cannot parse or use
+        file = json_file if has_json else vocab_file
+        raise FileError(f"{file}: is not a tokenizer ({error})", FRESH) from error
+
+
+class _Reader:
+    """Reads one folder."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any], kind: Kind, raw: dict[str, Any] | None) -> None:
+        self.folder, self.settings, self.kind, self.raw = folder, settings, kind, raw
+        self.warnings = list(_ignored(settings))
+        self.truncation_side = settings.get("truncation_side") or _side_of(raw)
+        try:
+            self.added: AddedTokens = read_added_tokens(
+                settings,
+                _object(folder / "special_tokens_map.json"),
+                _object(folder / "added_tokens.json"),
+                (raw or {}).get("added_tokens") or (),
+                DEFAULT_SPECIALS[kind],
+            )
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FileError(f"{folder}: the added tokens cannot be read ({error})", FRESH) from error
+        empty = [name for name in ("cls_token", "sep_token") if name in self.added.named and not self.named(name)]
+        if empty and kind != "as_is":
+            raise CheckpointError(
+                f"{folder}: {empty[0]} is null in tokenizer_config.json", "a BERT needs it; name the model's token"
+            )
+
+    def named(self, name: str) -> str | None:
+        """The content of a special token such as ``mask_token``."""
+        token = self.added.named.get(name)
+        return None if token is None else str(token)
+
+    def from_vocab(self, path: Path) -> FolderTokenizer:
+        vocab = read_vocab(path)
+        if next(iter(vocab), "").startswith(BYTE_ORDER_MARK):
+            self.warnings.append(
+                f"vocab.txt begins with a byte order mark, so its first token is not {next(iter(vocab))[1:]!r}; "
+                "if it should be, save the file as UTF-8 without the mark"
+            )
+        if self._unk not in vocab:
+            raise FileError(f"{path}: no line is {self._unk}, so it is no WordPiece vocabulary", "take a fresh copy")
+        return self._finished(self._bert(vocab))
+
+    def from_json(self) -> FolderTokenizer:
+        raw = self.raw or {}
+        if self.kind == "as_is":
+            return self._finished(tokenizers.Tokenizer.from_str(json.dumps(raw)))
+        model = raw["model"]
+        # without its vocabulary a file is parsed in no time; one of Unigram, or without a type, cannot do without
+        typed = model.get("type") not in (None, "Unigram")
+        without = {
+            **raw,
+            "added_tokens": [],
+            "model": {**model, "vocab": {}, **({"merges": []} if "merges" in model else {})},
+        }
+        parsed = tokenizers.Tokenizer.from_str(json.dumps(without if typed else raw))
+        expected = models.WordPiece if self.kind == "bert" else models.Unigram
+        if not isinstance(parsed.model, expected):
+            raise CheckpointError(
+                f"{self.folder}: tokenizer.json is {type(parsed.model).__name__}, and its class takes "
+                f"{expected.__name__}",
+                "name PreTrainedTokenizerFast as tokenizer_class, and tokenizer.json is read as it is",
+            )
+        backend = self._bert(model["vocab"]) if self.kind == "bert" else self._xlm_roberta(parsed, model["vocab"])
+        self._compare(parsed, backend)
+        return self._finished(backend)
+
+    @property
+    def _unk(self) -> str:
+        return self.named("unk_token") or SPECIAL_TOKENS["unk"]
+
+    def _bert(self, vocab: dict[str, int]) -> tokenizers.Tokenizer:
+        switches = {
+            key: default if (said := self.settings.get(key)) is None else said for key, default in SWITCHES.items()
+        }
+        return bert_pipeline(
+            models.WordPiece(vocab, unk_token=self._unk),
+            lowercase=bool(switches["do_lower_case"]),
+            strip_accents=switches["strip_accents"],
+            chinese=bool(switches["tokenize_chinese_chars"]),
+        )
+
+    def _xlm_roberta(self, parsed: tokenizers.Tokenizer, vocab: list[list[Any]]) -> tokenizers.Tokenizer:
+        """SentencePiece's Unigram, as XLM-RoBERTa (Conneau et al. 2020) has it; multilingual BERTs borrow it."""
+        backend = tokenizers.Tokenizer(models.Unigram([tuple(entry) for entry in vocab], unk_id=3, byte_fallback=False))
+        for normalizer in _parts((self.raw or {}).get("normalizer"), "normalizers"):
+            if normalizer.get("type") == "Precompiled":
+                alone = tokenizers.Tokenizer(models.WordPiece({}, unk_token="")).to_str()
+                backend.normalizer = tokenizers.Tokenizer.from_str(
+                    json.dumps({**json.loads(alone), "normalizer": normalizer})
+                ).normalizer
+        scheme = "always" if self.settings.get("add_prefix_space", True) else "never"
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme=scheme)]
+        )
+        backend.decoder = tokenizers.decoders.Metaspace(prepend_scheme=scheme)
+        return backend
+
+    def _finished(self, backend: tokenizers.Tokenizer) -> FolderTokenizer:
+        """With the added tokens and the template."""
+        model = backend.model
+        if isinstance(model, models.WordPiece | models.WordLevel) and model.token_to_id(model.unk_token) is None:
+            raise CheckpointError(
+                f"{self.folder}: the vocabulary has no {model.unk_token}, the token for unknown words",
+                "correct unk_token",
+            )
+        backend.no_truncation()
+        backend.no_padding()
+        before = backend.get_vocab()
+        self.added.add_to(backend)
+        self._compare_ids(before, backend)
+        if self.kind == "bert":
+            add_template(backend, self.named("cls_token") or "", self.named("sep_token") or "")
+        elif self.kind == "xlm_roberta":
+            start, end = self.named("bos_token") or "", self.named("eos_token") or ""
+            backend.post_processor = processors.TemplateProcessing(
+                single=[start, "$A", end],
+                pair=[start, "$A", end, end, "$B", end],
+                special_tokens=[(token, backend.token_to_id(token)) for token in (start, end)],
+            )
+        elif backend.post_processor is None:
+            backend.post_processor = processors.TemplateProcessing(single="$A:0", pair="$A:0 $B:1", special_tokens=[])
+        special = {role: self.named(f"{role}_token") or token for role, token in SPECIAL_TOKENS.items()}
+        return FolderTokenizer(
+            backend=backend,
+            special=special,
+            kind=self.kind,
+            truncation_side=self.truncation_side,
+            warnings=tuple(self.warnings),
+        )
+
+    def _compare(self, parsed: tokenizers.Tokenizer, built: tokenizers.Tokenizer) -> None:
+        """Tell which parts of ``tokenizer.json`` the class does not take."""
+        parts = [part for part in ("normalizer", "pre_tokenizer") if _state(parsed, part) != _state(built, part)]
+        if self.kind == "bert":
+            fields = ("continuing_subword_prefix", "max_input_chars_per_word")
+            parts += [field for field in fields if getattr(parsed.model, field) != getattr(built.model, field)]
+        if parts:
+            self.warnings.append(
+                f"tokenizer.json: its {' and '.join(parts)} is not that of tokenizer_config.json and tokenizer_class; "
+                "transformers goes by these, and so does bertedge"
+            )
+
+    def _compare_ids(self, before: dict[str, int], backend: tokenizers.Tokenizer) -> None:
+        """Tell which added tokens have another id than a file gives them, and which special ones are new."""
+        moved = [
+            f"{token.content!r} {backend.token_to_id(token.content)} (for {index})"
+            for index, token in sorted(self.added.listed.items())
+            if backend.token_to_id(token.content) not in (index, None)
+        ]
+        if moved:
+            self.warnings.append(f"added tokens get other ids than listed, as in transformers: {_some(moved)}")
+        listed = {token.content for token in self.added.listed.values()}
+        new = {i: token for token, i in backend.get_vocab().items() if token not in before and token not in listed}
+        if new:
+            ids = [f"{new[index]!r} {index}" for index in sorted(new)]
+            self.warnings.append(f"special tokens that the vocabulary has not get new ids: {_some(ids)}")
+
+
+def _some(words: list[str]) -> str:
+    """The first few of a list."""
+    more = len(words) - SHOWN
+    return ", ".join(words[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _ignored(settings: dict[str, Any]) -> list[str]:
+    """Settings that only the slow tokenizers of ``transformers`` heed."""
+    names = ["do_basic_tokenize"] if settings.get("do_basic_tokenize") is False else []
+    names += ["never_split"] if settings.get("never_split") else []
+    return [
+        f"tokenizer_config.json: {name} changes nothing here, nor in the fast tokenizer of transformers"
+        for name in names
+    ]
+
+
+def _require_known(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuse settings that cannot be matched.
+
+    Raises:
+        CheckpointError: names the setting.
+    """
+    file = folder / "tokenizer_config.json"
+    for key in SWITCHES:
+        value = settings.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise CheckpointError(f"{file}: {key} is {value!r:.60}, expected true or false", "correct the file")
+    if settings.get("split_special_tokens"):
+        raise CheckpointError(
+            f"{file}: split_special_tokens is true, so a [MASK] in a text would be no [MASK]", "set it to false"
+        )
+    versions = settings.get("fast_tokenizer_files") or ()
+    if any(version != "tokenizer.json" for version in versions):
+        raise CheckpointError(
+            f"{file}: fast_tokenizer_files lists {versions!r:.60}, of which bertedge cannot choose",
+            "keep the right one as tokenizer.json, and take the entry out",
+        )
+    if settings.get("truncation_side") not in (None, "left", "right"):
+        raise CheckpointError(f"{file}: truncation_side is neither left nor right", "correct the file")
+
+
+def _side_of(raw: dict[str, Any] | None) -> str:
+    """The side on which ``tokenizer.json`` cuts."""
+    truncation = (raw or {}).get("truncation")
+    direction = truncation.get("direction") if isinstance(truncation, dict) else None
+    return "left" if direction == "Left" else "right"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))  # by Python, which can open any path
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"{path}: is not a tokenizer ({error})", FRESH) from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):
+        raise FileError(f"{path}: is not a tokenizer (it has no model)", FRESH)
+    return raw
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A JSON file's object; nothing where there is no file, or where it holds something else."""
+    raw = read_json(path) if path.is_file() else {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def _parts(raw: Any, key: str) -> list[dict[str, Any]]:
+    """A part of a pipeline, or the parts of a sequence of them."""
+    parts = raw.get(key) if isinstance(raw, dict) and raw.get("type") == "Sequence" else [raw]
+    return [part for part in parts or () if isinstance(part, dict)]
+
+
+def _state(backend: tokenizers.Tokenizer, part: str) -> Any:
+    """A part of the pipeline, as JSON."""
+    found = getattr(backend, part)
+    return None if found is None else json.loads(found.__getstate__())
