@@ -76,9 +76,8 @@ def test_a_candidate_that_cuts_text_otherwise_is_refused(
 ) -> None:
     """The same pieces and weights, but capitals are kept: its users would get other answers than those measured."""
     shutil.copytree(model_folder, tmp_path / "cased")
-    rules = json.loads((tmp_path / "cased" / "tokenizer.json").read_text())
-    rules["normalizer"]["lowercase"] = False
-    (tmp_path / "cased" / "tokenizer.json").write_text(json.dumps(rules))
+    rules = json.loads((tmp_path / "cased" / "tokenizer_config.json").read_text())
+    (tmp_path / "cased" / "tokenizer_config.json").write_text(json.dumps({**rules, "do_lower_case": False}))
     export(tmp_path / "cased", tmp_path / "bundle")
     with pytest.raises(UsageError, match="cuts corpus.txt into other pieces than the reference"):
         bench([tmp_path / "bundle"], reference=model_folder, corpus=corpus_file, settings=QUICK)

@@ -349,7 +349,7 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
     ("arguments", "code", "words"),
     [
         (["fill-mask", "{bundle}", "no mask"], 2, "no [MASK]"),
-        (["fill-mask", "{bundle}", ""], 2, "empty"),
+        (["fill-mask", "{bundle}", ""], 2, "no [MASK]"),
         (["fill-mask", "{model}", "a [MASK]"], 3, "is not a bundle"),
         (["fill-mask", "nowhere", "a [MASK]"], 3, "no such bundle"),
         (["verify", "nowhere"], 3, "no such bundle"),
