@@ -10,7 +10,7 @@ BASELINE := benchmarks/baselines/xeon-6-207/small.portable.json
 
 .PHONY: demo test lint bench baseline alarms peers clean
 
-# The built-in model: quantize, verify, measure, use. No torch.
+# The built-in model: quantize, verify, use, measure. Keeps bertedge-small-en.int8 and uses it the next time. No torch.
 demo: $(DEMO_VENV)/ready
 	$(DEMO_VENV)/bin/bertedge demo
 

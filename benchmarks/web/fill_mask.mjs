@@ -3,7 +3,7 @@
 import { parseArgs } from "node:util";
 import { load } from "./node.mjs";
 
-const USAGE = 'usage: node fill_mask.mjs BUNDLE "Paris is the [MASK] of France." [--runtime node|web] [--top-k 5]';
+const USAGE = 'usage: node fill_mask.mjs BUNDLE "She drank a cup of [MASK] in the kitchen." [--runtime node|web] [--top-k 5]';
 
 try {
   const { values, positionals } = parseArgs({

@@ -2,53 +2,88 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bertedge.bundle import MANIFEST, Bundle
 from bertedge.checkpoint import BUILT_IN
 from bertedge.cli.bench import bench
 from bertedge.cli.check import verify
 from bertedge.cli.console import note, stdout
+from bertedge.cli.examples import FIRST, FOLLOWING, MASKED, UNRELATED
 from bertedge.cli.make import quantize
-from bertedge.cli.options import ForceOption
+from bertedge.cli.options import ForceOption, library
 from bertedge.cli.use import fill_mask, next_sentence
-
-SENTENCES = ("The president of the United [MASK] gave a speech.", "She opened the [MASK] and went into the house.")
-PAIRS = (
-    ("He opened the door and stepped inside.", "The room was dark, and he could not see anything."),
-    ("He opened the door and stepped inside.", "Inflation is measured by the consumer price index."),
-)
+from bertedge.errors import BertEdgeError
+from bertedge.target import AUTO, resolve_target
 
 
 def demo(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Keep the bundle in this folder.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Where the bundle is kept; default: below the current folder.", show_default=False
+        ),
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Quantize the built-in model for this CPU, verify it, measure it, use it."""
-    model = BUILT_IN[0]
-    folder = output or Path(f"{model}.int8")
-    # from inside the scratch folder, so that what is printed is what a person would type
-    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch if output is None else "."):
-        _step(f"bertedge quantize {model} -o {folder}")
+    """Quantize the built-in model for this CPU, verify it, use it, measure it.
+
+    The bundle is kept, and a bundle of an earlier demo is used again.
+    """
+    show(BUILT_IN[0], output or Path(f"{BUILT_IN[0]}.int8"), force=force)
+
+
+def show(model: str, folder: Path, *, force: bool = False, measure: Callable[..., None] = bench) -> None:
+    """Every step with the command that does the same.
+
+    Args:
+        measure: called as :func:`bertedge.cli.bench.bench` is.
+
+    Raises:
+        FileError: something else is in the folder.
+    """
+    name = shlex.quote(str(folder))
+    if not force and _made_of(model, folder):
+        note(f"{folder}: is here from an earlier demo; with --force it is made again")
+    else:
+        _step(f"bertedge quantize {model} -o {name}")
         quantize(model, folder, force=force)
-        _step(f"bertedge verify {folder}")
-        verify(folder)
-        _step(f"bertedge bench {folder} --reference {model}")
-        bench([folder], reference=model)
-        for text in SENTENCES:
-            _step(f'bertedge fill-mask {folder} "{text}"')
-            fill_mask(folder, text)
-        for first, second in PAIRS:
-            _step(f'bertedge next-sentence {folder} "{first}" "{second}"')
-            next_sentence(folder, first, second)
-    if output:
-        note(f"the bundle is in {output}")
+    _step(f"bertedge verify {name}")
+    verify(folder)
+    for text in MASKED:
+        _step(f'bertedge fill-mask {name} "{text}"')
+        fill_mask(folder, text)
+    for first, second in (FOLLOWING, UNRELATED):
+        _step(f'bertedge next-sentence {name} "{first}" "{second}"')
+        next_sentence(folder, first, second)
+    _step(f"bertedge bench {name} --reference {model}")
+    measure([folder], reference=model)
+    note(f"\nThe bundle is kept in {folder}. Next, ask it something else, or quantize your own model:")
+    note(f'bertedge fill-mask {name} "{FIRST}"\nbertedge quantize MODEL -o MODEL.int8')
+
+
+def _made_of(model: str, folder: Path) -> bool:
+    """Whether a folder holds this model, by the default recipe of this bertedge, for this CPU."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    checkpoint = library("bertedge.checkpoint", "tools").open_checkpoint(model)
+    recipe = library("bertedge.recipe", "tools").recipe_named("default")
+    try:
+        manifest = Bundle.open(folder).manifest
+    except BertEdgeError:  # damaged: quantize says what is in the way
+        return False
+    version = library("bertedge", "tools").__version__
+    return (
+        manifest.provenance.source_sha256 == checkpoint.weights_sha256
+        and manifest.recipe == recipe
+        and manifest.target == resolve_target(AUTO).name
+        and manifest.provenance.versions.get("bertedge") == version
+    )
 
 
 def _step(command: str) -> None:

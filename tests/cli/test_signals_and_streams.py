@@ -59,8 +59,8 @@ def scratch_of(folder: Path) -> Callable[[], list[Path]]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
-def test_ctrl_c_while_modules_are_imported(after_s: float) -> None:
-    process = start("demo")
+def test_ctrl_c_while_modules_are_imported(after_s: float, tmp_path: Path) -> None:
+    process = start("demo", "-o", tmp_path / "demo.int8")
     wait_for(lambda: hears(process, signal.SIGTERM), process)  # the handler that is set last
     time.sleep(after_s)
     os.killpg(process.pid, signal.SIGINT)

@@ -1,0 +1,14 @@
+"""The sentences of README, help texts and ``demo``; a test checks that the built-in model in int8 answers them well."""
+
+from __future__ import annotations
+
+#: A text with a mask -> words that make sense there; the best word of the built-in model is one of them.
+MASKED = {
+    "She drank a cup of [MASK] in the kitchen.": ("coffee", "tea", "milk", "water"),
+    "The ship sailed across the [MASK].": ("sea", "ocean"),
+    "The president of the United [MASK] gave a speech.": ("states",),
+}
+FIRST = next(iter(MASKED))
+#: Two sentences that follow each other, and two that do not.
+FOLLOWING = ("He opened the door.", "It was dark inside.")
+UNRELATED = ("He opened the door.", "Inflation is measured by the consumer price index.")
