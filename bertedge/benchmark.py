@@ -28,6 +28,7 @@ from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.progress import Listener, unheard
 from bertedge.quantization import export
+from bertedge.recipe import require_examples
 from bertedge.report.budget import DEFAULTS, LATENCY, LATENCY_MS, Budgets
 from bertedge.report.gate import judge, require_judgeable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
@@ -65,11 +66,9 @@ class BenchSettings:
     starts: int = STARTS
 
     def __post_init__(self) -> None:
-        if self.examples < 1 or self.max_length < 8 or self.starts < 1:
-            raise UsageError(
-                f"bench: {self.examples} examples, {self.max_length} tokens, {self.starts} starts",
-                "at least 1 example of 8 tokens, and 1 start",
-            )
+        require_examples(self.examples)
+        if self.max_length < 8 or self.starts < 1:
+            raise UsageError(f"bench: {self.max_length} tokens, {self.starts} starts", "at least 8 tokens, and 1 start")
         checked_threads(self.threads)
 
 

@@ -89,6 +89,10 @@ class TargetWarning(UserWarning):
     """A bundle is right on this CPU, but made for one that can do less."""
 
 
+class ShortTextWarning(UserWarning):
+    """A text gives fewer examples than were asked for."""
+
+
 class TruncationWarning(UserWarning):
     """A text was longer than the model can read, and a part of it was cut off."""
 

@@ -18,6 +18,10 @@ MOST_HELD_OUT = 0.5
 BITS, BLOCK_SIZES = (4, 8), (16, 32, 64, 128, 256)
 
 
+#: Texts that a calibration or a measurement may run: more take hours and tell no more.
+MAX_EXAMPLES = 10_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dynamic:
     """int8 weights; the range of the activations is taken from each input, so nothing is calibrated.
@@ -126,6 +130,18 @@ def _check_sample(num_examples: int, max_length: int) -> None:
     if num_examples < 1 or max_length < 8:
         raise UsageError(
             f"recipe: {num_examples} examples of {max_length} tokens", "at least 1 example of at least 8 tokens"
+        )
+
+
+def require_examples(count: int) -> None:
+    """Refuse so many texts that nobody would wait for them.
+
+    Raises:
+        UsageError: there are more than :data:`MAX_EXAMPLES`, or none.
+    """
+    if not 1 <= count <= MAX_EXAMPLES:
+        raise UsageError(
+            f"--examples {count}: expected 1 to {MAX_EXAMPLES}", "a few hundred tell nearly as much as thousands"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bertedge.cli.console import progress_bar, stdout
+from bertedge.cli.console import note, progress_bar, stdout
 from bertedge.cli.gate import (
     BudgetsOption,
     Gate,
@@ -127,6 +127,9 @@ def bench(
             listen=listen,
             keep=keep,
         )
+    if report.corpus.examples < examples != benchmark.BenchSettings.examples:
+        found = f"{report.corpus.name}: has {report.corpus.examples} texts to compare on"
+        note(f"{found}, fewer than the {examples} asked for")
     report = replace(report, run=this_run())
     try:
         earlier = comparable(report, earlier, updating=update_baseline)

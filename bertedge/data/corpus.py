@@ -141,6 +141,12 @@ class TokenizedCorpus:
         return int((self.document_starts[self.chosen + 1] - self.document_starts[self.chosen]).sum())
 
     @property
+    def num_tokens(self) -> int:
+        """How many tokens there are."""
+        sizes = np.diff(self.sentence_starts[self.document_starts])
+        return int((sizes if self.chosen is None else sizes[self.chosen]).sum())
+
+    @property
     def longer_documents(self) -> int:
         """How many documents have a second sentence."""
         sizes = np.diff(self.document_starts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -31,15 +31,24 @@ class _Places:
         return np.arange(*span.indices(self._count))
 
 
-def tokens_read(corpus: TokenizedCorpus, draw: Draw) -> int:
-    """How many different tokens of a text the drawn pairs hold.
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Tokens of a text that some pairs hold: how many different ones, and how many in all."""
+
+    different: int
+    drawn: int
+
+
+def read_by(corpus: TokenizedCorpus, draw: Draw) -> Reading:
+    """What pairs read of a text.
 
     Args:
         draw: makes pairs of a corpus; which places it reads must not depend on the tokens that stand there.
     """
     places = replace(corpus, piece_ids=cast(Any, _Places(len(corpus.piece_ids))))
     read = [np.array([*pair.first, *pair.second], dtype=np.int64) for pair in draw(places)]
-    return len(np.unique(np.concatenate(read))) if read else 0
+    every = np.concatenate([*read, np.zeros(0, dtype=np.int64)])
+    return Reading(different=len(np.unique(every)), drawn=len(every))
 
 
 def share_of_walk(corpus: TokenizedCorpus, *, max_length: int, seed: int) -> float:
@@ -55,5 +64,5 @@ def share_of_walk(corpus: TokenizedCorpus, *, max_length: int, seed: int) -> flo
     if corpus.num_documents == 1:  # a single document makes other pairs than two do
         count = 1
     sample = replace(parts, chosen=chosen[:count])
-    read = tokens_read(sample, lambda places: sentence_pairs(places, max_length=max_length, rng=rng))
-    return read / max(int(sizes[:count].sum()), 1)
+    read = read_by(sample, lambda places: sentence_pairs(places, max_length=max_length, rng=rng))
+    return read.different / max(int(sizes[:count].sum()), 1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
 from bertedge.data.batches import Layout, drawn_batches
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.errors import CorpusError
+from bertedge.data.pairs import sentence_pairs
+from bertedge.errors import CorpusError, ShortTextWarning
 from bertedge.predictor import Batch
 
 #: With fewer documents than these every document is cut in two, so that both parts can make next-sentence pairs.
@@ -36,6 +39,19 @@ def hold_out(corpus: TokenizedCorpus, share: float) -> tuple[TokenizedCorpus, To
         raise CorpusError("the calibration text is too short to measure a loss on a part of it", "give a longer one")
     rest = np.arange(0, 2 * len(documents), 2, dtype=np.int64)
     return replace(halves, chosen=rest), replace(halves, chosen=np.array(ends, dtype=np.int64))
+
+
+def warn_if_short(corpus: TokenizedCorpus, *, examples: int, max_length: int, seed: int, name: str) -> None:
+    """Tell how many pairs a text has where there are fewer than asked for.
+
+    Warns:
+        ShortTextWarning: :func:`drawn_sample` has to walk over it more than once.
+    """
+    walk = sentence_pairs(corpus, max_length=max_length, rng=np.random.default_rng(seed))
+    found = sum(1 for _ in islice(walk, examples))
+    if found < examples:
+        words = f"{name}: has {found} sentence pairs, so the {examples} asked for are drawn from them several times"
+        warnings.warn(f"{words}, with other masks", ShortTextWarning, stacklevel=2)
 
 
 def drawn_sample(

@@ -13,6 +13,7 @@ from bertedge.data.corpus import tokenize_corpus
 from bertedge.evaluate.fidelity import compare_outputs, evaluation_batches
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.predictor import Batch, Outputs
+from bertedge.recipe import require_examples
 from bertedge.runtime import BertRuntime
 from bertedge.runtime.threads import usable_cpus
 
@@ -43,6 +44,7 @@ def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | No
         UsageError: the candidate was made of another model.
         BertEdgeError: the reference or the corpus cannot be read.
     """
+    require_examples(examples)
     with tempfile.TemporaryDirectory() as scratch:
         model = float_reference(reference, Path(scratch), usable_cpus())
         require_one_vocabulary([model, candidate])

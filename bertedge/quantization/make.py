@@ -49,7 +49,7 @@ from bertedge.quantization.promote import HELD_OUT, Promotion, promote
 from bertedge.quantization.ranges import read_ranges, write_ranges
 from bertedge.quantization.reasons import layer_reasons
 from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layers
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import QuantizationRecipe, require_examples
 from bertedge.records import new_folder, write_json
 from bertedge.runtime.right_here import is_right_here, require_right_here
 from bertedge.runtime.session import newest
@@ -135,6 +135,7 @@ def quantize(
         UnfitMachineError: goals for a target whose bundles are not right on this CPU.
     """
     recipe = recipe or QuantizationRecipe()
+    require_examples(getattr(recipe.method, "num_examples", 1))
     if goals and not recipe.held_out:
         recipe = replace(recipe, held_out=HELD_OUT)
     profile = resolve_target(target, minimal_build=format_named(format).minimal_build)

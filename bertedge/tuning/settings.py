@@ -12,6 +12,7 @@ from bertedge.data.files import text_sha256
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.machine import this_machine
+from bertedge.recipe import require_examples
 from bertedge.runtime.threads import checked_threads
 from bertedge.target import AUTO, resolve_target
 from bertedge.tuning.state import Settings
@@ -47,10 +48,11 @@ class TuneSettings:
     everything: bool = False
 
     def __post_init__(self) -> None:
-        if self.examples < 1 or self.workload.batch_size < 1 or self.workload.seq_len < 3:
+        require_examples(self.examples)
+        if self.workload.batch_size < 1 or self.workload.seq_len < 3:
             raise UsageError(
-                f"tune: {self.examples} examples, {self.workload.batch_size} x {self.workload.seq_len} tokens",
-                "at least 1 example, 1 text of 3 tokens",
+                f"tune: {self.workload.batch_size} x {self.workload.seq_len} tokens",
+                "at least 1 text of 3 tokens",
             )
         if self.budget_minutes is not None and not self.budget_minutes > 0:
             raise UsageError(f"--budget-minutes {self.budget_minutes:g}: expected more than 0", "no limit without it")

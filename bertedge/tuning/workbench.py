@@ -14,7 +14,7 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.data.held_out import drawn_sample, hold_out
+from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Timing, Workload, interleave, paired_ratio, workload_batch
 from bertedge.evaluate.metrics import MetricValue, Observations
@@ -91,6 +91,9 @@ class Workbench:
 
     @cached_property
     def _batches(self) -> list[Batch]:
+        kept_back = f"the part of {(self.calibration or default_text()).name} that is kept back"
+        name = self.corpus.name if self.corpus else kept_back
+        warn_if_short(self.text, examples=self.examples, max_length=self._longest, seed=self.seed, name=name)
         return drawn_sample(self.text, self._layout, examples=self.examples, max_length=self._longest, seed=self.seed)
 
     @cached_property

@@ -197,9 +197,11 @@ def test_what_was_measured_is_kept_where_it_cannot_be_judged(
     importlib.import_module("bertedge.benchmark")  # which keeps the true one: it has judged before the command does
     monkeypatch.setattr("bertedge.report.gate.judge", fail)
     done = typed(
-        *("bench", folder, "--reference", model_folder, "--corpus", corpus_file, "--examples", 8, "--rounds", 2),
+        *("bench", folder, "--reference", model_folder, "--corpus", corpus_file, "--examples", 300, "--rounds", 2),
         *("--seconds", 0, "--lengths", "1x8", "--against", folder, "--json", tmp_path / "r.json"),
     )
+    found = read_report(tmp_path / "r.json").corpus.examples
+    assert f"corpus.txt: has {found} texts to compare on, fewer than the 300 asked for" in done.stderr
     assert (done.returncode, done.stderr.splitlines()[-2]) == (3, "error: the baseline is odd")
     assert read_report(tmp_path / "r.json").complete
 
@@ -369,6 +371,13 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         (["quantize", "{model}", "-o", "{tmp}/x", "--method", "statik"], 2, "statik"),
         (["quantize", "{model}", "-o", "{tmp}/x", "--calibration", "{empty}"], 3, "holds no text"),
         (["quantize", "{model}", "-o", "{tmp}/x", "--calibration", "nofile"], 3, "cannot be read"),
+        (["quantize", "{model}", "-o", "{tmp}/x", "--calibration", "/dev/zero"], 3, "/dev/zero: is a device"),
+        (["train", "/dev/zero", "-o", "{tmp}/x"], 3, "/dev/zero: is a device"),
+        (["bench", "{bundle}", "--reference", "{model}", "--corpus", "/dev/zero"], 3, "/dev/zero: is a device"),
+        (["export", "{model}", "-o", "{tmp}/x", "--keep-vocab", "250", "--vocab-corpus", "/dev/zero"], 3, "a device"),
+        (["quantize", "{model}", "-o", "{tmp}/x", "--examples", "10001"], 2, "--examples 10001: expected 1 to 10000"),
+        (["tune", "{model}", "-o", "{tmp}/x", "--max-kl", "1", "--examples", "100000000"], 2, "--examples 100000000"),
+        (["bench", "{bundle}", "--reference", "{model}", "--examples", "100000000"], 2, "--examples 100000000"),
         (["quantize", "{model}", "-o", "{tmp}/x", "--recipe", "faithfull"], 2, "faithfull"),
         (["quantize", "{model}", "-o", "{tmp}/x", "--rounding", "up"], 2, "up"),
         (["quantize", "{model}", "-o", "{tmp}/x", "--examples", "2", "--finer", "mlm.transform"], 2, "names no layer"),

@@ -11,7 +11,7 @@ import pytest
 
 from bertedge.data.calibration import mixed_pairs
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.data.coverage import share_of_walk, tokens_read
+from bertedge.data.coverage import Reading, read_by, share_of_walk
 from bertedge.data.pairs import sentence_pairs
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import DOCUMENTS
@@ -58,8 +58,10 @@ def test_tokens_are_counted_once(tmp_path: Path, tokenizer: Tokenizer) -> None:
             pair for seed in (1, 2) for pair in sentence_pairs(places, max_length=512, rng=np.random.default_rng(seed))
         ]
 
-    assert 0.9 * tokens < tokens_read(half, twice) <= tokens
-    assert tokens_read(half, lambda places: []) == 0
+    read = read_by(half, twice)
+    assert 0.9 * tokens < read.different <= tokens
+    assert read.drawn == sum(len(pair.first) + len(pair.second) for pair in twice(half))
+    assert read_by(half, lambda places: []) == Reading(different=0, drawn=0)
 
 
 def test_a_long_text_is_tried_on_its_beginning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.data.held_out import drawn_sample, hold_out
-from bertedge.errors import CorpusError
+from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
+from bertedge.errors import CorpusError, ShortTextWarning
 
 
 def corpus_of(*documents: int) -> TokenizedCorpus:
@@ -60,3 +61,12 @@ def test_a_short_text_is_walked_again_and_masked_afresh(checkpoint: Checkpoint, 
     assert sum(len(batch.input_ids) for batch in batches) == 50
     rows = {row.tobytes() for batch in batches for row in batch.input_ids}
     assert len(rows) > 25
+
+
+def test_a_text_that_is_too_short_is_told(checkpoint: Checkpoint, corpus_file: Path) -> None:
+    corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_if_short(corpus, examples=4, max_length=32, seed=0, name="few.txt")
+    with pytest.warns(ShortTextWarning, match=r"few.txt: has \d+ sentence pairs, so the 10000 asked for"):
+        warn_if_short(corpus, examples=10_000, max_length=32, seed=0, name="few.txt")

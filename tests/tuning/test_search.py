@@ -215,7 +215,13 @@ def test_bad_input(
     with pytest.raises(UsageError, match="stranger: has another vocabulary than tiny-bert"):
         tune([model_folder, stranger], runs, goals=EASY, settings=settings)
     assert not runs.exists()
-    for wrong in ({"threads": (0,)}, {"examples": 0}, {"budget_minutes": 0.0}, {"budget_minutes": float("nan")}):
+    for wrong in (
+        {"threads": (0,)},
+        {"examples": 0},
+        {"examples": 10**8},
+        {"budget_minutes": 0.0},
+        {"budget_minutes": float("nan")},
+    ):
         with pytest.raises(UsageError):
             TuneSettings(**wrong)  # type: ignore[arg-type]
     tune([model_folder], runs, goals=EASY, settings=settings)
