@@ -18,7 +18,7 @@ from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.recipe import QuantizationRecipe
-from bertedge.records import from_json, read_json, sha256, to_json, write_json
+from bertedge.records import from_json, read_json, sha256, stand_in, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 from bertedge.tokenizer import Tokenizer
 
@@ -115,6 +115,7 @@ class Manifest:
         positions: ``masked`` or ``all``; see :func:`bertedge.graph.bert.build_graph`.
         row_independent: a row of a batch comes out the same whatever is beside it.
         warnings: what the user should know of, a sentence each.
+        left_out: names of the checkpoint's tensors that no part of the bundle reads, such as a classifier's.
         bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
         layer_reasons: every layer that is not in the method's plain format -> the format it is in, and why.
         goals: option, such as ``max_kl`` -> what was reached.
@@ -137,6 +138,7 @@ class Manifest:
     min_onnxruntime: str
     bytes_by_part: dict[str, Bytes] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     layer_reasons: dict[str, str] = field(default_factory=dict)
     goals: dict[str, ReachedGoal] = field(default_factory=dict)
     embedding: EmbeddingSettings | None = None
@@ -226,7 +228,8 @@ class Bundle:
             if not path.is_file():
                 wrong.append(f"{name} is missing")
             elif path.stat().st_size != entry.size_bytes or (hashes and sha256(path) != entry.sha256):
-                wrong.append(f"{name} was altered")
+                found = stand_in(path)
+                wrong.append(f"{name} is {found[0]}, not the file itself" if found else f"{name} was altered")
         if wrong:
             raise BundleError(f"{self.folder}: {', '.join(wrong)}", AGAIN)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.errors import CheckpointError, nearest
+from bertedge.records import refuse_stand_in
 
 #: ``hidden_act`` as written in the wild -> the function meant by it.
 ACTIVATIONS = {
@@ -22,6 +23,16 @@ ACTIVATIONS = {
 }
 #: A pair of texts has two segments, and takes ``[CLS] a [SEP] b [SEP]`` at least.
 LEAST = {"type_vocab_size": 2, "max_position_embeddings": 5}
+#: Fields that are a share, from 0 to 1.
+SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
+#: How the classes of other families are called, where ``config.json`` has no ``model_type``.
+OTHER_FAMILIES = (
+    *("Roberta", "XLMRoberta", "Camembert", "DistilBert", "Albert", "Electra", "Deberta", "MPNet", "ModernBert"),
+    *("NomicBert", "Longformer", "BigBird", "Funnel", "XLNet", "T5", "MT5", "Bart", "GPT", "Llama"),
+)
+MAX_SHOWN = 12
+#: The smallest ordinary float32: below it, nothing would be added to the variance.
+LEAST_EPS = 1.18e-38
 #: No BERT comes near; a slip of the keyboard does, and would be looked for tensor by tensor.
 MAX_LAYERS = 1024
 #: Extents of tensors have 32 bits in some file formats and operators.
@@ -79,16 +90,19 @@ class BertConfig:
             raise CheckpointError(
                 f"config: hidden_act {self.hidden_act!r} is not supported", nearest(str(self.hidden_act), ACTIVATIONS)
             )
-        if not (_is_number(self.layer_norm_eps) and self.layer_norm_eps > 0):
+        if not (_is_number(self.layer_norm_eps) and LEAST_EPS <= self.layer_norm_eps <= 1):
             raise CheckpointError(
-                f"config: layer_norm_eps is {self.layer_norm_eps!r}, expected a number above 0", "correct config.json"
+                f"config: layer_norm_eps is {reprlib.repr(self.layer_norm_eps)}, expected a number above 0, at most 1",
+                "correct config.json; BERT's own is 1e-12",
             )
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"):
+        for name in SHARES:
             value = getattr(self, name)
             if not (_is_number(value) and 0 <= value <= 1):
                 raise CheckpointError(
                     f"config: {name} is {value!r}, expected a number from 0 to 1", "correct config.json"
                 )
+        for name in ("layer_norm_eps", *SHARES):  # JSON writes 1.0 as 1, and ONNX knows whole numbers apart
+            object.__setattr__(self, name, float(getattr(self, name)))
         if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
             raise CheckpointError(
                 f"config: pad_token_id is {self.pad_token_id!r}, expected an id below vocab_size {self.vocab_size}",
@@ -120,6 +134,9 @@ class BertConfig:
         model_type = raw.get("model_type", "bert")
         if model_type != "bert":
             raise CheckpointError(f"config: model_type is {model_type!r}, expected 'bert'", "bertedge runs BERT only")
+        if "model_type" not in raw:
+            _refuse_other_architecture(raw.get("architectures"))
+        _refuse_pruned_heads(raw.get("pruned_heads"))
         position = raw.get("position_embedding_type", "absolute")
         if position != "absolute":
             raise CheckpointError(
@@ -142,6 +159,7 @@ class BertConfig:
     @classmethod
     def read(cls, path: Path) -> BertConfig:
         """Read ``config.json`` (or Google's ``bert_config.json``, which has the same keys)."""
+        refuse_stand_in(path)
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -156,6 +174,26 @@ class BertConfig:
     def to_dict(self) -> dict[str, Any]:
         """The keys that ``transformers`` reads as well."""
         return {"model_type": "bert", "architectures": ["BertForPreTraining"], **asdict(self)}
+
+
+def _refuse_other_architecture(architectures: object) -> None:
+    """Without a ``model_type``, the name of the class that was saved tells the family."""
+    for name in architectures if isinstance(architectures, list) else ():
+        if isinstance(name, str) and name.startswith(OTHER_FAMILIES):
+            raise CheckpointError(
+                f"config: there is no model_type, and architectures names {name[:80]!r}, expected a BERT",
+                "bertedge runs BERT only",
+            )
+
+
+def _refuse_pruned_heads(pruned: object) -> None:
+    """``pruned_heads`` maps layers to the attention heads that were cut out of them."""
+    layers = [str(layer)[:20] for layer, heads in pruned.items() if heads] if isinstance(pruned, dict) else []
+    if layers:
+        raise CheckpointError(
+            f"config: pruned_heads says that attention heads were pruned in layer {', '.join(layers[:MAX_SHOWN])}",
+            "pruned heads are not supported; take the checkpoint as it was before",
+        )
 
 
 def _is_number(value: object) -> bool:

@@ -33,6 +33,15 @@ Record = TypeVar("Record")
 EDITED = "was the file edited by hand? write it again"
 FILE_HINT = "check the path, its permissions and the free space on the disk"
 
+_WEB_PAGE = ("a web page", "download the file itself; on the hub that is its 'resolve' address, not 'blob'")
+#: How a small file starts that stands in the place of the data -> what it is, and the way to the data.
+STAND_INS = {
+    b"version https://git-lfs.github.com/": ("a Git LFS pointer", "fetch the data: git lfs install && git lfs pull"),
+    b"<!doctype html": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+}
+STAND_IN_BYTES = 64
+
 
 def to_json(record: Any) -> Any:
     """A dataclass, and everything inside it, as plain JSON values (tuples become lists)."""
@@ -154,8 +163,30 @@ def _mismatch(where: str, raw: Any, expected: str) -> FileError:
     return FileError(f"{where}: {shown} is not {expected}", EDITED)
 
 
+def stand_in(path: Path) -> tuple[str, str] | None:
+    """What a file is if it only stands in the place of the data, and a hint; None for data, and for no file."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(STAND_IN_BYTES).lstrip().lower()
+    except OSError:
+        return None
+    return next((found for beginning, found in STAND_INS.items() if start.startswith(beginning)), None)
+
+
+def refuse_stand_in(path: Path) -> None:
+    """Refuse a file that was not downloaded whole, such as a Git LFS pointer.
+
+    Raises:
+        FileError: it is one.
+    """
+    found = stand_in(path)
+    if found is not None:
+        raise FileError(f"{path}: is {found[0]}, not the file itself", found[1])
+
+
 def read_json(path: Path) -> Any:
     """Parse a JSON file; any failure is a :class:`FileError` that names the file."""
+    refuse_stand_in(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

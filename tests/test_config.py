@@ -114,10 +114,20 @@ def test_an_unknown_activation_lists_the_known_ones(value: object) -> None:
     assert "gelu_pytorch_tanh" in caught.value.hint
 
 
-@pytest.mark.parametrize("value", [0, 0.0, -1e-12, float("nan"), float("inf"), "1e-12", True, HUGE, []])
+@pytest.mark.parametrize(
+    "value", [0, 0.0, -1e-12, 1e-50, 1.5, 1e30, 10**30, float("nan"), float("inf"), "1e-12", True, HUGE, []]
+)
 def test_layer_norm_eps_is_a_number_above_zero(value: object) -> None:
     with pytest.raises(CheckpointError, match="layer_norm_eps is"):
         config_of(layer_norm_eps=value)
+
+
+@pytest.mark.parametrize("name", ["layer_norm_eps", *SHARES])
+def test_whole_numbers_become_floats(name: str) -> None:
+    """ONNX knows 1 and 1.0 apart, and so does a hash of the configuration."""
+    config = config_of(**{name: 1})
+    assert type(getattr(config, name)) is float
+    assert config == config_of(**{name: 1.0})
 
 
 @pytest.mark.parametrize("name", SHARES)
@@ -141,6 +151,8 @@ def test_the_padding_is_a_piece_of_the_vocabulary(value: object) -> None:
         ({"model_type": None}, "model_type is None"),
         ({"model_type": []}, "model_type is"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
+        ({"architectures": ["RobertaForMaskedLM"]}, "no model_type, and architectures names 'RobertaForMaskedLM'"),
+        ({"pruned_heads": {"0": [1, 2], "3": [0]}}, "attention heads were pruned in layer 0, 3"),
         ({"is_decoder": True}, "is a decoder"),
         ({"add_cross_attention": True}, "is a decoder"),
     ],
@@ -153,7 +165,7 @@ def test_another_architecture_is_refused(changes: dict, words: str) -> None:
 
 def test_what_a_plain_bert_says_about_itself_is_fine() -> None:
     plain = {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False}
-    assert config_of(**plain, add_cross_attention=False) == config_of()
+    assert config_of(**plain, add_cross_attention=False, pruned_heads={}, architectures=["MyBert"]) == config_of()
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 200_000, b"[]", b'"bert"', b"null"])

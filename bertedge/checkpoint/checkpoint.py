@@ -14,15 +14,23 @@ from numpy.typing import NDArray
 
 from bertedge.checkpoint import names
 from bertedge.checkpoint.embedder import EmbedderFolder, write_embedder
+from bertedge.checkpoint.fit import require_fit, shown
 from bertedge.checkpoint.sources import TensorSource, open_source
+from bertedge.checkpoint.tensor_files import FLOAT_TYPES
 from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
-from bertedge.records import sha256, to_json, write_json
+from bertedge.records import refuse_stand_in, sha256, to_json, write_json
 from bertedge.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
 CONFIG_FILES = ("config.json", "bert_config.json")
+#: Of the files that a tokenizer may be read from; Git LFS pointers among them are named before they are parsed.
+TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
+#: How many tensors that are left out a warning names; the manifest names all.
+MANY = 12
+#: The square of a larger weight is no float32; those of a sound BERT are below 100.
+LARGEST_WEIGHT = 1e18
 #: A head counts as there when this tensor is.
 HEAD_MARKS = {
     "pooler": f"{names.POOLER}.weight",
@@ -68,7 +76,7 @@ class Checkpoint:
 
         Raises:
             FileError: the folder or a file in it is missing or broken.
-            CheckpointError: names every missing or misshapen tensor.
+            CheckpointError: the tensors do not make the BERT of ``config.json``.
         """
         if not folder.is_dir():
             raise FileError(f"{folder}: no such folder", "give a checkpoint folder, a hub id or a built-in name")
@@ -108,8 +116,10 @@ class Checkpoint:
     @cached_property
     def _decoder_is_tied(self) -> bool:
         """Tools store the tied matrix twice; equal bytes mean one table."""
-        shapes = self.source.shapes
-        if shapes.get(names.DECODER) != shapes.get(names.WORD_EMBEDDINGS):
+        for of in (self.source.shapes, self.source.kinds):
+            if of.get(names.DECODER) != of.get(names.WORD_EMBEDDINGS):
+                return False
+        if self.source.kinds.get(names.DECODER) not in FLOAT_TYPES:
             return False
         return bool(np.array_equal(self.source.load(names.DECODER), self.source.load(names.WORD_EMBEDDINGS)))
 
@@ -153,6 +163,9 @@ class Checkpoint:
     def _load_tokenizer(self) -> Tokenizer:
         if self.folder is None:
             raise FileError(f"{self.name}: has no tokenizer", "give one")
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix in TOKENIZER_SUFFIXES:
+                refuse_stand_in(path)
         return Tokenizer.load(
             self.folder, max_length=self.config.max_position_embeddings, vocab_size=self.config.vocab_size
         )
@@ -161,7 +174,7 @@ class Checkpoint:
         """Load one tensor by its canonical name; a decoder bias that nobody stored is zero.
 
         Raises:
-            CheckpointError: a weight is not a finite number.
+            CheckpointError: a weight is not a finite number, or so large that no sum over it would be.
         """
         if name == names.DECODER_BIAS and name not in self.source.shapes:
             return np.zeros(self.config.vocab_size, dtype=np.float32)
@@ -170,6 +183,12 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.name}: {name} holds NaN or infinity", "training broke this checkpoint; take an earlier one"
             )
+        largest = float(max(tensor.max(initial=0.0), -tensor.min(initial=0.0)))
+        if largest > LARGEST_WEIGHT:
+            raise CheckpointError(
+                f"{self.name}: {name} holds numbers up to {largest:.2g}, expected at most {LARGEST_WEIGHT:g}",
+                "training broke this checkpoint; take an earlier one",
+            )
         return tensor
 
     def tensors(self) -> Iterable[tuple[str, NDArray[np.float32]]]:
@@ -177,28 +196,26 @@ class Checkpoint:
         for name in names.expected_shapes(self.config, self.heads):
             yield name, self.tensor(name)
 
+    @cached_property
+    def left_out(self) -> tuple[str, ...]:
+        """Tensors in the file that no part of BERT reads, such as a classifier's; no buffers and no tied copies."""
+        expected = names.expected_shapes(self.config, self.heads)
+        read = {*expected, names.DECODER} if self._decoder_is_tied else {*expected}
+        return tuple(sorted(name for name in self.source.shapes.keys() - read if not names.IGNORED.search(name)))
+
     @property
-    def unused(self) -> list[str]:
-        """Tensors in the file that no part of BERT reads, such as another head's."""
-        expected = names.expected_shapes(self.config, (*self.heads, "decoder"))
-        return sorted(n for n in self.source.shapes if n not in expected and not names.IGNORED.search(n))
+    def warnings(self) -> tuple[str, ...]:
+        """What a user of this checkpoint should know of, a sentence each."""
+        about_vectors = self.embedding.warning if self.embedding else None
+        found = [about_vectors] if about_vectors else []
+        if self.left_out:
+            count, listed = len(self.left_out), shown([*self.left_out], most=MANY)
+            tensors, them = ("1 tensor is", "it") if count == 1 else (f"{count} tensors are", "them")
+            found.append(f"{tensors} left out, because no part of BERT reads {them}: {listed}")
+        return tuple(found)
 
     def _check(self) -> None:
-        """One error that names everything that is wrong."""
-        expected = names.expected_shapes(self.config, self.heads)
-        optional = {names.DECODER_BIAS}
-        wrong = []
-        for name, shape in expected.items():
-            found = self.source.shapes.get(name)
-            if found is None and name not in optional:
-                wrong.append(f"{name} is missing")
-            elif found is not None and tuple(found) != shape:
-                wrong.append(f"{name} is {list(found)}, expected {list(shape)}")
-        if wrong:
-            raise CheckpointError(
-                f"{self.name}: {len(wrong)} tensors do not fit config.json: " + "; ".join(wrong),
-                "config.json and the weights must come from the same model",
-            )
+        require_fit(self.name, self.config, self.heads, self.source.shapes, self.source.kinds)
 
 
 def write_checkpoint(

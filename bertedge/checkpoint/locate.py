@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 
@@ -16,7 +17,10 @@ _log = logging.getLogger(__name__)
 MODELS = Path(str(resources.files("bertedge") / "models"))
 #: The checkpoints that ship inside the package.
 BUILT_IN = tuple(sorted(p.name for p in MODELS.iterdir() if (p / "config.json").is_file()))
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+#: ``owner/name``, or the name alone of a model that the hub has had from the start, such as ``bert-base-uncased``.
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+#: The hub has no longer ones.
+MAX_ID = 96
 HUB_FILES = [
     "config.json",
     "model.safetensors",
@@ -26,6 +30,20 @@ HUB_FILES = [
     "vocab.txt",
     "added_tokens.json",
     "special_tokens_map.json",
+    # sentence-transformers: the modules' settings, and the transformer where it has a folder of its own
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_*_config.json",
+    "[0-9]_*/*.json",
+    "[0-9]_*/vocab.txt",
+    "[0-9]_*/model.safetensors",
+]
+#: Asked for only where there is no safetensors file.
+PICKLED_FILES = [
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "pytorch_model-*.bin",
+    "[0-9]_*/pytorch_model.bin",
 ]
 
 
@@ -55,7 +73,8 @@ def locate(model: str | Path) -> Path:
         return MODELS / name
     if _there(Path.exists, name):
         raise FileError(f"{name}: is a file, expected a folder", "give the folder that holds config.json")
-    if isinstance(model, str) and HUB_ID.fullmatch(name) and not name.startswith("."):
+    misspelt = get_close_matches(name, BUILT_IN, n=1, cutoff=0.85)  # not worth a question to the hub
+    if isinstance(model, str) and not misspelt and len(name) <= MAX_ID and HUB_ID.fullmatch(name):
         return _download(name)
     raise FileError(f"{name}: no such folder or built-in model", nearest(name, BUILT_IN))
 
@@ -74,16 +93,16 @@ def _download(hub_id: str) -> Path:
     except ModuleNotFoundError as error:
         raise FileError(
             f"{hub_id}: no such folder, and huggingface_hub is not there to ask the hub",
-            "check the path; for hub ids: pip install huggingface_hub",
+            f"give a folder or one of {', '.join(BUILT_IN)}; for hub ids: pip install huggingface_hub",
         ) from error
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
-        if not any(folder.glob("*.safetensors*")):
-            folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, "pytorch_model.bin"]))
+        if not any(folder.rglob("*.safetensors*")):
+            folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, *PICKLED_FILES]))
     except Exception as error:  # the hub client raises many kinds, network errors among them
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FileError(
             f"{hub_id}: no such folder, and the hub did not give it ({reason})",
-            "check the name and the network, or give a folder",
+            f"check the name and the network, or give a folder or one of {', '.join(BUILT_IN)}",
         ) from error
     return folder

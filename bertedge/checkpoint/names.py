@@ -26,14 +26,19 @@ Shapes = dict[str, tuple[int, ...]]
 
 #: (pattern, replacement), applied in order, that turn foreign names into canonical ones.
 FOREIGN_NAMES: tuple[tuple[str, str], ...] = (
-    (r"^module\.", ""),  # torch DataParallel
-    (r"^0\.auto_model\.", ""),  # sentence-transformers
-    (r"^(embeddings|encoder|pooler)\.", r"bert.\1."),  # a bare BertModel
+    # torch.compile, FSDP and activation checkpointing, at whatever module they were put around
+    (r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", ""),
+    # DataParallel, Lightning and other trainers, PEFT, sentence-transformers; in any combination
+    (r"^((module|model|base_model|(\d+\.)?auto_model)\.)+", ""),
+    (r"^(embeddings|encoder\.layer|pooler)\.", r"bert.\1."),  # a bare BertModel
     (r"\.LayerNorm\.gamma$", ".LayerNorm.weight"),  # 2018's names
     (r"\.LayerNorm\.beta$", ".LayerNorm.bias"),
     (r"^cls\.predictions\.decoder\.bias$", DECODER_BIAS),
     (r"^(bert\.encoder\.layer\.\d+\.attention)\.(query|key|value)\.", r"\1.self.\2."),
 )
+
+#: Of two tensors with one canonical name, ``transformers`` computes with this one: an untied decoder has its own bias.
+PREFERRED = re.compile(r"(^|\.)cls\.predictions\.decoder\.bias$")
 
 #: (pattern, replacement, whether the matrix is stored transposed) for Google's original TensorFlow checkpoints.
 TENSORFLOW_NAMES: tuple[tuple[str, str, bool], ...] = (
@@ -48,7 +53,9 @@ TENSORFLOW_NAMES: tuple[tuple[str, str, bool], ...] = (
 )
 
 #: Tensors that carry nothing a BERT computes with.
-IGNORED = re.compile(r"position_ids$|^global_step$|/adam_[mv]$|^beta[12]_power$|num_batches_tracked$")
+IGNORED = re.compile(
+    r"(position|token_type)_ids$|^global_step$|/adam_[mv]$|^beta[12]_power$|num_batches_tracked$|^n_averaged$"
+)
 
 
 def canonical_name(foreign: str) -> str:

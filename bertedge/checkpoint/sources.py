@@ -7,9 +7,6 @@ memory whole.
 from __future__ import annotations
 
 import importlib
-import json
-import math
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,13 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint.names import canonical_name, canonical_tensorflow_name
-from bertedge.errors import CheckpointError, FileError, MissingExtraError
-from bertedge.records import read_json
-
-#: The types of a safetensors file that can hold weights; bfloat16 is widened by hand because numpy has no such type.
-SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-FRESH_COPY = "take a fresh copy of the file"
+from bertedge.checkpoint.names import canonical_tensorflow_name
+from bertedge.checkpoint.pytorch_file import read_pytorch
+from bertedge.checkpoint.safetensors_file import read_safetensors
+from bertedge.checkpoint.tensor_files import FRESH_COPY, FileSource
+from bertedge.errors import FileError, MissingExtraError
+from bertedge.records import read_json, refuse_stand_in, stand_in
 
 
 class TensorSource(Protocol):
@@ -32,6 +28,11 @@ class TensorSource(Protocol):
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Extents of every tensor."""
+        ...
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """The type of every tensor's elements as it is stored, such as ``float32``."""
         ...
 
     @property
@@ -44,43 +45,6 @@ class TensorSource(Protocol):
         ...
 
 
-class SafetensorsSource:
-    """One or several safetensors files, read with plain seeks.
-
-    Mapping the file (as the safetensors library does) would count every page it touched as memory of this process;
-    reading a tensor at its offset needs that tensor's bytes and no more.
-    """
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.files = paths
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._places: dict[str, tuple[Path, str, int, int]] = {}
-        for path in paths:
-            for foreign, entry, offset in _safetensors_header(path):
-                name = canonical_name(foreign)
-                start, stop = entry["data_offsets"]
-                self.shapes[name] = tuple(entry["shape"])
-                self._places[name] = (path, entry["dtype"], offset + start, stop - start)
-
-    def load(self, name: str) -> NDArray[np.float32]:
-        path, kind, offset, size = self._places[name]
-        if kind not in SAFETENSORS_TYPES:
-            raise CheckpointError(
-                f"{path}: {name} has type {kind}, expected one of {', '.join(SAFETENSORS_TYPES)}",
-                "quantized or integer checkpoints cannot be read; take the float one",
-            )
-        dtype = np.dtype(SAFETENSORS_TYPES[kind])
-        try:
-            raw = np.fromfile(path, dtype=dtype, count=size // dtype.itemsize, offset=offset)
-        except OSError as error:
-            raise FileError(f"{path}: cannot be read ({error.strerror})", FRESH_COPY) from error
-        if raw.size != math.prod(self.shapes[name]):
-            raise FileError(f"{path}: {name} ends before its data does", FRESH_COPY)
-        if kind == "BF16":  # the upper half of a float32
-            raw = (raw.astype(np.uint32) << 16).view(np.float32)
-        return raw.astype(np.float32, copy=False).reshape(self.shapes[name])
-
-
 class ArraysSource:
     """Tensors that a library handed over whole, already under canonical names."""
 
@@ -88,45 +52,30 @@ class ArraysSource:
         self.files = files
         self._arrays = arrays
         self.shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+        self.kinds = {name: str(array.dtype) for name, array in arrays.items()}
 
     def load(self, name: str) -> NDArray[np.float32]:
         return np.ascontiguousarray(self._arrays[name], dtype=np.float32)
 
 
-def _safetensors_header(path: Path) -> list[tuple[str, dict[str, Any], int]]:
-    """(name, entry, offset of the data block) of each tensor; the format is 8 bytes of length, JSON, data."""
-    try:
-        with open(path, "rb") as file:
-            size = path.stat().st_size
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > size - 8:
-                raise FileError(f"{path}: is cut off or is not a safetensors file", FRESH_COPY)
-            header = json.loads(file.read(length))
-        entries = [(name, entry, 8 + length) for name, entry in header.items() if name != "__metadata__"]
-        well_formed = all(_is_entry(entry) for _, entry, _ in entries)
-        end = max((8 + length + entry["data_offsets"][1] for _, entry, _ in entries), default=size)
-    except (OSError, ValueError, RecursionError, struct.error, LookupError, TypeError, AttributeError) as error:
-        raise FileError(f"{path}: is not a safetensors file ({error})", FRESH_COPY) from error
-    if not well_formed:
-        raise FileError(f"{path}: has a header that is not one of a safetensors file", FRESH_COPY)
-    if end > size:
-        raise FileError(f"{path}: is cut off: {size} bytes, expected {end}", FRESH_COPY)
-    return entries
+def _safetensors(path: Path) -> FileSource:
+    return FileSource([path], read_safetensors)
 
 
-def _is_entry(entry: Any) -> bool:
-    """Whether this is a tensor's line in the header: its type, its extents, where its bytes start and stop."""
-    start, stop = entry["data_offsets"]
-    numbers = all(type(number) is int and number >= 0 for number in (*entry["shape"], start, stop))
-    return numbers and start <= stop and isinstance(entry["dtype"], str)
+def _sharded_safetensors(index: Path) -> FileSource:
+    return FileSource(_shards(index), read_safetensors)
 
 
-def _single(path: Path) -> SafetensorsSource:
-    return SafetensorsSource([path])
+def _pytorch(path: Path) -> FileSource:
+    return FileSource([path], read_pytorch)
 
 
-def _sharded(index: Path) -> SafetensorsSource:
-    """``model.safetensors.index.json`` names the shards."""
+def _sharded_pytorch(index: Path) -> FileSource:
+    return FileSource(_shards(index), read_pytorch)
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index names, such as ``model.safetensors.index.json``."""
     raw = read_json(index)
     weight_map = raw.get("weight_map") if isinstance(raw, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
@@ -135,17 +84,7 @@ def _sharded(index: Path) -> SafetensorsSource:
     absent = [shard.name for shard in shards if not shard.is_file()]
     if absent or not shards:
         raise FileError(f"{index}: shards missing: {', '.join(absent) or 'all'}", "download the whole model again")
-    return SafetensorsSource(shards)
-
-
-def _pytorch(path: Path) -> ArraysSource:
-    """``pytorch_model.bin``; torch reads it, so the reader lives in the one folder that may import torch."""
-    try:
-        reader = importlib.import_module("bertedge.train.pytorch_file")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("torch", "train") from error
-    arrays: dict[str, NDArray[Any]] = reader.read_arrays(path)
-    return ArraysSource({canonical_name(name): array for name, array in arrays.items()}, [path])
+    return shards
 
 
 def _tensorflow(index: Path) -> ArraysSource:
@@ -154,6 +93,7 @@ def _tensorflow(index: Path) -> ArraysSource:
         training = importlib.import_module("tensorflow").train
     except ModuleNotFoundError as error:
         raise MissingExtraError("tensorflow", "tensorflow") from error
+    refuse_stand_in(index)
     prefix = str(index)[: -len(".index")]
     arrays = {}
     try:
@@ -170,9 +110,10 @@ def _tensorflow(index: Path) -> ArraysSource:
 
 #: file pattern -> reader, in order of preference. A new format is one row.
 READERS: tuple[tuple[str, Callable[[Path], TensorSource]], ...] = (
-    ("model.safetensors", _single),
-    ("model.safetensors.index.json", _sharded),
+    ("model.safetensors", _safetensors),
+    ("model.safetensors.index.json", _sharded_safetensors),
     ("pytorch_model.bin", _pytorch),
+    ("pytorch_model.bin.index.json", _sharded_pytorch),
     ("*.ckpt.index", _tensorflow),
 )
 
@@ -181,12 +122,14 @@ def open_source(folder: Path) -> TensorSource:
     """The weights in a checkpoint folder, whatever their format.
 
     Raises:
-        FileError: there are none.
+        FileError: there are none, or nothing but Git LFS pointers to them.
     """
-    for pattern, reader in READERS:
-        for path in sorted(folder.glob(pattern)):
-            return reader(path)
-    raise FileError(
-        f"{folder}: no weights; expected one of {', '.join(pattern for pattern, _ in READERS)}",
-        "give the folder that holds config.json and the weights",
-    )
+    found = [(path, reader) for pattern, reader in READERS for path in sorted(folder.glob(pattern))]
+    if not found:
+        raise FileError(
+            f"{folder}: no weights; expected one of {', '.join(pattern for pattern, _ in READERS)}",
+            "give the folder that holds config.json and the weights",
+        )
+    downloaded = [(path, reader) for path, reader in found if stand_in(path) is None]
+    path, reader = (downloaded or found)[0]
+    return reader(path)

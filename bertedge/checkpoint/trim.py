@@ -31,7 +31,7 @@ class TrimmedSource:
         self.shapes = {
             name: (len(kept), *shape[1:]) if name in PER_PIECE else shape for name, shape in source.shapes.items()
         }
-        self.files = source.files
+        self.kinds, self.files = source.kinds, source.files
 
     def load(self, name: str) -> NDArray[np.float32]:
         tensor = self._source.load(name)

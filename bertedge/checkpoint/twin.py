@@ -25,7 +25,7 @@ class ChangedSource:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._source = checkpoint.source
         self._changes: dict[str, list[Change]] = {}
-        self.shapes = checkpoint.source.shapes
+        self.shapes, self.kinds = checkpoint.source.shapes, checkpoint.source.kinds
         self.files = checkpoint.source.files
 
     def change(self, name: str, change: Change) -> None:

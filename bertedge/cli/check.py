@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bertedge.bundle import MANIFEST, Bundle
-from bertedge.cli.console import print_json, stdout
+from bertedge.cli.console import note, print_json, stdout
 from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
 from bertedge.config import BertConfig
@@ -117,11 +117,14 @@ def info(
         described = _describe_bundle(Bundle.open(Path(model), check=False))
     else:
         described = _describe_checkpoint(model)
+    for warning in described["warnings"]:
+        note(f"warning: {warning}")
     if as_json:
         print_json(described)
         return
-    width = max(map(len, described))
-    for key, value in described.items():
+    shown = {key: value for key, value in described.items() if key != "warnings" and (value or key != "left_out")}
+    width = max(map(len, shown))
+    for key, value in shown.items():
         for line, text in enumerate(_lines(key, value)):
             stdout.print(f"{'' if line else key:{width}}  {text}")
 
@@ -134,6 +137,8 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "model": manifest.provenance.source,
         "shape": _shape(bundle.config),
         "heads": list(manifest.heads),
+        "left_out": list(manifest.left_out),
+        "warnings": list(manifest.warnings),
         **_embedding(manifest.embedding),
         "recipe": recipe,
         "target": manifest.target,
@@ -155,17 +160,16 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
     from bertedge.checkpoint import names, open_checkpoint
 
     checkpoint = open_checkpoint(model)
-    described: dict[str, Any] = {
+    return {
         "kind": "checkpoint",
         "model": checkpoint.name,
         "shape": _shape(checkpoint.config),
         "heads": list(checkpoint.heads),
         "parameters": sum(map(math.prod, names.expected_shapes(checkpoint.config, checkpoint.heads).values())),
+        "left_out": list(checkpoint.left_out),
+        "warnings": list(checkpoint.warnings),
         **_embedding(checkpoint.embedding),
     }
-    if checkpoint.unused:
-        described["unused_tensors"] = checkpoint.unused
-    return described
 
 
 def _embedding(settings: EmbeddingSettings | None) -> dict[str, Any]:

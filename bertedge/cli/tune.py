@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bertedge.bundle import Bundle
 from bertedge.cli.console import note, progress_bar, stdout
 from bertedge.cli.goals import (
     MaxKlOption,
@@ -150,6 +151,8 @@ def _show(tuned: Any, output: Path) -> None:
     note(f"{others} more were tried and left behind; all numbers: {output}/pareto.json, picture: {output}/pareto.svg")
     if not tuned.complete:
         note("the time was over before everything was tried: the same command goes on")
+    for warning in Bundle.open(output / "best", check=False).manifest.warnings:
+        note(f"warning: {warning}")
     note(f"best: {tuned.best}, with --threads {tuned.threads}: {output}/best")
     if tuned.reason:
         note(tuned.reason)

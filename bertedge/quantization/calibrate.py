@@ -17,7 +17,7 @@ from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.job import Job
 from bertedge.quantization.memory import Observed
-from bertedge.quantization.observers import Channels, Clip, Histogram, clip_of
+from bertedge.quantization.observers import Channels, Clip, Histogram, clip_of, require_ordinary
 from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
 from bertedge.recipe import Calibrated, Static
 from bertedge.runtime.session import open_session
@@ -112,9 +112,13 @@ def multiplied(form: StaticInt8, values: NDArray[np.float32]) -> NDArray[np.floa
 def _observed(job: Job, method: Calibrated, words: str) -> Iterator[dict[str, NDArray[np.float32]]]:
     """What the layers read, value name -> array, text by text."""
     names = list(job.float_model.channels)
+    reader = {value: layer for layer, value in job.float_model.layer_inputs.items()}
     session = open_session(job.float_model.observed, threads=usable_cpus())
     for index, batch in enumerate(_texts(job, method)):
-        yield dict(zip(names, session.run(names, feed_of(batch, job.positions)), strict=True))
+        arrays = dict(zip(names, session.run(names, feed_of(batch, job.positions)), strict=True))
+        for value, array in arrays.items():
+            require_ordinary(array, reader[value], job.checkpoint.name)
+        yield arrays
         job.listen((index + 1) / method.num_examples, f"{words} {index + 1}/{method.num_examples}")
 
 

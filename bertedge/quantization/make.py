@@ -277,12 +277,6 @@ class _Maker:
         """Hash of the calibration text."""
         return text_sha256(self.text)
 
-    @property
-    def _about_vectors(self) -> tuple[str, ...]:
-        """A sentence about the parts of a sentence-transformers model that are not in the bundle."""
-        embedding = self.checkpoint.embedding
-        return (embedding.warning,) if embedding and embedding.warning else ()
-
     def _manifest(
         self,
         graph: BertGraph,
@@ -318,6 +312,7 @@ class _Maker:
             ),
             min_onnxruntime=newest(MIN_ONNXRUNTIME, decision.min_onnxruntime),
             bytes_by_part=bytes_by_part(graph),
-            warnings=(*self._about_vectors, *decision.warnings),
+            warnings=(*self.checkpoint.warnings, *decision.warnings),
+            left_out=self.checkpoint.left_out,
             embedding=self.checkpoint.embedding,
         )

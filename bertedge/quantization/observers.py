@@ -8,15 +8,35 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.errors import CheckpointError
 from bertedge.recipe import Static
 
 LEVELS = 255
 #: The smallest ordinary float32.
 TINY = float(np.finfo(np.float32).tiny)
+#: The largest activation whose squares can be summed over all texts in float32; those of a sound BERT are below 1e4.
+LARGEST = 1e15
 #: Bins of a histogram; a step of uint8 is eight of them.
 BINS = 2040
 #: Shares of either end of the range that are tried for the least squared error.
 TRIED = np.linspace(0.3, 1.0, 36)
+
+
+def require_ordinary(values: NDArray[np.float32], layer: str, model: str) -> None:
+    """Refuse activations that are not finite, or so large that sums of their squares would not be.
+
+    Args:
+        layer, model: which layer reads them, and in what model; for the message.
+
+    Raises:
+        CheckpointError: they are.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    if not largest <= LARGEST:
+        raise CheckpointError(
+            f"{model}: computes numbers that are not finite, or above {LARGEST:g}, which {layer} reads",
+            "are its weights of ordinary size? take an earlier checkpoint of that training",
+        )
 
 
 class Channels:

@@ -59,6 +59,7 @@ def train(
         start = open_checkpoint(init) if init is not None else None
         shape = shape or ModelShape()
         if start is not None:
+            tell_warnings(start, note)
             require_heads(start)
             tokenizer, model = start.tokenizer, BertForPreTraining.from_checkpoint(start)
         else:
@@ -103,6 +104,7 @@ def distill(
     with joined() as world, paths.claimed(world):
         torch.manual_seed(settings.seed)
         checkpoint = open_checkpoint(teacher)
+        tell_warnings(checkpoint, note)
         require_heads(checkpoint)
         if keep_vocab is not None:
             checkpoint, trim = trim_to_text(checkpoint, keep_vocab, corpus)
@@ -134,6 +136,7 @@ def _student(
     config = shape.config(source.config.vocab_size, source.config.max_position_embeddings)
     if init is not None:
         given = open_checkpoint(init)
+        tell_warnings(given, run.note)
         require_heads(given)
         if given.tokenizer.vocabulary() != source.tokenizer.vocabulary():
             raise UsageError(
@@ -153,6 +156,12 @@ def log_of(output: Path) -> list[dict[str, Any]]:
     """The log of a run, finished or not."""
     running = RunFolder.beside(output)
     return running.records() if running.path.is_dir() else read_records(output / METRICS)
+
+
+def tell_warnings(checkpoint: Checkpoint, note: Note) -> None:
+    """Say what of a checkpoint is not in what is trained from it, such as a classifier's tensors."""
+    for warning in checkpoint.warnings:
+        note(f"warning: {warning}")
 
 
 def require_heads(checkpoint: Checkpoint) -> None:

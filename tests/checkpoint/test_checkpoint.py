@@ -52,7 +52,7 @@ def same(checkpoint: Checkpoint, tensors: Tensors, tolerance: float = 0.0) -> No
 def test_plain(folder: Path, tensors: Tensors) -> None:
     checkpoint = Checkpoint.read(folder)
     assert checkpoint.heads == HEADS
-    assert checkpoint.unused == []
+    assert checkpoint.left_out == ()
     same(checkpoint, tensors)
 
 
@@ -63,9 +63,8 @@ def test_other_float_types(folder: Path, tensors: Tensors, dtype: torch.dtype, t
 
 def test_integer_weights_are_refused(folder: Path, tensors: Tensors) -> None:
     tensors[names.WORD_EMBEDDINGS] = tensors[names.WORD_EMBEDDINGS].to(torch.int8)
-    checkpoint = rewrite(folder, tensors)
-    with pytest.raises(CheckpointError, match="has type I8"):
-        dict(checkpoint.tensors())
+    with pytest.raises(CheckpointError, match=f"{names.WORD_EMBEDDINGS} has type int8, expected float32"):
+        rewrite(folder, tensors)
 
 
 def test_shards(folder: Path, tensors: Tensors) -> None:
@@ -97,7 +96,7 @@ def test_a_pickle_with_code_is_refused(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(folder)
     (folder / "model.safetensors").unlink()
     torch.save({"weights": Bomb()}, folder / "pytorch_model.bin")
-    with pytest.raises(FileError, match="cannot be read"):
+    with pytest.raises(FileError, match="cannot be read: it holds __builtin__.getattr, not only tensors"):
         Checkpoint.read(folder)
     assert not (folder / "exploded").exists()
 
@@ -160,7 +159,7 @@ def test_weights_that_are_not_numbers(folder: Path, tensors: Tensors) -> None:
 def test_tensors_of_another_head_are_named(folder: Path, tensors: Tensors) -> None:
     tensors["classifier.weight"] = torch.zeros(2, 2)
     tensors["bert.embeddings.position_ids"] = torch.zeros(1, 64, dtype=torch.int64)
-    assert rewrite(folder, tensors).unused == ["classifier.weight"]
+    assert rewrite(folder, tensors).left_out == ("classifier.weight",)
 
 
 def test_a_tokenizer_larger_than_the_model(folder: Path) -> None:
@@ -187,13 +186,12 @@ def test_spoiled_weights_never_crash(folder: Path, model_folder: Path, data: st.
         assert error.hint
 
 
-@pytest.mark.parametrize(("package", "file"), [("torch", "pytorch_model.bin"), ("tensorflow", "bert_model.ckpt.index")])
+@pytest.mark.parametrize(("package", "file"), [("tensorflow", "bert_model.ckpt.index")])
 def test_a_missing_extra_names_its_pip_command(
     folder: Path, package: str, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "model.safetensors").rename(folder / file)
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "bertedge.train.pytorch_file", raising=False)
     with pytest.raises(MissingExtraError, match=package) as caught:
         Checkpoint.read(folder)
     assert "pip install '.[" in caught.value.hint
@@ -292,11 +290,14 @@ def test_a_decoder_without_its_transform_is_no_head(folder: Path, config: BertCo
     assert rewrite(folder, kept | {names.DECODER: torch.zeros(3, 32)}).heads == ("pooler",)
 
 
-def test_every_tensor_that_is_missing_is_named(folder: Path, config: BertConfig) -> None:
+def test_a_few_of_the_missing_tensors_are_named(folder: Path, config: BertConfig) -> None:
     with pytest.raises(CheckpointError) as caught:
         rewrite(folder, {})
-    for name in expected_shapes(config, ()):
+    expected = list(expected_shapes(config, ()))
+    for name in expected[:5]:
         assert f"{name} is missing" in caught.value.message
+    assert caught.value.message.endswith(f" and {len(expected) - 5} more")
+    assert len(caught.value.message) < 500
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])

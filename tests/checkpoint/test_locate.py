@@ -13,6 +13,8 @@ from bertedge.checkpoint.locate import HUB_FILES
 from bertedge.errors import FileError
 
 HUB_ID = "someone/small-bert"
+#: A name that the hub has had from the start, without an owner.
+OLD_ID = "bert-base-uncased"
 
 
 def hub_with(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[dict[str, Any]]:
@@ -52,7 +54,7 @@ def test_a_folder_of_that_name_comes_before_the_hub(tmp_path: Path, monkeypatch:
     assert locate(HUB_ID) == Path(HUB_ID)
 
 
-@pytest.mark.parametrize("name", ["no-such-model", "a/b/c", "/no/such", "./a", "../a", "x" * 5000, "a b/c", "a\0b"])
+@pytest.mark.parametrize("name", ["bertedge-smal-en", "a/b/c", "/no/such", "./a", "../a", "x" * 5000, "a b/c", "a\0b"])
 def test_an_unknown_name_is_a_two_line_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hub_that_fails(monkeypatch, AssertionError("the hub was asked"))
     with pytest.raises(FileError, match="no such folder or built-in model") as caught:
@@ -79,6 +81,27 @@ def test_a_model_of_the_hub(model_folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert open_checkpoint(HUB_ID).name == "small-bert"  # the hub's folder is called by the hash of a commit
 
 
+def test_a_model_of_the_hub_without_an_owner(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = hub_with(monkeypatch, model_folder)
+    assert open_checkpoint(OLD_ID).name == OLD_ID
+    assert [request["repo_id"] for request in asked] == [OLD_ID]
+
+
+@pytest.mark.parametrize("name", ["x" * 97, "-a", ".hidden", "größe"])
+def test_what_the_hub_cannot_have_is_not_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_that_fails(monkeypatch, AssertionError("the hub was asked"))
+    with pytest.raises(FileError, match="no such folder or built-in model"):
+        locate(name)
+
+
+def test_every_file_that_a_tokenizer_may_need_is_asked_for(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = hub_with(monkeypatch, model_folder)
+    locate(HUB_ID)
+    assert {"added_tokens.json", "special_tokens_map.json", "vocab.txt", "modules.json"} <= {
+        *asked[0]["allow_patterns"]
+    }
+
+
 def test_pickles_are_asked_for_only_where_there_is_nothing_safer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +124,7 @@ def test_a_download_that_fails_is_a_two_line_error(
     hub_that_fails(monkeypatch, error)
     with pytest.raises(FileError) as caught:
         locate(HUB_ID)
+    assert BUILT_IN[0] in caught.value.hint
     assert caught.value.message == f"{HUB_ID}: no such folder, and the hub did not give it ({reason})"
     assert str(caught.value).count("\n") == 1
 
@@ -109,4 +133,5 @@ def test_without_the_hub_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(FileError, match=f"{HUB_ID}: no such folder, and huggingface_hub is not there") as caught:
         locate(HUB_ID)
-    assert "check the path" in caught.value.hint
+    assert "pip install huggingface_hub" in caught.value.hint
+    assert BUILT_IN[0] in caught.value.hint

@@ -78,7 +78,7 @@ def test_a_type_that_holds_no_weights_is_refused_when_it_is_read(tmp_path: Path,
     save_torch_file({"x": torch.ones(2).to(dtype), "y": torch.ones(2)}, tmp_path / "model.safetensors")
     source = open_source(tmp_path)
     assert source.load("y").tolist() == [1, 1]
-    with pytest.raises(CheckpointError, match="x has type"):
+    with pytest.raises(CheckpointError, match=f"x has type {str(dtype).removeprefix('torch.')},"):
         source.load("x")
 
 
@@ -128,12 +128,11 @@ def test_a_broken_index_is_named(tmp_path: Path, index: object) -> None:
         open_source(tmp_path)
 
 
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "pickle"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_pytorch_model_bin(tmp_path: Path, dtype: torch.dtype, legacy: bool) -> None:
+def test_pytorch_model_bin(tmp_path: Path, dtype: torch.dtype) -> None:
     arrays = arrays_of()
     state = {name: torch.nn.Parameter(torch.from_numpy(array).to(dtype)) for name, array in arrays.items()}
-    torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy)
+    torch.save(state, tmp_path / "pytorch_model.bin")
     source = open_source(tmp_path)
     assert_holds(source, arrays)
     assert list(source.files) == [tmp_path / "pytorch_model.bin"]
@@ -162,7 +161,9 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, bare: bool) -> 
         (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(state, protocol=2))
     else:
         torch.save(state, tmp_path / "pytorch_model.bin")
-    with pytest.raises(FileError, match=r"pytorch_model\.bin: cannot be read"):
+    with pytest.raises(
+        FileError, match=r"pytorch_model\.bin: (cannot be read: it holds posix\.mkdir|is not a file that)"
+    ):
         open_source(tmp_path)
     assert not (tmp_path / "harm").exists()
 
@@ -300,19 +301,12 @@ def test_arrays_of_a_library_are_copied_row_by_row() -> None:
     assert_holds(ArraysSource({"x": matrix}), {"x": matrix.astype(np.float32)})
 
 
-@pytest.mark.parametrize(
-    ("file", "package", "extra"),
-    [("pytorch_model.bin", "torch", "train"), ("bert_model.ckpt.index", "tensorflow", "tensorflow")],
-)
-def test_a_missing_library_gives_the_pip_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, package: str, extra: str
-) -> None:
-    monkeypatch.setitem(sys.modules, package, None)  # what import finds where a package is not installed
-    monkeypatch.delitem(sys.modules, "bertedge.train.pytorch_file", raising=False)
-    (tmp_path / file).write_bytes(b"x")
-    with pytest.raises(MissingExtraError, match=package) as caught:
+def test_a_missing_library_gives_the_pip_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # what import finds where a package is not installed
+    (tmp_path / "bert_model.ckpt.index").write_bytes(b"x")
+    with pytest.raises(MissingExtraError, match="tensorflow") as caught:
         open_source(tmp_path)
-    assert f"pip install '.[{extra}]'" in caught.value.hint
+    assert "pip install '.[tensorflow]'" in caught.value.hint
 
 
 def test_tensorflow_checkpoint(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_what_they_write_we_load(config: BertConfig, tmp_path: Path, tied: bool)
     model.save_pretrained(tmp_path)
     checkpoint = Checkpoint.read(tmp_path)
     assert checkpoint.config == config
-    assert checkpoint.unused == []
+    assert checkpoint.left_out == ()
     assert ("decoder" in checkpoint.heads) is not tied
     assert_same(tmp_path)
 

@@ -1,0 +1,133 @@
+"""Whether a file's tensors make the BERT that ``config.json`` describes, and in words what they are if not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from bertedge.checkpoint import names
+from bertedge.checkpoint.tensor_files import EXPECTED_TYPES, FLOAT_HINT, FLOAT_TYPES
+from bertedge.config import BertConfig
+from bertedge.errors import CheckpointError
+
+ONLY = "bertedge runs BERT only"
+#: How many names stand in a message.
+SHOWN = 5
+#: Names of tensors that only these forms of a BERT have -> the form, and the way out. The first row with a hit counts.
+FORMS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"\.lora_[AB]\b|\.base_layer\.",
+        "LoRA adapters that were not merged",
+        "merge them with merge_and_unload(), then save",
+    ),
+    (r"\.qweight$|\.qzeros$|\.SCB$|\.absmax$|\._packed_params", "quantized layers", FLOAT_HINT),
+)
+#: Names of tensors that only another family has -> that family. The first row with a hit counts.
+FAMILIES: tuple[tuple[str, str], ...] = (
+    (r"^roberta\.|^xlm_roberta\.|^lm_head\.layer_norm\.", "RoBERTa"),
+    (r"^distilbert\.|\.q_lin\.", "DistilBERT"),
+    (r"^albert\.|\.albert_layer_groups\.|\.embedding_hidden_mapping_in\.", "ALBERT"),
+    (r"^electra\.|^generator_predictions\.|^discriminator_predictions\.", "ELECTRA"),
+    (r"^deberta\.|\.pos_(q|k)?_?proj\.|\.rel_embeddings\.|\.query_proj\.", "DeBERTa"),
+    (r"^mpnet\.|\.attention\.attn\.[qkvo]\.", "MPNet"),
+    (r"^nomic_bert\.|^encoder\.layers\.\d+\.attn\.Wqkv", "NomicBERT"),
+    (r"\.tok_embeddings\.|\blayers\.\d+\.attn\.Wqkv", "ModernBERT"),
+    (r"^(camembert|flaubert|ernie|funnel|longformer|bigbird|big_bird|layoutlm|megatron)\b", "another BERT-like family"),
+    (r"\.SelfAttention\.|\.DenseReluDense\.", "T5"),
+    (r"\bh\.\d+\.attn\.c_attn\.", "GPT-2"),
+    (r"\bdecoder\.layers\.\d+\.encoder_attn\.", "BART"),
+    (r"\bembed_tokens\.", "a decoder such as Llama or Qwen"),
+    (r"\bvision_model\.|\bpatch_embed", "a vision model"),
+)
+
+
+def require_fit(
+    name: str,
+    config: BertConfig,
+    heads: Iterable[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    kinds: Mapping[str, str],
+) -> None:
+    """Compare a model's tensors with what its configuration and heads need.
+
+    Raises:
+        CheckpointError: it is another family's, its heads were pruned, or tensors are missing, misshapen or of a type
+            that holds no weights.
+    """
+    expected = names.expected_shapes(config, heads)
+    missing = [tensor for tensor in expected if tensor not in shapes and tensor != names.DECODER_BIAS]
+    misshapen = [tensor for tensor, shape in expected.items() if tuple(shapes.get(tensor, shape)) != shape]
+    unloadable = [tensor for tensor in expected if kinds.get(tensor, "float32") not in FLOAT_TYPES]
+    if missing:
+        _refuse_other_form(name, shapes)
+    if len(missing) > len(expected) / 4:
+        _refuse_other_family(name, shapes)
+    if unloadable:
+        first = unloadable[0]
+        raise CheckpointError(
+            f"{name}: {first} has type {kinds[first]}, {EXPECTED_TYPES}{_more(len(unloadable) - 1)}", FLOAT_HINT
+        )
+    _refuse_pruned(name, misshapen, shapes, expected)
+    wrong = [
+        *(f"{tensor} is {list(shapes[tensor])}, expected {list(expected[tensor])}" for tensor in misshapen),
+        *(f"{tensor} is missing" for tensor in missing),
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{name}: {len(wrong)} tensors do not fit config.json: {shown(wrong, '; ')}",
+            "config.json and the weights must come from the same model",
+        )
+
+
+def shown(words: list[str], between: str = ", ", most: int = SHOWN) -> str:
+    """The first words of a list, and how many more there are."""
+    return between.join(words[:most]) + _more(len(words) - most)
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""
+
+
+def _refuse_other_form(name: str, tensors: Iterable[str]) -> None:
+    for pattern, form, hint in FORMS:
+        found = _matching(pattern, tensors)
+        if found:
+            raise CheckpointError(f"{name}: the file holds {form}: {shown(found, most=3)}", hint)
+
+
+def _refuse_other_family(name: str, tensors: Iterable[str]) -> None:
+    for pattern, family in FAMILIES:
+        found = _matching(pattern, tensors)
+        if found:
+            raise CheckpointError(
+                f"{name}: the tensors are those of {family}, not of BERT: {shown(found, most=3)}", ONLY
+            )
+    found = sorted(tensors)
+    if found and not _matching(r"^bert\.", found):
+        raise CheckpointError(f"{name}: none of the {len(found)} tensors is one of BERT: {shown(found, most=3)}", ONLY)
+
+
+def _matching(pattern: str, tensors: Iterable[str]) -> list[str]:
+    return [tensor for tensor in tensors if re.search(pattern, tensor)]
+
+
+def _refuse_pruned(
+    name: str, misshapen: list[str], shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Layers whose query has fewer rows than the hidden size lost attention heads."""
+    queries = [
+        tensor
+        for tensor in misshapen
+        if tensor.endswith(".attention.self.query.weight")
+        and len(shapes[tensor]) == 2
+        and shapes[tensor][1] == expected[tensor][1]
+        and shapes[tensor][0] < expected[tensor][0]
+    ]
+    if queries:
+        layers = [tensor.split(".")[3] for tensor in queries]
+        first = queries[0]
+        raise CheckpointError(
+            f"{name}: attention heads were pruned in layer {shown(layers, most=12)} "
+            f"({first} is {list(shapes[first])}, expected {list(expected[first])})",
+            "pruned heads are not supported; take the checkpoint as it was before",
+        )
