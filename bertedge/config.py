@@ -158,7 +158,12 @@ class BertConfig:
 
     @classmethod
     def read(cls, path: Path) -> BertConfig:
-        """Read ``config.json`` (or Google's ``bert_config.json``, which has the same keys)."""
+        """Read ``config.json`` (or Google's ``bert_config.json``, which has the same keys).
+
+        Raises:
+            CheckpointError: it is no configuration of a BERT.
+            FileError: a Git LFS pointer, or a web page, is in its place.
+        """
         refuse_stand_in(path)
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
