@@ -218,6 +218,15 @@ class Checkpoint:
         require_fit(self.name, self.config, self.heads, self.source.shapes, self.source.kinds)
 
 
+def _architecture(tensors: Iterable[str]) -> str:
+    """The class of ``transformers`` that has the heads of these tensors."""
+    found = {head for head, mark in HEAD_MARKS.items() if mark in tensors}
+    with_both, with_mlm, with_nsp = {"mlm", "nsp"} <= found, "mlm" in found, "nsp" in found
+    if with_both:
+        return "BertForPreTraining"
+    return "BertForMaskedLM" if with_mlm else "BertForNextSentencePrediction" if with_nsp else "BertModel"
+
+
 def write_checkpoint(
     folder: Path,
     config: BertConfig,
@@ -242,7 +251,12 @@ def write_checkpoint(
         raise MissingExtraError("safetensors", "tools") from error
     write_json(
         folder / "config.json",
-        {**config.to_dict(), "dtype": dtype, "tie_word_embeddings": names.DECODER not in tensors},
+        {
+            **config.to_dict(),
+            "architectures": [_architecture(tensors)],
+            "dtype": dtype,
+            "tie_word_embeddings": names.DECODER not in tensors,
+        },
     )
     arrays = {name: np.ascontiguousarray(tensor, dtype=dtype) for name, tensor in tensors.items()}
     if (

@@ -24,6 +24,13 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
+class Head(StrEnum):
+    """Heads that can be trained."""
+
+    mlm = "mlm"
+    nsp = "nsp"
+
+
 class Precision(StrEnum):
     """Types that a step may be computed in."""
 
@@ -86,6 +93,15 @@ SaveOption = Annotated[
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with the interrupted run.", rich_help_panel=KEEPING)
 ]
+AddHeadOption = Annotated[
+    list[Head] | None,
+    typer.Option(
+        "--add-head",
+        help="Give the model this head if it has none, and train it: mlm or nsp; may be given twice.",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
 PlotOption = Annotated[
     Path | None,
     typer.Option(help="Draw the run's curves (.svg, .png or .pdf).", show_default=False, rich_help_panel=KEEPING),
@@ -116,6 +132,7 @@ def train(
     vocab_size: Annotated[
         int, typer.Option(min=100, help="Pieces in a new vocabulary.", rich_help_panel=MODEL)
     ] = 30522,
+    add_head: AddHeadOption = None,
     batch_size: BatchOption = 32,
     accumulate: AccumulateOption = 1,
     max_length: LengthOption = 128,
@@ -166,8 +183,9 @@ def distill(
             rich_help_panel=MODEL,
         ),
     ] = None,
+    add_head: AddHeadOption = None,
     logits_weight: Annotated[
-        float, typer.Option(help="Weight of the teacher's answers, both heads.", rich_help_panel=LEARNING)
+        float, typer.Option(help="Weight of the teacher's answers, of the heads that it has.", rich_help_panel=LEARNING)
     ] = 1.0,
     hidden_weight: Annotated[float, typer.Option(help="Weight of its hidden states.", rich_help_panel=LEARNING)] = 1.0,
     relations_weight: Annotated[
@@ -245,6 +263,7 @@ def _go(label: str, run: Any, given: dict[str, Any], start: Callable[[dict[str, 
         curve.check_curve_path(plot)
     first = int(os.environ.get("RANK", "0")) == 0
     common = {name: given[name] for name in ("cache", "force", "resume")}
+    common["add_heads"] = tuple(dict.fromkeys(head.value for head in given["add_head"] or ()))
     with _listener(label, silent=not first) as listen:
         done = start(
             {
@@ -285,8 +304,8 @@ def _listener(label: str, *, silent: bool) -> Iterator[Callable[[Any], None]]:
 
 
 def _line(progress: Any) -> str:
-    return (
-        f"step {progress.step} loss {progress.loss:.3f} "
-        f"mlm {progress.mlm_accuracy:.3f} nsp {progress.nsp_accuracy:.3f} "
-        f"{progress.tokens / max(progress.elapsed_s, 1e-9):.0f} tokens/s"
-    )
+    """How far a run is; heads that it does not train are left out."""
+    accuracies = {"mlm": progress.mlm_accuracy, "nsp": progress.nsp_accuracy}
+    heads = "".join(f"{head} {value:.3f} " for head, value in accuracies.items() if value is not None)
+    speed = progress.tokens / max(progress.elapsed_s, 1e-9)
+    return f"step {progress.step} loss {progress.loss:.3f} {heads}{speed:.0f} tokens/s"

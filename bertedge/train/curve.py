@@ -55,7 +55,8 @@ def _figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
         ("loss", "MLM accuracy", "NSP accuracy", "learning rate"),
         strict=True,
     ):
-        panel.plot([r["step"] for r in steps], [r[key] for r in steps], color="tab:blue", label="training")
+        known = [r for r in steps if r.get(key) is not None]
+        panel.plot([r["step"] for r in known], [r[key] for r in known], color="tab:blue", label="training")
         measured = [r for r in held_out if r.get(f"held_out_{key}") is not None]
         if measured:
             panel.plot(
@@ -68,7 +69,7 @@ def _figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
                 label="held out",
             )
             panel.legend()
-        panel.set_title(label)
+        panel.set_title(label if known or measured or not steps else f"{label}: not trained")
         panel.grid(alpha=0.3)
     for panel in figure.axes[2:]:
         panel.set_xlabel("step")

@@ -1,4 +1,4 @@
-"""Knowledge distillation: a student learns both heads from its teacher's outputs, hidden states and self-attention.
+"""Knowledge distillation: a student learns from its teacher's heads, hidden states and self-attention.
 
 Hinton et al. 2015 for the logits; Jiao et al. 2020 (TinyBERT, equation 8) for the hidden states, with the fixed
 projection of :mod:`bertedge.train.student` in the place of a learned one; Wang et al. 2021 (MiniLMv2, equations 5 to 7)
@@ -8,7 +8,7 @@ for the self-attention relations.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from bertedge.errors import UsageError
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Inputs
 from bertedge.train.loop import Objective, pretraining_loss
-from bertedge.train.model import BertForPreTraining, Block, PretrainingOutput
+from bertedge.train.model import ALL_HEADS, BertForPreTraining, Block, PretrainingOutput
 from bertedge.train.student import layer_map, project_student
 
 #: Batches that the principal directions are taken from.
@@ -33,7 +33,7 @@ class DistillationSettings:
 
     Attributes:
         hidden_weight: hidden states, through the projection that the student started from.
-        logits_weight: logits of both heads.
+        logits_weight: logits of the heads that both have.
         labels_weight: the text itself.
         relations_weight: relations of the last block's queries, keys and values.
         relation_heads: heads that those are split into; None for the student's own, where they divide the teacher.
@@ -57,16 +57,17 @@ class DistillationSettings:
 
 @torch.no_grad()
 def start_student(
-    teacher: BertForPreTraining, config: BertConfig, batches: Iterable[Inputs]
+    teacher: BertForPreTraining, config: BertConfig, batches: Iterable[Inputs], heads: Collection[str] = ALL_HEADS
 ) -> tuple[BertForPreTraining, Tensor]:
-    """A student projected from its teacher, and the projection (H_teacher, H_student)."""
+    """A student with ``heads`` projected from its teacher, and the projection (H_teacher, H_student)."""
     teacher.eval()
     streams: list[Tensor] = [teacher.bert.embeddings.word_embeddings.weight.detach()]
     for inputs in batches:
         hidden = inputs.run(teacher).hidden_states
         streams += [state.flatten(0, 1) for state in hidden]
-        streams.append(teacher.cls.predictions.transform(hidden[-1].flatten(0, 1)[inputs.masked_index]))
-    return project_student(teacher, config, streams)
+        if teacher.cls.predictions is not None:
+            streams.append(teacher.cls.predictions.transform(hidden[-1].flatten(0, 1)[inputs.masked_index]))
+    return project_student(teacher, config, streams, heads)
 
 
 def distillation_objective(
@@ -88,7 +89,9 @@ def distillation_objective(
     def objective(output: PretrainingOutput, inputs: Inputs, counts: Counts) -> Tensor:
         with torch.no_grad():
             target = inputs.run(teacher)
-        loss = settings.labels_weight * pretraining_loss(output, inputs, counts) if settings.labels_weight else 0.0
+        loss: Tensor | float = 0.0
+        if settings.labels_weight and student.tasks:
+            loss = settings.labels_weight * pretraining_loss(output, inputs, counts)
         if settings.logits_weight:
             loss = loss + settings.logits_weight * _logits_loss(output, target, inputs, counts, settings.temperature)
         if settings.hidden_weight:
@@ -99,19 +102,25 @@ def distillation_objective(
             loss = loss + settings.relations_weight * _relation_loss(
                 (student, output.hidden_states), (teacher, target.hidden_states), heads, inputs, counts
             )
-        return loss + 0.0 * output.nsp_logits.sum()  # every parameter takes part in every step
+        # every parameter takes part in every step
+        last = output.hidden_states[-1] if output.nsp_logits is None else output.nsp_logits
+        return loss + 0.0 * last.sum()
 
     return objective
 
 
 def _logits_loss(
     output: PretrainingOutput, target: PretrainingOutput, inputs: Inputs, counts: Counts, temperature: float
-) -> Tensor:
-    """Both heads; the next-sentence head only where the text tells next from random."""
-    mlm = _divergence(output.mlm_logits, target.mlm_logits, temperature).sum() / counts.masked
-    known = inputs.next_sentence_labels != NO_LABEL
-    nsp = _divergence(output.nsp_logits[known], target.nsp_logits[known], temperature).sum() / counts.labelled
-    return mlm + nsp
+) -> Tensor | float:
+    """The heads that both have; the next-sentence head only where the text tells next from random."""
+    loss: Tensor | float = 0.0
+    if output.mlm_logits is not None and target.mlm_logits is not None:
+        loss = loss + _divergence(output.mlm_logits, target.mlm_logits, temperature).sum() / counts.masked
+    if output.nsp_logits is not None and target.nsp_logits is not None:
+        known = inputs.next_sentence_labels != NO_LABEL
+        divergence = _divergence(output.nsp_logits[known], target.nsp_logits[known], temperature)
+        loss = loss + divergence.sum() / counts.labelled
+    return loss
 
 
 def _divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

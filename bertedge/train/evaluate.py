@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from bertedge.data.batches import Layout, drawn_batches
+from bertedge.data.batches import Layout, drawn_batches, without_one_sided_labels
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.predictor import NO_LABEL
-from bertedge.train.inputs import Inputs
+from bertedge.train.inputs import Counts, Inputs
+from bertedge.train.loop import Objective, pretraining_loss
 from bertedge.train.model import BertForPreTraining
+from bertedge.train.world import World
 
 #: Pairs that are measured at most: enough for a point of a curve, little next to what a run costs.
 PAIRS = 256
@@ -25,10 +28,15 @@ MIN_DOCUMENTS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Both tasks on held-out pairs, every chosen position shown as ``[MASK]``; ``loss`` is the sum of both."""
+    """The tasks on held-out pairs, every chosen position shown as ``[MASK]``.
+
+    Attributes:
+        loss: the sum of both tasks; of a model that is trained without a head, what it is trained with.
+        mlm_accuracy: None, like ``nsp_accuracy``, where the model is not trained for it, or nothing can be judged.
+    """
 
     loss: float
-    mlm_accuracy: float
+    mlm_accuracy: float | None
     nsp_accuracy: float | None
     pairs: int
 
@@ -59,7 +67,7 @@ class HeldOut:
         pairs: int = PAIRS,
         always_mask: bool = True,
     ) -> None:
-        self.batches = drawn_batches(
+        drawn = drawn_batches(
             corpus,
             layout,
             np.random.default_rng([seed, 1]),
@@ -69,26 +77,58 @@ class HeldOut:
             always_mask=always_mask,
             candidates=SURPLUS * pairs,  # documents come in a random order, so not all pairs need be drawn
         )
+        self.batches = without_one_sided_labels(drawn)
 
     @torch.no_grad()
-    def score(self, model: BertForPreTraining, device: torch.device, precision: str) -> Score:
-        """Run the model on all pairs."""
+    def score(
+        self, model: BertForPreTraining, device: torch.device, precision: str, objective: Objective = pretraining_loss
+    ) -> Score:
+        """Run the model on all pairs.
+
+        Args:
+            objective: the loss of a model without a head to judge it by.
+        """
         model.eval()
-        mlm_loss = nsp_loss = mlm_hits = nsp_hits = masked = labelled = pairs = 0.0
-        for batch in self.batches:
-            inputs = Inputs.of(batch, device)
+        mlm, nsp, loss = _Sum(), _Sum(), 0.0
+        batches = [Inputs.of(batch, device) for batch in self.batches]
+        counts = Counts.of(batches, World())
+        for inputs in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 output = inputs.run(model)
-            mlm, nsp, labels = output.mlm_logits.float(), output.nsp_logits.float(), inputs.next_sentence_labels
-            mlm_loss += F.cross_entropy(mlm, inputs.masked_labels, reduction="sum").item()
-            nsp_loss += F.cross_entropy(nsp, labels, ignore_index=NO_LABEL, reduction="sum").item()
-            mlm_hits += (mlm.argmax(1) == inputs.masked_labels).sum().item()
-            nsp_hits += (nsp.argmax(1) == labels).sum().item()
-            masked, labelled, pairs = masked + len(mlm), labelled + inputs.labelled, pairs + len(labels)
+                if not model.tasks:
+                    loss += objective(output, inputs, counts).item()
+            mlm += _Sum.of_logits(output.mlm_logits, inputs.masked_labels)
+            nsp += _Sum.of_logits(output.nsp_logits, inputs.next_sentence_labels)
         model.train()
         return Score(
-            loss=mlm_loss / masked + nsp_loss / max(labelled, 1),
-            mlm_accuracy=mlm_hits / masked,
-            nsp_accuracy=nsp_hits / labelled if labelled else None,
-            pairs=int(pairs),
+            loss=mlm.loss / max(mlm.of, 1) + nsp.loss / max(nsp.of, 1) + loss,
+            mlm_accuracy=mlm.accuracy,
+            nsp_accuracy=nsp.accuracy,
+            pairs=sum(len(inputs.input_ids) for inputs in batches),
         )
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """What was seen of one task so far: the sum of its losses, its hits, and how many answers it takes."""
+
+    loss: float = 0.0
+    hits: float = 0.0
+    of: int = 0
+
+    @classmethod
+    def of_logits(cls, logits: Tensor | None, labels: Tensor) -> _Sum:
+        """Of one batch: nothing where the model does not run the head."""
+        if logits is None:
+            return cls()
+        loss = F.cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum").item()
+        hits = (logits.float().argmax(1) == labels).sum().item()
+        return cls(loss, hits, int((labels != NO_LABEL).sum()))
+
+    def __add__(self, other: _Sum) -> _Sum:
+        return _Sum(self.loss + other.loss, self.hits + other.hits, self.of + other.of)
+
+    @property
+    def accuracy(self) -> float | None:
+        """None where there was nothing to answer."""
+        return self.hits / self.of if self.of else None

@@ -60,11 +60,17 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What one step reads, over all processes: the numbers that sums of losses are divided by."""
+    """What one step reads, over all processes: the numbers that sums of losses are divided by.
+
+    Attributes:
+        labelled: at least 1, so that no sum is divided by 0.
+        any_labels: whether a pair of the step has a next-sentence label.
+    """
 
     masked: int
     labelled: int
     tokens: int
+    any_labels: bool = True
 
     @classmethod
     def of(cls, inputs: list[Inputs], world: World) -> Counts:
@@ -75,7 +81,7 @@ class Counts:
             sum(i.tokens for i in inputs),
         ]
         masked, labelled, tokens = (int(total) for total in world.sums(own))
-        return cls(masked=masked, labelled=max(labelled, 1), tokens=tokens)
+        return cls(masked=masked, labelled=max(labelled, 1), tokens=tokens, any_labels=labelled > 0)
 
 
 class Feed:

@@ -77,7 +77,7 @@ class Keeper:
             self._measure(trainer, self._held_out)
 
     def _measure(self, trainer: Trainer, held_out: HeldOut) -> None:
-        score = held_out.score(trainer.model, self._world.device, trainer.precision)
+        score = held_out.score(trainer.model, self._world.device, trainer.precision, trainer.objective)
         step = trainer.progress.step
         self._folder.log({"step": step, **{f"held_out_{key}": value for key, value in asdict(score).items()}})
         if self._best is None or score.loss <= self._best["loss"]:

@@ -31,27 +31,33 @@ class Progress:
     """What a listener is told after every step; loss and accuracies are running means.
 
     Attributes:
+        mlm_accuracy: None, like ``nsp_accuracy``, where that head is not trained.
         stopped: the run was interrupted before its end, and its state is saved.
     """
 
     step: int = 0
     share_done: float = 0.0
     loss: float = 0.0
-    mlm_accuracy: float = 0.0
-    nsp_accuracy: float = 0.0
+    mlm_accuracy: float | None = None
+    nsp_accuracy: float | None = None
     tokens: int = 0
     elapsed_s: float = 0.0
     averaged: int = 0
     stopped: bool = False
 
-    def update(self, *, loss: float, mlm_accuracy: float, nsp_accuracy: float | None) -> None:
-        """Blend one step into the running means."""
+    def update(self, *, loss: float, mlm_accuracy: float | None, nsp_accuracy: float | None) -> None:
+        """Blend one step into the running means; None for what it says nothing about."""
         self.averaged = min(self.averaged + 1, MEMORY)
         blend = 1 / self.averaged
         self.loss += blend * (loss - self.loss)
-        self.mlm_accuracy += blend * (mlm_accuracy - self.mlm_accuracy)
-        if nsp_accuracy is not None:
-            self.nsp_accuracy += blend * (nsp_accuracy - self.nsp_accuracy)
+        self.mlm_accuracy = _blended(self.mlm_accuracy, mlm_accuracy, blend)
+        self.nsp_accuracy = _blended(self.nsp_accuracy, nsp_accuracy, blend)
+
+
+def _blended(mean: float | None, value: float | None, blend: float) -> float | None:
+    if mean is None or value is None:
+        return mean if value is None else value
+    return mean + blend * (value - mean)
 
 
 #: (student's output, its inputs, what the whole step reads) -> this micro-batch's part of the step's loss
@@ -59,12 +65,19 @@ Objective = Callable[[PretrainingOutput, Inputs, Counts], Tensor]
 
 
 def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) -> Tensor:
-    """MLM cross-entropy plus NSP cross-entropy (Devlin et al. 2019, appendix A.2), each a mean over the whole step."""
-    mlm = F.cross_entropy(output.mlm_logits.float(), inputs.masked_labels, reduction="sum")
-    nsp = F.cross_entropy(
-        output.nsp_logits.float(), inputs.next_sentence_labels, ignore_index=NO_LABEL, reduction="sum"
-    )
-    return mlm / counts.masked + nsp / counts.labelled
+    """MLM cross-entropy plus NSP cross-entropy (Devlin et al. 2019, appendix A.2), each a mean over the whole step.
+
+    Of the heads that the model runs; it runs one at least.
+    """
+    parts: list[Tensor] = []
+    if output.mlm_logits is not None:
+        mlm = F.cross_entropy(output.mlm_logits.float(), inputs.masked_labels, reduction="sum")
+        parts.append(mlm / counts.masked)
+    if output.nsp_logits is not None:
+        labels = inputs.next_sentence_labels
+        nsp = F.cross_entropy(output.nsp_logits.float(), labels, ignore_index=NO_LABEL, reduction="sum")
+        parts.append(nsp / counts.labelled)
+    return sum(parts[1:], parts[0])
 
 
 class Trainer:
@@ -80,7 +93,7 @@ class Trainer:
         keep_freed_memory()
         self.model = model.to(world.device)
         self.feed, self.progress = feed, Progress()
-        self._objective, self._settings, self._world = objective, settings, world
+        self.objective, self._settings, self._world = objective, settings, world
         self._net: torch.nn.Module = DistributedDataParallel(self.model) if world.size > 1 else self.model
         self._optimizer = torch.optim.AdamW(
             _parameter_groups(model, settings), lr=settings.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
@@ -101,6 +114,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
+        if "nsp" not in self.model.tasks:
+            self.progress.nsp_accuracy = None  # earlier versions wrote 0
         self._before_s, self._begin = self.progress.elapsed_s, time.perf_counter()
 
     def step(self) -> None:
@@ -130,7 +145,7 @@ class Trainer:
                 "lower --learning-rate; the last checkpoint is kept",
             )
         self._optimizer.step()
-        self._record(loss, mlm_hits, nsp_hits, counts, labelled=any(inputs.labelled for inputs in batches))
+        self._record(loss, mlm_hits, nsp_hits, counts)
 
     def _micro_step(self, inputs: Inputs, counts: Counts, *, synchronize: bool) -> Tensor:
         """Add one micro-batch's gradient; returns its part of the loss and its hits in both tasks."""
@@ -138,14 +153,14 @@ class Trainer:
         with alone or nullcontext():
             with torch.autocast(self._world.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 output = inputs.run(self._net)
-                loss = self._objective(output, inputs, counts)
+                loss = self.objective(output, inputs, counts)
             (loss * self._world.size).backward()  # the processes' gradients are averaged, losses are to be summed
         with torch.no_grad():
-            mlm = (output.mlm_logits.argmax(1) == inputs.masked_labels).sum()
-            nsp = (output.nsp_logits.argmax(1) == inputs.next_sentence_labels).sum()
-        return torch.tensor([loss.item(), mlm.item(), nsp.item()], dtype=torch.float64)
+            mlm = _hits(output.mlm_logits, inputs.masked_labels)
+            nsp = _hits(output.nsp_logits, inputs.next_sentence_labels)
+        return torch.tensor([loss.item(), mlm, nsp], dtype=torch.float64)
 
-    def _record(self, loss: float, mlm_hits: float, nsp_hits: float, counts: Counts, *, labelled: bool) -> None:
+    def _record(self, loss: float, mlm_hits: float, nsp_hits: float, counts: Counts) -> None:
         progress = self.progress
         progress.step += 1
         progress.tokens += counts.tokens
@@ -155,9 +170,14 @@ class Trainer:
         )
         progress.update(
             loss=loss,
-            mlm_accuracy=mlm_hits / counts.masked,
-            nsp_accuracy=nsp_hits / counts.labelled if labelled else None,
+            mlm_accuracy=mlm_hits / counts.masked if "mlm" in self.model.tasks else None,
+            nsp_accuracy=nsp_hits / counts.labelled if counts.any_labels and "nsp" in self.model.tasks else None,
         )
+
+
+def _hits(logits: Tensor | None, labels: Tensor) -> float:
+    """How many labels are the best of their row."""
+    return 0.0 if logits is None else float((logits.argmax(1) == labels).sum().item())
 
 
 def keep_freed_memory() -> None:

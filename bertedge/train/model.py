@@ -1,4 +1,4 @@
-"""BERT with its two pretraining heads, in torch (Devlin et al. 2019; Vaswani et al. 2017, section 3).
+"""BERT with the pretraining heads that a model has, in torch (Devlin et al. 2019; Vaswani et al. 2017, section 3).
 
 Modules are named so that ``state_dict()`` has the canonical tensor names of :mod:`bertedge.checkpoint.names`.
 Shapes: B rows, S positions, H hidden size, N heads, V pieces, M masked positions in the whole batch.
@@ -6,7 +6,7 @@ Shapes: B rows, S positions, H hidden size, N heads, V pieces, M masked position
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import torch
@@ -17,6 +17,9 @@ from bertedge.checkpoint import Checkpoint, names
 from bertedge.config import BertConfig
 from bertedge.errors import CheckpointError
 
+#: What a model is trained for; each is the name of its head.
+TASKS = ("mlm", "nsp")
+ALL_HEADS = ("pooler", "mlm", "nsp")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
@@ -153,13 +156,13 @@ class Encoder(nn.Module):
 
 
 class Bert(nn.Module):
-    """Embeddings, encoder, pooler."""
+    """Embeddings, encoder, and a pooler where the model has one."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, *, pooler: bool) -> None:
         super().__init__()
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
-        self.pooler = Dense(config.hidden_size, config.hidden_size, torch.tanh)
+        self.pooler = Dense(config.hidden_size, config.hidden_size, torch.tanh) if pooler else None
 
 
 class Transform(nn.Module):
@@ -192,30 +195,38 @@ class MaskedLanguageModel(nn.Module):
 
 
 class Heads(nn.Module):
-    """MLM and NSP."""
+    """MLM and NSP, where the model has them."""
 
-    def __init__(self, config: BertConfig, *, tied: bool) -> None:
+    def __init__(self, config: BertConfig, heads: Collection[str]) -> None:
         super().__init__()
-        self.predictions = MaskedLanguageModel(config, tied=tied)
-        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.predictions = MaskedLanguageModel(config, tied="decoder" not in heads) if "mlm" in heads else None
+        self.seq_relationship = nn.Linear(config.hidden_size, 2) if "nsp" in heads else None
 
 
 class PretrainingOutput(NamedTuple):
-    """``mlm_logits`` (M, V), ``nsp_logits`` (B, 2), ``hidden_states``: L + 1 tensors (B, S, H)."""
+    """``mlm_logits`` (M, V), ``nsp_logits`` (B, 2), ``hidden_states``: L + 1 tensors (B, S, H).
 
-    mlm_logits: Tensor
-    nsp_logits: Tensor
+    Logits are None where the model has no such head, or does not run it.
+    """
+
+    mlm_logits: Tensor | None
+    nsp_logits: Tensor | None
     hidden_states: list[Tensor]
 
 
 class BertForPreTraining(nn.Module):
-    """The whole BERT. New weights are normal with ``initializer_range``, biases zero, as in BERT."""
+    """The whole BERT. New weights are normal with ``initializer_range``, biases zero, as in BERT.
 
-    def __init__(self, config: BertConfig, *, tied: bool = True) -> None:
+    Args:
+        heads: of ``pooler``, ``mlm``, ``decoder`` (an untied one) and ``nsp``, which needs the pooler.
+    """
+
+    def __init__(self, config: BertConfig, heads: Collection[str] = ALL_HEADS) -> None:
         super().__init__()
-        self.config = config
-        self.bert = Bert(config)
-        self.cls = Heads(config, tied=tied)
+        self.config, self.heads = config, tuple(heads)
+        self.tasks = tuple(task for task in TASKS if task in heads)
+        self.bert = Bert(config, pooler="pooler" in heads)
+        self.cls = Heads(config, heads)
         self.apply(self._initialize)
 
     def _initialize(self, module: nn.Module) -> None:
@@ -227,7 +238,7 @@ class BertForPreTraining(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor, masked_index: Tensor
     ) -> PretrainingOutput:
-        """Run both heads; the MLM head only where it is read.
+        """Run the heads of :attr:`tasks`; the MLM head only where it is read.
 
         Args:
             input_ids: (B, S).
@@ -239,10 +250,25 @@ class BertForPreTraining(nn.Module):
         if attention_mask is not None:
             bias = (1.0 - attention_mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
         states = self.bert.encoder(self.bert.embeddings(input_ids, token_type_ids), bias)
-        masked = states[-1].flatten(0, 1)[masked_index]
-        mlm_logits = self.cls.predictions(masked, self.bert.embeddings.word_embeddings.weight)
-        nsp_logits = self.cls.seq_relationship(self.bert.pooler(states[-1][:, 0]))
+        mlm_logits = nsp_logits = None
+        if self.cls.predictions is not None and "mlm" in self.tasks:
+            masked = states[-1].flatten(0, 1)[masked_index]
+            mlm_logits = self.cls.predictions(masked, self.bert.embeddings.word_embeddings.weight)
+        if self.cls.seq_relationship is not None and self.bert.pooler is not None and "nsp" in self.tasks:
+            nsp_logits = self.cls.seq_relationship(self.bert.pooler(states[-1][:, 0]))
         return PretrainingOutput(mlm_logits, nsp_logits, states)
+
+    def train_only(self, tasks: Collection[str]) -> None:
+        """Run the heads of these tasks only, and keep the others as they are."""
+        self.tasks = tuple(task for task in self.tasks if task in tasks)
+        kept: list[nn.Module | None] = []
+        if "mlm" not in self.tasks:
+            kept.append(self.cls.predictions)
+        if "nsp" not in self.tasks:
+            kept += [self.bert.pooler, self.cls.seq_relationship]
+        for module in kept:
+            if module is not None:
+                module.requires_grad_(False)
 
     def set_dropout(self, share: float) -> None:
         """Drop so much of the hidden states and of the attention while training, whatever the configuration says."""
@@ -253,9 +279,13 @@ class BertForPreTraining(nn.Module):
                 module.dropout_prob = share
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> BertForPreTraining:
-        """Load a checkpoint; a head that it lacks keeps its fresh weights (see ``checkpoint.heads``)."""
-        model = cls(checkpoint.config, tied="decoder" not in checkpoint.heads)
+    def from_checkpoint(cls, checkpoint: Checkpoint, add: Collection[str] = ()) -> BertForPreTraining:
+        """Load a checkpoint with its heads (see ``checkpoint.heads``).
+
+        Args:
+            add: heads that the model is to have as well, with fresh weights where the checkpoint has none.
+        """
+        model = cls(checkpoint.config, (*checkpoint.heads, *(head for head in add if head not in checkpoint.heads)))
         found = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors()}
         unexpected = model.load_state_dict(found, strict=False).unexpected_keys
         if unexpected:
@@ -264,5 +294,5 @@ class BertForPreTraining(nn.Module):
 
     def float_tensors(self) -> dict[str, Tensor]:
         """Every weight under its canonical name, detached, float32."""
-        known = names.expected_shapes(self.config, ("pooler", "mlm", "decoder", "nsp"))
+        known = names.expected_shapes(self.config, self.heads)
         return {name: t.detach().float().cpu() for name, t in self.state_dict().items() if name in known}

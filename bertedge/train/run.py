@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import torch
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint, trim_to_text
 from bertedge.data.corpus import Sentences
-from bertedge.errors import CheckpointError, UsageError
+from bertedge.errors import BertEdgeError, CheckpointError, UsageError
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.distill import PROJECTION_BATCHES, DistillationSettings, distillation_objective, start_student
 from bertedge.train.folder import METRICS, RunFolder, Saved, read_records
+from bertedge.train.heads import HeadPlan, plan_heads
 from bertedge.train.inputs import Feed
 from bertedge.train.loop import Objective, Progress, pretraining_loss
-from bertedge.train.model import BertForPreTraining
+from bertedge.train.model import ALL_HEADS, TASKS, BertForPreTraining
 from bertedge.train.session import Listener, Note, Paths, Session
 from bertedge.train.settings import TrainingSettings
 from bertedge.train.shape import ModelShape
@@ -35,6 +37,7 @@ def train(
     *,
     shape: ModelShape | None = None,
     init: str | Path | None = None,
+    add_heads: Collection[str] = (),
     cache: Path | None = None,
     dtype: str = "float32",
     force: bool = False,
@@ -44,34 +47,45 @@ def train(
 ) -> Progress:
     """Pretrain a BERT on a corpus, from fresh weights or from a checkpoint, and write it to ``output``.
 
-    Started by ``torchrun``, all processes train one model.
+    The heads that the checkpoint has are trained, and those that are added. A head that the corpus cannot teach, as
+    next sentences where every document is one sentence, is kept as it was; a new model does without it. What became of
+    each head is noted, and stands in ``training.json``. Started by ``torchrun``, all processes train one model.
 
     Args:
         shape: sizes of a new model; None with ``init``.
+        add_heads: of ``mlm`` and ``nsp``: heads that the model gets where ``init`` lacks them.
         note: is told in words what a user should know; default: bertedge's logger.
 
     Returns:
         What was done; ``stopped`` tells that somebody interrupted the run, which can be resumed.
+
+    Raises:
+        CheckpointError: ``init`` has no head to train.
+        UsageError: a head is added that the corpus cannot teach.
     """
     paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
     with joined() as world, paths.claimed(world):
-        torch.manual_seed(settings.seed)
         start = open_checkpoint(init) if init is not None else None
         shape = shape or ModelShape()
         if start is not None:
             tell_warnings(start, note)
-            require_heads(start)
-            tokenizer, model = start.tokenizer, BertForPreTraining.from_checkpoint(start)
-        else:
-            tokenizer = Tokenizer.train(Sentences(corpus), vocab_size=shape.vocab_size)
-            model = BertForPreTraining(shape.config(tokenizer.vocab_size))
+        tokenizer = start.tokenizer if start else Tokenizer.train(Sentences(corpus), vocab_size=shape.vocab_size)
         described = {
             "kind": "pretraining",
             "init": start.name if start else None,
             "shape": None if start else asdict(shape),
+            **({"add_heads": sorted(add_heads)} if add_heads else {}),
         }
         run = Session(paths, settings, world, tokenizer, described, note, start.embedding if start else None)
-        return run.go(model, lambda saved: pretraining_loss, on_step)
+        heads = plan_heads(start.heads if start else ALL_HEADS, add_heads, run.unteachable, fresh=start is None)
+        if not heads.tasks:
+            raise _nothing_to_train(start.name if start else corpus.name, heads)
+        torch.manual_seed(settings.seed)
+        if start is not None:
+            model = BertForPreTraining.from_checkpoint(start, heads.heads)
+        else:
+            model = BertForPreTraining(shape.config(tokenizer.vocab_size), heads.heads)
+        return run.go(model, heads, lambda saved: pretraining_loss, on_step)
 
 
 def distill(
@@ -84,6 +98,7 @@ def distill(
     init: str | Path | None = None,
     distillation: DistillationSettings | None = None,
     keep_vocab: int | None = None,
+    add_heads: Collection[str] = (),
     cache: Path | None = None,
     dtype: str = "float32",
     force: bool = False,
@@ -93,23 +108,24 @@ def distill(
 ) -> Progress:
     """Make a smaller BERT that imitates ``teacher`` on a corpus, and write it to ``output``; see :func:`train`.
 
+    The student gets the heads of its teacher that the corpus can teach. Of a teacher without heads it learns hidden
+    states, and self-attention relations if they have a weight.
+
     Args:
         init: a student to go on with, instead of one that is projected from the teacher.
         keep_vocab: keep so many pieces of the teacher's vocabulary, those that the corpus uses most.
+        add_heads: heads that the student gets though its teacher has none; it learns them from the text.
     """
     paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
     distillation = distillation or DistillationSettings()
     if settings.dropout is None:  # the teacher's soft answers are regularisation enough
         settings = replace(settings, dropout=0.0)
     with joined() as world, paths.claimed(world):
-        torch.manual_seed(settings.seed)
         checkpoint = open_checkpoint(teacher)
         tell_warnings(checkpoint, note)
-        require_heads(checkpoint)
         if keep_vocab is not None:
             checkpoint, trim = trim_to_text(checkpoint, keep_vocab, corpus)
             note(f"vocabulary: {trim.pieces} pieces, {trim.coverage:.2%} of the corpus's pieces stay whole")
-        big = BertForPreTraining.from_checkpoint(checkpoint).requires_grad_(False).to(world.device)
         described = {
             "kind": "distillation",
             "teacher": checkpoint.name,
@@ -117,39 +133,74 @@ def distill(
             "shape": asdict(shape or ModelShape()),
             "keep_vocab": keep_vocab,
             "distillation": asdict(distillation),
+            **({"add_heads": sorted(add_heads)} if add_heads else {}),
         }
         run = Session(paths, settings, world, checkpoint.tokenizer, described, note, checkpoint.embedding)
-        student, projection = _student(run, big, checkpoint, shape or ModelShape(), init)
+        given = _given_student(init, checkpoint, note) if init is not None else None
+        heads = _student_heads(checkpoint, given, add_heads, run.unteachable, distillation)
+        torch.manual_seed(settings.seed)
+        big = BertForPreTraining.from_checkpoint(checkpoint).requires_grad_(False).to(world.device)
+        student, projection = _student(run, big, checkpoint, shape or ModelShape(), given, heads)
+        big.train_only(heads.tasks)
 
         def objective(saved: Saved | None) -> Objective:
             if saved is not None:
                 projection.copy_(saved.tensors["projection"])
             return distillation_objective(big, student, projection, distillation)
 
-        return run.go(student, objective, on_step, projection=projection)
+        return run.go(student, heads, objective, on_step, projection=projection)
+
+
+def _given_student(init: str | Path, teacher: Checkpoint, note: Note) -> Checkpoint:
+    """The student to go on with."""
+    given = open_checkpoint(init)
+    tell_warnings(given, note)
+    if given.tokenizer.vocabulary() != teacher.tokenizer.vocabulary():
+        raise UsageError(
+            f"{given.name}: has another vocabulary than its teacher {teacher.name}",
+            "start from a student of this teacher, or without --init",
+        )
+    return given
+
+
+def _student_heads(
+    teacher: Checkpoint,
+    given: Checkpoint | None,
+    add: Collection[str],
+    unteachable: Mapping[str, str],
+    weights: DistillationSettings,
+) -> HeadPlan:
+    """What becomes of a student's heads; a head that its teacher lacks is learned from the text alone."""
+    cannot = dict(unteachable)
+    for task in TASKS:
+        taught = weights.labels_weight or (weights.logits_weight and task in teacher.heads)
+        if not taught:
+            cannot.setdefault(task, "neither the text nor the teacher's answers have a weight for it")
+    there = given.heads if given else [head for head in teacher.heads if head != "decoder"]  # students tie it
+    heads = plan_heads(there, add, cannot, fresh=given is None)
+    if given is None and "pooler" in teacher.heads and "pooler" not in heads.heads and "nsp" not in teacher.heads:
+        heads.told["pooler"] = "left out: a pooler without a next-sentence head is not distilled"
+    if not heads.tasks and not (weights.hidden_weight or weights.relations_weight):
+        raise _nothing_to_train(teacher.name, heads)
+    return heads
 
 
 def _student(
-    run: Session, teacher: BertForPreTraining, source: Checkpoint, shape: ModelShape, init: str | Path | None
+    run: Session,
+    teacher: BertForPreTraining,
+    source: Checkpoint,
+    shape: ModelShape,
+    given: Checkpoint | None,
+    heads: HeadPlan,
 ) -> tuple[BertForPreTraining, torch.Tensor]:
     """The student at its start, and the projection that its hidden states are compared through."""
-    config = shape.config(source.config.vocab_size, source.config.max_position_embeddings)
-    if init is not None:
-        given = open_checkpoint(init)
-        tell_warnings(given, run.note)
-        require_heads(given)
-        if given.tokenizer.vocabulary() != source.tokenizer.vocabulary():
-            raise UsageError(
-                f"{given.name}: has another vocabulary than its teacher {source.name}",
-                "start from a student of this teacher, or without --init",
-            )
-        config = given.config
+    config = given.config if given else shape.config(source.config.vocab_size, source.config.max_position_embeddings)
     settings = replace(run.settings, seed=run.settings.seed + 1, accumulate=1)  # the same sample in every process
     batches = Feed(run.corpus, run.layout, settings, World(device=run.device))
     projected, projection = start_student(
-        teacher, config, (inputs for _ in range(PROJECTION_BATCHES) for inputs in batches.next())
+        teacher, config, (inputs for _ in range(PROJECTION_BATCHES) for inputs in batches.next()), heads.heads
     )
-    return (projected if init is None else BertForPreTraining.from_checkpoint(given)), projection
+    return (projected if given is None else BertForPreTraining.from_checkpoint(given, heads.heads)), projection
 
 
 def log_of(output: Path) -> list[dict[str, Any]]:
@@ -164,15 +215,12 @@ def tell_warnings(checkpoint: Checkpoint, note: Note) -> None:
         note(f"warning: {warning}")
 
 
-def require_heads(checkpoint: Checkpoint) -> None:
-    """Refuse a checkpoint that lacks one of the heads.
-
-    Raises:
-        CheckpointError: it does.
-    """
-    missing = {"mlm", "nsp"} - set(checkpoint.heads)
-    if missing:
-        raise CheckpointError(
-            f"{checkpoint.name}: has no {' and no '.join(sorted(missing))} head to learn with",
-            "start from a checkpoint with both heads",
+def _nothing_to_train(name: str, heads: HeadPlan) -> BertEdgeError:
+    """Why a run has nothing to do."""
+    if not heads.told:
+        return CheckpointError(
+            f"{name}: has no head to train",
+            "add one: --add-head mlm learns masked words, --add-head nsp next sentences",
         )
+    reasons = "; ".join(f"{head}: {words}" for head, words in heads.told.items())
+    return UsageError(f"{name}: nothing can be trained ({reasons})", "give another text, or other weights")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bertedge.scratch import settle
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.evaluate import HeldOut, hold_out
 from bertedge.train.folder import BROKEN, RunFolder, Saved
+from bertedge.train.heads import HeadPlan, sentences, why_no_next_sentences
 from bertedge.train.inputs import Feed
 from bertedge.train.keeper import Keeper
 from bertedge.train.loop import Objective, Progress, Trainer
@@ -129,15 +131,17 @@ class Session:
     def _check_corpus(self, whole: TokenizedCorpus) -> None:
         if len(whole.piece_ids) < self.settings.batch_size:
             raise CorpusError(f"{self.paths.corpus}: only {len(whole.piece_ids)} pieces of text", "give more text")
-        if whole.num_documents < 2:
-            self.note(
-                f"{self.paths.corpus}: is one document, so there are no next sentences to tell from random ones; "
-                "only masked words are learned (a blank line divides documents)"
-            )
+
+    @cached_property
+    def unteachable(self) -> dict[str, str]:
+        """Task -> why the corpus cannot teach it, in words."""
+        reason = why_no_next_sentences(self.corpus, self.settings.max_length)
+        return {} if reason is None else {"nsp": f"{self.paths.corpus.name} {reason} (a blank line divides documents)"}
 
     def go(
         self,
         model: BertForPreTraining,
+        heads: HeadPlan,
         objective: Callable[[Saved | None], Objective],
         on_step: Listener,
         **kept: torch.Tensor,
@@ -145,10 +149,14 @@ class Session:
         """Train until the budget is used up or somebody asks to stop.
 
         Args:
+            heads: what becomes of the model's heads.
             objective: makes the loss, given the saved state of a resumed run.
             kept: tensors that a resumed run takes over.
         """
         self._set_dropout(model)
+        model.train_only(heads.tasks)
+        for line in sentences(heads.told):
+            self.note(line)
         settings, world = self.settings, self.world
         if settings.batch_size < world.size * settings.accumulate:
             raise UsageError(
@@ -160,7 +168,7 @@ class Session:
             self.paths.output,
             folder,
             self.tokenizer,
-            self.provenance,
+            {**self.provenance, "heads": heads.told},
             self.held_out,
             world,
             self.note,

@@ -8,13 +8,14 @@ Layer norm does not commute with P, so the result is an approximation that disti
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
 from bertedge.config import BertConfig
 from bertedge.errors import UsageError
-from bertedge.train.model import BertForPreTraining
+from bertedge.train.model import ALL_HEADS, BertForPreTraining
 
 
 def principal_directions(streams: list[Tensor], size: int) -> Tensor:
@@ -34,11 +35,12 @@ def layer_map(teacher_layers: int, student_layers: int) -> list[int]:
 
 
 def project_student(
-    teacher: BertForPreTraining, config: BertConfig, streams: list[Tensor]
+    teacher: BertForPreTraining, config: BertConfig, streams: list[Tensor], heads: Collection[str] = ALL_HEADS
 ) -> tuple[BertForPreTraining, Tensor]:
     """Make a student of shape ``config`` from a teacher.
 
     Args:
+        heads: of the student; those that its teacher lacks have fresh weights.
         streams: samples of the teacher's residual stream, each (rows, H_teacher).
 
     Returns:
@@ -51,7 +53,7 @@ def project_student(
             "both share one tokenizer",
         )
     directions = principal_directions(streams, config.hidden_size)
-    student = BertForPreTraining(config)
+    student = BertForPreTraining(config, heads)
     source, target = teacher.float_tensors(), student.state_dict()
     here = directions.cpu()  # as the tensors of both are; the streams come from where the teacher computes
     chosen = layer_map(teacher.config.num_hidden_layers, config.num_hidden_layers)
@@ -60,7 +62,8 @@ def project_student(
         if ".layer." in name:
             index = int(name.split(".layer.")[1].split(".")[0])
             origin = name.replace(f".layer.{index}.", f".layer.{chosen[index]}.")
-        _copy_corner(target[name], _project(origin, source, here, config))
+        if origin in source:
+            _copy_corner(target[name], _project(origin, source, here, config))
     student.load_state_dict(target)
     return student, directions
 

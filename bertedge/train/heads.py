@@ -1,0 +1,97 @@
+"""Which heads a run trains, which it keeps as they are, and why: in words, for the user and for ``training.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.pairs import sentence_pairs
+from bertedge.errors import UsageError
+from bertedge.train.model import TASKS
+
+#: Next sentences are learned where this share of the pairs can be continued with the text that follows.
+MIN_LABELLED = 0.05
+#: Pairs that the share is estimated from.
+SAMPLE = 2000
+TRAINED, ADDED = "trained", "added and trained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadPlan:
+    """What becomes of every head.
+
+    Attributes:
+        heads: of the model: ``pooler``, ``mlm``, ``decoder``, ``nsp``.
+        tasks: the heads that are trained.
+        told: head -> what becomes of it, in words.
+    """
+
+    heads: tuple[str, ...]
+    tasks: tuple[str, ...]
+    told: dict[str, str] = field(default_factory=dict)
+
+
+def why_no_next_sentences(corpus: TokenizedCorpus, max_length: int) -> str | None:
+    """Why next sentences cannot be learned from a corpus, in words that follow its name; None if they can."""
+    if reason := corpus.why_no_pairs:
+        return reason
+    pairs = islice(sentence_pairs(corpus, max_length=max_length, rng=np.random.default_rng(0)), SAMPLE)
+    labels = [pair.label for pair in pairs]
+    share = sum(label is not None for label in labels) / max(len(labels), 1)
+    if share >= MIN_LABELLED:
+        return None
+    return (
+        f"has a next sentence for {share:.1%} of its pairs only: most documents are one sentence, or most sentences "
+        f"are as long as a pair of {max_length} tokens"
+    )
+
+
+def plan_heads(
+    there: Collection[str], add: Collection[str], cannot: dict[str, str], *, fresh: bool = False
+) -> HeadPlan:
+    """What becomes of a model's heads.
+
+    Args:
+        there: the heads that the model has, or starts from.
+        add: tasks whose heads the user asks for; those that are there already are trained as ever.
+        cannot: task -> why this run cannot train it.
+        fresh: the weights of ``there`` are not those of the finished model: a head that is not trained is left out.
+
+    Raises:
+        UsageError: a head is asked for that cannot be trained.
+    """
+    heads, tasks, told = [head for head in there if head not in TASKS and head != "pooler"], [], {}
+    for task in TASKS:
+        added = task in add and task not in there
+        if added and task in cannot:
+            raise UsageError(f"--add-head {task}: {cannot[task]}", "leave it out, or give a text that teaches it")
+        if task not in there and not added:
+            continue
+        if task not in cannot:
+            tasks.append(task)
+            told[task] = ADDED if added else TRAINED
+        elif fresh:
+            told[task] = f"left out: {cannot[task]}"
+            continue
+        else:
+            told[task] = f"kept as it was: {cannot[task]}"
+        heads.append(task)
+    if "nsp" in heads or ("pooler" in there and not fresh):
+        heads.insert(0, "pooler")
+    if fresh and "mlm" not in heads:
+        heads = [head for head in heads if head != "decoder"]
+    return HeadPlan(heads=tuple(heads), tasks=tuple(tasks), told=told)
+
+
+def sentences(told: dict[str, str]) -> Iterable[str]:
+    """A line for every head that is not simply trained."""
+    names = {"mlm": "masked words (mlm)", "nsp": "next sentences (nsp)", "pooler": "pooled vectors (pooler)"}
+    for head, words in told.items():
+        if words == ADDED:
+            yield f"{names[head]}: the head is added with new weights, and trained"
+        elif words != TRAINED:
+            yield f"{names[head]} are not trained; the head is {words}"

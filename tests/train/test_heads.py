@@ -1,0 +1,227 @@
+"""Every model is trained with the heads that it has, and a head that the text cannot teach is not spoiled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.config import BertConfig
+from bertedge.errors import CheckpointError, UsageError
+from bertedge.tokenizer import Tokenizer
+from bertedge.train.distill import DistillationSettings
+from bertedge.train.heads import plan_heads
+from bertedge.train.model import BertForPreTraining
+from bertedge.train.run import ModelShape, distill, log_of, train
+from bertedge.train.settings import TrainingSettings
+from tests.conftest import random_tensors
+
+SETTINGS = TrainingSettings(steps=10, batch_size=8, max_length=32, learning_rate=3e-3, precision="float32")
+SHAPE = ModelShape(layers=1, hidden=16, vocab_size=200)
+NSP = ("bert.pooler.", "cls.seq_relationship.")
+#: Heads that published encoders come with.
+KINDS = [("pooler", "mlm", "nsp"), ("pooler", "mlm"), ("mlm",), ("mlm", "decoder"), ("pooler", "nsp"), ("pooler",), ()]
+
+
+@pytest.fixture(scope="session")
+def model_with(
+    tmp_path_factory: pytest.TempPathFactory, config: BertConfig, tokenizer: Tokenizer
+) -> Callable[[tuple[str, ...]], Path]:
+    """A checkpoint with the heads that are asked for."""
+    root = tmp_path_factory.mktemp("heads")
+
+    def make(heads: tuple[str, ...]) -> Path:
+        folder = root / ("-".join(heads) or "bare")
+        if not folder.is_dir():
+            folder.mkdir()
+            write_checkpoint(folder, config, random_tensors(config, heads), tokenizer)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tweets(tmp_path_factory: pytest.TempPathFactory, library: Path) -> Path:
+    """The sentences of the library, each a document."""
+    path = tmp_path_factory.mktemp("tweets") / "tweets.txt"
+    path.write_text("\n\n".join(line for line in library.read_text().splitlines() if line))
+    return path
+
+
+def weights_of(folder: Path) -> dict[str, np.ndarray]:
+    return dict(Checkpoint.read(folder).tensors())
+
+
+def told_by(folder: Path) -> dict[str, str]:
+    told: dict[str, str] = json.loads((folder / "training.json").read_text())["heads"]
+    return told
+
+
+def test_documents_of_one_sentence_leave_the_next_sentence_head_as_it_was(
+    model_folder: Path, tweets: Path, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    done = train(tweets, tmp_path / "out", SETTINGS, init=model_folder, note=notes.append)
+    before, after = weights_of(model_folder), weights_of(tmp_path / "out")
+    for name in before:
+        assert np.array_equal(before[name], after[name]) == name.startswith(NSP), name
+    assert done.nsp_accuracy is None
+    assert any("next sentences (nsp) are not trained" in note for note in notes)
+    assert told_by(tmp_path / "out")["mlm"] == "trained"
+    assert told_by(tmp_path / "out")["nsp"].startswith("kept as it was: tweets.txt has one sentence in every document")
+    records = log_of(tmp_path / "out")
+    assert {r["nsp_accuracy"] for r in records if "loss" in r} == {None}
+    assert {r["held_out_nsp_accuracy"] for r in records if "held_out_loss" in r} == {None}
+
+
+@pytest.mark.parametrize(("longer", "trained"), [(2, False), (200, True)])
+def test_mostly_documents_of_one_sentence(
+    library: Path, tweets: Path, model_folder: Path, tmp_path: Path, longer: int, trained: bool
+) -> None:
+    """Next sentences are learned from the documents that have them, unless those are hardly any."""
+    lines = tweets.read_text().replace("\n\n", "\n").splitlines()
+    pairs = [f"{one}\n{other}" for one, other in pairwise(lines)]
+    (tmp_path / "mixed.txt").write_text("\n\n".join([*lines * 4, *(pairs * 2)[:longer]]))
+    done = train(tmp_path / "mixed.txt", tmp_path / "out", SETTINGS, init=model_folder)
+    assert (done.nsp_accuracy is not None) == trained
+    assert told_by(tmp_path / "out")["nsp"].startswith("trained" if trained else "kept as it was: mixed.txt has a next")
+
+
+def test_a_new_model_has_no_head_that_nothing_teaches(tweets: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    train(tweets, tmp_path / "out", SETTINGS, shape=SHAPE, note=notes.append)
+    assert Checkpoint.read(tmp_path / "out").heads == ("mlm",)
+    assert any("the head is left out: tweets.txt has one sentence" in note for note in notes)
+
+
+@pytest.mark.parametrize("heads", KINDS, ids="-".join)
+def test_every_teacher_is_distilled(
+    library: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path, heads: tuple[str, ...]
+) -> None:
+    settings = replace(SETTINGS, held_out=0.2, evaluations=2)
+    done = distill(model_with(heads), library, tmp_path / "out", settings, shape=SHAPE)
+    assert np.isfinite(done.loss)
+    student = Checkpoint.read(tmp_path / "out")
+    tasks = [head for head in heads if head in ("mlm", "nsp")]
+    assert [head for head in student.heads if head in ("mlm", "nsp")] == tasks
+    assert ("pooler" in student.heads) == ("nsp" in heads)
+    assert "decoder" not in student.heads
+    told = told_by(tmp_path / "out")
+    assert [head for head in told if told[head] == "trained"] == tasks
+    assert ("pooler" in told) == ("pooler" in heads and "nsp" not in heads)
+    (*_, last) = [record for record in log_of(tmp_path / "out") if "held_out_loss" in record]
+    assert last["held_out_loss"] > 0  # of a bare encoder, the distance of its hidden states from its teacher's
+    assert (last["held_out_mlm_accuracy"] is not None) == ("mlm" in heads)
+
+
+@pytest.mark.parametrize("heads", KINDS, ids="-".join)
+def test_every_checkpoint_goes_on(
+    library: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path, heads: tuple[str, ...]
+) -> None:
+    start = model_with(heads)
+    if not {"mlm", "nsp"} & set(heads):
+        with pytest.raises(CheckpointError, match="has no head to train") as caught:
+            train(library, tmp_path / "out", SETTINGS, init=start)
+        assert "--add-head mlm" in caught.value.hint
+        assert [path.name for path in tmp_path.iterdir()] == []
+        return
+    train(library, tmp_path / "out", SETTINGS, init=start)
+    assert Checkpoint.read(tmp_path / "out").heads == Checkpoint.read(start).heads
+    before, after = weights_of(start), weights_of(tmp_path / "out")
+    kept = {name for name in before if np.array_equal(before[name], after[name])}
+    assert kept == ({name for name in before if name.startswith(NSP)} if "nsp" not in heads else set())
+
+
+@pytest.mark.parametrize(
+    ("heads", "add"),
+    [
+        ((), ("mlm",)),
+        ((), ("mlm", "nsp")),
+        (("pooler",), ("nsp",)),
+        (("mlm",), ("mlm", "nsp")),
+        (("pooler", "nsp"), ("mlm",)),
+    ],
+)
+def test_a_missing_head_is_added(
+    library: Path,
+    model_with: Callable[[tuple[str, ...]], Path],
+    tmp_path: Path,
+    heads: tuple[str, ...],
+    add: tuple[str, ...],
+) -> None:
+    for name, run in (("train", train), ("distill", distill)):
+        output, settings = tmp_path / name, replace(SETTINGS, steps=3)
+        notes: list[str] = []
+        if run is train:
+            train(library, output, settings, init=model_with(heads), add_heads=add, note=notes.append)
+        else:
+            distill(model_with(heads), library, output, settings, shape=SHAPE, add_heads=add, note=notes.append)
+        assert set(add) <= set(Checkpoint.read(output).heads)
+        told = told_by(output)
+        for head in add:
+            assert told[head] == ("trained" if head in heads else "added and trained")
+        assert sum("is added with new weights" in note for note in notes) == len(set(add) - set(heads))
+
+
+def test_a_head_that_the_text_cannot_teach_is_not_added(
+    tweets: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="--add-head nsp: tweets.txt has one sentence in every document"):
+        train(tweets, tmp_path / "out", SETTINGS, init=model_with(("mlm",)), add_heads=["nsp"])
+    with pytest.raises(UsageError, match="nothing can be trained"):
+        train(tweets, tmp_path / "out", SETTINGS, init=model_with(("pooler", "nsp")))
+    nothing = DistillationSettings(hidden_weight=0.0)
+    with pytest.raises(CheckpointError, match="has no head to train"):
+        distill(model_with(()), tweets, tmp_path / "out", SETTINGS, shape=SHAPE, distillation=nothing)
+    answers = DistillationSettings(labels_weight=0.0)
+    with pytest.raises(UsageError, match="--add-head mlm: neither the text nor"):
+        distill(model_with(()), tweets, tmp_path / "out", SETTINGS, add_heads=["mlm"], distillation=answers)
+
+
+def test_heads_that_are_there_come_out_as_they_are() -> None:
+    plan = plan_heads(("pooler", "mlm", "decoder"), (), {"nsp": "why not"})
+    assert plan.heads == ("pooler", "decoder", "mlm")
+    assert (plan.tasks, plan.told) == (("mlm",), {"mlm": "trained"})
+    assert plan_heads(("pooler", "mlm", "nsp"), (), {"nsp": "why not"}, fresh=True).heads == ("mlm",)
+
+
+def test_a_student_without_heads_is_nearer_to_its_teacher(
+    library: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, steps=40, held_out=0.2, evaluations=4)
+    distill(model_with(()), library, tmp_path / "out", settings, shape=replace(SHAPE, hidden=32))
+    losses = [r["held_out_loss"] for r in log_of(tmp_path / "out") if "held_out_loss" in r]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("heads", [("mlm",), ("pooler", "nsp"), ()], ids=lambda heads: "-".join(heads) or "bare")
+def test_transformers_reads_what_is_written(
+    library: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path, heads: tuple[str, ...]
+) -> None:
+    """Under the class that config.json names, with no tensor missing and none left over, and the same outputs."""
+    transformers = pytest.importorskip("transformers")
+    distill(model_with(heads), library, tmp_path / "out", replace(SETTINGS, steps=1), shape=SHAPE)
+    (architecture,) = json.loads((tmp_path / "out" / "config.json").read_text())["architectures"]
+    options = {} if heads else {"add_pooling_layer": False}
+    theirs, info = getattr(transformers, architecture).from_pretrained(
+        tmp_path / "out", output_loading_info=True, **options
+    )
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    ours = BertForPreTraining.from_checkpoint(Checkpoint.read(tmp_path / "out")).eval()
+    ids = torch.arange(5, 17)[None]
+    with torch.no_grad():
+        got = ours(ids, None, torch.zeros_like(ids), torch.arange(ids.numel()))
+        expected = theirs.eval()(ids, output_hidden_states=True)
+    torch.testing.assert_close(got.hidden_states[-1], expected.hidden_states[-1], rtol=1e-4, atol=1e-5)
+    if got.mlm_logits is not None:
+        torch.testing.assert_close(got.mlm_logits, expected.logits[0], rtol=1e-4, atol=1e-4)
+    if got.nsp_logits is not None:
+        torch.testing.assert_close(got.nsp_logits, expected.logits, rtol=1e-4, atol=1e-4)
