@@ -38,7 +38,7 @@ class HeadPlan:
 def why_no_next_sentences(corpus: TokenizedCorpus, max_length: int) -> str | None:
     """Why next sentences cannot be learned from a corpus, in words that follow its name; None if they can."""
     if reason := corpus.why_no_pairs:
-        return reason
+        return f"{reason} (a blank line divides documents)"
     pairs = islice(sentence_pairs(corpus, max_length=max_length, rng=np.random.default_rng(0)), SAMPLE)
     labels = [pair.label for pair in pairs]
     share = sum(label is not None for label in labels) / max(len(labels), 1)

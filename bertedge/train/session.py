@@ -136,7 +136,7 @@ class Session:
     def unteachable(self) -> dict[str, str]:
         """Task -> why the corpus cannot teach it, in words."""
         reason = why_no_next_sentences(self.corpus, self.settings.max_length)
-        return {} if reason is None else {"nsp": f"{self.paths.corpus.name} {reason} (a blank line divides documents)"}
+        return {} if reason is None else {"nsp": f"{self.paths.corpus.name} {reason}"}
 
     def go(
         self,
