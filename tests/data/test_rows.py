@@ -8,12 +8,15 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertedge.data.corpus import layout_of, read_sentences
+from bertedge.data.corpus import layout_of, read_sentences, tokenize_corpus
 from bertedge.errors import CorpusError
+from bertedge.tokenizer import Tokenizer
+from tests.conftest import DOCUMENTS
 
 ROWS = ["The cat sat.\nIt slept.\n\nNobody came.", 'A "ship", left; at dawn.', "It was 5 o'clock:\tlate."]
 SENTENCES = [
@@ -108,3 +111,31 @@ def test_a_row_has_a_limit(tmp_path: Path, name: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(rows, "LONGEST_ROW", 200_000)
     (tmp_path / name).write_text(json_lines(["word " * 50_000]) if name == "a.jsonl" else table(["word " * 50_000]))
     assert "limit" in (error := refused(tmp_path / name)).message or "more than 200,000" in error.message
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv", "a.tsv"])
+def test_rows_are_the_documents_of_plain_text(
+    tmp_path: Path, name: str, corpus_file: Path, tokenizer: Tokenizer
+) -> None:
+    rows = ["\n".join(document) for document in DOCUMENTS]
+    content = table(rows, "\t" if "tsv" in name else ",") if "jsonl" not in name else json_lines(rows)
+    (tmp_path / name).write_bytes(gzip.compress(content.encode()) if name.endswith("gz") else content.encode())
+    found, expected = (tokenize_corpus(path, tokenizer) for path in (tmp_path / name, corpus_file))
+    for array in ("piece_ids", "sentence_starts", "document_starts"):
+        np.testing.assert_array_equal(getattr(found, array), getattr(expected, array))
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.tsv", "a.txt", "a.gz"]),
+    st.sampled_from([b"", b"\x1f\x8b\x08", b"BZh9", b'{"text": "', b"text\n", b'id,text\n1,"', b"\xff\xfe"]),
+    st.binary(max_size=60),
+)
+def test_any_bytes_under_any_name(tmp_path: Path, tokenizer: Tokenizer, name: str, start: bytes, rest: bytes) -> None:
+    (tmp_path / name).write_bytes(start + rest)
+    try:
+        corpus = tokenize_corpus(tmp_path / name, tokenizer)
+    except CorpusError as error:
+        assert name in error.message
+    else:
+        assert corpus.num_sentences >= 1
