@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -55,8 +56,11 @@ def test_the_bundle_says_it(
     bundle = write(folder, tmp_path / "bundle", **options)
     assert bundle.manifest.embedding == Checkpoint.read(folder).embedding
     assert any("2_Dense (Dense)" in warning for warning in bundle.manifest.warnings)
-    vector = load(bundle.folder, threads=1).encode("A ship.", normalize=False, pooling="max")
-    assert np.array_equal(vector, load(bundle.folder, threads=1).encode("A ship.", pooling="none").max(axis=0))
+    runtime = load(bundle.folder, threads=1)
+    vector = runtime.encode("A ship.", normalize=False, pooling="max")
+    assert np.array_equal(vector, runtime.encode("A ship.", pooling="none").max(axis=0))
+    sent = pickle.loads(pickle.dumps(runtime))
+    assert np.array_equal(sent.encode("A ship.", pooling="max"), normalized(vector))
 
 
 @pytest.mark.parametrize("modes", [*((mode,) for mode in POOLING_MODES), ("cls", "mean")])
