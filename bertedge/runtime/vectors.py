@@ -38,10 +38,6 @@ class VectorRecipe:
         """Whether hidden states are read; the pooler's output needs none."""
         return self.pooling != ("pooler",)
 
-    def prompted(self, text: str) -> str:
-        """A text behind the prompt; what is no text stays as it is, for the tokenizer to refuse."""
-        return self.prompt + text if isinstance(text, str) else text
-
     def vector(self, result: RowOutputs, start: int) -> NDArray[np.float32]:
         """The vector of one text, shape (D,); with ``none`` its states, shape (S, H).
 

@@ -26,7 +26,7 @@ from tests.embedders import HIDDEN, NORMALIZE, TRANSFORMER, Entry, embedder_fold
 
 library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed: extra 'dev'")
 SENTENCES = [sentence for document in DOCUMENTS for sentence in document]
-TEXTS = [*SENTENCES, " ".join(SENTENCES[:4]), " ".join(SENTENCES), "[MASK]", "THE CÄT"]
+TEXTS = [*SENTENCES, " ".join(SENTENCES[:4]), " ".join(SENTENCES), "[MASK]", "THE CÄT", "", " \n"]
 MODES = (*((mode,) for mode in POOLING_MODES), ("cls", "mean"), ("lasttoken", "max"), POOLING_MODES)
 #: What the older settings can say: their modes have an order.
 SWITCHED = (*((mode,) for mode in POOLING_MODES), ("cls", "mean"), POOLING_MODES)
@@ -102,7 +102,14 @@ def test_prompts(tmp_path: Path, model_folder: Path, ours: Callable[[Path], Bert
             about={**about, "default_prompt_name": "query"},
         )
         mine, other = ours(folder), theirs(folder)
-        for asked in ({}, {"prompt_name": "document"}, {"prompt": "bread "}, {"prompt": ""}, {"prompt_name": "long"}):
+        for asked in (
+            {},
+            {"prompt_name": "document"},
+            {"prompt": "bread "},
+            {"prompt": ""},
+            {"prompt": " "},
+            {"prompt_name": "long"},
+        ):
             assert close(mine.encode(TEXTS, **asked), other.encode(TEXTS, **asked)), (mode, asked)
 
 
