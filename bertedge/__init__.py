@@ -15,35 +15,90 @@ NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 os.environ.setdefault(NO_TELEMETRY, "1")
 
 if TYPE_CHECKING:
+    from bertedge.benchmark import BenchSettings as BenchSettings
+    from bertedge.benchmark import Standard as Standard
     from bertedge.benchmark import bench as bench
     from bertedge.bundle import Bundle as Bundle
     from bertedge.checkpoint import Checkpoint as Checkpoint
+    from bertedge.errors import BertEdgeError as BertEdgeError
+    from bertedge.evaluate.goals import Goal as Goal
     from bertedge.quantization import export as export
     from bertedge.quantization import quantize as quantize
+    from bertedge.recipe import QuantizationRecipe as QuantizationRecipe
+    from bertedge.report.compare import compare as compare
+    from bertedge.runtime import BertRuntime as BertRuntime
     from bertedge.runtime import load as load
+    from bertedge.runtime.verify import verify as verify
+    from bertedge.train.distill import DistillationSettings as DistillationSettings
+    from bertedge.train.run import distill as distill
+    from bertedge.train.run import train as train
+    from bertedge.train.settings import TrainingSettings as TrainingSettings
+    from bertedge.train.shape import ModelShape as ModelShape
+    from bertedge.tuning import TuneSettings as TuneSettings
+    from bertedge.tuning import tune as tune
 
 __version__ = "0.1.0"
-__all__ = ["Bundle", "Checkpoint", "bench", "export", "load", "quantize"]
+__all__ = [
+    "BenchSettings",
+    "BertEdgeError",
+    "BertRuntime",
+    "Bundle",
+    "Checkpoint",
+    "DistillationSettings",
+    "Goal",
+    "ModelShape",
+    "QuantizationRecipe",
+    "Standard",
+    "TrainingSettings",
+    "TuneSettings",
+    "bench",
+    "compare",
+    "distill",
+    "export",
+    "load",
+    "quantize",
+    "train",
+    "tune",
+    "verify",
+]
 
+#: Module -> the public names that live there.
 _HOMES = {
-    "Bundle": "bertedge.bundle",
-    "Checkpoint": "bertedge.checkpoint",
-    "bench": "bertedge.benchmark",
-    "export": "bertedge.quantization",
-    "load": "bertedge.runtime",
-    "quantize": "bertedge.quantization",
+    "bertedge.benchmark": ("BenchSettings", "Standard", "bench"),
+    "bertedge.bundle": ("Bundle",),
+    "bertedge.checkpoint": ("Checkpoint",),
+    "bertedge.errors": ("BertEdgeError",),
+    "bertedge.evaluate.goals": ("Goal",),
+    "bertedge.quantization": ("export", "quantize"),
+    "bertedge.recipe": ("QuantizationRecipe",),
+    "bertedge.report.compare": ("compare",),
+    "bertedge.runtime": ("BertRuntime", "load"),
+    "bertedge.runtime.verify": ("verify",),
+    "bertedge.train.distill": ("DistillationSettings",),
+    "bertedge.train.run": ("distill",),
+    "bertedge.train.settings": ("TrainingSettings",),
+    "bertedge.train.shape": ("ModelShape",),
+    "bertedge.tuning": ("TuneSettings", "tune"),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+#: Packages that another extra than ``tools`` brings.
+_EXTRAS = {"torch": "train"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "train":  # the package itself, which can be called
+        return import_module("bertedge.train")
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'bertedge' has no attribute {name!r}")
-    from bertedge.errors import MissingExtraError
-
     try:
-        value = getattr(import_module(_HOMES[name]), name)
+        value = getattr(import_module(_HOME_OF[name]), name)
     except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or name, "tools") from error
+        package = error.name or name
+        if package.startswith("bertedge"):
+            raise
+        from bertedge.errors import MissingExtraError
+
+        raise MissingExtraError(package, _EXTRAS.get(package, "tools")) from error
     globals()[name] = value
     return value
 

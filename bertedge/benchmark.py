@@ -81,7 +81,7 @@ class Standard:
     """
 
     baseline: Report | None = None
-    against: Path | None = None
+    against: str | Path | None = None
     budgets: Budgets = field(default_factory=lambda: dict(DEFAULTS))
 
 

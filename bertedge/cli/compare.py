@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +35,7 @@ def compare(
     reason: ReasonOption = None,
 ) -> None:
     """Judge a report by a baseline and budgets; measures nothing."""
-    from bertedge.report.gate import interrupted, judge
+    from bertedge.report.compare import compare as judged
     from bertedge.report.render import rich_verdicts
     from bertedge.report.report import read_report
 
@@ -54,8 +53,7 @@ def compare(
     limits, old, new = gate.budgets(), gate.baseline(), read_report(report)
     gate.require_writable()
     old = comparable(new, old, updating=update_baseline)
-    # the file that was named judges, not what the report's own run had beside it
-    verdicts = (*interrupted(new), *judge(replace(new, against=None), old, limits)) if old else ()
+    verdicts = judged(old, new, budgets=limits) if old else ()
     gate.conclude(
         new, verdicts, lambda: stdout.print(rich_verdicts(verdicts, width=stdout.width)) if verdicts else None
     )

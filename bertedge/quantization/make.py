@@ -60,7 +60,7 @@ _log = logging.getLogger(__name__)
 
 def export(
     model: str | Path | Checkpoint,
-    output: Path,
+    output: str | Path,
     *,
     positions: Positions = "masked",
     format: str = "onnx",
@@ -84,6 +84,7 @@ def export(
         FileError: the output is there already, or cannot be written.
         UsageError: that many pieces cannot be kept.
     """
+    output = Path(output)
     checkpoint, about_vocab = _opened(model, keep_vocab, vocab_corpus or default_text())
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen)
@@ -95,7 +96,7 @@ def export(
 
 def quantize(
     model: str | Path | Checkpoint,
-    output: Path,
+    output: str | Path,
     *,
     target: str = AUTO,
     recipe: QuantizationRecipe | None = None,
@@ -141,6 +142,7 @@ def quantize(
     profile = resolve_target(target, minimal_build=format_named(format).minimal_build)
     decider = decider_of(recipe.method)
     row_independent = decider.row_independent
+    output = Path(output)
     checkpoint, about_vocab = _opened(model, keep_vocab, vocab_corpus or calibration or default_text())
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)

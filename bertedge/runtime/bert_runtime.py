@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import onnxruntime as ort
@@ -23,7 +23,7 @@ from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.right_here import require_right_here
 from bertedge.runtime.session import Sessions, require_onnxruntime
 from bertedge.runtime.threads import checked_threads
-from bertedge.runtime.vectors import Pooling, vector_recipe
+from bertedge.runtime.vectors import Pooling, VectorPooling, vector_recipe
 from bertedge.texts import Pair, pairs_of, texts_of
 from bertedge.tokenizer import Tokenizer
 
@@ -113,11 +113,22 @@ class BertRuntime:
         )
 
     def __repr__(self) -> str:
-        config = self.bundle.config
+        heads = ", ".join(self.bundle.manifest.heads)
         return (
-            f"BertRuntime({str(self.bundle.folder)!r}, dimension={config.hidden_size}, "
-            f"max_length={config.max_position_embeddings}, heads={self.bundle.manifest.heads}, threads={self.threads})"
+            f"BertRuntime({str(self.bundle.folder)!r}, dimension={self.dimension}, max_length={self.max_length}, "
+            f"heads={heads!r}, threads={self.threads})"
         )
+
+    @property
+    def dimension(self) -> int:
+        """D, the numbers in a vector that :meth:`encode` makes by default."""
+        settings = self.bundle.manifest.embedding
+        return self.bundle.config.hidden_size * (len(settings.pooling) if settings and settings.pooling else 1)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text that :meth:`encode` reads at most, special tokens included."""
+        return self._embedding_tokenizer.max_length
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._model is not None:
@@ -196,6 +207,46 @@ class BertRuntime:
         rows = [_row(encoding) for encoding in self.tokenizer.encode_many(pairs_of(first, expected))]
         return self.engine.run(rows, lambda result: float(softmax(result["nsp_logits"])[0]))
 
+    @overload  # one text: (D,), with ``none`` (S, H); a string is an iterable of strings too, but this case
+    def encode(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> NDArray[np.float32]: ...
+    @overload  # (texts, D)
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: VectorPooling | None = None,
+        normalize: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> NDArray[np.float32]: ...
+    @overload  # (S, H) for each text
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: Literal["none"],
+        normalize: Literal[False] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> list[NDArray[np.float32]]: ...
+    @overload  # a pooling that is known at run time only
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: Pooling | None,
+        normalize: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]: ...
     def encode(
         self,
         texts: str | Iterable[str],

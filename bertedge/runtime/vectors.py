@@ -12,7 +12,8 @@ from bertedge.embedding import EmbeddingSettings, PoolingMode, normalized, pool
 from bertedge.errors import UsageError, nearest
 from bertedge.runtime.engine import RowOutputs
 
-Pooling = PoolingMode | Literal["pooler", "none"]
+VectorPooling = PoolingMode | Literal["pooler"]
+Pooling = VectorPooling | Literal["none"]
 POOLINGS: tuple[str, ...] = (*get_args(PoolingMode), "pooler", "none")
 #: A checkpoint that says nothing of vectors: the mean over the tokens, as sentence-transformers does with such folders.
 UNTOLD = ("mean",)

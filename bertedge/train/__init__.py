@@ -1,1 +1,25 @@
-"""Everything that needs torch; nothing outside this folder imports it."""
+"""Everything that needs torch; nothing outside this folder imports it.
+
+The package can be called: ``bertedge.train(...)`` is :func:`bertedge.train.run.train`, whether or not a module below it
+was imported before. (An import puts the package in the place of any function that ``bertedge`` had under this name.)
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from bertedge.errors import MissingExtraError
+
+
+class _Callable(ModuleType):
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            from bertedge.train.run import train
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "torch", "train") from error
+        return train(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -31,14 +31,14 @@ _log = logging.getLogger(__name__)
 
 
 def train(
-    corpus: Path,
-    output: Path,
+    corpus: str | Path,
+    output: str | Path,
     settings: TrainingSettings,
     *,
     shape: ModelShape | None = None,
     init: str | Path | None = None,
     add_heads: Collection[str] = (),
-    cache: Path | None = None,
+    cache: str | Path | None = None,
     dtype: str = "float32",
     force: bool = False,
     resume: bool = False,
@@ -63,6 +63,7 @@ def train(
         CheckpointError: ``init`` has no head to train.
         UsageError: a head is added that the corpus cannot teach.
     """
+    corpus, output, cache = Path(corpus), Path(output), Path(cache) if cache else None
     paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
     with joined() as world, paths.claimed(world):
         start = open_checkpoint(init) if init is not None else None
@@ -90,8 +91,8 @@ def train(
 
 def distill(
     teacher: str | Path,
-    corpus: Path,
-    output: Path,
+    corpus: str | Path,
+    output: str | Path,
     settings: TrainingSettings,
     *,
     shape: ModelShape | None = None,
@@ -99,7 +100,7 @@ def distill(
     distillation: DistillationSettings | None = None,
     keep_vocab: int | None = None,
     add_heads: Collection[str] = (),
-    cache: Path | None = None,
+    cache: str | Path | None = None,
     dtype: str = "float32",
     force: bool = False,
     resume: bool = False,
@@ -116,6 +117,7 @@ def distill(
         keep_vocab: keep so many pieces of the teacher's vocabulary, those that the corpus uses most.
         add_heads: heads that the student gets though its teacher has none; it learns them from the text.
     """
+    corpus, output, cache = Path(corpus), Path(output), Path(cache) if cache else None
     paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
     distillation = distillation or DistillationSettings()
     if settings.dropout is None:  # the teacher's soft answers are regularisation enough

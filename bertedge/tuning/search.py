@@ -54,7 +54,7 @@ class BudgetSpent(Exception):
 
 def tune(
     models: Sequence[str | Path],
-    output: Path,
+    output: str | Path,
     *,
     goals: Collection[Goal],
     settings: TuneSettings | None = None,
@@ -79,7 +79,7 @@ def tune(
             vocabularies, a folder with a search of other settings.
         BertEdgeError: a model or a text cannot be read.
     """
-    settings = settings or TuneSettings()
+    settings, output = settings or TuneSettings(), Path(output)
     if not goals:
         raise UsageError("tune: no goal is given", f"for instance {Goal(option='max_mlm_drop', bound=0.005).example}")
     require_right_here(resolve_target(settings.target).name)  # its candidates are run here
@@ -90,8 +90,8 @@ def tune(
     with tempfile.TemporaryDirectory() as scratch:
         bench = Workbench(
             checkpoints=checkpoints,
-            calibration=settings.calibration,
-            corpus=settings.corpus,
+            calibration=Path(settings.calibration) if settings.calibration else None,
+            corpus=Path(settings.corpus) if settings.corpus else None,
             target=settings.target,
             workload=settings.workload,
             examples=settings.examples,

@@ -36,8 +36,8 @@ class TuneSettings:
         everything: try all candidates, also when the goals are met.
     """
 
-    calibration: Path | None = None
-    corpus: Path | None = None
+    calibration: str | Path | None = None
+    corpus: str | Path | None = None
     target: str = AUTO
     exclude: tuple[str, ...] = ()
     threads: tuple[int, ...] = ()
@@ -72,8 +72,8 @@ def fixed(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> Settings
         models=tuple(f"{checkpoint.name} {checkpoint.model_sha256}" for checkpoint in checkpoints),
         target=resolve_target(settings.target).name,
         exclude=settings.exclude,
-        calibration_sha256=text_sha256(settings.calibration or default_text()),
-        corpus_sha256=text_sha256(settings.corpus) if settings.corpus else None,
+        calibration_sha256=text_sha256(Path(settings.calibration or default_text())),
+        corpus_sha256=text_sha256(Path(settings.corpus)) if settings.corpus else None,
         examples=settings.examples,
         seed=settings.seed,
         batch_size=settings.workload.batch_size,
