@@ -36,7 +36,7 @@ COMPRESSED: dict[str, tuple[bytes, Callable[[IO[bytes]], Any]]] = {
     ".bz2": (b"BZh", bz2.open),
     ".xz": (b"\xfd7zXZ\x00", lzma.open),
 }
-TEXT_HINT = "give text, one sentence a line; or JSON Lines or CSV with a column 'text'"
+TEXT_HINT = "write its text to a file: one sentence a line; or JSON Lines or CSV with a column 'text'"
 #: Formats that are no text: where their first bytes stand, these bytes, and their name.
 OTHER_FORMATS = (
     (0, b"PAR1", "Parquet"),
@@ -102,20 +102,23 @@ def suffix_of(path: Path) -> str:
 def local_file(path: Path) -> Path:
     """The path of a regular file with the same bytes: the path itself, or a copy of what comes through a pipe.
 
+    A path of ``-`` is the standard input.
+
     Raises:
         CorpusError: it is missing, a folder or a device, or too much comes through the pipe.
     """
+    source = Path("/dev/stdin") if str(path) == "-" and not path.exists() else path
     try:
-        status = os.stat(path)
+        status = os.stat(source)
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})", "check the path") from error
-    handed_over = str(path) == "/dev/stdin" or str(path.parent) in ("/dev/fd", "/proc/self/fd")
+    handed_over = str(source) == "/dev/stdin" or str(source.parent) in ("/dev/fd", "/proc/self/fd")
     if stat.S_ISFIFO(status.st_mode) or (handed_over and stat.S_ISREG(status.st_mode)):
-        return _copy_of_pipe(path, (status.st_dev, status.st_ino))
+        return _copy_of_pipe(source, (status.st_dev, status.st_ino))
     if stat.S_ISDIR(status.st_mode):
         raise CorpusError(f"{path}: cannot be read (it is a folder)", "name a file")
     if not stat.S_ISREG(status.st_mode):
-        raise CorpusError(f"{path}: is a device, not a file of text", TEXT_HINT)
+        raise CorpusError(f"{path}: is a device, not a file of text", "name a file")
     return path
 
 

@@ -148,3 +148,21 @@ def test_a_corpus_larger_than_memory(tmp_path: Path, tokenizer: Tokenizer) -> No
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts private memory on Linux only")
+def test_a_line_larger_than_memory(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """A line that was tokenized at once took a hundred times its own size."""
+    spare = 24 * 2**20
+    line = "The cat sat on the mat and the ship left the port at dawn while nobody came to the door. "
+    (tmp_path / "line.txt").write_text(line * (2 * 2**20 // len(line)))
+    tokenizer.save(tmp_path)
+    command = [sys.executable, "-c", CAPPED, tmp_path / "line.txt", tmp_path, tmp_path / "cache", spare]
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "RAYON_NUM_THREADS": "2", "MALLOC_ARENA_MAX": "2"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["1", str(2 * 2**20 // len(line))]

@@ -158,7 +158,7 @@ print(local_file(path))
 
 
 @pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="this system has no /dev/fd")
-@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0"])
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0", "-"])
 @pytest.mark.parametrize("redirected", [False, True], ids=["pipe", "file"])
 def test_standard_input(corpus_file: Path, path: str, redirected: bool) -> None:
     with open(corpus_file, "rb") as file:
