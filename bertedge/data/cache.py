@@ -1,16 +1,18 @@
 """A tokenized corpus on disk, mapped into memory and read where it is needed.
 
 The folder's name is a hash of the text, of the way it is read and of the tokenizer, so a cache is never stale. It is
-written chunk by chunk: neither writing nor reading takes memory that grows with the corpus.
+written chunk by chunk: neither writing nor reading takes memory that grows with the corpus. The hash of every array is
+kept and checked when the cache is opened (a second or two for a gigabyte), so a damaged cache is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,28 +20,32 @@ from numpy.typing import DTypeLike, NDArray
 from bertedge.data.corpus import Chunk, TokenizedCorpus, tokenized_chunks
 from bertedge.data.files import suffix_of, text_sha256
 from bertedge.errors import BertEdgeError, FileError
-from bertedge.records import from_json, new_folder, read_json, write_json
+from bertedge.records import from_json, new_folder, read_json, sha256, write_json
 from bertedge.tokenizer import Tokenizer
 
-SCHEMA_VERSION = 1
+_log = logging.getLogger(__name__)
+SCHEMA_VERSION = 2
 #: To be raised whenever the same file gives other sentences or documents than before.
 READER = 2
 DESCRIPTION = "corpus.json"
+ARRAYS = ("piece_ids", "sentence_starts", "document_starts")
+MADE_AGAIN = "it is made again on the next use"
 #: Ids of a vocabulary up to this size take two bytes.
 SMALL_VOCABULARY = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a cache folder holds: entries of each array, and what they were made of."""
+    """What a cache folder holds: entries of each array, what they were made of, and the hash of each array's file."""
 
     schema_version: int
     corpus_sha256: str
     tokenizer_sha256: str
-    piece_dtype: str
+    piece_dtype: Literal["uint16", "int32"]
     pieces: int
     sentences: int
     documents: int
+    sha256: dict[str, str]
 
 
 def user_cache() -> Path:
@@ -65,15 +71,17 @@ def cached_corpus(path: Path, tokenizer: Tokenizer, cache: Path | None = None) -
     text, pieces = text_sha256(path), tokenizer.sha256
     parts = f"{READER} {suffix_of(path)} {text} {pieces}"
     folder = (cache or default_cache()) / hashlib.sha256(parts.encode()).hexdigest()[:32]
-    try:
-        return _open(folder)
-    except BertEdgeError:  # not there, or not whole
-        _write(folder, path, tokenizer, text)
-        return _open(folder)
+    if (folder / DESCRIPTION).is_file():
+        try:
+            return _open(folder, text, pieces)
+        except BertEdgeError as error:
+            _log.warning("the token cache is damaged and made again: %s", error.message)
+    _write(folder, path, tokenizer, text)
+    return _open(folder, text, pieces)
 
 
 def _write(folder: Path, path: Path, tokenizer: Tokenizer, corpus_sha256: str) -> None:
-    dtype = np.uint16 if tokenizer.vocab_size <= SMALL_VOCABULARY else np.int32
+    dtype: Literal["uint16", "int32"] = "uint16" if tokenizer.vocab_size <= SMALL_VOCABULARY else "int32"
     with new_folder(folder, force=True) as scratch:
         with (
             open(scratch / "piece_ids", "wb") as piece_ids,
@@ -94,10 +102,11 @@ def _write(folder: Path, path: Path, tokenizer: Tokenizer, corpus_sha256: str) -
             schema_version=SCHEMA_VERSION,
             corpus_sha256=corpus_sha256,
             tokenizer_sha256=tokenizer.sha256,
-            piece_dtype=np.dtype(dtype).name,
+            piece_dtype=dtype,
             pieces=pieces,
             sentences=sentences,
             documents=documents,
+            sha256={name: sha256(scratch / name) for name in ARRAYS},
         )
         write_json(scratch / DESCRIPTION, description)
 
@@ -107,18 +116,30 @@ def _document_starts(chunk: Chunk, last: int) -> NDArray[np.int64]:
     return np.flatnonzero(np.diff(chunk.documents, prepend=last)).astype(np.int64)
 
 
-def _open(folder: Path) -> TokenizedCorpus:
-    description = from_json(Description, read_json(folder / DESCRIPTION), DESCRIPTION)
-    return TokenizedCorpus(
+def _open(folder: Path, corpus_sha256: str, tokenizer_sha256: str) -> TokenizedCorpus:
+    """Map a cache that is whole, and was made of this text with this tokenizer.
+
+    Raises:
+        FileError: it is not.
+    """
+    description = from_json(Description, read_json(folder / DESCRIPTION), str(folder / DESCRIPTION))
+    made_of = (description.schema_version, description.corpus_sha256, description.tokenizer_sha256)
+    if made_of != (SCHEMA_VERSION, corpus_sha256, tokenizer_sha256):
+        raise FileError(f"{folder}: was made of something else", MADE_AGAIN)
+    corpus = TokenizedCorpus(
         piece_ids=_mapped(folder / "piece_ids", description.piece_dtype, description.pieces),
         sentence_starts=_mapped(folder / "sentence_starts", np.int64, description.sentences + 1),
         document_starts=_mapped(folder / "document_starts", np.int64, description.documents + 1),
-        text_sha256=description.corpus_sha256,
+        text_sha256=corpus_sha256,
     )
+    for name in ARRAYS:
+        if sha256(folder / name) != description.sha256.get(name):
+            raise FileError(f"{folder / name}: is not what was written", MADE_AGAIN)
+    return corpus
 
 
 def _mapped(path: Path, dtype: DTypeLike, count: int) -> NDArray[Any]:
     """A file as a read-only array that takes memory only where it is touched."""
     if not path.is_file() or path.stat().st_size != count * np.dtype(dtype).itemsize:
-        raise FileError(f"{path}: is missing or cut off", "it is made again on the next use")
+        raise FileError(f"{path}: is missing or cut off", MADE_AGAIN)
     return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=(count,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,12 +15,11 @@ from hypothesis import strategies as st
 
 from bertedge.data import cache as cache_module
 from bertedge.data import corpus as corpus_module
-from bertedge.data.cache import cached_corpus
+from bertedge.data.cache import ARRAYS, cached_corpus
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.errors import CorpusError, FileError
 from bertedge.tokenizer import Tokenizer
 
-ARRAYS = ("piece_ids", "sentence_starts", "document_starts")
 words = st.lists(st.sampled_from(["the", "cat", "sat", "door", "\ufeff"]), min_size=1, max_size=5).map(" ".join)
 
 
@@ -75,6 +75,37 @@ def test_a_broken_cache_is_made_again(corpus_file: Path, tokenizer: Tokenizer, t
     same(cached_corpus(corpus_file, tokenizer, tmp_path), whole)
 
 
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_changed_array_is_noticed(
+    corpus_file: Path, tokenizer: Tokenizer, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the same length, and with every number in its range: training would read another text."""
+    whole = cached_corpus(corpus_file, tokenizer, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    array = np.fromfile(folder / name, dtype=getattr(whole, name).dtype)
+    array[1] += 1 if name == "piece_ids" else -1
+    array.tofile(folder / name)
+    same(cached_corpus(corpus_file, tokenizer, tmp_path), tokenize_corpus(corpus_file, tokenizer))
+    assert f"{name}: is not what was written" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"piece_dtype": "object"}, {"pieces": -1}, {"sha256": None}, {"corpus_sha256": "0"}, {"schema_version": 1}],
+    ids=str,
+)
+def test_a_changed_description_is_noticed(
+    corpus_file: Path, tokenizer: Tokenizer, tmp_path: Path, change: dict[str, object]
+) -> None:
+    cached_corpus(corpus_file, tokenizer, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    whole = json.loads((folder / "corpus.json").read_text())
+    (folder / "corpus.json").write_text(json.dumps({**whole, **change}))
+    same(cached_corpus(corpus_file, tokenizer, tmp_path), tokenize_corpus(corpus_file, tokenizer))
+    assert json.loads((folder / "corpus.json").read_text()) == whole
+
+
 @pytest.mark.parametrize(("content", "told"), [(b"\n\n", "holds no text"), (b"\xff\xff", "not UTF-8"), (None, "read")])
 def test_what_is_no_corpus_leaves_no_cache(
     tmp_path: Path, tokenizer: Tokenizer, content: bytes | None, told: str
@@ -105,7 +136,7 @@ def test_documents_are_held_out_without_a_copy(corpus_file: Path, tokenizer: Tok
 CAPPED = """
 import resource, sys
 from pathlib import Path
-from bertedge.data.cache import cached_corpus
+from bertedge.data.cache import ARRAYS, cached_corpus
 from bertedge.data.stream import PairStream
 from bertedge.tokenizer import Tokenizer
 
