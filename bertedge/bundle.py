@@ -39,6 +39,8 @@ VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 #: What every graph takes; the names of the rest depend on its positions, see :func:`bertedge.graph.bert.build_graph`.
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 READ_INPUTS = {"masked": ("masked_positions", "hidden_positions"), "all": ("logits_end",)}
+#: A model without the head has nothing that it would spare, and tools take inputs away that have a default.
+OPTIONAL_INPUTS = ("logits_end",)
 STATES = {"masked": "hidden_states", "all": "last_hidden_state"}
 #: The output of each head.
 HEADS = {
@@ -160,12 +162,12 @@ class Manifest:
         if strangers := [head for head in self.heads if head not in outputs]:
             return f"head {strangers[0]!r} is not known"
         given = {STATES[self.positions], *(outputs[head] for head in self.heads)}
-        taken = {
-            *TEXT_INPUTS,
-            *(READ_INPUTS[self.positions] if self.positions == "masked" or "mlm" in self.heads else ()),
-        }
-        for words, names, expected in (("inputs", self.inputs, taken), ("outputs", self.outputs, given)):
-            if set(names) != expected:
+        taken = {*TEXT_INPUTS, *READ_INPUTS[self.positions]}
+        for words, names, expected, optional in (
+            ("inputs", self.inputs, taken, OPTIONAL_INPUTS),
+            ("outputs", self.outputs, given, ()),
+        ):
+            if not expected.difference(optional) <= set(names) <= expected:
                 return f"{words} are {', '.join(names) or 'none'}, expected {', '.join(sorted(expected))}"
         return None
 
@@ -257,6 +259,14 @@ class Bundle:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the model was trained with."""
         return Tokenizer.load(self.folder, max_length=self.config.max_position_embeddings)
+
+    @property
+    def output_sizes(self) -> dict[str, int]:
+        """Output of the graph -> its last extent."""
+        positions, config = self.manifest.positions, self.config
+        sizes = {"mlm": config.vocab_size, "nsp": 2, "pooler": config.hidden_size}
+        heads = {HEADS[positions][head]: sizes[head] for head in self.manifest.heads}
+        return {STATES[positions]: config.hidden_size, **heads}
 
     @property
     def size_bytes(self) -> int:

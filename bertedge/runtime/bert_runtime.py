@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from bertedge.bundle import Bundle
+from bertedge.bundle import OPTIONAL_INPUTS, Bundle
 from bertedge.encoding import Encoding
 from bertedge.errors import BundleError, CheckpointError, LeftOutWarning, UsageError
 from bertedge.predictor import Batch, Outputs
@@ -104,13 +104,19 @@ class BertRuntime:
         manifest = bundle.manifest
         self.tokenizer = bundle.tokenizer
         self.engine = Engine(
-            model
-            or Sessions(self._here.model_path, threads=threads, check=partial(self._here.check_files, hashes=check)),
+            model or self._sessions(threads),
             bundle.config,
             all_positions=manifest.positions == "all",
             row_independent=manifest.row_independent,
             int8_share=manifest.coverage.macs,
         )
+
+    def _sessions(self, threads: int) -> Sessions:
+        """The bundle's file, loaded; it is the model that the manifest describes."""
+        check = partial(self._here.check_files, hashes=self._check)
+        sessions = Sessions(self._here.model_path, threads=threads, check=check)
+        sessions.require(self.bundle.manifest.inputs, self.bundle.output_sizes, optional=OPTIONAL_INPUTS)
+        return sessions
 
     def __repr__(self) -> str:
         heads = ", ".join(self.bundle.manifest.heads)

@@ -6,7 +6,7 @@ import ctypes
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ RETRY_EVERY, RETRY_CALLS = 600, 3
 Run = Callable[[dict[str, NDArray[np.int64]], int], dict[str, NDArray[np.float32]]]
 #: onnxruntime's log severity. It warns of every input with a default, which is meant to be one.
 ERRORS_ONLY = 3
+MAKE_AGAIN = "make the bundle again"
 
 
 def open_session(
@@ -99,13 +100,16 @@ def _open(model: Path | bytes, options: ort.SessionOptions) -> ort.InferenceSess
         source = model if isinstance(model, bytes) else str(model)
         session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         where = "a model in memory" if isinstance(model, bytes) else model
         raise BundleError(
-            f"{where}: onnxruntime {ort.__version__} cannot load it ({reason})", "make the bundle again"
+            f"{where}: onnxruntime {ort.__version__} cannot load it ({_reason(error)})", MAKE_AGAIN
         ) from error
     _return_freed_memory()
     return session
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
 
 
 def _return_freed_memory() -> None:
@@ -151,7 +155,9 @@ class Sessions:
         self._trials: dict[int, _Trial] = {}
         self.threads = threads
         session = self.session(threads)  # a file that cannot be loaded is an error now, not at the first call
-        self._output_names = [output.name for output in session.get_outputs()]  # asking costs microseconds
+        self._path = path
+        #: Output -> its extents, as the file says: names for those that differ from call to call.
+        self.outputs = {output.name: output.shape for output in session.get_outputs()}  # asking costs microseconds
         inputs = (*session.get_inputs(), *session.get_overridable_initializers())
         #: What a call may give, those inputs included that have a default.
         self.input_names = frozenset(value.name for value in inputs)
@@ -186,8 +192,34 @@ class Sessions:
         return lambda feed, work: self._run(feed, 1)
 
     def _run(self, feed: dict[str, NDArray[np.int64]], threads: int) -> dict[str, NDArray[np.float32]]:
-        outputs = self.session(threads).run(None, feed)
-        return dict(zip(self._output_names, outputs, strict=True))
+        try:
+            outputs = self.session(threads).run(None, feed)
+        except Exception as error:  # onnxruntime's exceptions share no base
+            raise BundleError(
+                f"{self._path}: onnxruntime {ort.__version__} cannot run it ({_reason(error)})", MAKE_AGAIN
+            ) from error
+        return dict(zip(self.outputs, outputs, strict=True))
+
+    def require(self, inputs: Collection[str], outputs: Mapping[str, int], *, optional: Collection[str]) -> None:
+        """Refuse a file that is another model than its manifest says.
+
+        Args:
+            inputs: their names.
+            outputs: name -> last extent.
+            optional: inputs that may be there or not.
+
+        Raises:
+            BundleError: it is.
+        """
+        found = {name: shape[-1] if shape else None for name, shape in self.outputs.items()}
+        taken = self.input_names.union(optional)
+        if taken != set(inputs).union(optional) or found != outputs:
+            raise BundleError(
+                f"{self._path}: takes {', '.join(sorted(self.input_names))} and gives "
+                f"{', '.join(f'{name} (..., {extent})' for name, extent in sorted(found.items()))}; "
+                "that is not what the manifest says",
+                MAKE_AGAIN,
+            )
 
     def session(self, threads: int) -> ort.InferenceSession:
         """The session with so many threads; opened on first use in each process."""

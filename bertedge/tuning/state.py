@@ -88,6 +88,10 @@ class Entry:
     latency: tuple[Timed, ...]
     session: int
 
+    def flaw(self) -> str | None:
+        """What is wrong with it in a file, in words."""
+        return None if self.latency else "no latency"
+
     @property
     def measured(self) -> dict[str, MetricValue]:
         """Everything that goals can be for."""

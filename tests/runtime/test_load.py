@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 
 from bertedge import target
-from bertedge.bundle import Bundle
+from bertedge.bundle import Bundle, file_entries, write_manifest
 from bertedge.cpu import X86, parse_cpuinfo
-from bertedge.errors import TargetWarning, UnfitMachineError
+from bertedge.errors import BundleError, TargetWarning, UnfitMachineError
 from bertedge.runtime import load
+from bertedge.runtime.session import Sessions
 from tests.conftest import FLOAT
 from tests.test_target import HASWELL, ICELAKE, SAPPHIRE
 
@@ -84,3 +89,19 @@ def test_a_cpu_whose_kernel_was_wrong_in_older_versions(
     load(bundle_of(FLOAT).folder)
     on(ICELAKE)
     load(bundle_of("dynamic", "amx").folder)
+
+
+def test_a_model_that_is_not_what_the_manifest_says(bundle_of: Callable[..., Bundle], tmp_path: Path) -> None:
+    masked, everywhere = bundle_of("dynamic"), bundle_of("dynamic", positions="all")
+    folder = Path(shutil.copytree(masked.folder, tmp_path / "bundle"))
+    shutil.copy(everywhere.model_path, folder / "model.onnx")
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, replace(masked.manifest, files=file_entries(folder)))
+    with pytest.raises(BundleError, match=r"takes .*logits_end.* and gives last_hidden_state \(..., 32\).*manifest"):
+        load(folder)
+
+
+def test_what_onnxruntime_cannot_run_is_an_error_of_two_lines(bundle_of: Callable[..., Bundle]) -> None:
+    sessions = Sessions(bundle_of("dynamic").model_path, threads=1)
+    with pytest.raises(BundleError, match="model.onnx: onnxruntime .* cannot run it"):
+        sessions.run({"input_ids": np.zeros((1, 4), dtype=np.float32)}, 1)  # type: ignore[dict-item]
