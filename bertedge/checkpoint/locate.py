@@ -97,7 +97,8 @@ def _download(hub_id: str) -> Path:
         ) from error
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
-        if not any(folder.rglob("*.safetensors*")):
+        # those of the BERT itself: the modules behind it have weights of their own
+        if not any((*folder.glob("*.safetensors*"), *folder.glob("0_*/*.safetensors*"))):
             folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, *PICKLED_FILES]))
     except Exception as error:  # the hub client raises many kinds, network errors among them
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

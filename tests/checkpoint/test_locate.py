@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from bertedge.checkpoint import BUILT_IN, locate, open_checkpoint
 from bertedge.checkpoint.locate import HUB_FILES
 from bertedge.errors import FileError
+from tests.embedders import DENSE, NORMALIZE, TRANSFORMER, embedder_folder, pooling
 
 HUB_ID = "someone/small-bert"
 #: A name that the hub has had from the start, without an owner.
@@ -102,12 +104,49 @@ def test_every_file_that_a_tokenizer_may_need_is_asked_for(model_folder: Path, m
     }
 
 
+def test_an_embedder_of_the_hub_is_fetched_whole(tmp_path: Path, model_folder: Path) -> None:
+    """What the hub's own filter lets through is enough to read the folder; pickles and other formats stay there."""
+    from huggingface_hub.utils import filter_repo_objects
+
+    for place in ("", "0_Transformer"):
+        modules = [(place, TRANSFORMER[1], None), pooling("cls"), NORMALIZE, DENSE]
+        about = {"prompts": {"query": "query: "}}
+        whole = embedder_folder(
+            tmp_path / f"whole{place}", model_folder, modules, transformer={"max_seq_length": 9}, about=about
+        )
+        for other in ("pytorch_model.bin", "onnx/model.onnx", "onnx/config.json", "2_Dense/pytorch_model.bin"):
+            (whole / other).parent.mkdir(exist_ok=True)
+            (whole / other).write_bytes(b"")
+        there = [str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()]
+        fetched = list(filter_repo_objects(there, allow_patterns=HUB_FILES))
+        assert not [name for name in fetched if name.startswith("onnx") or name.endswith(".bin")]
+        for name in fetched:
+            (tmp_path / f"part{place}" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(whole / name, tmp_path / f"part{place}" / name)
+        assert open_checkpoint(tmp_path / f"part{place}").embedding == open_checkpoint(whole).embedding
+
+
 def test_pickles_are_asked_for_only_where_there_is_nothing_safer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = hub_with(monkeypatch, tmp_path)
     locate(HUB_ID)
     assert [("pytorch_model.bin" in request["allow_patterns"]) for request in asked] == [False, True]
+
+
+@pytest.mark.parametrize("place", ["", "0_Transformer"])
+def test_weights_of_a_module_behind_the_bert_are_not_its_own(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for inside in (place, "2_Dense"):
+        (tmp_path / inside).mkdir(exist_ok=True)
+        (tmp_path / inside / "model.safetensors").touch()
+    asked = hub_with(monkeypatch, tmp_path)
+    locate(HUB_ID)
+    assert len(asked) == 1
+    (tmp_path / place / "model.safetensors").unlink()
+    locate(HUB_ID)
+    assert [("pytorch_model.bin" in request["allow_patterns"]) for request in asked[1:]] == [False, True]
 
 
 @pytest.mark.parametrize(
