@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +33,7 @@ from bertedge.report.gate import judge, require_judgeable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.threads import checked_threads
+from bertedge.scratch import temporary_folder
 
 #: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.
 SHORT_EXAMPLES = 256
@@ -109,14 +109,14 @@ def bench(
     """
     if not candidates:
         raise UsageError("bench: there is no candidate", "name a bundle")
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         run = _Run(
             candidates,
             reference=reference,
             text=Path(corpus) if corpus else default_text(),
             settings=settings or BenchSettings(),
             standard=standard or Standard(),
-            scratch=Path(scratch),
+            scratch=scratch,
         )
         try:
             run.compare(listen)

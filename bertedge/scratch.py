@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ except ModuleNotFoundError:  # Windows
 
 NEW, OLD = ".new", ".old"
 SCRATCH = rf"\.(?P<of>.+)\.[0-9a-f]{{16}}({NEW}|{OLD})?"
+TEMPORARY = re.compile("bertedge-[0-9a-f]{16}")
 #: Of renameat2(2): the current folder as the start of relative paths, and the flag that exchanges two names.
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
@@ -57,6 +59,29 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     scratch = scratch_name(path)
     with _locked_scratch(scratch, scratch.mkdir):
         yield scratch
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for intermediate files, in the system's place for them, which only this user may read.
+
+    Removed at the end; those that killed processes of this user left are removed at the start.
+    """
+    place = Path(tempfile.gettempdir())
+    with suppress(OSError):
+        for name in sorted(entry.name for entry in os.scandir(place) if TEMPORARY.fullmatch(entry.name)):
+            _remove_if_left(place / name)
+    folder = place / f"bertedge-{secrets.token_hex(8)}"
+    with _locked_scratch(folder, lambda: folder.mkdir(mode=0o700)):
+        yield folder
+
+
+def _remove_if_left(folder: Path) -> None:
+    with suppress(OSError):  # alive, or another user's
+        handle = lock(folder)
+        if handle is not None:
+            _remove(folder)
+            os.close(handle)
 
 
 @contextmanager

@@ -9,13 +9,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from bertedge.errors import FileError
 from bertedge.records import alone_in, new_folder, write_text
-from bertedge.scratch import is_scratch, scratch_name, settle
+from bertedge.scratch import is_scratch, scratch_name, settle, temporary_folder
 
 MARKER = "manifest.json"
 #: Writes a folder or a file, and dies at the so-manieth call that moves something.
@@ -180,3 +181,38 @@ def test_what_is_written_is_on_the_disk_before_its_name(tmp_path: Path, monkeypa
     done.clear()
     write_text(tmp_path / "t", "x")
     assert done == ["sync .t", "move", parent]
+
+
+HOLDS = """
+import sys
+from bertedge.scratch import temporary_folder
+with temporary_folder() as folder:
+    (folder / "model.onnx").write_text("large")
+    print(folder, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_temporary_folders_of_killed_processes_are_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantizing and measuring keep whole models there."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+        for _ in range(2)
+    ]
+    dead, alive = (Path(process.stdout.readline().strip()) for process in processes)  # type: ignore[union-attr]
+    processes[0].kill()
+    processes[0].wait()
+    (tmp_path / "bertedge-other").mkdir()
+    assert dead.is_dir()
+    with temporary_folder() as own:
+        assert names(tmp_path) == sorted(["bertedge-other", alive.name, own.name])
+        assert own.stat().st_mode & 0o777 == 0o700
+    processes[1].communicate("\n")
+    assert names(tmp_path) == ["bertedge-other"]

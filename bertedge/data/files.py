@@ -11,18 +11,17 @@ import gzip
 import io
 import lzma
 import os
-import shutil
 import stat
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from bertedge.errors import CorpusError
 from bertedge.records import sha256
+from bertedge.scratch import temporary_folder
 
 #: Characters of a line that are read at once.
 BLOCK = 4096
@@ -203,14 +202,14 @@ _copies: dict[tuple[int, int], Path] = {}
 def _copy_of_pipe(path: Path, pipe: tuple[int, int]) -> Path:
     if pipe in _copies:
         return _copies[pipe]
-    folder = tempfile.mkdtemp(prefix="bertedge-")
-    atexit.register(partial(_remove, folder, os.getpid()))
-    copy = Path(folder) / "text"
+    opened = ExitStack()
+    copy = opened.enter_context(temporary_folder()) / "text"
+    atexit.register(partial(_close, opened, os.getpid()))
     with open(path, "rb") as source, open(copy, "wb") as target:
         while block := source.read(2**20):
             target.write(block)
             if target.tell() > PIPE_LIMIT:
-                shutil.rmtree(folder)
+                opened.close()
                 raise CorpusError(
                     f"{path}: more than {PIPE_LIMIT // 2**20} MB come through the pipe",
                     "write the text to a file, and name that",
@@ -219,6 +218,6 @@ def _copy_of_pipe(path: Path, pipe: tuple[int, int]) -> Path:
     return copy
 
 
-def _remove(folder: str, process: int) -> None:
+def _close(opened: ExitStack, process: int) -> None:
     if os.getpid() == process:  # a fork has the same list of things to do at its end
-        shutil.rmtree(folder, ignore_errors=True)
+        opened.close()

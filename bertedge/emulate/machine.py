@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from bertedge.emulate.sysroot import Sysroot
 from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch, Outputs
 from bertedge.records import from_json, read_json, write_json
+from bertedge.scratch import temporary_folder
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,8 +46,7 @@ class EmulatedMachine:
         Raises:
             UnfitMachineError: the emulated process did not come to its end.
         """
-        with tempfile.TemporaryDirectory(prefix="bertedge-") as name:
-            scratch = Path(name)
+        with temporary_folder() as scratch:
             write_json(scratch / JOB, Job(bundle=str(bundle.resolve()), batches=len(batches)))
             for index, batch in enumerate(batches):
                 write_batch(batch_path(scratch, index), batch)

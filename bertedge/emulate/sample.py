@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from bertedge.predictor import Batch, Outputs
 from bertedge.recipe import require_examples
 from bertedge.runtime import BertRuntime
 from bertedge.runtime.threads import usable_cpus
+from bertedge.scratch import temporary_folder
 
 MAX_LENGTH = 128
 SEED = 0
@@ -45,8 +45,8 @@ def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | No
         BertEdgeError: the reference or the corpus cannot be read.
     """
     require_examples(examples)
-    with tempfile.TemporaryDirectory() as scratch:
-        model = float_reference(reference, Path(scratch), usable_cpus())
+    with temporary_folder() as scratch:
+        model = float_reference(reference, scratch, usable_cpus())
         require_one_vocabulary([model, candidate])
         config = model.bundle.config
         batches = evaluation_batches(

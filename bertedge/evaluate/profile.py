@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from bertedge.graph.plan import PARTS, layer_names
 from bertedge.predictor import Batch
 from bertedge.runtime.padded import padded_feed
 from bertedge.runtime.session import open_session
+from bertedge.scratch import temporary_folder
 
 OTHER = "other"
 #: Calls go on until they took so long together, within these bounds.
@@ -67,8 +67,8 @@ class NodeTime:
 
 def profile_bundle(bundle: Bundle, batch: Batch, *, threads: int) -> Profile:
     """Run a bundle's file on a batch without padding, in a session of its own, and see what each operator takes."""
-    with tempfile.TemporaryDirectory() as scratch:
-        session = open_session(bundle.model_path, threads=threads, profile=Path(scratch) / "profile")
+    with temporary_folder() as scratch:
+        session = open_session(bundle.model_path, threads=threads, profile=scratch / "profile")
         feed = padded_feed(batch, all_positions=bundle.manifest.positions == "all")
         calls, start = 0, time.perf_counter()
         while calls < WARMUP + MIN_CALLS or (calls < WARMUP + MAX_CALLS and time.perf_counter() - start < PROFILE_S):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.graph.bert import build_graph
+from bertedge.scratch import temporary_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,7 @@ class FloatModel:
 @contextmanager
 def float_model(checkpoint: Checkpoint) -> Iterator[FloatModel]:
     """Write the float graphs; close every session on them before the block ends, for their weights are mapped."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with temporary_folder() as folder:
         weights = folder / "weights"
         graph = build_graph(checkpoint, {})
         graph.builder.write(folder / "plain.onnx", external=weights)

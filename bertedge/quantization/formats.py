@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from bertedge.bundle import MODELS, OPERATORS
 from bertedge.errors import UsageError, nearest
 from bertedge.graph.builder import GraphBuilder
 from bertedge.runtime.session import save_ort_format
+from bertedge.scratch import temporary_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ def write_ort(builder: GraphBuilder, folder: Path) -> None:
     It is larger than ``model.onnx`` by a second word table: the decoder's is turned here, as nothing is turned at load.
     onnxruntime writes the parts of the file in another order in every run.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        write_onnx(builder, Path(scratch))
-        save_ort_format(Path(scratch) / MODELS["onnx"], folder / MODELS["ort"])
+    with temporary_folder() as scratch:
+        write_onnx(builder, scratch)
+        save_ort_format(scratch / MODELS["onnx"], folder / MODELS["ort"])
     _write_operators(folder / MODELS["ort"], folder / OPERATORS)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from bertedge.runtime.engine import Engine, Model
 from bertedge.runtime.golden import Arrays, record, record_difference, write_golden
 from bertedge.runtime.session import Sessions
 from bertedge.runtime.threads import usable_cpus
+from bertedge.scratch import temporary_folder
 
 EXAMPLES = 8
 LENGTH = 96
@@ -125,6 +125,6 @@ def _model_file(path: Path, graph: GraphBuilder | None) -> Iterator[Path]:
     if graph is None:
         yield path
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        graph.write(Path(scratch) / MODELS["onnx"])
-        yield Path(scratch) / MODELS["onnx"]
+    with temporary_folder() as scratch:
+        graph.write(scratch / MODELS["onnx"])
+        yield scratch / MODELS["onnx"]

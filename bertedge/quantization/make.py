@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -53,6 +52,7 @@ from bertedge.recipe import QuantizationRecipe, require_examples
 from bertedge.records import new_folder, write_json
 from bertedge.runtime.right_here import is_right_here, require_right_here
 from bertedge.runtime.session import newest
+from bertedge.scratch import temporary_folder
 from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, resolve_target
 
 _log = logging.getLogger(__name__)
@@ -157,8 +157,8 @@ def quantize(
         decision = decide(job)
         promotion = Promotion(recipe=recipe, decision=decision, promoted=dict(promoted or {}))
         if goals:
-            with tempfile.TemporaryDirectory() as scratch:
-                trials = Trials(job=job, decision=decision, row_independent=row_independent, scratch=Path(scratch))
+            with temporary_folder() as scratch:
+                trials = Trials(job=job, decision=decision, row_independent=row_independent, scratch=scratch)
                 promotion = promote(trials, goals, judged_on)
         if promotion.sensitivity is not None:
             write_json(folder / SENSITIVITY, promotion.sensitivity)
@@ -186,11 +186,11 @@ def sensitivity(
     """What each layer of a recipe loses, and what finer formats would save and cost; arguments as for ``quantize``."""
     recipe = recipe or QuantizationRecipe()
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
-    with tempfile.TemporaryDirectory() as scratch, float_model(checkpoint) as in_float:
-        maker = _Maker(checkpoint, in_float, Path(scratch), "masked", "onnx", listen, calibration)
+    with temporary_folder() as scratch, float_model(checkpoint) as in_float:
+        maker = _Maker(checkpoint, in_float, scratch, "masked", "onnx", listen, calibration)
         job = maker.job(recipe, resolve_target(target), None, memory or Memory())
         row_independent = decider_of(recipe.method).row_independent
-        trials = Trials(job=job, decision=decide(job), row_independent=row_independent, scratch=Path(scratch))
+        trials = Trials(job=job, decision=decide(job), row_independent=row_independent, scratch=scratch)
         return measure_layers(trials)
 
 

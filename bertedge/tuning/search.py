@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import time
 from collections import ChainMap
 from collections.abc import Callable, Collection, Sequence
@@ -23,6 +22,7 @@ from bertedge.quantization.promote import HELD_OUT, reasons_of
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import alone_in, new_folder
 from bertedge.runtime.right_here import require_right_here
+from bertedge.scratch import temporary_folder
 from bertedge.target import resolve_target
 from bertedge.tuning.agenda import Agenda, Study
 from bertedge.tuning.candidates import Candidate, folder_name, listed
@@ -87,7 +87,7 @@ def tune(
     for checkpoint in checkpoints:
         names = [*layer_names(checkpoint.config, checkpoint.heads), layers.WORD_TABLE, layers.POSITION_TABLE]
         QuantizationRecipe(exclude=settings.exclude).excluded(names)
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         bench = Workbench(
             checkpoints=checkpoints,
             calibration=Path(settings.calibration) if settings.calibration else None,
@@ -97,7 +97,7 @@ def tune(
             examples=settings.examples,
             seed=settings.seed,
             max_threads=max(settings.numbers),
-            scratch=Path(scratch),
+            scratch=scratch,
             listen=listen,
         )
         for checkpoint in checkpoints:
