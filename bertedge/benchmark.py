@@ -90,6 +90,7 @@ def bench(
     *,
     reference: str | Path,
     corpus: str | Path | None = None,
+    cased: bool | None = None,
     settings: BenchSettings | None = None,
     standard: Standard | None = None,
     listen: Listener = unheard,
@@ -100,6 +101,7 @@ def bench(
     Args:
         reference: a checkpoint (its float32 graph is built for the occasion) or a bundle.
         corpus: text to compare on; default: the text that ships with bertedge.
+        cased: whether the tokenizer of a checkpoint keeps capital letters; default: what its files say.
         keep: is given what was measured by then if the run is interrupted or fails; the exception then goes on.
 
     Raises:
@@ -117,6 +119,7 @@ def bench(
             settings=settings or BenchSettings(),
             standard=standard or Standard(),
             scratch=scratch,
+            cased=cased,
         )
         try:
             run.compare(listen)
@@ -142,12 +145,13 @@ class _Run:
         settings: BenchSettings,
         standard: Standard,
         scratch: Path,
+        cased: bool | None,
     ) -> None:
         self.settings, self.standard = settings, standard
         self.threads = checked_threads(settings.threads)
         earlier = [standard.against] if standard.against else []
         self.models = [
-            float_reference(reference, scratch, self.threads),
+            float_reference(reference, scratch, self.threads, cased=cased),
             *(load(folder, threads=self.threads) for folder in (*candidates, *earlier)),
         ]
         require_one_vocabulary(self.models)
@@ -351,7 +355,7 @@ def _skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | No
     return reasons
 
 
-def float_reference(reference: str | Path, scratch: Path, threads: int) -> BertRuntime:
+def float_reference(reference: str | Path, scratch: Path, threads: int, *, cased: bool | None = None) -> BertRuntime:
     """A float bundle: the one given, or one made of the checkpoint given, under its name."""
     if (Path(reference) / MANIFEST).is_file():
         opened = load(reference, threads=threads)
@@ -360,8 +364,10 @@ def float_reference(reference: str | Path, scratch: Path, threads: int) -> BertR
                 f"{reference}: is int8, a reference must be float32",
                 "name the checkpoint, or a bundle made by bertedge export",
             )
+        if cased is not None:
+            raise UsageError(f"{reference}: is a bundle, whose casing is fixed", "leave out --cased and --uncased")
         return opened
-    checkpoint = open_checkpoint(reference)
+    checkpoint = open_checkpoint(reference, cased=cased)
     folder = scratch / checkpoint.name
     export(checkpoint, folder)
     return load(folder, threads=threads, check=False)
@@ -410,5 +416,6 @@ def require_one_tokenizer(models: Sequence[BertRuntime], text: Path) -> None:
         if [encoding.input_ids for encoding in model.tokenizer.encode_many(lines)] != expected:
             raise UsageError(
                 f"{model.name}: cuts {text.name} into other pieces than the reference {reference.name}",
-                "its tokenizer.json has other rules (case, accents); make the bundle again from this checkpoint",
+                "its rules for case or accents are others: bench with --cased or --uncased if it was made so, or "
+                "make the bundle again from this checkpoint",
             )

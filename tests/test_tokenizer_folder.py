@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bertedge.errors import CheckpointError
+from bertedge.errors import BertEdgeError, CheckpointError
 from bertedge.tokenizer import Tokenizer
-from tests.tokenizer_folders import FOLDERS, REFUSED, TEXTS, inputs, write
+from bertedge.tokenizer_classes import KINDS, OTHERS
+from tests.tokenizer_folders import FOLDERS, REFUSED, TEXTS, inputs, random_folder, write
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 LONG = 1024
@@ -53,6 +55,35 @@ def test_what_is_saved_gives_the_same_ids(tmp_path: Path, name: str) -> None:
     expected = ids_of(tokenizer)
     assert ids_of(Tokenizer.load(saved, max_length=LONG)) == expected
     assert theirs_of(saved) == expected
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_folders_as_transformers(tmp_path: Path, seed: int) -> None:
+    """What is said in five places at once; a folder that ``transformers`` does not open either is passed over."""
+    folder = write(tmp_path / "model", random_folder(random.Random(seed)))
+    try:
+        expected = theirs_of(folder)
+    except Exception:  # whatever it raises: of a folder that it does not open, nothing is promised
+        try:
+            Tokenizer.load(folder)
+        except BertEdgeError as error:
+            assert len(str(error).splitlines()) == 2
+        return
+    tokenizer = Tokenizer.load(folder, max_length=LONG)
+    assert ids_of(tokenizer) == expected
+    saved = write(tmp_path / "saved", {})
+    tokenizer.save(saved)
+    assert theirs_of(saved) == expected
+
+
+def test_every_class_of_transformers_is_in_a_table() -> None:
+    """A class that a newer version brings, and that is in none, would be taken for one that it does not know."""
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+    names = {name for name in TOKENIZER_MAPPING_NAMES.values() if name}
+    names |= {name for name in dir(transformers) if name.endswith(("Tokenizer", "TokenizerFast"))}
+    plain = {name.removesuffix("Fast") for name in names} - {"AutoTokenizer", "BasicTokenizer", "MistralCommonBackend"}
+    assert not {name for name in plain if name not in KINDS and name.removesuffix("Tokenizer") not in OTHERS}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ ROLE_ORDER = ("pad", "unk", "cls", "sep", "mask")
 RENAMED = {token: f"<{role}>" for role, token in zip(ROLE_ORDER, SPECIALS, strict=True)}
 CONFIG_FILE = "tokenizer_config.json"
 MAP_FILE = "special_tokens_map.json"
+RANDOM_TOKENS = ("<ent>", "<e1>", "<url>", "@user", "new entity", "[unused1]", "café", "Cat", "don't", "[MASK]", "</s>")
 #: Name -> files. ``config.json`` is there unless it is None.
 FOLDERS: dict[str, dict[str, Any]] = {
     "vocab alone": {"vocab.txt": vocab()},
@@ -334,3 +336,48 @@ def inputs() -> Iterator[tuple[str, str | None]]:
     """Every text alone, and the pairs."""
     yield from ((text, None) for text in TEXTS)
     yield from PAIRS
+
+
+def theirs(folder: Path, texts: list[str]) -> list[list[int]]:
+    """The ids of texts by the fast tokenizer of ``transformers``."""
+    import transformers
+
+    return transformers.AutoTokenizer.from_pretrained(folder, use_fast=True)(texts)["input_ids"]
+
+
+def random_folder(rng: random.Random) -> dict[str, Any]:
+    """Files that say at random what the five kinds of files can say of special and added tokens, and of casing."""
+
+    def flags() -> dict[str, bool]:
+        return {flag: rng.random() < 0.3 for flag in ("lstrip", "rstrip", "normalized", "single_word")}
+
+    def word() -> str:
+        return rng.choice(RANDOM_TOKENS)
+
+    def said(mark: dict[str, str]) -> Any:
+        return word() if rng.random() < 0.5 else {**mark, "content": word(), **flags()}
+
+    def sometimes(share: float, **settings: Any) -> dict[str, Any]:
+        return settings if rng.random() < share else {}
+
+    marked, plain = {"__type": "AddedToken"}, {}
+    names = ("mask_token", "sep_token", "pad_token", "bos_token", "url_token")
+    listed = {str(rng.choice((3, 4, 5, N, N + 1))): {**added(word()), **flags()} for _ in range(3)}
+    settings = {
+        **sometimes(0.7, do_lower_case=rng.random() < 0.5),
+        **sometimes(0.2, strip_accents=rng.random() < 0.5),
+        **{name: said(marked) for name in names if rng.random() < 0.15},
+        **sometimes(0.3, additional_special_tokens=[said(marked), said(marked)]),
+        **sometimes(0.2, extra_special_tokens=[said(marked)] if rng.random() < 0.5 else {"url_token": word()}),
+        **sometimes(0.3, added_tokens_decoder=listed),
+        **sometimes(0.3, tokenizer_class=rng.choice(("BertTokenizer", "PreTrainedTokenizerFast", "Unheard"))),
+    }
+    named = {name: said(plain) for name in names if rng.random() < 0.15}
+    own = [tokenizers.AddedToken(word(), **flags()) for _ in range(rng.randint(0, 3))]
+    return {
+        CONFIG_FILE: settings,
+        "vocab.txt": vocab(),
+        **sometimes(0.4, **{MAP_FILE: {**named, **sometimes(0.5, additional_special_tokens=[word(), word()])}}),
+        **sometimes(0.3, **{"added_tokens.json": {word(): N + place for place in range(2)}}),
+        **sometimes(0.6, **{"tokenizer.json": serialized(*own, lowercase=rng.random() < 0.5)}),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -212,6 +213,8 @@ class Checkpoint:
             count, listed = len(self.left_out), shown([*self.left_out], most=MANY)
             tensors, them = ("1 tensor is", "it") if count == 1 else (f"{count} tensors are", "them")
             found.append(f"{tensors} left out, because no part of BERT reads {them}: {listed}")
+        with suppress(FileError, CheckpointError):  # who needs the tokenizer is told why it cannot be read
+            found += self.tokenizer.warnings
         return tuple(found)
 
     def _check(self) -> None:

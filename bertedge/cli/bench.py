@@ -23,7 +23,7 @@ from bertedge.cli.gate import (
     UpdateOption,
     comparable,
 )
-from bertedge.cli.options import ThreadsOption, library
+from bertedge.cli.options import CasedOption, ThreadsOption, library
 from bertedge.errors import UsageError
 
 #: Seconds that latencies may take over all workloads, and those that a verdict on them may.
@@ -40,6 +40,7 @@ def bench(
     corpus: Annotated[
         Path | None, typer.Option(help="Text to compare on; default: the one that ships.", show_default=False)
     ] = None,
+    cased: CasedOption = None,
     examples: Annotated[int, typer.Option(min=1, help="Sentence pairs to compare on, if there are so many.")] = 256,
     rounds: Annotated[
         int | None,
@@ -122,6 +123,7 @@ def bench(
             candidates,
             reference=reference,
             corpus=corpus,
+            cased=cased,
             settings=settings,
             standard=standard,
             listen=listen,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +16,13 @@ from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, Threads
 from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.emulate.cpus import CPUS, SIMULATED
-from bertedge.errors import CheckFailed, UsageError
+from bertedge.errors import CheckFailed, CheckpointError, FileError, UsageError
 from bertedge.evaluate.goals import sentence
 from bertedge.records import from_json, to_json
 from bertedge.target import AUTO, TARGETS, resolve_target
+
+if TYPE_CHECKING:
+    from bertedge.checkpoint import Checkpoint
 
 #: An emulated CPU takes its time.
 FEW_EXAMPLES = 16
@@ -139,6 +142,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "heads": list(manifest.heads),
         "left_out": list(manifest.left_out),
         "warnings": list(manifest.warnings),
+        **_tokenizer(bundle),
         **_embedding(manifest.embedding),
         "recipe": recipe,
         "target": manifest.target,
@@ -168,6 +172,7 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
         "parameters": sum(map(math.prod, names.expected_shapes(checkpoint.config, checkpoint.heads).values())),
         "left_out": list(checkpoint.left_out),
         "warnings": list(checkpoint.warnings),
+        **_tokenizer(checkpoint),
         **_embedding(checkpoint.embedding),
     }
 
@@ -175,6 +180,18 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
 def _embedding(settings: EmbeddingSettings | None) -> dict[str, Any]:
     """How the model makes vectors, where it says so."""
     return {} if settings is None else {"embedding": to_json(settings)}
+
+
+def _tokenizer(model: Bundle | Checkpoint) -> dict[str, Any]:
+    """What the tokenizer does to a text; why there is none, where it cannot be read."""
+    try:
+        tokenizer = model.tokenizer
+    except (FileError, CheckpointError) as error:
+        return {"tokenizer": f"{error.message} ({error.hint})"}
+    return {
+        "casing": "uncased" if tokenizer.lowercases else "cased",
+        "accents": "removed" if tokenizer.strips_accents else "kept",
+    }
 
 
 def _shape(config: BertConfig) -> str:
@@ -193,6 +210,8 @@ def _lines(key: str, value: Any) -> list[str]:
     if key == "coverage":
         shares = f"{value['macs']:.1%} of the multiply-accumulates and {value['bytes']:.1%} of the bytes"
         return [f"{shares} are integers of 8 bits or fewer"]
+    if key == "casing":
+        return [f"{value}: " + ("text is made lower case" if value == "uncased" else "capital letters are kept")]
     if key == "here":
         return value.split("; ")
     if key == "bytes_by_part":

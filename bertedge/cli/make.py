@@ -17,6 +17,7 @@ from bertedge.cli.goals import (
     MinAgreementOption,
 )
 from bertedge.cli.options import (
+    CasedOption,
     ForceOption,
     FormatChoice,
     FormatOption,
@@ -48,6 +49,7 @@ def export(
     format: FormatOption = FormatChoice.onnx,
     keep_vocab: KeepVocabOption = None,
     vocab_corpus: VocabCorpusOption = None,
+    cased: CasedOption = None,
     force: ForceOption = False,
 ) -> None:
     """Write a float32 ONNX bundle."""
@@ -61,6 +63,7 @@ def export(
             format=format.value,
             keep_vocab=keep_vocab,
             vocab_corpus=vocab_corpus,
+            cased=cased,
             force=force,
             listen=listen,
         )
@@ -151,6 +154,7 @@ def quantize(
     format: FormatOption = FormatChoice.onnx,
     keep_vocab: KeepVocabOption = None,
     vocab_corpus: VocabCorpusOption = None,
+    cased: CasedOption = None,
     force: ForceOption = False,
 ) -> None:
     """Write an int8 ONNX bundle. With goals, layers are promoted to finer formats until they are met."""
@@ -194,11 +198,12 @@ def quantize(
             goals=goals,
             keep_vocab=keep_vocab,
             vocab_corpus=vocab_corpus,
+            cased=cased,
             force=force,
             listen=listen,
         )
     minimal_build = make.FORMATS[format.value].minimal_build
-    _report(bundle, model, f"{_kind(changed)} for {explain(target, minimal_build=minimal_build)}")
+    _report(bundle, model, f"{_kind(changed)} for {explain(target, minimal_build=minimal_build)}", cased)
     _judge(bundle)
 
 
@@ -233,7 +238,7 @@ def _require_keep_vocab(keep_vocab: int | None, vocab_corpus: Path | None) -> No
         )
 
 
-def _report(bundle: Any, model: str, kind: str) -> None:
+def _report(bundle: Any, model: str, kind: str, cased: bool | None = None) -> None:
     manifest = bundle.manifest
     share = f"{manifest.coverage.macs:.1%} of the work in integers"
     note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {share}")
@@ -243,4 +248,6 @@ def _report(bundle: Any, model: str, kind: str) -> None:
         agreement = manifest.fidelity.mlm_top1_agreement
         words = "" if agreement is None else f"{100 * agreement:.0f} % of the best words are float's, "
         note(f"on a few examples: {words}probabilities differ by {manifest.fidelity.max_prob_diff:.2g} at most")
-        note(f"to measure it: bertedge bench {shlex.quote(str(bundle.folder))} --reference {shlex.quote(str(model))}")
+        casing = {None: "", True: " --cased", False: " --uncased"}[cased]
+        folder, reference = shlex.quote(str(bundle.folder)), shlex.quote(str(model))
+        note(f"to measure it: bertedge bench {folder} --reference {reference}{casing}")

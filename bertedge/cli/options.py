@@ -44,6 +44,14 @@ PositionsOption = Annotated[
 FormatOption = Annotated[
     FormatChoice, typer.Option("--format", help="onnx; or ort, for onnxruntime's minimal builds on phones and boards.")
 ]
+CasedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--cased/--uncased",
+        help="Keep capital letters, or make text lower case; default: what the model's tokenizer files say.",
+        show_default=False,
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it is there.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[

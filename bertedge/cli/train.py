@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from bertedge.cli.console import note, progress_bar
-from bertedge.cli.options import ForceOption, library
+from bertedge.cli.options import CasedOption, ForceOption, library
 
 
 class Dtype(StrEnum):
@@ -133,6 +133,7 @@ def train(
         int, typer.Option(min=100, help="Pieces in a new vocabulary.", rich_help_panel=MODEL)
     ] = 30522,
     add_head: AddHeadOption = None,
+    cased: CasedOption = None,
     batch_size: BatchOption = 32,
     accumulate: AccumulateOption = 1,
     max_length: LengthOption = 128,
@@ -184,6 +185,7 @@ def distill(
         ),
     ] = None,
     add_head: AddHeadOption = None,
+    cased: CasedOption = None,
     logits_weight: Annotated[
         float, typer.Option(help="Weight of the teacher's answers, of the heads that it has.", rich_help_panel=LEARNING)
     ] = 1.0,
@@ -262,7 +264,7 @@ def _go(label: str, run: Any, given: dict[str, Any], start: Callable[[dict[str, 
     if plot is not None:
         curve.check_curve_path(plot)
     first = int(os.environ.get("RANK", "0")) == 0
-    common = {name: given[name] for name in ("cache", "force", "resume")}
+    common = {name: given[name] for name in ("cased", "cache", "force", "resume")}
     common["add_heads"] = tuple(dict.fromkeys(head.value for head in given["add_head"] or ()))
     with _listener(label, silent=not first) as listen:
         done = start(

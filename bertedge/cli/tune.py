@@ -20,7 +20,7 @@ from bertedge.cli.goals import (
     MaxSizeOption,
     MinAgreementOption,
 )
-from bertedge.cli.options import ForceOption, library
+from bertedge.cli.options import CasedOption, ForceOption, library
 from bertedge.errors import CheckFailed
 from bertedge.evaluate.goals import goals_of, said
 from bertedge.evaluate.metrics import METRICS
@@ -72,6 +72,7 @@ def tune(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Try everything, also when the goals are met.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of pairs and masks.")] = 0,
+    cased: CasedOption = None,
     force: ForceOption = False,
 ) -> None:
     """Search for the fastest int8 bundle that keeps within goals for loss, latency and size.
@@ -101,7 +102,9 @@ def tune(
 
     try:
         with progress_bar("tuning") as listen:
-            tuned = tuning.tune(models, output, goals=goals, settings=settings, force=force, listen=listen, note=tell)
+            tuned = tuning.tune(
+                models, output, goals=goals, settings=settings, cased=cased, force=force, listen=listen, note=tell
+            )
     except (KeyboardInterrupt, SystemExit):
         if tried:
             words = [word for word in sys.argv[1:] if word != "--force"]

@@ -66,6 +66,7 @@ def export(
     format: str = "onnx",
     keep_vocab: int | None = None,
     vocab_corpus: str | Path | None = None,
+    cased: bool | None = None,
     force: bool = False,
     listen: Listener = unheard,
 ) -> Bundle:
@@ -77,6 +78,7 @@ def export(
         format: ``onnx``, or ``ort`` for onnxruntime's minimal builds.
         keep_vocab: keep so many pieces only, those that a text uses most.
         vocab_corpus: that text; default: the one that ships with bertedge.
+        cased: whether the tokenizer keeps capital letters; default: what its files say.
 
     Raises:
         CheckpointError: the checkpoint does not make a BERT.
@@ -85,7 +87,7 @@ def export(
         UsageError: that many pieces cannot be kept.
     """
     output = Path(output)
-    checkpoint, about_vocab = _opened(model, keep_vocab, vocab_corpus or default_text())
+    checkpoint, about_vocab = _opened(model, cased, keep_vocab, vocab_corpus or default_text())
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen)
         decision = Decision(plan={}, warnings=about_vocab)
@@ -109,6 +111,7 @@ def quantize(
     memory: Memory | None = None,
     keep_vocab: int | None = None,
     vocab_corpus: str | Path | None = None,
+    cased: bool | None = None,
     force: bool = False,
     listen: Listener = unheard,
 ) -> Bundle:
@@ -119,7 +122,7 @@ def quantize(
         target: a name in ``bertedge.target.TARGETS``, or ``auto`` for this machine; for ``portable`` with ``ort``.
         calibration: text for the ranges and the golden vectors; default: the one that ships with bertedge.
         ranges: a bundle, or its ``ranges.json``, whose ranges are used instead of new ones.
-        positions, format, keep_vocab: see :func:`export`.
+        positions, format, keep_vocab, cased: see :func:`export`.
         vocab_corpus: text for the vocabulary; default: that of the calibration.
         goals: losses that are allowed. A part of the calibration text is kept back and they are measured on it; where
             they are too large, layers are promoted to finer formats until they are not. The bundle is written either
@@ -143,7 +146,7 @@ def quantize(
     decider = decider_of(recipe.method)
     row_independent = decider.row_independent
     output = Path(output)
-    checkpoint, about_vocab = _opened(model, keep_vocab, vocab_corpus or calibration or default_text())
+    checkpoint, about_vocab = _opened(model, cased, keep_vocab, vocab_corpus or calibration or default_text())
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         _log.info("quantizing %s to %s: target %s, text %s", checkpoint.name, output, profile.name, maker.text)
@@ -195,10 +198,12 @@ def sensitivity(
 
 
 def _opened(
-    model: str | Path | Checkpoint, keep_vocab: int | None, text: str | Path
+    model: str | Path | Checkpoint, cased: bool | None, keep_vocab: int | None, text: str | Path
 ) -> tuple[Checkpoint, tuple[str, ...]]:
     """The checkpoint, with fewer pieces if that is asked for, and a sentence about it."""
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
+    if cased is not None:
+        checkpoint = replace(checkpoint, cased=cased)
     if keep_vocab is None:
         return checkpoint, ()
     pieces = checkpoint.config.vocab_size

@@ -38,6 +38,7 @@ def train(
     shape: ModelShape | None = None,
     init: str | Path | None = None,
     add_heads: Collection[str] = (),
+    cased: bool | None = None,
     cache: str | Path | None = None,
     dtype: str = "float32",
     force: bool = False,
@@ -54,6 +55,7 @@ def train(
     Args:
         shape: sizes of a new model; None with ``init``.
         add_heads: of ``mlm`` and ``nsp``: heads that the model gets where ``init`` lacks them.
+        cased: whether the tokenizer keeps capital letters; default: what the files of ``init`` say, no for a new one.
         note: is told in words what a user should know; default: bertedge's logger.
 
     Returns:
@@ -66,11 +68,15 @@ def train(
     corpus, output, cache = Path(corpus), Path(output), Path(cache) if cache else None
     paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
     with joined() as world, paths.claimed(world):
-        start = open_checkpoint(init) if init is not None else None
+        start = open_checkpoint(init, cased=cased) if init is not None else None
         shape = shape or ModelShape()
         if start is not None:
             tell_warnings(start, note)
-        tokenizer = start.tokenizer if start else Tokenizer.train(Sentences(corpus), vocab_size=shape.vocab_size)
+        tokenizer = (
+            start.tokenizer
+            if start
+            else Tokenizer.train(Sentences(corpus), vocab_size=shape.vocab_size, lowercase=not cased)
+        )
         described = {
             "kind": "pretraining",
             "init": start.name if start else None,
@@ -100,6 +106,7 @@ def distill(
     distillation: DistillationSettings | None = None,
     keep_vocab: int | None = None,
     add_heads: Collection[str] = (),
+    cased: bool | None = None,
     cache: str | Path | None = None,
     dtype: str = "float32",
     force: bool = False,
@@ -116,6 +123,7 @@ def distill(
         init: a student to go on with, instead of one that is projected from the teacher.
         keep_vocab: keep so many pieces of the teacher's vocabulary, those that the corpus uses most.
         add_heads: heads that the student gets though its teacher has none; it learns them from the text.
+        cased: whether the teacher's tokenizer keeps capital letters; default: what its files say.
     """
     corpus, output, cache = Path(corpus), Path(output), Path(cache) if cache else None
     paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
@@ -123,7 +131,7 @@ def distill(
     if settings.dropout is None:  # the teacher's soft answers are regularisation enough
         settings = replace(settings, dropout=0.0)
     with joined() as world, paths.claimed(world):
-        checkpoint = open_checkpoint(teacher)
+        checkpoint = open_checkpoint(teacher, cased=cased)
         tell_warnings(checkpoint, note)
         if keep_vocab is not None:
             checkpoint, trim = trim_to_text(checkpoint, keep_vocab, corpus)

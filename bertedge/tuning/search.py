@@ -58,6 +58,7 @@ def tune(
     *,
     goals: Collection[Goal],
     settings: TuneSettings | None = None,
+    cased: bool | None = None,
     force: bool = False,
     listen: Listener = unheard,
     note: Note = _log.info,
@@ -71,6 +72,7 @@ def tune(
     Args:
         models: checkpoints; the first one is the reference for hits, the others may be its students.
         goals: at least one.
+        cased: whether the models' tokenizers keep capital letters; default: what their files say.
         note: is told a line about every candidate; default: bertedge's logger.
 
     Raises:
@@ -83,7 +85,7 @@ def tune(
     if not goals:
         raise UsageError("tune: no goal is given", f"for instance {Goal(option='max_mlm_drop', bound=0.005).example}")
     require_right_here(resolve_target(settings.target).name)  # its candidates are run here
-    checkpoints = [open_checkpoint(model) for model in models]
+    checkpoints = [open_checkpoint(model, cased=cased) for model in models]
     for checkpoint in checkpoints:
         names = [*layer_names(checkpoint.config, checkpoint.heads), layers.WORD_TABLE, layers.POSITION_TABLE]
         QuantizationRecipe(exclude=settings.exclude).excluded(names)
