@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.errors import CheckpointError, nearest
-from bertedge.records import refuse_stand_in
+from bertedge.records import read_text, refuse_stand_in
 
 #: ``hidden_act`` as written in the wild -> the function meant by it.
 ACTIVATIONS = {
@@ -166,7 +166,7 @@ class BertConfig:
         """
         refuse_stand_in(path)
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = json.loads(read_text(path))
         except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: cannot be read as JSON ({error})", "take a fresh copy of it") from error
         if not isinstance(raw, dict):

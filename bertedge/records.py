@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -31,6 +32,8 @@ from bertedge.scratch import (
 
 Record = TypeVar("Record")
 EDITED = "was the file edited by hand? write it again"
+#: Bytes of a text that is read at once; the largest are the ranges of a large model, with some tens of megabytes.
+LARGEST_TEXT = 2**28
 FILE_HINT = "check the path, its permissions and the free space on the disk"
 
 _WEB_PAGE = ("a web page", "download the file itself; on the hub that is its 'resolve' address, not 'blob'")
@@ -184,11 +187,25 @@ def refuse_stand_in(path: Path) -> None:
         raise FileError(f"{path}: is {found[0]}, not the file itself", found[1])
 
 
+def read_text(path: Path) -> str:
+    """The text of a file of ordinary size, in UTF-8.
+
+    Raises:
+        OSError: it cannot be read, or is larger than :data:`LARGEST_TEXT`, as devices are that never end.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    with open(path, "rb") as file:
+        data = file.read(LARGEST_TEXT + 1)
+    if len(data) > LARGEST_TEXT:
+        raise OSError(errno.EFBIG, f"more than {LARGEST_TEXT // 2**20} MB", str(path))
+    return io.StringIO(data.decode("utf-8"), newline=None).read()
+
+
 def read_json(path: Path) -> Any:
     """Parse a JSON file; any failure is a :class:`FileError` that names the file."""
     refuse_stand_in(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
     except (ValueError, RecursionError) as error:

@@ -17,7 +17,7 @@ from tokenizers import models, pre_tokenizers, processors
 
 from bertedge.added_tokens import AddedTokens, read_added_tokens
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
-from bertedge.records import read_json
+from bertedge.records import read_json, read_text
 from bertedge.tokenizer_classes import DEFAULT_SPECIALS, Kind, kind_of
 from bertedge.wordpiece import SPECIAL_TOKENS, add_template, bert_pipeline, read_vocab
 
@@ -279,7 +279,7 @@ def _side_of(raw: dict[str, Any] | None) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))  # by Python, which can open any path
+        raw = json.loads(read_text(path))  # by Python, which can open any path
     except (OSError, ValueError, RecursionError) as error:
         raise FileError(f"{path}: is not a tokenizer ({error})", FRESH) from error
     if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):

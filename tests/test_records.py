@@ -18,19 +18,22 @@ from hypothesis import strategies as st
 
 from bertedge import scratch as scratch_module
 from bertedge.bounds import Count, Ratio, Share
-from bertedge.errors import FileError
+from bertedge.config import BertConfig
+from bertedge.errors import CheckpointError, FileError
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import (
     finite,
     from_json,
     new_folder,
     read_json,
+    read_text,
     require_writable,
     sha256,
     to_json,
     write_json,
     write_text,
 )
+from bertedge.report.budget import read_budgets
 
 FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MARKER = "manifest.json"
@@ -514,3 +517,19 @@ class Wrapped:
 def test_a_wrong_option_in_a_file_is_the_files_fault() -> None:
     with pytest.raises(FileError, match=r"\$.recipe: recipe: 9 of the calibration text held out"):
         from_json(Wrapped, {"recipe": {"held_out": 9.0}})
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+def test_a_file_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"/dev/zero: cannot be read \(more than 256 MB\)"):
+        read_json(Path("/dev/zero"))
+    with pytest.raises(FileError, match="more than 256 MB"):
+        read_budgets(Path("/dev/zero"))
+    (tmp_path / "config.json").symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match="more than 256 MB"):
+        BertConfig.read(tmp_path / "config.json")
+
+
+def test_line_ends_are_as_python_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes("é\r\nb\rc\n".encode())
+    assert read_text(tmp_path / "text") == (tmp_path / "text").read_text(encoding="utf-8")

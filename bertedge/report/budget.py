@@ -16,6 +16,7 @@ from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import paired_ratio, workload_name
 from bertedge.evaluate.memory import STARTS
 from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS, MetricValue
+from bertedge.records import read_text
 from bertedge.report.report import CandidateReport
 
 LATENCY, LATENCY_MS = "latency.p50", "latency.p50_ms"
@@ -185,7 +186,7 @@ def read_budgets(path: Path) -> Budgets:
         UsageError: a metric that is not known, or a limit that makes no sense.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(read_text(path))
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
     except (ValueError, RecursionError) as error:
