@@ -24,21 +24,29 @@ FORMS: tuple[tuple[str, str, str], ...] = (
 )
 #: Names of tensors that only another family has -> that family. The first row with a hit counts.
 FAMILIES: tuple[tuple[str, str], ...] = (
+    (r"^mpnet\.|\.attention\.attn\.[qkvo]\.", "MPNet"),
+    (r"^convbert\.|\.key_conv_attn_layer\.", "ConvBERT"),
+    (r"^mobilebert\.|\.bottleneck\.", "MobileBERT"),
+    (r"^(nystromformer|roformer)\.|\.self\.conv\.weight$", "Nystromformer or RoFormer"),
+    (r"\.attention\.ln\.|^bert\.encoder\.ln\.", "MegatronBERT"),
     (r"^roberta\.|^xlm_roberta\.|^lm_head\.layer_norm\.", "RoBERTa"),
+    (r"^attentions\.\d+\.q_lin\.|^transformer\.attentions\.", "XLM"),
     (r"^distilbert\.|\.q_lin\.", "DistilBERT"),
     (r"^albert\.|\.albert_layer_groups\.|\.embedding_hidden_mapping_in\.", "ALBERT"),
-    (r"^electra\.|^generator_predictions\.|^discriminator_predictions\.", "ELECTRA"),
-    (r"^deberta\.|\.pos_(q|k)?_?proj\.|\.rel_embeddings\.|\.query_proj\.", "DeBERTa"),
-    (r"^mpnet\.|\.attention\.attn\.[qkvo]\.", "MPNet"),
+    (r"^bert\.pooler\.(weight|bias)$", "BigBird"),
+    (r"^electra\.|^embeddings_project\.|^(generator|discriminator)_predictions\.", "ELECTRA"),
+    (r"^deberta\.|\.attention\.self\.(in_proj|query_proj)\.|\.rel_embeddings\.", "DeBERTa"),
     (r"^nomic_bert\.|^encoder\.layers\.\d+\.attn\.Wqkv", "NomicBERT"),
     (r"\.tok_embeddings\.|\blayers\.\d+\.attn\.Wqkv", "ModernBERT"),
-    (r"^(camembert|flaubert|ernie|funnel|longformer|bigbird|big_bird|layoutlm|megatron)\b", "another BERT-like family"),
+    (r"^(camembert|flaubert|ernie|funnel|longformer|layoutlm)\.", "another family that is like BERT"),
     (r"\.SelfAttention\.|\.DenseReluDense\.", "T5"),
     (r"\bh\.\d+\.attn\.c_attn\.", "GPT-2"),
     (r"\bdecoder\.layers\.\d+\.encoder_attn\.", "BART"),
     (r"\bembed_tokens\.", "a decoder such as Llama or Qwen"),
-    (r"\bvision_model\.|\bpatch_embed", "a vision model"),
+    (r"\bvision_model\.|\bpatch_embed|\btext_model\.|\btoken_embedding\.", "a model of pictures, such as ViT or CLIP"),
 )
+#: What lies here takes part in the encoder; a BERT has no more than :func:`bertedge.checkpoint.names.expected_shapes`.
+INSIDE = re.compile(r"^bert\.(embeddings|encoder|pooler)\.")
 
 
 def require_fit(
@@ -58,10 +66,16 @@ def require_fit(
     missing = [tensor for tensor in expected if tensor not in shapes and tensor != names.DECODER_BIAS]
     misshapen = [tensor for tensor, shape in expected.items() if tuple(shapes.get(tensor, shape)) != shape]
     unloadable = [tensor for tensor in expected if kinds.get(tensor, "float32") not in FLOAT_TYPES]
-    if missing:
+    added = _added(config, expected, shapes)
+    if missing or added:
         _refuse_other_form(name, shapes)
-    if len(missing) > len(expected) / 4:
+    if added or names.WORD_EMBEDDINGS in misshapen or len(missing) > len(expected) / 4:
         _refuse_other_family(name, shapes)
+    if added:
+        raise CheckpointError(
+            f"{name}: the encoder has parts that BERT's has not: {shown(added)}",
+            "without them it would compute something else; take a plain BERT",
+        )
     if unloadable:
         first = unloadable[0]
         raise CheckpointError(
@@ -73,10 +87,27 @@ def require_fit(
         *(f"{tensor} is missing" for tensor in missing),
     ]
     if wrong:
+        count = "1 tensor does" if len(wrong) == 1 else f"{len(wrong)} tensors do"
         raise CheckpointError(
-            f"{name}: {len(wrong)} tensors do not fit config.json: {shown(wrong, '; ')}",
+            f"{name}: {count} not fit config.json: {shown(wrong, '; ')}",
             "config.json and the weights must come from the same model",
         )
+
+
+def _added(config: BertConfig, expected: Iterable[str], tensors: Iterable[str]) -> list[str]:
+    """Tensors inside the encoder that a BERT has not; layers beyond ``num_hidden_layers`` are not among them.
+
+    Models are shortened by a smaller number in ``config.json``; ``transformers`` does not read the rest either.
+    """
+    known = {*expected, *names.expected_shapes(config, ("pooler",))}
+    found = [tensor for tensor in tensors if INSIDE.match(tensor) and tensor not in known]
+    behind = re.compile(r"^bert\.encoder\.layer\.(\d+)\.")
+    layers = {tensor: int(match[1]) for tensor in found if (match := behind.match(tensor))}
+    return [
+        tensor
+        for tensor in found
+        if layers.get(tensor, 0) < config.num_hidden_layers and not names.IGNORED.search(tensor)
+    ]
 
 
 def shown(words: list[str], between: str = ", ", most: int = SHOWN) -> str:

@@ -138,7 +138,7 @@ def test_every_fault_is_in_one_error(folder: Path, tensors: Tensors) -> None:
     tensors["bert.encoder.layer.1.output.dense.weight"] = torch.zeros(3, 3)
     with pytest.raises(CheckpointError) as caught:
         rewrite(folder, tensors)
-    assert "2 tensors do not fit" in caught.value.message
+    assert "2 tensors do not fit config.json: " in caught.value.message
     assert f"{names.POSITION_EMBEDDINGS} is missing" in caught.value.message
     assert "bert.encoder.layer.1.output.dense.weight is [3, 3], expected [32, 64]" in caught.value.message
 

@@ -127,6 +127,20 @@ def test_tensors_of_nobody(folder: Path) -> None:
         Checkpoint.read(folder)
 
 
+@pytest.mark.parametrize("part", ["encoder.layer.1.attention.self.distance_embedding.weight", "embeddings.norm.weight"])
+def test_parts_of_an_encoder_that_bert_has_not_are_refused(folder: Path, arrays: Arrays, part: str) -> None:
+    rewrite(folder, {**arrays, f"bert.{part}": np.ones(3, np.float32)})
+    with pytest.raises(CheckpointError, match=f"the encoder has parts that BERT's has not: bert.{part}"):
+        Checkpoint.read(folder)
+
+
+def test_layers_behind_the_last_one_are_left_out(folder: Path, arrays: Arrays) -> None:
+    """Models are shortened by a smaller number in config.json."""
+    rewrite(folder, arrays, num_hidden_layers=1)
+    left_out = Checkpoint.read(folder).left_out
+    assert set(left_out) == {name for name in arrays if name.startswith(f"{names.layer(1)}.")}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
