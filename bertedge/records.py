@@ -36,10 +36,11 @@ EDITED = "was the file edited by hand? write it again"
 LARGEST_TEXT = 2**28
 FILE_HINT = "check the path, its permissions and the free space on the disk"
 
+GIT_LFS = b"version https://git-lfs.github.com/"
 _WEB_PAGE = ("a web page", "download the file itself; on the hub that is its 'resolve' address, not 'blob'")
 #: How a small file starts that stands in the place of the data -> what it is, and the way to the data.
 STAND_INS = {
-    b"version https://git-lfs.github.com/": ("a Git LFS pointer", "fetch the data: git lfs install && git lfs pull"),
+    GIT_LFS: ("a Git LFS pointer", "fetch the data: git lfs install && git lfs pull"),
     b"<!doctype html": _WEB_PAGE,
     b"<html": _WEB_PAGE,
 }

@@ -83,6 +83,14 @@ def test_what_is_no_text_is_named(tmp_path: Path, content: bytes, told: str, wra
     assert told in error.message
 
 
+@pytest.mark.parametrize("name", ["corpus.txt", "corpus.txt.gz", "corpus.jsonl", "corpus.csv"])
+def test_a_git_lfs_pointer_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n")
+    error = refused(tmp_path / name)
+    assert "is a Git LFS pointer, not the file itself" in error.message
+    assert "git lfs pull" in error.hint
+
+
 @pytest.mark.parametrize(
     ("encoding", "told"),
     [
