@@ -33,8 +33,8 @@ from bertedge.predictor import Batch
 from bertedge.quantization import export, quantize
 from bertedge.recipe import RECIPES, Dynamic, QuantizationRecipe, WeightOnly
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.bert_runtime import softmax
 from bertedge.runtime.golden import forgiven
+from bertedge.runtime.probabilities import softmax
 
 RUNTIMES = {"node": "native", "web": "WebAssembly"}
 #: Metrics of what int8 loses -> digits.

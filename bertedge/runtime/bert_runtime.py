@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import numpy as np
 import onnxruntime as ort
@@ -16,19 +15,18 @@ from numpy.typing import NDArray
 
 from bertedge.bundle import OPTIONAL_INPUTS, Bundle
 from bertedge.encoding import Encoding
-from bertedge.errors import BundleError, CheckpointError, LeftOutWarning, UsageError
+from bertedge.errors import BundleError, UsageError
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.engine import Engine, Model, Row
 from bertedge.runtime.padded import PaddedPredictor
+from bertedge.runtime.probabilities import softmax, top_indices
 from bertedge.runtime.right_here import require_right_here
 from bertedge.runtime.session import Sessions, require_onnxruntime
+from bertedge.runtime.text_vectors import TextVectors, row_of
 from bertedge.runtime.threads import checked_threads
-from bertedge.runtime.vectors import Pooling, VectorPooling, vector_recipe
 from bertedge.texts import Pair, pairs_of, texts_of
-from bertedge.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
-NO_POSITIONS = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ def load(
     return runtime
 
 
-class BertRuntime:
+class BertRuntime(TextVectors):
     """A loaded bundle. Results depend neither on the other texts of a call nor on any padding; see :func:`load`.
 
     Many texts are best given in one list: texts of equal length run together, unpadded, and each core takes one such
@@ -124,17 +122,6 @@ class BertRuntime:
             f"BertRuntime({str(self.bundle.folder)!r}, dimension={self.dimension}, max_length={self.max_length}, "
             f"heads={heads!r}, threads={self.threads})"
         )
-
-    @property
-    def dimension(self) -> int:
-        """D, the numbers in a vector that :meth:`encode` makes by default."""
-        settings = self.bundle.manifest.embedding
-        return self.bundle.config.hidden_size * (len(settings.pooling) if settings and settings.pooling else 1)
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of a text that :meth:`encode` reads at most, special tokens included."""
-        return self._embedding_tokenizer.max_length
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._model is not None:
@@ -210,113 +197,8 @@ class BertRuntime:
         expected = "next_sentence: expected two texts, or a list of pairs"
         if second is not None:
             raise UsageError(expected, 'for instance [("One.", "Two.")]; of two lists make pairs with zip')
-        rows = [_row(encoding) for encoding in self.tokenizer.encode_many(pairs_of(first, expected))]
+        rows = [row_of(encoding) for encoding in self.tokenizer.encode_many(pairs_of(first, expected))]
         return self.engine.run(rows, lambda result: float(softmax(result["nsp_logits"])[0]))
-
-    @overload  # one text: (D,), with ``none`` (S, H); a string is an iterable of strings too, but this case
-    def encode(  # type: ignore[overload-overlap]
-        self,
-        texts: str,
-        *,
-        pooling: Pooling | None = None,
-        normalize: bool | None = None,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-    ) -> NDArray[np.float32]: ...
-    @overload  # (texts, D)
-    def encode(
-        self,
-        texts: Iterable[str],
-        *,
-        pooling: VectorPooling | None = None,
-        normalize: bool | None = None,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-    ) -> NDArray[np.float32]: ...
-    @overload  # (S, H) for each text
-    def encode(
-        self,
-        texts: Iterable[str],
-        *,
-        pooling: Literal["none"],
-        normalize: Literal[False] | None = None,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-    ) -> list[NDArray[np.float32]]: ...
-    @overload  # a pooling that is known at run time only
-    def encode(
-        self,
-        texts: Iterable[str],
-        *,
-        pooling: Pooling | None,
-        normalize: bool | None = None,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-    ) -> NDArray[np.float32] | list[NDArray[np.float32]]: ...
-    def encode(
-        self,
-        texts: str | Iterable[str],
-        *,
-        pooling: Pooling | None = None,
-        normalize: bool | None = None,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """Vectors of texts, as the model's sentence-transformers folder says where it was made from one.
-
-        Such a model also says how many tokens of a text are read.
-
-        Args:
-            texts: one text, or several: a list, an array, a column of a table, a generator. A text may be empty.
-            pooling: ``mean`` over the tokens, their ``max``, the ``cls`` token's state, that of the ``lasttoken``,
-                ``mean_sqrt_len_tokens``, ``weightedmean``, the ``pooler``'s output, or ``none``. Default: what the
-                model says; the mean where it says nothing.
-            normalize: scale the vectors to length 1. Default: what the model says; no where it says nothing.
-            prompt_name: which of the model's prompts is put in front of the texts. Default: what the model says.
-            prompt: words that are put in front of the texts, in place of a prompt of the model; may be empty.
-
-        Returns:
-            (D,) for one text, (texts, D) for several; with ``none`` an array (S, H) for each text. D is H, the hidden
-            size, for each pooling that the model concatenates.
-
-        Raises:
-            UsageError: a pooling or a prompt is not known, or a text cannot be used.
-            CheckpointError: the model has no pooler.
-
-        Warns:
-            TruncationWarning: texts were too long.
-            UnknownTextWarning: texts consist of unknown words.
-            LeftOutWarning: the model does more with its vectors than bertedge can.
-        """
-        settings = self.bundle.manifest.embedding
-        recipe = vector_recipe(settings, pooling=pooling, normalize=normalize, prompt_name=prompt_name, prompt=prompt)
-        if not recipe.hidden:
-            self._require("pooler")
-        if pooling is None and settings is not None and settings.warning:
-            warnings.warn(f"{self.name}: {settings.warning}", LeftOutWarning, stacklevel=2)
-        several = texts_of([texts] if isinstance(texts, str) else texts, "encode: expected a text or a list of texts")
-        encodings = self._embedding_tokenizer.encode_many([recipe.prompt + text for text in several])
-        start = 0 if recipe.pools_prompt or not recipe.prompt else self._prompt_tokens(recipe.prompt)
-        rows = [_row(encoding, hidden=recipe.hidden) for encoding in encodings]
-        vectors = self.engine.run(rows, lambda result: recipe.vector(result, start))
-        if isinstance(texts, str):
-            return vectors[0]
-        if pooling == "none":
-            return vectors
-        return np.stack(vectors) if vectors else recipe.no_vectors(self.bundle.config.hidden_size)
-
-    @cached_property
-    def _embedding_tokenizer(self) -> Tokenizer:
-        """The tokenizer with the length that vectors are made with."""
-        settings = self.bundle.manifest.embedding
-        if settings is None or settings.max_seq_length >= self.tokenizer.max_length:
-            return self.tokenizer
-        return self.tokenizer.with_max_length(settings.max_seq_length)
-
-    def _prompt_tokens(self, prompt: str) -> int:
-        """Tokens that a text with this prompt begins with, ``[CLS]`` included."""
-        encoding = self._embedding_tokenizer.encode(prompt)
-        return len(encoding.input_ids) - encoding.special_tokens[-1]
 
     def _masked_row(self, texts: Sequence[str], encoding: Encoding, index: int) -> Row:
         ids = np.asarray(encoding.input_ids, dtype=np.int64)
@@ -328,7 +210,7 @@ class BertRuntime:
             raise UsageError(message, "shorten the text")
         if not len(positions):
             raise UsageError(f"no {mask} in {text[:60]!r}{where}", f"write {mask} where a word is to be filled in")
-        return _row(encoding, masked_positions=positions)
+        return row_of(encoding, masked_positions=positions)
 
     @cached_property
     def _tokens(self) -> NDArray[np.int64] | None:
@@ -347,13 +229,6 @@ class BertRuntime:
             for row, order in zip(probabilities, best, strict=True)
         ]
 
-    def _require(self, head: str) -> None:
-        heads = self.bundle.manifest.heads
-        if head not in heads:
-            raise CheckpointError(
-                f"{self.name}: has no {head} head, only {', '.join(heads) or 'the encoder'}", "use a model that has it"
-            )
-
 
 def _reopened(folder: str, model_sha256: str, how: dict[str, Any]) -> BertRuntime:
     """An unpickled runtime.
@@ -367,26 +242,3 @@ def _reopened(folder: str, model_sha256: str, how: dict[str, Any]) -> BertRuntim
             f"{folder}: is another bundle than the one that was pickled", "load it again, and pickle that"
         )
     return runtime
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities over the last axis."""
-    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponent / exponent.sum(axis=-1, keepdims=True)
-
-
-def top_indices(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Indices of the ``count`` largest along the last axis, largest first; equal values in order of index."""
-    count = min(count, values.shape[-1])
-    candidates = np.sort(np.argpartition(-values, count - 1, axis=-1)[..., :count], axis=-1)
-    order = np.argsort(-np.take_along_axis(values, candidates, axis=-1), axis=-1, kind="stable")
-    return np.take_along_axis(candidates, order, axis=-1)
-
-
-def _row(encoding: Encoding, *, masked_positions: NDArray[np.int64] = NO_POSITIONS, hidden: bool = False) -> Row:
-    return Row(
-        input_ids=np.asarray(encoding.input_ids, dtype=np.int64),
-        token_type_ids=np.asarray(encoding.token_type_ids, dtype=np.int64),
-        masked_positions=masked_positions,
-        hidden=hidden,
-    )

@@ -23,8 +23,8 @@ from bertedge.config import BertConfig
 from bertedge.errors import CheckpointError, TruncationWarning, UnfitMachineError, UsageError
 from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.bert_runtime import top_indices
 from bertedge.runtime.engine import Row
+from bertedge.runtime.probabilities import top_indices
 from bertedge.runtime.session import require_onnxruntime
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import KINDS, random_tensors

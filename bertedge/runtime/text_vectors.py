@@ -1,0 +1,163 @@
+"""``encode``: vectors of texts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.bundle import Bundle
+from bertedge.encoding import Encoding
+from bertedge.errors import CheckpointError, LeftOutWarning
+from bertedge.runtime.engine import Engine, Row
+from bertedge.runtime.vectors import Pooling, VectorPooling, vector_recipe
+from bertedge.texts import texts_of
+from bertedge.tokenizer import Tokenizer
+
+NO_POSITIONS = np.zeros(0, dtype=np.int64)
+
+
+class TextVectors:
+    """What a loaded bundle does without its heads; the part of :class:`~bertedge.runtime.BertRuntime` for vectors."""
+
+    name: str
+    bundle: Bundle
+    tokenizer: Tokenizer
+    engine: Engine
+
+    @property
+    def dimension(self) -> int:
+        """D, the numbers in a vector that :meth:`encode` makes by default."""
+        settings = self.bundle.manifest.embedding
+        return self.bundle.config.hidden_size * (len(settings.pooling) if settings and settings.pooling else 1)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text that :meth:`encode` reads at most, special tokens included."""
+        return self._embedding_tokenizer.max_length
+
+    @overload  # one text: (D,), with ``none`` (S, H); a string is an iterable of strings too, but this case
+    def encode(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> NDArray[np.float32]: ...
+    @overload  # (texts, D)
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: VectorPooling | None = None,
+        normalize: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> NDArray[np.float32]: ...
+    @overload  # (S, H) for each text
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: Literal["none"],
+        normalize: Literal[False] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> list[NDArray[np.float32]]: ...
+    @overload  # a pooling that is known at run time only
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: Pooling | None,
+        normalize: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]: ...
+    def encode(
+        self,
+        texts: str | Iterable[str],
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        """Vectors of texts, as the model's sentence-transformers folder says where it was made from one.
+
+        Such a model also says how many tokens of a text are read.
+
+        Args:
+            texts: one text, or several: a list, an array, a column of a table, a generator. A text may be empty.
+            pooling: ``mean`` over the tokens, their ``max``, the ``cls`` token's state, that of the ``lasttoken``,
+                ``mean_sqrt_len_tokens``, ``weightedmean``, the ``pooler``'s output, or ``none``. Default: what the
+                model says; the mean where it says nothing.
+            normalize: scale the vectors to length 1. Default: what the model says; no where it says nothing.
+            prompt_name: which of the model's prompts is put in front of the texts. Default: what the model says.
+            prompt: words that are put in front of the texts, in place of a prompt of the model; may be empty.
+
+        Returns:
+            (D,) for one text, (texts, D) for several; with ``none`` an array (S, H) for each text. D is H, the hidden
+            size, for each pooling that the model concatenates.
+
+        Raises:
+            UsageError: a pooling or a prompt is not known, or a text cannot be used.
+            CheckpointError: the model has no pooler.
+
+        Warns:
+            TruncationWarning: texts were too long.
+            UnknownTextWarning: texts consist of unknown words.
+            LeftOutWarning: the model does more with its vectors than bertedge can.
+        """
+        settings = self.bundle.manifest.embedding
+        recipe = vector_recipe(settings, pooling=pooling, normalize=normalize, prompt_name=prompt_name, prompt=prompt)
+        if not recipe.hidden:
+            self._require("pooler")
+        if pooling is None and settings is not None and settings.warning:
+            warnings.warn(f"{self.name}: {settings.warning}", LeftOutWarning, stacklevel=2)
+        several = texts_of([texts] if isinstance(texts, str) else texts, "encode: expected a text or a list of texts")
+        encodings = self._embedding_tokenizer.encode_many([recipe.prompt + text for text in several])
+        start = 0 if recipe.pools_prompt or not recipe.prompt else self._prompt_tokens(recipe.prompt)
+        rows = [row_of(encoding, hidden=recipe.hidden) for encoding in encodings]
+        vectors = self.engine.run(rows, lambda result: recipe.vector(result, start))
+        if isinstance(texts, str):
+            return vectors[0]
+        if pooling == "none":
+            return vectors
+        return np.stack(vectors) if vectors else recipe.no_vectors(self.bundle.config.hidden_size)
+
+    @cached_property
+    def _embedding_tokenizer(self) -> Tokenizer:
+        """The tokenizer with the length that vectors are made with."""
+        settings = self.bundle.manifest.embedding
+        if settings is None or settings.max_seq_length >= self.tokenizer.max_length:
+            return self.tokenizer
+        return self.tokenizer.with_max_length(settings.max_seq_length)
+
+    def _prompt_tokens(self, prompt: str) -> int:
+        """Tokens that a text with this prompt begins with, ``[CLS]`` included."""
+        encoding = self._embedding_tokenizer.encode(prompt)
+        return len(encoding.input_ids) - encoding.special_tokens[-1]
+
+    def _require(self, head: str) -> None:
+        heads = self.bundle.manifest.heads
+        if head not in heads:
+            raise CheckpointError(
+                f"{self.name}: has no {head} head, only {', '.join(heads) or 'the encoder'}", "use a model that has it"
+            )
+
+
+def row_of(encoding: Encoding, *, masked_positions: NDArray[np.int64] = NO_POSITIONS, hidden: bool = False) -> Row:
+    """What the engine runs of an encoded text."""
+    return Row(
+        input_ids=np.asarray(encoding.input_ids, dtype=np.int64),
+        token_type_ids=np.asarray(encoding.token_type_ids, dtype=np.int64),
+        masked_positions=masked_positions,
+        hidden=hidden,
+    )
