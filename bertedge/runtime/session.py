@@ -192,8 +192,9 @@ class Sessions:
         return lambda feed, work: self._run(feed, 1)
 
     def _run(self, feed: dict[str, NDArray[np.int64]], threads: int) -> dict[str, NDArray[np.float32]]:
+        session = self.session(threads)  # which may be opened again here, with errors of its own
         try:
-            outputs = self.session(threads).run(None, feed)
+            outputs = session.run(None, feed)
         except Exception as error:  # onnxruntime's exceptions share no base
             raise BundleError(
                 f"{self._path}: onnxruntime {ort.__version__} cannot run it ({_reason(error)})", MAKE_AGAIN
