@@ -55,7 +55,7 @@ def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric:
         axes.set(xlabel=f"median latency, ms ({latency})", ylabel=metric)
         axes.margins(x=0.15, y=0.22)
         axes.set_xlim(left=max(axes.get_xlim()[0], 0))
-        _percent(axes)
+        cut = _percent(axes, unit="ms")
         axes.annotate(
             "better", (0.02, 0.985), (0.115, 0.9), xycoords="axes fraction", textcoords="axes fraction", color=MUTED,
             fontsize=SMALL, va="center", arrowprops={"arrowstyle": "->", "color": MUTED},
@@ -64,7 +64,7 @@ def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric:
             f"{p.name}: {p.value:.1%} at {p.ms:.2f} ms{', not beaten in both by any other' if p.best else ''}"
             for p in points
         )
-        return finish(figure, name=name, title=f"{metric} over latency", description=f"{words}.")
+        return finish(figure, name=name, title=f"{metric} over latency", description=f"{words}.{cut}")
 
 
 def latency_chart(name: str, rows: Sequence[tuple[int, str, LatencyReport]], *, workload: str) -> str:
@@ -125,15 +125,14 @@ def length_chart(
         axes.set_xticks(range(len(lengths)), [str(length) for length in lengths])
         axes.set(xlabel="tokens of the text", ylabel=metric)
         axes.set_xlim(-0.4, len(lengths) - 0.6)
-        if share:
-            _percent(axes)
-        else:
+        cut = _percent(axes) if share else ""
+        if not share:
             axes.set_ylim(bottom=0)
         words = "; ".join(
             f"{names[series]}: " + ", ".join(f"{value.value:.4g} at {length} tokens" for length, value in line)
             for series, line in lines.items()
         )
-        return finish(figure, name=name, title=f"{metric} by length of the text", description=f"{words}.")
+        return finish(figure, name=name, title=f"{metric} by length of the text", description=f"{words}.{cut}")
 
 
 def bar_chart(name: str, table: Table, names: Sequence[str], *, title: str, unit: str) -> str:
@@ -142,15 +141,19 @@ def bar_chart(name: str, table: Table, names: Sequence[str], *, title: str, unit
         bars = sum(len(row) for row in table.values())
         height = BAR * bars + (BAR + GAP) * len(table)
         figure, axes = new_chart(height + 42)
-        largest = max((value for row in table.values() for value in row.values()), default=0) or 1
+        largest = max((value.high for row in table.values() for value in row.values()), default=0) or 1
         y = 0.0
         for label, row in table.items():
             axes.text(0, y, label, fontsize=SMALL, weight="bold", va="center")
             for series, value in sorted(row.items()):
                 y -= BAR
-                axes.plot([0, value], [y, y], color=series_color(series), linewidth=4, solid_capstyle="butt", alpha=0.5)
-                axes.plot(value, y, **look_of(series) | {"markersize": 6.5}, clip_on=False, zorder=3)
-                axes.annotate(number(value), (value, y), (8, 0), textcoords="offset points", va="center",
+                at = value.value
+                axes.plot([0, at], [y, y], color=series_color(series), linewidth=4, solid_capstyle="butt", alpha=0.5)
+                if value.low < value.high:
+                    axes.plot([value.low, value.high], [y, y], color=series_color(series), linewidth=1.4, marker="|",
+                              markersize=6, clip_on=False)  # fmt: skip
+                axes.plot(at, y, **look_of(series) | {"markersize": 6.5}, clip_on=False, zorder=3)
+                axes.annotate(number(at), (value.high, y), (8, 0), textcoords="offset points", va="center",
                               fontsize=SMALL - 0.5)  # fmt: skip
             y -= BAR + GAP
         axes.set(xlim=(0, 1.14 * largest), ylim=(GAP - height, BAR), xlabel=unit)
@@ -160,18 +163,40 @@ def bar_chart(name: str, table: Table, names: Sequence[str], *, title: str, unit
         axes.axvline(0, color=GRID)
         axes.spines.left.set_visible(False)
         words = "; ".join(
-            f"{label}: " + ", ".join(f"{names[series]} {number(value)}" for series, value in sorted(row.items()))
+            f"{label}: "
+            + ", ".join(f"{names[series]} {_with_interval(value)}" for series, value in sorted(row.items()))
             for label, row in table.items()
         )
         return finish(figure, name=name, title=title, description=f"In {unit}. {words}.")
 
 
-def _percent(axes: Axes) -> None:
-    """Percent on the vertical axis, nothing beyond 0 and 100."""
+def _with_interval(value: MetricValue) -> str:
+    interval = "" if value.low == value.high else f" ({number(value.low)} to {number(value.high)})"
+    return f"{number(value.value)}{interval}"
+
+
+def _percent(axes: Axes, *, unit: str = "") -> str:
+    """Percent on the vertical axis, nothing beyond 0 and 100.
+
+    Args:
+        unit: of the horizontal axis, where that may start beyond 0 as well.
+
+    Returns:
+        What is to be said of axes that do not start at 0; it also stands in the picture.
+    """
     low, high = axes.get_ylim()
-    axes.set_ylim(max(low, 0), min(high, 1 + 0.04 * (high - low)))
+    low = max(low, 0)
+    axes.set_ylim(low, min(high, 1 + 0.04 * (high - low)))
     axes.yaxis.set_major_locator(_ticks())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 6):g} %"))
+    starts = [f"{100 * low:.3g} %"] if low > 0 else []
+    starts += [f"{number(left)} {unit}"] if unit and (left := axes.get_xlim()[0]) > 0 else []
+    if not starts:
+        return ""
+    words = f"{'axes start' if len(starts) > 1 else 'axis starts'} at {' and '.join(starts)}"
+    axes.text(0.99, 0.015, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=SMALL, color=MUTED,
+              bbox={"facecolor": CARD, "edgecolor": "none", "pad": 1}, zorder=4)  # fmt: skip
+    return f" The {words}."
 
 
 def _ticks() -> MaxNLocator:

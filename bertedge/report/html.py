@@ -10,13 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bertedge.evaluate.disagreements import Disagreements
-from bertedge.evaluate.metrics import DESCRIPTIONS
+from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.report import charts, views
 from bertedge.report.render import MEGABYTE, ratio_words, sections
 from bertedge.report.report import CandidateReport, Report
+from bertedge.report.summary import in_words
 from bertedge.report.svg import marker_symbol
 from bertedge.report.tables import Rows
-from bertedge.report.verdict import Verdict, counted
+from bertedge.report.verdict import Verdict, by_severity, counted
 from bertedge.report.words import (
     FILTERS,
     about_corpus,
@@ -64,8 +65,10 @@ def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
         symbols=[Markup(marker_symbol(i, f"marker-{i}")) for i in range(len(views.models_of(report)))],
         style=Markup(files("bertedge.report").joinpath("templates/report.css").read_text(encoding="utf-8")),
         counted=counted(verdicts),
-        verdicts=[(verdict, OUTCOME_SIGNS[verdict.outcome]) for verdict in verdicts],
+        verdicts=[(verdict, OUTCOME_SIGNS[verdict.outcome]) for verdict in by_severity(verdicts)],
         summaries=[_summary(report, candidate) for candidate in report.candidates],
+        sentences=[in_words(report, candidate) for candidate in report.candidates],
+        columns_of=columns_of,
         contents=_contents(bool(verdicts), parts),
         time_rows=_time_rows(report),
         about=[("Machine", about_machine(report)), ("Text", about_corpus(report))],
@@ -213,9 +216,20 @@ def _time_rows(report: Report) -> Rows:
     table = views.time_by(report, lambda part, op_type: f"{views.part_name(part)}: {op_type}", most=10**6)
     rows = [["part: operator", *(model.name for model in models)]]
     rows += [
-        [label, *(f"{row[i]:.3f}" if i in row else "-" for i in range(len(models)))] for label, row in table.items()
+        [label, *(_milliseconds(row[i]) if i in row else "-" for i in range(len(models)))]
+        for label, row in table.items()
     ]
     return rows
+
+
+def _milliseconds(value: MetricValue) -> str:
+    interval = "" if value.low == value.high else f" ({value.low:.3f} to {value.high:.3f})"
+    return f"{value.value:.3f}{interval}"
+
+
+def columns_of(tiles: int) -> int:
+    """How many columns of tiles leave none alone in the last row."""
+    return next((columns for columns in (4, 5, 3) if tiles % columns == 0), 4 if tiles % 4 != 1 else 3)
 
 
 def _heading(words: str) -> str:

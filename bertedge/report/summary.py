@@ -20,9 +20,12 @@ LOSSES = {
 
 def summary(report: Report) -> list[str]:
     """A sentence for each candidate: its size, its speed and its loss, next to float's."""
-    return [
-        f"{model.name}: {_size(report, model)}, {_speed(report, model)}, {_loss(model)}" for model in report.candidates
-    ]
+    return [f"{model.name}: {in_words(report, model)}" for model in report.candidates]
+
+
+def in_words(report: Report, model: CandidateReport) -> str:
+    """Size, speed and loss of one candidate."""
+    return f"{_size(report, model)}, {_speed(report, model)}, {_loss(model)}"
 
 
 def _size(report: Report, model: CandidateReport) -> str:

@@ -64,6 +64,8 @@ def say(
     if budget.max_ratio is not None:
         changed = f"{_times(change.value)}{_interval(change.low, change.high)}"
         allowed = "no more is allowed" if limit == 1 else f"{_short(limit)} times are allowed"
+    elif change.value == 0 and change.low == change.high:
+        changed, allowed = "unchanged", f"worse by {_short(limit)} is allowed"
     elif change.value < 0:
         changed = f"better by {_short(-change.value)}{_interval(-change.high, -change.low)}"
         allowed = f"worse by {_short(limit)} is allowed"

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.report.report import CandidateReport, Report
@@ -132,54 +133,65 @@ def part_name(part: str) -> str:
     return next((words for pattern, words in PARTS if re.fullmatch(pattern, part)), OTHER)
 
 
-#: row -> value of each series that has one.
-Table = dict[str, dict[int, float]]
+#: row -> value of each series that has one, with its interval where there is one.
+Table = dict[str, dict[int, MetricValue]]
 
 
 def time_by(report: Report, key: Callable[[str, str], str], *, most: int = 9) -> Table:
     """Milliseconds of each model's profile by a key of (part, operator), largest first, small ones added up."""
-    sums: Table = defaultdict(lambda: defaultdict(float))
+    sums: Table = defaultdict(dict)
     for series, model in enumerate(models_of(report)):
         for operator in model.profile.operators if model.profile else ():
-            sums[key(operator.part, operator.op_type)][series] += operator.ms
+            _add(sums[key(operator.part, operator.op_type)], series, operator.value)
     return _largest(sums, most)
 
 
 def bytes_by_part(report: Report) -> Table:
     """Megabytes of each model's weights by part."""
-    sums: Table = defaultdict(lambda: defaultdict(float))
+    sums: Table = defaultdict(dict)
     for series, model in enumerate(models_of(report)):
         for part, size in model.manifest.bytes_by_part.items():
-            sums[part_name(part)][series] += size / 1e6
+            _add(sums[part_name(part)], series, exactly(size / 1e6))
     return _largest(sums, most=8)
 
 
-def _largest(sums: Mapping[str, Mapping[int, float]], most: int) -> Table:
+def _add(row: dict[int, MetricValue], series: int, more: MetricValue) -> None:
+    """Add to one value of a row. What slows one operator down slows others too, so the ends of intervals add up."""
+    have = row.get(series, exactly(0.0))
+    row[series] = MetricValue(
+        value=have.value + more.value, low=have.low + more.low, high=have.high + more.high, n=max(have.n, more.n)
+    )
+
+
+def _largest(sums: Mapping[str, Mapping[int, MetricValue]], most: int) -> Table:
     """The rows that matter to some model, largest first; all others together are the last one."""
     totals: dict[int, float] = defaultdict(float)
     for row in sums.values():
         for series, value in row.items():
-            totals[series] += value
+            totals[series] += value.value
 
     def share(label: str) -> float:
-        return max(value / (totals[series] or 1) for series, value in sums[label].items())
+        return max(value.value / (totals[series] or 1) for series, value in sums[label].items())
 
-    rows = sorted((row for row in sums if row != OTHER), key=lambda row: -max(sums[row].values()))
+    def size(label: str) -> float:
+        return max(value.value for value in sums[label].values())
+
+    rows = sorted((row for row in sums if row != OTHER), key=size, reverse=True)
     kept = [row for row in rows if share(row) >= LEAST_SHARE][:most]
-    rest: dict[int, float] = defaultdict(float)
+    rest: dict[int, MetricValue] = {}
     for label in (label for label in sums if label not in kept):  # in one order, for float sums depend on it
         for series, value in sums[label].items():
-            rest[series] += value
-    return {label: dict(sums[label]) for label in kept} | ({OTHER: dict(rest)} if rest else {})
+            _add(rest, series, value)
+    return {label: dict(sums[label]) for label in kept} | ({OTHER: rest} if rest else {})
 
 
 def memory(report: Report) -> Table:
     """Megabytes of each model on disk, and of the process that runs it, as far as that was measured."""
     models = list(enumerate(models_of(report)))
     rows = {
-        "the file": {series: model.size_bytes / 1e6 for series, model in models},
+        "the file": {series: exactly(model.size_bytes / 1e6) for series, model in models},
         "peak memory of a process": {
-            series: model.peak_rss_bytes / 1e6 for series, model in models if model.peak_rss_bytes is not None
+            series: exactly(model.peak_rss_bytes / 1e6) for series, model in models if model.peak_rss_bytes is not None
         },
     }
     return {label: row for label, row in rows.items() if row}

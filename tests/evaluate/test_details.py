@@ -14,7 +14,7 @@ from bertedge.evaluate.disagreements import WorstCases
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.evaluate.lengths import at_length, measure_by_length
-from bertedge.evaluate.profile import OTHER, by_operator, node_times, part_of, profile_bundle
+from bertedge.evaluate.profile import OTHER, by_operator, median_interval, node_times, part_of, profile_bundle
 from bertedge.graph.plan import layer_names
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.runtime import load
@@ -175,3 +175,11 @@ def test_only_the_worst_of_many_batches_are_kept(tokenizer: Tokenizer) -> None:
     assert [word.kl for word in found.words] == every[:3]
     assert len(found.flips) == 3
     assert len(found.pairs) == 1
+
+
+def test_the_interval_of_a_median_holds_it_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    for n in (12, 50):
+        held = [low <= 0 <= high for low, high in (median_interval(rng.normal(size=n).tolist()) for _ in range(2000))]
+        assert 0.94 <= np.mean(held) <= 0.99
+    assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)

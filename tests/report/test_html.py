@@ -16,12 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertedge.evaluate.disagreements import Disagreements
+from bertedge.evaluate.metrics import MetricValue
 from bertedge.report.baseline import update_baseline
 from bertedge.report.budget import DEFAULTS
-from bertedge.report.html import html_report
+from bertedge.report.charts import length_chart, trade_off_chart
+from bertedge.report.html import columns_of, html_report
 from bertedge.report.report import Report, read_report, write_report
+from bertedge.report.summary import summary
 from bertedge.report.svg import COLORS, PLACEHOLDER
 from bertedge.report.verdict import OUTCOMES, Verdict
+from bertedge.report.views import Point
 from bertedge.report.words import breakable, head, running, tail
 from tests.report.conftest import HOSTILE
 
@@ -167,6 +171,60 @@ def test_verdicts_stand_at_the_top_with_a_sign_besides_the_colour(measured: Repo
     assert "<b>fail</b> & more" in text
     assert "latency.p50 1 x 16" in text
     assert "1 pass, 1 fail, 1 inconclusive, 1 skipped" in text
+
+
+def test_failures_stand_first(measured: Report) -> None:
+    said = [Verdict(candidate="a", metric="size_bytes", detail="", outcome=one, sentence="words") for one in OUTCOMES]
+    outline = Outline(html_report(measured, [*said, *said]))
+    shown = [attributes["class"] for attributes in outline.all("li") if attributes.get("class") in OUTCOMES]
+    assert shown == [outcome for outcome in ("fail", "inconclusive", "skipped", "pass") for _ in range(2)]
+
+
+@pytest.mark.parametrize("tiles", range(3, 20))
+def test_no_tile_is_alone_in_its_row(tiles: int) -> None:
+    assert tiles % columns_of(tiles) != 1
+    assert f".by-{columns_of(tiles)} " in html_report_style()
+
+
+def test_the_tiles_of_a_page_are_in_these_columns(measured: Report) -> None:
+    page = html_report(measured)
+    cards = re.findall(r'<dl class="facts by-(\d)">(.*?)</dl>', page, re.S)
+    assert len(cards) == len(measured.candidates)
+    for columns, card in cards:
+        assert int(columns) == columns_of(card.count("<dt>"))
+    for sentence in summary(measured):
+        assert sentence.partition(": ")[2].replace(" %", "\u00a0%") in page
+
+
+def test_a_wide_table_says_that_there_is_more(measured: Report) -> None:
+    parts = re.split(r"(?=<table)", html_report(measured))
+    for before, table in pairwise(parts):
+        columns = table.split("</thead>")[0].count("<th ")
+        cue = re.search(r"This table has (\d+) columns: scroll it sideways", before[-400:])
+        assert (columns > 3) == bool(cue)
+        assert cue is None or int(cue[1]) == columns
+
+
+def test_times_of_operators_have_intervals(measured: Report) -> None:
+    page = html_report(measured)
+    number = r"\d+(?:\.\d+)?"
+    assert re.search(rf"Add: tiny-bert {number} \({number} to {number}\)", page)
+    assert re.search(r"<td>\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)</td>", page)
+
+
+def test_an_axis_that_does_not_start_at_nothing_says_so(measured: Report) -> None:
+    high = MetricValue(value=0.97, low=0.965, high=0.975, n=99)
+    low = MetricValue(value=0.02, low=0.0, high=0.05, n=99)
+    for value, cut in ((high, True), (low, False)):
+        points = [
+            Point(series=i, name=str(i), ms=ms, value=value.value, low=value.low, high=value.high)
+            for i, ms in enumerate((0.0, 1.0))
+        ]
+        picture = trade_off_chart("t", points, latency="one text", metric="agreement")
+        assert ("axis starts at 96" in picture) == cut
+        assert picture.count("axis starts at") == 2 * cut  # in the picture, and for those who do not see it
+        lines = {1: [(16, value), (32, value)]}
+        assert ("axis starts at" in length_chart("l", lines, ["f", "c"], metric="m", share=True)) == cut
 
 
 def test_a_report_with_nothing_but_sizes_is_a_page_too(measured: Report) -> None:

@@ -46,6 +46,10 @@ def test_the_main_workload_is_the_longest_text_alone(measured: Report) -> None:
     assert (profile.batch_size, profile.seq_len) == (1, 48)
 
 
+def total_of(table: views.Table, series: int) -> float:
+    return sum(row[series].value for row in table.values() if series in row)
+
+
 def test_sums_lose_nothing(measured: Report) -> None:
     for table in (
         views.time_by(measured, lambda part, op_type: op_type),
@@ -53,13 +57,11 @@ def test_sums_lose_nothing(measured: Report) -> None:
     ):
         for series, model in enumerate(views.models_of(measured)):
             assert model.profile is not None
-            assert sum(row.get(series, 0) for row in table.values()) == pytest.approx(
-                sum(operator.ms for operator in model.profile.operators)
-            )
+            assert total_of(table, series) == pytest.approx(sum(operator.ms for operator in model.profile.operators))
     table = views.bytes_by_part(measured)
     for series, model in enumerate(views.models_of(measured)):
         total = sum(model.manifest.bytes_by_part.values()) / 1e6
-        assert sum(row.get(series, 0) for row in table.values()) == pytest.approx(total)
+        assert total_of(table, series) == pytest.approx(total)
 
 
 @pytest.mark.parametrize(
