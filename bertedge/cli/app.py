@@ -12,13 +12,14 @@ import bertedge
 from bertedge.__main__ import STOPPED
 from bertedge.cli import bench, check, compare, demo, elsewhere, make, report, train, tune, use
 from bertedge.cli.console import complain, set_volume, short_warnings
+from bertedge.cli.layout import Command, epilog, group_of
 from bertedge.cli.streams import guard_streams
 
 app = typer.Typer(
     name="bertedge",
     help="Small, fast and provably right int8 BERT on CPUs and ARM boards.",
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 #: Options of the app that may stand behind the command as well, where people write them.
 VOLUME = ("--quiet", "--verbose")
@@ -41,7 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "distill": train.distill,
 }
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    app.command(name, cls=Command, epilog=epilog(name), rich_help_panel=group_of(name))(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -25,11 +25,23 @@ from bertedge.cli.options import (
     OutputOption,
     PositionsChoice,
     PositionsOption,
+    TargetOption,
+    choices,
     library,
 )
 from bertedge.errors import CheckFailed, UsageError
 from bertedge.evaluate.goals import goals_of, said
-from bertedge.recipe import RECIPES, QuantizationRecipe, Static, WeightOnly, recipe_named
+from bertedge.recipe import (
+    METHODS,
+    OBSERVERS,
+    RECIPES,
+    ROUNDINGS,
+    WEIGHT_SCALES,
+    QuantizationRecipe,
+    Static,
+    WeightOnly,
+    recipe_named,
+)
 from bertedge.target import AUTO, explain
 
 KeepVocabOption = Annotated[
@@ -73,24 +85,34 @@ def export(
 def quantize(
     model: ModelArgument,
     output: OutputOption,
-    target: Annotated[str, typer.Option(help="The CPU it is for; 'bertedge info --targets' lists them.")] = AUTO,
+    target: TargetOption = AUTO,
     recipe: Annotated[
-        str, typer.Option(help=f"{', '.join(RECIPES)}; the options below change it.", metavar="NAME")
+        str, typer.Option(help="What the other options of this group change.", **choices(RECIPES))
     ] = "default",
     method: Annotated[
         str | None,
         typer.Option(
             help="static: ranges from calibration; dynamic: ranges from every input; weight-only: 4 or 8 bits, "
-            "a small file or a truer one, slower.",
+            "a small file or a more faithful one, slower.",
             show_default="static",
+            **choices(METHODS),
         ),
     ] = None,
     bits: Annotated[
-        int | None, typer.Option(help="Of a weight, weight-only: 4 or 8.", show_default=str(WeightOnly.bits))
+        int | None,
+        typer.Option(
+            help="Bits of a weight, of the weight-only method.",
+            show_default=str(WeightOnly.bits),
+            **choices(("4", "8")),
+        ),
     ] = None,
     block_size: Annotated[
         int | None,
-        typer.Option(help="Weights that share a scale, weight-only.", show_default=str(WeightOnly.block_size)),
+        typer.Option(
+            help="Weights that share a scale, of the weight-only method.",
+            show_default=str(WeightOnly.block_size),
+            metavar="N",
+        ),
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -98,48 +120,68 @@ def quantize(
     ] = None,
     examples: Annotated[
         int | None,
-        typer.Option(min=1, help="Texts to calibrate with.", show_default=str(Static.num_examples)),
+        typer.Option(min=1, help="Texts to calibrate with.", show_default=str(Static.num_examples), metavar="N"),
     ] = None,
     observer: Annotated[
         str | None,
-        typer.Option(help="Of the ranges: min-max; mse and percentile clip.", show_default="min-max"),
+        typer.Option(
+            help="How ranges of activations are found: min-max keeps every value, mse and percentile clip.",
+            show_default="min-max",
+            **choices(OBSERVERS),
+        ),
     ] = None,
     percentile: Annotated[
         float | None,
-        typer.Option(help="Percent of the values that the observer percentile keeps.", show_default="99.99"),
+        typer.Option(
+            help="Percent of the values that the observer percentile keeps.", show_default="99.99", metavar="PERCENT"
+        ),
     ] = None,
     rounding: Annotated[
         str | None,
         typer.Option(
-            help="Of the weights: nearest; compensated, slower to make, truer; auto: by the model's size.",
+            help="How weights are rounded: compensated takes longer and loses less; auto goes by the model's size.",
             show_default="auto",
+            **choices(ROUNDINGS),
         ),
     ] = None,
     weight_scales: Annotated[
-        str | None, typer.Option(help="max; or mse, searched for the least error.", show_default="max")
+        str | None,
+        typer.Option(
+            help="Scales of weights: by the largest weight, or searched for the least error.",
+            show_default="max",
+            **choices(WEIGHT_SCALES),
+        ),
     ] = None,
     smoothing: Annotated[
-        bool | None, typer.Option(help="Even out channels that stand out.", show_default="--smoothing")
+        bool | None, typer.Option(help="Balance channels with outliers (SmoothQuant).", show_default="yes")
     ] = None,
     outliers_beside: Annotated[
         bool | None,
-        typer.Option(help="Multiply the few largest channels in float.", show_default="--outliers-beside"),
+        typer.Option(help="Multiply the few channels with the largest outliers in float.", show_default="yes"),
     ] = None,
     bias_correction: Annotated[
         bool | None,
-        typer.Option(help="Put right what weights lose on average.", show_default="--bias-correction"),
+        typer.Option(help="Correct in the bias what rounded weights lose on average.", show_default="yes"),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="Layers that stay float32, as a pattern; may be repeated.", show_default=False),
+        typer.Option(help="Layers that stay float32; may be repeated.", show_default=False, metavar="PATTERN"),
     ] = None,
     finer: Annotated[
         list[str] | None,
-        typer.Option(help="Layers with 16-bit activations, at twice the work; may be repeated.", show_default=False),
+        typer.Option(
+            help="Layers with 16-bit activations, at twice the work; may be repeated.",
+            show_default=False,
+            metavar="PATTERN",
+        ),
     ] = None,
     float16: Annotated[
         list[str] | None,
-        typer.Option(help="Layers whose weights are float16, computed in float; may be repeated.", show_default=False),
+        typer.Option(
+            help="Layers whose weights are float16, computed in float; may be repeated.",
+            show_default=False,
+            metavar="PATTERN",
+        ),
     ] = None,
     max_mlm_drop: MaxMlmDropOption = None,
     max_nsp_drop: MaxNspDropOption = None,

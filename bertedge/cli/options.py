@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from bertedge.errors import MissingExtraError, UsageError
+from bertedge.target import AUTO, TARGETS
 
 
 class PositionsChoice(StrEnum):
@@ -28,6 +29,12 @@ class FormatChoice(StrEnum):
     ort = "ort"
 
 
+def choices(values: Iterable[str]) -> dict[str, Any]:
+    """Arguments of ``typer.Option`` that show the values of an option in its help, and complete them in a shell."""
+    names = list(values)
+    return {"metavar": "|".join(names), "autocompletion": lambda: names}
+
+
 ModelArgument = Annotated[
     str, typer.Argument(help="A checkpoint folder, a hub id or a built-in name.", show_default=False)
 ]
@@ -35,6 +42,14 @@ BundleArgument = Annotated[
     Path, typer.Argument(help="A folder made by 'bertedge quantize' or 'bertedge export'.", show_default=False)
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)]
+TargetOption = Annotated[
+    str,
+    typer.Option(
+        help=f"The CPU it is for: {', '.join((AUTO, *TARGETS))}; 'bertedge info --targets' describes them.",
+        metavar="TARGET",
+        autocompletion=lambda: [AUTO, *TARGETS],
+    ),
+]
 PositionsOption = Annotated[
     PositionsChoice,
     typer.Option(

@@ -20,10 +20,11 @@ from bertedge.cli.goals import (
     MaxSizeOption,
     MinAgreementOption,
 )
-from bertedge.cli.options import CasedOption, ForceOption, library
+from bertedge.cli.options import CasedOption, ForceOption, TargetOption, library
 from bertedge.errors import CheckFailed
 from bertedge.evaluate.goals import goals_of, said
 from bertedge.evaluate.metrics import METRICS
+from bertedge.target import AUTO
 
 
 def tune(
@@ -55,10 +56,12 @@ def tune(
     calibration: Annotated[
         Path | None, typer.Option(help="Text to calibrate with; default: the one that ships.", show_default=False)
     ] = None,
-    target: Annotated[str, typer.Option(help="The CPU it is for; 'bertedge info --targets' lists them.")] = "auto",
+    target: TargetOption = AUTO,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="Layers that stay float32 in all of them; may be repeated.", show_default=False),
+        typer.Option(
+            help="Layers that stay float32 in all of them; may be repeated.", show_default=False, metavar="PATTERN"
+        ),
     ] = None,
     threads: Annotated[
         list[int] | None,

@@ -81,6 +81,8 @@ def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
     return printable(text)
 
 
+#: How many tiles may stand in a row, the best number first.
+COLUMNS = (4, 5, 3)
 #: What a candidate's card says in large letters: (what, value, how sure or compared with what).
 Fact = tuple[str, str, str]
 
@@ -229,7 +231,8 @@ def _milliseconds(value: MetricValue) -> str:
 
 def columns_of(tiles: int) -> int:
     """How many columns of tiles leave none alone in the last row."""
-    return next((columns for columns in (4, 5, 3) if tiles % columns == 0), 4 if tiles % 4 != 1 else 3)
+    whole = [columns for columns in COLUMNS if tiles % columns == 0]
+    return next(iter(whole), None) or next((columns for columns in COLUMNS if tiles % columns > 1), COLUMNS[0])
 
 
 def _heading(words: str) -> str:

@@ -1,0 +1,115 @@
+"""How help is laid out: groups of commands and options, an example for each command, and the names of layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+from bertedge.cli.examples import FIRST, FOLLOWING
+
+#: Group -> commands, in the order of ``bertedge --help``.
+COMMAND_GROUPS = {
+    "First": ("demo",),
+    "Make a bundle": ("quantize", "export", "tune"),
+    "Measure and judge": ("bench", "compare", "report", "verify", "emulator-setup"),
+    "Use": ("info", "fill-mask", "next-sentence"),
+    "Train": ("train", "distill"),
+}
+PLACE, BUNDLE, JUDGE, FILES = "Where it is written", "The bundle", "Judging", "Files for people and CI"
+#: Command -> group -> parameters; what is in none keeps its own group, or is among the other options.
+OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "quantize": {
+        PLACE: ("output", "force"),
+        BUNDLE: ("target", "format", "positions", "keep_vocab", "vocab_corpus"),
+        "Method": ("recipe", "method", "bits", "block_size", "rounding", "weight_scales"),
+        "Corrections": ("smoothing", "outliers_beside", "bias_correction"),
+        "Calibration": ("calibration", "examples", "observer", "percentile", "ranges"),
+        "Layers in other formats": ("exclude", "finer", "float16"),
+    },
+    "export": {
+        PLACE: ("output", "force"),
+        BUNDLE: ("format", "positions", "keep_vocab", "vocab_corpus"),
+    },
+    "tune": {
+        PLACE: ("output", "force"),
+        BUNDLE: ("target", "exclude"),
+        "Text": ("corpus", "calibration", "examples", "seed"),
+        "Timing": ("threads", "batch_size", "length"),
+        "Search": ("budget_minutes", "everything"),
+    },
+    "bench": {
+        "What is measured": ("reference", "corpus", "examples", "seed"),
+        "Timing": ("lengths", "rounds", "max_rounds", "seconds", "threads"),
+        JUDGE: ("baseline", "against", "budgets", "strict", "update_baseline", "reason"),
+        FILES: ("json_file", "markdown_file", "html_file", "junit_file"),
+    },
+    "compare": {
+        JUDGE: ("budgets", "strict", "update_baseline", "reason"),
+        FILES: ("markdown_file", "html_file", "junit_file"),
+    },
+    "distill": {
+        "Losses": ("logits_weight", "hidden_weight", "relations_weight", "labels_weight", "temperature"),
+    },
+    "verify": {"Other CPUs": ("on", "simulate", "reference", "corpus", "examples")},
+}
+#: Command -> what is typed; a test parses each of them.
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "demo": ("bertedge demo",),
+    "quantize": (
+        "bertedge quantize ./my-bert -o my-bert.int8",
+        "bertedge quantize ./my-bert -o my-bert.arm64 --target arm64 --max-kl 0.0006",
+        "bertedge quantize ./my-bert -o my-bert.int8 --exclude 'encoder.layer.0.*'",
+    ),
+    "export": ("bertedge export ./my-bert -o my-bert.float",),
+    "tune": ("bertedge tune ./my-bert -o runs --max-mlm-drop 0.005 --max-p95-ms 8 --max-size-mb 30",),
+    "bench": (
+        "bertedge bench my-bert.int8 --reference ./my-bert --corpus text.txt --html report.html",
+        "bertedge bench my-bert.int8 --reference ./my-bert --baseline baseline.json --junit verdicts.xml",
+    ),
+    "compare": ("bertedge compare baseline.json report.json",),
+    "report": ("bertedge report report.json --html report.html",),
+    "verify": ("bertedge verify my-bert.int8", "bertedge verify my-bert.arm64 --on cortex-a72,cortex-a76"),
+    "emulator-setup": ("bertedge emulator-setup --arch aarch64",),
+    "info": ("bertedge info my-bert.int8", "bertedge info --targets"),
+    "fill-mask": (f'bertedge fill-mask my-bert.int8 "{FIRST}"',),
+    "next-sentence": ('bertedge next-sentence my-bert.int8 "{}" "{}"'.format(*FOLLOWING),),
+    "train": ("bertedge train text.txt -o my-bert --minutes 60",),
+    "distill": ("bertedge distill ./my-bert text.txt -o student --layers 4 --hidden 256",),
+}
+LAYERS = (
+    "Layers are named as in the model's checkpoint: encoder.layer.N.attention.qkv, encoder.layer.N.attention.output, "
+    "encoder.layer.N.intermediate and encoder.layer.N.output of each block N, pooler, mlm.transform, mlm.decoder, "
+    "embeddings.word and embeddings.position. A PATTERN may hold *, ? and [...] as in a shell: "
+    "'encoder.layer.0.*' is the first block."
+)
+#: Commands with options that take patterns.
+TAKE_PATTERNS = ("quantize", "tune")
+
+
+class Command(TyperCommand):
+    """A command whose options are grouped by ``OPTION_GROUPS``, and whose defaults stand in its help texts."""
+
+    def __init__(self, name: str | None, **options: Any) -> None:
+        super().__init__(name, **options)
+        groups = OPTION_GROUPS.get(name or "", {})
+        group_of = {parameter: group for group, names in groups.items() for parameter in names}
+        for parameter in self.params:
+            if parameter.name in group_of:
+                parameter.rich_help_panel = group_of[parameter.name]  # type: ignore[attr-defined]
+            told = getattr(parameter, "show_default", None)
+            if isinstance(told, str):  # typer would put it in brackets twice
+                parameter.help = f"{(parameter.help or '').rstrip('.')}; default: {told}."  # type: ignore[attr-defined]
+                parameter.show_default = False  # type: ignore[attr-defined]
+
+
+def group_of(command: str) -> str:
+    """The group that a command is listed in."""
+    return next(group for group, names in COMMAND_GROUPS.items() if command in names)
+
+
+def epilog(command: str) -> str:
+    """What stands below a command's options: the names of layers where they can be given, and examples."""
+    lines = [LAYERS] if command in TAKE_PATTERNS else []
+    heading = "Example:" if len(EXAMPLES[command]) == 1 else "Examples:"
+    return "\n\n".join([*lines, heading, *EXAMPLES[command]])
