@@ -1,0 +1,1 @@
+"""Sample files of every kind, each with the command that reads it."""

@@ -1,0 +1,465 @@
+"""Every kind of file that bertedge reads, with the cheapest command that reads it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bertedge.bundle import DIGEST, GOLDEN, MANIFEST, Bundle, _digest, file_entries
+from bertedge.checkpoint import Checkpoint
+from bertedge.cli.app import run as command
+from bertedge.data.cache import cached_corpus
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.stream import PairStream
+from bertedge.emulate.sysroot import Fetched, Lock, hashed_files, open_sysroot
+from bertedge.quantization import export, quantize
+from bertedge.recipe import Dynamic, QuantizationRecipe, Static
+from bertedge.records import to_json, write_json
+from bertedge.report.report import write_report
+from bertedge.runtime import load
+from bertedge.tokenizer import Tokenizer
+from tests.fuzz.harness import Case
+from tests.fuzz.mutators import BYTES, JSON, NPZ, SAFETENSORS, TEXT, TOML, ZIP, Mutator
+
+SENTENCES = ["The cat sat on the mat.", "Ünïcode — 漢字, [MASK] and ##more", "x" * 200]
+DYNAMIC = QuantizationRecipe(method=Dynamic())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What kinds are made of; not to be changed.
+
+    Attributes:
+        scratch: a folder of this test's own.
+    """
+
+    model: Path
+    bundle: Bundle
+    corpus: Path
+    scratch: Path
+
+
+Kind = Callable[[Samples], Case]
+KINDS: dict[str, Kind] = {}
+#: Kinds that take much longer for a mutation than others, and by how much.
+COSTLY: dict[str, int] = {}
+
+
+def kind(name: str, *, costs: int = 1) -> Callable[[Kind], Kind]:
+    """Add a kind to the table."""
+
+    def add(prepare: Kind) -> Kind:
+        KINDS[name] = prepare
+        COSTLY[name] = costs
+        return prepare
+
+    return add
+
+
+# -- checkpoints ------------------------------------------------------------------------------------------------------
+def _checkpoint(samples: Samples) -> Path:
+    return Path(shutil.copytree(samples.model, samples.scratch / "model"))
+
+
+def _described(folder: Path) -> Callable[[], object]:
+    return lambda: command(["info", str(folder)])
+
+
+def _quantized(folder: Path, *methods: QuantizationRecipe, corpus: Path | None = None) -> Callable[[], object]:
+    """Read everything of a checkpoint, and make something of it."""
+
+    def read() -> None:
+        command(["info", str(folder)])
+        for recipe in methods:
+            made = quantize(folder, folder.parent / "made", recipe=recipe, calibration=corpus, force=True)
+            load(made.folder).fill_mask("The cat [MASK] on the mat.")
+
+    return read
+
+
+@kind("checkpoint: config.json", costs=2)
+def _config(samples: Samples) -> Case:
+    folder = _checkpoint(samples)
+    read = _quantized(folder, DYNAMIC, corpus=samples.corpus)
+    return Case(path=folder / "config.json", mutators=JSON, read=read)
+
+
+@kind("checkpoint: model.safetensors", costs=3)
+def _safetensors(samples: Samples) -> Case:
+    folder = _checkpoint(samples)
+    static = QuantizationRecipe(method=Static(num_examples=4, max_length=32))
+    read = _quantized(folder, static, corpus=samples.corpus)
+    return Case(path=folder / "model.safetensors", mutators=SAFETENSORS, read=read)
+
+
+@kind("checkpoint: shards")
+def _shards(samples: Samples) -> Case:
+    folder = _checkpoint(samples)
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    names = dict.fromkeys(Checkpoint.read(samples.model).source.shapes, "model-00001-of-00001.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": names}))
+    return Case(path=index, mutators=JSON, read=_described(folder))
+
+
+@kind("checkpoint: pytorch_model.bin")
+def _pytorch(samples: Samples) -> Case:
+    import torch
+
+    folder = _checkpoint(samples)
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in Checkpoint.read(folder).tensors()}
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    return Case(
+        path=folder / "pytorch_model.bin",
+        mutators=ZIP,
+        read=lambda: [array for _, array in Checkpoint.read(folder).tensors()],
+    )
+
+
+def _tokenized(folder: Path) -> Callable[[], object]:
+    def read() -> None:
+        checkpoint = Checkpoint.read(folder)
+        tokenizer = checkpoint.tokenizer
+        for encoding in tokenizer.encode_many(SENTENCES):
+            tokenizer.decode(encoding.input_ids)
+        tokenizer.pieces_many(SENTENCES)
+        assert tokenizer.sha256
+        command(["info", str(folder)])
+
+    return read
+
+
+@kind("checkpoint: tokenizer.json")
+def _tokenizer_json(samples: Samples) -> Case:
+    folder = _checkpoint(samples)
+    return Case(path=folder / "tokenizer.json", mutators=JSON, read=_tokenized(folder))
+
+
+@kind("checkpoint: tokenizer_config.json")
+def _tokenizer_config(samples: Samples) -> Case:
+    folder = _checkpoint(samples)
+    return Case(path=folder / "tokenizer_config.json", mutators=JSON, read=_tokenized(folder))
+
+
+def _vocab_folder(samples: Samples) -> Path:
+    folder = _checkpoint(samples)
+    vocabulary = Checkpoint.read(folder).tokenizer.vocabulary()
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text(
+        "\n".join(sorted(vocabulary, key=vocabulary.__getitem__)) + "\n", encoding="utf-8"
+    )
+    return folder
+
+
+@kind("checkpoint: vocab.txt")
+def _vocab(samples: Samples) -> Case:
+    folder = _vocab_folder(samples)
+    return Case(path=folder / "vocab.txt", mutators=TEXT, read=_tokenized(folder))
+
+
+@kind("checkpoint: special_tokens_map.json")
+def _special_tokens(samples: Samples) -> Case:
+    folder = _vocab_folder(samples)
+    path = folder / "special_tokens_map.json"
+    path.write_text(json.dumps({"mask_token": "[MASK]", "additional_special_tokens": ["[A]", {"content": "[B]"}]}))
+    return Case(path=path, mutators=JSON, read=_tokenized(folder))
+
+
+@kind("checkpoint: added_tokens.json")
+def _added_tokens(samples: Samples) -> Case:
+    folder = _vocab_folder(samples)
+    path = folder / "added_tokens.json"
+    path.write_text(json.dumps({"[PAD]": 0}))
+    return Case(path=path, mutators=JSON, read=_tokenized(folder))
+
+
+def _embedder(samples: Samples) -> Path:
+    folder = _checkpoint(samples)
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    entries = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for i, (path, name) in enumerate(modules)
+    ]
+    (folder / "modules.json").write_text(json.dumps(entries))
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32, "do_lower_case": False}))
+    about = {"prompts": {"query": "query: "}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(about))
+    return folder
+
+
+def _embedder_kind(name: str) -> None:
+    @kind(f"embedder: {name}", costs=2)
+    def prepare(samples: Samples) -> Case:
+        folder = _embedder(samples)
+        read = _quantized(folder, DYNAMIC, corpus=samples.corpus)
+        return Case(path=folder / name, mutators=JSON, read=read)
+
+
+for _name in (
+    "modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json",
+):  # fmt: skip
+    _embedder_kind(_name)
+
+
+# -- bundles ----------------------------------------------------------------------------------------------------------
+def _bundle(samples: Samples) -> Path:
+    return Path(shutil.copytree(samples.bundle.folder, samples.scratch / "bundle"))
+
+
+def sign(folder: Path) -> None:
+    """Give the manifest the hashes that the files have now, and its own, as far as it can be read."""
+    path = folder / MANIFEST
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        entries = file_entries(folder)
+        for name, entry in raw["files"].items():
+            if name in entries:
+                entry |= to_json(entries[name])
+        raw.pop(DIGEST)
+        text = json.dumps({**raw, DIGEST: _digest(raw)})
+    except Exception:  # whatever the mutation made of it: then it stays as it is
+        return
+    path.write_text(text, encoding="utf-8")
+
+
+@kind("bundle: manifest.json", costs=2)
+def _manifest(samples: Samples) -> Case:
+    folder = _bundle(samples)
+
+    def read() -> None:
+        command(["info", str(folder)])
+        command(["info", str(folder), "--json"])
+        command(["fill-mask", str(folder), "The cat [MASK] here.", "--no-verify", "--allow-any-cpu"])
+        command(["verify", str(folder), "--allow-any-cpu"])
+
+    return Case(path=folder / MANIFEST, mutators=JSON, read=read, after=lambda: sign(folder))
+
+
+@kind("bundle: golden.npz")
+def _golden(samples: Samples) -> Case:
+    folder = _bundle(samples)
+    read = lambda: command(["verify", str(folder)])  # noqa: E731
+    return Case(path=folder / GOLDEN, mutators=NPZ, read=read, after=lambda: sign(folder))
+
+
+@kind("bundle: any file, unsigned")
+def _unsigned(samples: Samples) -> Case:
+    folder = _bundle(samples)
+    return Case(path=folder / "model.onnx", mutators=BYTES, read=lambda: command(["verify", str(folder)]))
+
+
+#: Kinds whose reader may end the process; see :mod:`tests.fuzz.worker`.
+NATIVE: dict[str, Kind] = {}
+
+
+def _onnx(samples: Samples) -> Case:
+    folder = _bundle(samples)
+
+    def read() -> None:
+        load(folder, check=False).fill_mask("The cat [MASK] here.")
+        command(["verify", str(folder)])
+
+    return Case(path=folder / "model.onnx", mutators=BYTES, read=read, after=lambda: sign(folder))
+
+
+def _ort(samples: Samples) -> Case:
+    made = export(samples.model, samples.scratch / "ort", format="ort")
+    read = lambda: load(made.folder, check=False).fill_mask("The cat [MASK] here.")  # noqa: E731
+    return Case(path=made.model_path, mutators=BYTES, read=read, after=lambda: sign(made.folder))
+
+
+NATIVE |= {"bundle: model.onnx": _onnx, "bundle: model.ort": _ort}
+
+
+@kind("bundle: tokenizer.json")
+def _bundle_tokenizer(samples: Samples) -> Case:
+    folder = _bundle(samples)
+    read = lambda: command(["fill-mask", str(folder), "The cat [MASK] here."])  # noqa: E731
+    return Case(path=folder / "tokenizer.json", mutators=JSON, read=read, after=lambda: sign(folder))
+
+
+@kind("bundle: ranges.json", costs=4)
+def _ranges(samples: Samples) -> Case:
+    path = samples.scratch / "ranges.json"
+    recipe = QuantizationRecipe(method=Static(num_examples=16, max_length=48))
+    shutil.copy(samples.bundle.folder / "ranges.json", path)
+    made = samples.scratch / "made"
+
+    def read() -> None:
+        quantize(samples.model, made, recipe=recipe, calibration=samples.corpus, ranges=path, force=True)
+
+    return Case(path=path, mutators=JSON, read=read)
+
+
+# -- reports ----------------------------------------------------------------------------------------------------------
+def _reports(samples: Samples) -> tuple[Path, Path]:
+    from tests.report.samples import ONE, model, report_of
+
+    manifest = samples.bundle.manifest
+    names = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate")
+    fidelity = dict.fromkeys(names, ONE)
+    made = report_of(replace(model("small", fidelity=fidelity), manifest=manifest))
+    made = replace(made, reference=replace(made.reference, manifest=manifest))
+    one, other = samples.scratch / "old.json", samples.scratch / "new.json"
+    write_report(one, made)
+    write_report(other, made)
+    return one, other
+
+
+@kind("report.json: report", costs=2)
+def _report(samples: Samples) -> Case:
+    path, _ = _reports(samples)
+    page, tables = samples.scratch / "page.html", samples.scratch / "tables.md"
+
+    def read() -> None:
+        command(["report", str(path)])
+        command(["report", str(path), "--html", str(page), "--markdown", str(tables)])
+
+    return Case(path=path, mutators=JSON, read=read)
+
+
+@kind("report.json: compare", costs=2)
+def _compared(samples: Samples) -> Case:
+    old, new = _reports(samples)
+    arguments = ["compare", str(old), str(new)]
+    for option, name in (("--html", "page.html"), ("--markdown", "tables.md"), ("--junit", "junit.xml")):
+        arguments += [option, str(samples.scratch / name)]
+    return Case(path=old, mutators=JSON, read=lambda: command(arguments))
+
+
+@kind("budgets.toml")
+def _budgets(samples: Samples) -> Case:
+    old, new = _reports(samples)
+    path = samples.scratch / "budgets.toml"
+    path.write_text(
+        '["mlm.top1_agreement"]\nmax_drop = 0.01\n\n["latency.p50"]\nmax_ratio = 1.25\napart = 2.0\n\n'
+        "[size_bytes]\nmax_ratio = 1.05\n"
+    )
+    return Case(path=path, mutators=TOML, read=lambda: command(["compare", str(old), str(new), "--budgets", str(path)]))
+
+
+# -- text and training ------------------------------------------------------------------------------------------------
+@kind("corpus")
+def _corpus(samples: Samples) -> Case:
+    path = Path(shutil.copy(samples.corpus, samples.scratch / "corpus.txt"))
+    tokenizer = Tokenizer.load(samples.model)
+    return Case(path=path, mutators=TEXT, read=lambda: tokenize_corpus(path, tokenizer))
+
+
+def _cache_kind(name: str) -> None:
+    @kind(f"token cache: {name}")
+    def prepare(samples: Samples) -> Case:
+        tokenizer = Tokenizer.load(samples.model)
+        cache = samples.scratch / "cache"
+        cached_corpus(samples.corpus, tokenizer, cache)
+        (folder,) = cache.iterdir()
+
+        def read() -> None:
+            corpus = cached_corpus(samples.corpus, tokenizer, cache)
+            stream = PairStream(corpus, max_length=48, seed=0)
+            stream.take(32)
+            assert np.asarray(corpus.piece_ids).max() < tokenizer.vocab_size
+
+        return Case(path=folder / name, mutators=JSON if name.endswith(".json") else BYTES, read=read)
+
+
+for _name in ("corpus.json", "piece_ids", "sentence_starts", "document_starts"):
+    _cache_kind(_name)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def _interrupted(samples: Samples) -> tuple[Path, Callable[[], object], Callable[[], object]]:
+    """A training that was killed after two steps, and what goes on with it."""
+    from bertedge.train.run import log_of, train
+    from bertedge.train.settings import TrainingSettings
+    from bertedge.train.shape import ModelShape
+
+    output = samples.scratch / "trained"
+    settings = TrainingSettings(
+        steps=12, batch_size=4, max_length=32, held_out=0.25, evaluations=1, precision="float32", save_minutes=1e-9
+    )
+    shape = ModelShape(layers=1, hidden=16, vocab_size=120)
+
+    def step(progress: object) -> None:
+        if progress.step == 11:  # after the first lines of the log  # type: ignore[attr-defined]
+            raise Killed
+
+    with suppress(Killed):
+        train(samples.corpus, output, settings, shape=shape, on_step=step, cache=samples.scratch / "tokens")
+    run = output.with_name("trained.run")
+    kept = Path(shutil.copytree(run, samples.scratch / "kept"))
+
+    def resume() -> None:
+        log_of(output)
+        train(samples.corpus, output, settings, shape=shape, resume=True, cache=samples.scratch / "tokens")
+        log_of(output)
+
+    def restore() -> None:
+        """As it was when it was killed."""
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.rmtree(output, ignore_errors=True)
+        shutil.copytree(kept, run)
+
+    return run, resume, restore
+
+
+def _training_kind(name: str, mutators: tuple[Mutator, ...], costs: int) -> None:
+    @kind(f"training: {name}", costs=costs)
+    def prepare(samples: Samples) -> Case:
+        run, resume, restore = _interrupted(samples)
+        return Case(path=run / name, mutators=mutators, read=resume, before=restore)
+
+
+_training_kind("run.json", JSON, 4)
+_training_kind("metrics.jsonl", TEXT, 8)
+_training_kind("state/place.json", JSON, 4)
+_training_kind("state/state.pt", ZIP, 4)
+
+
+# -- searches and sysroots --------------------------------------------------------------------------------------------
+@kind("tune: state.json")
+def _tune(samples: Samples) -> Case:
+    from bertedge.tuning.choice import best, not_beaten
+    from bertedge.tuning.state import STATE, open_state
+    from tests.tuning.helpers import SETTINGS, entry, state_of
+
+    folder = samples.scratch / "runs"
+    folder.mkdir()
+    write_json(folder / STATE, state_of(entry("a"), entry("b", kl=0.1, ms=2.0, recipe=DYNAMIC)))
+
+    def read() -> None:
+        from bertedge.evaluate.goals import goals_of
+
+        state = open_state(folder, SETTINGS, force=False)
+        goals = goals_of({"max_kl": 0.01, "max_p95_ms": 3.0})
+        if state.entries:
+            best(state.entries, goals)
+            not_beaten(state.entries, goals)
+
+    return Case(path=folder / STATE, mutators=JSON, read=read)
+
+
+@kind("sysroot: lock.json")
+def _sysroot(samples: Samples) -> Case:
+    folder = samples.scratch / "sysroot"
+    (folder / "root").mkdir(parents=True)
+    (folder / "root/python").write_text("x")
+    (folder / "site").mkdir()
+    lock = Lock(
+        schema_version=1, arch="aarch64", python="3.11", packages=(Fetched(name="a", sha256="0"),), files={},
+    )  # fmt: skip
+    write_json(folder / "lock.json", replace(lock, files=hashed_files(folder)))
+    return Case(path=folder / "lock.json", mutators=JSON, read=lambda: open_sysroot(folder, "aarch64"))
