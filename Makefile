@@ -8,7 +8,10 @@ PEERS := torch optimum openvino ctranslate2
 # The machine that benchmarks/README.md calls C, on one thread as the Action measures.
 BASELINE := benchmarks/baselines/xeon-6-207/small.portable.json
 
-.PHONY: demo test lint bench baseline alarms peers clean
+FUZZ_COUNT ?= 2000
+FUZZ_SEED ?= $(shell date +%s)
+
+.PHONY: demo test lint fuzz bench baseline alarms peers clean
 
 # The built-in model: quantize, verify, use, measure. Keeps bertedge-small-en.int8 and uses it the next time. No torch.
 demo: $(DEMO_VENV)/ready
@@ -22,6 +25,10 @@ lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/ruff format --check .
 	$(TEST_VENV)/bin/mypy
+
+# Damaged files of every kind, other ones each time; about an hour. Fewer or the same again: make fuzz FUZZ_COUNT=500 FUZZ_SEED=7
+fuzz: $(TEST_VENV)/ready
+	FUZZ_COUNT=$(FUZZ_COUNT) FUZZ_SEED=$(FUZZ_SEED) $(TEST_VENV)/bin/python -m pytest tests/fuzz -s
 
 # What each choice in the graph is worth, on the built-in model; takes some minutes.
 bench: $(BENCH_VENV)/ready

@@ -12,6 +12,7 @@ from bertedge.bundle import MODELS, OPERATORS
 from bertedge.errors import UsageError, nearest
 from bertedge.graph.builder import GraphBuilder
 from bertedge.runtime.session import save_ort_format
+from bertedge.runtime.utf8_path import utf8_path
 from bertedge.scratch import temporary_folder
 
 
@@ -50,7 +51,8 @@ def _write_operators(model: Path, path: Path) -> None:
     from onnxruntime.tools.ort_format_model import utils  # loads flatbuffers, which comes with onnxruntime
 
     utils.log.disabled = True  # it would tell of a file in a scratch folder
-    utils.create_config_from_models([model], path, True)
+    with utf8_path(model) as named:
+        utils.create_config_from_models([Path(named)], path, True)
     required = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     # the comments held the scratch folder's name, other on every run
     header = f"# What {model.name} needs, found by onnxruntime {ort.__version__}"

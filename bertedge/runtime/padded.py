@@ -14,6 +14,7 @@ from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.fork import PerProcess
 from bertedge.runtime.session import ERRORS_ONLY
 from bertedge.runtime.threads import checked_threads
+from bertedge.runtime.utf8_path import utf8_path
 
 
 class PaddedPredictor:
@@ -48,7 +49,8 @@ def _open(path: Path, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = checked_threads(threads)
     options.log_severity_level = ERRORS_ONLY
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    with utf8_path(path) as named:
+        return ort.InferenceSession(named, options, providers=["CPUExecutionProvider"])
 
 
 def padded_feed(batch: Batch, *, all_positions: bool) -> dict[str, NDArray[np.int64]]:

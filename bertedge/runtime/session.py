@@ -7,6 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from bertedge.errors import BundleError, UnfitMachineError
 from bertedge.runtime.fork import PerProcess
 from bertedge.runtime.threads import checked_threads
+from bertedge.runtime.utf8_path import utf8_path
 
 #: int8 multiply-accumulates of a call that may be faster on one thread: about 2 ms of one core.
 SMALL_WORK = 500_000_000
@@ -80,10 +82,11 @@ def save_ort_format(model: Path, path: Path) -> None:
         BundleError: onnxruntime cannot load the file.
     """
     options = _options()
-    options.optimized_model_filepath = str(path)
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.add_session_config_entry("session.disable_prepacking", "1")
-    _open(model, options)
+    with utf8_path(path) as named:
+        options.optimized_model_filepath = named
+        _open(model, options)
 
 
 def _options() -> ort.SessionOptions:
@@ -97,8 +100,8 @@ def _options() -> ort.SessionOptions:
 
 def _open(model: Path | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
-        source = model if isinstance(model, bytes) else str(model)
-        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        with nullcontext(model) if isinstance(model, bytes) else utf8_path(model) as source:
+            session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base
         where = "a model in memory" if isinstance(model, bytes) else model
         raise BundleError(

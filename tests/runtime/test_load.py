@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +18,10 @@ from bertedge import target
 from bertedge.bundle import Bundle, file_entries, write_manifest
 from bertedge.cpu import X86, parse_cpuinfo
 from bertedge.errors import BundleError, TargetWarning, UnfitMachineError
+from bertedge.quantization import export
 from bertedge.runtime import load
+from bertedge.runtime.golden import verify
+from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.session import Sessions
 from tests.conftest import FLOAT
 from tests.test_target import HASWELL, ICELAKE, SAPPHIRE
@@ -105,3 +110,16 @@ def test_what_onnxruntime_cannot_run_is_an_error_of_two_lines(bundle_of: Callabl
     sessions = Sessions(bundle_of("dynamic").model_path, threads=1)
     with pytest.raises(BundleError, match="model.onnx: onnxruntime .* cannot run it"):
         sessions.run({"input_ids": np.zeros((1, 4), dtype=np.float32)}, 1)  # type: ignore[dict-item]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names are Unicode")
+@pytest.mark.parametrize("format", ["onnx", "ort"])
+def test_a_folder_whose_name_is_not_utf8(model_folder: Path, tmp_path: Path, format: str) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9/made"))
+    made = export(model_folder, folder, format=format)
+    runtime = load(folder)
+    assert len(runtime.fill_mask("a [MASK]")) == 1
+    assert verify(runtime).passed
+    if format == "onnx":
+        assert PaddedPredictor(made, threads=1).name == "made"
+    assert [path.name for path in folder.parent.iterdir()] == ["made"]
