@@ -195,10 +195,12 @@ def read_text(path: Path) -> str:
         OSError: it cannot be read, or is larger than :data:`LARGEST_TEXT`, as devices are that never end.
         UnicodeDecodeError: it is not UTF-8.
     """
+    data = bytearray()
     with open(path, "rb") as file:
-        data = file.read(LARGEST_TEXT + 1)
-    if len(data) > LARGEST_TEXT:
-        raise OSError(errno.EFBIG, f"more than {LARGEST_TEXT // 2**20} MB", str(path))
+        while block := file.read(2**16):  # a larger number is allocated before it is read
+            data += block
+            if len(data) > LARGEST_TEXT:
+                raise OSError(errno.EFBIG, f"more than {LARGEST_TEXT // 2**20} MB", str(path))
     return io.StringIO(data.decode("utf-8"), newline=None).read()
 
 
