@@ -150,6 +150,8 @@ class Tokenizer:
 
     def _without_ids_from(self, size: int) -> Tokenizer:
         """The same tokenizer, for which added tokens with ids from ``size`` on are ordinary text."""
+        if self.vocab_size <= size:
+            return self
         backend, names = without_added(self._json, size, keep=self.special.values())
         if not names:
             return self
@@ -272,19 +274,12 @@ class Tokenizer:
                 TruncationWarning,
                 stacklevel=2,
             )
-        unknown = [i for i, e in enumerate(found) if is_unknown(e, self._unknown_id, self._silent_ids)]
+        unknown_id = self._backend.token_to_id(self.special["unk"])
+        silent_ids = {self.id_of(role) for role in ("pad", "cls", "sep", "mask")}
+        unknown = [index for index, e in enumerate(found) if is_unknown(e, unknown_id, silent_ids)]
         if unknown:
             warnings.warn(about_unknown(unknown, len(found)), UnknownTextWarning, stacklevel=2)
         return encodings
-
-    @cached_property
-    def _unknown_id(self) -> int | None:
-        return self._backend.token_to_id(self.special["unk"])
-
-    @cached_property
-    def _silent_ids(self) -> frozenset[int]:
-        """The ids of special tokens that are no words, even where a text spells them out."""
-        return frozenset(self.id_of(role) for role in ("pad", "cls", "sep", "mask"))
 
     def pieces(self, text: str) -> list[int]:
         """The token ids of a text without ``[CLS]`` and ``[SEP]`` and without a length limit."""

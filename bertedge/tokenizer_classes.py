@@ -1,8 +1,12 @@
-"""Which ``tokenizer_class`` is read in which way, as the fast tokenizers of ``transformers`` 5 read them."""
+"""Which ``tokenizer_class`` is read in which way, as the fast tokenizers of ``transformers`` 5 read them.
+
+And which settings of ``tokenizer_config.json`` count, change nothing, or cannot be matched.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from bertedge.errors import CheckpointError
 
@@ -50,6 +54,9 @@ KINDS: dict[str, Kind] = {
     "XLMRobertaTokenizer": "xlm_roberta",
 }
 
+#: What ``tokenizer_config.json`` says of the text, and what holds where it does not.
+SWITCHES: dict[str, bool | None] = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
+
 _OTHERS = """
 Albert Bart Barthez Bartpho BertGeneration BertJapanese Bertweet BigBird BioGpt BlenderbotSmall Blenderbot ByT5
 CLIP CTRL Camembert Canine Character Clvp CodeGen CodeLlama Cohere CpmAnt Cpm DPRContextEncoder
@@ -89,3 +96,40 @@ def kind_of(name: str | None, *, where: str, has_json: bool) -> Kind:
             "save the model's tokenizer with save_pretrained, or name BertTokenizer if it is BERT's WordPiece",
         )
     return kind
+
+
+def ignored(settings: dict[str, Any]) -> list[str]:
+    """Settings that only the slow tokenizers of ``transformers`` heed."""
+    names = ["do_basic_tokenize"] if settings.get("do_basic_tokenize") is False else []
+    names += ["never_split"] if settings.get("never_split") else []
+    return [
+        f"tokenizer_config.json: {name} changes nothing here, nor in the fast tokenizer of transformers"
+        for name in names
+    ]
+
+
+def require_known(file: Path, settings: dict[str, Any]) -> None:
+    """Refuse settings that cannot be matched.
+
+    Args:
+        file: where they stand, for the message.
+
+    Raises:
+        CheckpointError: names the setting.
+    """
+    for key in SWITCHES:
+        value = settings.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise CheckpointError(f"{file}: {key} is {value!r:.60}, expected true or false", "correct the file")
+    if settings.get("split_special_tokens"):
+        raise CheckpointError(
+            f"{file}: split_special_tokens is true, so a [MASK] in a text would be no [MASK]", "set it to false"
+        )
+    versions = settings.get("fast_tokenizer_files") or ()
+    if any(version != "tokenizer.json" for version in versions):
+        raise CheckpointError(
+            f"{file}: fast_tokenizer_files lists {versions!r:.60}, of which bertedge cannot choose",
+            "keep the right one as tokenizer.json, and take the entry out",
+        )
+    if settings.get("truncation_side") not in (None, "left", "right"):
+        raise CheckpointError(f"{file}: truncation_side is neither left nor right", "correct the file")

@@ -18,13 +18,11 @@ from tokenizers import models, pre_tokenizers, processors
 from bertedge.added_tokens import AddedTokens, read_added_tokens
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
 from bertedge.records import read_json, read_text
-from bertedge.tokenizer_classes import DEFAULT_SPECIALS, Kind, kind_of
+from bertedge.tokenizer_classes import DEFAULT_SPECIALS, SWITCHES, Kind, ignored, kind_of, require_known
 from bertedge.wordpiece import SPECIAL_TOKENS, add_template, bert_pipeline, read_vocab
 
 FRESH = "take a fresh copy from the model's source"
 BYTE_ORDER_MARK = "\ufeff"
-#: What ``tokenizer_config.json`` says of the text, and what holds where it does not.
-SWITCHES: dict[str, bool | None] = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
 #: Tokens that a warning names.
 SHOWN = 5
 
@@ -62,7 +60,7 @@ def read_folder(folder: Path) -> FolderTokenizer:
     if not has_json and not vocab_file.is_file():
         raise FileError(f"{folder}: no tokenizer.json and no vocab.txt", "copy one of them from the model's source")
     kind = kind_of(name if isinstance(name, str) else None, where=str(folder), has_json=has_json)
-    _require_known(folder, settings)
+    require_known(folder / "tokenizer_config.json", settings)
     try:
         if has_json:
             return _Reader(folder, settings, kind, _json(json_file)).from_json()
@@ -79,7 +77,7 @@ class _Reader:
 
     def __init__(self, folder: Path, settings: dict[str, Any], kind: Kind, raw: dict[str, Any] | None) -> None:
         self.folder, self.settings, self.kind, self.raw = folder, settings, kind, raw
-        self.warnings = list(_ignored(settings))
+        self.warnings = ignored(settings)
         self.truncation_side = settings.get("truncation_side") or _side_of(raw)
         try:
             self.added: AddedTokens = read_added_tokens(
@@ -178,7 +176,7 @@ class _Reader:
             )
         backend.no_truncation()
         backend.no_padding()
-        before = backend.get_vocab()
+        before = _added(backend)
         self.added.add_to(backend)
         self._compare_ids(before, backend)
         if self.kind == "bert":
@@ -213,7 +211,7 @@ class _Reader:
                 "transformers goes by these, and so does bertedge"
             )
 
-    def _compare_ids(self, before: dict[str, int], backend: tokenizers.Tokenizer) -> None:
+    def _compare_ids(self, before: set[str], backend: tokenizers.Tokenizer) -> None:
         """Tell which added tokens have another id than a file gives them, and which special ones are new."""
         moved = [
             f"{token.content!r} {backend.token_to_id(token.content)} (for {index})"
@@ -223,7 +221,9 @@ class _Reader:
         if moved:
             self.warnings.append(f"added tokens get other ids than listed, as in transformers: {_some(moved)}")
         listed = {token.content for token in self.added.listed.values()}
-        new = {i: token for token, i in backend.get_vocab().items() if token not in before and token not in listed}
+        later = _added(backend) - before - listed
+        ids_of = ((backend.token_to_id(token), token) for token in later if backend.model.token_to_id(token) is None)
+        new = {index: token for index, token in ids_of if index is not None}
         if new:
             ids = [f"{new[index]!r} {index}" for index in sorted(new)]
             self.warnings.append(f"special tokens that the vocabulary has not get new ids: {_some(ids)}")
@@ -233,41 +233,6 @@ def _some(words: list[str]) -> str:
     """The first few of a list."""
     more = len(words) - SHOWN
     return ", ".join(words[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _ignored(settings: dict[str, Any]) -> list[str]:
-    """Settings that only the slow tokenizers of ``transformers`` heed."""
-    names = ["do_basic_tokenize"] if settings.get("do_basic_tokenize") is False else []
-    names += ["never_split"] if settings.get("never_split") else []
-    return [
-        f"tokenizer_config.json: {name} changes nothing here, nor in the fast tokenizer of transformers"
-        for name in names
-    ]
-
-
-def _require_known(folder: Path, settings: dict[str, Any]) -> None:
-    """Refuse settings that cannot be matched.
-
-    Raises:
-        CheckpointError: names the setting.
-    """
-    file = folder / "tokenizer_config.json"
-    for key in SWITCHES:
-        value = settings.get(key)
-        if value is not None and not isinstance(value, bool):
-            raise CheckpointError(f"{file}: {key} is {value!r:.60}, expected true or false", "correct the file")
-    if settings.get("split_special_tokens"):
-        raise CheckpointError(
-            f"{file}: split_special_tokens is true, so a [MASK] in a text would be no [MASK]", "set it to false"
-        )
-    versions = settings.get("fast_tokenizer_files") or ()
-    if any(version != "tokenizer.json" for version in versions):
-        raise CheckpointError(
-            f"{file}: fast_tokenizer_files lists {versions!r:.60}, of which bertedge cannot choose",
-            "keep the right one as tokenizer.json, and take the entry out",
-        )
-    if settings.get("truncation_side") not in (None, "left", "right"):
-        raise CheckpointError(f"{file}: truncation_side is neither left nor right", "correct the file")
 
 
 def _side_of(raw: dict[str, Any] | None) -> str:
@@ -297,6 +262,11 @@ def _parts(raw: Any, key: str) -> list[dict[str, Any]]:
     """A part of a pipeline, or the parts of a sequence of them."""
     parts = raw.get(key) if isinstance(raw, dict) and raw.get("type") == "Sequence" else [raw]
     return [part for part in parts or () if isinstance(part, dict)]
+
+
+def _added(backend: tokenizers.Tokenizer) -> set[str]:
+    """The added tokens."""
+    return {token.content for token in backend.get_added_tokens_decoder().values()}
 
 
 def _state(backend: tokenizers.Tokenizer, part: str) -> Any:

@@ -29,7 +29,8 @@ class Layout:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, vocab_size: int, *, whole_words: bool = False) -> Layout:
-        """The ids of a tokenizer; ``vocab_size`` bounds the random replacements."""
+        """The ids of a tokenizer; ``vocab_size`` bounds the random replacements, and so does the tokenizer's own."""
+        vocab_size = min(vocab_size, tokenizer.vocab_size)  # a model may have ids that stand for nothing
         ids = {f"{role}_id": tokenizer.id_of(role) for role in ("cls", "sep", "mask", "pad")}
         continuation = tokenizer.continuation(vocab_size) if whole_words else None
         return cls(vocab_size=vocab_size, continuation=continuation, **ids)

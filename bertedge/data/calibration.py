@@ -45,7 +45,7 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
     if unknown > MOST_UNKNOWN:
         raise CorpusError(
             f"{name}: {unknown:.0%} of its words are unknown to the model's vocabulary",
-            "calibrate with text like the model's own: --calibration FILE",
+            "; ".join(("calibrate with text like the model's own: --calibration FILE", *tokenizer.warnings)),
         )
     warnings = []
     if unknown > MANY_UNKNOWN:

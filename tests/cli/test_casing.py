@@ -13,7 +13,7 @@ from bertedge.benchmark import float_reference
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.cli.app import app
-from bertedge.errors import CheckpointError, UsageError
+from bertedge.errors import CheckpointError, CorpusError, UsageError
 from bertedge.quantization import export
 from bertedge.tokenizer import Tokenizer
 from tests.tokenizer_folders import theirs
@@ -66,6 +66,17 @@ def test_a_cased_vocabulary_without_settings_is_told(cased_words: Path, tmp_path
     assert done.exit_code == 0
     assert "capital letters" not in done.stderr
     assert described(tmp_path / "kept")["casing"] == "cased"
+
+
+def test_a_vocabulary_of_capitals_only(cased_words: Path, corpus_file: Path, tmp_path: Path) -> None:
+    """Such as of a protein model: made lower case, all of its text is unknown. The refusal tells the way out."""
+    words = [word for word in (cased_words / "vocab.txt").read_text(encoding="utf-8").split("\n") if word]
+    text = "".join(f"{word if word.startswith('[') else word.upper()}\n" for word in words)
+    (cased_words / "vocab.txt").write_text(text, encoding="utf-8")
+    done = call("quantize", cased_words, "-o", tmp_path / "bundle", "--calibration", corpus_file)
+    assert isinstance(done.exception, CorpusError)
+    assert "--cased" in done.exception.hint
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize("command", ["export", "quantize"])

@@ -120,6 +120,11 @@ def test_layout_of_a_tokenizer(tokenizer: Tokenizer) -> None:
     assert (layout.pad_id, layout.cls_id, layout.sep_id, layout.mask_id, layout.vocab_size) == (0, 2, 3, 4, 123)
 
 
+def test_random_words_are_words_of_the_tokenizer(tokenizer: Tokenizer) -> None:
+    """A model may have more ids than its tokenizer has tokens; no text has them, so no text is disturbed with them."""
+    assert Layout.of(tokenizer, tokenizer.vocab_size + 20).vocab_size == tokenizer.vocab_size
+
+
 @pytest.mark.parametrize("max_length", [8, 24, 64])
 def test_from_a_file_to_batches_that_fit(corpus_file: Path, tokenizer: Tokenizer, max_length: int) -> None:
     layout, rng = Layout.of(tokenizer, tokenizer.vocab_size), np.random.default_rng(0)
