@@ -25,18 +25,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.errors import BertEdgeError, FileError
+from bertedge.records import stand_in
 
 FRESH_COPY = "take a fresh copy of the file"
 #: Deflate cannot shrink anything further than this (zlib's technical notes say 1032), some bytes of overhead aside.
 MOST_DEFLATED, OVERHEAD = 1032, 1024
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+#: What stands before a member's name: four letters, ..., the lengths of its name and of what follows it.
+LOCAL_HEADER = struct.Struct("<4s22xHH")
 #: Members of an archive; the largest models have a few thousand tensors.
 MOST_MEMBERS = 100_000
 #: First bytes of files that are often given in the place of an archive.
 OTHER_KINDS = {
     b"": "is empty",
     b"\x93NUMPY": "is a single array (.npy), expected an archive (.npz)",
-    b"version https://git-lfs": "is a pointer of Git LFS, not the file itself",
 }
 #: What :mod:`zipfile`, zlib and numpy's header parser raise for damaged files.
 DAMAGE = (
@@ -105,6 +107,27 @@ class Archive:
         with self.open(name) as member:
             return _read_exactly(member, size)
 
+    def place(self, name: str) -> tuple[int, int]:
+        """Where a member that is not compressed lies in the file: the bytes before it, and its own.
+
+        Its own header, which may be longer than the directory says, tells where its bytes start.
+
+        Raises:
+            BertEdgeError: it is not there, compressed or damaged.
+        """
+        if name not in self.sizes:
+            raise self._fail(f"has no {_short(name)}")
+        member, file = self._archive.getinfo(name), self._archive.fp
+        if member.compress_type != zipfile.ZIP_STORED or file is None:
+            raise self._fail(f"{_short(name)} is compressed, expected it as it is")
+        with self._fail.on_damage(f"{_short(name)} is damaged"):
+            file.seek(member.header_offset)
+            magic, name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+            start = member.header_offset + LOCAL_HEADER.size + name_length + extra_length
+            if magic != b"PK\x03\x04" or start + member.file_size > file.seek(0, os.SEEK_END):
+                raise EOFError
+        return start, member.file_size
+
     def extract_all(self, folder: Path, *, most: int) -> None:
         """Unpack all members into a folder, where no name can lead out of it.
 
@@ -135,7 +158,9 @@ def open_archive(
         BertEdgeError: the file is missing, no zip archive or damaged; a name is there twice; a member is encrypted, of
             an unusual compression, or said to be larger than its bytes can hold.
     """
-    fail = _Fail(path, error, hint)
+    fail, other = _Fail(path, error, hint), stand_in(path)
+    if other is not None:
+        raise error(f"{path}: is {other[0]}, not the file itself", other[1])
     with fail.on_damage("is not a zip archive or is damaged"):
         file = open(path, "rb")  # noqa: SIM115 (the block below closes it, whose errors are not all about this file)
     with file:

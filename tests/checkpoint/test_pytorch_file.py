@@ -181,6 +181,15 @@ def test_shards(folder: Path, weights: dict[str, torch.Tensor]) -> None:
         Checkpoint.read(folder)
 
 
+def test_files_without_checksums(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"x": torch.ones(2)}, tmp_path / BIN)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert open_source(tmp_path).load("x").tolist() == [1.0, 1.0]
+
+
 def test_big_endian_files(tmp_path: Path) -> None:
     write_archive(tmp_path, {"data.pkl": pickled("x", kind="FloatStorage", count=2), "byteorder": b"big"}, ">2f")
     assert open_source(tmp_path).load("x").tolist() == [1.0, 2.0]
@@ -332,14 +341,14 @@ def test_a_record_that_is_missing(tmp_path: Path) -> None:
         tmp_path,
         {"data.pkl": pickled(kind="FloatStorage", count=2).replace(b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x009")},
     )
-    with pytest.raises(FileError, match="the data of x is missing"):
+    with pytest.raises(FileError, match=r"has no archive/data/9"):
         open_source(tmp_path)
 
 
 def test_what_is_compressed_is_refused(tmp_path: Path) -> None:
     data = {"data.pkl": pickled(kind="FloatStorage", count=2), "bomb": bytes(1 << 20)}
     write_archive(tmp_path, data, compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(FileError, match="is compressed or encrypted"):
+    with pytest.raises(FileError, match=r"data\.pkl is compressed"):
         open_source(tmp_path)
 
 
@@ -349,7 +358,7 @@ def test_an_archive_of_something_else(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
-DEEP = b"\x80\x02" + b")" + b"\x85" * 500_000 + b"."
+DEEP = b"\x80\x02" + b")" + b"\x85" * 100_000 + b"."
 #: A tuple of two of a tuple of two of ...: short to write, endless to print.
 WIDE = b")" + b"".join(b"q" + bytes([i]) + b"0h" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(200))
 
