@@ -187,6 +187,14 @@ def _settle_one(stray: Path, path: Path) -> None:
             os.close(handle)
 
 
+def discard(path: Path) -> None:
+    """Remove a file or a folder at once: half removed, it is scratch already."""
+    scratch = scratch_name(path)
+    with suppress(FileNotFoundError):
+        os.rename(path, scratch)
+    _remove(scratch)
+
+
 def swap(scratch: Path, path: Path) -> None:
     """Put a whole folder in the place of ``path``, for good: it is on the disk before its name is.
 

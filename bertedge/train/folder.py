@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -32,7 +31,7 @@ from bertedge.records import (
     write_json,
     write_text,
 )
-from bertedge.scratch import settle_inside
+from bertedge.scratch import discard, settle, settle_inside
 from bertedge.train.loop import Progress
 
 RUN, METRICS, STATE = "run.json", "metrics.jsonl", "state"
@@ -83,8 +82,8 @@ class RunFolder:
         if not force:
             self.require_none()
         check_replaceable(self.path, force=True, marker=RUN)
-        shutil.rmtree(self.path / STATE, ignore_errors=True)
-        (self.path / METRICS).unlink(missing_ok=True)
+        discard(self.path / STATE)
+        discard(self.path / METRICS)
         write_json(self.path / RUN, description)
 
     @contextmanager
@@ -95,6 +94,7 @@ class RunFolder:
             FileError: another process is training here.
         """
         with alone_in(self.path, "training"):
+            settle(self.path)
             settle_inside(self.path)
             yield
 
@@ -165,7 +165,7 @@ class RunFolder:
         """Keep the log in the finished checkpoint, and drop the rest."""
         lines = "".join(json.dumps(record) + "\n" for record in self.records())
         write_text(output / METRICS, lines)
-        shutil.rmtree(self.path, ignore_errors=True)
+        discard(self.path)
 
     def _read(self) -> Saved:
         folder = self.path / STATE

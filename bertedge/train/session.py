@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import TokenizedCorpus, layout_of
 from bertedge.data.coverage import share_of_walk
 from bertedge.embedding import EmbeddingSettings
-from bertedge.errors import CorpusError, FileError, UsageError
+from bertedge.errors import BertEdgeError, CorpusError, FileError, UsageError
 from bertedge.records import check_replaceable
 from bertedge.scratch import settle
 from bertedge.tokenizer import Tokenizer
@@ -64,12 +64,24 @@ class Paths:
         Raises:
             FileError: another process is training there; something is there that may not be replaced.
         """
-        run = RunFolder.beside(self.output)
-        with run.alone() if world.first else nullcontext():
+        refused: BertEdgeError | None = None
+        with ExitStack() as claims:
             if world.first:
-                settle(Path(os.path.realpath(self.output)))
+                try:
+                    claims.enter_context(self._claim())
+                except BertEdgeError as error:
+                    refused = error
+            if not world.from_first(float(refused is None)):  # or the others would wait for process 0, which is gone
+                raise refused or FileError(f"{self.output}: process 0 cannot use it", "see what process 0 says")
+            yield
+
+    @contextmanager
+    def _claim(self) -> Iterator[None]:
+        run = RunFolder.beside(self.output)
+        with run.alone():
+            settle(Path(os.path.realpath(self.output)))
             if not self.resume:
-                if world.first and not self.force:
+                if not self.force:
                     run.require_none()
                 check_replaceable(self.output, force=self.force, marker="config.json")
             yield

@@ -13,11 +13,14 @@ import pytest
 import torch
 
 from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.cli.train import _line
 from bertedge.config import BertConfig
 from bertedge.errors import CheckpointError, UsageError
 from bertedge.tokenizer import Tokenizer
+from bertedge.train.curve import draw_curve
 from bertedge.train.distill import DistillationSettings
 from bertedge.train.heads import plan_heads
+from bertedge.train.loop import Progress
 from bertedge.train.model import BertForPreTraining
 from bertedge.train.run import ModelShape, distill, log_of, train
 from bertedge.train.settings import TrainingSettings
@@ -225,3 +228,16 @@ def test_transformers_reads_what_is_written(
         torch.testing.assert_close(got.mlm_logits, expected.logits[0], rtol=1e-4, atol=1e-4)
     if got.nsp_logits is not None:
         torch.testing.assert_close(got.nsp_logits, expected.logits, rtol=1e-4, atol=1e-4)
+
+
+def test_the_line_of_a_run_has_no_numbers_of_heads_that_are_not_trained() -> None:
+    done = Progress(step=3, loss=1.5, mlm_accuracy=0.25, tokens=100, elapsed_s=2.0)
+    assert _line(done) == "step 3 loss 1.500 mlm 0.250 50 tokens/s"
+    assert _line(replace(done, mlm_accuracy=None, nsp_accuracy=0.5)) == "step 3 loss 1.500 nsp 0.500 50 tokens/s"
+    assert _line(replace(done, mlm_accuracy=None)) == "step 3 loss 1.500 50 tokens/s"
+
+
+def test_a_picture_of_a_run_without_next_sentences(tmp_path: Path) -> None:
+    record = {"step": 10, "loss": 2.0, "mlm_accuracy": 0.5, "nsp_accuracy": None, "learning_rate": 1e-3}
+    draw_curve([record, {**record, "step": 20}], tmp_path / "curve.svg", "out: training")
+    assert "<!-- NSP accuracy: not trained -->" in (tmp_path / "curve.svg").read_text(encoding="utf-8")

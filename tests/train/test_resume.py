@@ -239,6 +239,24 @@ def test_killed_between_two_renames(library: Path, tmp_path: Path, deadly: str, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
 
 
+def test_what_killed_runs_left_is_cleared(library: Path, cut_run: Path, tmp_path: Path) -> None:
+    """Next to the output, next to its run, and in it: half-written and half-removed files and folders."""
+    shutil.copytree(cut_run, tmp_path / "out.run")
+    names = [".out.{}", ".out.run.{}", "out.run/.state.{}", "out.run/.state.{}.old", ".mine.{}"]
+    for number, name in enumerate(names):
+        folder = tmp_path / name.format(f"{number:016x}")
+        folder.mkdir()
+        (folder / "half").write_text("x")
+    seen: list[list[str]] = []
+
+    def look(progress: Progress) -> None:
+        seen.append(sorted(path.name for path in (tmp_path / "out.run").iterdir()))
+
+    train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True, on_step=look)
+    assert seen[0] == ["metrics.jsonl", "run.json", "state"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".mine.{4:016x}", "out"]
+
+
 def test_a_run_that_starts_anew_says_so(library: Path, cut_run: Path, tmp_path: Path) -> None:
     shutil.rmtree(shutil.copytree(cut_run, tmp_path / "out.run") / "state")
     notes: list[str] = []
