@@ -22,7 +22,7 @@ LEGACY, LEGACY_WITHIN = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", 64
 NESTED = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "weights")
 ONLY_TENSORS = "save model.state_dict() alone, or convert it to safetensors"
 SAVE_AGAIN = (
-    "where torch is installed, write it again: "
+    "where torch is installed, write it again in its folder: "
     "python -c \"import torch; p = 'pytorch_model.bin'; torch.save(torch.load(p, weights_only=True), p)\""
 )
 

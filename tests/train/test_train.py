@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -384,3 +385,20 @@ def test_whole_words_are_masked(corpus_file: Path) -> None:
                 assert following in chosen
                 seen += 1
     assert seen
+
+
+def test_what_a_checkpoint_has_that_training_leaves_out_is_told(
+    model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model_folder, tmp_path / "classifier"))
+    tensors = {name: torch.from_numpy(array) for name, array in weights_of(folder).items()}
+    (folder / "model.safetensors").unlink()
+    torch.save({**tensors, "classifier.weight": torch.ones(2, 32)}, folder / "pytorch_model.bin")
+    once, shape = replace(SETTINGS, steps=1, evaluations=1), ModelShape(layers=1, hidden=16)
+    expected = "warning: 1 tensor is left out, because no part of BERT reads it: classifier.weight"
+    for told, begin in (
+        ([], lambda note: train(corpus_file, tmp_path / "out", once, init=folder, note=note)),
+        ([], lambda note: distill(folder, corpus_file, tmp_path / "student", once, shape=shape, note=note)),
+    ):
+        begin(told.append)
+        assert told.count(expected) == 1
