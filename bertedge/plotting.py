@@ -8,6 +8,7 @@ defaults, so that the same data gives the same picture on every machine.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import warnings
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.errors import FileError
+from bertedge.records import write_bytes
 
 
 @contextmanager
@@ -69,8 +71,9 @@ def save(figure: Figure, path: Path, *, hint: str) -> None:
     Raises:
         FileError: it cannot be written; ``hint`` says which option names the place.
     """
+    suffix, drawn = path.suffix.lower(), io.BytesIO()
+    figure.savefig(drawn, format=suffix[1:], metadata=TIMES.get(suffix))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata=TIMES.get(path.suffix.lower()))
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or error}", hint) from error
+        write_bytes(path, drawn.getvalue())
+    except FileError as error:
+        raise FileError(error.message, hint) from error

@@ -223,16 +223,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all; a device or a pipe (``/dev/stdout``) is written to as it is."""
+    """:func:`write_bytes` for text, as UTF-8."""
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))  # half a surrogate has no bytes
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all; a device or a pipe (``/dev/stdout``) is written to as it is."""
     with _file_errors(path):
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
             return
         path = Path(os.path.realpath(path))  # what a link points to, not the link
         _make_parent(path)
         settle(path)
         with scratch_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # half a surrogate has no bytes
+            temporary.write_bytes(data)
             sync_file(temporary)
             os.replace(temporary, path)
             sync_folder(path.parent)

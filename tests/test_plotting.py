@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -75,3 +76,18 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with style(), pytest.raises(FileError, match="Not a directory|exists") as caught:
         save(Figure(), tmp_path / "file" / "picture.svg", hint="choose another place")
     assert caught.value.hint == "choose another place"
+
+
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "picture.svg"
+    path.write_text("old")
+
+    def full(*paths: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with style(), pytest.raises(FileError, match="No space left") as caught:
+        save(Figure(), path, hint="choose another place")
+    assert caught.value.hint == "choose another place"
+    assert path.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.svg"]

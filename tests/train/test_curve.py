@@ -42,5 +42,5 @@ def test_names_that_cannot_be_drawn() -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileError, match="curve"):
+    with pytest.raises(FileError, match="file: Not a directory"):
         draw_curve(RECORDS, tmp_path / "file" / "curve.svg", "")
