@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bertedge.quantization import quantize as quantize
     from bertedge.recipe import QuantizationRecipe as QuantizationRecipe
     from bertedge.report.compare import compare as compare
+    from bertedge.report.report import read_report as read_report
+    from bertedge.report.report import write_report as write_report
     from bertedge.runtime import BertRuntime as BertRuntime
     from bertedge.runtime import load as load
     from bertedge.runtime.verify import verify as verify
@@ -57,9 +59,11 @@ __all__ = [
     "export",
     "load",
     "quantize",
+    "read_report",
     "train",
     "tune",
     "verify",
+    "write_report",
 ]
 
 #: Module -> the public names that live there.
@@ -72,6 +76,7 @@ _HOMES = {
     "bertedge.quantization": ("export", "quantize"),
     "bertedge.recipe": ("QuantizationRecipe",),
     "bertedge.report.compare": ("compare",),
+    "bertedge.report.report": ("read_report", "write_report"),
     "bertedge.runtime": ("BertRuntime", "load"),
     "bertedge.runtime.verify": ("verify",),
     "bertedge.train.distill": ("DistillationSettings",),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +17,9 @@ import bertedge
 from bertedge.bundle import Bundle
 from bertedge.errors import FileError, MissingExtraError, UsageError
 from bertedge.recipe import Dynamic
-from bertedge.report.report import write_report
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify as replay
+from bertedge.train import run
 from tests.report.samples import model, report_of
 
 ROOT = Path(bertedge.__file__).parents[1]
@@ -61,6 +63,7 @@ def make(folder: str, path: Path) -> bool:
         report = bertedge.bench([model], reference=model, corpus=model, settings=settings, standard=standard)
         verdicts = bertedge.compare(model, report, budgets=model)
         assert_type(verdicts[0].sentence, str)
+        bertedge.write_report(model, bertedge.read_report(model))
         assert_type(bertedge.load(model), bertedge.BertRuntime)
     return bertedge.verify(path).passed and bertedge.verify(bertedge.load(folder)).passed
 
@@ -159,6 +162,24 @@ def test_train_trains(corpus_file: Path, tmp_path: Path) -> None:
     assert bertedge.Checkpoint.read(tmp_path / "out").heads == ("pooler", "mlm", "nsp")
 
 
+def callables() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The public functions, and the public classes with their methods."""
+    for name in bertedge.__all__:
+        value = run.train if name == "train" else getattr(bertedge, name)
+        yield name, value
+        for method in vars(value) if inspect.isclass(value) else ():
+            if not method.startswith("_") and callable(getattr(value, method)):
+                yield f"{name}.{method}", getattr(value, method)
+
+
+@pytest.mark.parametrize(("name", "function"), list(callables()), ids=[name for name, _ in callables()])
+def test_what_takes_a_path_takes_a_string(name: str, function: Callable[..., Any]) -> None:
+    # what Bundle.open and Checkpoint.read make is not made by hand
+    parameters = {} if name in ("Bundle", "Checkpoint") else inspect.signature(function).parameters
+    paths = {key: str(value.annotation) for key, value in parameters.items() if "Path" in str(value.annotation)}
+    assert {key: annotation for key, annotation in paths.items() if "str" not in annotation} == {}
+
+
 def test_paths_may_be_strings(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
     recipe = bertedge.QuantizationRecipe(method=Dynamic())
     made = bertedge.quantize(str(model_folder), f"{tmp_path}/q", recipe=recipe, calibration=str(corpus_file))
@@ -177,7 +198,8 @@ def test_verify_takes_a_folder_or_a_loaded_bundle(bundle_of: Callable[..., Bundl
 
 def test_compare_takes_files_or_reports(tmp_path: Path) -> None:
     small, large = (report_of(model("small", size)) for size in (1_000_000, 2_000_000))
-    write_report(tmp_path / "small.json", small)
+    bertedge.write_report(f"{tmp_path}/small.json", small)
+    assert bertedge.read_report(f"{tmp_path}/small.json").candidates == small.candidates
     (tmp_path / "budgets.toml").write_text('"size_bytes" = { max_ratio = 3.0 }\n')
     same = bertedge.compare(small, small)
     worse = bertedge.compare(str(tmp_path / "small.json"), large)

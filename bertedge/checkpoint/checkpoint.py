@@ -67,7 +67,7 @@ class Checkpoint:
         self._check()
 
     @classmethod
-    def read(cls, folder: Path, *, name: str | None = None) -> Checkpoint:
+    def read(cls, folder: str | Path, *, name: str | None = None) -> Checkpoint:
         """Open a checkpoint folder: ``config.json``, weights in any known format, tokenizer files.
 
         Where ``modules.json`` is in it, the folder is one of sentence-transformers; the BERT may be in a folder inside.
@@ -79,6 +79,7 @@ class Checkpoint:
             FileError: the folder or a file in it is missing or broken.
             CheckpointError: the tensors do not make the BERT of ``config.json``.
         """
+        folder = Path(folder)
         if not folder.is_dir():
             raise FileError(f"{folder}: no such folder", "give a checkpoint folder, a hub id or a built-in name")
         name = name or folder.resolve().name

@@ -145,17 +145,18 @@ class Report:
             raise FileError("report: there is no candidate", EDITED)
 
 
-def write_report(path: Path, report: Report) -> None:
+def write_report(path: str | Path, report: Report) -> None:
     """Write the report as JSON."""
-    write_json(path, report)
+    write_json(Path(path), report)
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: str | Path) -> Report:
     """Read a report back.
 
     Raises:
         FileError: it is not a report, or of another schema.
     """
+    path = Path(path)
     raw = read_json(path)
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):

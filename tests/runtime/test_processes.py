@@ -145,7 +145,8 @@ def fork(children, work, *, wait=asleep):
 def run(program: str, folder: Path, **variables: str) -> str:
     """Run the program, which must say nothing on stderr."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM + program, str(folder)],
+        # Python 3.12 warns of every fork of a program with threads; here that is the point
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM + program, str(folder)],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": PACKAGE_PARENT, **variables},
         capture_output=True,
         text=True,
