@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.errors import BertEdgeError, FileError
-from bertedge.records import stand_in
+from bertedge.records import placeholder
 
 FRESH_COPY = "take a fresh copy of the file"
 #: Deflate cannot shrink anything further than this (zlib's technical notes say 1032), some bytes of overhead aside.
@@ -158,7 +158,7 @@ def open_archive(
         BertEdgeError: the file is missing, no zip archive or damaged; a name is there twice; a member is encrypted, of
             an unusual compression, or said to be larger than its bytes can hold.
     """
-    fail, other = _Fail(path, error, hint), stand_in(path)
+    fail, other = _Fail(path, error, hint), placeholder(path)
     if other is not None:
         raise error(f"{path}: is {other[0]}, not the file itself", other[1])
     with fail.on_damage("is not a zip archive or is damaged"):

@@ -18,7 +18,7 @@ from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.recipe import QuantizationRecipe
-from bertedge.records import from_json, read_json, sha256, stand_in, to_json, write_json
+from bertedge.records import from_json, placeholder, read_json, sha256, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 from bertedge.tokenizer import Tokenizer
 
@@ -230,7 +230,7 @@ class Bundle:
             if not path.is_file():
                 wrong.append(f"{name} is missing")
             elif path.stat().st_size != entry.size_bytes or (hashes and sha256(path) != entry.sha256):
-                found = stand_in(path)
+                found = placeholder(path)
                 wrong.append(f"{name} is {found[0]}, not the file itself" if found else f"{name} was altered")
         if wrong:
             raise BundleError(f"{self.folder}: {', '.join(wrong)}", AGAIN)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.errors import CheckpointError, nearest
-from bertedge.records import read_text, refuse_stand_in
+from bertedge.records import read_text, refuse_placeholder
 
 #: ``hidden_act`` as written in the wild -> the function meant by it.
 ACTIVATIONS = {
@@ -164,7 +164,7 @@ class BertConfig:
             CheckpointError: it is no configuration of a BERT.
             FileError: a Git LFS pointer, or a web page, is in its place.
         """
-        refuse_stand_in(path)
+        refuse_placeholder(path)
         try:
             raw = json.loads(read_text(path))
         except (OSError, ValueError, RecursionError) as error:

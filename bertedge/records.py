@@ -38,13 +38,13 @@ FILE_HINT = "check the path, its permissions and the free space on the disk"
 
 GIT_LFS = b"version https://git-lfs.github.com/"
 _WEB_PAGE = ("a web page", "download the file itself; on the hub that is its 'resolve' address, not 'blob'")
-#: How a small file starts that stands in the place of the data -> what it is, and the way to the data.
-STAND_INS = {
+#: How a file starts that is in the place of the data -> what it is, and how to get the data.
+PLACEHOLDERS = {
     GIT_LFS: ("a Git LFS pointer", "fetch the data: git lfs install && git lfs pull"),
     b"<!doctype html": _WEB_PAGE,
     b"<html": _WEB_PAGE,
 }
-STAND_IN_BYTES = 64
+PLACEHOLDER_BYTES = 64
 
 
 def to_json(record: Any) -> Any:
@@ -167,23 +167,25 @@ def _mismatch(where: str, raw: Any, expected: str) -> FileError:
     return FileError(f"{where}: {shown} is not {expected}", EDITED)
 
 
-def stand_in(path: Path) -> tuple[str, str] | None:
+def placeholder(path: Path) -> tuple[str, str] | None:
     """What a file is if it only stands in the place of the data, and a hint; None for data, and for no file."""
     try:
+        if not path.is_file():  # a pipe can be read once only
+            return None
         with open(path, "rb") as file:
-            start = file.read(STAND_IN_BYTES).lstrip().lower()
+            start = file.read(PLACEHOLDER_BYTES).lstrip().lower()
     except OSError:
         return None
-    return next((found for beginning, found in STAND_INS.items() if start.startswith(beginning)), None)
+    return next((found for beginning, found in PLACEHOLDERS.items() if start.startswith(beginning)), None)
 
 
-def refuse_stand_in(path: Path) -> None:
+def refuse_placeholder(path: Path) -> None:
     """Refuse a file that was not downloaded whole, such as a Git LFS pointer.
 
     Raises:
         FileError: it is one.
     """
-    found = stand_in(path)
+    found = placeholder(path)
     if found is not None:
         raise FileError(f"{path}: is {found[0]}, not the file itself", found[1])
 
@@ -206,7 +208,7 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """Parse a JSON file; any failure is a :class:`FileError` that names the file."""
-    refuse_stand_in(path)
+    refuse_placeholder(path)
     try:
         return json.loads(read_text(path))
     except OSError as error:

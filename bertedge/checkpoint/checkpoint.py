@@ -21,7 +21,7 @@ from bertedge.checkpoint.tensor_files import FLOAT_TYPES
 from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
-from bertedge.records import refuse_stand_in, sha256, to_json, write_json
+from bertedge.records import refuse_placeholder, sha256, to_json, write_json
 from bertedge.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -167,7 +167,7 @@ class Checkpoint:
             raise FileError(f"{self.name}: has no tokenizer", "give one")
         for path in sorted(self.folder.iterdir()):
             if path.suffix in TOKENIZER_SUFFIXES:
-                refuse_stand_in(path)
+                refuse_placeholder(path)
         return Tokenizer.load(
             self.folder, max_length=self.config.max_position_embeddings, vocab_size=self.config.vocab_size
         )

@@ -38,14 +38,14 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     (r"^deberta\.|\.attention\.self\.(in_proj|query_proj)\.|\.rel_embeddings\.", "DeBERTa"),
     (r"^nomic_bert\.|^encoder\.layers\.\d+\.attn\.Wqkv", "NomicBERT"),
     (r"\.tok_embeddings\.|\blayers\.\d+\.attn\.Wqkv", "ModernBERT"),
-    (r"^(camembert|flaubert|ernie|funnel|longformer|layoutlm)\.", "another family that is like BERT"),
+    (r"^(camembert|flaubert|ernie|funnel|longformer|layoutlm)\.", "another BERT-like family"),
     (r"\.SelfAttention\.|\.DenseReluDense\.", "T5"),
     (r"\bh\.\d+\.attn\.c_attn\.", "GPT-2"),
     (r"\bdecoder\.layers\.\d+\.encoder_attn\.", "BART"),
     (r"\bembed_tokens\.", "a decoder such as Llama or Qwen"),
-    (r"\bvision_model\.|\bpatch_embed|\btext_model\.|\btoken_embedding\.", "a model of pictures, such as ViT or CLIP"),
+    (r"\bvision_model\.|\bpatch_embed|\btext_model\.|\btoken_embedding\.", "a vision model such as ViT or CLIP"),
 )
-#: What lies here takes part in the encoder; a BERT has no more than :func:`bertedge.checkpoint.names.expected_shapes`.
+#: Tensors here change what the encoder computes; a BERT has only those of ``names.expected_shapes``.
 INSIDE = re.compile(r"^bert\.(embeddings|encoder|pooler)\.")
 
 
@@ -73,8 +73,8 @@ def require_fit(
         _refuse_other_family(name, shapes)
     if added:
         raise CheckpointError(
-            f"{name}: the encoder has parts that BERT's has not: {shown(added)}",
-            "without them it would compute something else; take a plain BERT",
+            f"{name}: the encoder has tensors that a BERT does not have: {shown(added)}",
+            "without them the model would answer differently; take a plain BERT",
         )
     if unloadable:
         first = unloadable[0]
@@ -95,9 +95,9 @@ def require_fit(
 
 
 def _added(config: BertConfig, expected: Iterable[str], tensors: Iterable[str]) -> list[str]:
-    """Tensors inside the encoder that a BERT has not; layers beyond ``num_hidden_layers`` are not among them.
+    """Tensors inside the encoder that a BERT does not have. Whole layers beyond ``num_hidden_layers`` do not count.
 
-    Models are shortened by a smaller number in ``config.json``; ``transformers`` does not read the rest either.
+    People shorten models by a smaller number in ``config.json``, and ``transformers`` ignores the other layers.
     """
     known = {*expected, *names.expected_shapes(config, ("pooler",))}
     found = [tensor for tensor in tensors if INSIDE.match(tensor) and tensor not in known]

@@ -19,7 +19,7 @@ from bertedge.checkpoint.pytorch_file import read_pytorch
 from bertedge.checkpoint.safetensors_file import read_safetensors
 from bertedge.checkpoint.tensor_files import FRESH_COPY, FileSource
 from bertedge.errors import FileError, MissingExtraError
-from bertedge.records import read_json, refuse_stand_in, stand_in
+from bertedge.records import placeholder, read_json, refuse_placeholder
 
 
 class TensorSource(Protocol):
@@ -93,7 +93,7 @@ def _tensorflow(index: Path) -> ArraysSource:
         training = importlib.import_module("tensorflow").train
     except ModuleNotFoundError as error:
         raise MissingExtraError("tensorflow", "tensorflow") from error
-    refuse_stand_in(index)
+    refuse_placeholder(index)
     prefix = str(index)[: -len(".index")]
     arrays = {}
     try:
@@ -130,6 +130,6 @@ def open_source(folder: Path) -> TensorSource:
             f"{folder}: no weights; expected one of {', '.join(pattern for pattern, _ in READERS)}",
             "give the folder that holds config.json and the weights",
         )
-    downloaded = [(path, reader) for path, reader in found if stand_in(path) is None]
+    downloaded = [(path, reader) for path, reader in found if placeholder(path) is None]
     path, reader = (downloaded or found)[0]
     return reader(path)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bertedge.errors import CorpusError
-from bertedge.records import GIT_LFS, STAND_INS, sha256
+from bertedge.records import GIT_LFS, PLACEHOLDERS, sha256
 from bertedge.scratch import temporary_folder
 
 #: Characters of a line that are read at once.
@@ -169,7 +169,7 @@ def _require_text(path: Path, beginning: bytes) -> None:
         CorpusError: names the format or the encoding.
     """
     if beginning.startswith(GIT_LFS):
-        pointer, hint = STAND_INS[GIT_LFS]
+        pointer, hint = PLACEHOLDERS[GIT_LFS]
         raise CorpusError(f"{path}: is {pointer}, not the file itself", hint)
     for start, magic, name in OTHER_FORMATS:
         if beginning.startswith(magic, start):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -130,7 +132,7 @@ def test_tensors_of_nobody(folder: Path) -> None:
 @pytest.mark.parametrize("part", ["encoder.layer.1.attention.self.distance_embedding.weight", "embeddings.norm.weight"])
 def test_parts_of_an_encoder_that_bert_has_not_are_refused(folder: Path, arrays: Arrays, part: str) -> None:
     rewrite(folder, {**arrays, f"bert.{part}": np.ones(3, np.float32)})
-    with pytest.raises(CheckpointError, match=f"the encoder has parts that BERT's has not: bert.{part}"):
+    with pytest.raises(CheckpointError, match=f"the encoder has tensors that a BERT does not have: bert.{part}"):
         Checkpoint.read(folder)
 
 
@@ -320,6 +322,14 @@ def test_a_layer_norm_eps_of_no_sensible_size_names_the_file(folder: Path, array
     rewrite(folder, arrays, layer_norm_eps=eps)
     with pytest.raises(BertEdgeError, match="config.json: layer_norm_eps is .* expected a number above 0, at most 1"):
         Checkpoint.read(folder)
+
+
+def test_json_from_a_pipe_is_read_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = Thread(target=lambda: (tmp_path / "pipe").write_text('{"x": 1}'))
+    writer.start()
+    assert read_json(tmp_path / "pipe") == {"x": 1}
+    writer.join()
 
 
 def test_json_that_is_a_pointer(tmp_path: Path) -> None:
