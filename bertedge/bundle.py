@@ -227,7 +227,7 @@ class Bundle:
         wrong = []
         for name, entry in self.manifest.files.items():
             path = self.folder / name
-            if not path.is_file():
+            if not os.path.isfile(path):  # of a name that is too long it says no
                 wrong.append(f"{name} is missing")
             elif path.stat().st_size != entry.size_bytes or (hashes and sha256(path) != entry.sha256):
                 found = placeholder(path)

@@ -90,6 +90,8 @@ class Entry:
 
     def flaw(self) -> str | None:
         """What is wrong with it in a file, in words."""
+        if Path(self.folder).name != self.folder:
+            return f"{self.folder!r} is not the name of a folder"
         return None if self.latency else "no latency"
 
     @property

@@ -13,7 +13,10 @@ import numpy as np
 
 from bertedge.bundle import DIGEST, GOLDEN, MANIFEST, Bundle, _digest, file_entries
 from bertedge.checkpoint import Checkpoint
-from bertedge.cli.app import run as command
+from bertedge.cli.check import info, verify
+from bertedge.cli.compare import compare
+from bertedge.cli.report import report
+from bertedge.cli.use import fill_mask
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.stream import PairStream
@@ -68,22 +71,22 @@ def _checkpoint(samples: Samples) -> Path:
 
 
 def _described(folder: Path) -> Callable[[], object]:
-    return lambda: command(["info", str(folder)])
+    return lambda: info(str(folder))
 
 
 def _quantized(folder: Path, *methods: QuantizationRecipe, corpus: Path | None = None) -> Callable[[], object]:
     """Read everything of a checkpoint, and make something of it."""
 
     def read() -> None:
-        command(["info", str(folder)])
+        info(str(folder))
         for recipe in methods:
             made = quantize(folder, folder.parent / "made", recipe=recipe, calibration=corpus, force=True)
-            load(made.folder).fill_mask("The cat [MASK] on the mat.")
+            load(made.folder, threads=1).fill_mask("The cat [MASK] on the mat.")
 
     return read
 
 
-@kind("checkpoint: config.json", costs=2)
+@kind("checkpoint: config.json", costs=4)
 def _config(samples: Samples) -> Case:
     folder = _checkpoint(samples)
     read = _quantized(folder, DYNAMIC, corpus=samples.corpus)
@@ -131,7 +134,7 @@ def _tokenized(folder: Path) -> Callable[[], object]:
             tokenizer.decode(encoding.input_ids)
         tokenizer.pieces_many(SENTENCES)
         assert tokenizer.sha256
-        command(["info", str(folder)])
+        info(str(folder))
 
     return read
 
@@ -198,11 +201,10 @@ def _embedder(samples: Samples) -> Path:
 
 
 def _embedder_kind(name: str) -> None:
-    @kind(f"embedder: {name}", costs=2)
+    @kind(f"embedder: {name}")
     def prepare(samples: Samples) -> Case:
         folder = _embedder(samples)
-        read = _quantized(folder, DYNAMIC, corpus=samples.corpus)
-        return Case(path=folder / name, mutators=JSON, read=read)
+        return Case(path=folder / name, mutators=JSON, read=_described(folder))
 
 
 for _name in (
@@ -237,10 +239,10 @@ def _manifest(samples: Samples) -> Case:
     folder = _bundle(samples)
 
     def read() -> None:
-        command(["info", str(folder)])
-        command(["info", str(folder), "--json"])
-        command(["fill-mask", str(folder), "The cat [MASK] here.", "--no-verify", "--allow-any-cpu"])
-        command(["verify", str(folder), "--allow-any-cpu"])
+        info(str(folder))
+        info(str(folder), as_json=True)
+        fill_mask(folder, "The cat [MASK] here.", threads=1, no_verify=True, allow_any_cpu=True)
+        verify(folder, threads=1, allow_any_cpu=True)
 
     return Case(path=folder / MANIFEST, mutators=JSON, read=read, after=lambda: sign(folder))
 
@@ -248,14 +250,14 @@ def _manifest(samples: Samples) -> Case:
 @kind("bundle: golden.npz")
 def _golden(samples: Samples) -> Case:
     folder = _bundle(samples)
-    read = lambda: command(["verify", str(folder)])  # noqa: E731
+    read = lambda: verify(folder, threads=1)  # noqa: E731
     return Case(path=folder / GOLDEN, mutators=NPZ, read=read, after=lambda: sign(folder))
 
 
-@kind("bundle: any file, unsigned")
+@kind("bundle: any file, unsigned", costs=4)
 def _unsigned(samples: Samples) -> Case:
     folder = _bundle(samples)
-    return Case(path=folder / "model.onnx", mutators=BYTES, read=lambda: command(["verify", str(folder)]))
+    return Case(path=folder / "model.onnx", mutators=BYTES, read=lambda: verify(folder, threads=1))
 
 
 #: Kinds whose reader may end the process; see :mod:`tests.fuzz.worker`.
@@ -266,15 +268,15 @@ def _onnx(samples: Samples) -> Case:
     folder = _bundle(samples)
 
     def read() -> None:
-        load(folder, check=False).fill_mask("The cat [MASK] here.")
-        command(["verify", str(folder)])
+        load(folder, check=False, threads=1).fill_mask("The cat [MASK] here.")
+        verify(folder, threads=1)
 
     return Case(path=folder / "model.onnx", mutators=BYTES, read=read, after=lambda: sign(folder))
 
 
 def _ort(samples: Samples) -> Case:
     made = export(samples.model, samples.scratch / "ort", format="ort")
-    read = lambda: load(made.folder, check=False).fill_mask("The cat [MASK] here.")  # noqa: E731
+    read = lambda: load(made.folder, check=False, threads=1).fill_mask("The cat [MASK] here.")  # noqa: E731
     return Case(path=made.model_path, mutators=BYTES, read=read, after=lambda: sign(made.folder))
 
 
@@ -284,7 +286,7 @@ NATIVE |= {"bundle: model.onnx": _onnx, "bundle: model.ort": _ort}
 @kind("bundle: tokenizer.json")
 def _bundle_tokenizer(samples: Samples) -> Case:
     folder = _bundle(samples)
-    read = lambda: command(["fill-mask", str(folder), "The cat [MASK] here."])  # noqa: E731
+    read = lambda: fill_mask(folder, "The cat [MASK] here.", threads=1)  # noqa: E731
     return Case(path=folder / "tokenizer.json", mutators=JSON, read=read, after=lambda: sign(folder))
 
 
@@ -316,25 +318,24 @@ def _reports(samples: Samples) -> tuple[Path, Path]:
     return one, other
 
 
-@kind("report.json: report", costs=2)
+@kind("report.json: report", costs=4)
 def _report(samples: Samples) -> Case:
     path, _ = _reports(samples)
     page, tables = samples.scratch / "page.html", samples.scratch / "tables.md"
 
     def read() -> None:
-        command(["report", str(path)])
-        command(["report", str(path), "--html", str(page), "--markdown", str(tables)])
+        report(path)
+        report(path, html_file=page, markdown_file=tables)
 
     return Case(path=path, mutators=JSON, read=read)
 
 
-@kind("report.json: compare", costs=2)
+@kind("report.json: compare", costs=4)
 def _compared(samples: Samples) -> Case:
     old, new = _reports(samples)
-    arguments = ["compare", str(old), str(new)]
-    for option, name in (("--html", "page.html"), ("--markdown", "tables.md"), ("--junit", "junit.xml")):
-        arguments += [option, str(samples.scratch / name)]
-    return Case(path=old, mutators=JSON, read=lambda: command(arguments))
+    page, tables, junit = (samples.scratch / name for name in ("page.html", "tables.md", "junit.xml"))
+    read = lambda: compare(old, new, html_file=page, markdown_file=tables, junit_file=junit)  # noqa: E731
+    return Case(path=old, mutators=JSON, read=read)
 
 
 @kind("budgets.toml")
@@ -345,7 +346,7 @@ def _budgets(samples: Samples) -> Case:
         '["mlm.top1_agreement"]\nmax_drop = 0.01\n\n["latency.p50"]\nmax_ratio = 1.25\napart = 2.0\n\n'
         "[size_bytes]\nmax_ratio = 1.05\n"
     )
-    return Case(path=path, mutators=TOML, read=lambda: command(["compare", str(old), str(new), "--budgets", str(path)]))
+    return Case(path=path, mutators=TOML, read=lambda: compare(old, new, budgets=path))
 
 
 # -- text and training ------------------------------------------------------------------------------------------------
