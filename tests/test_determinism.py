@@ -87,7 +87,7 @@ def profile_of(rest: list[float]) -> Profile:
 
 
 def test_a_report_is_written_alike_under_any_hash_seed(tmp_path: Path) -> None:
-    candidates = [replace(model(f"small-{i}"), profile=profile_of(rest_of(i))) for i in range(8)]
+    candidates = [replace(model(f"small-{i}"), profile=profile_of(rest_of(i))) for i in range(3)]
     path = tmp_path / "report.json"
     write_report(path, report_of(*candidates))
     written = []
@@ -104,19 +104,14 @@ def test_a_page_does_not_depend_on_the_users_matplotlib(tmp_path: Path) -> None:
     path, rc = tmp_path / "report.json", tmp_path / "matplotlibrc"
     write_report(path, report_of(model("small $x$")))
     rc.write_text("backend: nope\nlines.linewidth: 9\nsvg.fonttype: path\n")
-    setups = (
-        {},
-        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
-        {"MPLBACKEND": "nope", "HOME": "/dev/null", "MPLCONFIGDIR": "/dev/null/x"},
-        {"MATPLOTLIBRC": str(rc)},
-    )
+    jupyter = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": str(rc)}
     written = []
-    for place, setup in enumerate(setups):
+    for place, setup in enumerate(({}, {**jupyter, "HOME": "/dev/null", "MPLCONFIGDIR": "/dev/null/x"})):
         folder = tmp_path / str(place)
         folder.mkdir()
         assert run("0", WRITE_EVERYTHING, path, folder, **setup) == ""
         written.append(files_of(folder))
-    assert all(files == written[0] for files in written)
+    assert written[0] == written[1]
 
 
 def test_a_bundle_is_written_alike_under_any_hash_seed(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
