@@ -29,11 +29,14 @@ from bertedge.report.words import number, printable
 NAME_LENGTH = 22
 #: Pixels of one bar, and between the groups of bars.
 BAR, GAP = 13, 12
+BEST = ", not beaten in both by any other"
+#: An axis of numbers starts at 0, except where all of them are closer to each other than that.
+CLOSE = 0.8
 #: What lies beyond so many times the largest median is pointed to, not drawn.
 FAR = 2.5
 
 
-def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric: str) -> str:
+def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric: str, share: bool = True) -> str:
     """Accuracy over latency: every model a point with its interval, the best ones joined by a line of steps."""
     with drawing():
         figure, axes = new_chart(300)
@@ -55,14 +58,13 @@ def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric:
         axes.set(xlabel=f"median latency, ms ({latency})", ylabel=metric)
         axes.margins(x=0.15, y=0.22)
         axes.set_xlim(left=max(axes.get_xlim()[0], 0))
-        cut = _percent(axes, unit="ms")
+        cut = _cut(axes, share=share, unit="ms")
         axes.annotate(
             "better", (0.02, 0.985), (0.115, 0.9), xycoords="axes fraction", textcoords="axes fraction", color=MUTED,
             fontsize=SMALL, va="center", arrowprops={"arrowstyle": "->", "color": MUTED},
         )  # fmt: skip
         words = "; ".join(
-            f"{p.name}: {p.value:.1%} at {p.ms:.2f} ms{', not beaten in both by any other' if p.best else ''}"
-            for p in points
+            f"{p.name}: {_value(p.value, share)} at {p.ms:.2f} ms{BEST if p.best else ''}" for p in points
         )
         return finish(figure, name=name, title=f"{metric} over latency", description=f"{words}.{cut}")
 
@@ -125,9 +127,9 @@ def length_chart(
         axes.set_xticks(range(len(lengths)), [str(length) for length in lengths])
         axes.set(xlabel="tokens of the text", ylabel=metric)
         axes.set_xlim(-0.4, len(lengths) - 0.6)
-        cut = _percent(axes) if share else ""
-        if not share:
+        if not share and axes.get_ylim()[0] < CLOSE * axes.get_ylim()[1]:
             axes.set_ylim(bottom=0)
+        cut = _cut(axes, share=share)
         words = "; ".join(
             f"{names[series]}: " + ", ".join(f"{value.value:.4g} at {length} tokens" for length, value in line)
             for series, line in lines.items()
@@ -175,10 +177,15 @@ def _with_interval(value: MetricValue) -> str:
     return f"{number(value.value)}{interval}"
 
 
-def _percent(axes: Axes, *, unit: str = "") -> str:
-    """Percent on the vertical axis, nothing beyond 0 and 100.
+def _value(value: float, share: bool) -> str:
+    return f"{value:.1%}" if share else f"{value:.4f}"
+
+
+def _cut(axes: Axes, *, share: bool, unit: str = "") -> str:
+    """Round numbers on the vertical axis, nothing below 0, and of shares percent and nothing beyond 100.
 
     Args:
+        share: the metric is a share of something.
         unit: of the horizontal axis, where that may start beyond 0 as well.
 
     Returns:
@@ -186,10 +193,11 @@ def _percent(axes: Axes, *, unit: str = "") -> str:
     """
     low, high = axes.get_ylim()
     low = max(low, 0)
-    axes.set_ylim(low, min(high, 1 + 0.04 * (high - low)))
+    axes.set_ylim(low, min(high, 1 + 0.04 * (high - low)) if share else high)
     axes.yaxis.set_major_locator(_ticks())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 6):g} %"))
-    starts = [f"{100 * low:.3g} %"] if low > 0 else []
+    if share:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 6):g} %"))
+    starts = [f"{100 * low:.3g} %" if share else f"{low:.4g}"] if low > 0 else []
     starts += [f"{number(left)} {unit}"] if unit and (left := axes.get_xlim()[0]) > 0 else []
     if not starts:
         return ""

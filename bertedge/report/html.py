@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 
@@ -29,8 +29,6 @@ from bertedge.report.words import (
     printable,
 )
 
-#: Metrics between 0 and 1 that are read as percent.
-SHARES = ("mlm.top1_agreement", "nsp.flip_rate")
 #: How a verdict's outcome looks besides its colour.
 OUTCOME_SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "skipped": "–"}
 
@@ -101,9 +99,10 @@ def _summary(report: Report, model: CandidateReport) -> list[Fact]:
     for metric, words in views.TRADE_OFFS.items():
         value, known = model.fidelity.get(metric), views.reference_value(report, metric)
         if value is not None:
-            of_float = "" if known is None else f", float {percent(known)}"
-            interval = f"{100 * value.low:.1f} to {percent(value.high)}"
-            facts.append((words, percent(value.value), f"{interval}{of_float}"))
+            show = _shown(metric)
+            of_float = "" if known is None else f", float {show(known)}"
+            low = show(value.low).removesuffix("\N{NO-BREAK SPACE}%")
+            facts.append((words, show(value.value), f"{low} to {show(value.high)}{of_float}"))
     for words, own, known, unit, scale in (
         ("peak memory", model.peak_rss_bytes, reference.peak_rss_bytes, "MB", MEGABYTE),
         ("cold start", model.cold_start_ms, reference.cold_start_ms, "ms", 1),
@@ -116,20 +115,30 @@ def _summary(report: Report, model: CandidateReport) -> list[Fact]:
     return facts
 
 
+def _shown(metric: str) -> Callable[[float], str]:
+    """How values of a metric are written: percent for shares of something, a number for others."""
+    return percent if views.is_share(metric) else "{:.4f}".format
+
+
 #: A heading, what it shows in a sentence, and the picture.
 Picture = tuple[str, str, Markup]
 
 
-def _trade_offs(report: Report) -> list[tuple[str, str, Markup, list[views.Point]]]:
+def _trade_offs(report: Report) -> list[tuple[str, str, Markup, list[tuple[views.Point, str]]]]:
     workload = views.main_workload(report)
-    pictures: list[tuple[str, str, Markup, list[views.Point]]] = []
+    pictures: list[tuple[str, str, Markup, list[tuple[views.Point, str]]]] = []
     for metric, words in views.TRADE_OFFS.items():
         points = views.trade_off(report, metric)
         if points and workload:
             drawn = charts.trade_off_chart(
-                f"trade-off-{len(pictures)}", points, latency=views.workload_in_words(workload), metric=words
+                f"trade-off-{len(pictures)}",
+                points,
+                latency=views.workload_in_words(workload),
+                metric=words,
+                share=views.is_share(metric),
             )
-            pictures.append((_heading(words), DESCRIPTIONS[metric][1], Markup(drawn), points))
+            shown = [(point, _shown(metric)(point.value)) for point in points]
+            pictures.append((_heading(words), DESCRIPTIONS[metric][1], Markup(drawn), shown))
     return pictures
 
 
@@ -149,7 +158,7 @@ def _lengths(report: Report) -> list[Picture]:
     for place, (metric, words) in enumerate(views.OVER_LENGTH.items()):
         lines = views.over_length(report, metric)
         if lines:
-            share = metric in SHARES
+            share = views.is_share(metric)
             drawn = charts.length_chart(f"length-{place}", lines, names, metric=words, share=share)
             pictures.append((_heading(words), f"{DESCRIPTIONS[metric][0]} is better", Markup(drawn)))
     return pictures

@@ -23,6 +23,7 @@ TRADE_OFFS = {
 OVER_LENGTH = {
     "mlm.top1_agreement": "best word as in float",
     "mlm.kl_mean": "KL from float, nats",
+    "embedding.cosine_mean": "cosine of vectors to float's",
     "nsp.flip_rate": "pairs judged differently",
 }
 #: Names of parts, by the first pattern that matches; blocks of one kind are added up.
@@ -55,6 +56,11 @@ class Point:
     low: float
     high: float
     best: bool = False
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of something, which is read as percent."""
+    return metric in METRICS and METRICS[metric].bounds == (0, 1)
 
 
 def models_of(report: Report) -> list[CandidateReport]:

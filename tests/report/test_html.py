@@ -25,7 +25,7 @@ from bertedge.report.report import Report, read_report, write_report
 from bertedge.report.summary import summary
 from bertedge.report.svg import COLORS, PLACEHOLDER
 from bertedge.report.verdict import OUTCOMES, Verdict
-from bertedge.report.views import Point
+from bertedge.report.views import Point, is_share
 from bertedge.report.words import breakable, head, running, tail
 from tests.report.conftest import HOSTILE
 
@@ -225,6 +225,17 @@ def test_an_axis_that_does_not_start_at_nothing_says_so(measured: Report) -> Non
         assert picture.count("axis starts at") == 2 * cut  # in the picture, and for those who do not see it
         lines = {1: [(16, value), (32, value)]}
         assert ("axis starts at" in length_chart("l", lines, ["f", "c"], metric="m", share=True)) == cut
+
+
+def test_numbers_that_are_no_shares_are_no_percent() -> None:
+    cosine = MetricValue(value=0.9987, low=0.998, high=0.9993, n=99)
+    kl = MetricValue(value=0.0012, low=0.001, high=0.0014, n=99)
+    for value, cut in ((cosine, True), (kl, False)):
+        picture = length_chart("l", {1: [(16, value), (32, value)]}, ["f", "c"], metric="m", share=False)
+        assert " %" not in picture
+        assert ("axis starts at 0.99" in picture) == cut
+    assert is_share("mlm.top1_agreement")
+    assert not is_share("mlm.kl_mean")
 
 
 def test_a_report_with_nothing_but_sizes_is_a_page_too(measured: Report) -> None:
