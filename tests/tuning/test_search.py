@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from bertedge import target
 from bertedge.bundle import Bundle
@@ -89,9 +91,11 @@ def test_a_search_that_ends_well(model_folder: Path, settings: TuneSettings, tmp
 def test_goals_that_cannot_be_met_leave_the_best_and_a_sentence(
     model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
-    runs = tmp_path / "runs"
+    runs, folder = tmp_path / "runs", Path(shutil.copytree(model_folder, tmp_path / "classifier"))
+    tensors = load_file(folder / "model.safetensors")
+    save_file({**tensors, "classifier.weight": np.ones((2, 32), np.float32)}, folder / "model.safetensors")
     done = typed(
-        *("tune", model_folder, "-o", runs, "--calibration", corpus_file),
+        *("tune", folder, "-o", runs, "--calibration", corpus_file),
         *("--length", 16, "--examples", 16, "--max-p95-ms", 0.000001, "--max-kl", 10, "--threads", 1),
     )
     assert done.returncode == 1, done.stderr
@@ -100,6 +104,7 @@ def test_goals_that_cannot_be_met_leave_the_best_and_a_sentence(
     assert "at most 1e-06 was asked for" in error
     assert hint.startswith("hint: ")
     assert "met: mlm.kl_mean" in done.stderr
+    assert "warning: 1 tensor is left out, because no part of BERT reads it: classifier.weight" in done.stderr
     assert "static (best)" in done.stdout or "(best)" in done.stdout
     assert verify(load(runs / "best")).passed
     raw = json.loads((runs / "pareto.json").read_text())
