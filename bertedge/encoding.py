@@ -46,6 +46,12 @@ def is_unknown(encoding: tokenizers.Encoding, unknown_id: int | None, silent_ids
     return {unknown_id} in words.values()
 
 
+def about_cut(cut: int, count: int, max_length: int, side: str) -> str:
+    """A sentence about texts that were too long."""
+    part = "end" if side == "right" else "beginning"
+    return f"{cut} of {count} texts had more than {max_length} tokens; their {part} was cut off"
+
+
 def about_unknown(indices: Sequence[int], count: int) -> str:
     """A sentence about those of ``count`` texts that hold no known word."""
     if count == 1:

@@ -19,7 +19,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import normalizers
 
-from bertedge.encoding import Encoding, about_capitals, about_unknown, is_unknown
+from bertedge.encoding import Encoding, about_capitals, about_cut, about_unknown, is_unknown
 from bertedge.errors import CheckpointError, TruncationWarning, UnknownTextWarning
 from bertedge.records import write_json, write_text
 from bertedge.texts import Pair, texts_or_pairs
@@ -245,8 +245,11 @@ class Tokenizer:
         """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; see :meth:`encode_many`."""
         return self.encode_many([text if pair is None else (text, pair)])[0]
 
-    def encode_many(self, texts: Iterable[str | Pair]) -> list[Encoding]:
+    def encode_many(self, texts: Iterable[str | Pair], *, prompt: str = "") -> list[Encoding]:
         """Encode texts, or pairs of texts. An empty text is ``[CLS] [SEP]``.
+
+        Args:
+            prompt: what the texts begin with and no user has written; its words make no text a known one.
 
         Warns:
             TruncationWarning: how many texts were longer than ``max_length`` and lost their end (of a pair: of the
@@ -268,14 +271,12 @@ class Tokenizer:
         ]
         cut = sum(e.truncated for e in encodings)
         if cut:
-            part = "end" if self._truncation_side == "right" else "beginning"
-            warnings.warn(
-                f"{cut} of {len(encodings)} texts had more than {self.max_length} tokens; their {part} was cut off",
-                TruncationWarning,
-                stacklevel=2,
-            )
+            told = about_cut(cut, len(encodings), self.max_length, self._truncation_side)
+            warnings.warn(told, TruncationWarning, stacklevel=2)
         unknown_id = self._backend.token_to_id(self.special["unk"])
         silent_ids = {self.id_of(role) for role in ("pad", "cls", "sep", "mask")}
+        if prompt:
+            silent_ids |= {token for token in self.pieces(prompt) if token != unknown_id}
         unknown = [index for index, e in enumerate(found) if is_unknown(e, unknown_id, silent_ids)]
         if unknown:
             warnings.warn(about_unknown(unknown, len(found)), UnknownTextWarning, stacklevel=2)

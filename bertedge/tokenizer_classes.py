@@ -125,8 +125,8 @@ def require_known(file: Path, settings: dict[str, Any]) -> None:
         raise CheckpointError(
             f"{file}: split_special_tokens is true, so a [MASK] in a text would be no [MASK]", "set it to false"
         )
-    versions = settings.get("fast_tokenizer_files") or ()
-    if any(version != "tokenizer.json" for version in versions):
+    versions = settings.get("fast_tokenizer_files")
+    if versions not in (None, [], ["tokenizer.json"]):
         raise CheckpointError(
             f"{file}: fast_tokenizer_files lists {versions!r:.60}, of which bertedge cannot choose",
             "keep the right one as tokenizer.json, and take the entry out",

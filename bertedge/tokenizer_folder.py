@@ -114,6 +114,7 @@ class _Reader:
     def from_json(self) -> FolderTokenizer:
         raw = self.raw or {}
         if self.kind == "as_is":
+            _require_whole_templates(raw)
             return self._finished(tokenizers.Tokenizer.from_str(json.dumps(raw)))
         model = raw["model"]
         # without its vocabulary a file is parsed in no time; one of Unigram, or without a type, cannot do without
@@ -262,6 +263,20 @@ def _parts(raw: Any, key: str) -> list[dict[str, Any]]:
     """A part of a pipeline, or the parts of a sequence of them."""
     parts = raw.get(key) if isinstance(raw, dict) and raw.get("type") == "Sequence" else [raw]
     return [part for part in parts or () if isinstance(part, dict)]
+
+
+def _require_whole_templates(raw: dict[str, Any]) -> None:
+    """Refuse a template with a special token that it does not define; the library would panic at the first text.
+
+    Raises:
+        ValueError: names the token.
+    """
+    for part in _parts(raw.get("post_processor"), "processors"):
+        pieces = [*part.get("single", ()), *part.get("pair", ())] if part.get("type") == "TemplateProcessing" else []
+        for piece in pieces:
+            token = piece["SpecialToken"]["id"] if "SpecialToken" in piece else None
+            if token is not None and token not in part["special_tokens"]:
+                raise ValueError(f"its template does not define {token}")
 
 
 def _added(backend: tokenizers.Tokenizer) -> set[str]:

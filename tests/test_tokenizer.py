@@ -395,6 +395,16 @@ def test_a_broken_json_file_is_named(tmp_path: Path, data: bytes) -> None:
         Tokenizer.load(tmp_path)
 
 
+def test_a_template_that_would_panic_is_named(tmp_path: Path, ours: Tokenizer) -> None:
+    ours.save(tmp_path)
+    raw = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    del raw["post_processor"]["special_tokens"]["[CLS]"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    with pytest.raises(FileError, match=r"template does not define \[CLS\]"):
+        Tokenizer.load(tmp_path)
+
+
 def test_broken_settings_are_named(tmp_path: Path, words: list[str]) -> None:
     write_vocab(tmp_path, words)
     (tmp_path / "tokenizer_config.json").write_text("{")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bertedge.errors import BertEdgeError, CheckpointError
+from bertedge.errors import BertEdgeError, CheckpointError, TruncationWarning
 from bertedge.tokenizer import Tokenizer
 from bertedge.tokenizer_classes import KINDS, OTHERS
-from tests.tokenizer_folders import FOLDERS, REFUSED, TEXTS, inputs, random_folder, write
+from tests.tokenizer_folders import FOLDERS, REFUSED, TEXTS, inputs, random_folder, vocab, write
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 LONG = 1024
@@ -74,6 +74,20 @@ def test_random_folders_as_transformers(tmp_path: Path, seed: int) -> None:
     saved = write(tmp_path / "saved", {})
     tokenizer.save(saved)
     assert theirs_of(saved) == expected
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_long_texts_are_cut_as_by_transformers(tmp_path: Path, side: str) -> None:
+    folder = write(tmp_path / "model", {"vocab.txt": vocab(), "tokenizer_config.json": {"truncation_side": side}})
+    tokenizer = Tokenizer.load(folder, max_length=9)
+    saved = write(tmp_path / "saved", {})
+    tokenizer.save(saved)
+    for source in (folder, saved):
+        other = transformers.AutoTokenizer.from_pretrained(source)
+        for text, pair in (("a b c d e f g h i j", None), ("a b c d e f", "g h i j k"), ("a", "b c d e f g h i")):
+            with pytest.warns(TruncationWarning, match="end" if side == "right" else "beginning"):
+                ids = tokenizer.encode(text, pair).input_ids
+            assert ids == other(text, pair, truncation=True, max_length=9)["input_ids"]
 
 
 def test_every_class_of_transformers_is_in_a_table() -> None:

@@ -316,6 +316,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"tokenizer.json": serialized(), CONFIG_FILE: {"fast_tokenizer_files": ["tokenizer.4.0.0.json"]}},
         "fast_tokenizer_files",
     ),
+    "no list of json files": (
+        {"vocab.txt": vocab(), CONFIG_FILE: {"fast_tokenizer_files": True}},
+        "fast_tokenizer_files",
+    ),
     "no start": ({"vocab.txt": vocab(), CONFIG_FILE: {"cls_token": None}}, "cls_token"),
     "casing in words": ({"vocab.txt": vocab(), CONFIG_FILE: {"do_lower_case": "false"}}, "do_lower_case"),
 }

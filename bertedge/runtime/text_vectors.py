@@ -122,7 +122,9 @@ class TextVectors:
         if pooling is None and settings is not None and settings.warning:
             warnings.warn(f"{self.name}: {settings.warning}", LeftOutWarning, stacklevel=2)
         several = texts_of([texts] if isinstance(texts, str) else texts, "encode: expected a text or a list of texts")
-        encodings = self._embedding_tokenizer.encode_many([recipe.prompt + text for text in several])
+        encodings = self._embedding_tokenizer.encode_many(
+            [recipe.prompt + text for text in several], prompt=recipe.prompt
+        )
         start = 0 if recipe.pools_prompt or not recipe.prompt else self._prompt_tokens(recipe.prompt)
         rows = [row_of(encoding, hidden=recipe.hidden) for encoding in encodings]
         vectors = self.engine.run(rows, lambda result: recipe.vector(result, start))

@@ -111,6 +111,7 @@ def test_what_is_no_text_is_named(runtime: BertRuntime, call: Callable, told: st
     ("call", "told"),
     [
         (lambda r: r.encode(["the cat", "\u2603\u2603"]), r"1 of 2 texts \(index 1\)"),
+        (lambda r: r.encode("\u2603", prompt="the cat: "), "the text has no word"),
         (lambda r: r.fill_mask("\u2603 [MASK]"), "the text has no word"),
         (lambda r: r.next_sentence("\u2603", "the cat"), "the text has no word"),
     ],
