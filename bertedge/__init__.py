@@ -6,12 +6,15 @@ Everything here is loaded when it is first used, so that the runtime never pays 
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 #: onnxruntime 1.29 and newer send telemetry to Microsoft and keep files below the user's cache folder, unless this is
 #: set before onnxruntime is imported. It is set here because every module of bertedge is imported after this one.
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+#: Whether it was imported before all the same, in a program that does not set the variable.
+ONNXRUNTIME_CAME_FIRST = "onnxruntime" in sys.modules and NO_TELEMETRY not in os.environ
 os.environ.setdefault(NO_TELEMETRY, "1")
 
 if TYPE_CHECKING:

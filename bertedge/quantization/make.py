@@ -51,7 +51,7 @@ from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layer
 from bertedge.recipe import QuantizationRecipe, require_examples
 from bertedge.records import new_folder, write_json
 from bertedge.runtime.right_here import is_right_here, require_right_here
-from bertedge.runtime.session import newest
+from bertedge.runtime.versions import newest
 from bertedge.scratch import temporary_folder
 from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, resolve_target
 

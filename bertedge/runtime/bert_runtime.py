@@ -21,9 +21,10 @@ from bertedge.runtime.engine import Engine, Model, Row
 from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.probabilities import softmax, top_indices
 from bertedge.runtime.right_here import require_right_here
-from bertedge.runtime.session import Sessions, require_onnxruntime
+from bertedge.runtime.session import Sessions
 from bertedge.runtime.text_vectors import TextVectors, row_of
 from bertedge.runtime.threads import checked_threads
+from bertedge.runtime.versions import require_onnxruntime, warn_of_telemetry
 from bertedge.texts import Pair, pairs_of, texts_of
 
 _log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def load(
     opened = Bundle.open(bundle, check=check)
     manifest = opened.manifest
     require_onnxruntime(manifest.min_onnxruntime)
+    warn_of_telemetry()
     if manifest.may_overflow and not allow_any_cpu:
         require_right_here(manifest.target)
     runtime = BertRuntime(opened, threads=threads, check=check, allow_any_cpu=allow_any_cpu)

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from bertedge.errors import BundleError, UnfitMachineError
+from bertedge.errors import BundleError
 from bertedge.runtime.fork import PerProcess
 from bertedge.runtime.threads import checked_threads
 from bertedge.runtime.utf8_path import utf8_path
@@ -258,34 +258,3 @@ class _Trial:
         """Note what a call took."""
         self._calls += 1
         self._latest[threads] = (*self._latest[threads], cost)[-TRIAL_CALLS * TRIAL_ROUNDS :]
-
-
-def require_onnxruntime(minimum: str, who: str = "this bundle") -> None:
-    """Refuse an onnxruntime that is older than needed.
-
-    Args:
-        who: needs it.
-
-    Raises:
-        UnfitMachineError: it is.
-    """
-    if not is_new_enough(minimum):
-        raise UnfitMachineError(
-            f"onnxruntime {ort.__version__} is too old: {who} needs {minimum} or newer",
-            "pip install -U onnxruntime",
-        )
-
-
-def is_new_enough(minimum: str) -> bool:
-    """Whether this onnxruntime is of that version or a newer one."""
-    return _version(ort.__version__) >= _version(minimum)
-
-
-def newest(*versions: str) -> str:
-    """The newest of some versions of onnxruntime."""
-    return max(versions, key=_version)
-
-
-def _version(text: str) -> tuple[int, ...]:
-    numbers = (part for part in text.split("+")[0].split("."))
-    return tuple(int(part) for part in numbers if part.isdigit())

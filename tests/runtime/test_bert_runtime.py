@@ -25,7 +25,7 @@ from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.engine import Row
 from bertedge.runtime.probabilities import top_indices
-from bertedge.runtime.session import require_onnxruntime
+from bertedge.runtime.versions import require_onnxruntime
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import KINDS, random_tensors
 

@@ -13,6 +13,7 @@ import pytest
 
 import bertedge
 from bertedge.bundle import Bundle
+from bertedge.runtime.versions import is_new_enough
 
 PACKAGE_PARENT = str(Path(bertedge.__file__).parents[1])
 #: The number of the system call ``socket``.
@@ -87,3 +88,17 @@ def test_what_the_user_chose_stays(chosen: str, tmp_path: Path) -> None:
     code = "import bertedge.cli.app, os; print(repr(os.environ['ORT_DISABLE_TELEMETRY']))"
     assert run(code, home=tmp_path, ORT_DISABLE_TELEMETRY=chosen).stdout == f"{chosen!r}\n"
     assert run(code, home=tmp_path).stdout == "'1'\n"
+
+
+@pytest.mark.parametrize("chosen", [{}, {"ORT_DISABLE_TELEMETRY": "0"}, {"ORT_DISABLE_TELEMETRY": "1"}])
+def test_an_onnxruntime_that_was_imported_first_is_told_of(
+    chosen: dict[str, str], bundle_of: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    """With telemetry, a process that is forked hangs or is aborted at exit; who chose it is told nothing."""
+    code = "import sys, onnxruntime, bertedge; bertedge.load(sys.argv[1], threads=1)"
+    said = run(code, str(bundle_of("static").folder), home=tmp_path, **chosen).stderr
+    if chosen or not is_new_enough("1.29"):
+        assert said == ""
+    else:
+        assert said.startswith("onnxruntime was imported before bertedge: its telemetry is on")
+        assert "set ORT_DISABLE_TELEMETRY=1" in said
