@@ -89,6 +89,8 @@ class EmbedderFolder:
                 f"{path}: the first module is {modules[0].kind}, expected Transformer",
                 f"bertedge runs models whose first module is a BERT; for a BERT alone, take a copy without {MODULES}",
             )
+        if not os.path.isdir(modules[0].folder):  # unlike Path.is_dir, false for a name that the system refuses
+            raise FileError(f"{path}: the transformer's folder {modules[0].path[:60]!r} is missing", FRESH_COPY)
         return cls(folder=folder, modules=modules)
 
     @property
@@ -238,7 +240,7 @@ def _pooling(module: Module, hidden_size: int) -> tuple[tuple[str, ...], bool]:
 
 def _settings(path: Path) -> dict[str, Any]:
     """A JSON object; nothing where there is no file."""
-    if not os.path.isfile(path):  # unlike Path.is_file, false for a name that the system refuses
+    if not os.path.isfile(path):
         return {}
     raw = read_json(path)
     if not isinstance(raw, dict):

@@ -149,11 +149,13 @@ def test_broken_modules(tmp_path: Path, model_folder: Path, content: str) -> Non
         Checkpoint.read(folder)
 
 
-@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "1_Pooling\n"])
-def test_odd_paths(tmp_path: Path, model_folder: Path, path: str) -> None:
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "1_Pooling\n", "no_such_folder"])
+def test_odd_paths(tmp_path: Path, model_folder: Path, path: str, index: int) -> None:
     folder = embedder_folder(tmp_path, model_folder)
-    kind = f"{MODELS}.Pooling"
-    write(folder / "modules.json", [{"path": "", "type": TRANSFORMER[1]}, {"path": path, "type": kind}])
+    modules = [{"path": "", "type": TRANSFORMER[1]}, {"path": "1_Pooling", "type": f"{MODELS}.Pooling"}]
+    modules[index]["path"] = path
+    write(folder / "modules.json", modules)
     with pytest.raises(FileError, match="is missing"):
         Checkpoint.read(folder)
 
