@@ -83,7 +83,10 @@ class TextFile:
         """
         while part := self._file.readline(BLOCK):
             if "\0" in part:
-                raise _not_text(self.path, "holds NUL bytes")
+                raise CorpusError(
+                    f"{self.path}: is not text: holds NUL bytes{self.where()}",
+                    "if it is text all the same, remove them: tr -d '\\000' < FILE > NEW",
+                )
             self.lines_read += part.endswith("\n")
             yield part
 
@@ -173,17 +176,13 @@ def _require_text(path: Path, beginning: bytes) -> None:
         raise CorpusError(f"{path}: is {pointer}, not the file itself", hint)
     for start, magic, name in OTHER_FORMATS:
         if beginning.startswith(magic, start):
-            raise _not_text(path, f"its format is {name}")
+            raise CorpusError(f"{path}: is not text: its format is {name}", TEXT_HINT)
     encoding = next((name for mark, name in MARKS if beginning.startswith(mark)), None)
     zeros = [beginning[start::2].count(0) for start in (0, 1)]
     if encoding is None and max(zeros) > max(0.15 * len(beginning), 1) and min(zeros) < 0.1 * max(zeros):
         encoding = "UTF-16LE" if zeros[1] > zeros[0] else "UTF-16BE"
     if encoding is not None:
         raise CorpusError(f"{path}: is {encoding}, not UTF-8", _iconv(encoding))
-
-
-def _not_text(path: Path, reason: str) -> CorpusError:
-    return CorpusError(f"{path}: is not text: {reason}", TEXT_HINT)
 
 
 def _encoding_hint(data: bytes) -> str:
