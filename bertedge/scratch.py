@@ -246,7 +246,7 @@ def sync_tree(folder: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Have the content of a file on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes what may be written only
     try:
         os.fsync(handle)
     finally:
