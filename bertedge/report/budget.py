@@ -163,7 +163,7 @@ DEFAULTS: Budgets = {
         Budget(metric="mlm.top1_agreement", max_drop=0.01),
         Budget(metric="mlm.kl_mean", max_ratio=1.25),
         Budget(metric="mlm.top1_accuracy_drop", max_drop=0.01),
-        Budget(metric="nsp.flip_rate", max_drop=0.02),  # what 205 pairs can tell, as many as the built-in text has
+        Budget(metric="nsp.flip_rate", max_drop=0.02),  # what the 181 pairs of the built-in text can tell
         Budget(metric=INVARIANCE, max_drop=1e-4),
         Budget(metric=LATENCY, max_ratio=1.05, apart=1.25),
         Budget(metric="cold_start_ms", max_ratio=2.0),
