@@ -66,6 +66,12 @@ def check_what_is_left(folder: Path, tuned: Tuned) -> None:
     assert verify(load(best.folder)).passed
 
 
+def test_casing_is_that_of_the_search(model_folder: Path, settings: TuneSettings, tmp_path: Path) -> None:
+    goals = goals_of({"max_mlm_drop": 1.0})
+    tune([model_folder], tmp_path / "runs", goals=goals, settings=replace(settings, budget_minutes=1e-6), cased=True)
+    assert not Bundle.open(tmp_path / "runs" / "best").tokenizer.lowercases
+
+
 def test_a_search_that_ends_well(model_folder: Path, settings: TuneSettings, tmp_path: Path) -> None:
     lines: list[str] = []
     told: list[tuple[float, str]] = []
