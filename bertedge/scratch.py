@@ -30,6 +30,8 @@ except ModuleNotFoundError:  # Windows
 NEW, OLD = ".new", ".old"
 SCRATCH = rf"\.(?P<of>.+)\.[0-9a-f]{{16}}({NEW}|{OLD})?"
 TEMPORARY = re.compile("bertedge-[0-9a-f]{16}")
+#: More files than these are not written to the disk one by one.
+MANY_FILES = 200
 #: Of renameat2(2): the current folder as the start of relative paths, and the flag that exchanges two names.
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
@@ -238,10 +240,16 @@ def _swap_in_turn(scratch: Path, path: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """Have all files below a folder, and the folder, on the disk."""
-    for place, _, files in os.walk(folder):
-        for name in files:
-            sync_file(Path(place, name))
-        sync_folder(Path(place))
+    places = [(Path(place), names) for place, _, names in os.walk(folder)]
+    files = [place / name for place, names in places for name in names]
+    if len(files) > MANY_FILES and hasattr(os, "sync"):
+        os.sync()  # one by one they would take minutes
+        return
+    for path in files:
+        if path.is_file() and not path.is_symlink():
+            sync_file(path)
+    for place, _ in places:
+        sync_folder(place)
 
 
 def sync_file(path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bertedge import scratch as scratch_module
 from bertedge.errors import FileError
 from bertedge.records import alone_in, new_folder, write_text
 from bertedge.scratch import is_scratch, scratch_name, settle, temporary_folder
@@ -181,6 +182,19 @@ def test_what_is_written_is_on_the_disk_before_its_name(tmp_path: Path, monkeypa
     done.clear()
     write_text(tmp_path / "t", "x")
     assert done == ["sync .t", "move", parent]
+
+
+@pytest.mark.parametrize("many", [200, 1])
+def test_folders_with_links_and_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    """As the system root of an emulated machine: links that lead nowhere here, and many files."""
+    monkeypatch.setattr(scratch_module, "MANY_FILES", many)
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "lib").mkdir()
+        (folder / "lib" / "file").write_text("x")
+        (folder / "lib64").symlink_to("lib")
+        (folder / "nowhere").symlink_to("/no/such/file")
+        os.mkfifo(folder / "pipe")
+    assert names(tmp_path / "out") == ["lib", "lib64", "nowhere", "pipe"]
 
 
 HOLDS = """
