@@ -112,7 +112,7 @@ def lock(path: Path) -> int | None:
     if fcntl is None:
         return None
     while True:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

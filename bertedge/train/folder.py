@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -122,7 +123,10 @@ class RunFolder:
         """
         if not (self.path / RUN).is_file():
             raise FileError(f"{self.path}: no interrupted run is there", "start one without --resume")
-        wrong = list(_differences(read_json(self.path / RUN), to_json(description)))
+        started = read_json(self.path / RUN)
+        if not isinstance(started, dict):
+            raise FileError(f"{self.path / RUN}: is not the description of a run", BROKEN)
+        wrong = list(_differences(started, to_json(description)))
         if wrong:
             raise UsageError(
                 f"{self.path}: was started otherwise: {'; '.join(wrong)}",
@@ -207,4 +211,4 @@ def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
         for key in sorted(before.keys() | now.keys()):
             yield from _differences(before.get(key), now.get(key), f"{where}.{key}" if where else key)
     elif before != now:
-        yield f"{where} was {before!r}, is {now!r}"
+        yield f"{where} was {reprlib.repr(before)}, is {reprlib.repr(now)}"

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.errors import FileError, UsageError
+from bertedge.errors import BertEdgeError, FileError, UsageError
 from bertedge.train import folder as folder_module
 from bertedge.train import keeper as keeper_module
 from bertedge.train.loop import Progress
@@ -168,6 +168,19 @@ def test_a_damaged_place_is_two_lines(
     path = shutil.copytree(cut_run, tmp_path / "out.run") / "state" / folder_module.PLACE
     path.write_text(json.dumps(change and {**json.loads(path.read_text()), **change}))
     with pytest.raises(FileError, match=told) as caught:
+        train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True)
+    assert str(caught.value).count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("null", "not the description of a run"), ("{", "is not JSON"), ('{"kind": 1}', "kind was 1, is 'pretraining'")],
+)
+def test_a_damaged_description_is_two_lines(
+    library: Path, cut_run: Path, tmp_path: Path, content: str, told: str
+) -> None:
+    (shutil.copytree(cut_run, tmp_path / "out.run") / "run.json").write_text(content)
+    with pytest.raises(BertEdgeError, match=told) as caught:
         train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True)
     assert str(caught.value).count("\n") == 1
 
