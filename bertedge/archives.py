@@ -35,6 +35,8 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 #: Members of an archive; the largest models have a few thousand tensors.
 MOST_MEMBERS = 100_000
+#: Bytes that are read at once.
+CHUNK = 2**20
 #: First bytes of files that are often given in the place of an archive.
 OTHER_KINDS = {
     b"": "is empty",
@@ -128,18 +130,36 @@ class Archive:
                 raise EOFError
         return start, member.file_size
 
+    def check(self, *, most: int) -> None:
+        """Read every member to its end, so that each checksum is compared; nothing is kept.
+
+        Args:
+            most: bytes that all of them may have together.
+
+        Raises:
+            BertEdgeError: one is damaged, or they are larger.
+        """
+        self._require_at_most(most)
+        for name in self.sizes:
+            with self.open(name) as member:
+                while member.read(CHUNK):
+                    pass
+
     def extract_all(self, folder: Path, *, most: int) -> None:
         """Unpack all members into a folder, where no name can lead out of it.
 
         Args:
             most: bytes that all of them may have together.
         """
-        total = sum(self.sizes.values())
-        if total > most:
-            raise self._fail(f"has {total} bytes unpacked, expected {most} at most")
+        self._require_at_most(most)
         for name in self.sizes:
             with self._fail.on_damage(f"{name} is damaged"):
                 self._archive.extract(name, folder)
+
+    def _require_at_most(self, most: int) -> None:
+        total = sum(self.sizes.values())
+        if total > most:
+            raise self._fail(f"has {total} bytes unpacked, expected {most} at most")
 
 
 @contextmanager

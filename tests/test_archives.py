@@ -183,3 +183,14 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.npz", tmp_path):
         with pytest.raises(FileError, match="cannot be read"), open_archive(path):
             pass
+
+
+def test_every_checksum_is_compared(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", [("one", b"0123456789"), ("two", b"abcdefghij")], zipfile.ZIP_STORED)
+    with open_archive(path) as archive:
+        archive.check(most=20)
+        with pytest.raises(FileError, match="has 20 bytes unpacked, expected 19"):
+            archive.check(most=19)
+    path.write_bytes(path.read_bytes().replace(b"abcdefghij", b"abcdefghiX", 1))
+    with open_archive(path) as archive, pytest.raises(FileError, match="two is damaged"):
+        archive.check(most=20)

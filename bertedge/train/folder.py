@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from bertedge.archives import open_archive
 from bertedge.data.stream import Place
 from bertedge.errors import FileError, UsageError
 from bertedge.records import (
@@ -178,6 +179,8 @@ class RunFolder:
             raise FileError(f"{folder / PLACE}: best has no step or no loss", BROKEN)
         if not all(map(math.isfinite, (stored.best or {}).values())):
             raise FileError(f"{folder / PLACE}: best holds what is no number", BROKEN)
+        with open_archive(folder / TENSORS, hint=BROKEN) as archive:  # torch compares no checksums
+            archive.check(most=(folder / TENSORS).stat().st_size)
         try:
             tensors = torch.load(folder / TENSORS, map_location="cpu", weights_only=True)
             Progress(**tensors["progress"])

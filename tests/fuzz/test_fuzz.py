@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from bertedge.bundle import Bundle
 from tests.fuzz.harness import EXIT_CODES, MOST_BY_CLOCK, MOST_BYTES, fuzz, mutation
 from tests.fuzz.kinds import COSTLY, KINDS, NATIVE, Samples
+from tests.fuzz.mutators import BOMB_BYTES, bomb
 
 COUNT = int(os.environ.get("FUZZ_COUNT", "200"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -62,6 +64,13 @@ def test_a_damaged_model(name: str, samples: Samples) -> None:
         start = numbers[-1] + 1
     print(f"{name}: mutations of seed {SEED} that crash onnxruntime, and the signal: {crashes or 'none'}")
     assert len(crashes) < NATIVE_COUNT / 2
+
+
+def test_arrays_that_declare_much_more_than_they_hold(samples: Samples) -> None:
+    case = replace(KINDS["bundle: golden.npz"](samples), mutators=(bomb,))
+    outcome = fuzz(case, range(2), seed=SEED)
+    assert outcome.refused == {"BundleError": 2}
+    assert outcome.most_bytes < BOMB_BYTES / 4
 
 
 def _limited() -> None:
