@@ -23,6 +23,8 @@ from bertedge.wordpiece import SPECIAL_TOKENS, add_template, bert_pipeline, read
 
 FRESH = "take a fresh copy from the model's source"
 BYTE_ORDER_MARK = "\ufeff"
+#: Ids of a vocabulary, of which the largest have a million.
+MOST_ID = 2**24
 #: Tokens that a warning names.
 SHOWN = 5
 
@@ -113,6 +115,7 @@ class _Reader:
 
     def from_json(self) -> FolderTokenizer:
         raw = self.raw or {}
+        _require_ordinary_ids(raw)
         if self.kind == "as_is":
             _require_whole_templates(raw)
             return self._finished(tokenizers.Tokenizer.from_str(json.dumps(raw)))
@@ -277,6 +280,22 @@ def _require_whole_templates(raw: dict[str, Any]) -> None:
             token = piece["SpecialToken"]["id"] if "SpecialToken" in piece else None
             if token is not None and token not in part["special_tokens"]:
                 raise ValueError(f"its template does not define {token}")
+
+
+def _require_ordinary_ids(raw: dict[str, Any]) -> None:
+    """Refuse ids that no vocabulary has; the library walks over all numbers up to the largest one.
+
+    Raises:
+        ValueError: names the token.
+    """
+    model = raw.get("model")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    listed = raw.get("added_tokens")
+    tokens = [token for token in listed if isinstance(token, dict)] if isinstance(listed, list) else []
+    added = [(token.get("content"), token.get("id")) for token in tokens]
+    for token, index in (*(vocab.items() if isinstance(vocab, dict) else ()), *added):
+        if isinstance(index, int) and index > MOST_ID:
+            raise ValueError(f"the id of {str(token)[:60]!r} is larger than {MOST_ID}")
 
 
 def _added(backend: tokenizers.Tokenizer) -> set[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bertedge.errors import BertEdgeError, CheckpointError, TruncationWarning
+from bertedge.errors import BertEdgeError, CheckpointError, FileError, TruncationWarning
 from bertedge.tokenizer import Tokenizer
 from bertedge.tokenizer_classes import KINDS, OTHERS
 from tests.tokenizer_folders import FOLDERS, REFUSED, TEXTS, inputs, random_folder, vocab, write
@@ -106,3 +107,16 @@ def test_what_cannot_be_matched_is_refused_by_name(tmp_path: Path, name: str) ->
     with pytest.raises(CheckpointError, match=told) as caught:
         Tokenizer.load(write(tmp_path, files))
     assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("where", ["vocab", "added"])
+def test_an_id_that_no_vocabulary_has(model_folder: Path, tmp_path: Path, where: str) -> None:
+    """The library would make room for all ids up to it, and end the process where there is none."""
+    raw = json.loads((model_folder / "tokenizer.json").read_text(encoding="utf-8"))
+    if where == "vocab":
+        raw["model"]["vocab"]["huge"] = 2**31
+    else:
+        raw["added_tokens"].append({**raw["added_tokens"][0], "content": "huge", "id": 2**31})
+    (tmp_path / "tokenizer.json").write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(FileError, match=r"tokenizer\.json: .*the id of 'huge' is larger than"):
+        Tokenizer.load(tmp_path)
