@@ -60,7 +60,7 @@ def test_a_broken_bundle_is_found_before_anything_runs(tmp_path: Path) -> None:
 
 def test_a_simulation_as_json(bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path) -> None:
     folder = bundle_of("static").folder
-    arguments = ["--reference", model_folder, "--corpus", corpus_file, "--examples", 4]
+    arguments = ["--reference", model_folder, "--corpus", corpus_file, "--examples", 8]
     done = bertedge("verify", folder, "--simulate", "avx2", *arguments, "--json")
     here, simulated = json.loads(done.stdout)
     assert done.returncode == 0
