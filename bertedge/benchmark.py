@@ -16,13 +16,15 @@ from bertedge.data.batches import Layout, next_sentence_classes
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import read_sentences, tokenize_corpus
 from bertedge.data.files import text_sha256
+from bertedge.embedding import pooling_of
 from bertedge.errors import UsageError
+from bertedge.evaluate.clipping import LayerClipping, measure_clipping
 from bertedge.evaluate.details import Details
-from bertedge.evaluate.fidelity import evaluation_batches, invariance, metrics_of, observe_all
+from bertedge.evaluate.fidelity import Kind, evaluation_batches, invariance, kinds_of_texts, metrics_of, observe_all
 from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload, workload_name
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
-from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue, estimate_changes
+from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue, estimate_all, estimate_changes
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.progress import Listener, unheard
@@ -30,13 +32,15 @@ from bertedge.quantization import export
 from bertedge.recipe import require_examples
 from bertedge.report.budget import DEFAULTS, LATENCY, LATENCY_MS, Budgets
 from bertedge.report.gate import judge, require_judgeable
-from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
+from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, KindFidelity, Report
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.threads import checked_threads
 from bertedge.scratch import temporary_folder
 
 #: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.
 SHORT_EXAMPLES = 256
+#: Batches of each kind of texts that clipping is counted on.
+CLIPPED_BATCHES = 4
 #: Where there is nothing to judge by, rounds go on until every ratio's interval reaches so far to each side.
 WANTED_PRECISION = 0.025
 #: Sentences that tokenizers are compared on.
@@ -164,9 +168,20 @@ class _Run:
         self.layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
         longest = first.bundle.config.max_position_embeddings
         length = min(settings.max_length, longest)
-        self.batches = evaluation_batches(
-            self.tokenized, self.layout, examples=settings.examples, max_length=length, seed=settings.seed
-        )
+        self.longest, self.pooling = longest, pooling_of(first.bundle.manifest.embedding)
+        self.kinds = kinds_of_texts(first.bundle.manifest.heads, self.tokenized)
+        self.samples = {
+            kind: evaluation_batches(
+                self.tokenized,
+                self.layout,
+                examples=settings.examples,
+                max_length=length,
+                seed=settings.seed,
+                kind=kind,
+            )
+            for kind in self.kinds
+        }
+        self.batches = self.samples[self.kinds[0]]
         self.corpus = CorpusInfo(
             name=text.name,
             sha256=text_sha256(text),
@@ -174,6 +189,7 @@ class _Run:
             max_length=length,
             seed=settings.seed,
             next_sentence=bool(next_sentence_classes(self.batches)),
+            kind=self.kinds[0],
         )
         self.study = LatencyStudy(
             [partial(load, bundle.folder, threads=self.threads, check=False) for bundle in self.bundles],
@@ -186,6 +202,8 @@ class _Run:
         )
         self.fidelity: list[dict[str, MetricValue]] = [{} for _ in self.bundles]
         self.changes: list[dict[str, Change]] = [{} for _ in self.bundles]
+        self.by_kind: list[tuple[KindFidelity, ...]] = [() for _ in self.bundles]
+        self.clipping: list[tuple[LayerClipping, ...] | None] = [None for _ in self.bundles]
         self.details = Details(len(self.bundles), first.tokenizer)
         self.before: Snapshot | None = None
         self.after: Snapshot | None = None
@@ -205,23 +223,46 @@ class _Run:
         return f"{self.corpus.name} {reason}; next sentences are judged where blank lines divide longer documents"
 
     def compare(self, listen: Listener) -> None:
-        """Outputs of every model with the reference's."""
+        """Outputs of every model with the reference's, on texts of each kind."""
+        for place, kind in enumerate(self.kinds):
+            self._compare(
+                kind,
+                lambda share, note, place=place: listen(  # type: ignore[misc]
+                    COMPARED * (place + share) / len(self.kinds), note
+                ),
+            )
+        for index, bundle in enumerate(self.bundles[1:], start=1):
+            every = [batch for kind in self.kinds for batch in self.samples[kind][:CLIPPED_BATCHES]]
+            self.clipping[index] = measure_clipping(bundle, every, threads=self.threads)
+
+    def _compare(self, kind: Kind, listen: Listener) -> None:
         first, *others = self.models
-        seen = observe_all(
-            first,
-            others,
-            self.batches,
-            lambda share, note: listen(COMPARED * share, note),
-            watch=self.details.watch,
-        )
+        batches = self.samples[kind]
+        seen = observe_all(first, others, batches, listen, watch=self.details.watch, pooling=self.pooling)
         for index, (model, observations) in enumerate(zip(others, seen, strict=True), start=1):
-            metrics = metrics_of(model, observations, self.batches[0])
-            self.fidelity[index] = {**metrics, PADDED_FILE: invariance(model.padded(), self.batches[0])}
-            if self.standard.against and model is not others[-1]:
-                self.changes[index] = estimate_changes(observations, seen[-1])
+            judged = self.standard.against and model is not others[-1]
+            changes = estimate_changes(observations, seen[-1]) if judged else {}
+            if kind == self.kinds[0]:
+                padded = invariance(model.padded(), batches[0], PADDED_FILE)
+                self.fidelity[index] = {**metrics_of(model, observations, batches[0]), **padded}
+                self.changes[index] = changes
+            else:
+                self._add_kind(index, kind, estimate_all(observations), changes)
+
+    def _add_kind(self, index: int, kind: Kind, found: dict[str, MetricValue], changes: dict[str, Change]) -> None:
+        """Keep what was found on a further kind of texts.
+
+        The vectors of texts are measured on single texts only, so there they count as the main numbers.
+        """
+        texts = sum(len(batch.input_ids) for batch in self.samples[kind])
+        vectors = {name for name in found if name.startswith("embedding.")}
+        self.fidelity[index] |= {name: found.pop(name) for name in sorted(vectors)}
+        self.changes[index] |= {name: changes.pop(name) for name in sorted(vectors & changes.keys())}
+        entry = KindFidelity(kind=kind, texts=texts, fidelity=found, changes=changes)
+        self.by_kind[index] = (*self.by_kind[index], entry)
 
     def shorten(self, listen: Listener) -> None:
-        """Outputs on shorter texts."""
+        """Outputs on texts of other lengths."""
         self.details.shorten(
             self.models,
             self.tokenized,
@@ -229,6 +270,8 @@ class _Run:
             (self.batches, self.fidelity),
             examples=min(self.settings.examples, SHORT_EXAMPLES),
             max_length=self.corpus.max_length,
+            longest=self.longest,
+            kind=self.kinds[0],
             seed=self.settings.seed,
             listen=lambda share, note: listen(COMPARED + (SHORTENED - COMPARED) * share, note),
         )
@@ -316,6 +359,8 @@ class _Run:
             latency=latency,
             manifest=bundle.manifest,
             changes=self.changes[index],
+            by_kind=self.by_kind[index],
+            clipping=self.clipping[index],
             by_length=self.details.by_length[index],
             disagreements=self.details.disagreements(index),
             profile=self.details.profiles[index],
@@ -345,13 +390,13 @@ def _skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | No
         no_pairs: why the text has no next-sentence pairs; None if it has.
     """
     reasons = {}
-    for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
+    for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence"), ("pooler", "pooler")):
         there = [head in bundle.manifest.heads for bundle in bundles]
         if not there[0] or not any(there[1:]):
             without = [name for name, has in zip(names, there, strict=True) if not has]
             reasons[head] = f"no {words} head in {', '.join(without)}"
     if no_pairs is not None:
-        reasons["nsp"] = no_pairs
+        reasons.setdefault("nsp", no_pairs)
     return reasons
 
 

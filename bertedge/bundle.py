@@ -68,10 +68,18 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenFidelity:
-    """This bundle against float on the golden inputs, where it was made."""
+    """This bundle against float on the golden inputs, where it was made.
+
+    Attributes:
+        mlm_top1_agreement: None for a model without the head.
+        max_prob_diff: largest difference of a probability; None for a model without probabilities.
+        min_cosine: smallest cosine of a vector: the ``[CLS]`` state, the mean state, the pooler's output. None in
+            reports of bundles that were made before it was measured.
+    """
 
     mlm_top1_agreement: Share | None
-    max_prob_diff: Share
+    max_prob_diff: Share | None
+    min_cosine: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

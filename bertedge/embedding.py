@@ -17,6 +17,8 @@ from bertedge.errors import CheckpointError, nearest
 
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 POOLING_MODES: tuple[PoolingMode, ...] = get_args(PoolingMode)
+#: A checkpoint that says nothing of vectors: the mean over the tokens, as sentence-transformers does with such folders.
+UNTOLD: tuple[PoolingMode, ...] = ("mean",)
 #: ``[CLS]`` and ``[SEP]``.
 SHORTEST = 2
 #: A vector shorter than this is not scaled up to length 1.
@@ -80,6 +82,11 @@ class EmbeddingSettings:
         return f"left out: {', '.join(self.left_out)}; vectors are those before it, not the model's own"
 
 
+def pooling_of(settings: EmbeddingSettings | None) -> tuple[str, ...]:
+    """How a model's vectors are pooled: as it says, or by the mean where it says nothing."""
+    return settings.pooling if settings is not None and settings.pooling else UNTOLD
+
+
 def pool(states: NDArray[np.float32], modes: Sequence[str], *, start: int = 0) -> NDArray[np.float32]:
     """One vector of the hidden states of a text.
 
@@ -97,6 +104,19 @@ def pool(states: NDArray[np.float32], modes: Sequence[str], *, start: int = 0) -
 def normalized(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """A vector of length 1 in the same direction, shape (D,)."""
     return (vector / max(float(np.linalg.norm(vector)), TINY)).astype(np.float32, copy=False)
+
+
+def cosines(expected: NDArray[np.float32], got: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Cosine of each row with its counterpart, (N,); 1 where both are zero, 0 where one of them is.
+
+    Args:
+        expected, got: shape (N, H).
+    """
+    one, other = expected.astype(np.float64), got.astype(np.float64)
+    lengths = np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1)
+    product = np.maximum(lengths[0] * lengths[1], TINY**2)
+    both_zero = (lengths[0] < TINY) & (lengths[1] < TINY)
+    return np.where(both_zero, 1.0, np.einsum("nh,nh->n", one, other) / product)
 
 
 def _weighted_mean(states: NDArray[np.float32], start: int) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ class Batch:
         masked_positions: where the MLM head is read, shape (B, K), int64; rows with fewer repeat position 0.
         masked_labels: the hidden pieces, ``NO_LABEL`` at the filling, shape (B, K), int64.
         next_sentence_labels: 0 is next, 1 random, ``NO_LABEL`` unknown, shape (B,), int64.
+        hidden: whether the hidden states of all positions are read.
     """
 
     input_ids: NDArray[np.int64]
@@ -33,6 +34,7 @@ class Batch:
     masked_positions: NDArray[np.int64]
     masked_labels: NDArray[np.int64]
     next_sentence_labels: NDArray[np.int64]
+    hidden: bool = False
 
     def __post_init__(self) -> None:
         shape = self.input_ids.shape
@@ -57,15 +59,19 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outputs:
-    """What the two heads say, before the softmax.
+    """What a model computes; None where it does not have the output, or was not asked for it.
 
     Attributes:
-        mlm_logits: shape (B, K, V), float32; None where the model has no MLM head.
-        nsp_logits: shape (B, 2), float32, class 0 = is next, 1 = random; None where the model has no NSP head.
+        mlm_logits: before the softmax, shape (B, K, V), float32.
+        nsp_logits: before the softmax, shape (B, 2), float32; class 0 = is next, 1 = random.
+        hidden_states: of the last layer, zeros at the padding, shape (B, S, H), float32; see :attr:`Batch.hidden`.
+        pooler_output: shape (B, H), float32.
     """
 
     mlm_logits: NDArray[np.float32] | None
     nsp_logits: NDArray[np.float32] | None
+    hidden_states: NDArray[np.float32] | None = None
+    pooler_output: NDArray[np.float32] | None = None
 
 
 class Predictor(Protocol):

@@ -43,7 +43,7 @@ class Static:
             squared error; ``percentile``, what holds so many of the values. The latter two clip.
         percentile: share of the values that ``percentile`` keeps, in percent.
         num_examples: texts that calibration runs at most.
-        max_length: tokens of such a text at most.
+        max_length: tokens of such a text at most, as far as the model reads so many.
         rounding: of the weights: ``nearest``; ``compensated``, which lets weights make good each other's errors (see
             :mod:`bertedge.quantization.compensate`); or ``auto``, the latter where the model is small enough for it to
             take seconds.
@@ -61,7 +61,7 @@ class Static:
     observer: str = "min-max"
     percentile: float = 99.99
     num_examples: int = 64
-    max_length: int = 128
+    max_length: int = 512
     rounding: str = "auto"
     weight_scales: str = "max"
     smoothing: bool = True

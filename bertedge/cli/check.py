@@ -86,19 +86,34 @@ def _verify_here(bundle: Path, threads: int | None, allow_any_cpu: bool, as_json
     else:
         stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
         stdout.print(f"CPU              {runtime.bundle.manifest.fit_here}")
-        stdout.print(f"best words       {result.words}")
-        stdout.print(
-            f"probabilities    differ by {result.max_prob_diff:.2g} at most (rounding explains {result.tolerance:.2g})"
-        )
-        stdout.print(f"hidden states    differ by {result.max_state_diff:.2g} at most")
-        if not math.isnan(result.max_prob_diff_to_float):
-            stdout.print(f"from float       probabilities differ by {result.max_prob_diff_to_float:.2g} at most")
+        for line in _replayed(result):
+            stdout.print(line)
         stdout.print("verified" if result.passed else "FAILED")
     if not result.passed:
         raise CheckFailed(
-            f"{bundle}: results differ from those where it was made by {result.max_prob_diff:.2g}",
+            f"{bundle}: results differ from those where it was made: {result.differences}",
             "quantize again on this machine, or with --target portable",
         )
+
+
+def _replayed(result: Any) -> list[str]:
+    """What a replay of the golden vectors found, a line each."""
+    vectors = f"vectors have a cosine of {result.min_cosine_to_float:.4f} or more"
+    lines = [f"vectors          differ by {result.max_state_diff:.2g} at most (rounding: {result.state_tolerance:.2g})"]
+    if result.max_prob_diff is None:
+        return [
+            "probabilities    not measured: the model has no MLM or NSP head",
+            *lines,
+            f"from float       {vectors}",
+        ]
+    difference = result.max_prob_diff_to_float
+    to_float = "" if difference is None else f"probabilities differ by {difference:.2g} at most, "
+    return [
+        f"best words       {result.words}",
+        f"probabilities    differ by {result.max_prob_diff:.2g} at most (rounding: {result.tolerance:.2g})",
+        *lines,
+        f"from float       {to_float}{vectors}",
+    ]
 
 
 def info(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,7 @@ ALL = "all"
 SHOWN = {
     "mlm.top1_agreement": "agreement",
     "mlm.kl_mean": "KL",
-    "embedding.cosine_mean": "cosine",
+    "embedding.cosine_mean": "mean cosine",
     "nsp.flip_rate": "NSP flips",
 }
 
@@ -123,7 +122,7 @@ def _find_out(
 def _show(findings: list[Finding]) -> None:
     metrics = {name: title for name, title in SHOWN.items() if any(name in finding.fidelity for finding in findings)}
     counted = any(finding.saturation for finding in findings)
-    head = ["CPU", "target there", "loader", "best words", "differs by", "rounding", "from float"]
+    head = ["CPU", "target there", "loader", "best words", "differs by", "rounding", "from float", "cosine"]
     rows = [[*head, *(["sums cut"] if counted else []), *metrics.values(), "verdict"]]
     for finding in findings:
         seen = finding.verification
@@ -132,9 +131,13 @@ def _show(findings: list[Finding]) -> None:
             finding.target,
             "refuses it" if finding.refusal else "-" if finding.saturation else "takes it",
             seen.words,
-            f"{seen.max_prob_diff:.2g}",
-            f"{seen.tolerance:.2g}",
-            "-" if math.isnan(seen.max_prob_diff_to_float) else f"{seen.max_prob_diff_to_float:.2g}",
+            *(
+                (f"{seen.max_state_diff:.2g}", f"{seen.state_tolerance:.2g}")
+                if seen.max_prob_diff is None
+                else (f"{seen.max_prob_diff:.2g}", f"{seen.tolerance:.2g}")
+            ),
+            "-" if seen.max_prob_diff_to_float is None else f"{seen.max_prob_diff_to_float:.2g}",
+            f"{seen.min_cosine_to_float:.4f}",
         ]
         if counted:
             cut = finding.all_saturation

@@ -15,6 +15,7 @@ from bertedge.cli.goals import (
     MaxNspDropOption,
     MaxNspFlipsOption,
     MinAgreementOption,
+    MinCosineOption,
 )
 from bertedge.cli.options import (
     CasedOption,
@@ -43,6 +44,9 @@ from bertedge.recipe import (
     recipe_named,
 )
 from bertedge.target import AUTO, explain
+
+#: A vector whose cosine with float's is smaller is worth a warning; int8 by the default recipe has 0.99 or more.
+LOW_COSINE = 0.95
 
 KeepVocabOption = Annotated[
     int | None,
@@ -188,6 +192,7 @@ def quantize(
     max_kl: MaxKlOption = None,
     min_agreement: MinAgreementOption = None,
     max_nsp_flips: MaxNspFlipsOption = None,
+    min_cosine: MinCosineOption = None,
     ranges: Annotated[
         Path | None,
         typer.Option(help="Use the ranges of this bundle, made from the same model.", show_default=False),
@@ -209,6 +214,7 @@ def quantize(
             "max_kl": max_kl,
             "min_agreement": min_agreement,
             "max_nsp_flips": max_nsp_flips,
+            "min_cosine": min_cosine,
         }
     )
     changed = recipe_named(recipe).changed(
@@ -287,9 +293,19 @@ def _report(bundle: Any, model: str, kind: str, cased: bool | None = None) -> No
     for warning in manifest.warnings:
         note(f"warning: {warning}")
     if manifest.recipe is not None:
-        agreement = manifest.fidelity.mlm_top1_agreement
-        words = "" if agreement is None else f"{100 * agreement:.0f} % of the best words are float's, "
-        note(f"on a few examples: {words}probabilities differ by {manifest.fidelity.max_prob_diff:.2g} at most")
+        note(f"on a few examples: {_few_examples(manifest.fidelity)}")
+        if (manifest.fidelity.min_cosine or 0.0) < LOW_COSINE:
+            note("warning: vectors are far from float's; compare with the default recipe, or calibrate with more text")
         casing = {None: "", True: " --cased", False: " --uncased"}[cased]
         folder, reference = shlex.quote(str(bundle.folder)), shlex.quote(str(model))
         note(f"to measure it: bertedge bench {folder} --reference {reference}{casing}")
+
+
+def _few_examples(fidelity: Any) -> str:
+    """How far a new bundle is from float on the golden inputs, in words."""
+    words = [f"vectors have a cosine of {fidelity.min_cosine:.4f} or more"]
+    if fidelity.max_prob_diff is not None:
+        words.insert(0, f"probabilities differ by {fidelity.max_prob_diff:.2g} at most")
+    if fidelity.mlm_top1_agreement is not None:
+        words.insert(0, f"{100 * fidelity.mlm_top1_agreement:.0f} % of the best words are float's")
+    return ", ".join(words)

@@ -19,6 +19,7 @@ from bertedge.cli.goals import (
     MaxP95Option,
     MaxSizeOption,
     MinAgreementOption,
+    MinCosineOption,
 )
 from bertedge.cli.options import CasedOption, ForceOption, TargetOption, library
 from bertedge.errors import CheckFailed
@@ -45,6 +46,7 @@ def tune(
     max_kl: MaxKlOption = None,
     min_agreement: MinAgreementOption = None,
     max_nsp_flips: MaxNspFlipsOption = None,
+    min_cosine: MinCosineOption = None,
     max_p95_ms: MaxP95Option = None,
     max_size_mb: MaxSizeOption = None,
     corpus: Annotated[
@@ -123,6 +125,7 @@ GOAL_NAMES = (
     "max_kl",
     "min_agreement",
     "max_nsp_flips",
+    "min_cosine",
     "max_p95_ms",
     "max_size_mb",
 )

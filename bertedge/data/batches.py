@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,12 @@ from bertedge.data.masking import mask_tokens
 from bertedge.data.pairs import Pair, sentence_pairs
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.tokenizer import Tokenizer
+
+
+class Walk(Protocol):
+    """Goes once over a corpus and yields texts of at most ``max_length`` tokens."""
+
+    def __call__(self, corpus: TokenizedCorpus, *, max_length: int, rng: np.random.Generator) -> Iterator[Pair]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +99,15 @@ def drawn_batches(
     batch_size: int,
     always_mask: bool = True,
     candidates: int | None = None,
+    walk: Walk = sentence_pairs,
 ) -> list[Batch]:
-    """``count`` masked pairs at most, drawn at random from a walk over the corpus, for measuring models on.
+    """``count`` masked texts at most, drawn at random from a walk over the corpus, for measuring models on.
 
     Args:
-        candidates: pairs of the walk that are drawn from; None for all of them.
+        candidates: texts of the walk that are drawn from; None for all of them.
+        walk: makes the texts: pairs, or :func:`bertedge.data.singles.single_texts`.
     """
-    pairs = list(islice(sentence_pairs(corpus, max_length=max_length, rng=rng), candidates))
+    pairs = list(islice(walk(corpus, max_length=max_length, rng=rng), candidates))
     chosen = [pairs[i] for i in rng.permutation(len(pairs))[:count]]
     return [
         masked_batch(chosen[i : i + batch_size], layout, rng, always_mask=always_mask)

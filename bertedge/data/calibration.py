@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import Pair, sentence_pairs
+from bertedge.data.singles import single_texts
 from bertedge.errors import CorpusError, FileError
 from bertedge.tokenizer import Tokenizer
 
@@ -19,6 +21,8 @@ MOST_UNKNOWN, MANY_UNKNOWN = 0.5, 0.1
 #: Share of pieces that go on with a word. With BERT's English vocabulary it is 0.04 in English, and 0.42 or more in
 #: French, Spanish, German, Finnish and Russian sentences.
 MANY_BROKEN = 0.35
+#: What tells the generator of single texts from others; texts of a walk that each of them is drawn from.
+SINGLES, DRAWN_FROM = 1, 16
 #: Pieces that calibration should have.
 FEW_PIECES = 1000
 #: Tokens of a document that is calibrated with in parts; the longest one of the text that ships has 367.
@@ -84,3 +88,33 @@ def _drawn_from(corpus: TokenizedCorpus, parts: TokenizedCorpus, rng: np.random.
         return parts
     chosen = np.arange(parts.num_documents) if parts.chosen is None else parts.chosen
     return replace(parts, chosen=rng.choice(chosen, 1))
+
+
+def mixed_texts(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int, pairs: bool) -> list[Pair]:
+    """``count`` texts of many lengths, as a model may be given them: single ones or, by turns, pairs and single ones.
+
+    The corpus is walked as often as it takes.
+
+    Args:
+        max_length: tokens of a text or a pair at most.
+        pairs: whether the model reads pairs as well.
+    """
+    of_pairs = mixed_pairs(corpus, (count + 1) // 2, max_length=max_length, seed=seed) if pairs else []
+    singles = mixed_singles(corpus, count - len(of_pairs), max_length=max_length, seed=seed)
+    both = [text for two in zip(of_pairs, singles, strict=False) for text in two]
+    return both + of_pairs[len(singles) :] + singles[len(of_pairs) :]
+
+
+def mixed_singles(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int) -> list[Pair]:
+    """``count`` single texts from all over the text, half of them one line each.
+
+    See :func:`bertedge.data.singles.single_texts`.
+    """
+    rng = np.random.default_rng([seed, SINGLES])
+    parts = corpus.divided(LONG_DOCUMENT)
+    texts: list[Pair] = []
+    while len(texts) < count:
+        walk = single_texts(parts, max_length=max_length, rng=rng, lines=0.5)
+        several = list(islice(walk, DRAWN_FROM * count))
+        texts += [several[i] for i in rng.permutation(len(several))[: count - len(texts)]]
+    return texts

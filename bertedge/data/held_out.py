@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 
-from bertedge.data.batches import Layout, drawn_batches
+from bertedge.data.batches import Layout, Walk, drawn_batches
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import sentence_pairs
+from bertedge.data.singles import single_texts
 from bertedge.errors import CorpusError, ShortTextWarning
 from bertedge.predictor import Batch
 
@@ -55,14 +57,31 @@ def warn_if_short(corpus: TokenizedCorpus, *, examples: int, max_length: int, se
 
 
 def drawn_sample(
-    corpus: TokenizedCorpus, layout: Layout, *, examples: int, max_length: int, seed: int, batch_size: int = 16
+    corpus: TokenizedCorpus,
+    layout: Layout,
+    *,
+    examples: int,
+    max_length: int,
+    seed: int,
+    pairs: bool,
+    batch_size: int = 16,
 ) -> list[Batch]:
-    """So many masked pairs, from as many walks over a short text as it takes: every walk pairs and masks afresh."""
+    """So many masked single texts, or so many pairs and half as many single texts.
+
+    From as many walks over a short text as it takes: every walk cuts and masks it afresh.
+
+    Args:
+        pairs: whether the model reads pairs.
+    """
     rng = np.random.default_rng(seed)
     batches: list[Batch] = []
-    missing = examples
-    while missing > 0:
-        walk = drawn_batches(corpus, layout, rng, count=missing, max_length=max_length, batch_size=batch_size)
-        batches += walk
-        missing -= sum(len(batch.input_ids) for batch in walk)
+    walks: list[tuple[Walk, int]] = [(sentence_pairs, examples)] if pairs else []
+    walks.append((single_texts, math.ceil(examples / 2) if pairs else examples))
+    for walk, missing in walks:
+        while missing > 0:
+            drawn = drawn_batches(
+                corpus, layout, rng, count=missing, max_length=max_length, batch_size=batch_size, walk=walk
+            )
+            batches += drawn
+            missing -= sum(len(batch.input_ids) for batch in drawn)
     return batches

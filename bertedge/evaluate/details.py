@@ -8,8 +8,9 @@ from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.disagreements import Disagreements, WorstCases
+from bertedge.evaluate.fidelity import Kind
 from bertedge.evaluate.latency import Workload, workload_batch
-from bertedge.evaluate.lengths import LengthFidelity, at_length, measure_by_length
+from bertedge.evaluate.lengths import LENGTHS, LengthFidelity, at_length, measure_by_length
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.profile import Profile, profile_bundle
 from bertedge.predictor import Batch, Outputs, Predictor
@@ -47,28 +48,34 @@ class Details:
         *,
         examples: int,
         max_length: int,
+        longest: int,
         seed: int,
+        kind: Kind,
         listen: Listener,
     ) -> None:
-        """Compare outputs on shorter texts.
+        """Compare outputs on shorter and on longer texts.
 
         Args:
             whole: the main sample of texts up to ``max_length``, and each model's fidelity on it.
+            longest: tokens that the models read.
         """
         reference, *candidates = models
         batches, fidelity = whole
-        shorter = measure_by_length(
+        others = [length for length in LENGTHS if length <= longest and length != max_length]
+        measured = measure_by_length(
             reference,
             candidates,
             corpus,
             layout,
             examples=examples,
-            max_length=max_length,
+            lengths=others,
             seed=seed,
+            kind=kind,
             listen=listen,
         )
-        for index, lengths in enumerate(shorter, start=1):
-            self.by_length[index] = (*lengths, at_length(max_length, batches, fidelity[index]))
+        for index, lengths in enumerate(measured, start=1):
+            every = (*lengths, at_length(max_length, batches, fidelity[index]))
+            self.by_length[index] = tuple(sorted(every, key=lambda entry: entry.max_length))
 
     def profile(
         self,

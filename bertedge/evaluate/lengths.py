@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from bertedge.bounds import Count
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.evaluate.fidelity import Kind, evaluation_batches, measure_fidelity
 from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.predictor import Batch, Predictor
 from bertedge.progress import Listener, unheard
 
-#: Tokens that texts are cut to, as far as they are shorter than those of the main sample.
-LENGTHS = (16, 32, 64, 128, 256)
+#: Tokens that texts are cut to, as far as the model reads so many.
+LENGTHS = (16, 32, 64, 128, 256, 512)
+#: Tokens that each length is compared on at most, so that a few long texts take no longer than many short ones.
+TOKENS = 256 * 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,19 +41,20 @@ def measure_by_length(
     layout: Layout,
     *,
     examples: int,
-    max_length: int,
+    lengths: Sequence[int],
     seed: int,
+    kind: Kind,
     listen: Listener = unheard,
 ) -> list[tuple[LengthFidelity, ...]]:
-    """Fidelity of each candidate on texts of each of ``LENGTHS`` below ``max_length``.
+    """Fidelity of each candidate on texts of each length.
 
-    The same corpus is cut into pairs of each length, and ``examples`` of them are drawn.
+    The same corpus is cut into texts of each length, and ``examples`` of them at most are drawn.
     """
     found: list[list[LengthFidelity]] = [[] for _ in candidates]
-    lengths = [length for length in LENGTHS if length < max_length]
     for done, length in enumerate(lengths):
         listen(done / len(lengths), f"comparing outputs on {length} tokens")
-        batches = evaluation_batches(corpus, layout, examples=examples, max_length=length, seed=seed)
+        count = max(1, min(examples, TOKENS // length))
+        batches = evaluation_batches(corpus, layout, examples=count, max_length=length, seed=seed, kind=kind)
         measured = measure_fidelity(reference, candidates, batches)
         for own, fidelity in zip(found, measured, strict=True):
             own.append(at_length(length, batches, fidelity))

@@ -24,6 +24,8 @@ FEW_EVENTS = 5
 SEED = 0
 #: nats, and a probability; float32 itself differs by so much from one order of summation to another.
 KL_FLOOR, PROBABILITY_FLOOR = 1e-5, 1e-5
+#: Of a vector's length; as above.
+RELATIVE_FLOOR = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,26 +60,47 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Observations:
-    """What was seen of a candidate beside its reference.
+class Seen:
+    """What was seen of one head of a candidate, next to its reference.
 
     Attributes:
-        mlm: quantity -> one number a masked position: ``top1_equal``, ``top5_overlap``, ``kl``, ``reference_hit``,
-            ``hit``, ``reference_nll``, ``nll``; or nothing at all.
-        mlm_text: the text that each position stands in.
-        nsp: quantity -> one number a pair: ``flip``, ``prob_diff``, ``reference_hit``, ``hit``; or nothing at all.
-        nsp_text: the text of each pair.
+        values: quantity -> one number for each observation, such as a masked position, a pair or a text.
+        text: the text that each observation belongs to.
+    """
+
+    values: dict[str, Floats]
+    text: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observations:
+    """What was seen of a candidate next to its reference.
+
+    Attributes:
+        heads: head, as metrics name it -> what was seen of it; only heads that both models have, and that the texts
+            have something for.
         texts: how many texts there were.
     """
 
-    mlm: dict[str, Floats]
-    mlm_text: NDArray[np.int64]
-    nsp: dict[str, Floats]
-    nsp_text: NDArray[np.int64]
+    heads: dict[str, Seen]
     texts: int
 
 
-Estimate = Callable[[dict[str, Floats], Floats], float]
+#: Weight of each observation, (N,) -> value.
+Weighted = Callable[[Floats], float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How a value is made of quantities.
+
+    Attributes:
+        quantities: the names of those that it takes.
+        prepare: (the quantities) -> what computes the value for given weights; called once for many weights.
+    """
+
+    quantities: tuple[str, ...]
+    prepare: Callable[[dict[str, Floats]], Weighted]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +108,9 @@ class Metric:
     """A number made of observations.
 
     Attributes:
-        head: ``mlm`` or ``nsp``.
-        estimate: (quantities, weight of each observation) -> value.
+        head: what is compared: ``mlm``, ``nsp``, ``embedding`` (the vectors of single texts), ``hidden`` (the states of
+            all tokens) or ``pooler`` (its output).
+        estimate: makes the value of what was observed.
         better: ``higher`` or ``lower``.
         floor: smaller numbers are as good as this one; below it there is only rounding.
         bounds: of an observation, where the metric is a mean of events, or of the difference of two: an event more or
@@ -102,26 +126,63 @@ class Metric:
 
 
 def _mean(quantity: str) -> Estimate:
-    return lambda values, weights: float(np.average(values[quantity], weights=weights))
+    return Estimate((quantity,), lambda values: lambda weights: float(np.average(values[quantity], weights=weights)))
 
 
 def _difference(one: str, other: str) -> Estimate:
-    return lambda values, weights: float(np.average(values[one] - values[other], weights=weights))
+    def prepare(values: dict[str, Floats]) -> Weighted:
+        differences = values[one] - values[other]
+        return lambda weights: float(np.average(differences, weights=weights))
+
+    return Estimate((one, other), prepare)
 
 
 def _quantile(quantity: str, share: float) -> Estimate:
-    def estimate(values: dict[str, Floats], weights: Floats) -> float:
+    def prepare(values: dict[str, Floats]) -> Weighted:
         if np.isnan(values[quantity]).any():
-            return math.nan  # which sorting would put out of sight
+            return lambda weights: math.nan  # which sorting would put out of sight
         order = np.argsort(values[quantity])
-        cumulative = np.cumsum(weights[order])
-        return float(values[quantity][order[np.searchsorted(cumulative, share * cumulative[-1])]])
+        ordered = values[quantity][order]
 
-    return estimate
+        def estimate(weights: Floats) -> float:
+            cumulative = np.cumsum(weights[order])
+            return float(ordered[np.searchsorted(cumulative, share * cumulative[-1])])
+
+        return estimate
+
+    return Estimate((quantity,), prepare)
 
 
-def _perplexity_ratio(values: dict[str, Floats], weights: Floats) -> float:
-    return float(np.exp(np.average(values["nll"] - values["reference_nll"], weights=weights)))
+def _perplexity_ratio() -> Estimate:
+    mean = _difference("nll", "reference_nll")
+
+    def prepare(values: dict[str, Floats]) -> Weighted:
+        estimate = mean.prepare(values)
+        return lambda weights: float(np.exp(estimate(weights)))
+
+    return Estimate(mean.quantities, prepare)
+
+
+def _vector_metrics(head: str, what: str) -> dict[str, Metric]:
+    """How far vectors are from float's: the direction, and the length of what was added."""
+    return {
+        f"{head}.cosine_mean": Metric(
+            head=head, estimate=_mean("cosine"), better="higher", meaning=f"cosine of {what} with float's, mean"
+        ),
+        f"{head}.cosine_p01": Metric(
+            head=head,
+            estimate=_quantile("cosine", 0.01),
+            better="higher",
+            meaning=f"cosine of {what} with float's, first percentile",
+        ),
+        f"{head}.relative_error": Metric(
+            head=head,
+            estimate=_mean("relative_error"),
+            better="lower",
+            meaning=f"|difference| over |float's| of {what}, mean",
+            floor=RELATIVE_FLOOR,
+        ),
+    }
 
 
 METRICS = {
@@ -169,7 +230,7 @@ METRICS = {
     ),
     "mlm.pseudo_perplexity_ratio": Metric(
         head="mlm",
-        estimate=_perplexity_ratio,
+        estimate=_perplexity_ratio(),
         better="lower",
         meaning="pseudo-perplexity of the candidate over float's",
     ),
@@ -197,27 +258,39 @@ METRICS = {
         meaning="nsp.accuracy of float minus the candidate's",
         bounds=(-1, 1),
     ),
+    **_vector_metrics("embedding", "text vectors"),
+    "embedding.neighbours_at_10": Metric(
+        head="embedding",
+        estimate=_mean("neighbours"),
+        better="higher",
+        meaning="share of float's ten nearest texts among the ten nearest",
+        bounds=(0, 1),
+    ),
+    **_vector_metrics("hidden", "hidden states"),
+    **_vector_metrics("pooler", "pooler outputs"),
 }
-#: Largest differences, not means: no interval, and no head of their own.
-INVARIANCE = "invariance.max_prob_diff"
-PADDED_FILE = "invariance.padded_file_max_prob_diff"
+#: Prefixes of largest differences, which have no interval: in our runtime, and of the file in plain onnxruntime.
+INVARIANCE, PADDED_FILE = "invariance.", "invariance.padded_file_"
+ALONE, PADDED = "the same text alone and in a batch with others", "the same for model.onnx in plain onnxruntime, padded"
 #: Every metric's name -> which way is better, and its meaning, in the order of the report.
 DESCRIPTIONS = {name: (metric.better, metric.meaning) for name, metric in METRICS.items()} | {
-    INVARIANCE: ("lower", "the same text alone and in a batch with others"),
-    PADDED_FILE: ("lower", "the same for model.onnx in plain onnxruntime, padded"),
+    f"{INVARIANCE}max_prob_diff": ("lower", ALONE),
+    f"{PADDED_FILE}max_prob_diff": ("lower", PADDED),
+    f"{INVARIANCE}max_vector_diff": ("lower", f"relative difference of the mean vector, {ALONE}"),
+    f"{PADDED_FILE}max_vector_diff": ("lower", PADDED),
 }
 
 
 def estimate_all(
     seen: Observations, *, names: Collection[str] = tuple(METRICS), resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, MetricValue]:
-    """Every metric of the names whose head there are observations of, with its bootstrap interval."""
+    """Every metric of the names that there are observations for, with its bootstrap interval."""
     counts = _resampled(seen.texts, resamples, seed)
     values = {}
     for name in names:
         metric = METRICS[name]
-        if n := len(_side(metric, seen)[1]):
-            values[name] = _with_the_unseen(_interval(_draws(metric, seen, counts), n), metric.bounds)
+        if own := _observed(metric, seen):
+            values[name] = _with_the_unseen(_interval(_draws(metric, own, counts), len(own.text)), metric.bounds)
     return values
 
 
@@ -235,25 +308,33 @@ def estimate_changes(
     counts = _resampled(new.texts, resamples, seed)
     changes = {}
     for name, metric in METRICS.items():
-        n = len(_side(metric, new)[1])
-        if n and n == len(_side(metric, old)[1]):
-            mine, its = (np.maximum(_draws(metric, seen, counts), metric.floor) for seen in (new, old))
-            ratio = _interval(mine / its, n) if (its > 0).all() else None
-            difference = _with_the_unseen(_interval(mine - its, n), _of_differences(metric.bounds))
-            changes[name] = Change(difference=difference, ratio=ratio)
+        mine, its = _observed(metric, new), _observed(metric, old)
+        if mine and its and len(mine.text) == len(its.text):
+            changes[name] = _change(metric, mine, its, counts)
     return changes
+
+
+def _change(metric: Metric, new: Seen, old: Seen, counts: Floats) -> Change:
+    n = len(new.text)
+    mine, its = (np.maximum(_draws(metric, seen, counts), metric.floor) for seen in (new, old))
+    ratio = _interval(mine / its, n) if (its > 0).all() else None
+    difference = _with_the_unseen(_interval(mine - its, n), _of_differences(metric.bounds))
+    return Change(difference=difference, ratio=ratio)
 
 
 def estimate(name: str, seen: Observations) -> float | None:
     """One metric without its interval; None where there are no observations of its head."""
     metric = METRICS[name]
-    values, text = _side(metric, seen)
-    return metric.estimate(values, np.ones(len(text))) if len(text) else None
+    own = _observed(metric, seen)
+    return metric.estimate.prepare(own.values)(np.ones(len(own.text))) if own else None
 
 
-def _side(metric: Metric, seen: Observations) -> tuple[dict[str, Floats], NDArray[np.int64]]:
-    """The quantities that a metric is made of, and the text of each observation."""
-    return (seen.mlm, seen.mlm_text) if metric.head == "mlm" else (seen.nsp, seen.nsp_text)
+def _observed(metric: Metric, seen: Observations) -> Seen | None:
+    """The observations that a metric is made of; None where there are none."""
+    own = seen.heads.get(metric.head)
+    if own is None or not len(own.text) or not own.values.keys() >= {*metric.estimate.quantities}:
+        return None
+    return own
 
 
 def _resampled(texts: int, resamples: int, seed: int) -> Floats:
@@ -262,11 +343,11 @@ def _resampled(texts: int, resamples: int, seed: int) -> Floats:
     return rng.multinomial(texts, np.full(texts, 1 / texts), size=resamples).astype(np.float64)
 
 
-def _draws(metric: Metric, seen: Observations, counts: Floats) -> Floats:
+def _draws(metric: Metric, seen: Seen, counts: Floats) -> Floats:
     """The metric's value as observed, and then that of each draw that has an observation."""
-    values, text = _side(metric, seen)
-    drawn = [weights for weights in counts[:, text] if weights.any()]
-    return np.array([metric.estimate(values, weights) for weights in (np.ones(len(text)), *drawn)])
+    estimate = metric.estimate.prepare(seen.values)
+    drawn = (weights for weights in (row[seen.text] for row in counts) if weights.any())
+    return np.array([estimate(np.ones(len(seen.text))), *map(estimate, drawn)])
 
 
 def _interval(draws: Floats, n: int) -> MetricValue:

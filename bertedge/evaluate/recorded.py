@@ -1,7 +1,8 @@
 """A reference's answers on a sample, kept so that many candidates can be compared with them one after the other.
 
-What :func:`bertedge.evaluate.fidelity.measure_fidelity` finds, without what takes it longest: overlaps of the five best
-words. The reference runs once, and only what depends on the candidate is computed for each.
+What :func:`bertedge.evaluate.fidelity.measure_fidelity` finds, without what takes longest or most memory: overlaps of
+the five best words, and the hidden states of all tokens. The reference runs once, and only what depends on the
+candidate is computed for each.
 """
 
 from __future__ import annotations
@@ -13,34 +14,39 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.embedding import UNTOLD
 from bertedge.evaluate.fidelity import Collector, Logits, Quantities, answers, log_softmax, nsp_quantities
-from bertedge.evaluate.metrics import METRICS, MetricValue, Observations, estimate_all
-from bertedge.predictor import NO_LABEL, Batch, Predictor
+from bertedge.evaluate.metrics import Floats, Observations, Seen
+from bertedge.evaluate.vectors import Vectors, read_vectors
+from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor
 from bertedge.progress import Listener, unheard
 
-#: What needs more than is kept.
-LEFT_OUT = frozenset({"mlm.top5_agreement"})
-QUICK_METRICS = tuple(name for name in METRICS if name not in LEFT_OUT)
 #: Bytes of probabilities that are kept on the disk; the reference of a larger sample runs again for every candidate.
 MAX_KEPT_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Expected:
-    """One batch: probabilities (M, V) at masked positions, numbers that follow from them (M,), and for pairs (P, 2)."""
+    """One batch: probabilities (M, V) at masked positions, numbers that follow from them (M,), and for pairs (P, 2).
+
+    Attributes:
+        vectors: those of single texts, and the pooler's outputs; see :func:`bertedge.evaluate.vectors.read_vectors`.
+    """
 
     probabilities: NDArray[np.float32] | None
     negentropy: NDArray[np.float32]
     best: NDArray[np.int64]
     nll: NDArray[np.float32]
     pairs: Logits | None
+    vectors: dict[str, Vectors]
 
 
 class Recorded:
     """A reference on a sample.
 
     Args:
-        folder: where probabilities are kept until nobody needs them; the caller clears it away.
+        folder: where probabilities are kept; the caller deletes it.
+        pooling: how vectors of single texts are made; see :func:`bertedge.embedding.pool`.
 
     Attributes:
         texts, positions: how many texts there are, and how many masked positions in them.
@@ -52,8 +58,11 @@ class Recorded:
         batches: Sequence[Batch],
         folder: Path,
         listen: Listener = unheard,
+        *,
+        pooling: Sequence[str] = UNTOLD,
     ) -> None:
-        self._reference, self._batches, self._folder = reference, batches, folder
+        self._reference, self._folder, self._pooling = reference, folder, pooling
+        self._batches = [replace(batch, hidden=True) for batch in batches]
         self.texts = sum(len(batch.input_ids) for batch in batches)
         self.positions = int(sum((batch.masked_labels != NO_LABEL).sum() for batch in batches))
         self._records: list[_Expected | None] = []
@@ -71,14 +80,17 @@ class Recorded:
             judge: another model's observations on the same sample (:meth:`itself`), whose hits the candidate's are
                 compared with in the place of the reference's.
         """
-        collector = Collector()
+        collector = Collector(self._pooling)
         for index, batch in enumerate(self._batches):
             expected, got = self._expected(index), candidate.predict(batch)
             mlm = None
             if expected.probabilities is not None and got.mlm_logits is not None:
                 filled = batch.masked_labels != NO_LABEL
                 mlm = _mlm(expected, got.mlm_logits[filled], batch.masked_labels[filled])
-            collector.add(batch, mlm=mlm, nsp=nsp_quantities(batch, expected.pairs, got.nsp_logits))
+            pairs = nsp_quantities(batch, expected.pairs, got.nsp_logits)
+            collector.add_quantities(batch, masked=mlm, pairs=pairs)
+            collector.add_vectors(batch, expected.vectors, self._vectors(batch, got))
+            collector.end_batch(batch)
         seen = collector.observations()
         return seen if judge is None else _judged_by(judge, seen)
 
@@ -96,10 +108,16 @@ class Recorded:
 
     def _run(self, batch: Batch) -> _Expected:
         outputs = self._reference.predict(batch)
+        vectors = self._vectors(batch, outputs)
         none = np.zeros(0, dtype=np.float32)
         if outputs.mlm_logits is None:
             return _Expected(
-                probabilities=None, negentropy=none, best=none.astype(np.int64), nll=none, pairs=outputs.nsp_logits
+                probabilities=None,
+                negentropy=none,
+                best=none.astype(np.int64),
+                nll=none,
+                pairs=outputs.nsp_logits,
+                vectors=vectors,
             )
         filled = batch.masked_labels != NO_LABEL
         logits, labels = outputs.mlm_logits[filled], batch.masked_labels[filled]
@@ -111,7 +129,11 @@ class Recorded:
             best=logits.argmax(axis=1),
             nll=-log_p[np.arange(len(labels)), labels],
             pairs=outputs.nsp_logits,
+            vectors=vectors,
         )
+
+    def _vectors(self, batch: Batch, outputs: Outputs) -> dict[str, Vectors]:
+        return {head: found for head, found in read_vectors(batch, outputs, self._pooling).items() if head != "hidden"}
 
     def _stored(self, index: int, record: _Expected) -> _Expected:
         """The record with its probabilities on the disk."""
@@ -122,11 +144,6 @@ class Recorded:
 
     def _path(self, index: int) -> Path:
         return self._folder / f"probabilities-{index}.npy"
-
-
-def quick_estimates(seen: Observations) -> dict[str, MetricValue]:
-    """The metrics that follow from what :meth:`Recorded.observe` sees, with their intervals."""
-    return estimate_all(seen, names=QUICK_METRICS)
 
 
 def _mlm(expected: _Expected, logits: Logits, labels: NDArray[np.int64]) -> Quantities:
@@ -147,8 +164,13 @@ def _mlm(expected: _Expected, logits: Logits, labels: NDArray[np.int64]) -> Quan
 
 
 def _judged_by(judge: Observations, seen: Observations) -> Observations:
-    return replace(
-        seen,
-        mlm=seen.mlm | {name: judge.mlm[name] for name in ("reference_hit", "reference_nll") if name in judge.mlm},
-        nsp=seen.nsp | {name: judge.nsp[name] for name in ("reference_hit",) if name in judge.nsp},
-    )
+    """The observations with another model's hits in the place of the reference's."""
+    heads = {
+        head: replace(own, values=own.values | _of_reference(judge.heads[head])) if head in judge.heads else own
+        for head, own in seen.heads.items()
+    }
+    return replace(seen, heads=heads)
+
+
+def _of_reference(seen: Seen) -> dict[str, Floats]:
+    return {name: values for name, values in seen.values.items() if name.startswith("reference_")}

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.data.batches import Layout, masked_batch
-from bertedge.data.calibration import mixed_pairs
-from bertedge.graph.layers import Positions
+from bertedge.data.calibration import mixed_texts
 from bertedge.graph.plan import Plan, StaticInt8
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
@@ -21,9 +20,12 @@ from bertedge.quantization.observers import Channels, Clip, Histogram, clip_of, 
 from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
 from bertedge.recipe import Calibrated, Static
 from bertedge.runtime.session import open_session
+from bertedge.runtime.side_by_side import in_order
 from bertedge.runtime.threads import usable_cpus
 
 SEED = 0
+#: Texts that are observed at the same time at most; the activations of a long one may take 200 MB.
+MOST_AT_ONCE = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,7 +39,7 @@ class Calibration:
 def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibration:
     """Observe every linear layer's input.
 
-    Texts run one at a time, so memory is bounded by one text's activations beside the float weights.
+    Memory is bounded by the activations of :data:`MOST_AT_ONCE` texts, and the float weights.
 
     Args:
         products: keep the sum of x x^T as well, which takes the square of every layer's inputs in memory.
@@ -53,7 +55,6 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
         held_out=job.recipe.held_out,
         num_examples=method.num_examples,
         max_length=_length(job, method),
-        positions=job.positions,
         observer=method.observer,
         percentile=method.percentile,
         clips={},
@@ -66,7 +67,7 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
 
 def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
     """Walk the texts, unless an earlier job did."""
-    key, model = (job.recipe.held_out, job.positions, method.num_examples, _length(job, method)), job.float_model
+    key, model = (job.recipe.held_out, method.num_examples, _length(job, method)), job.float_model
     if key in job.memory.observed and (not products or job.memory.observed[key].products):
         return job.memory.observed[key]
     channels = {value: Channels.unseen(extent) for value, extent in model.channels.items()}
@@ -110,12 +111,21 @@ def multiplied(form: StaticInt8, values: NDArray[np.float32]) -> NDArray[np.floa
 
 
 def _observed(job: Job, method: Calibrated, words: str) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """What the layers read, value name -> array, text by text."""
+    """What the layers read, value name -> array, text by text.
+
+    Each text runs on one thread, several at a time, and they are handed out in order: so the last bits of what is
+    observed do not depend on the number of threads.
+    """
     names = list(job.float_model.channels)
     reader = {value: layer for layer, value in job.float_model.layer_inputs.items()}
-    session = open_session(job.float_model.observed, threads=usable_cpus())
-    for index, batch in enumerate(_texts(job, method)):
-        arrays = dict(zip(names, session.run(names, feed_of(batch, job.positions)), strict=True))
+    session = open_session(job.float_model.observed, threads=1)
+
+    def observe(batch: Batch) -> list[NDArray[np.float32]]:
+        return session.run(names, feed_of(batch))
+
+    threads = min(usable_cpus(), MOST_AT_ONCE)
+    for index, values in enumerate(in_order(observe, _texts(job, method), threads=threads)):
+        arrays = dict(zip(names, values, strict=True))
         for value, array in arrays.items():
             require_ordinary(array, reader[value], job.checkpoint.name)
         yield arrays
@@ -134,25 +144,33 @@ def frequent_pieces(job: Job, method: Calibrated, count: int) -> tuple[int, ...]
 def _texts(job: Job, method: Calibrated) -> Iterator[Batch]:
     """The calibration texts, one a batch; the same ones every time."""
     layout, rng = Layout.of(job.checkpoint.tokenizer, job.checkpoint.config.vocab_size), np.random.default_rng(SEED)
-    for pair in mixed_pairs(job.corpus, method.num_examples, max_length=_length(job, method), seed=SEED):
-        yield masked_batch([pair], layout, rng)
+    texts = mixed_texts(
+        job.corpus,
+        method.num_examples,
+        max_length=_length(job, method),
+        seed=SEED,
+        pairs="nsp" in job.checkpoint.heads,
+    )
+    for text in texts:
+        yield masked_batch([text], layout, rng)
 
 
 def _length(job: Job, method: Calibrated) -> int:
     return min(method.max_length, job.checkpoint.config.max_position_embeddings)
 
 
-def feed_of(batch: Batch, positions: Positions) -> dict[str, NDArray[np.int64]]:
-    """A text as the float graph takes it, with everything read that the int8 graph may be asked for.
+def feed_of(batch: Batch) -> dict[str, NDArray[np.int64]]:
+    """A text as the float graph takes it, with every position read by every head.
 
-    The last block computes only the rows that are read, so all of them are asked for: hidden states of any position
-    may be wanted later. The MLM head reads masked positions, or every one where the int8 graph will.
+    The last block computes only the rows that are read, and hidden states of any position may be wanted later. The MLM
+    head reads masked positions only, but a model is as sure of a word that it sees as it may be of one that it does
+    not, and then the head's input is much larger than where it is unsure.
     """
     everywhere = np.arange(batch.input_ids.shape[1], dtype=np.int64)
     return {
         "input_ids": batch.input_ids,
         "attention_mask": batch.attention_mask,
         "token_type_ids": batch.token_type_ids,
-        "masked_positions": batch.masked_positions if positions == "masked" else everywhere[None],
+        "masked_positions": everywhere[None],
         "hidden_positions": everywhere,
     }

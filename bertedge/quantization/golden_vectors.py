@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bertedge.bundle import GOLDEN, MODELS, GoldenFidelity
 from bertedge.checkpoint import Checkpoint, names
 from bertedge.data.batches import Layout, masked_batch
-from bertedge.data.calibration import mixed_pairs
+from bertedge.data.calibration import mixed_texts
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import CheckpointError
 from bertedge.graph.bert import FIRST_NORM
@@ -23,9 +23,8 @@ from bertedge.graph.builder import GraphBuilder
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.quantization.in_numpy import NumpyModel
 from bertedge.runtime.engine import Engine, Model
-from bertedge.runtime.golden import Arrays, record, record_difference, write_golden
+from bertedge.runtime.golden import Arrays, min_cosine, record, record_difference, write_golden
 from bertedge.runtime.session import Sessions
-from bertedge.runtime.threads import usable_cpus
 from bertedge.scratch import temporary_folder
 
 EXAMPLES = 8
@@ -84,8 +83,8 @@ class GoldenRecorder:
         return self._fidelity(outputs, in_float)
 
     def _fidelity(self, outputs: Arrays, in_float: Arrays) -> GoldenFidelity:
-        difference = record_difference(outputs, in_float)
-        if not math.isfinite(difference) or not np.isfinite(outputs["cls_state"]).all():
+        difference, cosine = record_difference(outputs, in_float), min_cosine(outputs, in_float)
+        if not math.isfinite(cosine) or not (difference is None or math.isfinite(difference)):
             raise CheckpointError(
                 f"{self.checkpoint.name}: computes numbers that are not finite",
                 "are its weights of ordinary size? some are stored in float16, up to 65504",
@@ -94,16 +93,16 @@ class GoldenRecorder:
         if "best_ids" in outputs:
             filled = self.batch.masked_labels != NO_LABEL
             agreement = float((outputs["best_ids"] == in_float["best_ids"])[filled].mean())
-        return GoldenFidelity(mlm_top1_agreement=agreement, max_prob_diff=difference)
+        return GoldenFidelity(mlm_top1_agreement=agreement, max_prob_diff=difference, min_cosine=cosine)
 
     @cached_property
     def batch(self) -> Batch:
         """The inputs."""
         config = self.checkpoint.config
         length = min(LENGTH, config.max_position_embeddings)
-        pairs = mixed_pairs(self.corpus, EXAMPLES, max_length=length, seed=SEED)
+        texts = mixed_texts(self.corpus, EXAMPLES, max_length=length, seed=SEED, pairs="nsp" in self.checkpoint.heads)
         layout = Layout.of(self.checkpoint.tokenizer, config.vocab_size)
-        return masked_batch(pairs, layout, np.random.default_rng(SEED), always_mask=True)
+        return masked_batch(texts, layout, np.random.default_rng(SEED), always_mask=True)
 
     def _moved_norm(self, trial: int) -> Replaced:
         """The first layer norm's weights, moved up or down by :data:`NOISE`."""
@@ -116,7 +115,8 @@ class GoldenRecorder:
 
 
 def _sessions(path: Path, *, packed: bool = False, replaced: Replaced | None = None) -> Sessions:
-    return Sessions(path, threads=usable_cpus(), once=not packed, replaced=replaced)
+    # one thread, because the last bit of a float may depend on their number, and a bundle should not
+    return Sessions(path, threads=1, once=not packed, replaced=replaced)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bertedge.bundle import ReachedGoal
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.goals import Goal, Measured, total_miss
-from bertedge.evaluate.recorded import quick_estimates
+from bertedge.evaluate.metrics import estimate_all
 from bertedge.quantization.job import Decision
 from bertedge.quantization.sensitivity import (
     FLOAT16,
@@ -52,7 +52,7 @@ def promote(trials: Trials, goals: Collection[Goal], held_out: TokenizedCorpus) 
     """
     listen = trials.job.listen
     sample = trials.record(held_out, examples=EXAMPLES, seed=SEED)
-    measured: dict[int, Measured] = {0: quick_estimates(trials.measure({}, sample))}
+    measured: dict[int, Measured] = {0: estimate_all(trials.measure({}, sample))}
     sensitivity: Sensitivity | None = None
     steps: list[Remedy] = []
     if total_miss(goals, measured[0]) > 0:
@@ -61,7 +61,7 @@ def promote(trials: Trials, goals: Collection[Goal], held_out: TokenizedCorpus) 
         met = {0: False}
         while (count := next_try(met, len(steps))) is not None:
             listen(count / len(steps), f"with {count} of {len(steps)} promotions")
-            measured[count] = quick_estimates(trials.measure(taken_of(steps[:count]), sample))
+            measured[count] = estimate_all(trials.measure(taken_of(steps[:count]), sample))
             met[count] = total_miss(goals, measured[count]) == 0
     count = min(measured, key=lambda k: (total_miss(goals, measured[k]), k))
     taken = taken_of(steps[:count])

@@ -15,7 +15,7 @@ from bertedge.quantization.observers import Channels, Clip
 from bertedge.recipe import PERCENTILE, Static
 from bertedge.records import from_json, read_json, to_json, write_text
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 #: A thousandth of a range is a quarter of a step of uint8; more digits would only make the file larger.
 DIGITS = 4
 CALIBRATE_AGAIN = "leave --ranges out to calibrate again"
@@ -38,7 +38,7 @@ class Ranges:
         model_sha256: the float model.
         calibration_sha256: the text.
         held_out: the share of it that was kept back.
-        num_examples, max_length, positions: how much of the rest, and where the MLM head was read.
+        num_examples, max_length: how much of the rest.
         observer, percentile: what chose the clips; see :class:`bertedge.recipe.Static`.
         layers: layer name -> range.
         clips: layer name -> the range of what the layer multiplies, channels divided and outliers taken out, if the
@@ -52,7 +52,6 @@ class Ranges:
     held_out: float
     num_examples: int
     max_length: int
-    positions: str
     observer: str
     percentile: float
     layers: dict[str, ChannelRange]
@@ -69,7 +68,6 @@ class Ranges:
         *,
         source: str,
         model_sha256: str,
-        positions: str,
         held_out: float,
         method: Static,
         channels: dict[str, int],
@@ -88,8 +86,6 @@ class Ranges:
             raise UsageError(
                 f"--ranges: made for a model called {self.source}, which is not this {source}", CALIBRATE_AGAIN
             )
-        if self.positions != positions:
-            raise UsageError(f"--ranges: made with --positions {self.positions}, not {positions}", CALIBRATE_AGAIN)
         if (self.observer, self.percentile) != (method.observer, method.percentile):
             made, asked = _observer(self.observer, self.percentile), _observer(method.observer, method.percentile)
             raise UsageError(f"--ranges: made with {made}, not {asked}", f"add {made}, or {CALIBRATE_AGAIN}")

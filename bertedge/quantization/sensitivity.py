@@ -14,6 +14,7 @@ from typing import Any
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.held_out import drawn_sample
+from bertedge.embedding import pooling_of
 from bertedge.evaluate.metrics import Observations, estimate
 from bertedge.evaluate.recorded import Recorded
 from bertedge.graph import plan as layers
@@ -35,8 +36,15 @@ MAX_GROUPS = 28
 #: The recipe's field for weights in float16, which every method has.
 FLOAT16 = "float16"
 #: For each head, the loss that moves with every bit: shares of right answers jump.
-SMOOTH_LOSS = {"mlm": "mlm.kl_mean", "nsp": "nsp.prob_mae"}
-KEPT_METRICS = ("mlm.kl_mean", "mlm.top1_agreement", "nsp.prob_mae", "nsp.flip_rate")
+SMOOTH_LOSS = {"mlm": "mlm.kl_mean", "nsp": "nsp.prob_mae", "embedding": "embedding.relative_error"}
+KEPT_METRICS = (
+    "mlm.kl_mean",
+    "mlm.top1_agreement",
+    "nsp.prob_mae",
+    "nsp.flip_rate",
+    "embedding.relative_error",
+    "embedding.cosine_mean",
+)
 #: Of the work and the bytes; what costs nothing is not infinitely good.
 LEAST_COST = 1e-6
 
@@ -97,7 +105,7 @@ class Sensitivity:
         no loss that the path does not reach.
 
         Args:
-            heads: ``mlm``, ``nsp`` or both: where loss matters.
+            heads: names in :data:`SMOOTH_LOSS`: where loss matters.
         """
         taken: dict[str, Remedy] = {}
         steps: list[Remedy] = []
@@ -136,11 +144,12 @@ class Trials:
         checkpoint = self.job.checkpoint
         layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
         length = min(MAX_LENGTH, checkpoint.config.max_position_embeddings)
-        batches = drawn_sample(corpus, layout, examples=examples, max_length=length, seed=seed)
+        pairs = "nsp" in checkpoint.heads
+        batches = drawn_sample(corpus, layout, examples=examples, max_length=length, seed=seed, pairs=pairs)
         folder = self.scratch / f"sample-{seed}"
         folder.mkdir()
         in_float = self._graph(self.job.float_model.plain, all_positions=False, row_independent=True)
-        return Recorded(in_float, batches, folder, self.job.listen)
+        return Recorded(in_float, batches, folder, self.job.listen, pooling=pooling_of(checkpoint.embedding))
 
     def measure(self, taken: Mapping[str, Remedy], sample: Recorded) -> Observations:
         """Build the graph with some remedies, and compare it with float."""

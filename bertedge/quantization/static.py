@@ -84,7 +84,6 @@ def _seen(job: Job, method: Static, *, products: bool) -> tuple[Ranges, dict[str
         job.ranges.require(
             source=job.checkpoint.name,
             model_sha256=job.model_sha256,
-            positions=job.positions,
             held_out=job.recipe.held_out,
             method=method,
             channels={layer: model.channels[value] for layer, value in model.layer_inputs.items()},

@@ -57,7 +57,7 @@ def _judged(report: Report) -> Report:
     """What can be judged by, without what is only looked at: it would be most of the file, and some of it is text."""
 
     def bare(model: CandidateReport) -> CandidateReport:
-        return replace(model, by_length=(), disagreements=Disagreements(), profile=None)
+        return replace(model, clipping=None, by_length=(), disagreements=Disagreements(), profile=None)
 
     against = bare(report.against) if report.against else None
     candidates = tuple(map(bare, report.candidates))

@@ -48,7 +48,11 @@ class Judged:
 
 
 def _fidelity(name: str) -> Callable[[CandidateReport], Readings]:
-    return lambda model: {"": model.fidelity[name]} if name in model.fidelity else {}
+    def readings(model: CandidateReport) -> Readings:
+        main = {"": model.fidelity[name]} if name in model.fidelity else {}
+        return main | {other.kind: other.fidelity[name] for other in model.by_kind if name in other.fidelity}
+
+    return readings
 
 
 def _number(read: Callable[[CandidateReport], float | None]) -> Callable[[CandidateReport], Readings]:
@@ -164,7 +168,12 @@ DEFAULTS: Budgets = {
         Budget(metric="mlm.kl_mean", max_ratio=1.25),
         Budget(metric="mlm.top1_accuracy_drop", max_drop=0.01),
         Budget(metric="nsp.flip_rate", max_drop=0.02),  # what the 181 pairs of the built-in text can tell
-        Budget(metric=INVARIANCE, max_drop=1e-4),
+        Budget(metric="embedding.cosine_mean", max_drop=0.002),
+        Budget(metric="embedding.cosine_p01", max_drop=0.01),
+        Budget(metric="embedding.neighbours_at_10", max_drop=0.02),
+        Budget(metric="pooler.cosine_mean", max_drop=0.005),
+        Budget(metric=f"{INVARIANCE}max_prob_diff", max_drop=1e-4),
+        Budget(metric=f"{INVARIANCE}max_vector_diff", max_drop=1e-4),
         Budget(metric=LATENCY, max_ratio=1.05, apart=1.25),
         Budget(metric="cold_start_ms", max_ratio=2.0),
         Budget(metric="peak_rss_bytes", max_ratio=1.1),

@@ -275,15 +275,15 @@ def _compare(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: 
             outcome_of(change, limit),
         )
         return replace(blank, outcome=outcome, sentence=sentence, change=change, undecided=outcome == "inconclusive")
-    change, how = _change(pair, budget, new, old)
+    change, how = _change(pair, budget, blank.detail, new, old)
     if judged.scope == "relative" and budget.apart is not None:
         limit = budget.apart
     differences = pair.report.machine.differences(pair.baseline.machine)
     if judged.scope == "relative" and differences:
         how += f", on another machine of the same kind: {'; '.join(differences)}"
     outcome, sentence = outcome_of(change, limit), say(budget, limit, new, old, change, than=pair.than) + how
-    texts = min(pair.report.corpus.examples, pair.baseline.corpus.examples)
-    if _too_few(texts, pair, budget, change, limit):
+    texts = _texts(pair, blank.detail)
+    if _too_few(texts, pair, budget, blank.detail, change, limit):
         sentence = f"{sentence}; but {texts} texts are too few to be sure"
         return replace(blank, outcome="inconclusive", sentence=sentence, change=change)
     doubt = _doubt(pair) if timed and outcome == "fail" and change.low <= EXCUSED * limit else ""
@@ -296,10 +296,10 @@ def _compare(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: 
     return replace(blank, outcome=outcome, sentence=sentence, change=change, undecided=undecided)
 
 
-def _too_few(texts: int, pair: Pair, budget: Budget, change: MetricValue, limit: float) -> bool:
+def _too_few(texts: int, pair: Pair, budget: Budget, detail: str, change: MetricValue, limit: float) -> bool:
     """Whether the verdict on a metric stands on too few texts; a fall that no luck explains stands on any number."""
     metric = METRICS.get(budget.metric)
-    if metric is None or texts >= FEW_TEXTS or _same_answers(pair, budget.metric):
+    if metric is None or texts >= FEW_TEXTS or _same_answers(pair, budget.metric, detail):
         return False
     return metric.bounds is None or change.low <= limit + largest_share(0, texts)
 
@@ -319,17 +319,21 @@ def _paired(pair: Pair, workload: str) -> tuple[MetricValue, MetricValue, Metric
     return mine, its, ratio
 
 
-def _change(pair: Pair, budget: Budget, new: MetricValue, old: MetricValue) -> tuple[MetricValue, str]:
-    """How much worse, and how that was compared."""
+def _change(pair: Pair, budget: Budget, detail: str, new: MetricValue, old: MetricValue) -> tuple[MetricValue, str]:
+    """How much worse, and how that was compared.
+
+    Args:
+        detail: of fidelity, the kind of texts; empty for the main kind.
+    """
     judged = JUDGED[budget.metric]
     new, old = _floored(new, judged.floor), _floored(old, judged.floor)
     by_ratio = budget.max_ratio is not None
-    if judged.scope == "fidelity" and pair.same_sample and _same_answers(pair, budget.metric):
+    if judged.scope == "fidelity" and pair.same_sample and _same_answers(pair, budget.metric, detail):
         return exactly(1.0 if by_ratio else 0.0), " (the same texts, the same to the last digit)"
-    paired = pair.new.changes.get(budget.metric) if pair.together else None
+    paired = pair.new.changes_on(detail).get(budget.metric) if pair.together else None
     seen = paired and (paired.ratio if by_ratio else paired.difference)
     if seen:
-        how = f" (pairs of answers to the same {pair.report.corpus.examples} texts)"
+        how = f" (pairs of answers to the same {_texts(pair, detail)} texts)"
         return (-seen if judged.better == HIGHER else seen), how
     if by_ratio:
         change = quotient(new, old)
@@ -338,14 +342,22 @@ def _change(pair: Pair, budget: Budget, new: MetricValue, old: MetricValue) -> t
     return change, "" if change.low == change.high else " (two samples that were measured apart)"
 
 
-def _same_answers(pair: Pair, metric: str) -> bool:
+def _texts(pair: Pair, detail: str) -> int:
+    """How many texts the smaller of the two samples has."""
+    sizes = [pair.report.corpus.examples, pair.baseline.corpus.examples]
+    for model in (pair.new, pair.old):
+        sizes += [other.texts for other in model.by_kind if other.kind == detail]
+    return min(sizes)
+
+
+def _same_answers(pair: Pair, metric: str, detail: str) -> bool:
     """Whether all metrics of a head are the same: one alone may be so by chance.
 
     Their intervals may not be, which follow from the same answers by the ways of another version.
     """
     head = f"{metric.split('.')[0]}."
     mine, its = (
-        {name: (seen.value, seen.n) for name, seen in model.fidelity.items() if name.startswith(head)}
+        {name: (seen.value, seen.n) for name, seen in model.fidelity_on(detail).items() if name.startswith(head)}
         for model in (pair.new, pair.old)
     )
     return mine == its

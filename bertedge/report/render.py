@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bertedge.evaluate.clipping import LayerClipping
 from bertedge.evaluate.latency import workload_name
 from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.printable import one_line, printable
@@ -19,6 +20,9 @@ from bertedge.report.verdict import Verdict, by_severity, counted
 from bertedge.report.views import reference_value
 
 MEGABYTE = 1e6
+CLIPPING = "Values outside the calibrated range, the layers with the most"
+#: Layers in that table.
+CLIPPED_LAYERS = 5
 BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
 SENTENCE = "by how much, and how sure"
 FIDELITY, FLOAT = "Fidelity", "float32"
@@ -93,6 +97,7 @@ def sections(report: Report) -> list[tuple[str, Rows]]:
         ("Size and start", _size_rows(report)),
         ("Latency", _latency_rows(report)),
         (FIDELITY, _fidelity_rows(report)),
+        *([(CLIPPING, rows)] if (rows := _clipping_rows(report)) else []),
     ]
 
 
@@ -153,9 +158,30 @@ def _fidelity_rows(report: Report) -> Rows:
         values = [model.fidelity.get(name) for model in models]
         if any(values):
             rows.append([name, _float_value(report, name), *map(value_in_words, values), better, meaning])
+    for kind in dict.fromkeys(other.kind for model in models for other in model.by_kind):
+        for name, (better, _) in DESCRIPTIONS.items():
+            values = [model.fidelity_on(kind).get(name) for model in models]
+            if any(values):
+                rows.append([f"{name}, {kind}", "", *map(value_in_words, values), better, f"the same on {kind}"])
     for head, reason in report.skipped.items():
         rows.append([f"{head}.*", "", *[NOT_MEASURED] * len(models), "", reason])
     return rows
+
+
+def _clipping_rows(report: Report) -> Rows:
+    """The layers that clip most; nothing where no model was looked at."""
+    models = [model for model in _models(report)[1:] if model.clipping]
+    found = [{one.layer: one for one in model.clipping or ()} for model in models]
+    layers = dict.fromkeys(layer for own in found for layer in own)
+    worst = sorted(layers, key=lambda layer: -max(own[layer].outside for own in found if layer in own))
+    rows = [[layer, *(_clipped(own.get(layer)) for own in found)] for layer in worst[:CLIPPED_LAYERS]]
+    return [["input of", *(_label(report, model) for model in models)], *rows] if rows else []
+
+
+def _clipped(layer: LayerClipping | None) -> str:
+    if layer is None:
+        return NOT_MEASURED
+    return "0" if layer.outside == 0 else f"{layer.outside:.3%}, by up to {layer.beyond:.2g} widths"
 
 
 def ratio_words(ratio: MetricValue) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 from bertedge.bounds import Count, Milliseconds
 from bertedge.bundle import Coverage, Manifest
 from bertedge.errors import FileError
+from bertedge.evaluate.clipping import LayerClipping
 from bertedge.evaluate.disagreements import Disagreements
+from bertedge.evaluate.fidelity import PAIRS, Kind
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.lengths import LengthFidelity
 from bertedge.evaluate.machine import Machine
@@ -29,7 +31,11 @@ SLACK = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusInfo:
-    """The text that fidelity was measured on."""
+    """The text that fidelity was measured on.
+
+    Attributes:
+        kind: ``pairs`` or ``single texts``: what the numbers without a further word are of.
+    """
 
     name: str
     sha256: str
@@ -37,6 +43,24 @@ class CorpusInfo:
     max_length: Count
     seed: int
     next_sentence: bool
+    kind: Kind = PAIRS
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindFidelity:
+    """Fidelity on texts of one kind; a model may be as float on pairs and not on single texts.
+
+    Attributes:
+        kind: ``pairs`` or ``single texts``.
+        texts: how many there were.
+        fidelity: metric -> value.
+        changes: as for the whole candidate.
+    """
+
+    kind: Kind
+    texts: int
+    fidelity: dict[str, MetricValue]
+    changes: dict[str, Change] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +71,10 @@ class CandidateReport:
         peak_rss_bytes: None, like ``cold_start_ms``, where the run ended before.
         manifest: of the bundle that was measured.
         changes: metric -> how it differs from that of the report's ``against``, which saw the same texts.
-        by_length: fidelity on shorter texts and, last, on those of the main sample.
+        by_kind: fidelity on texts of a further kind.
+        by_length: fidelity on texts of each length.
+        clipping: how many of the values that each int8 layer reads lie outside its range; None where that was not
+            measured, empty where no layer has a range.
         disagreements: the texts that the candidate is farthest from the reference on.
         profile: where the time of one size of call goes.
     """
@@ -63,9 +90,19 @@ class CandidateReport:
     latency: tuple[LatencyReport, ...]
     manifest: Manifest
     changes: dict[str, Change] = field(default_factory=dict)
+    by_kind: tuple[KindFidelity, ...] = ()
+    clipping: tuple[LayerClipping, ...] | None = None
     by_length: tuple[LengthFidelity, ...] = ()
     disagreements: Disagreements = field(default_factory=Disagreements)
     profile: Profile | None = None
+
+    def fidelity_on(self, kind: str) -> dict[str, MetricValue]:
+        """Fidelity on texts of a further kind, or on the main kind where ``kind`` is empty."""
+        return next((other.fidelity for other in self.by_kind if other.kind == kind), {}) if kind else self.fidelity
+
+    def changes_on(self, kind: str) -> dict[str, Change]:
+        """Changes, as for :meth:`fidelity_on`."""
+        return next((other.changes for other in self.by_kind if other.kind == kind), {}) if kind else self.changes
 
     @property
     def threads(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -46,6 +46,8 @@ FLOAT_MAC_COST = 4
 #: ``logits_end`` where no word is asked for.
 NOWHERE = np.zeros(1, dtype=np.int64)
 
+#: What :meth:`Engine.predict` gives, by name.
+OUTPUTS = tuple(Outputs.__dataclass_fields__)
 #: Output name -> array of one row (without the batch dimension).
 RowOutputs = dict[str, NDArray[np.float32]]
 
@@ -113,31 +115,38 @@ class Engine:
         return [results[index] for index in range(len(rows))]
 
     def predict(self, batch: Batch) -> Outputs:
-        """Both heads on a padded batch; padding and filling are cut away before, and zeros put in their place after."""
-        counts = (batch.masked_labels != NO_LABEL).sum(axis=1)
+        """Run a padded batch; padding and filling are cut away before, and zeros put in their place after."""
+        if batch.hidden and not self._row_independent:
+            # what is read together shares a range, so hidden states are read as ``encode`` does: by themselves
+            nothing = np.zeros((len(batch.input_ids), 0), dtype=np.int64)
+            states = self._predict(replace(batch, masked_positions=nothing, masked_labels=nothing))
+            return replace(self._predict(replace(batch, hidden=False)), hidden_states=states.hidden_states)
+        return self._predict(batch)
+
+    def _predict(self, batch: Batch) -> Outputs:
+        counts, lengths = (batch.masked_labels != NO_LABEL).sum(axis=1), batch.lengths
         rows = [
             Row(
                 input_ids=batch.input_ids[i, :length],
                 token_type_ids=batch.token_type_ids[i, :length],
                 masked_positions=batch.masked_positions[i, : counts[i]],
+                hidden=batch.hidden,
             )
-            for i, length in enumerate(batch.lengths)
+            for i, length in enumerate(lengths)
         ]
-        mlm: NDArray[np.float32] | None = None
-        nsp: NDArray[np.float32] | None = None
+        names = [name for name in OUTPUTS if batch.hidden or name != "hidden_states"]
+        widths = {"mlm_logits": batch.masked_positions.shape[1], "hidden_states": batch.input_ids.shape[1]}
+        padded: RowOutputs = {}
         for group, values in self._run_groups(rows, lambda values: values):
-            if len(group) == len(rows) and counts[0] == batch.masked_positions.shape[1]:
-                return Outputs(
-                    mlm_logits=values.get("mlm_logits"), nsp_logits=values.get("nsp_logits")
-                )  # nothing to move
-            if "mlm_logits" in values:
-                if mlm is None:
-                    mlm = np.zeros((*batch.masked_positions.shape, self._config.vocab_size), dtype=np.float32)
-                mlm[group, : counts[group[0]]] = values["mlm_logits"]
-            if "nsp_logits" in values:
-                nsp = np.zeros((len(rows), 2), dtype=np.float32) if nsp is None else nsp
-                nsp[group] = values["nsp_logits"]
-        return Outputs(mlm_logits=mlm, nsp_logits=nsp)
+            there = {name: values[name] for name in names if name in values}
+            if len(group) == len(rows) and all(there[n].shape[1] == widths[n] for n in there.keys() & widths.keys()):
+                return Outputs(**{name: there.get(name) for name in OUTPUTS})  # nothing to move
+            for name, array in there.items():
+                if name not in padded:
+                    shape = (len(rows), widths.get(name, array.shape[1]), *array.shape[2:])
+                    padded[name] = np.zeros(shape, dtype=np.float32)
+                padded[name][group, : array.shape[1]] = array
+        return Outputs(**{name: padded.get(name) for name in OUTPUTS})
 
     def _run_groups(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> Iterator[tuple[list[int], T]]:
         """The rows' indices and what was read of their outputs, group by group; these have a batch dimension here."""

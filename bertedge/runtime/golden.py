@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from bertedge.archives import ArraySpec, read_arrays
 from bertedge.bundle import AGAIN, GOLDEN, Bundle
+from bertedge.embedding import cosines
 from bertedge.errors import BundleError
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.runtime.bert_runtime import BertRuntime, softmax, top_indices
-from bertedge.runtime.engine import Engine, Row
+from bertedge.runtime.engine import Engine
 
 TOP = 16
-BATCH_FIELDS = tuple(Batch.__dataclass_fields__)
 #: More than are ever written; so a file cannot ask for any amount of memory.
 MOST_EXAMPLES = 64
 #: Arrays below ``input.``. B examples, S tokens, K masked positions, V vocabulary entries, H hidden size.
@@ -40,6 +40,8 @@ INPUTS = {
 #: Arrays below ``float.`` and ``bundle.``, after the head that they are of; None for every model. A new one is a row.
 OUTPUTS: tuple[tuple[str | None, str, ArraySpec], ...] = (
     (None, "cls_state", ArraySpec(dtype="float32", shape=("B", "H"))),
+    (None, "mean_state", ArraySpec(dtype="float32", shape=("B", "H"))),
+    ("pooler", "pooler_output", ArraySpec(dtype="float32", shape=("B", "H"))),
     ("mlm", "top_ids", ArraySpec(dtype="int64", shape=("B", "K", "TOP"), below="V")),
     ("mlm", "top_probs", ArraySpec(dtype="float32", shape=("B", "K", "TOP"))),
     ("mlm", "best_ids", ArraySpec(dtype="int64", shape=("B", "K"), below="V")),
@@ -50,6 +52,9 @@ NOISE = {
     "prob": ArraySpec(dtype="float64", shape=(), required=False),
     "state": ArraySpec(dtype="float64", shape=(), required=False),
 }
+#: Those that are vectors, and those that are probabilities.
+VECTORS = ("cls_state", "mean_state", "pooler_output")
+PROBABILITIES = ("top_probs", "nsp_probs")
 #: A different CPU sums in a different order; anything larger than this, and than the noise, is a different result.
 TOLERANCE = 1e-3
 #: States are compared relative to the largest of them, and are no probabilities.
@@ -65,23 +70,38 @@ class Verification:
     """A replay of the golden vectors.
 
     Attributes:
-        max_prob_diff: largest difference of a probability from what the bundle gave where it was made.
+        max_prob_diff: largest difference of a probability from what the bundle gave where it was made; None for a model
+            without probabilities.
         tolerance: the largest one that rounding explains.
-        max_state_diff: largest difference of a ``[CLS]`` state, relative to the largest state.
+        max_state_diff: largest difference of a vector (the ``[CLS]`` state, the mean state, the pooler's output),
+            relative to the largest value.
+        state_tolerance: the largest one that rounding explains.
         top1_equal: whether every best word is the one it was.
         lost_lead: by how much a best word that no longer is one led where the bundle was made, at most; 0 if all are.
-        max_prob_diff_to_float: largest difference of a probability from the float model.
+        max_prob_diff_to_float: largest difference of a probability from the float model; None where there is none, or
+            where float's best words are not kept.
+        min_cosine_to_float: smallest cosine of a vector with the float model's.
         passed: the differences within tolerance, and best words as they were, save those that led by less than that.
     """
 
     examples: int
-    max_prob_diff: float
+    max_prob_diff: float | None
     tolerance: float
     max_state_diff: float
+    state_tolerance: float
     top1_equal: bool
     lost_lead: float
-    max_prob_diff_to_float: float
+    max_prob_diff_to_float: float | None
+    min_cosine_to_float: float
     passed: bool
+
+    @property
+    def differences(self) -> str:
+        """How far the outputs are from those where the bundle was made, in words."""
+        vectors = f"vectors by {self.max_state_diff:.2g} ({self.state_tolerance:.2g} is allowed)"
+        if self.max_prob_diff is None:
+            return vectors
+        return f"probabilities by {self.max_prob_diff:.2g} ({self.tolerance:.2g} is allowed), {vectors}"
 
     @property
     def words(self) -> str:
@@ -94,13 +114,20 @@ class Verification:
 
 
 def record(engine: Engine, batch: Batch, top_ids: NDArray[np.int64] | None = None) -> Arrays:
-    """Outputs on golden inputs, small enough to ship: the probabilities of the best words, NSP, the ``[CLS]`` state.
+    """Outputs on golden inputs, small enough to ship: probabilities of the best words, NSP, one vector of each kind.
 
     Args:
         top_ids: the words whose probabilities are kept, (B, K, TOP); default: this engine's best.
     """
-    outputs = engine.predict(batch)
-    arrays: Arrays = {"cls_state": _cls_states(engine, batch)}
+    outputs = engine.predict(replace(batch, hidden=True))
+    states = outputs.hidden_states
+    assert states is not None
+    arrays: Arrays = {
+        "cls_state": states[:, 0].copy(),
+        "mean_state": (states.sum(axis=1) / batch.lengths[:, None]).astype(np.float32),
+    }
+    if outputs.pooler_output is not None:
+        arrays["pooler_output"] = outputs.pooler_output
     if outputs.mlm_logits is not None:
         probabilities = softmax(outputs.mlm_logits)
         top_ids = top_indices(probabilities, TOP) if top_ids is None else top_ids
@@ -123,12 +150,12 @@ def write_golden(
     Args:
         trials: the bundle's outputs with a float moved by as much as another CPU would move it.
     """
-    arrays = {f"input.{name}": getattr(batch, name) for name in BATCH_FIELDS}
+    arrays = {f"input.{name}": getattr(batch, name) for name in INPUTS}
     arrays |= {f"float.{name}": array for name, array in float_outputs.items()}
     arrays |= {f"bundle.{name}": array for name, array in bundle_outputs.items()}
-    arrays["noise.prob"] = np.array(max((record_difference(trial, bundle_outputs) for trial in trials), default=0.0))
-    states = [_relative(trial["cls_state"], bundle_outputs["cls_state"]) for trial in trials]
-    arrays["noise.state"] = np.array(max(states, default=0.0))
+    moved = [record_difference(trial, bundle_outputs) or 0.0 for trial in trials]
+    arrays["noise.prob"] = np.array(max(moved, default=0.0))
+    arrays["noise.state"] = np.array(max((_state_difference(trial, bundle_outputs) for trial in trials), default=0.0))
     np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
@@ -151,8 +178,8 @@ def verify(runtime: BertRuntime) -> Verification:
     batch, sides = _read(runtime.bundle)
     in_float, expected, noise = sides["float"], sides["bundle"], sides["noise"]
     got = record(runtime.engine, batch, expected.get("top_ids"))
-    to_float = record_difference(got, in_float) if _same_words(expected, in_float) else float("nan")
-    prob, state = record_difference(got, expected), _relative(got["cls_state"], expected["cls_state"])
+    to_float = record_difference(got, in_float) if _same_words(expected, in_float) else None
+    prob, state = record_difference(got, expected), _state_difference(got, expected)
     tolerance, state_tolerance = _tolerances(noise)
     lost_lead = _lost_lead(got, expected)
     return Verification(
@@ -160,10 +187,12 @@ def verify(runtime: BertRuntime) -> Verification:
         max_prob_diff=prob,
         tolerance=tolerance,
         max_state_diff=state,
+        state_tolerance=state_tolerance,
         top1_equal=lost_lead == 0,
         lost_lead=lost_lead,
         max_prob_diff_to_float=to_float,
-        passed=bool(prob <= tolerance and state <= state_tolerance and lost_lead <= tolerance),
+        min_cosine_to_float=min_cosine(got, in_float),
+        passed=bool((prob is None or prob <= tolerance) and state <= state_tolerance and lost_lead <= tolerance),
     )
 
 
@@ -182,28 +211,28 @@ def _lost_lead(got: Arrays, expected: Arrays) -> float:
     return float(lead.max(initial=0.0, where=got["best_ids"] != expected["best_ids"]))
 
 
-def record_difference(one: Arrays, other: Arrays) -> float:
-    """Largest difference of any probability that both records hold."""
-    both = [name for name in ("top_probs", "nsp_probs") if name in one and name in other]
+def record_difference(one: Arrays, other: Arrays) -> float | None:
+    """Largest difference of any probability that both records hold; None where they hold none."""
+    both = [name for name in PROBABILITIES if name in one and name in other]
     differences = [np.abs(one[name] - other[name]).max(initial=0.0) for name in both]
-    return float(np.max(differences, initial=0.0))  # unlike max(), it passes NaN on
+    return float(np.max(differences)) if differences else None  # unlike max(), it passes NaN on
+
+
+def min_cosine(one: Arrays, other: Arrays) -> float:
+    """Smallest cosine of a vector in one record with its counterpart in the other; NaN where one is not finite."""
+    both = [(one[name], other[name]) for name in VECTORS if name in one and name in other]
+    return float(np.min([cosines(mine, its).min() for mine, its in both]))
 
 
 def _same_words(expected: Arrays, in_float: Arrays) -> bool:
     return "top_ids" not in expected or np.array_equal(expected["top_ids"], in_float["top_ids"])
 
 
-def _relative(got: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    return float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-12))
-
-
-def _cls_states(engine: Engine, batch: Batch) -> NDArray[np.float32]:
-    none = np.zeros(0, dtype=np.int64)
-    rows = [
-        Row(input_ids=ids[:n], token_type_ids=segments[:n], masked_positions=none, hidden=True)
-        for ids, segments, n in zip(batch.input_ids, batch.token_type_ids, batch.lengths, strict=True)
-    ]
-    return np.stack(engine.run(rows, lambda result: result["hidden_states"][0].copy()))
+def _state_difference(got: Arrays, expected: Arrays) -> float:
+    """See :attr:`Verification.max_state_diff`."""
+    both = [(got[name], expected[name]) for name in VECTORS if name in got and name in expected]
+    largest = [np.abs(mine - its).max() / max(float(np.abs(its).max()), 1e-12) for mine, its in both]
+    return float(np.max(largest))
 
 
 def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
@@ -230,7 +259,8 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
     for name, array in arrays.items():
         part, _, field = name.partition(".")
         sides[part][field] = array
-    batch = Batch(**sides.pop("input"))
+    inputs: dict[str, Any] = sides.pop("input")
+    batch = Batch(**inputs)
     _check(path, batch, sides["noise"])
     return batch, sides
 

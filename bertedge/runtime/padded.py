@@ -35,14 +35,21 @@ class PaddedPredictor:
         self._all_positions = bundle.manifest.positions == "all"
 
     def predict(self, batch: Batch) -> Outputs:
-        """Both heads; the logits at a row's filling are of no meaning."""
+        """All outputs; the logits at a row's filling, and the states at its padding, are of no meaning."""
         feed = padded_feed(batch, all_positions=self._all_positions)
         session = self._sessions[self._threads]
         names = [output.name for output in session.get_outputs()]
         values = dict(zip(names, session.run(None, feed), strict=True))
         if "logits" in values:
             values["mlm_logits"] = np.take_along_axis(values["logits"], batch.masked_positions[:, :, None], axis=1)
-        return Outputs(mlm_logits=values.get("mlm_logits"), nsp_logits=values.get("nsp_logits"))
+        if "last_hidden_state" in values:
+            values["hidden_states"] = values["last_hidden_state"]
+        return Outputs(
+            mlm_logits=values.get("mlm_logits"),
+            nsp_logits=values.get("nsp_logits"),
+            hidden_states=values["hidden_states"] if batch.hidden else None,
+            pooler_output=values.get("pooler_output"),
+        )
 
 
 def _open(path: Path, threads: int) -> ort.InferenceSession:
@@ -66,4 +73,6 @@ def padded_feed(batch: Batch, *, all_positions: bool) -> dict[str, NDArray[np.in
     }
     if not all_positions:
         feed["masked_positions"] = batch.masked_positions
+        if batch.hidden:
+            feed["hidden_positions"] = np.arange(batch.input_ids.shape[1], dtype=np.int64)
     return feed

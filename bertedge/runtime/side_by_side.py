@@ -7,7 +7,8 @@ computes on the thread that called it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -34,6 +35,22 @@ def side_by_side(
             handed_out[pool.submit(work, item)] = item
         while handed_out:
             yield from _ready(handed_out)
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int) -> Iterator[Result]:
+    """Do ``work`` on several items at a time; results come in the order of the items.
+
+    No more than ``threads`` results are held at any time. An exception of ``work`` is raised where its result would
+    come.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        handed_out: deque[Future[Result]] = deque()
+        for item in items:
+            if len(handed_out) == threads:
+                yield handed_out.popleft().result()
+            handed_out.append(pool.submit(work, item))
+        while handed_out:
+            yield handed_out.popleft().result()
 
 
 def _ready(handed_out: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:

@@ -8,15 +8,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.embedding import EmbeddingSettings, PoolingMode, normalized, pool
+from bertedge.embedding import UNTOLD, EmbeddingSettings, PoolingMode, normalized, pool
 from bertedge.errors import UsageError, nearest
 from bertedge.runtime.engine import RowOutputs
 
 VectorPooling = PoolingMode | Literal["pooler"]
 Pooling = VectorPooling | Literal["none"]
 POOLINGS: tuple[str, ...] = (*get_args(PoolingMode), "pooler", "none")
-#: A checkpoint that says nothing of vectors: the mean over the tokens, as sentence-transformers does with such folders.
-UNTOLD = ("mean",)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bertedge.evaluate.goals import Goal, total_miss
 from bertedge.quantization.promote import next_try, taken_of
-from bertedge.quantization.sensitivity import Remedy, recipe_with
+from bertedge.quantization.sensitivity import SMOOTH_LOSS, Remedy, recipe_with
 from bertedge.recipe import QuantizationRecipe
 from bertedge.tuning.candidates import METHOD_STAGE, OPTION_STAGE, PROMOTION_STAGE, Candidate
 from bertedge.tuning.state import Entry, State
@@ -105,7 +105,7 @@ class Agenda:
         """The entry whose layers are promoted: of methods and options, the one that loses least."""
         losses = [goal for goal in self.goals if goal.kind.head is not None]
         entries = [entry for entry in state.entries if entry.model == model and entry.stage <= OPTION_STAGE]
-        smooth = ("mlm.kl_mean", "nsp.prob_mae")
+        smooth = SMOOTH_LOSS.values()
         return min(
             entries,
             key=lambda e: (total_miss(losses, e.measured), *(e.fidelity[m].value for m in smooth if m in e.fidelity)),
@@ -148,5 +148,5 @@ class Agenda:
 
 def _heads(goals: Collection[Goal], base: Entry) -> tuple[str, ...]:
     named = {goal.kind.head for goal in goals}
-    there = tuple(head for head in ("mlm", "nsp") if any(metric.startswith(head) for metric in base.fidelity))
+    there = tuple(head for head, metric in SMOOTH_LOSS.items() if metric in base.fidelity)
     return tuple(head for head in there if head in named) or there

@@ -12,6 +12,7 @@ from bertedge.evaluate.goals import GOALS, P95, SIZE, Goal, total_miss
 from bertedge.evaluate.intervals import outcome_of, quotient
 from bertedge.evaluate.latency import paired_ratio
 from bertedge.evaluate.metrics import METRICS
+from bertedge.quantization.sensitivity import SMOOTH_LOSS
 from bertedge.tuning.pareto import pareto
 from bertedge.tuning.state import RATIO, Entry
 
@@ -19,8 +20,8 @@ from bertedge.tuning.state import RATIO, Entry
 LATENCY_TOLERANCE = 0.05
 #: So many candidates are timed against each other at the end.
 MAX_FINALISTS = 6
-#: Losses that candidates are compared by where no goal names one; a model has at least one of the two.
-DEFAULT_LOSSES = ("mlm.kl_mean", "nsp.prob_mae")
+#: Losses that candidates are compared by where no goal names one, the first that a model has.
+DEFAULT_LOSSES = tuple(SMOOTH_LOSS.values())
 
 
 def objectives(goals: Collection[Goal], entries: Sequence[Entry], latency: str = P95) -> tuple[str, ...]:

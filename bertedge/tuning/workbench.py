@@ -15,10 +15,11 @@ from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
+from bertedge.embedding import pooling_of
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Timing, Workload, interleave, paired_ratio, workload_batch
-from bertedge.evaluate.metrics import MetricValue, Observations
-from bertedge.evaluate.recorded import Recorded, quick_estimates
+from bertedge.evaluate.metrics import MetricValue, Observations, estimate_all
+from bertedge.evaluate.recorded import Recorded
 from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.quantization import export, quantize, sensitivity
@@ -94,7 +95,14 @@ class Workbench:
         kept_back = f"the part of {(self.calibration or default_text()).name} that is kept back"
         name = self.corpus.name if self.corpus else kept_back
         warn_if_short(self.text, examples=self.examples, max_length=self._longest, seed=self.seed, name=name)
-        return drawn_sample(self.text, self._layout, examples=self.examples, max_length=self._longest, seed=self.seed)
+        return drawn_sample(
+            self.text,
+            self._layout,
+            examples=self.examples,
+            max_length=self._longest,
+            seed=self.seed,
+            pairs=any("nsp" in checkpoint.heads for checkpoint in self.checkpoints),
+        )
 
     @cached_property
     def _call(self) -> Batch:
@@ -134,11 +142,11 @@ class Workbench:
     def fidelity(self, model: int, bundle: Bundle) -> dict[str, MetricValue]:
         """How a candidate differs from its own float model, and how many hits it loses to the first one."""
         candidate = _loaded(bundle.folder, self.max_threads)
-        return quick_estimates(self._record(model).observe(candidate, judge=self._judge))
+        return estimate_all(self._record(model).observe(candidate, judge=self._judge))
 
     def float_fidelity(self, model: int) -> dict[str, MetricValue]:
         """The same for a model in float32."""
-        return quick_estimates(self._record(model).observe(self._float(model), judge=self._judge))
+        return estimate_all(self._record(model).observe(self._float(model), judge=self._judge))
 
     def time(self, bundles: Sequence[tuple[Bundle, int]], *, rounds: int) -> list[Timed]:
         """Time bundles, each with a number of threads, in turn with the first float model and with each other."""
@@ -159,7 +167,8 @@ class Workbench:
         if model not in self._recorded:
             folder = self.scratch / f"recorded-{model}"
             folder.mkdir()
-            self._recorded[model] = Recorded(self._float(model), self._batches, folder, self.listen)
+            pooling = pooling_of(self.checkpoints[model].embedding)
+            self._recorded[model] = Recorded(self._float(model), self._batches, folder, self.listen, pooling=pooling)
         return self._recorded[model]
 
     def _memory_of(self, model: int) -> Memory:

@@ -57,8 +57,10 @@ def test_few_documents_are_cut_and_many_are_dealt_out() -> None:
 def test_a_short_text_is_walked_again_and_masked_afresh(checkpoint: Checkpoint, corpus_file: Path) -> None:
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-    batches = drawn_sample(corpus, layout, examples=50, max_length=32, seed=0)
-    assert sum(len(batch.input_ids) for batch in batches) == 50
+    batches = drawn_sample(corpus, layout, examples=50, max_length=32, seed=0, pairs=True)
+    second = [(batch.token_type_ids == 1).any(axis=1) for batch in batches]
+    assert sum(int(rows.sum()) for rows in second) == 50
+    assert sum(int((~rows).sum()) for rows in second) == 25
     rows = {row.tobytes() for batch in batches for row in batch.input_ids}
     assert len(rows) > 25
 

@@ -17,7 +17,7 @@ from bertedge.evaluate.fidelity import invariance, measure_fidelity
 from bertedge.evaluate.latency import BLOCK_CALLS, BLOCK_S, SETTLE_S, Workload, interleave, paired_ratio
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import measure_cold_start
-from bertedge.evaluate.metrics import INVARIANCE, METRICS, Observations, estimate_all, estimate_changes, largest_share
+from bertedge.evaluate.metrics import METRICS, Observations, Seen, estimate_all, estimate_changes, largest_share
 from bertedge.evaluate.study import Effort, LatencyStudy
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 
@@ -54,9 +54,12 @@ def test_a_model_agrees_with_itself() -> None:
     batch = batch_of([[1, 2]] * 8, [0, 1] * 4)
     (metrics,) = measure_fidelity(model, [model], [batch])
     assert metrics["mlm.top1_agreement"].value == metrics["mlm.top5_agreement"].value == 1
-    assert metrics["mlm.kl_mean"].value == metrics["nsp.flip_rate"].value == metrics[INVARIANCE].value == 0
+    assert (
+        metrics["mlm.kl_mean"].value == metrics["nsp.flip_rate"].value == metrics["invariance.max_prob_diff"].value == 0
+    )
     assert metrics["mlm.pseudo_perplexity_ratio"].value == 1
-    assert set(metrics) == {*METRICS, INVARIANCE}
+    of_heads = {name for name in METRICS if name.startswith(("mlm.", "nsp."))}
+    assert set(metrics) == {*of_heads, "invariance.max_prob_diff"}
 
 
 def test_known_disagreement() -> None:
@@ -101,9 +104,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     others = dict.fromkeys(("flip", "prob_diff", "reference_hit"), np.zeros(200))
     for trial in range(60):
         hits = (rng.random(200) < 0.7).astype(float)
-        seen = Observations(
-            mlm={}, mlm_text=np.zeros(0, int), nsp={"hit": hits} | others, nsp_text=np.arange(200), texts=200
-        )
+        seen = Observations(heads={"nsp": Seen(values={"hit": hits} | others, text=np.arange(200))}, texts=200)
         value = estimate_all(seen, resamples=200, seed=trial)["nsp.accuracy"]
         covered += value.low <= 0.7 <= value.high
     assert covered >= 50
@@ -116,7 +117,7 @@ def test_invariance_sees_a_model_that_looks_at_its_neighbours() -> None:
             return Outputs(mlm_logits=None, nsp_logits=outputs.nsp_logits * len(batch.input_ids))
 
     nosy = Nosy(np.zeros((4, 1, VOCAB)), np.array([[1.0, 0.0]] * 4))
-    seen = invariance(nosy, batch_of([[1]] * 4, [0] * 4))
+    (seen,) = invariance(nosy, batch_of([[1]] * 4, [0] * 4)).values()
     assert seen.value > 0.1
     assert seen.n == 4
 
@@ -194,13 +195,13 @@ def test_what_is_no_number_is_never_right() -> None:
     (metrics,) = measure_fidelity(Fixed(good, nsp), [Fixed(bad, np.nan * nsp)], [batch_of([[0], [0]], [0, 0])])
     assert metrics["mlm.top1_agreement"].value == metrics["mlm.top1_accuracy"].value == 0
     assert metrics["nsp.flip_rate"].value == metrics["nsp.accuracy_drop"].value == 1
-    assert np.isnan(metrics[INVARIANCE].value)
+    assert np.isnan(metrics["invariance.max_prob_diff"].value)
 
 
 def seen_hits(hits: np.ndarray) -> Observations:
     zeros = np.zeros(len(hits))
     nsp = {"hit": hits, "flip": 1 - hits, "prob_diff": zeros, "reference_hit": zeros + 1}
-    return Observations(mlm={}, mlm_text=np.zeros(0, int), nsp=nsp, nsp_text=np.arange(len(hits)), texts=len(hits))
+    return Observations(heads={"nsp": Seen(values=nsp, text=np.arange(len(hits)))}, texts=len(hits))
 
 
 def test_changes_of_two_that_answered_alike_are_known_better_than_either() -> None:

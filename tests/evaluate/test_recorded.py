@@ -11,10 +11,12 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.held_out import drawn_sample
 from bertedge.evaluate import recorded
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
-from bertedge.evaluate.metrics import METRICS, estimate
-from bertedge.evaluate.recorded import QUICK_METRICS, Recorded, quick_estimates
+from bertedge.evaluate.metrics import METRICS, estimate, estimate_all
+from bertedge.evaluate.recorded import Recorded
+from bertedge.evaluate.vectors import FEWEST_TEXTS
 from bertedge.predictor import Batch
 from bertedge.runtime import BertRuntime, load
 
@@ -28,7 +30,8 @@ def models(bundle_of: Callable[..., Bundle]) -> list[BertRuntime]:
 def batches(models: list[BertRuntime], corpus_file: Path) -> list[Batch]:
     corpus = tokenize_corpus(corpus_file, models[0].tokenizer)
     layout = Layout.of(models[0].tokenizer, models[0].bundle.config.vocab_size)
-    return evaluation_batches(corpus, layout, examples=20, max_length=48, seed=0, batch_size=4)
+    pairs = evaluation_batches(corpus, layout, examples=20, max_length=48, seed=0, batch_size=4)
+    return [*pairs, *drawn_sample(corpus, layout, examples=FEWEST_TEXTS, max_length=48, seed=0, pairs=False)]
 
 
 @pytest.mark.parametrize("max_bytes", [2**30, 0])
@@ -41,9 +44,10 @@ def test_the_same_numbers_as_side_by_side(
     assert bool(list(tmp_path.iterdir())) == bool(max_bytes)
     for candidate, expected in zip(candidates, measure_fidelity(reference, candidates, batches), strict=True):
         seen = sample.observe(candidate)
-        values = quick_estimates(seen)
-        assert values.keys() == METRICS.keys() - {"mlm.top5_agreement"}
-        for name in QUICK_METRICS:
+        values = estimate_all(seen)
+        left_out = {name for name in METRICS if name.startswith("hidden.")} | {"mlm.top5_agreement"}
+        assert values.keys() == METRICS.keys() - left_out
+        for name in values:
             assert values[name].value == pytest.approx(expected[name].value, abs=2e-6), name
             assert values[name].n == expected[name].n
             assert estimate(name, seen) == pytest.approx(values[name].value, abs=1e-12)
@@ -61,5 +65,5 @@ def test_another_model_may_be_the_judge_of_hits(
     own, judged = sample.observe(student), sample.observe(student, judge=judge)
     assert estimate("mlm.kl_mean", judged) == pytest.approx(0, abs=1e-6)
     assert estimate("mlm.top1_accuracy_drop", own) == 0
-    expected = np.mean(judge.mlm["hit"]) - np.mean(own.mlm["hit"])
+    expected = np.mean(judge.heads["mlm"].values["hit"]) - np.mean(own.heads["mlm"].values["hit"])
     assert estimate("mlm.top1_accuracy_drop", judged) == pytest.approx(expected)

@@ -93,10 +93,6 @@ def test_misfits_are_refused(
         with pytest.raises(FileError, match=words):
             recipe = QuantizationRecipe().changed(num_examples=ranges.num_examples)
             quantize(model_folder, tmp_path / "b", recipe=recipe, ranges=tmp_path / name, calibration=corpus_file)
-    with pytest.raises(UsageError, match="--positions masked"):
-        quantize(
-            model_folder, tmp_path / "b", ranges=bundle_of("static").folder, positions="all", calibration=corpus_file
-        )
     with pytest.raises(UsageError, match="dynamic"):
         quantize(
             model_folder,

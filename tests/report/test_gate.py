@@ -19,7 +19,7 @@ from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.fidelity import evaluation_batches
 from bertedge.evaluate.intervals import difference, outcome_of, quotient, student_t
-from bertedge.evaluate.metrics import Change, MetricValue, Observations, estimate_all, estimate_changes
+from bertedge.evaluate.metrics import Change, MetricValue, Observations, Seen, estimate_all, estimate_changes
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
 from bertedge.report.gate import FEW_TEXTS, interrupted, judge
 from bertedge.report.report import CandidateReport, Report
@@ -415,10 +415,16 @@ NSP_QUANTITIES = ("flip", "prob_diff", "reference_hit", "hit")
 def drawn(rng: np.random.Generator, texts: int, equal: float, flipped: float) -> Observations:
     """Answers to so many texts, five masked words and a pair each, with such true shares."""
     return Observations(
-        mlm={name: (rng.random(5 * texts) < equal).astype(float) for name in MLM_QUANTITIES},
-        mlm_text=np.repeat(np.arange(texts), 5),
-        nsp={name: (rng.random(texts) < flipped).astype(float) for name in NSP_QUANTITIES},
-        nsp_text=np.arange(texts),
+        heads={
+            "mlm": Seen(
+                values={name: (rng.random(5 * texts) < equal).astype(float) for name in MLM_QUANTITIES},
+                text=np.repeat(np.arange(texts), 5),
+            ),
+            "nsp": Seen(
+                values={name: (rng.random(texts) < flipped).astype(float) for name in NSP_QUANTITIES},
+                text=np.arange(texts),
+            ),
+        },
         texts=texts,
     )
 

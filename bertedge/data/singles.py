@@ -1,0 +1,57 @@
+"""Single texts of many lengths, as most encoders are used: a line, or some lines of a document in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.pairs import Pair
+
+#: ``[CLS]`` and ``[SEP]``.
+SPECIAL = 2
+#: Tokens that the shortest stretches are drawn for; a single line may be shorter.
+SHORTEST = 8
+
+
+def single_texts(
+    corpus: TokenizedCorpus, *, max_length: int, rng: np.random.Generator, lines: float | None = None
+) -> Iterator[Pair]:
+    """Walk once over the documents in a random order and cut them into single texts, without overlap.
+
+    A text is one line, or a stretch of whole lines whose length is drawn log-uniformly from 8 tokens up to
+    ``max_length``, so that short and long texts are equally frequent. Nothing but the end of a text that is longer
+    than ``max_length`` is cut off.
+
+    Args:
+        max_length: tokens of ``[CLS] text [SEP]`` at most.
+        lines: the share of the texts that are one line. Default: a half; all, where the corpus has no blank lines,
+            because each line of such a file is usually a text of its own.
+
+    Yields:
+        Pairs without a second segment and without a label.
+    """
+    if lines is None:
+        lines = 0.5 if corpus.num_documents > 1 else 1.0
+    room = max_length - SPECIAL
+    for document in rng.permutation(corpus.num_documents):
+        sentences = corpus.document(int(document))
+        position = sentences.start
+        while position < sentences.stop:
+            stop = position + 1
+            if rng.random() >= lines:
+                target = int(np.exp(rng.uniform(np.log(min(SHORTEST, max_length)), np.log(max_length)))) - SPECIAL
+                stop = _end(corpus, position, sentences.stop, target)
+            starts = corpus.sentence_starts
+            tokens = corpus.piece_ids[starts[position] : min(starts[stop], starts[position] + room)].tolist()
+            position = stop
+            if tokens:
+                yield Pair(first=tokens, second=[], label=None)
+
+
+def _end(corpus: TokenizedCorpus, start: int, stop: int, tokens: int) -> int:
+    """The end of the stretch of whole lines from ``start`` that fits into so many tokens; one line at least."""
+    limit = int(corpus.sentence_starts[start]) + tokens
+    end = int(np.searchsorted(corpus.sentence_starts, limit, side="right")) - 1
+    return min(max(end, start + 1), stop)

@@ -1,0 +1,139 @@
+"""Clipping: values that a static int8 layer reads at run time and that lie outside the range that calibration chose.
+
+Such a value is replaced by the end of the range. A few are harmless, but a range that most of the inputs leave makes a
+model wrong although every operator is right, so the share is counted in the bundle's own graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.bundle import Bundle
+from bertedge.graph.plan import layer_names
+from bertedge.predictor import Batch
+from bertedge.runtime.session import open_session
+
+#: How the graph names the second term of a rounded input, and the channels that a layer multiplies in float.
+REST, OUTLIERS = ".rest", ".outlier.index"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerClipping:
+    """One tensor that is rounded to uint8.
+
+    Attributes:
+        layer: the layers that read it, with commas between.
+        outside: share of the values that lie outside the range, 0 to 1.
+        beyond: how far the farthest one lies outside, in widths of the range.
+        values: how many values were looked at.
+    """
+
+    layer: str
+    outside: float
+    beyond: float
+    values: int
+
+
+@dataclass
+class _Counted:
+    """Running counts of one tensor.
+
+    Attributes:
+        ignored: channels that are multiplied in float.
+    """
+
+    name: str
+    layers: list[str]
+    low: float
+    high: float
+    ignored: NDArray[np.int64] | None
+    values: int = 0
+    outside: int = 0
+    beyond: float = 0.0
+
+    def observe(self, seen: NDArray[np.float32]) -> None:
+        """Count values of shape (..., channels)."""
+        if self.ignored is not None:
+            seen = np.delete(seen, self.ignored, axis=-1)
+        self.values += seen.size
+        self.outside += int(np.count_nonzero((seen < self.low) | (seen > self.high)))
+        width = self.high - self.low
+        farthest = max(float(seen.max(initial=0.0)) - self.high, self.low - float(seen.min(initial=0.0)), 0.0)
+        self.beyond = max(self.beyond, farthest / width)
+
+    def result(self) -> LayerClipping:
+        share = self.outside / self.values if self.values else 0.0
+        return LayerClipping(layer=", ".join(self.layers), outside=share, beyond=self.beyond, values=self.values)
+
+
+def measure_clipping(bundle: Bundle, batches: Sequence[Batch], *, threads: int) -> tuple[LayerClipping, ...] | None:
+    """Count what each layer clips on some texts, every position read.
+
+    Returns:
+        One entry for each tensor with a range, in the order of the graph; None for a model in ORT format, whose graph
+        cannot be taken apart.
+    """
+    if bundle.manifest.format != "onnx":
+        return None
+    import onnx  # comes with [tools], and the report reads this module's records without it
+
+    model = onnx.load(str(bundle.model_path))
+    counted = _rounded_tensors(model, layer_names(bundle.config, bundle.manifest.heads))
+    if not counted:
+        return ()
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(one.name) for one in counted)
+    session = open_session(model.SerializeToString(), threads=threads)
+    all_positions = bundle.manifest.positions == "all"
+    for batch in batches:
+        for row in range(len(batch.input_ids)):
+            values = session.run([one.name for one in counted], _feed(batch, row, all_positions=all_positions))
+            for one, seen in zip(counted, values, strict=True):
+                one.observe(seen)
+    return tuple(one.result() for one in counted)
+
+
+def _feed(batch: Batch, row: int, *, all_positions: bool) -> dict[str, NDArray[np.int64]]:
+    """One text without padding."""
+    length = int(batch.lengths[row])
+    feed = {
+        "input_ids": batch.input_ids[row : row + 1, :length],
+        "attention_mask": np.ones((1, length), dtype=np.int64),
+        "token_type_ids": batch.token_type_ids[row : row + 1, :length],
+    }
+    if not all_positions:
+        everywhere = np.arange(length, dtype=np.int64)
+        feed |= {"masked_positions": everywhere[None], "hidden_positions": everywhere}
+    return feed
+
+
+def _rounded_tensors(model: Any, layers: Sequence[str]) -> list[_Counted]:
+    """Every tensor that the graph rounds to uint8 with a fixed range."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    readers: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node.output[0])
+    found = []
+    for node in model.graph.node:
+        if node.op_type != "QuantizeLinear" or node.input[0].endswith(REST) or node.input[1] not in constants:
+            continue
+        scale, zero = (numpy_helper.to_array(constants[name]).item() for name in node.input[1:3])
+        own = sorted({_layer_of(reader, layers) for reader in readers.get(node.output[0], ())})
+        # rounding moves what lies half a step beyond the ends no further than any other value
+        low, high = (step * scale for step in (-zero - 0.5, 255 - zero + 0.5))
+        kept_in_float = [constants[f"{layer}{OUTLIERS}"] for layer in own if f"{layer}{OUTLIERS}" in constants]
+        ignored = np.concatenate([numpy_helper.to_array(index) for index in kept_in_float]) if kept_in_float else None
+        found.append(_Counted(name=node.input[0], layers=own, low=low, high=high, ignored=ignored))
+    return found
+
+
+def _layer_of(name: str, layers: Sequence[str]) -> str:
+    """The layer that a node belongs to: the longest name that it begins with."""
+    return max((layer for layer in layers if name.startswith(layer)), key=len, default=name)
