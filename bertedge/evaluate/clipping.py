@@ -20,6 +20,8 @@ from bertedge.runtime.session import open_session
 
 #: How the graph names the second term of a rounded input, and the channels that a layer multiplies in float.
 REST, OUTLIERS = ".rest", ".outlier.index"
+#: Operators that multiply a rounded input.
+MULTIPLIES = ("MatMulIntegerToFloat", "QAttention")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,7 @@ def _rounded_tensors(model: Any, layers: Sequence[str]) -> list[_Counted]:
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     readers: dict[str, list[str]] = {}
-    for node in model.graph.node:
+    for node in (node for node in model.graph.node if node.op_type in MULTIPLIES):
         for name in node.input:
             readers.setdefault(name, []).append(node.output[0])
     found = []

@@ -67,7 +67,7 @@ class Recorded:
         self.positions = int(sum((batch.masked_labels != NO_LABEL).sum() for batch in batches))
         self._records: list[_Expected | None] = []
         kept = 0
-        for index, batch in enumerate(batches):
+        for index, batch in enumerate(self._batches):
             record = self._run(batch)
             kept += 0 if record.probabilities is None else record.probabilities.nbytes
             self._records.append(self._stored(index, record) if kept <= MAX_KEPT_BYTES else None)

@@ -11,7 +11,7 @@ from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.evaluate.disagreements import WorstCases
-from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.evaluate.fidelity import PAIRS, evaluation_batches, measure_fidelity
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.evaluate.lengths import at_length, measure_by_length
 from bertedge.evaluate.profile import OTHER, by_operator, median_interval, node_times, part_of, profile_bundle
@@ -85,15 +85,16 @@ def test_the_profile_knows_every_layer(
 
 def test_fidelity_by_length(bundle_of: Callable[..., Bundle], corpus: TokenizedCorpus, layout: Layout) -> None:
     reference, candidate = (load(bundle_of(kind).folder, threads=1) for kind in ("float32", "static"))
-    options = {"examples": 6, "max_length": 48, "seed": 0}
-    first, second = measure_by_length(reference, [reference, candidate], corpus, layout, **options)
+    options = {"examples": 6, "seed": 0, "kind": PAIRS}
+    both = [reference, candidate]
+    first, second = measure_by_length(reference, both, corpus, layout, lengths=(16, 32), **options)
     assert [entry.max_length for entry in first] == [entry.max_length for entry in second] == [16, 32]
     for entry in first:
         assert entry.texts == 6
         assert entry.fidelity["mlm.top1_agreement"].value == 1
         assert entry.fidelity["mlm.kl_mean"].value == 0
     assert all(entry.fidelity["mlm.kl_mean"].value > 0 for entry in second)
-    batches = evaluation_batches(corpus, layout, **options)
+    batches = evaluation_batches(corpus, layout, max_length=48, **options)
     (whole,) = measure_fidelity(reference, [candidate], batches)
     last = at_length(48, batches, whole)
     assert last.fidelity["mlm.kl_mean"] == whole["mlm.kl_mean"]
