@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -259,7 +260,9 @@ class Tokenizer:
         Raises:
             UsageError: names the first text that is none (None, NaN, bytes) or not Unicode, and its index.
         """
-        found = self._backend.encode_batch(texts_or_pairs(texts))
+        checked = texts_or_pairs(texts)
+        with _library_errors():
+            found = self._backend.encode_batch(checked)
         encodings = [
             Encoding(
                 input_ids=e.ids,
@@ -289,7 +292,8 @@ class Tokenizer:
     def pieces_many(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
         # "fast" leaves out where in the text each token stands, which nobody asks for here
-        return [e.ids for e in self._whole.encode_batch_fast(list(texts), add_special_tokens=False)]
+        with _library_errors():
+            return [e.ids for e in self._whole.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of a list of ids; ``##`` tokens are joined to their word."""
@@ -298,3 +302,16 @@ class Tokenizer:
     def token(self, token_id: int) -> str:
         """The token with this id, as it stands in the vocabulary."""
         return self._backend.id_to_token(token_id) or self.special["unk"]
+
+
+@contextmanager
+def _library_errors() -> Iterator[None]:
+    """Turn what the library cannot encode, such as a word where no unknown token is, into an error of ours."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:  # which is what the library raises
+            raise
+        raise CheckpointError(
+            f"the tokenizer cannot encode this text ({error})", "use the tokenizer that the model was trained with"
+        ) from error

@@ -283,7 +283,8 @@ def _require_whole_templates(raw: dict[str, Any]) -> None:
 
 
 def _require_ordinary_ids(raw: dict[str, Any]) -> None:
-    """Refuse ids that no vocabulary has; the library walks over all numbers up to the largest one.
+    """Refuse ids that no vocabulary has: the library walks over all numbers up to the largest one, and of two tokens
+    with one id a copy of it has one only.
 
     Raises:
         ValueError: names the token.
@@ -296,6 +297,10 @@ def _require_ordinary_ids(raw: dict[str, Any]) -> None:
     for token, index in (*(vocab.items() if isinstance(vocab, dict) else ()), *added):
         if isinstance(index, int) and index > MOST_ID:
             raise ValueError(f"the id of {str(token)[:60]!r} is larger than {MOST_ID}")
+    owners: dict[Any, str] = {}
+    for token, index in vocab.items() if isinstance(vocab, dict) else ():
+        if isinstance(index, int) and owners.setdefault(index, token) != token:
+            raise ValueError(f"{owners[index][:60]!r} and {token[:60]!r} have one id, {index}")
 
 
 def _added(backend: tokenizers.Tokenizer) -> set[str]:

@@ -10,10 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import models
 
-from bertedge.errors import BertEdgeError, FileError, TruncationWarning, UnknownTextWarning, UsageError
+from bertedge.errors import (
+    BertEdgeError,
+    CheckpointError,
+    FileError,
+    TruncationWarning,
+    UnknownTextWarning,
+    UsageError,
+)
 from bertedge.tokenizer import Tokenizer
 from bertedge.wordpiece import SPECIAL_TOKENS
 from tests.conftest import DOCUMENTS
@@ -432,3 +441,12 @@ def test_a_cut_off_json_file(tmp_path_factory: pytest.TempPathFactory, model_fol
 def test_a_large_alphabet_stays_within_the_vocabulary() -> None:
     lines = [chr(0x4E00 + i) + chr(0x4E00 + i // 7) for i in range(500)]
     assert Tokenizer.train(lines, vocab_size=200, max_length=16).vocab_size <= 200
+
+
+def test_a_word_that_the_library_cannot_encode() -> None:
+    backend = tokenizers.Tokenizer(models.WordPiece({"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[MASK]": 3, "a": 4}))
+    tokenizer = Tokenizer(backend, max_length=8)
+    assert tokenizer.pieces("a") == [4]
+    for encode in (tokenizer.encode, tokenizer.pieces):
+        with pytest.raises(CheckpointError, match="cannot encode this text .*UNK"):
+            encode("b")

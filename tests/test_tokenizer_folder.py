@@ -120,3 +120,11 @@ def test_an_id_that_no_vocabulary_has(model_folder: Path, tmp_path: Path, where:
     (tmp_path / "tokenizer.json").write_text(json.dumps(raw), encoding="utf-8")
     with pytest.raises(FileError, match=r"tokenizer\.json: .*the id of 'huge' is larger than"):
         Tokenizer.load(tmp_path)
+
+
+def test_two_tokens_with_one_id(model_folder: Path, tmp_path: Path) -> None:
+    raw = json.loads((model_folder / "tokenizer.json").read_text(encoding="utf-8"))
+    raw["model"]["vocab"]["was"] = raw["model"]["vocab"]["[UNK]"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(FileError, match=r"'\[UNK\]' and 'was' have one id"):
+        Tokenizer.load(tmp_path)
