@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.coverage import Draw, read_by
 from bertedge.data.pairs import Pair, sentence_pairs
 from bertedge.data.singles import single_texts
 from bertedge.errors import CorpusError, FileError
@@ -25,6 +26,8 @@ MANY_BROKEN = 0.35
 SINGLES, DRAWN_FROM = 1, 16
 #: Pieces that calibration should have.
 FEW_PIECES = 1000
+#: The share of a text that calibration should read, and how often it may read the same text.
+LITTLE_READ, OFTEN_READ = 0.05, 8
 #: Tokens of a document that is calibrated with in parts; the longest one of the text that ships has 367.
 LONG_DOCUMENT = 512
 
@@ -65,6 +68,22 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
             f"{name}: has {len(ids)} pieces, so ranges may be too narrow for other text; better {FEW_PIECES} or more"
         )
     return tuple(warnings)
+
+
+def reading_warnings(corpus: TokenizedCorpus, draw: Draw, name: str) -> tuple[str, ...]:
+    """A sentence where calibration reads little of its text, or the same text again and again.
+
+    Args:
+        draw: makes the texts that are calibrated with.
+    """
+    read, tokens = read_by(corpus, draw), corpus.num_tokens
+    share = read.different / max(tokens, 1)
+    if share < LITTLE_READ:
+        return (f"{name}: calibration reads {read.different:,} of its {tokens:,} tokens ({share:.1%})",)
+    times = read.drawn / max(read.different, 1)
+    if times > OFTEN_READ and tokens >= FEW_PIECES:  # of a shorter text that is said anyhow
+        return (f"{name}: calibration reads it {times:.0f} times over; more text would tell more than more examples",)
+    return ()
 
 
 def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int) -> list[Pair]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.data.batches import Layout, masked_batch
-from bertedge.data.calibration import mixed_texts
+from bertedge.data.calibration import mixed_texts, reading_warnings
+from bertedge.data.pairs import Pair
 from bertedge.graph.plan import Plan, StaticInt8
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
@@ -144,15 +145,26 @@ def frequent_pieces(job: Job, method: Calibrated, count: int) -> tuple[int, ...]
 def _texts(job: Job, method: Calibrated) -> Iterator[Batch]:
     """The calibration texts, one a batch; the same ones every time."""
     layout, rng = Layout.of(job.checkpoint.tokenizer, job.checkpoint.config.vocab_size), np.random.default_rng(SEED)
-    texts = mixed_texts(
+    for text in _unmasked(job, method):
+        yield masked_batch([text], layout, rng)
+
+
+def _unmasked(job: Job, method: Calibrated) -> list[Pair]:
+    return mixed_texts(
         job.corpus,
         method.num_examples,
         max_length=_length(job, method),
         seed=SEED,
         pairs="nsp" in job.checkpoint.heads,
     )
-    for text in texts:
-        yield masked_batch([text], layout, rng)
+
+
+def about_reading(job: Job) -> tuple[str, ...]:
+    """A sentence where calibration reads little of its text, or the same text often."""
+    method = job.recipe.method
+    if not isinstance(method, Static) or job.ranges is not None:
+        return ()
+    return reading_warnings(job.corpus, lambda places: _unmasked(replace(job, corpus=places), method), job.corpus_name)
 
 
 def _length(job: Job, method: Calibrated) -> int:

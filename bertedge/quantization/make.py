@@ -38,6 +38,7 @@ from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.layers import BertGraph, Positions
 from bertedge.progress import Listener, unheard
+from bertedge.quantization.calibrate import about_reading
 from bertedge.quantization.float_model import FloatModel, float_model
 from bertedge.quantization.formats import format_named
 from bertedge.quantization.golden_vectors import GoldenRecorder
@@ -151,7 +152,7 @@ def quantize(
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         _log.info("quantizing %s to %s: target %s, text %s", checkpoint.name, output, profile.name, maker.text)
         job = maker.job(recipe, profile, ranges, memory or Memory())
-        about_text = text_warnings(job.corpus, checkpoint.tokenizer, job.corpus_name)
+        about_text = (*text_warnings(job.corpus, checkpoint.tokenizer, job.corpus_name), *about_reading(job))
         if goals:
             if recipe.method.may_overflow:
                 require_right_here(profile.name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bertedge.data import calibration
-from bertedge.data.calibration import default_text, mixed_pairs
+from bertedge.data.calibration import default_text, mixed_pairs, mixed_texts, reading_warnings
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.errors import FileError
 from bertedge.tokenizer import Tokenizer
@@ -69,3 +70,26 @@ def test_a_corpus_of_one_sentence_is_enough(tmp_path: Path, tokenizer: Tokenizer
     pairs = mixed_pairs(tokenize_corpus(tmp_path / "one.txt", tokenizer), 9, max_length=32, seed=0)
     assert len(pairs) == 9
     assert {pair.label for pair in pairs} == {None}
+
+
+@pytest.mark.parametrize(
+    ("copies", "count", "told"),
+    [
+        (1, 64, ()),  # short: that is another warning
+        (40, 64, ()),
+        (400, 4, (r"^t: calibration reads [\d,]+ of its [\d,]+ tokens \([0-4]\.\d%\)$",)),
+        (12, 800, (r"^t: calibration reads it \d+ times over; more text",)),
+    ],
+)
+def test_how_much_is_read(
+    corpus_file: Path, tokenizer: Tokenizer, tmp_path: Path, copies: int, count: int, told: tuple[str, ...]
+) -> None:
+    (tmp_path / "t").write_text((corpus_file.read_text() + "\n") * copies)
+    found = reading_warnings(
+        tokenize_corpus(tmp_path / "t", tokenizer),
+        lambda places: mixed_texts(places, count, max_length=48, seed=0, pairs=True),
+        "t",
+    )
+    assert len(found) == len(told)
+    for sentence, pattern in zip(found, told, strict=True):
+        assert re.search(pattern, sentence)
