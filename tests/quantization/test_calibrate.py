@@ -61,3 +61,14 @@ def test_bundles_are_the_same_on_any_number_of_threads(
         bundle = quantize(checkpoint, tmp_path / str(threads), recipe=recipe, calibration=corpus_file)
         hashes.append({name: entry.sha256 for name, entry in bundle.manifest.files.items()})
     assert hashes[0] == hashes[1] == hashes[2]
+
+
+def test_a_text_that_is_hardly_read_is_named_in_the_manifest(
+    model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "long.txt").write_text((corpus_file.read_text() + "\n") * 200)
+    options = {"recipe": QuantizationRecipe(method=METHOD), "calibration": tmp_path / "long.txt"}
+    made = quantize(model_folder, tmp_path / "made", **options)  # type: ignore[arg-type]
+    assert [told for told in made.manifest.warnings if "long.txt: calibration reads" in told]
+    again = quantize(model_folder, tmp_path / "again", ranges=tmp_path / "made", **options)  # type: ignore[arg-type]
+    assert not [told for told in again.manifest.warnings if "calibration reads" in told]
