@@ -13,7 +13,8 @@ LOSSES = {
     "sequence_classification.label_agreement": lambda value: f"{_percent(1 - value)} of the labels differ",
     "token_classification.token_agreement": lambda value: f"{_percent(1 - value)} of the labels differ",
     "question_answering.span_agreement": lambda value: f"{_percent(1 - value)} of the answers differ",
-    "embedding.cosine_mean": lambda value: f"cosine of its vectors to float's {value:.4f}",
+    "embedding.cosine_mean": lambda value: f"its vectors have a mean cosine of {value:.4f} with float's",
+    "hidden.cosine_mean": lambda value: f"its hidden states have a mean cosine of {value:.4f} with float's",
     "nsp.flip_rate": lambda value: f"{_percent(value)} of the sentence pairs are judged differently",
 }
 
