@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -150,19 +150,29 @@ def _latency_rows(report: Report) -> Rows:
     return rows
 
 
+def _measured(report: Report) -> Iterator[tuple[str, str, str, str, list[MetricValue | None]]]:
+    """Metric, which way is better, meaning, float's own value, and the value of each candidate.
+
+    Of every metric that some candidate has, on the main texts and then on those of further kinds.
+    """
+    models = _models(report)[1:]
+    kinds = dict.fromkeys(other.kind for model in models for other in model.by_kind)
+    for kind in ("", *kinds):
+        for name, (better, meaning) in DESCRIPTIONS.items():
+            values = [model.fidelity_on(kind).get(name) for model in models]
+            if any(values):
+                known = reference_value(report, name, kind)
+                own = "" if known is None else _number(known)
+                label, words = (f"{name}, {kind}", f"the same on {kind}") if kind else (name, meaning)
+                yield label, better, words, own, values
+
+
 def _fidelity_rows(report: Report) -> Rows:
     """A row for each metric, a column for float, which has an accuracy too, and for each candidate."""
     models = _models(report)[1:]
     rows = [["metric", FLOAT, *(_label(report, model) for model in models), BETTER, MEANING]]
-    for name, (better, meaning) in DESCRIPTIONS.items():
-        values = [model.fidelity.get(name) for model in models]
-        if any(values):
-            rows.append([name, _float_value(report, name), *map(value_in_words, values), better, meaning])
-    for kind in dict.fromkeys(other.kind for model in models for other in model.by_kind):
-        for name, (better, _) in DESCRIPTIONS.items():
-            values = [model.fidelity_on(kind).get(name) for model in models]
-            if any(values):
-                rows.append([f"{name}, {kind}", "", *map(value_in_words, values), better, f"the same on {kind}"])
+    for name, better, meaning, own, values in _measured(report):
+        rows.append([name, own, *map(value_in_words, values), better, meaning])
     for head, reason in report.skipped.items():
         rows.append([f"{head}.*", "", *[NOT_MEASURED] * len(models), "", reason])
     return rows
@@ -193,22 +203,13 @@ def ratio_words(ratio: MetricValue) -> str:
 def _long_fidelity_rows(report: Report) -> Rows:
     """A row for each metric and model."""
     rows = [["metric", "model", "value", "95 % interval"]]
-    for name in DESCRIPTIONS:
-        seen = [(model, model.fidelity.get(name)) for model in _models(report)[1:]]
-        if not any(value for _, value in seen):
-            continue
-        if known := _float_value(report, name):
-            rows.append([name, FLOAT, known, ""])
-        for model, value in seen:
+    for name, _, _, own, values in _measured(report):
+        if own:
+            rows.append([name, FLOAT, own, ""])
+        for model, value in zip(_models(report)[1:], values, strict=True):
             shown, _, interval = value_in_words(value).partition(" (")
             rows.append([name, _label(report, model), shown, interval.removesuffix(")")])
     return [*rows, *([f"{head}.*", "", NOT_MEASURED, ""] for head in report.skipped)]
-
-
-def _float_value(report: Report, metric: str) -> str:
-    """The reference's own value, of metrics that it has one of; nothing for those that compare with it."""
-    value = reference_value(report, metric)
-    return "" if value is None else _number(value)
 
 
 def value_in_words(value: MetricValue | None) -> str:

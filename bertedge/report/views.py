@@ -81,14 +81,19 @@ def at_workload(model: CandidateReport, workload: LatencyReport) -> LatencyRepor
     return next((entry for entry in model.latency if (entry.batch_size, entry.seq_len) == key), None)
 
 
-def reference_value(report: Report, metric: str) -> float | None:
-    """What float has of a metric: a candidate's value plus its drop; None for what compares a candidate with float."""
+def reference_value(report: Report, metric: str, kind: str = "") -> float | None:
+    """What float has of a metric: a candidate's value plus its drop; None for what compares a candidate with float.
+
+    Args:
+        kind: of the texts; empty for the main kind.
+    """
     drop = f"{metric}_drop"
     if drop not in METRICS:
         return None
     for candidate in report.candidates:
-        if metric in candidate.fidelity and drop in candidate.fidelity:
-            return candidate.fidelity[metric].value + candidate.fidelity[drop].value
+        seen = candidate.fidelity_on(kind)
+        if metric in seen and drop in seen:
+            return seen[metric].value + seen[drop].value
     return None
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.report.render import EXTRAS, markdown_report, rich_report, sections
-from bertedge.report.report import CandidateReport, Report, write_report
+from bertedge.report.report import CandidateReport, KindFidelity, Report, write_report
 from bertedge.report.summary import summary
 from bertedge.report.tables import Rows, terminal_table
 from tests.report.samples import model, report_of, times, verdict
@@ -32,8 +32,10 @@ def full(name: str, shift: float = 0.0) -> CandidateReport:
     """A model with every fidelity metric, and four sizes of call."""
     fidelity = {metric: value(0.5 + shift + place / 100) for place, metric in enumerate(METRICS)}
     ratio = MetricValue(value=0.4, low=0.35, high=1.25, n=9)
+    singles = {name: replace(seen, value=seen.value + 0.003) for name, seen in fidelity.items()}
     calls = [times(1234.5, 1240.0, ratio=ratio, seq_len=n) for n in (16, 64, 128, 512)]
-    return model(name, 109_000_000, fidelity, *calls)
+    kinds = (KindFidelity(kind="single texts", texts=99, fidelity=singles),)
+    return replace(model(name, 109_000_000, fidelity, *calls), by_kind=kinds)
 
 
 REPORTS = [
@@ -72,10 +74,20 @@ def test_no_line_is_too_long_and_no_number_is_cut(report: Report, width: int) ->
 @pytest.mark.parametrize("width", WIDTHS)
 def test_floats_accuracy_is_in_the_table(width: int) -> None:
     text = printed(report_of(full("small")), width)
-    fidelity = report_of(full("small")).candidates[0].fidelity
-    known = fidelity["nsp.accuracy"].value + fidelity["nsp.accuracy_drop"].value
-    assert f"{known:.5f}" in text.split()
-    assert f"{known:.5f}" in markdown_report(report_of(full("small"))).replace("|", " ").split()
+    candidate = full("small")
+    for fidelity in (candidate.fidelity, candidate.fidelity_on("single texts")):
+        known = fidelity["nsp.accuracy"].value + fidelity["nsp.accuracy_drop"].value
+        assert f"{known:.5f}" in text.split()
+        assert f"{known:.5f}" in markdown_report(report_of(full("small"))).replace("|", " ").split()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_metric_has_a_row_for_each_kind_of_texts(width: int) -> None:
+    candidate = full("small")
+    words = printed(report_of(candidate), width).split()
+    for kind in ("", "single texts"):
+        for metric, seen in candidate.fidelity_on(kind).items():
+            assert f"{seen.value:.5f}" in words, (metric, kind)
 
 
 def test_columns_have_equal_digits() -> None:
