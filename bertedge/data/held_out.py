@@ -43,16 +43,19 @@ def hold_out(corpus: TokenizedCorpus, share: float) -> tuple[TokenizedCorpus, To
     return replace(halves, chosen=rest), replace(halves, chosen=np.array(ends, dtype=np.int64))
 
 
-def warn_if_short(corpus: TokenizedCorpus, *, examples: int, max_length: int, seed: int, name: str) -> None:
-    """Tell how many pairs a text has where there are fewer than asked for.
+def warn_if_short(
+    corpus: TokenizedCorpus, *, examples: int, max_length: int, seed: int, pairs: bool, name: str
+) -> None:
+    """Tell how many pairs, or single texts, a text has where there are fewer than asked for.
 
     Warns:
         ShortTextWarning: :func:`drawn_sample` has to walk over it more than once.
     """
-    walk = sentence_pairs(corpus, max_length=max_length, rng=np.random.default_rng(seed))
-    found = sum(1 for _ in islice(walk, examples))
+    walk, what = (sentence_pairs, "sentence pairs") if pairs else (single_texts, "single texts")
+    drawn = walk(corpus, max_length=max_length, rng=np.random.default_rng(seed))
+    found = sum(1 for _ in islice(drawn, examples))
     if found < examples:
-        words = f"{name}: has {found} sentence pairs, so the {examples} asked for are drawn from them several times"
+        words = f"{name}: has {found} {what}, so the {examples} asked for are drawn from them several times"
         warnings.warn(f"{words}, with other masks", ShortTextWarning, stacklevel=2)
 
 

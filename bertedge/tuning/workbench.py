@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,16 +94,14 @@ class Workbench:
     @cached_property
     def _batches(self) -> list[Batch]:
         kept_back = f"the part of {(self.calibration or default_text()).name} that is kept back"
-        name = self.corpus.name if self.corpus else kept_back
-        warn_if_short(self.text, examples=self.examples, max_length=self._longest, seed=self.seed, name=name)
-        return drawn_sample(
-            self.text,
-            self._layout,
-            examples=self.examples,
-            max_length=self._longest,
-            seed=self.seed,
-            pairs=any("nsp" in checkpoint.heads for checkpoint in self.checkpoints),
-        )
+        sample: dict[str, Any] = {
+            "examples": self.examples,
+            "max_length": self._longest,
+            "seed": self.seed,
+            "pairs": any("nsp" in checkpoint.heads for checkpoint in self.checkpoints),
+        }
+        warn_if_short(self.text, name=self.corpus.name if self.corpus else kept_back, **sample)
+        return drawn_sample(self.text, self._layout, **sample)
 
     @cached_property
     def _call(self) -> Batch:

@@ -65,10 +65,11 @@ def test_a_short_text_is_walked_again_and_masked_afresh(checkpoint: Checkpoint, 
     assert len(rows) > 25
 
 
-def test_a_text_that_is_too_short_is_told(checkpoint: Checkpoint, corpus_file: Path) -> None:
+@pytest.mark.parametrize(("pairs", "what"), [(True, "sentence pairs"), (False, "single texts")])
+def test_a_text_that_is_too_short_is_told(checkpoint: Checkpoint, corpus_file: Path, pairs: bool, what: str) -> None:
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_if_short(corpus, examples=4, max_length=32, seed=0, name="few.txt")
-    with pytest.warns(ShortTextWarning, match=r"few.txt: has \d+ sentence pairs, so the 10000 asked for"):
-        warn_if_short(corpus, examples=10_000, max_length=32, seed=0, name="few.txt")
+        warn_if_short(corpus, examples=4, max_length=32, seed=0, pairs=pairs, name="few.txt")
+    with pytest.warns(ShortTextWarning, match=rf"few.txt: has \d+ {what}, so the 10000 asked for"):
+        warn_if_short(corpus, examples=10_000, max_length=32, seed=0, pairs=pairs, name="few.txt")
