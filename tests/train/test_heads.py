@@ -26,7 +26,7 @@ from bertedge.train.run import ModelShape, distill, log_of, train
 from bertedge.train.settings import TrainingSettings
 from tests.conftest import random_tensors
 
-SETTINGS = TrainingSettings(steps=10, batch_size=8, max_length=32, learning_rate=3e-3, precision="float32")
+SETTINGS = TrainingSettings(steps=4, batch_size=8, max_length=32, learning_rate=3e-3, precision="float32")
 SHAPE = ModelShape(layers=1, hidden=16, vocab_size=200)
 NSP = ("bert.pooler.", "cls.seq_relationship.")
 #: Heads that published encoders come with.
@@ -198,7 +198,7 @@ def test_heads_that_are_there_come_out_as_they_are() -> None:
 def test_a_student_without_heads_is_nearer_to_its_teacher(
     library: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS, steps=40, held_out=0.2, evaluations=4)
+    settings = replace(SETTINGS, steps=24, held_out=0.2, evaluations=3)
     distill(model_with(()), library, tmp_path / "out", settings, shape=replace(SHAPE, hidden=32))
     losses = [r["held_out_loss"] for r in log_of(tmp_path / "out") if "held_out_loss" in r]
     assert losses[-1] < 0.9 * losses[0]
