@@ -11,6 +11,7 @@ import io
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -146,19 +147,22 @@ class TokenizedCorpus:
         sizes = np.diff(self.sentence_starts[self.document_starts])
         return int((sizes if self.chosen is None else sizes[self.chosen]).sum())
 
-    @property
-    def longer_documents(self) -> int:
-        """How many documents have a second sentence."""
+    @cached_property
+    def longer_documents(self) -> NDArray[np.int64] | range:
+        """The documents that have a second sentence, in ascending order."""
         sizes = np.diff(self.document_starts)
-        return int(np.count_nonzero((sizes if self.chosen is None else sizes[self.chosen]) > 1))
+        longer = np.flatnonzero((sizes if self.chosen is None else sizes[self.chosen]) > 1).astype(np.int64)
+        return range(self.num_documents) if len(longer) == self.num_documents else longer
 
     @property
     def why_no_pairs(self) -> str | None:
         """Why there are no next sentences to tell from random ones, in words; None if there are."""
         if self.num_documents < 2:
             return "is a single document"
-        if not self.longer_documents:
+        if not len(self.longer_documents):
             return "has one sentence in every document"
+        if len(self.longer_documents) < 2:
+            return "has one sentence in every document but one"
         return None
 
     def sentence(self, index: int) -> list[int]:

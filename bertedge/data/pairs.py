@@ -33,7 +33,8 @@ def sentence_pairs(corpus: TokenizedCorpus, *, max_length: int, rng: np.random.G
 
     Where the text that follows cannot be the second segment, since the first one is the last sentence of its document
     or fills the pair alone, the second is random and the pair has no label. So half of the labels are "next", however
-    short the documents are.
+    short the documents are. Random segments of labelled pairs come from documents of several sentences, as "next" ones
+    do.
 
     Args:
         max_length: tokens of ``[CLS] A [SEP] B [SEP]`` at most.
@@ -58,12 +59,12 @@ def next_pair(
         return _stretch(corpus, chunk, room + 1, rng)
     split = position + (int(rng.integers(1, len(chunk))) if len(chunk) > 1 else 1)
     first = _join(corpus, range(position, split))
-    either = len(chunk) > 1  # both answers are possible
+    either = len(chunk) > 1 and len(corpus.longer_documents) > 1  # both answers are possible
     if either and rng.random() < 0.5:
         second, following = _join(corpus, range(split, chunk.stop)), chunk.stop
         label: int | None = IS_NEXT
     else:
-        second, following = _random_stretch(corpus, document, room - len(first), rng), split
+        second, following = _random_stretch(corpus, document, room - len(first), rng, longer=either), split
         label = IS_RANDOM if either else None
     first, second = _truncate(first, second, room, rng)
     return Pair(first=first, second=second, label=label), following
@@ -88,10 +89,18 @@ def _join(corpus: TokenizedCorpus, sentences: range) -> list[int]:
     return corpus.piece_ids[corpus.sentence_starts[sentences.start] : corpus.sentence_starts[sentences.stop]].tolist()
 
 
-def _random_stretch(corpus: TokenizedCorpus, avoid: int, room: int, rng: np.random.Generator) -> list[int]:
-    """Sentences from a random place in another document."""
-    other = int(rng.integers(corpus.num_documents - 1))
-    sentences = corpus.document(other + (other >= avoid))
+def _random_stretch(
+    corpus: TokenizedCorpus, avoid: int, room: int, rng: np.random.Generator, *, longer: bool
+) -> list[int]:
+    """Sentences from a random place in another document.
+
+    Args:
+        longer: in one of those that "next" segments come from: else a model could tell the answer by the document.
+    """
+    documents = corpus.longer_documents if longer else range(corpus.num_documents)
+    other = int(rng.integers(len(documents) - 1))
+    own = avoid if isinstance(documents, range) else int(np.searchsorted(documents, avoid))
+    sentences = corpus.document(int(documents[other + (other >= own)]))
     start = int(rng.integers(sentences.start, sentences.stop))
     return _join(corpus, _fill(corpus, start, sentences.stop, max(room, 1)))
 

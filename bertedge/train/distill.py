@@ -119,7 +119,7 @@ def _logits_loss(
     if output.nsp_logits is not None and target.nsp_logits is not None:
         known = inputs.next_sentence_labels != NO_LABEL
         divergence = _divergence(output.nsp_logits[known], target.nsp_logits[known], temperature)
-        loss = loss + divergence.sum() / counts.labelled
+        loss = loss + divergence.sum() / counts.pairs
     return loss
 
 

@@ -63,25 +63,27 @@ class Counts:
     """What one step reads, over all processes: the numbers that sums of losses are divided by.
 
     Attributes:
-        labelled: at least 1, so that no sum is divided by 0.
-        any_labels: whether a pair of the step has a next-sentence label.
+        pairs: with or without a next-sentence label. A loss over labels is divided by these, so that one label among
+            many pairs without weighs no more than any other.
+        labelled: those with one.
     """
 
     masked: int
+    pairs: int
     labelled: int
     tokens: int
-    any_labels: bool = True
 
     @classmethod
     def of(cls, inputs: list[Inputs], world: World) -> Counts:
         """Count this process's micro-batches, and add up over all processes."""
         own = [
             sum(len(i.masked_labels) for i in inputs),
+            sum(len(i.input_ids) for i in inputs),
             sum(i.labelled for i in inputs),
             sum(i.tokens for i in inputs),
         ]
-        masked, labelled, tokens = (int(total) for total in world.sums(own))
-        return cls(masked=masked, labelled=max(labelled, 1), tokens=tokens, any_labels=labelled > 0)
+        masked, pairs, labelled, tokens = (int(total) for total in world.sums(own))
+        return cls(masked=masked, pairs=pairs, labelled=labelled, tokens=tokens)
 
 
 class Feed:

@@ -65,9 +65,10 @@ Objective = Callable[[PretrainingOutput, Inputs, Counts], Tensor]
 
 
 def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) -> Tensor:
-    """MLM cross-entropy plus NSP cross-entropy (Devlin et al. 2019, appendix A.2), each a mean over the whole step.
+    """MLM cross-entropy plus NSP cross-entropy (Devlin et al. 2019, appendix A.2), of the heads that the model runs.
 
-    Of the heads that the model runs; it runs one at least.
+    The first is a mean over the step's masked positions. The second is a sum over its labelled pairs divided by all its
+    pairs. The model runs one head at least.
     """
     parts: list[Tensor] = []
     if output.mlm_logits is not None:
@@ -76,7 +77,7 @@ def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) 
     if output.nsp_logits is not None:
         labels = inputs.next_sentence_labels
         nsp = F.cross_entropy(output.nsp_logits.float(), labels, ignore_index=NO_LABEL, reduction="sum")
-        parts.append(nsp / counts.labelled)
+        parts.append(nsp / counts.pairs)
     return sum(parts[1:], parts[0])
 
 
@@ -171,7 +172,7 @@ class Trainer:
         progress.update(
             loss=loss,
             mlm_accuracy=mlm_hits / counts.masked if "mlm" in self.model.tasks else None,
-            nsp_accuracy=nsp_hits / counts.labelled if counts.any_labels and "nsp" in self.model.tasks else None,
+            nsp_accuracy=nsp_hits / counts.labelled if counts.labelled and "nsp" in self.model.tasks else None,
         )
 
 

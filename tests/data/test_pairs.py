@@ -154,9 +154,20 @@ def test_why_a_corpus_has_no_next_sentences() -> None:
     assert corpus_of([[4, 4]]).why_no_pairs == "is a single document"
     assert corpus_of([[4]] * 5).why_no_pairs == "has one sentence in every document"
     mixed = corpus_of([[4], [4, 4], [4]])
-    assert mixed.why_no_pairs is None
-    assert mixed.longer_documents == 1
+    assert mixed.why_no_pairs == "has one sentence in every document but one"
+    assert corpus_of([[4], [4, 4], [4], [4, 4]]).why_no_pairs is None
+    assert list(mixed.longer_documents) == [1]
     assert replace(mixed, chosen=np.array([0, 2])).why_no_pairs == "has one sentence in every document"
+
+
+def test_random_segments_do_not_give_themselves_away() -> None:
+    """Where "next" comes from longer documents, so does "random": the document does not tell the answer."""
+    corpus = corpus_of([[3]] * 50 + [[3] * 4] * 5 + [[3]] * 50)
+    pairs = [pair for seed in range(20) for pair in walk(corpus, 40, seed)]
+    seconds = {label: {p.second[0] // STEP for p in pairs if p.label == label} for label in (IS_NEXT, IS_RANDOM, None)}
+    assert seconds[IS_NEXT] == seconds[IS_RANDOM] == set(range(50, 55))
+    assert len(seconds[None]) > 90
+    assert all(p.first[0] // STEP != p.second[0] // STEP for p in pairs if p.label != IS_NEXT)
 
 
 def test_a_sentence_longer_than_the_room_leaves_room_for_the_other() -> None:
