@@ -17,6 +17,8 @@ from tokenizers import AddedToken
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 Token = str | AddedToken
+#: Ids of a vocabulary, of which the largest have a million.
+MOST_ID = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,9 @@ def read_added_tokens(
         own |= _popped_names(said)
         entries = _of_file(added_tokens, said)
         entries += [(int(token["id"]), token_of(token)) for token in in_json]
+    for index, entry in entries:
+        if index > MOST_ID:
+            raise ValueError(f"the id of {entry.content[:60]!r} is larger than {MOST_ID}")
     by_content = {token.content: token for _, token in entries}  # also those whose id a later entry takes
     named: dict[str, Token | None] = dict(defaults)
     for name in NAMED:

@@ -15,7 +15,7 @@ from typing import Any
 import tokenizers
 from tokenizers import models, pre_tokenizers, processors
 
-from bertedge.added_tokens import AddedTokens, read_added_tokens
+from bertedge.added_tokens import MOST_ID, AddedTokens, read_added_tokens
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
 from bertedge.records import read_json, read_text
 from bertedge.tokenizer_classes import DEFAULT_SPECIALS, SWITCHES, Kind, ignored, kind_of, require_known
@@ -23,8 +23,6 @@ from bertedge.wordpiece import SPECIAL_TOKENS, add_template, bert_pipeline, read
 
 FRESH = "take a fresh copy from the model's source"
 BYTE_ORDER_MARK = "\ufeff"
-#: Ids of a vocabulary, of which the largest have a million.
-MOST_ID = 2**24
 #: Tokens that a warning names.
 SHOWN = 5
 

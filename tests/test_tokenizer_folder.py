@@ -118,7 +118,7 @@ def test_an_id_that_no_vocabulary_has(model_folder: Path, tmp_path: Path, where:
     else:
         raw["added_tokens"].append({**raw["added_tokens"][0], "content": "huge", "id": 2**31})
     (tmp_path / "tokenizer.json").write_text(json.dumps(raw), encoding="utf-8")
-    with pytest.raises(FileError, match=r"tokenizer\.json: .*the id of 'huge' is larger than"):
+    with pytest.raises(FileError, match="the id of 'huge' is larger than"):
         Tokenizer.load(tmp_path)
 
 
