@@ -41,7 +41,7 @@ def _look_away(index: int, batch: Batch, expected: Outputs, got: Outputs) -> Non
 
 def kinds_of_texts(heads: Collection[str], corpus: TokenizedCorpus) -> tuple[Kind, ...]:
     """What a model is compared on, the main kind first: pairs where it judges them, and single texts always."""
-    return (PAIRS, SINGLE_TEXTS) if "nsp" in heads and corpus.num_documents > 1 else (SINGLE_TEXTS,)
+    return (PAIRS, SINGLE_TEXTS) if "nsp" in heads and corpus.why_no_pairs is None else (SINGLE_TEXTS,)
 
 
 def evaluation_batches(
