@@ -45,6 +45,7 @@ from bertedge.quantization.golden_vectors import GoldenRecorder
 from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.memory import Memory
 from bertedge.quantization.methods import decide, decider_of
+from bertedge.quantization.one_thread import one_blas_thread
 from bertedge.quantization.promote import HELD_OUT, Promotion, promote
 from bertedge.quantization.ranges import read_ranges, write_ranges
 from bertedge.quantization.reasons import layer_reasons
@@ -148,7 +149,11 @@ def quantize(
     row_independent = decider.row_independent
     output = Path(output)
     checkpoint, about_vocab = _opened(model, cased, keep_vocab, vocab_corpus or calibration or default_text())
-    with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
+    with (
+        new_folder(output, force=force, marker=MANIFEST) as folder,
+        float_model(checkpoint) as in_float,
+        one_blas_thread(),
+    ):
         maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         _log.info("quantizing %s to %s: target %s, text %s", checkpoint.name, output, profile.name, maker.text)
         job = maker.job(recipe, profile, ranges, memory or Memory())
@@ -190,7 +195,7 @@ def sensitivity(
     """What each layer of a recipe loses, and what finer formats would save and cost; arguments as for ``quantize``."""
     recipe = recipe or QuantizationRecipe()
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
-    with temporary_folder() as scratch, float_model(checkpoint) as in_float:
+    with temporary_folder() as scratch, float_model(checkpoint) as in_float, one_blas_thread():
         maker = _Maker(checkpoint, in_float, scratch, "masked", "onnx", listen, calibration)
         job = maker.job(recipe, resolve_target(target), None, memory or Memory())
         row_independent = decider_of(recipe.method).row_independent

@@ -60,7 +60,7 @@ def check(checkpoint: Checkpoint, method: str, corpus_file: Path, tmp_path: Path
     assert verify(candidate).passed
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     layout = Layout.of(reference.tokenizer, checkpoint.config.vocab_size)
-    batches = evaluation_batches(corpus, layout, examples=8, max_length=48, seed=0)
+    batches = evaluation_batches(corpus, layout, examples=24, max_length=48, seed=0)
     (metrics,) = measure_fidelity(reference, [candidate], batches)
     assert np.isfinite([value.value for value in metrics.values()]).all()
     assert metrics["mlm.kl_mean"].value < kl
