@@ -48,7 +48,9 @@ def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int 
     if verdicts:
         parts += [rich_verdicts(verdicts, width=width), Text()]
     footer = textwrap.fill(_footer(report), width)
-    return Group(*parts, _text(footer), Text(), *map(_text, summary(report)))
+    # one line each where there is room for most of it, so that a program finds it
+    sentences = [line if width >= WIDTH else textwrap.fill(line, width) for line in summary(report)]
+    return Group(*parts, _text(footer), Text(), *(_text(line) for line in sentences))
 
 
 def rich_verdicts(verdicts: Sequence[Verdict], *, width: int = WIDTH) -> RenderableType:

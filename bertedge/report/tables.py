@@ -32,7 +32,10 @@ def terminal_table(title: str, shapes: Sequence[Rows], *, width: int) -> Rendera
         shapes: the same table with fewer and fewer columns.
         width: characters of the terminal.
     """
-    title, shapes = printable(title), [[[one_line(cell) for cell in row] for row in rows] for rows in shapes]
+    title, shapes = (
+        "\n".join(_wrapped(printable(title), width, "")),
+        [[[one_line(cell) for cell in row] for row in rows] for rows in shapes],
+    )
     for rows, least in (*((rows, READABLE) for rows in shapes), (shapes[-1], FOLDED)):
         widths = least_widths(rows, least)
         if sum(widths) + SPACE * (len(widths) - 1) <= width:
@@ -109,10 +112,7 @@ def _blocks(rows: Rows, width: int) -> Iterator[str]:
                 yield f"{label:<{indent}}{cell}"
                 continue
             yield from _wrapped(label, width, "  ")
-            if NUMBER.match(cell):
-                yield f"    {cell}"
-            else:
-                yield from _wrapped(f"    {cell}", width, "    ")
+            yield from _wrapped(f"    {cell}", width, "    ")  # between words, so no number is cut
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bertedge.evaluate.clipping import LayerClipping
 from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.report.render import EXTRAS, markdown_report, rich_report, sections
 from bertedge.report.report import CandidateReport, KindFidelity, Report, write_report
@@ -69,6 +70,15 @@ def test_no_line_is_too_long_and_no_number_is_cut(report: Report, width: int) ->
                 if head not in (*EXTRAS, "model"):
                     for number in re.findall(r"\d+\.\d+", cell):
                         assert {number, f"({number}", f"{number})"} & words, (title, head, number)
+
+
+@pytest.mark.parametrize("width", [24, 40, 60])
+def test_nothing_is_wider_than_a_narrow_terminal(width: int) -> None:
+    clipped = LayerClipping(layer="pooler", outside=0.006, beyond=0.94, values=99)
+    report = report_of(replace(full("small"), clipping=(clipped,)))
+    lines = printed(report, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "calibrated range" in " ".join(" ".join(lines).split())
 
 
 @pytest.mark.parametrize("width", WIDTHS)
