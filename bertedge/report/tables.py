@@ -32,10 +32,8 @@ def terminal_table(title: str, shapes: Sequence[Rows], *, width: int) -> Rendera
         shapes: the same table with fewer and fewer columns.
         width: characters of the terminal.
     """
-    title, shapes = (
-        "\n".join(_wrapped(printable(title), width, "")),
-        [[[one_line(cell) for cell in row] for row in rows] for rows in shapes],
-    )
+    title = "\n".join(_wrapped(printable(title), width, ""))
+    shapes = [[[one_line(cell) for cell in row] for row in rows] for rows in shapes]
     for rows, least in (*((rows, READABLE) for rows in shapes), (shapes[-1], FOLDED)):
         widths = least_widths(rows, least)
         if sum(widths) + SPACE * (len(widths) - 1) <= width:
