@@ -26,7 +26,7 @@ lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff format --check .
 	$(TEST_VENV)/bin/mypy
 
-# Damaged files of every kind, other ones each time; about an hour. Fewer or the same again: make fuzz FUZZ_COUNT=500 FUZZ_SEED=7
+# Damaged files of every kind, other ones each time; about ten minutes. Fewer or the same again: make fuzz FUZZ_COUNT=500 FUZZ_SEED=7
 fuzz: $(TEST_VENV)/ready
 	FUZZ_COUNT=$(FUZZ_COUNT) FUZZ_SEED=$(FUZZ_SEED) $(TEST_VENV)/bin/python -m pytest tests/fuzz -s
 

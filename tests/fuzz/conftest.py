@@ -1,1 +1,0 @@
-"""Sample files of every kind, each with the command that reads it."""
