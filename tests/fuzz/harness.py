@@ -17,6 +17,8 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
+import typer
+
 from bertedge.errors import BertEdgeError
 from bertedge.printable import UNPRINTABLE, printable
 from tests.fuzz.mutators import Mutator
@@ -152,10 +154,11 @@ def observe(read: Callable[[], object]) -> str | None:
             assert len(lines) == 2, f"an error of {len(lines)} lines: {lines}"
             assert all(map(str.strip, lines)), f"an empty line: {lines}"
             return type(error).__name__
-        except SystemExit as end:
-            if end.code not in EXIT_CODES:
+        except (SystemExit, typer.Exit) as end:
+            code = end.exit_code if isinstance(end, typer.Exit) else end.code
+            if code not in EXIT_CODES:
                 raise
-            return f"exit {end.code}" if end.code else None
+            return f"exit {code}" if code else None
     text = out.getvalue() + err.getvalue()
     assert text == printable(text), f"raw control characters: {UNPRINTABLE.search(text)}"
     assert not (digits := LONG_NUMBER.search(text)), f"a number that nobody can read: {digits}"
