@@ -29,7 +29,8 @@ from peers.table import PEERS, Row
 
 from bertedge.data.calibration import default_text
 from bertedge.evaluate.machine import this_machine
-from bertedge.records import to_json, write_json, write_text
+from bertedge.files import write_text
+from bertedge.records import to_json, write_json
 from bertedge.runtime.threads import usable_cpus
 
 HERE = Path(__file__).parent

@@ -1,31 +1,26 @@
 """Zip archives (``.npz``, ``pytorch_model.bin``, wheels), checked before anything in them is unpacked.
 
-A zip archive says how large its members are before it is unpacked, and an array says so again in its own header. Both
-are compared with what the caller expects, so a damaged or hostile file is an error of two lines that costs neither time
-nor memory.
+A zip archive says how large its members are before it is unpacked. That is compared with what the file can hold and
+with what the caller expects, so a damaged or hostile file is an error of two lines that costs neither time nor memory.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 import tokenize
-import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO
 
 from bertedge.errors import BertEdgeError, FileError
-from bertedge.records import placeholder
+from bertedge.files import placeholder
+from bertedge.printable import shortened
 
 FRESH_COPY = "take a fresh copy of the file"
 #: Deflate cannot shrink anything further than this (zlib's technical notes say 1032), some bytes of overhead aside.
@@ -49,25 +44,6 @@ DAMAGE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArraySpec:
-    """What an array of an archive has to be.
-
-    Attributes:
-        dtype: numpy's name of its type, such as ``float32``.
-        shape: numbers, or symbols that stand for the same number in every array of the archive.
-        least: the smallest integer that may be in it, where ``below`` is given.
-        below: integers in it are smaller than this number or symbol; None: any.
-        required: whether the archive must have it.
-    """
-
-    dtype: str
-    shape: tuple[str | int, ...]
-    least: int = 0
-    below: str | int | None = None
-    required: bool = True
-
-
 class Archive:
     """An open zip archive with a sound directory; made by :func:`open_archive`.
 
@@ -75,7 +51,7 @@ class Archive:
         sizes: member's name -> bytes when unpacked.
     """
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, fail: _Fail) -> None:
+    def __init__(self, path: Path, archive: zipfile.ZipFile, fail: Failure) -> None:
         self.path, self._archive, self._fail = path, archive, fail
         self.sizes = {member.filename: member.file_size for member in archive.infolist()}
 
@@ -107,7 +83,7 @@ class Archive:
         if size > most:
             raise self._fail(f"{name} has {size} bytes, expected {most} at most")
         with self.open(name) as member:
-            return _read_exactly(member, size)
+            return read_exactly(member, size)
 
     def place(self, name: str) -> tuple[int, int]:
         """Where a member that is not compressed lies in the file: the bytes before it, and its own.
@@ -118,11 +94,11 @@ class Archive:
             BertEdgeError: it is not there, compressed or damaged.
         """
         if name not in self.sizes:
-            raise self._fail(f"has no {_short(name)}")
+            raise self._fail(f"has no {shortened(name)}")
         member, file = self._archive.getinfo(name), self._archive.fp
         if member.compress_type != zipfile.ZIP_STORED or file is None:
-            raise self._fail(f"{_short(name)} is compressed, expected it as it is")
-        with self._fail.on_damage(f"{_short(name)} is damaged"):
+            raise self._fail(f"{shortened(name)} is compressed, expected it as it is")
+        with self._fail.on_damage(f"{shortened(name)} is damaged"):
             file.seek(member.header_offset)
             magic, name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
             start = member.header_offset + LOCAL_HEADER.size + name_length + extra_length
@@ -178,7 +154,7 @@ def open_archive(
         BertEdgeError: the file is missing, no zip archive or damaged; a name is there twice; a member is encrypted, of
             an unusual compression, or said to be larger than its bytes can hold.
     """
-    fail, other = _Fail(path, error, hint), placeholder(path)
+    fail, other = Failure(path, error, hint), placeholder(path)
     if other is not None:
         raise error(f"{path}: is {other[0]}, not the file itself", other[1])
     with fail.on_damage("is not a zip archive or is damaged"):
@@ -191,68 +167,8 @@ def open_archive(
         yield Archive(path, archive, fail)
 
 
-def read_arrays(
-    path: Path,
-    schema: Mapping[str, ArraySpec],
-    sizes: Mapping[str, int | range],
-    *,
-    error: type[BertEdgeError] = FileError,
-    hint: str = FRESH_COPY,
-) -> dict[str, NDArray[Any]]:
-    """The arrays of an ``.npz`` that a schema names; what else is in it is left unread.
-
-    Every array is checked by the zip directory and its header before its data is unpacked.
-
-    Args:
-        schema: array's name -> what it has to be.
-        sizes: symbol of the schema -> its value, or the range that it may be in.
-
-    Raises:
-        BertEdgeError: see :func:`open_archive`; an array is missing, damaged, or is not what the schema says.
-    """
-    arrays = {}
-    fail = _Fail(path, error, hint)
-    with open_archive(path, error=error, hint=hint) as archive:
-        known = _Symbols(sizes)
-        for name, spec in schema.items():
-            if f"{name}.npy" in archive:
-                arrays[name] = _read_array(archive, name, spec, known, fail)
-                _check_values(arrays[name], name, spec, known, fail)
-            elif spec.required:
-                raise fail(f"has no array {name}")
-    return arrays
-
-
-@dataclass(kw_only=False)
-class _Symbols:
-    """The symbols of a schema, each bound to a number by the first array that has it."""
-
-    allowed: Mapping[str, int | range]
-    bound: dict[str, int] = field(default_factory=dict)
-
-    def value(self, symbol: str | int) -> int | range:
-        """The number that a symbol stands for, or what it may be."""
-        return symbol if isinstance(symbol, int) else self.bound.get(symbol, self.allowed[symbol])
-
-    def fits(self, symbol: str | int, extent: int) -> bool:
-        """Whether an extent may stand at a place of a shape; binds the symbol."""
-        allowed = self.value(symbol)
-        fits = extent in allowed if isinstance(allowed, range) else extent == allowed
-        if fits and isinstance(symbol, str):
-            self.bound[symbol] = extent
-        return fits
-
-    def expected(self, spec: ArraySpec) -> str:
-        """The shape that is expected, in words."""
-        return f"({', '.join(map(self._word, spec.shape))})"
-
-    def _word(self, symbol: str | int) -> str:
-        allowed = self.value(symbol)
-        return f"{allowed.start} to {allowed.stop - 1}" if isinstance(allowed, range) else str(allowed)
-
-
 @dataclass(frozen=True)
-class _Fail:
+class Failure:
     """Makes the errors of one file."""
 
     path: Path
@@ -276,75 +192,33 @@ class _Fail:
             raise self(f"{words} ({reason})") from problem
 
 
-def _check_start(head: bytes, fail: _Fail) -> None:
+def _check_start(head: bytes, fail: Failure) -> None:
     for magic, words in OTHER_KINDS.items():
         if head.startswith(magic) and (magic or not head):
             raise fail(words)
 
 
-def _check_directory(archive: zipfile.ZipFile, size: int, most_members: int, fail: _Fail) -> None:
+def _check_directory(archive: zipfile.ZipFile, size: int, most_members: int, fail: Failure) -> None:
     members = archive.infolist()
     if len(members) > most_members:
         raise fail(f"has {len(members)} members, expected {most_members} at most")
     twice = [name for name, count in Counter(member.filename for member in members).items() if count > 1]
     if twice:
-        raise fail(f"has {_short(twice[0])} twice")
+        raise fail(f"has {shortened(twice[0])} twice")
     if sum(member.compress_size for member in members) > size:  # members that overlap are how zip bombs are made
         raise fail("has members that are larger than the file")
     for member in members:
         if member.flag_bits & 1 or member.compress_type not in METHODS:
-            raise fail(f"{_short(member.filename)} is encrypted or compressed in an unusual way")
+            raise fail(f"{shortened(member.filename)} is encrypted or compressed in an unusual way")
         held = member.compress_size
         most = held if member.compress_type == zipfile.ZIP_STORED else MOST_DEFLATED * held + OVERHEAD
         if member.file_size > most:
-            raise fail(f"{_short(member.filename)} has {member.file_size} bytes, more than the file can hold")
+            raise fail(f"{shortened(member.filename)} has {member.file_size} bytes, more than the file can hold")
 
 
-def _read_array(archive: Archive, name: str, spec: ArraySpec, known: _Symbols, fail: _Fail) -> NDArray[Any]:
-    with archive.open(f"{name}.npy") as member:
-        shape, fortran_order, dtype = _read_header(member)
-        if dtype != np.dtype(spec.dtype):
-            raise fail(f"{name} is {_short(str(dtype))}, expected {spec.dtype}")
-        if len(shape) != len(spec.shape) or not all(map(known.fits, spec.shape, shape)):
-            raise fail(f"{name} has shape {_short(str(shape))}, expected {known.expected(spec)}")
-        count = math.prod(shape)
-        if archive.sizes[f"{name}.npy"] != member.tell() + count * dtype.itemsize:
-            raise fail(f"{name} ends before its data does, or after")
-        data = np.frombuffer(bytearray(_read_exactly(member, count * dtype.itemsize)), dtype=dtype)
-        return data.reshape(shape, order="F" if fortran_order else "C")
-
-
-def _check_values(array: NDArray[Any], name: str, spec: ArraySpec, known: _Symbols, fail: _Fail) -> None:
-    if spec.below is None or not array.size:
-        return
-    limit = known.value(spec.below)
-    limit = limit.stop if isinstance(limit, range) else limit
-    low, high = int(array.min()), int(array.max())
-    if low < spec.least or high >= limit:
-        bad = low if low < spec.least else high
-        raise fail(f"{name} has a {bad}, expected {spec.least} to {limit - 1}")
-
-
-def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type, as the array's own header says."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    version = np.lib.format.read_magic(member)
-    if version not in readers:
-        raise ValueError(f"version {version} of the array format")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
-        header: tuple[tuple[int, ...], bool, np.dtype[Any]] = readers[version](member)
-    if any(isinstance(extent, bool) or extent < 0 for extent in header[0]):
-        raise ValueError(f"shape {header[0]}")
-    return header
-
-
-def _read_exactly(member: IO[bytes], size: int) -> bytes:
+def read_exactly(member: IO[bytes], size: int) -> bytes:
+    """All the bytes of a member, so that its checksum is compared; EOFError where there are more or fewer."""
     data = member.read(size)
     if len(data) != size or member.read(1):  # the last read compares the checksum
         raise EOFError
     return data
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -17,8 +17,9 @@ from bertedge.bounds import Bytes, Count, Share
 from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BundleError, CheckpointError, FileError
+from bertedge.files import placeholder, sha256
 from bertedge.recipe import QuantizationRecipe
-from bertedge.records import from_json, placeholder, read_json, sha256, to_json, write_json
+from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 from bertedge.tokenizer import Tokenizer
 

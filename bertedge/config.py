@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.errors import CheckpointError, nearest
-from bertedge.records import read_text, refuse_placeholder
+from bertedge.files import read_text, refuse_placeholder
 
 #: ``hidden_act`` as written in the wild -> the function meant by it.
 ACTIVATIONS = {

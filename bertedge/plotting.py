@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.errors import FileError
-from bertedge.records import write_bytes
+from bertedge.files import write_bytes
 
 
 @contextmanager

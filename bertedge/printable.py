@@ -26,5 +26,10 @@ def one_line(text: str) -> str:
     return text if len(text) <= MOST else f"{text[: MOST - KEPT_END]} ... {text[-KEPT_END:]}"
 
 
+def shortened(name: str) -> str:
+    """A name as an error quotes it: 60 characters at most."""
+    return name if len(name) <= 60 else f"{name[:57]}..."
+
+
 def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")

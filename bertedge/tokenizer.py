@@ -22,7 +22,8 @@ from tokenizers import normalizers
 
 from bertedge.encoding import Encoding, about_capitals, about_cut, about_unknown, is_unknown
 from bertedge.errors import CheckpointError, TruncationWarning, UnknownTextWarning
-from bertedge.records import write_json, write_text
+from bertedge.files import write_text
+from bertedge.records import write_json
 from bertedge.texts import Pair, texts_or_pairs
 from bertedge.tokenizer_folder import read_folder
 from bertedge.wordpiece import SPECIAL_TOKENS, learn, lowercased, recased, trimmed, without_added

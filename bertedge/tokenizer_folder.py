@@ -17,7 +17,8 @@ from tokenizers import models, pre_tokenizers, processors
 
 from bertedge.added_tokens import MOST_ID, AddedTokens, read_added_tokens
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
-from bertedge.records import read_json, read_text
+from bertedge.files import read_text
+from bertedge.records import read_json
 from bertedge.tokenizer_classes import DEFAULT_SPECIALS, SWITCHES, Kind, ignored, kind_of, require_known
 from bertedge.wordpiece import SPECIAL_TOKENS, add_template, bert_pipeline, read_vocab
 

@@ -16,7 +16,8 @@ PACKAGE = Path(bertedge.__file__).parent
 LAYERS = (
     ("printable", "bounds"),
     ("errors", "progress", "scratch", "__init__"),
-    ("records", "archives", "plotting"),
+    ("files",),
+    ("records", "archives", "arrays", "plotting"),
     ("cpu", "weight_range", "int8_matmul"),
     ("config", "target", "recipe", "embedding"),
     ("wordpiece", "encoding", "texts", "tokenizer_classes", "added_tokens"),

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertedge.archives import ArraySpec, open_archive, read_arrays
+from bertedge.archives import open_archive
+from bertedge.arrays import ArraySpec, read_arrays
 from bertedge.errors import BundleError, FileError
 
 SCHEMA = {

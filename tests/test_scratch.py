@@ -16,7 +16,7 @@ import pytest
 
 from bertedge import scratch as scratch_module
 from bertedge.errors import FileError
-from bertedge.records import alone_in, new_folder, write_text
+from bertedge.files import alone_in, new_folder, write_text
 from bertedge.scratch import is_scratch, scratch_name, settle, temporary_folder
 
 MARKER = "manifest.json"
@@ -51,7 +51,7 @@ else:
 WAITS = """
 import sys
 from pathlib import Path
-from bertedge.records import new_folder
+from bertedge.files import new_folder
 with new_folder(Path(sys.argv[1]), force=True, marker="manifest.json") as folder:
     (folder / "manifest.json").write_text("slow")
     print("ready", flush=True)
@@ -152,7 +152,7 @@ def test_one_process_works_in_a_folder(tmp_path: Path) -> None:
             alone_in(tmp_path / "run", "training"),
         ):
             pytest.fail("the block must not run")
-        child = "from pathlib import Path; from bertedge.records import alone_in\nwith alone_in(Path('run'), 'x'): pass"
+        child = "from pathlib import Path; from bertedge.files import alone_in\nwith alone_in(Path('run'), 'x'): pass"
         done = subprocess.run([sys.executable, "-c", child], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode
         assert "another process is x there" in done.stderr

@@ -21,7 +21,8 @@ from bertedge.checkpoint.tensor_files import FLOAT_TYPES
 from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
-from bertedge.records import refuse_placeholder, sha256, to_json, write_json
+from bertedge.files import refuse_placeholder, sha256
+from bertedge.records import to_json, write_json
 from bertedge.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"

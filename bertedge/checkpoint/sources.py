@@ -20,7 +20,8 @@ from bertedge.checkpoint.pytorch_file import read_pytorch
 from bertedge.checkpoint.safetensors_file import read_safetensors
 from bertedge.checkpoint.tensor_files import FRESH_COPY, FileSource
 from bertedge.errors import FileError, MissingExtraError
-from bertedge.records import placeholder, read_json, refuse_placeholder
+from bertedge.files import placeholder, refuse_placeholder
+from bertedge.records import read_json
 
 
 class TensorSource(Protocol):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bertedge.checkpoint.names import IGNORED, PREFERRED, canonical_name
 from bertedge.errors import CheckpointError, FileError
-from bertedge.records import refuse_placeholder
+from bertedge.files import refuse_placeholder
 
 #: The types that weights may have -> numpy's; bfloat16 is widened by hand because numpy has no such type.
 FLOAT_TYPES = {"float32": "f4", "float16": "f2", "bfloat16": "u2", "float64": "f8"}

@@ -17,9 +17,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 
 from bertedge.errors import BertEdgeError, FileError, UnfitMachineError, UsageError
+from bertedge.files import FILE_HINT
 from bertedge.printable import UNPRINTABLE, one_line, printable
 from bertedge.progress import Listener
-from bertedge.records import FILE_HINT, finite, to_json
+from bertedge.records import finite, to_json
 
 
 class _Printing(Console):

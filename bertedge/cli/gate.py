@@ -98,8 +98,8 @@ class Gate:
         return read_baseline(self.baseline_file)
 
     def require_writable(self) -> None:
-        """See :func:`bertedge.records.require_writable`."""
-        from bertedge.records import require_writable
+        """See :func:`bertedge.files.require_writable`."""
+        from bertedge.files import require_writable
 
         html_writer(self.html)
         for path in filter(None, self.outputs.values()):
@@ -111,7 +111,7 @@ class Gate:
         Raises:
             FileError: one of them cannot be written; the others are.
         """
-        from bertedge.records import write_text
+        from bertedge.files import write_text
         from bertedge.report.junit import junit_report
         from bertedge.report.render import markdown_report
         from bertedge.report.report import write_report

@@ -20,7 +20,7 @@ def report(
     markdown_file: MarkdownOption = None,
 ) -> None:
     """Show a report again, as tables or as a page; measures nothing."""
-    from bertedge.records import require_writable, write_text
+    from bertedge.files import require_writable, write_text
     from bertedge.report.render import markdown_report, rich_report
     from bertedge.report.report import read_report
 

@@ -20,7 +20,8 @@ from numpy.typing import DTypeLike, NDArray
 from bertedge.data.corpus import Chunk, TokenizedCorpus, tokenized_chunks
 from bertedge.data.files import suffix_of, text_sha256
 from bertedge.errors import BertEdgeError, FileError
-from bertedge.records import from_json, new_folder, read_json, sha256, write_json
+from bertedge.files import new_folder, sha256
+from bertedge.records import from_json, read_json, write_json
 from bertedge.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bertedge.errors import CorpusError
-from bertedge.records import GIT_LFS, PLACEHOLDERS, sha256
+from bertedge.files import GIT_LFS, PLACEHOLDERS, sha256
 from bertedge.scratch import temporary_folder
 
 #: Characters of a line that are read at once.

@@ -17,8 +17,9 @@ from bertedge.archives import open_archive
 from bertedge.emulate.cpus import ARCHITECTURES, Architecture
 from bertedge.emulate.sysroot import LOCK, ROOT, SCHEMA_VERSION, SITE, Fetched, Lock, hashed_files
 from bertedge.errors import UnfitMachineError, UsageError, nearest
+from bertedge.files import new_folder, sha256
 from bertedge.progress import Listener, unheard
-from bertedge.records import new_folder, sha256, write_json
+from bertedge.records import write_json
 
 #: What the interpreter and the wheels link against comes along as dependencies.
 DEBIAN_PACKAGES = ("python3", "libstdc++6")

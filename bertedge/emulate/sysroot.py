@@ -14,7 +14,8 @@ from pathlib import Path
 
 from bertedge.data.cache import user_cache
 from bertedge.errors import FileError, UnfitMachineError
-from bertedge.records import from_json, read_json, sha256
+from bertedge.files import sha256
+from bertedge.records import from_json, read_json
 
 SCHEMA_VERSION = 1
 LOCK = "lock.json"

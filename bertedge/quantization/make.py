@@ -34,6 +34,7 @@ from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.files import text_sha256
 from bertedge.data.held_out import hold_out
 from bertedge.evaluate.goals import Goal, require_measurable
+from bertedge.files import new_folder
 from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.layers import BertGraph, Positions
@@ -51,7 +52,7 @@ from bertedge.quantization.ranges import read_ranges, write_ranges
 from bertedge.quantization.reasons import layer_reasons
 from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layers
 from bertedge.recipe import QuantizationRecipe, require_examples
-from bertedge.records import new_folder, write_json
+from bertedge.records import write_json
 from bertedge.runtime.right_here import is_right_here, require_right_here
 from bertedge.runtime.versions import newest
 from bertedge.scratch import temporary_folder

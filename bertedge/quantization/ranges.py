@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from bertedge.bundle import RANGES
 from bertedge.errors import FileError, UsageError
+from bertedge.files import write_text
 from bertedge.quantization.observers import Channels, Clip
 from bertedge.recipe import PERCENTILE, Static
-from bertedge.records import from_json, read_json, to_json, write_text
+from bertedge.records import from_json, read_json, to_json
 
 SCHEMA_VERSION = 4
 #: A thousandth of a range is a quarter of a step of uint8; more digits would only make the file larger.

@@ -16,7 +16,7 @@ from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import paired_ratio, workload_name
 from bertedge.evaluate.memory import STARTS
 from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS, MetricValue
-from bertedge.records import read_text
+from bertedge.files import read_text
 from bertedge.report.report import CandidateReport
 
 LATENCY, LATENCY_MS = "latency.p50", "latency.p50_ms"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.archives import ArraySpec, read_arrays
+from bertedge.arrays import ArraySpec, read_arrays
 from bertedge.bundle import AGAIN, GOLDEN, Bundle
 from bertedge.embedding import cosines
 from bertedge.errors import BundleError

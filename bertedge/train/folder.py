@@ -23,16 +23,8 @@ import torch
 from bertedge.archives import open_archive
 from bertedge.data.stream import Place
 from bertedge.errors import FileError, UsageError
-from bertedge.records import (
-    alone_in,
-    check_replaceable,
-    from_json,
-    new_folder,
-    read_json,
-    to_json,
-    write_json,
-    write_text,
-)
+from bertedge.files import alone_in, check_replaceable, new_folder, write_text
+from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.scratch import discard, settle, settle_inside
 from bertedge.train.loop import Progress
 

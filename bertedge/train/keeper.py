@@ -12,7 +12,8 @@ import torch
 from bertedge.checkpoint import write_checkpoint
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import FileError
-from bertedge.records import new_folder, write_json
+from bertedge.files import new_folder
+from bertedge.records import write_json
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.evaluate import HeldOut, Score
 from bertedge.train.folder import RunFolder, Saved

@@ -19,7 +19,7 @@ from bertedge.data.corpus import TokenizedCorpus, layout_of
 from bertedge.data.coverage import share_of_walk
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BertEdgeError, CorpusError, FileError, UsageError
-from bertedge.records import check_replaceable
+from bertedge.files import check_replaceable
 from bertedge.scratch import settle
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.evaluate import HeldOut, hold_out

@@ -15,12 +15,12 @@ from bertedge.bundle import MANIFEST, Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.errors import BundleError, FileError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable, told_of
+from bertedge.files import alone_in, new_folder
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import layer_names
 from bertedge.progress import Listener, unheard
 from bertedge.quantization.promote import HELD_OUT, reasons_of
 from bertedge.recipe import QuantizationRecipe
-from bertedge.records import alone_in, new_folder
 from bertedge.runtime.right_here import require_right_here
 from bertedge.scratch import temporary_folder
 from bertedge.target import resolve_target

@@ -19,7 +19,7 @@ from bertedge.data import files as files_module
 from bertedge.data.corpus import read_sentences, tokenize_corpus
 from bertedge.data.files import local_file, text_sha256
 from bertedge.errors import CorpusError
-from bertedge.records import sha256
+from bertedge.files import sha256
 from bertedge.tokenizer import Tokenizer
 
 TEXT = "The cat sat.\nIt slept.\n\nThe ship left.\n"

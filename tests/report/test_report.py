@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bertedge.errors import FileError
 from bertedge.evaluate.metrics import MetricValue
-from bertedge.records import write_text
+from bertedge.files import write_text
 from bertedge.report.render import markdown_report, rich_report
 from bertedge.report.report import SCHEMA_VERSION, Report, read_report, write_report
 from bertedge.report.verdict import Verdict

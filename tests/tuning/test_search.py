@@ -23,9 +23,9 @@ from bertedge.config import BertConfig
 from bertedge.cpu import X86, parse_cpuinfo
 from bertedge.errors import FileError, UnfitMachineError, UsageError
 from bertedge.evaluate.goals import goals_of
+from bertedge.files import sha256
 from bertedge.quantization import quantize
 from bertedge.recipe import METHODS, QuantizationRecipe, WeightOnly
-from bertedge.records import sha256
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 from bertedge.tokenizer import Tokenizer
