@@ -1,4 +1,4 @@
-"""Records to JSON and back; folders and files that are written whole or not at all."""
+"""Records to JSON and back, and what is wrong in a file is named."""
 
 from __future__ import annotations
 

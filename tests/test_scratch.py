@@ -24,7 +24,7 @@ MARKER = "manifest.json"
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from bertedge import records, scratch
+from bertedge import files, scratch
 
 what, path, at, together = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "exchange"
 calls = 0
@@ -41,9 +41,9 @@ def deadly(function):
 os.rename, os.replace = deadly(os.rename), deadly(os.replace)
 scratch._exchange = deadly(scratch._exchange) if together else lambda one, other: False
 if what == "file":
-    records.write_text(path, "new")
+    files.write_text(path, "new")
 else:
-    with records.new_folder(path, force=True, marker="manifest.json") as folder:
+    with files.new_folder(path, force=True, marker="manifest.json") as folder:
         (folder / "manifest.json").write_text("new")
         if at == 0:
             os.kill(os.getpid(), signal.SIGKILL)
