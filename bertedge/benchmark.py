@@ -390,7 +390,7 @@ def _skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | No
         no_pairs: why the text has no next-sentence pairs; None if it has.
     """
     reasons = {}
-    for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence"), ("pooler", "pooler")):
+    for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
         there = [head in bundle.manifest.heads for bundle in bundles]
         if not there[0] or not any(there[1:]):
             without = [name for name, has in zip(names, there, strict=True) if not has]

@@ -9,6 +9,7 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -87,7 +88,8 @@ def main(folder: Path) -> None:
     runtime, refusal = _load(job.bundle)
     for index in range(job.batches):
         with np.load(batch_path(folder, index), allow_pickle=False) as stored:
-            outputs = runtime.predict(Batch(**{name: stored[name] for name in stored.files}))
+            fields: dict[str, Any] = {name: stored[name] for name in stored.files}
+            outputs = runtime.predict(Batch(**fields | {"hidden": bool(fields["hidden"])}))
         there = {name: getattr(outputs, name) for name in Outputs.__dataclass_fields__}
         arrays = {name: array for name, array in there.items() if array is not None}
         np.savez(outputs_path(folder, index), allow_pickle=False, **arrays)

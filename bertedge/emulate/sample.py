@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bertedge.benchmark import float_reference, require_one_vocabulary
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.evaluate.fidelity import compare_outputs, evaluation_batches
+from bertedge.embedding import pooling_of
+from bertedge.evaluate.fidelity import compare_outputs, evaluation_batches, kinds_of_texts
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.predictor import Batch, Outputs
 from bertedge.recipe import require_examples
@@ -23,18 +24,19 @@ SEED = 0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """Batches, and what the float model says to each."""
+    """Batches, what the float model says to each, and how vectors are pooled."""
 
     batches: tuple[Batch, ...]
     expected: tuple[Outputs, ...]
+    pooling: tuple[str, ...]
 
     def fidelity(self, outputs: tuple[Outputs, ...]) -> dict[str, MetricValue]:
-        """The fidelity metrics of somebody's outputs on these batches."""
-        return compare_outputs(self.batches, self.expected, outputs)
+        """The fidelity metrics of other outputs on these batches."""
+        return compare_outputs(self.batches, self.expected, outputs, pooling=self.pooling)
 
 
 def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | None, examples: int) -> Sample:
-    """Draw sentence pairs, and run the float model on them, here.
+    """Draw texts of each kind that the model reads, and run the float model on them, here.
 
     Args:
         reference: a checkpoint, or a float32 bundle.
@@ -49,11 +51,21 @@ def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | No
         model = float_reference(reference, scratch, usable_cpus())
         require_one_vocabulary([model, candidate])
         config = model.bundle.config
-        batches = evaluation_batches(
-            tokenize_corpus(corpus or default_text(), model.tokenizer),
-            Layout.of(model.tokenizer, config.vocab_size),
-            examples=examples,
-            max_length=min(MAX_LENGTH, config.max_position_embeddings),
-            seed=SEED,
+        text = tokenize_corpus(corpus or default_text(), model.tokenizer)
+        batches = [
+            replace(batch, hidden=True)
+            for kind in kinds_of_texts(model.bundle.manifest.heads, text)
+            for batch in evaluation_batches(
+                text,
+                Layout.of(model.tokenizer, config.vocab_size),
+                examples=examples,
+                max_length=min(MAX_LENGTH, config.max_position_embeddings),
+                seed=SEED,
+                kind=kind,
+            )
+        ]
+        return Sample(
+            batches=tuple(batches),
+            expected=tuple(model.predict(batch) for batch in batches),
+            pooling=pooling_of(model.bundle.manifest.embedding),
         )
-        return Sample(batches=tuple(batches), expected=tuple(model.predict(batch) for batch in batches))

@@ -120,10 +120,10 @@ def observe_all(
 
 
 def compare_outputs(
-    batches: Sequence[Batch], expected: Sequence[Outputs], got: Sequence[Outputs]
+    batches: Sequence[Batch], expected: Sequence[Outputs], got: Sequence[Outputs], *, pooling: Sequence[str] = UNTOLD
 ) -> dict[str, MetricValue]:
     """The metrics of :func:`measure_fidelity` for outputs that were made before, batch by batch."""
-    collector = Collector()
+    collector = Collector(pooling)
     for batch, one, other in zip(batches, expected, got, strict=True):
         collector.add(batch, one, other)
     return estimate_all(collector.observations())
