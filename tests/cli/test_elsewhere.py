@@ -66,7 +66,7 @@ def test_a_simulation_as_json(bundle_of: Callable[..., Bundle], model_folder: Pa
     assert done.returncode == 0
     assert (here["cpu"], here["judged"]) == ("this machine", False)
     assert (simulated["cpu"], simulated["target"], simulated["good"]) == ("avx2, simulated", "avx2", True)
-    assert set(simulated["fidelity"]) == set(METRICS)
+    assert set(simulated["fidelity"]) == METRICS.keys() - {"embedding.neighbours_at_10"}  # takes more texts
     assert all(layer["cut_pairs"] == 0 for layer in simulated["saturation"].values())
 
 

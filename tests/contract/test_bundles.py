@@ -14,7 +14,7 @@ from onnx.numpy_helper import to_array
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.evaluate.fidelity import evaluation_batches, invariance, measure_fidelity
+from bertedge.evaluate.fidelity import SINGLE_TEXTS, evaluation_batches, invariance, measure_fidelity
 from bertedge.evaluate.metrics import METRICS
 from bertedge.predictor import NO_LABEL
 from bertedge.recipe import METHODS
@@ -51,12 +51,15 @@ def test_a_text_never_depends_on_its_neighbours(
     corpus = tokenize_corpus(corpus_file, runtime.tokenizer)
     layout = Layout.of(runtime.tokenizer, runtime.bundle.config.vocab_size)
     (batch, *_) = evaluation_batches(corpus, layout, examples=8, max_length=48, seed=0)
-    assert invariance(runtime, batch).value <= 1e-4
+    changes = invariance(runtime, batch)
+    assert changes.keys() == {"invariance.max_prob_diff", "invariance.max_vector_diff"}
+    assert all(change.value <= 1e-4 for change in changes.values())
     # plain onnxruntime and padding: what the manifest says about the file is what a user of the file sees
+    padded = invariance(runtime.padded(), batch)
     if runtime.bundle.manifest.row_independent:
-        assert invariance(runtime.padded(), batch).value <= 1e-4
+        assert all(change.value <= 1e-4 for change in padded.values())
     elif kind == "dynamic":
-        assert invariance(runtime.padded(), batch).value > 1e-4
+        assert all(change.value > 1e-4 for change in padded.values())
 
 
 @pytest.mark.parametrize("positions", ["masked", "all"])
@@ -93,9 +96,11 @@ def test_faithful_on_every_target(method: str, target: str, bundle_of: MakeBundl
     corpus = tokenize_corpus(corpus_file, reference.tokenizer)
     layout = Layout.of(reference.tokenizer, reference.bundle.config.vocab_size)
     batches = evaluation_batches(corpus, layout, examples=16, max_length=48, seed=0)
+    batches += evaluation_batches(corpus, layout, examples=64, max_length=48, seed=0, kind=SINGLE_TEXTS)
     (metrics,) = measure_fidelity(reference, [candidate], batches)
-    assert set(METRICS) <= set(metrics)
+    assert METRICS.keys() - {"embedding.neighbours_at_10"} <= metrics.keys()  # which takes more texts
     assert metrics["mlm.kl_mean"].value < 0.02
+    assert metrics["embedding.cosine_mean"].value > 0.99
     assert metrics["nsp.prob_mae"].value < 0.05
 
 

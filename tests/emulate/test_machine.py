@@ -19,7 +19,7 @@ from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch
 from bertedge.quantization import quantize
 from bertedge.runtime import load
-from bertedge.runtime.golden import TOLERANCE, verify
+from bertedge.runtime.golden import INPUTS, TOLERANCE, verify
 from tests.cli.test_cli import bertedge
 
 #: Where the sysroots are; read before the tests get a cache of their own.
@@ -99,7 +99,7 @@ def test_two_terms_do_not_stand_on_an_edge(
 def test_batches_come_back(machine_of: Callable[[str], EmulatedMachine], bundle_of: Callable[..., Bundle]) -> None:
     bundle = bundle_of("faithful")
     with np.load(bundle.folder / GOLDEN) as stored:
-        batch = Batch(**{field.name: stored[f"input.{field.name}"] for field in dataclasses.fields(Batch)})
+        batch = Batch(**{name: stored[f"input.{name}"] for name in INPUTS})
     expected = load(bundle.folder).predict(batch)
     (outputs,) = machine_of("haswell").run(bundle.folder, [batch]).outputs
     for field in dataclasses.fields(expected):
