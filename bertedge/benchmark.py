@@ -18,13 +18,14 @@ from bertedge.data.corpus import read_sentences, tokenize_corpus
 from bertedge.data.files import text_sha256
 from bertedge.embedding import pooling_of
 from bertedge.errors import UsageError
+from bertedge.evaluate.bootstrap import estimate_all, estimate_changes
 from bertedge.evaluate.clipping import LayerClipping, measure_clipping
 from bertedge.evaluate.details import Details
 from bertedge.evaluate.fidelity import Kind, evaluation_batches, invariance, kinds_of_texts, metrics_of, observe_all
 from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload, workload_name
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
-from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue, estimate_all, estimate_changes
+from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.progress import Listener, unheard

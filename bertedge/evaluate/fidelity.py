@@ -15,7 +15,8 @@ from bertedge.data.pairs import sentence_pairs
 from bertedge.data.singles import single_texts
 from bertedge.embedding import UNTOLD
 from bertedge.evaluate import vectors
-from bertedge.evaluate.metrics import INVARIANCE, MetricValue, Observations, Seen, estimate_all
+from bertedge.evaluate.bootstrap import Observations, Seen, estimate_all
+from bertedge.evaluate.metrics import INVARIANCE, MetricValue
 from bertedge.evaluate.vectors import Vectors
 from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor
 from bertedge.progress import Listener, unheard

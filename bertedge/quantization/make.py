@@ -3,60 +3,39 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
-
-import bertedge
 from bertedge.bundle import (
-    CONFIG,
     MANIFEST,
-    RANGES,
-    SCHEMA_VERSION,
     SENSITIVITY,
     Bundle,
-    GoldenFidelity,
-    Manifest,
-    Provenance,
-    ReachedGoal,
-    file_entries,
-    write_manifest,
 )
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.checkpoint.trim import trim_to_text
 from bertedge.data.calibration import default_text, text_warnings
-from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.data.files import text_sha256
 from bertedge.data.held_out import hold_out
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.files import new_folder
-from bertedge.graph.bert import build_graph
-from bertedge.graph.inspect import bytes_by_part, coverage
-from bertedge.graph.layers import BertGraph, Positions
+from bertedge.graph.layers import Positions
 from bertedge.progress import Listener, unheard
 from bertedge.quantization.calibrate import about_reading
-from bertedge.quantization.float_model import FloatModel, float_model
+from bertedge.quantization.float_model import float_model
 from bertedge.quantization.formats import format_named
-from bertedge.quantization.golden_vectors import GoldenRecorder
-from bertedge.quantization.job import Decision, Job
+from bertedge.quantization.job import Decision
+from bertedge.quantization.maker import Maker
 from bertedge.quantization.memory import Memory
 from bertedge.quantization.methods import decide, decider_of
 from bertedge.quantization.one_thread import one_blas_thread
 from bertedge.quantization.promote import HELD_OUT, Promotion, promote
-from bertedge.quantization.ranges import read_ranges, write_ranges
 from bertedge.quantization.reasons import layer_reasons
 from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layers
 from bertedge.recipe import QuantizationRecipe, require_examples
 from bertedge.records import write_json
-from bertedge.runtime.right_here import is_right_here, require_right_here
-from bertedge.runtime.versions import newest
+from bertedge.runtime.right_here import require_right_here
 from bertedge.scratch import temporary_folder
-from bertedge.target import AUTO, MIN_ONNXRUNTIME, PORTABLE, TargetProfile, resolve_target
+from bertedge.target import AUTO, PORTABLE, resolve_target
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +71,7 @@ def export(
     output = Path(output)
     checkpoint, about_vocab = _opened(model, cased, keep_vocab, vocab_corpus or default_text())
     with new_folder(output, force=force, marker=MANIFEST) as folder, float_model(checkpoint) as in_float:
-        maker = _Maker(checkpoint, in_float, folder, positions, format, listen)
+        maker = Maker(checkpoint, in_float, folder, positions, format, listen)
         decision = Decision(plan={}, warnings=about_vocab)
         _log.info("exporting %s to %s", checkpoint.name, output)
         maker.make(decision, recipe=None, target=resolve_target(PORTABLE), row_independent=True)
@@ -155,7 +134,7 @@ def quantize(
         float_model(checkpoint) as in_float,
         one_blas_thread(),
     ):
-        maker = _Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
+        maker = Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         _log.info("quantizing %s to %s: target %s, text %s", checkpoint.name, output, profile.name, maker.text)
         job = maker.job(recipe, profile, ranges, memory or Memory())
         about_text = (*text_warnings(job.corpus, checkpoint.tokenizer, job.corpus_name), *about_reading(job))
@@ -197,7 +176,7 @@ def sensitivity(
     recipe = recipe or QuantizationRecipe()
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
     with temporary_folder() as scratch, float_model(checkpoint) as in_float, one_blas_thread():
-        maker = _Maker(checkpoint, in_float, scratch, "masked", "onnx", listen, calibration)
+        maker = Maker(checkpoint, in_float, scratch, "masked", "onnx", listen, calibration)
         job = maker.job(recipe, resolve_target(target), None, memory or Memory())
         row_independent = decider_of(recipe.method).row_independent
         trials = Trials(job=job, decision=decide(job), row_independent=row_independent, scratch=scratch)
@@ -217,116 +196,3 @@ def _opened(
     checkpoint, trim = trim_to_text(checkpoint, keep_vocab, Path(text))
     kept = f"keeps {trim.pieces:,} of {pieces:,} pieces, {trim.coverage:.1%} of those in {Path(text).name}"
     return checkpoint, (f"{kept}; other words are spelt with them",)
-
-
-@dataclass
-class _Maker:
-    """Fills the folder of one bundle."""
-
-    checkpoint: Checkpoint
-    float_model: FloatModel
-    folder: Path
-    positions: Positions
-    format: str
-    listen: Listener
-    calibration: str | Path | None = None
-
-    def __post_init__(self) -> None:
-        self.text = Path(self.calibration or default_text())
-        self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
-
-    def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: str | Path | None, memory: Memory) -> Job:
-        """What the method is given."""
-        return Job(
-            checkpoint=self.checkpoint,
-            float_model=self.float_model,
-            recipe=recipe,
-            target=target,
-            corpus=hold_out(self.corpus, recipe.held_out)[0] if recipe.held_out else self.corpus,
-            corpus_name=self.text.name,
-            positions=self.positions,
-            ranges=read_ranges(Path(ranges)) if ranges else None,
-            model_sha256=self.checkpoint.model_sha256,
-            calibration_sha256=self.calibration_sha256,
-            listen=self.listen,
-            memory=memory,
-        )
-
-    def make(
-        self,
-        decision: Decision,
-        *,
-        recipe: QuantizationRecipe | None,
-        target: TargetProfile,
-        row_independent: bool,
-        reasons: dict[str, str] | None = None,
-        goals: dict[str, ReachedGoal] | None = None,
-        packed: bool = False,
-    ) -> None:
-        """Write every file; see :class:`bertedge.quantization.golden_vectors.GoldenRecorder`."""
-        self.listen(0.1, "building the graph")
-        graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
-        format_named(self.format).write(graph.builder, self.folder)
-        self.checkpoint.tokenizer.save(self.folder)
-        write_json(self.folder / CONFIG, self.checkpoint.config.to_dict())
-        if decision.ranges is not None:
-            write_ranges(self.folder / RANGES, decision.ranges)
-        self.listen(0.6, "recording golden vectors")
-        in_numpy = recipe is not None and recipe.method.may_overflow and not is_right_here(target)
-        recorder = GoldenRecorder(
-            checkpoint=self.checkpoint,
-            float_model=self.float_model.plain,
-            corpus=self.corpus,
-            all_positions=self.positions == "all",
-            row_independent=row_independent,
-            packed=packed,
-        )
-        fidelity = recorder.write(self.folder, self.format, graph.builder if in_numpy else None)
-        manifest = self._manifest(graph, decision, recipe, target, row_independent, fidelity)
-        write_manifest(self.folder, replace(manifest, layer_reasons=reasons or {}, goals=goals or {}))
-        self.listen(1.0, "done")
-
-    @cached_property
-    def calibration_sha256(self) -> str:
-        """Hash of the calibration text."""
-        return text_sha256(self.text)
-
-    def _manifest(
-        self,
-        graph: BertGraph,
-        decision: Decision,
-        recipe: QuantizationRecipe | None,
-        target: TargetProfile,
-        row_independent: bool,
-        fidelity: GoldenFidelity,
-    ) -> Manifest:
-        return Manifest(
-            schema_version=SCHEMA_VERSION,
-            config=self.checkpoint.config.to_dict(),
-            target=target.name,
-            recipe=recipe,
-            heads=tuple(head for head in self.checkpoint.heads if head != "decoder"),
-            positions=self.positions,
-            row_independent=row_independent,
-            inputs=tuple(value.name for value in graph.builder.inputs),
-            outputs=tuple(value.name for value in graph.builder.outputs),
-            files=file_entries(self.folder),
-            coverage=coverage(graph, decision.plan),
-            fidelity=fidelity,
-            provenance=Provenance(
-                source=self.checkpoint.name,
-                source_sha256=self.checkpoint.weights_sha256,
-                calibration_sha256=self.calibration_sha256,
-                versions={
-                    "bertedge": bertedge.__version__,
-                    "onnxruntime": onnxruntime.__version__,
-                    "numpy": np.__version__,
-                    "python": platform.python_version(),
-                },
-            ),
-            min_onnxruntime=newest(MIN_ONNXRUNTIME, decision.min_onnxruntime),
-            bytes_by_part=bytes_by_part(graph),
-            warnings=(*self.checkpoint.warnings, *decision.warnings),
-            left_out=self.checkpoint.left_out,
-            embedding=self.checkpoint.embedding,
-        )

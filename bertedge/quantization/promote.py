@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from bertedge.bundle import ReachedGoal
 from bertedge.data.corpus import TokenizedCorpus
+from bertedge.evaluate.bootstrap import estimate_all
 from bertedge.evaluate.goals import Goal, Measured, total_miss
-from bertedge.evaluate.metrics import estimate_all
 from bertedge.quantization.job import Decision
 from bertedge.quantization.sensitivity import (
     FLOAT16,

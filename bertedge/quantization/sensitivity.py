@@ -15,7 +15,7 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.held_out import drawn_sample
 from bertedge.embedding import pooling_of
-from bertedge.evaluate.metrics import Observations, estimate
+from bertedge.evaluate.bootstrap import Observations, estimate
 from bertedge.evaluate.recorded import Recorded
 from bertedge.graph import plan as layers
 from bertedge.graph.bert import build_graph

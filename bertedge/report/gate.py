@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bertedge.errors import FileError, UsageError
+from bertedge.evaluate.bootstrap import largest_share
 from bertedge.evaluate.intervals import difference, exactly, outcome_of, quotient
 from bertedge.evaluate.latency import MEASURE_AGAIN, paired_ratio, workload_name
-from bertedge.evaluate.metrics import METRICS, MetricValue, largest_share
+from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.report.budget import HIGHER, JUDGED, Budget, Budgets, Judged
 from bertedge.report.report import CandidateReport, Report
 from bertedge.report.verdict import ABSENT, Verdict, say

@@ -18,8 +18,9 @@ from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
 from bertedge.embedding import pooling_of
 from bertedge.errors import UsageError
+from bertedge.evaluate.bootstrap import Observations, estimate_all
 from bertedge.evaluate.latency import Timing, Workload, interleave, paired_ratio, workload_batch
-from bertedge.evaluate.metrics import MetricValue, Observations, estimate_all
+from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.recorded import Recorded
 from bertedge.predictor import Batch
 from bertedge.progress import Listener

@@ -13,8 +13,9 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.held_out import drawn_sample
 from bertedge.evaluate import recorded
+from bertedge.evaluate.bootstrap import estimate, estimate_all
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
-from bertedge.evaluate.metrics import METRICS, estimate, estimate_all
+from bertedge.evaluate.metrics import METRICS
 from bertedge.evaluate.recorded import Recorded
 from bertedge.evaluate.vectors import FEWEST_TEXTS
 from bertedge.predictor import Batch

@@ -17,9 +17,10 @@ from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import FileError, UsageError
+from bertedge.evaluate.bootstrap import Observations, Seen, estimate_all, estimate_changes
 from bertedge.evaluate.fidelity import evaluation_batches
 from bertedge.evaluate.intervals import difference, outcome_of, quotient, student_t
-from bertedge.evaluate.metrics import Change, MetricValue, Observations, Seen, estimate_all, estimate_changes
+from bertedge.evaluate.metrics import Change, MetricValue
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
 from bertedge.report.gate import FEW_TEXTS, interrupted, judge
 from bertedge.report.report import CandidateReport, Report

@@ -1,0 +1,157 @@
+"""Fills the folder of one bundle: graph, file, golden vectors, manifest."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+import bertedge
+from bertedge.bundle import (
+    CONFIG,
+    RANGES,
+    SCHEMA_VERSION,
+    GoldenFidelity,
+    Manifest,
+    Provenance,
+    ReachedGoal,
+    file_entries,
+    write_manifest,
+)
+from bertedge.checkpoint import Checkpoint
+from bertedge.data.calibration import default_text
+from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.data.files import text_sha256
+from bertedge.data.held_out import hold_out
+from bertedge.graph.bert import build_graph
+from bertedge.graph.inspect import bytes_by_part, coverage
+from bertedge.graph.layers import BertGraph, Positions
+from bertedge.progress import Listener
+from bertedge.quantization.float_model import FloatModel
+from bertedge.quantization.formats import format_named
+from bertedge.quantization.golden_vectors import GoldenRecorder
+from bertedge.quantization.job import Decision, Job
+from bertedge.quantization.memory import Memory
+from bertedge.quantization.ranges import read_ranges, write_ranges
+from bertedge.recipe import QuantizationRecipe
+from bertedge.records import write_json
+from bertedge.runtime.right_here import is_right_here
+from bertedge.runtime.versions import newest
+from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
+
+
+@dataclass
+class Maker:
+    """Fills the folder of one bundle."""
+
+    checkpoint: Checkpoint
+    float_model: FloatModel
+    folder: Path
+    positions: Positions
+    format: str
+    listen: Listener
+    calibration: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        self.text = Path(self.calibration or default_text())
+        self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
+
+    def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: str | Path | None, memory: Memory) -> Job:
+        """What the method is given."""
+        return Job(
+            checkpoint=self.checkpoint,
+            float_model=self.float_model,
+            recipe=recipe,
+            target=target,
+            corpus=hold_out(self.corpus, recipe.held_out)[0] if recipe.held_out else self.corpus,
+            corpus_name=self.text.name,
+            positions=self.positions,
+            ranges=read_ranges(Path(ranges)) if ranges else None,
+            model_sha256=self.checkpoint.model_sha256,
+            calibration_sha256=self.calibration_sha256,
+            listen=self.listen,
+            memory=memory,
+        )
+
+    def make(
+        self,
+        decision: Decision,
+        *,
+        recipe: QuantizationRecipe | None,
+        target: TargetProfile,
+        row_independent: bool,
+        reasons: dict[str, str] | None = None,
+        goals: dict[str, ReachedGoal] | None = None,
+        packed: bool = False,
+    ) -> None:
+        """Write every file; see :class:`bertedge.quantization.golden_vectors.GoldenRecorder`."""
+        self.listen(0.1, "building the graph")
+        graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
+        format_named(self.format).write(graph.builder, self.folder)
+        self.checkpoint.tokenizer.save(self.folder)
+        write_json(self.folder / CONFIG, self.checkpoint.config.to_dict())
+        if decision.ranges is not None:
+            write_ranges(self.folder / RANGES, decision.ranges)
+        self.listen(0.6, "recording golden vectors")
+        in_numpy = recipe is not None and recipe.method.may_overflow and not is_right_here(target)
+        recorder = GoldenRecorder(
+            checkpoint=self.checkpoint,
+            float_model=self.float_model.plain,
+            corpus=self.corpus,
+            all_positions=self.positions == "all",
+            row_independent=row_independent,
+            packed=packed,
+        )
+        fidelity = recorder.write(self.folder, self.format, graph.builder if in_numpy else None)
+        manifest = self._manifest(graph, decision, recipe, target, row_independent, fidelity)
+        write_manifest(self.folder, replace(manifest, layer_reasons=reasons or {}, goals=goals or {}))
+        self.listen(1.0, "done")
+
+    @cached_property
+    def calibration_sha256(self) -> str:
+        """Hash of the calibration text."""
+        return text_sha256(self.text)
+
+    def _manifest(
+        self,
+        graph: BertGraph,
+        decision: Decision,
+        recipe: QuantizationRecipe | None,
+        target: TargetProfile,
+        row_independent: bool,
+        fidelity: GoldenFidelity,
+    ) -> Manifest:
+        return Manifest(
+            schema_version=SCHEMA_VERSION,
+            config=self.checkpoint.config.to_dict(),
+            target=target.name,
+            recipe=recipe,
+            heads=tuple(head for head in self.checkpoint.heads if head != "decoder"),
+            positions=self.positions,
+            row_independent=row_independent,
+            inputs=tuple(value.name for value in graph.builder.inputs),
+            outputs=tuple(value.name for value in graph.builder.outputs),
+            files=file_entries(self.folder),
+            coverage=coverage(graph, decision.plan),
+            fidelity=fidelity,
+            provenance=Provenance(
+                source=self.checkpoint.name,
+                source_sha256=self.checkpoint.weights_sha256,
+                calibration_sha256=self.calibration_sha256,
+                versions={
+                    "bertedge": bertedge.__version__,
+                    "onnxruntime": onnxruntime.__version__,
+                    "numpy": np.__version__,
+                    "python": platform.python_version(),
+                },
+            ),
+            min_onnxruntime=newest(MIN_ONNXRUNTIME, decision.min_onnxruntime),
+            bytes_by_part=bytes_by_part(graph),
+            warnings=(*self.checkpoint.warnings, *decision.warnings),
+            left_out=self.checkpoint.left_out,
+            embedding=self.checkpoint.embedding,
+        )
