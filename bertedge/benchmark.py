@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bertedge.bundle import MANIFEST, Bundle
+from bertedge.bundle import Bundle
 from bertedge.checkpoint import open_checkpoint
 from bertedge.data.batches import Layout, next_sentence_classes
 from bertedge.data.calibration import default_text
@@ -28,6 +28,7 @@ from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
 from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
+from bertedge.manifest import MANIFEST
 from bertedge.progress import Listener, unheard
 from bertedge.quantization import export
 from bertedge.recipe import require_examples

@@ -20,6 +20,7 @@ LAYERS = (
     ("records", "archives", "arrays", "plotting"),
     ("cpu", "weight_range", "int8_matmul"),
     ("config", "target", "recipe", "embedding"),
+    ("manifest",),
     ("wordpiece", "encoding", "texts", "tokenizer_classes", "added_tokens"),
     ("tokenizer_folder",),
     ("tokenizer",),

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertedge.bundle import Bundle, _digest
+from bertedge.bundle import Bundle
 from bertedge.errors import BertEdgeError, BundleError, CheckFailed, CheckpointError, FileError, UsageError
+from bertedge.manifest import _digest
 from bertedge.quantization import export, quantize
 from bertedge.recipe import Dynamic, QuantizationRecipe
 from bertedge.runtime import load

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from bertedge.bundle import Bundle, file_entries, write_manifest
+from bertedge.bundle import Bundle
 from bertedge.cli import console
 from bertedge.errors import FileError
+from bertedge.manifest import file_entries, write_manifest
 from bertedge.printable import MOST, one_line, printable
 from bertedge.report.render import markdown_report, rich_report
 from tests.cli.test_cli import typed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertedge.bundle import MANIFEST, Bundle
+from bertedge.bundle import Bundle
 from bertedge.cli.console import note, print_json, stdout
 from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
@@ -18,6 +18,7 @@ from bertedge.embedding import EmbeddingSettings
 from bertedge.emulate.cpus import CPUS, SIMULATED
 from bertedge.errors import CheckFailed, CheckpointError, FileError, UsageError
 from bertedge.evaluate.goals import sentence
+from bertedge.manifest import MANIFEST
 from bertedge.records import from_json, to_json
 from bertedge.target import AUTO, TARGETS, resolve_target
 

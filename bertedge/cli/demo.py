@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bertedge.bundle import MANIFEST, Bundle
+from bertedge.bundle import Bundle
 from bertedge.checkpoint import BUILT_IN
 from bertedge.cli.bench import bench
 from bertedge.cli.check import verify
@@ -19,6 +19,7 @@ from bertedge.cli.make import quantize
 from bertedge.cli.options import ForceOption, library
 from bertedge.cli.use import fill_mask, next_sentence
 from bertedge.errors import BertEdgeError
+from bertedge.manifest import MANIFEST
 from bertedge.target import AUTO, resolve_target
 
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from bertedge.bundle import ReachedGoal
 from bertedge.errors import UsageError
 from bertedge.evaluate.intervals import Outcome, outcome_of
 from bertedge.evaluate.metrics import MetricValue
+from bertedge.manifest import ReachedGoal
 
 #: How the name of an option begins that bounds a value from above.
 CEILING = "max"

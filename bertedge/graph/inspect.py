@@ -6,10 +6,10 @@ from collections import Counter
 
 import numpy as np
 
-from bertedge.bundle import Coverage
 from bertedge.graph import plan as layers
 from bertedge.graph.layers import BertGraph
 from bertedge.graph.plan import PARTS, BlockWeights, Float16Weights, Float32, NumberFormat, Plan, Quantized, TwoTermInt8
+from bertedge.manifest import Coverage
 
 #: The text that multiply-accumulates are counted on, and the rows of its last block that are read: ``[CLS]`` and these.
 TOKENS, MASKED = 128, 19

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from bertedge.bundle import MODELS, OPERATORS
+from bertedge.bundle import OPERATORS
 from bertedge.errors import UsageError, nearest
 from bertedge.graph.builder import GraphBuilder
+from bertedge.manifest import MODELS
 from bertedge.runtime.session import save_ort_format
 from bertedge.runtime.utf8_path import utf8_path
 from bertedge.scratch import temporary_folder
@@ -18,7 +19,7 @@ from bertedge.scratch import temporary_folder
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFormat:
-    """A format, named as in ``bertedge.bundle.MODELS``.
+    """A format, named as in ``bertedge.manifest.MODELS``.
 
     Attributes:
         write: puts a graph, and what belongs to its format, into a bundle's folder.

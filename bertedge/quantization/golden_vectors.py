@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.bundle import GOLDEN, MODELS, GoldenFidelity
+from bertedge.bundle import GOLDEN
 from bertedge.checkpoint import Checkpoint, names
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts
@@ -20,6 +20,7 @@ from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import CheckpointError
 from bertedge.graph.bert import FIRST_NORM
 from bertedge.graph.builder import GraphBuilder
+from bertedge.manifest import MODELS, GoldenFidelity
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.quantization.in_numpy import NumpyModel
 from bertedge.runtime.engine import Engine, Model

@@ -7,11 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bertedge.bundle import (
-    MANIFEST,
-    SENSITIVITY,
-    Bundle,
-)
+from bertedge.bundle import SENSITIVITY, Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.checkpoint.trim import trim_to_text
 from bertedge.data.calibration import default_text, text_warnings
@@ -19,6 +15,7 @@ from bertedge.data.held_out import hold_out
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.files import new_folder
 from bertedge.graph.layers import Positions
+from bertedge.manifest import MANIFEST
 from bertedge.progress import Listener, unheard
 from bertedge.quantization.calibrate import about_reading
 from bertedge.quantization.float_model import float_model

@@ -11,17 +11,7 @@ import numpy as np
 import onnxruntime
 
 import bertedge
-from bertedge.bundle import (
-    CONFIG,
-    RANGES,
-    SCHEMA_VERSION,
-    GoldenFidelity,
-    Manifest,
-    Provenance,
-    ReachedGoal,
-    file_entries,
-    write_manifest,
-)
+from bertedge.bundle import CONFIG, RANGES
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
@@ -30,6 +20,15 @@ from bertedge.data.held_out import hold_out
 from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.layers import BertGraph, Positions
+from bertedge.manifest import (
+    SCHEMA_VERSION,
+    GoldenFidelity,
+    Manifest,
+    Provenance,
+    ReachedGoal,
+    file_entries,
+    write_manifest,
+)
 from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.formats import format_named

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from bertedge.bundle import ReachedGoal
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.bootstrap import estimate_all
 from bertedge.evaluate.goals import Goal, Measured, total_miss
+from bertedge.manifest import ReachedGoal
 from bertedge.quantization.job import Decision
 from bertedge.quantization.sensitivity import (
     FLOAT16,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bertedge.bounds import Count, Milliseconds
-from bertedge.bundle import Coverage, Manifest
 from bertedge.errors import FileError
 from bertedge.evaluate.clipping import LayerClipping
 from bertedge.evaluate.disagreements import Disagreements
@@ -19,6 +18,7 @@ from bertedge.evaluate.machine import Machine
 from bertedge.evaluate.metrics import METRICS, Change, MetricValue
 from bertedge.evaluate.profile import Profile
 from bertedge.evaluate.stability import Stability
+from bertedge.manifest import Coverage, Manifest
 from bertedge.records import EDITED, from_json, read_json, write_json
 
 #: Version 1 took its percentiles from means of many calls, so its p90 and p99 cannot be compared. Version 2 timed one

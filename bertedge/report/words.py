@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from markupsafe import Markup, escape
 
-from bertedge.bundle import MODELS
 from bertedge.config import BertConfig
+from bertedge.manifest import MODELS
 from bertedge.recipe import QuantizationRecipe
 from bertedge.report.report import CandidateReport, Report
 

@@ -13,9 +13,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from bertedge.bundle import OPTIONAL_INPUTS, Bundle
+from bertedge.bundle import Bundle
 from bertedge.encoding import Encoding
 from bertedge.errors import BundleError, UsageError
+from bertedge.manifest import OPTIONAL_INPUTS
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime.engine import Engine, Model, Row
 from bertedge.runtime.padded import PaddedPredictor

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec, read_arrays
-from bertedge.bundle import AGAIN, GOLDEN, Bundle
+from bertedge.bundle import GOLDEN, Bundle
 from bertedge.embedding import cosines
 from bertedge.errors import BundleError
+from bertedge.manifest import AGAIN
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.runtime.bert_runtime import BertRuntime, softmax, top_indices
 from bertedge.runtime.engine import Engine

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertedge.bundle import ReachedGoal
 from bertedge.evaluate.goals import Goal
+from bertedge.manifest import ReachedGoal
 from bertedge.records import write_json
 from bertedge.tuning.choice import Choice, not_beaten, objectives
 from bertedge.tuning.picture import draw

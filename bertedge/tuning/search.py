@@ -11,13 +11,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from bertedge.bundle import MANIFEST, Bundle
+from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.errors import BundleError, FileError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable, told_of
 from bertedge.files import alone_in, new_folder
 from bertedge.graph import plan as layers
 from bertedge.graph.plan import layer_names
+from bertedge.manifest import MANIFEST
 from bertedge.progress import Listener, unheard
 from bertedge.quantization.promote import HELD_OUT, reasons_of
 from bertedge.recipe import QuantizationRecipe

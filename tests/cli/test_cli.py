@@ -18,13 +18,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bertedge.bundle import Bundle, file_entries, write_manifest
+from bertedge.bundle import Bundle
 from bertedge.cli.app import run
 from bertedge.cli.bench import parse_grid
 from bertedge.cli.console import report as report_error
 from bertedge.cpu import this_cpu
 from bertedge.errors import FileError
 from bertedge.evaluate.metrics import MetricValue
+from bertedge.manifest import file_entries, write_manifest
 from bertedge.report.report import read_report, write_report
 from bertedge.report.targets import markdown
 from bertedge.target import this_target

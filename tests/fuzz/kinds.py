@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bertedge.bundle import DIGEST, GOLDEN, MANIFEST, Bundle, _digest, file_entries
+from bertedge.bundle import GOLDEN, Bundle
 from bertedge.checkpoint import Checkpoint
 from bertedge.cli.check import info, verify
 from bertedge.cli.compare import compare
@@ -21,6 +21,7 @@ from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.stream import PairStream
 from bertedge.emulate.sysroot import Fetched, Lock, hashed_files, open_sysroot
+from bertedge.manifest import DIGEST, MANIFEST, _digest, file_entries
 from bertedge.quantization import export, quantize
 from bertedge.recipe import Dynamic, QuantizationRecipe, Static
 from bertedge.records import to_json, write_json

@@ -10,8 +10,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from bertedge.bundle import MODELS, OPERATORS, Bundle
+from bertedge.bundle import OPERATORS, Bundle
 from bertedge.errors import UsageError
+from bertedge.manifest import MODELS
 from bertedge.quantization import FORMATS, export, quantize
 from bertedge.recipe import Dynamic, QuantizationRecipe
 from bertedge.runtime import load

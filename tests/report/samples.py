@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bertedge.bundle import Coverage, FileEntry, GoldenFidelity, Manifest, Provenance
 from bertedge.config import BertConfig
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.stability import Stability
+from bertedge.manifest import Coverage, FileEntry, GoldenFidelity, Manifest, Provenance
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.report.verdict import Outcome, Verdict
 

@@ -15,9 +15,10 @@ import onnxruntime
 import pytest
 
 from bertedge import target
-from bertedge.bundle import Bundle, file_entries, write_manifest
+from bertedge.bundle import Bundle
 from bertedge.cpu import X86, parse_cpuinfo
 from bertedge.errors import BundleError, TargetWarning, UnfitMachineError
+from bertedge.manifest import file_entries, write_manifest
 from bertedge.quantization import export
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify

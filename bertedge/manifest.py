@@ -1,0 +1,235 @@
+"""``manifest.json``: what a bundle is, where it came from, and what each of its files must be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import reprlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bertedge.bounds import Bytes, Count, Share
+from bertedge.config import BertConfig
+from bertedge.embedding import EmbeddingSettings
+from bertedge.errors import BundleError, CheckpointError, FileError
+from bertedge.files import sha256
+from bertedge.recipe import QuantizationRecipe
+from bertedge.records import from_json, read_json, to_json, write_json
+from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
+
+SCHEMA_VERSION = 4
+MANIFEST = "manifest.json"
+#: Format -> the model's file; a bundle has one of them.
+MODELS = {"onnx": "model.onnx", "ort": "model.ort"}
+#: The manifest's hash of itself, so that a target or a weight range changed by hand is noticed.
+DIGEST = "digest"
+#: ``1.21`` or ``1.21.0``.
+VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
+#: What every graph takes; the names of the rest depend on its positions, see :func:`bertedge.graph.bert.build_graph`.
+TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+READ_INPUTS = {"masked": ("masked_positions", "hidden_positions"), "all": ("logits_end",)}
+#: A model without the head has nothing that it would spare, and tools take inputs away that have a default.
+OPTIONAL_INPUTS = ("logits_end",)
+STATES = {"masked": "hidden_states", "all": "last_hidden_state"}
+#: The output of each head.
+HEADS = {
+    "masked": {"mlm": "mlm_logits", "nsp": "nsp_logits", "pooler": "pooler_output"},
+    "all": {"mlm": "logits", "nsp": "nsp_logits", "pooler": "pooler_output"},
+}
+AGAIN = "copy the bundle again from its source, or make it again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """What a file of the bundle must be."""
+
+    sha256: str
+    size_bytes: Bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """The share in int8 or int4, 0 to 1: of the linear layers' multiply-accumulates, and of the weights' bytes."""
+
+    macs: Share
+    bytes: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenFidelity:
+    """This bundle against float on the golden inputs, where it was made.
+
+    Attributes:
+        mlm_top1_agreement: None for a model without the head.
+        max_prob_diff: largest difference of a probability; None for a model without probabilities.
+        min_cosine: smallest cosine of a vector: the ``[CLS]`` state, the mean state, the pooler's output. None in
+            reports of bundles that were made before it was measured.
+    """
+
+    mlm_top1_agreement: Share | None
+    max_prob_diff: Share | None
+    min_cosine: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReachedGoal:
+    """A loss that was asked for, and what was measured on text that was kept back, with its 95 % interval.
+
+    Attributes:
+        bound: the largest value allowed, or the smallest for what should be high.
+        n: masked positions or pairs that were looked at.
+        met: the whole interval keeps within the bound.
+    """
+
+    metric: str
+    bound: float
+    value: float
+    low: float
+    high: float
+    n: Count
+    met: bool
+
+    def flaw(self) -> str | None:
+        """What is wrong with it in a file, in words."""
+        return None if math.isfinite(self.bound) else f"the bound is {self.bound}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a bundle came from."""
+
+    source: str
+    source_sha256: str
+    calibration_sha256: str | None
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """``manifest.json``.
+
+    Attributes:
+        recipe: None for a float32 bundle.
+        heads: which of ``mlm``, ``nsp`` and ``pooler`` the model has.
+        positions: ``masked`` or ``all``; see :func:`bertedge.graph.bert.build_graph`.
+        row_independent: a row of a batch comes out the same whatever is beside it.
+        warnings: what the user should know of, a sentence each.
+        left_out: names of the checkpoint's tensors that no part of the bundle reads, such as a classifier's.
+        bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
+        layer_reasons: every layer that is not in the method's plain format -> the format it is in, and why.
+        goals: option, such as ``max_kl`` -> what was reached.
+        embedding: how the model makes vectors; None where its checkpoint does not say.
+    """
+
+    schema_version: int
+    config: dict[str, Any]
+    target: str
+    recipe: QuantizationRecipe | None
+    heads: tuple[str, ...]
+    positions: Literal["masked", "all"]
+    row_independent: bool
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    files: dict[str, FileEntry]
+    coverage: Coverage
+    fidelity: GoldenFidelity
+    provenance: Provenance
+    min_onnxruntime: str
+    bytes_by_part: dict[str, Bytes] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    layer_reasons: dict[str, str] = field(default_factory=dict)
+    goals: dict[str, ReachedGoal] = field(default_factory=dict)
+    embedding: EmbeddingSettings | None = None
+
+    def __post_init__(self) -> None:
+        strangers = [name for name in self.files if Path(name).name != name]
+        if strangers or len(self._models) != 1:
+            raise BundleError(f"{MANIFEST}: lists {strangers or self._models or 'no model'}", AGAIN)
+        if self.target not in TARGETS:
+            raise BundleError(f"{MANIFEST}: target {self.target!r} is not known", "install a newer bertedge")
+        if not VERSION.fullmatch(self.min_onnxruntime):
+            version = reprlib.repr(self.min_onnxruntime)
+            raise BundleError(f"{MANIFEST}: min_onnxruntime {version} is not a version", AGAIN)
+
+    @property
+    def contradiction(self) -> str | None:
+        """What in it does not go together, in words. (The manifest in a report may be that of an earlier schema.)"""
+        outputs = HEADS[self.positions]
+        if strangers := [head for head in self.heads if head not in outputs]:
+            return f"head {strangers[0]!r} is not known"
+        given = {STATES[self.positions], *(outputs[head] for head in self.heads)}
+        taken = {*TEXT_INPUTS, *READ_INPUTS[self.positions]}
+        for words, names, expected, optional in (
+            ("inputs", self.inputs, taken, OPTIONAL_INPUTS),
+            ("outputs", self.outputs, given, ()),
+        ):
+            if not expected.difference(optional) <= set(names) <= expected:
+                return f"{words} are {', '.join(names) or 'none'}, expected {', '.join(sorted(expected))}"
+        return None
+
+    @property
+    def _models(self) -> list[str]:
+        return [format for format, name in MODELS.items() if name in self.files]
+
+    @property
+    def format(self) -> str:
+        """``onnx``, or ``ort`` for onnxruntime's minimal builds."""
+        return self._models[0]
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether :mod:`bertedge.target` knows CPUs on which its sums are wrong; of blocks and floats it knows none."""
+        return self.recipe is not None and self.recipe.method.may_overflow
+
+    @property
+    def fit_here(self) -> str:
+        """What it is on this CPU, as a sentence."""
+        return describe_fit(self.target if self.may_overflow else resolve_target(AUTO).name)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read ``manifest.json`` and check that it is whole and as bertedge wrote it.
+
+    Raises:
+        BundleError: it is of another schema, was changed, or says what cannot be.
+        FileError: it cannot be read.
+    """
+    raw = read_json(path)
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if not isinstance(version, int):
+        raise BundleError(f"{path}: has no schema_version", AGAIN)
+    if version != SCHEMA_VERSION:
+        age, hint = ("newer", "install a newer bertedge") if version > SCHEMA_VERSION else ("older", "make it again")
+        raise BundleError(f"{path}: schema {version} is {age} than {SCHEMA_VERSION}, which this bertedge reads", hint)
+    digest = raw.pop(DIGEST, None)
+    try:
+        manifest = from_json(Manifest, raw, path.name)
+        BertConfig.from_dict(manifest.config)
+        if manifest.contradiction is not None:
+            raise FileError(f"{path.name}: {manifest.contradiction}", AGAIN)
+    except (FileError, CheckpointError) as error:
+        raise BundleError(f"{path.parent}: {error.message}", AGAIN) from error
+    if digest != _digest(raw):
+        raise BundleError(f"{path}: was changed after bertedge wrote it, so nothing in it can be relied on", AGAIN)
+    return manifest
+
+
+def _digest(raw: dict[str, Any]) -> str:
+    """A hash over what the manifest says, however it is laid out. It guards against slips, not against malice."""
+    text = json.dumps(raw, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_entries(folder: Path) -> dict[str, FileEntry]:
+    """Hash every file of a folder, for its manifest."""
+    return {p.name: FileEntry(sha256=sha256(p), size_bytes=p.stat().st_size) for p in sorted(folder.iterdir())}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``; the last file, so that a folder with one is complete."""
+    raw = to_json(manifest)
+    write_json(folder / MANIFEST, {**raw, DIGEST: _digest(raw)})
