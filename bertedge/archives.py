@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import IO
 
 from bertedge.errors import BertEdgeError, FileError
-from bertedge.files import placeholder
+from bertedge.files import FRESH_COPY, placeholder
 from bertedge.printable import shortened
 
-FRESH_COPY = "take a fresh copy of the file"
 #: Deflate cannot shrink anything further than this (zlib's technical notes say 1032), some bytes of overhead aside.
 MOST_DEFLATED, OVERHEAD = 1032, 1024
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -15,8 +15,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.archives import FRESH_COPY, Archive, Failure, open_archive, read_exactly
+from bertedge.archives import Archive, Failure, open_archive, read_exactly
 from bertedge.errors import BertEdgeError, FileError
+from bertedge.files import FRESH_COPY
 from bertedge.printable import shortened
 
 

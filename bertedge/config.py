@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.errors import CheckpointError, nearest
-from bertedge.files import read_text, refuse_placeholder
+from bertedge.files import FRESH_COPY, read_text, refuse_placeholder
 
 #: ``hidden_act`` as written in the wild -> the function meant by it.
 ACTIVATIONS = {
@@ -168,9 +168,9 @@ class BertConfig:
         try:
             raw = json.loads(read_text(path))
         except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}: cannot be read as JSON ({error})", "take a fresh copy of it") from error
+            raise CheckpointError(f"{path}: cannot be read as JSON ({error})", FRESH_COPY) from error
         if not isinstance(raw, dict):
-            raise CheckpointError(f"{path}: expected a JSON object", "take a fresh copy of it")
+            raise CheckpointError(f"{path}: expected a JSON object", FRESH_COPY)
         try:
             return cls.from_dict(raw)
         except CheckpointError as error:

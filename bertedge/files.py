@@ -24,6 +24,7 @@ from bertedge.scratch import (
 
 #: Bytes of a text that is read at once; the largest are the ranges of a large model, with some tens of megabytes.
 LARGEST_TEXT = 2**28
+FRESH_COPY = "take a fresh copy of the file"
 FILE_HINT = "check the path, its permissions and the free space on the disk"
 GIT_LFS = b"version https://git-lfs.github.com/"
 _WEB_PAGE = ("a web page", "download the file itself; on the hub that is its 'resolve' address, not 'blob'")

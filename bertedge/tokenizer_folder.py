@@ -17,7 +17,7 @@ from tokenizers import models, pre_tokenizers, processors
 
 from bertedge.added_tokens import MOST_ID, AddedTokens, read_added_tokens
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
-from bertedge.files import read_text
+from bertedge.files import FRESH_COPY, read_text
 from bertedge.records import read_json
 from bertedge.tokenizer_classes import DEFAULT_SPECIALS, SWITCHES, Kind, ignored, kind_of, require_known
 from bertedge.wordpiece import SPECIAL_TOKENS, add_template, bert_pipeline, read_vocab
@@ -109,7 +109,7 @@ class _Reader:
                 "if it should be, save the file as UTF-8 without the mark"
             )
         if self._unk not in vocab:
-            raise FileError(f"{path}: no line is {self._unk}, so it is no WordPiece vocabulary", "take a fresh copy")
+            raise FileError(f"{path}: no line is {self._unk}, so it is no WordPiece vocabulary", FRESH_COPY)
         return self._finished(self._bert(vocab))
 
     def from_json(self) -> FolderTokenizer:

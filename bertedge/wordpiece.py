@@ -12,6 +12,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from bertedge.errors import CheckpointError, FileError, UsageError
+from bertedge.files import FRESH_COPY
 
 #: Unicode's White_Space. Python's own idea of blanks also takes control characters such as U+001C.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
@@ -31,7 +32,7 @@ def read_vocab(path: Path) -> dict[str, int]:
         with open(path, encoding="utf-8", newline="\n") as file:
             return {line.rstrip(WHITE_SPACE): index for index, line in enumerate(file)}
     except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{path}: cannot be read as UTF-8 text ({error})", "take a fresh copy") from error
+        raise FileError(f"{path}: cannot be read as UTF-8 text ({error})", FRESH_COPY) from error
 
 
 def learn(lines: Iterable[str], *, vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:

@@ -166,7 +166,7 @@ def test_an_interrupted_write_leaves_nothing(
     def stop(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bertedge.quantization.make.write_manifest", stop)
+    monkeypatch.setattr("bertedge.quantization.maker.write_manifest", stop)
     with pytest.raises(KeyboardInterrupt):
         export(model_folder, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []

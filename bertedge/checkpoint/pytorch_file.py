@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bertedge.archives import Archive, open_archive
-from bertedge.checkpoint.tensor_files import FRESH_COPY, ITEM_BYTES, Place
+from bertedge.checkpoint.tensor_files import ITEM_BYTES, Place
 from bertedge.checkpoint.torch_objects import RefusedPickle, StoredTensor
 from bertedge.checkpoint.torch_pickle import MAX_BYTES, read_pickle
 from bertedge.errors import FileError
+from bertedge.files import FRESH_COPY
 
 #: What torch wrote before 1.6 begins with a pickle of this number.
 LEGACY, LEGACY_WITHIN = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", 64

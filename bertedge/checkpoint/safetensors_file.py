@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bertedge.checkpoint.tensor_files import FRESH_COPY, ITEM_BYTES, Place
+from bertedge.checkpoint.tensor_files import ITEM_BYTES, Place
 from bertedge.errors import FileError
+from bertedge.files import FRESH_COPY
 
 #: Types as the format writes them -> their usual names; others are called as they are written.
 TYPES = {

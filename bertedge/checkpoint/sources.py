@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from bertedge.checkpoint.names import canonical_tensorflow_name
 from bertedge.checkpoint.pytorch_file import read_pytorch
 from bertedge.checkpoint.safetensors_file import read_safetensors
-from bertedge.checkpoint.tensor_files import FRESH_COPY, FileSource
+from bertedge.checkpoint.tensor_files import FileSource
 from bertedge.errors import FileError, MissingExtraError
-from bertedge.files import placeholder, refuse_placeholder
+from bertedge.files import FRESH_COPY, placeholder, refuse_placeholder
 from bertedge.records import read_json
 
 

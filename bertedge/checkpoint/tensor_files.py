@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bertedge.checkpoint.names import IGNORED, PREFERRED, canonical_name
 from bertedge.errors import CheckpointError, FileError
-from bertedge.files import refuse_placeholder
+from bertedge.files import FRESH_COPY, refuse_placeholder
 
 #: The types that weights may have -> numpy's; bfloat16 is widened by hand because numpy has no such type.
 FLOAT_TYPES = {"float32": "f4", "float16": "f2", "bfloat16": "u2", "float64": "f8"}
@@ -25,7 +25,6 @@ ITEM_BYTES = {kind: np.dtype(code).itemsize for kind, code in FLOAT_TYPES.items(
 LONGEST_NAME = 512
 EXPECTED_TYPES = "expected " + ", ".join([*FLOAT_TYPES][:-1]) + f" or {[*FLOAT_TYPES][-1]}"
 FLOAT_HINT = "take the checkpoint with plain float weights, as it was trained"
-FRESH_COPY = "take a fresh copy of the file"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bertedge.errors import CorpusError
-from bertedge.files import GIT_LFS, PLACEHOLDERS, sha256
+from bertedge.files import FRESH_COPY, GIT_LFS, PLACEHOLDERS, sha256
 from bertedge.scratch import temporary_folder
 
 #: Characters of a line that are read at once.
@@ -153,7 +153,7 @@ def open_text(path: Path) -> Iterator[TextFile]:
         raise CorpusError(f"{path}: not UTF-8{where}", _encoding_hint(error.object)) from error
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if not isinstance(error, OSError) or error.errno is None:  # as gzip and bz2 raise it
-            raise CorpusError(f"{path}: the compressed file is damaged or cut off", "take a fresh copy") from error
+            raise CorpusError(f"{path}: the compressed file is damaged or cut off", FRESH_COPY) from error
         raise CorpusError(f"{path}: cannot be read ({error.strerror or error})", "check the path") from error
 
 
