@@ -12,7 +12,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-STOPPED = 130
+STOPPED = 128 + signal.SIGINT
 #: A second Ctrl-C so soon after the first would cut short the clearing away that the first one started.
 IMPATIENCE_S = 2.0
 

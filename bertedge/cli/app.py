@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -9,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 import bertedge
-from bertedge.__main__ import STOPPED
 from bertedge.cli import bench, check, compare, demo, elsewhere, make, report, train, tune, use
 from bertedge.cli.console import complain, set_volume, short_warnings
 from bertedge.cli.layout import Command, epilog, group_of
@@ -21,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+#: The exit code that typer makes of Ctrl-C.
+INTERRUPTED = 128 + signal.SIGINT
 #: Options of the app that may stand behind the command as well, where people write them.
 VOLUME = ("--quiet", "--verbose")
 #: typer carries a click of its own since 0.2x, and does not export this one.
@@ -86,7 +88,7 @@ def run(arguments: Sequence[str]) -> None:
             raise (abort.__cause__ if isinstance(abort.__cause__, EOFError) else KeyboardInterrupt) from None
         except ClickError as error:
             raise SystemExit(_wrong_usage(error)) from None
-    if code == STOPPED:
+    if code == INTERRUPTED:
         raise KeyboardInterrupt
     sys.stdout.flush()  # here, where a full disk is still an error like others
     if code:

@@ -10,9 +10,6 @@ from bertedge.report.views import at_workload, main_workload
 #: What a candidate loses, in words: the first metric of these that was measured.
 LOSSES = {
     "mlm.top1_agreement": lambda value: f"{_percent(1 - value)} of the best words differ",
-    "sequence_classification.label_agreement": lambda value: f"{_percent(1 - value)} of the labels differ",
-    "token_classification.token_agreement": lambda value: f"{_percent(1 - value)} of the labels differ",
-    "question_answering.span_agreement": lambda value: f"{_percent(1 - value)} of the answers differ",
     "embedding.cosine_mean": lambda value: f"its vectors have a mean cosine of {value:.4f} with float's",
     "hidden.cosine_mean": lambda value: f"its hidden states have a mean cosine of {value:.4f} with float's",
     "nsp.flip_rate": lambda value: f"{_percent(value)} of the sentence pairs are judged differently",

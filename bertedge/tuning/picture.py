@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bertedge.evaluate.goals import P95, SIZE, Goal
 from bertedge.plotting import Figure, save, style
-
-if TYPE_CHECKING:
-    from bertedge.tuning.result import Tuned
+from bertedge.tuning.tuned import Tuned
 
 BLUE, ORANGE, GREY = "tab:blue", "tab:orange", "0.6"
 

@@ -28,7 +28,7 @@ from bertedge.target import resolve_target
 from bertedge.tuning.agenda import Agenda, Study
 from bertedge.tuning.candidates import Candidate, folder_name, listed
 from bertedge.tuning.choice import choose, finalists, not_beaten
-from bertedge.tuning.result import Tuned, write_result
+from bertedge.tuning.result import write_result
 from bertedge.tuning.settings import TuneSettings, fixed, prefixes_of, work_of
 from bertedge.tuning.state import (
     BEST,
@@ -41,6 +41,7 @@ from bertedge.tuning.state import (
     open_state,
     save,
 )
+from bertedge.tuning.tuned import Tuned
 from bertedge.tuning.workbench import Workbench
 
 #: Rounds of timing for a first impression, and for the finalists.
