@@ -23,6 +23,7 @@ from tokenizers import normalizers
 from bertedge.encoding import Encoding, about_capitals, about_cut, about_unknown, is_unknown
 from bertedge.errors import CheckpointError, TruncationWarning, UnknownTextWarning
 from bertedge.files import write_text
+from bertedge.printable import shown
 from bertedge.records import write_json
 from bertedge.texts import Pair, texts_or_pairs
 from bertedge.tokenizer_folder import read_folder
@@ -158,7 +159,7 @@ class Tokenizer:
         if not names:
             return self
         told = f"{len(names)} added tokens have no embedding in the model and are read as ordinary text: "
-        return self._changed(backend, warnings=(*self._warnings, told + ", ".join(map(repr, names[:5]))))
+        return self._changed(backend, warnings=(*self._warnings, told + shown([*map(repr, names)])))
 
     @property
     def lowercases(self) -> bool:

@@ -15,17 +15,24 @@ from typing import Any
 import tokenizers
 from tokenizers import models, pre_tokenizers, processors
 
-from bertedge.added_tokens import MOST_ID, AddedTokens, read_added_tokens
+from bertedge.added_tokens import AddedTokens, read_added_tokens
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
-from bertedge.files import FRESH_COPY, read_text
+from bertedge.files import FRESH_COPY
+from bertedge.printable import shown
 from bertedge.records import read_json
 from bertedge.tokenizer_classes import DEFAULT_SPECIALS, SWITCHES, Kind, ignored, kind_of, require_known
+from bertedge.tokenizer_json import (
+    FRESH,
+    parts_of,
+    read_tokenizer_json,
+    require_ordinary_ids,
+    require_whole_templates,
+    state_of,
+    truncation_side,
+)
 from bertedge.wordpiece import SPECIAL_TOKENS, add_template, bert_pipeline, read_vocab
 
-FRESH = "take a fresh copy from the model's source"
 BYTE_ORDER_MARK = "\ufeff"
-#: Tokens that a warning names.
-SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +71,7 @@ def read_folder(folder: Path) -> FolderTokenizer:
     require_known(folder / "tokenizer_config.json", settings)
     try:
         if has_json:
-            return _Reader(folder, settings, kind, _json(json_file)).from_json()
+            return _Reader(folder, settings, kind, read_tokenizer_json(json_file)).from_json()
         return _Reader(folder, settings, kind, None).from_vocab(vocab_file)
     except BertEdgeError:
         raise
@@ -79,7 +86,7 @@ class _Reader:
     def __init__(self, folder: Path, settings: dict[str, Any], kind: Kind, raw: dict[str, Any] | None) -> None:
         self.folder, self.settings, self.kind, self.raw = folder, settings, kind, raw
         self.warnings = ignored(settings)
-        self.truncation_side = settings.get("truncation_side") or _side_of(raw)
+        self.truncation_side = settings.get("truncation_side") or truncation_side(raw)
         try:
             self.added: AddedTokens = read_added_tokens(
                 settings,
@@ -114,9 +121,9 @@ class _Reader:
 
     def from_json(self) -> FolderTokenizer:
         raw = self.raw or {}
-        _require_ordinary_ids(raw)
+        require_ordinary_ids(raw)
         if self.kind == "as_is":
-            _require_whole_templates(raw)
+            require_whole_templates(raw)
             return self._finished(tokenizers.Tokenizer.from_str(json.dumps(raw)))
         model = raw["model"]
         # without its vocabulary a file is parsed in no time; one of Unigram, or without a type, cannot do without
@@ -156,7 +163,7 @@ class _Reader:
     def _xlm_roberta(self, parsed: tokenizers.Tokenizer, vocab: list[list[Any]]) -> tokenizers.Tokenizer:
         """SentencePiece's Unigram, as XLM-RoBERTa (Conneau et al. 2020) has it; multilingual BERTs borrow it."""
         backend = tokenizers.Tokenizer(models.Unigram([tuple(entry) for entry in vocab], unk_id=3, byte_fallback=False))
-        for normalizer in _parts((self.raw or {}).get("normalizer"), "normalizers"):
+        for normalizer in parts_of((self.raw or {}).get("normalizer"), "normalizers"):
             if normalizer.get("type") == "Precompiled":
                 alone = tokenizers.Tokenizer(models.WordPiece({}, unk_token="")).to_str()
                 backend.normalizer = tokenizers.Tokenizer.from_str(
@@ -204,7 +211,7 @@ class _Reader:
 
     def _compare(self, parsed: tokenizers.Tokenizer, built: tokenizers.Tokenizer) -> None:
         """Tell which parts of ``tokenizer.json`` the class does not take."""
-        parts = [part for part in ("normalizer", "pre_tokenizer") if _state(parsed, part) != _state(built, part)]
+        parts = [part for part in ("normalizer", "pre_tokenizer") if state_of(parsed, part) != state_of(built, part)]
         if self.kind == "bert":
             fields = ("continuing_subword_prefix", "max_input_chars_per_word")
             parts += [field for field in fields if getattr(parsed.model, field) != getattr(built.model, field)]
@@ -222,37 +229,14 @@ class _Reader:
             if backend.token_to_id(token.content) not in (index, None)
         ]
         if moved:
-            self.warnings.append(f"added tokens get other ids than listed, as in transformers: {_some(moved)}")
+            self.warnings.append(f"added tokens get other ids than listed, as in transformers: {shown(moved)}")
         listed = {token.content for token in self.added.listed.values()}
         later = _added(backend) - before - listed
         ids_of = ((backend.token_to_id(token), token) for token in later if backend.model.token_to_id(token) is None)
         new = {index: token for index, token in ids_of if index is not None}
         if new:
             ids = [f"{new[index]!r} {index}" for index in sorted(new)]
-            self.warnings.append(f"special tokens that the vocabulary has not get new ids: {_some(ids)}")
-
-
-def _some(words: list[str]) -> str:
-    """The first few of a list."""
-    more = len(words) - SHOWN
-    return ", ".join(words[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _side_of(raw: dict[str, Any] | None) -> str:
-    """The side on which ``tokenizer.json`` cuts."""
-    truncation = (raw or {}).get("truncation")
-    direction = truncation.get("direction") if isinstance(truncation, dict) else None
-    return "left" if direction == "Left" else "right"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(read_text(path))  # by Python, which can open any path
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"{path}: is not a tokenizer ({error})", FRESH) from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):
-        raise FileError(f"{path}: is not a tokenizer (it has no model)", FRESH)
-    return raw
+            self.warnings.append(f"special tokens that the vocabulary has not get new ids: {shown(ids)}")
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -261,53 +245,6 @@ def _object(path: Path) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def _parts(raw: Any, key: str) -> list[dict[str, Any]]:
-    """A part of a pipeline, or the parts of a sequence of them."""
-    parts = raw.get(key) if isinstance(raw, dict) and raw.get("type") == "Sequence" else [raw]
-    return [part for part in parts or () if isinstance(part, dict)]
-
-
-def _require_whole_templates(raw: dict[str, Any]) -> None:
-    """Refuse a template with a special token that it does not define; the library would panic at the first text.
-
-    Raises:
-        ValueError: names the token.
-    """
-    for part in _parts(raw.get("post_processor"), "processors"):
-        pieces = [*part.get("single", ()), *part.get("pair", ())] if part.get("type") == "TemplateProcessing" else []
-        for piece in pieces:
-            token = piece["SpecialToken"]["id"] if "SpecialToken" in piece else None
-            if token is not None and token not in part["special_tokens"]:
-                raise ValueError(f"its template does not define {token}")
-
-
-def _require_ordinary_ids(raw: dict[str, Any]) -> None:
-    """Refuse ids that no vocabulary has: the library walks over all numbers up to the largest one, and of two tokens
-    with one id a copy of it has one only.
-
-    Raises:
-        ValueError: names the token.
-    """
-    model = raw.get("model")
-    vocab = model.get("vocab") if isinstance(model, dict) else None
-    listed = raw.get("added_tokens")
-    tokens = [token for token in listed if isinstance(token, dict)] if isinstance(listed, list) else []
-    added = [(token.get("content"), token.get("id")) for token in tokens]
-    for token, index in (*(vocab.items() if isinstance(vocab, dict) else ()), *added):
-        if isinstance(index, int) and index > MOST_ID:
-            raise ValueError(f"the id of {str(token)[:60]!r} is larger than {MOST_ID}")
-    owners: dict[Any, str] = {}
-    for token, index in vocab.items() if isinstance(vocab, dict) else ():
-        if isinstance(index, int) and owners.setdefault(index, token) != token:
-            raise ValueError(f"{owners[index][:60]!r} and {token[:60]!r} have one id, {index}")
-
-
 def _added(backend: tokenizers.Tokenizer) -> set[str]:
     """The added tokens."""
     return {token.content for token in backend.get_added_tokens_decoder().values()}
-
-
-def _state(backend: tokenizers.Tokenizer, part: str) -> Any:
-    """A part of the pipeline, as JSON."""
-    found = getattr(backend, part)
-    return None if found is None else json.loads(found.__getstate__())

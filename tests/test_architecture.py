@@ -21,7 +21,7 @@ LAYERS = (
     ("cpu", "weight_range", "int8_matmul"),
     ("config", "target", "recipe", "embedding"),
     ("manifest",),
-    ("wordpiece", "encoding", "texts", "tokenizer_classes", "added_tokens"),
+    ("wordpiece", "encoding", "texts", "tokenizer_classes", "added_tokens", "tokenizer_json"),
     ("tokenizer_folder",),
     ("tokenizer",),
     ("predictor",),

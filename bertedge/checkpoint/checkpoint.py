@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from bertedge.checkpoint import names
 from bertedge.checkpoint.embedder import EmbedderFolder, write_embedder
-from bertedge.checkpoint.fit import require_fit, shown
+from bertedge.checkpoint.fit import require_fit
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
 from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
+from bertedge.printable import shown
 from bertedge.records import to_json, write_json
 from bertedge.tokenizer import Tokenizer
 

@@ -9,10 +9,9 @@ from bertedge.checkpoint import names
 from bertedge.checkpoint.tensor_files import EXPECTED_TYPES, FLOAT_HINT, FLOAT_TYPES
 from bertedge.config import BertConfig
 from bertedge.errors import CheckpointError
+from bertedge.printable import and_more, shown
 
 ONLY = "bertedge runs BERT only"
-#: How many names stand in a message.
-SHOWN = 5
 #: Names of tensors that only these forms of a BERT have -> the form, and the way out. The first row with a hit counts.
 FORMS: tuple[tuple[str, str, str], ...] = (
     (
@@ -79,7 +78,7 @@ def require_fit(
     if unloadable:
         first = unloadable[0]
         raise CheckpointError(
-            f"{name}: {first} has type {kinds[first]}, {EXPECTED_TYPES}{_more(len(unloadable) - 1)}", FLOAT_HINT
+            f"{name}: {first} has type {kinds[first]}, {EXPECTED_TYPES}{and_more(len(unloadable) - 1)}", FLOAT_HINT
         )
     _refuse_pruned(name, misshapen, shapes, expected)
     wrong = [
@@ -108,15 +107,6 @@ def _added(config: BertConfig, expected: Iterable[str], tensors: Iterable[str]) 
         for tensor in found
         if layers.get(tensor, 0) < config.num_hidden_layers and not names.IGNORED.search(tensor)
     ]
-
-
-def shown(words: list[str], between: str = ", ", most: int = SHOWN) -> str:
-    """The first words of a list, and how many more there are."""
-    return between.join(words[:most]) + _more(len(words) - most)
-
-
-def _more(count: int) -> str:
-    return f" and {count} more" if count > 0 else ""
 
 
 def _refuse_other_form(name: str, tensors: Iterable[str]) -> None:

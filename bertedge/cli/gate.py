@@ -202,7 +202,7 @@ def unjudged(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
 
 def comparable(report: Report, baseline: Report | None, *, updating: bool) -> Report | None:
     """The baseline, if it is one of this model; where it is about to be replaced, none rather than an error."""
-    from bertedge.report.gate import require_comparable
+    from bertedge.report.pair import require_comparable
 
     if baseline is None:
         return None

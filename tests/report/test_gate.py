@@ -22,7 +22,8 @@ from bertedge.evaluate.fidelity import evaluation_batches
 from bertedge.evaluate.intervals import difference, outcome_of, quotient, student_t
 from bertedge.evaluate.metrics import Change, MetricValue
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
-from bertedge.report.gate import FEW_TEXTS, interrupted, judge
+from bertedge.report.comparison import FEW_TEXTS
+from bertedge.report.gate import interrupted, judge
 from bertedge.report.report import CandidateReport, Report
 from bertedge.report.verdict import Verdict, counted, is_regression
 from tests.report.samples import QUIET, manifest, model, report_of, times

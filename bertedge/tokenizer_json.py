@@ -1,0 +1,84 @@
+"""``tokenizer.json`` as JSON: what is looked up in it, and what is refused before the library reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from bertedge.added_tokens import MOST_ID
+from bertedge.errors import FileError
+from bertedge.files import read_text
+
+FRESH = "take a fresh copy from the model's source"
+
+
+def truncation_side(raw: dict[str, Any] | None) -> str:
+    """The side on which ``tokenizer.json`` cuts."""
+    truncation = (raw or {}).get("truncation")
+    direction = truncation.get("direction") if isinstance(truncation, dict) else None
+    return "left" if direction == "Left" else "right"
+
+
+def read_tokenizer_json(path: Path) -> dict[str, Any]:
+    """Parse the file.
+
+    Raises:
+        FileError: it cannot be read, or is no tokenizer.
+    """
+    try:
+        raw = json.loads(read_text(path))  # by Python, which can open any path
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"{path}: is not a tokenizer ({error})", FRESH) from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):
+        raise FileError(f"{path}: is not a tokenizer (it has no model)", FRESH)
+    return raw
+
+
+def parts_of(raw: Any, key: str) -> list[dict[str, Any]]:
+    """A part of a pipeline, or the parts of a sequence of them."""
+    parts = raw.get(key) if isinstance(raw, dict) and raw.get("type") == "Sequence" else [raw]
+    return [part for part in parts or () if isinstance(part, dict)]
+
+
+def require_whole_templates(raw: dict[str, Any]) -> None:
+    """Refuse a template with a special token that it does not define; the library would panic at the first text.
+
+    Raises:
+        ValueError: names the token.
+    """
+    for part in parts_of(raw.get("post_processor"), "processors"):
+        pieces = [*part.get("single", ()), *part.get("pair", ())] if part.get("type") == "TemplateProcessing" else []
+        for piece in pieces:
+            token = piece["SpecialToken"]["id"] if "SpecialToken" in piece else None
+            if token is not None and token not in part["special_tokens"]:
+                raise ValueError(f"its template does not define {token}")
+
+
+def require_ordinary_ids(raw: dict[str, Any]) -> None:
+    """Refuse ids that no vocabulary has: the library walks over all numbers up to the largest one, and of two tokens
+    with one id a copy of it has one only.
+
+    Raises:
+        ValueError: names the token.
+    """
+    model = raw.get("model")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    listed = raw.get("added_tokens")
+    tokens = [token for token in listed if isinstance(token, dict)] if isinstance(listed, list) else []
+    added = [(token.get("content"), token.get("id")) for token in tokens]
+    for token, index in (*(vocab.items() if isinstance(vocab, dict) else ()), *added):
+        if isinstance(index, int) and index > MOST_ID:
+            raise ValueError(f"the id of {str(token)[:60]!r} is larger than {MOST_ID}")
+    owners: dict[Any, str] = {}
+    for token, index in vocab.items() if isinstance(vocab, dict) else ():
+        if isinstance(index, int) and owners.setdefault(index, token) != token:
+            raise ValueError(f"{owners[index][:60]!r} and {token[:60]!r} have one id, {index}")
+
+
+def state_of(backend: tokenizers.Tokenizer, part: str) -> Any:
+    """A part of the pipeline, as JSON."""
+    found = getattr(backend, part)
+    return None if found is None else json.loads(found.__getstate__())
