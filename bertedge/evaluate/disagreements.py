@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.bounds import MaybeShare
-from bertedge.evaluate.fidelity import TOP, log_softmax
+from bertedge.evaluate.collector import TOP, log_softmax
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.tokenizer import Tokenizer
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bertedge.embedding import UNTOLD
 from bertedge.evaluate.bootstrap import Observations, Seen
-from bertedge.evaluate.fidelity import Collector, Logits, Quantities, answers, log_softmax, nsp_quantities
+from bertedge.evaluate.collector import Collector, Logits, Quantities, answers, log_softmax, nsp_quantities
 from bertedge.evaluate.metrics import Floats
 from bertedge.evaluate.vectors import Vectors, read_vectors
 from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor

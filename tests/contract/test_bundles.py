@@ -14,7 +14,8 @@ from onnx.numpy_helper import to_array
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.evaluate.fidelity import SINGLE_TEXTS, evaluation_batches, invariance, measure_fidelity
+from bertedge.evaluate.fidelity import SINGLE_TEXTS, evaluation_batches, measure_fidelity
+from bertedge.evaluate.invariance import invariance
 from bertedge.evaluate.metrics import METRICS
 from bertedge.predictor import NO_LABEL
 from bertedge.recipe import METHODS

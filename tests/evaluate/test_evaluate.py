@@ -14,7 +14,8 @@ from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.evaluate.bootstrap import Observations, Seen, estimate_all, estimate_changes, largest_share
-from bertedge.evaluate.fidelity import invariance, measure_fidelity
+from bertedge.evaluate.fidelity import measure_fidelity
+from bertedge.evaluate.invariance import invariance
 from bertedge.evaluate.latency import BLOCK_CALLS, BLOCK_S, SETTLE_S, Workload, interleave, paired_ratio
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.memory import measure_cold_start

@@ -1,43 +1,43 @@
-"""``bench``: candidates beside their float reference, in one run."""
+"""The steps of ``bench``: outputs, times, profiles and starts of several models next to each other."""
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from bertedge.bundle import Bundle
-from bertedge.checkpoint import open_checkpoint
+from bertedge.benchmark.models import (
+    distinct_names,
+    fitting,
+    float_reference,
+    require_one_tokenizer,
+    require_one_vocabulary,
+    skipped,
+)
+from bertedge.benchmark.settings import BenchSettings, Standard
 from bertedge.data.batches import Layout, next_sentence_classes
-from bertedge.data.calibration import default_text
-from bertedge.data.corpus import read_sentences, tokenize_corpus
+from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.files import text_sha256
 from bertedge.embedding import pooling_of
-from bertedge.errors import UsageError
 from bertedge.evaluate.bootstrap import estimate_all, estimate_changes
 from bertedge.evaluate.clipping import LayerClipping, measure_clipping
 from bertedge.evaluate.details import Details
-from bertedge.evaluate.fidelity import Kind, evaluation_batches, invariance, kinds_of_texts, metrics_of, observe_all
-from bertedge.evaluate.latency import DEFAULT_GRID, LatencyReport, Workload, workload_name
+from bertedge.evaluate.fidelity import Kind, evaluation_batches, kinds_of_texts, metrics_of, observe_all
+from bertedge.evaluate.invariance import invariance
+from bertedge.evaluate.latency import LatencyReport, workload_name
 from bertedge.evaluate.machine import this_machine
-from bertedge.evaluate.memory import STARTS, ColdStart, measure_cold_start
+from bertedge.evaluate.memory import ColdStart, measure_cold_start
 from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue
 from bertedge.evaluate.stability import Snapshot, Stability, stability
-from bertedge.evaluate.study import Effort, LatencyStudy, Reports
-from bertedge.manifest import MANIFEST
-from bertedge.progress import Listener, unheard
-from bertedge.quantization import export
-from bertedge.recipe import require_examples
-from bertedge.report.budget import DEFAULTS, LATENCY, LATENCY_MS, Budgets
+from bertedge.evaluate.study import LatencyStudy, Reports
+from bertedge.predictor import Batch
+from bertedge.progress import Listener
+from bertedge.report.budget import LATENCY, LATENCY_MS
 from bertedge.report.gate import judge, require_judgeable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, KindFidelity, Report
-from bertedge.runtime import BertRuntime, load
+from bertedge.runtime import load
 from bertedge.runtime.threads import checked_threads
-from bertedge.scratch import temporary_folder
 
 #: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.
 SHORT_EXAMPLES = 256
@@ -45,101 +45,11 @@ SHORT_EXAMPLES = 256
 CLIPPED_BATCHES = 4
 #: Where there is nothing to judge by, rounds go on until every ratio's interval reaches so far to each side.
 WANTED_PRECISION = 0.025
-#: Sentences that tokenizers are compared on.
-TOKENIZED_SENTENCES = 1000
 #: Shares of the progress bar: comparing outputs, and those of shorter texts, timing, profiles, cold starts.
 COMPARED, SHORTENED, TIMED, PROFILED = 0.2, 0.4, 0.9, 0.93
 
 
-@dataclass(frozen=True, kw_only=True)
-class BenchSettings:
-    """How much to measure.
-
-    Attributes:
-        examples: sentence pairs that outputs are compared on.
-        max_length: tokens of a pair at most.
-        effort: timed rounds of each workload.
-        threads: threads an operator may use; None for what :func:`bertedge.load` takes.
-        starts: fresh processes of each model.
-    """
-
-    examples: int = 256
-    max_length: int = 128
-    effort: Effort = field(default_factory=Effort)
-    grid: tuple[Workload, ...] = DEFAULT_GRID
-    threads: int | None = None
-    seed: int = 0
-    starts: int = STARTS
-
-    def __post_init__(self) -> None:
-        require_examples(self.examples)
-        if self.max_length < 8 or self.starts < 1:
-            raise UsageError(f"bench: {self.max_length} tokens, {self.starts} starts", "at least 8 tokens, and 1 start")
-        checked_threads(self.threads)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standard:
-    """What candidates will be judged by: an earlier report, a bundle that is measured beside them, or times by this
-    and the rest by that.
-
-    While a latency verdict is inconclusive, measuring goes on.
-    """
-
-    baseline: Report | None = None
-    against: str | Path | None = None
-    budgets: Budgets = field(default_factory=lambda: dict(DEFAULTS))
-
-
-def bench(
-    candidates: Sequence[str | Path],
-    *,
-    reference: str | Path,
-    corpus: str | Path | None = None,
-    cased: bool | None = None,
-    settings: BenchSettings | None = None,
-    standard: Standard | None = None,
-    listen: Listener = unheard,
-    keep: Callable[[Report], None] = lambda report: None,
-) -> Report:
-    """Measure size, start, latency and fidelity of bundles against their float model.
-
-    Args:
-        reference: a checkpoint (its float32 graph is built for the occasion) or a bundle.
-        corpus: text to compare on; default: the text that ships with bertedge.
-        cased: whether the tokenizer of a checkpoint keeps capital letters; default: what its files say.
-        keep: is given what was measured by then if the run is interrupted or fails; the exception then goes on.
-
-    Raises:
-        UsageError: a candidate has another vocabulary than the reference, or the standard cannot judge them (see
-            :func:`bertedge.report.gate.require_judgeable`).
-        BertEdgeError: a model or the corpus cannot be read.
-    """
-    if not candidates:
-        raise UsageError("bench: there is no candidate", "name a bundle")
-    with temporary_folder() as scratch:
-        run = _Run(
-            candidates,
-            reference=reference,
-            text=Path(corpus) if corpus else default_text(),
-            settings=settings or BenchSettings(),
-            standard=standard or Standard(),
-            scratch=scratch,
-            cased=cased,
-        )
-        try:
-            run.compare(listen)
-            run.shorten(listen)
-            run.time(listen)
-            run.profile(listen)
-            run.start(listen)
-        except BaseException:  # Ctrl-C and SIGTERM among them
-            keep(run.report())
-            raise
-        return run.report()
-
-
-class _Run:
+class Measurement:
     """What is measured, step by step; a report can be made of it at any moment."""
 
     def __init__(
@@ -172,30 +82,12 @@ class _Run:
         length = min(settings.max_length, longest)
         self.longest, self.pooling = longest, pooling_of(first.bundle.manifest.embedding)
         self.kinds = kinds_of_texts(first.bundle.manifest.heads, self.tokenized)
-        self.samples = {
-            kind: evaluation_batches(
-                self.tokenized,
-                self.layout,
-                examples=settings.examples,
-                max_length=length,
-                seed=settings.seed,
-                kind=kind,
-            )
-            for kind in self.kinds
-        }
+        self.samples = self._samples(length)
         self.batches = self.samples[self.kinds[0]]
-        self.corpus = CorpusInfo(
-            name=text.name,
-            sha256=text_sha256(text),
-            examples=sum(len(batch.input_ids) for batch in self.batches),
-            max_length=length,
-            seed=settings.seed,
-            next_sentence=bool(next_sentence_classes(self.batches)),
-            kind=self.kinds[0],
-        )
+        self.corpus = self._corpus_info(text, length)
         self.study = LatencyStudy(
             [partial(load, bundle.folder, threads=self.threads, check=False) for bundle in self.bundles],
-            _fitting(settings.grid, longest),
+            fitting(settings.grid, longest),
             self.tokenized,
             self.layout,
             threads=self.threads,
@@ -212,6 +104,31 @@ class _Run:
         self.starts: dict[int, ColdStart] = {}
         if standard.baseline or standard.against:
             require_judgeable(self.report(), standard.baseline, standard.budgets)
+
+    def _samples(self, length: int) -> dict[Kind, list[Batch]]:
+        """The texts of each kind that outputs are compared on."""
+        return {
+            kind: evaluation_batches(
+                self.tokenized,
+                self.layout,
+                examples=self.settings.examples,
+                max_length=length,
+                seed=self.settings.seed,
+                kind=kind,
+            )
+            for kind in self.kinds
+        }
+
+    def _corpus_info(self, text: Path, length: int) -> CorpusInfo:
+        return CorpusInfo(
+            name=text.name,
+            sha256=text_sha256(text),
+            examples=sum(len(batch.input_ids) for batch in self.batches),
+            max_length=length,
+            seed=self.settings.seed,
+            next_sentence=bool(next_sentence_classes(self.batches)),
+            kind=self.kinds[0],
+        )
 
     def _no_pairs(self) -> str | None:
         """Why next sentences cannot be judged on this text; None if they can."""
@@ -328,7 +245,7 @@ class _Run:
             corpus=self.corpus,
             reference=rows[0],
             candidates=tuple(rows[1:end]),
-            skipped=_skipped(self.names, self.bundles, self._no_pairs()),
+            skipped=skipped(self.names, self.bundles, self._no_pairs()),
             against=rows[-1] if self.standard.against else None,
             stability=self._stability(latency[0]),
             complete=not missing,
@@ -367,102 +284,3 @@ class _Run:
             disagreements=self.details.disagreements(index),
             profile=self.details.profiles[index],
         )
-
-
-def distinct_names(folders: Sequence[Path]) -> list[str]:
-    """The last part of each path, and as many before it as tell it from the others; the same folder is numbered."""
-    paths = [Path(os.path.abspath(folder)) for folder in folders]  # a link keeps its name
-
-    def tail(path: Path, parts: int) -> str:
-        return "/".join(path.parts[-parts:])
-
-    names = []
-    for index, path in enumerate(paths):
-        others = set(paths) - {path}
-        parts = next(n for n in range(1, len(path.parts) + 1) if all(tail(path, n) != tail(o, n) for o in others))
-        again = paths[:index].count(path)
-        names.append(tail(path, parts) + (f" ({again + 1})" if again else ""))
-    return names
-
-
-def _skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | None) -> dict[str, str]:
-    """What no candidate could be compared on, and why.
-
-    Args:
-        no_pairs: why the text has no next-sentence pairs; None if it has.
-    """
-    reasons = {}
-    for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
-        there = [head in bundle.manifest.heads for bundle in bundles]
-        if not there[0] or not any(there[1:]):
-            without = [name for name, has in zip(names, there, strict=True) if not has]
-            reasons[head] = f"no {words} head in {', '.join(without)}"
-    if no_pairs is not None:
-        reasons.setdefault("nsp", no_pairs)
-    return reasons
-
-
-def float_reference(reference: str | Path, scratch: Path, threads: int, *, cased: bool | None = None) -> BertRuntime:
-    """A float bundle: the one given, or one made of the checkpoint given, under its name."""
-    if (Path(reference) / MANIFEST).is_file():
-        opened = load(reference, threads=threads)
-        if opened.bundle.manifest.recipe is not None:
-            raise UsageError(
-                f"{reference}: is int8, a reference must be float32",
-                "name the checkpoint, or a bundle made by bertedge export",
-            )
-        if cased is not None:
-            raise UsageError(f"{reference}: is a bundle, whose casing is fixed", "leave out --cased and --uncased")
-        return opened
-    checkpoint = open_checkpoint(reference, cased=cased)
-    folder = scratch / checkpoint.name
-    export(checkpoint, folder)
-    return load(folder, threads=threads, check=False)
-
-
-def _fitting(grid: tuple[Workload, ...], longest: int) -> list[Workload]:
-    """The workloads that the model can read; longer ones of the default are left out, others are an error."""
-    too_long = [workload.seq_len for workload in grid if workload.seq_len > longest]
-    if too_long and grid != DEFAULT_GRID:
-        raise UsageError(f"a workload has {max(too_long)} tokens, the model reads {longest}", "shorten it in --lengths")
-    fitting = [workload for workload in grid if workload.seq_len <= longest]
-    return fitting or [Workload(batch_size=1, seq_len=longest)]
-
-
-def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
-    """Refuse candidates that cannot be compared with the first model.
-
-    Raises:
-        UsageError: one has another vocabulary.
-    """
-    reference = models[0]
-    for model in models[1:]:
-        own, others = model.tokenizer.vocabulary(), reference.tokenizer.vocabulary()
-        if own != others:
-            trimmed = f"export the reference with --keep-vocab {len(own)} and the same text, and name that bundle"
-            raise UsageError(
-                f"{model.name}: has another vocabulary than the reference {reference.name}",
-                trimmed if set(own) < set(others) else "compare it with the model it was made of",
-            )
-
-
-def require_one_tokenizer(models: Sequence[BertRuntime], text: Path) -> None:
-    """Refuse candidates whose users get other pieces than those that all are measured on, the first model's.
-
-    Raises:
-        UsageError: one cuts the first sentences of the text into other pieces, though it has the same ones.
-        CorpusError: the text cannot be read.
-    """
-    reference, *others = models
-    strangers = [model for model in others if model.tokenizer.sha256 != reference.tokenizer.sha256]
-    if not strangers:
-        return
-    lines = [sentence for _, sentence in itertools.islice(read_sentences(text), TOKENIZED_SENTENCES)]
-    expected = [encoding.input_ids for encoding in reference.tokenizer.encode_many(lines)]
-    for model in strangers:
-        if [encoding.input_ids for encoding in model.tokenizer.encode_many(lines)] != expected:
-            raise UsageError(
-                f"{model.name}: cuts {text.name} into other pieces than the reference {reference.name}",
-                "its rules for case or accents are others: bench with --cased or --uncased if it was made so, or "
-                "make the bundle again from this checkpoint",
-            )

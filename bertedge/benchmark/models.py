@@ -1,0 +1,119 @@
+"""The models of a run: the float reference, names that differ, and what cannot be compared."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bertedge.bundle import Bundle
+from bertedge.checkpoint import open_checkpoint
+from bertedge.data.corpus import read_sentences
+from bertedge.errors import UsageError
+from bertedge.evaluate.latency import DEFAULT_GRID, Workload
+from bertedge.manifest import MANIFEST
+from bertedge.quantization import export
+from bertedge.runtime import BertRuntime, load
+
+#: Sentences that tokenizers are compared on.
+TOKENIZED_SENTENCES = 1000
+
+
+def distinct_names(folders: Sequence[Path]) -> list[str]:
+    """The last part of each path, and as many before it as tell it from the others; the same folder is numbered."""
+    paths = [Path(os.path.abspath(folder)) for folder in folders]  # a link keeps its name
+
+    def tail(path: Path, parts: int) -> str:
+        return "/".join(path.parts[-parts:])
+
+    names = []
+    for index, path in enumerate(paths):
+        others = set(paths) - {path}
+        parts = next(n for n in range(1, len(path.parts) + 1) if all(tail(path, n) != tail(o, n) for o in others))
+        again = paths[:index].count(path)
+        names.append(tail(path, parts) + (f" ({again + 1})" if again else ""))
+    return names
+
+
+def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | None) -> dict[str, str]:
+    """What no candidate could be compared on, and why.
+
+    Args:
+        no_pairs: why the text has no next-sentence pairs; None if it has.
+    """
+    reasons = {}
+    for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
+        there = [head in bundle.manifest.heads for bundle in bundles]
+        if not there[0] or not any(there[1:]):
+            without = [name for name, has in zip(names, there, strict=True) if not has]
+            reasons[head] = f"no {words} head in {', '.join(without)}"
+    if no_pairs is not None:
+        reasons.setdefault("nsp", no_pairs)
+    return reasons
+
+
+def float_reference(reference: str | Path, scratch: Path, threads: int, *, cased: bool | None = None) -> BertRuntime:
+    """A float bundle: the one given, or one made of the checkpoint given, under its name."""
+    if (Path(reference) / MANIFEST).is_file():
+        opened = load(reference, threads=threads)
+        if opened.bundle.manifest.recipe is not None:
+            raise UsageError(
+                f"{reference}: is int8, a reference must be float32",
+                "name the checkpoint, or a bundle made by bertedge export",
+            )
+        if cased is not None:
+            raise UsageError(f"{reference}: is a bundle, whose casing is fixed", "leave out --cased and --uncased")
+        return opened
+    checkpoint = open_checkpoint(reference, cased=cased)
+    folder = scratch / checkpoint.name
+    export(checkpoint, folder)
+    return load(folder, threads=threads, check=False)
+
+
+def fitting(grid: tuple[Workload, ...], longest: int) -> list[Workload]:
+    """The workloads that the model can read; longer ones of the default are left out, others are an error."""
+    too_long = [workload.seq_len for workload in grid if workload.seq_len > longest]
+    if too_long and grid != DEFAULT_GRID:
+        raise UsageError(f"a workload has {max(too_long)} tokens, the model reads {longest}", "shorten it in --lengths")
+    fitting = [workload for workload in grid if workload.seq_len <= longest]
+    return fitting or [Workload(batch_size=1, seq_len=longest)]
+
+
+def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
+    """Refuse candidates that cannot be compared with the first model.
+
+    Raises:
+        UsageError: one has another vocabulary.
+    """
+    reference = models[0]
+    for model in models[1:]:
+        own, others = model.tokenizer.vocabulary(), reference.tokenizer.vocabulary()
+        if own != others:
+            trimmed = f"export the reference with --keep-vocab {len(own)} and the same text, and name that bundle"
+            raise UsageError(
+                f"{model.name}: has another vocabulary than the reference {reference.name}",
+                trimmed if set(own) < set(others) else "compare it with the model it was made of",
+            )
+
+
+def require_one_tokenizer(models: Sequence[BertRuntime], text: Path) -> None:
+    """Refuse candidates whose users get other pieces than those that all are measured on, the first model's.
+
+    Raises:
+        UsageError: one cuts the first sentences of the text into other pieces, though it has the same ones.
+        CorpusError: the text cannot be read.
+    """
+    reference, *others = models
+    strangers = [model for model in others if model.tokenizer.sha256 != reference.tokenizer.sha256]
+    if not strangers:
+        return
+    lines = [sentence for _, sentence in itertools.islice(read_sentences(text), TOKENIZED_SENTENCES)]
+    expected = [encoding.input_ids for encoding in reference.tokenizer.encode_many(lines)]
+    for model in strangers:
+        if [encoding.input_ids for encoding in model.tokenizer.encode_many(lines)] != expected:
+            raise UsageError(
+                f"{model.name}: cuts {text.name} into other pieces than the reference {reference.name}",
+                "its rules for case or accents are others: bench with --cased or --uncased if it was made so, or "
+                "make the bundle again from this checkpoint",
+            )

@@ -1,0 +1,62 @@
+"""``bench``: candidates next to their float reference, in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bertedge.benchmark.measurement import Measurement
+from bertedge.benchmark.settings import BenchSettings, Standard
+from bertedge.data.calibration import default_text
+from bertedge.errors import UsageError
+from bertedge.progress import Listener, unheard
+from bertedge.report.report import Report
+from bertedge.scratch import temporary_folder
+
+
+def bench(
+    candidates: Sequence[str | Path],
+    *,
+    reference: str | Path,
+    corpus: str | Path | None = None,
+    cased: bool | None = None,
+    settings: BenchSettings | None = None,
+    standard: Standard | None = None,
+    listen: Listener = unheard,
+    keep: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Measure size, start, latency and fidelity of bundles against their float model.
+
+    Args:
+        reference: a checkpoint (its float32 graph is built for the occasion) or a bundle.
+        corpus: text to compare on; default: the text that ships with bertedge.
+        cased: whether the tokenizer of a checkpoint keeps capital letters; default: what its files say.
+        keep: is given what was measured by then if the run is interrupted or fails; the exception then goes on.
+
+    Raises:
+        UsageError: a candidate has another vocabulary than the reference, or the standard cannot judge them (see
+            :func:`bertedge.report.gate.require_judgeable`).
+        BertEdgeError: a model or the corpus cannot be read.
+    """
+    if not candidates:
+        raise UsageError("bench: there is no candidate", "name a bundle")
+    with temporary_folder() as scratch:
+        run = Measurement(
+            candidates,
+            reference=reference,
+            text=Path(corpus) if corpus else default_text(),
+            settings=settings or BenchSettings(),
+            standard=standard or Standard(),
+            scratch=scratch,
+            cased=cased,
+        )
+        try:
+            run.compare(listen)
+            run.shorten(listen)
+            run.time(listen)
+            run.profile(listen)
+            run.start(listen)
+        except BaseException:  # Ctrl-C and SIGTERM among them
+            keep(run.report())
+            raise
+        return run.report()
