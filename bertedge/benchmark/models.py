@@ -98,10 +98,10 @@ def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
 
 
 def require_one_tokenizer(models: Sequence[BertRuntime], text: Path) -> None:
-    """Refuse candidates whose users get other pieces than those that all are measured on, the first model's.
+    """Refuse candidates whose own tokenizer gives other tokens than the first model's, which all are measured with.
 
     Raises:
-        UsageError: one cuts the first sentences of the text into other pieces, though it has the same ones.
+        UsageError: one tokenizes the first sentences of the text otherwise, though the vocabulary is the same.
         CorpusError: the text cannot be read.
     """
     reference, *others = models
@@ -113,7 +113,7 @@ def require_one_tokenizer(models: Sequence[BertRuntime], text: Path) -> None:
     for model in strangers:
         if [encoding.input_ids for encoding in model.tokenizer.encode_many(lines)] != expected:
             raise UsageError(
-                f"{model.name}: cuts {text.name} into other pieces than the reference {reference.name}",
-                "its rules for case or accents are others: bench with --cased or --uncased if it was made so, or "
-                "make the bundle again from this checkpoint",
+                f"{model.name}: tokenizes {text.name} otherwise than the reference {reference.name}",
+                "its rules for case or accents differ: give bench --cased or --uncased if it was made so, or make "
+                "the bundle again from this checkpoint",
             )

@@ -67,7 +67,7 @@ def trim_vocabulary(
     there = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no piece
     if not len(always) <= keep <= len(there):
         raise UsageError(
-            f"keep_vocab is {keep}: {len(always)} pieces (special tokens, single characters) always stay, and there "
+            f"keep_vocab is {keep}: {len(always)} tokens (special tokens, single characters) always stay, and there "
             f"are {len(there)}",
             f"choose a number from {len(always)} to {len(there)}",
         )

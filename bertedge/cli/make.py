@@ -50,11 +50,11 @@ LOW_COSINE = 0.95
 
 KeepVocabOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Keep so many pieces of the vocabulary, those used most.", show_default=False),
+    typer.Option(min=1, help="Keep this many tokens of the vocabulary, those used most.", show_default=False),
 ]
 VocabCorpusOption = Annotated[
     Path | None,
-    typer.Option(help="Text that --keep-vocab counts pieces in; default: that of the calibration.", show_default=False),
+    typer.Option(help="Text that --keep-vocab counts tokens in; default: that of the calibration.", show_default=False),
 ]
 
 
@@ -282,7 +282,7 @@ def _kind(recipe: QuantizationRecipe) -> str:
 def _require_keep_vocab(keep_vocab: int | None, vocab_corpus: Path | None) -> None:
     if vocab_corpus is not None and keep_vocab is None:
         raise UsageError(
-            f"--vocab-corpus {vocab_corpus}: nothing is counted without --keep-vocab", "say how many pieces to keep"
+            f"--vocab-corpus {vocab_corpus}: nothing is counted without --keep-vocab", "say how many tokens to keep"
         )
 
 

@@ -43,7 +43,9 @@ BUDGET, MODEL, LEARNING, KEEPING = "Budget (one of them)", "Model", "Learning", 
 CorpusArgument = Annotated[Path, typer.Argument(help="Text: one sentence a line, a blank line between documents.")]
 OutputOption = Annotated[
     Path,
-    typer.Option("--output", "-o", help="Where the checkpoint is written; an unfinished run lies beside it, in .run."),
+    typer.Option(
+        "--output", "-o", help="Where the checkpoint is written; an unfinished run is kept next to it, in OUTPUT.run."
+    ),
 ]
 StepsOption = Annotated[int | None, typer.Option(help="Stop after so many steps.", rich_help_panel=BUDGET)]
 MinutesOption = Annotated[
@@ -74,7 +76,7 @@ DropoutOption = Annotated[
     ),
 ]
 WordsOption = Annotated[
-    bool, typer.Option("--whole-words", help="Mask all pieces of a word, or none.", rich_help_panel=LEARNING)
+    bool, typer.Option("--whole-words", help="Mask all tokens of a word, or none.", rich_help_panel=LEARNING)
 ]
 PrecisionOption = Annotated[
     Precision, typer.Option(help="bfloat16 where the machine has it, or as told.", rich_help_panel=LEARNING)
@@ -179,7 +181,7 @@ def distill(
         int | None,
         typer.Option(
             min=1,
-            help="Keep so many pieces of the vocabulary, those that the corpus uses most.",
+            help="Keep this many tokens of the vocabulary, those that the corpus uses most.",
             show_default=False,
             rich_help_panel=MODEL,
         ),

@@ -62,10 +62,10 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
     broken = float(tokenizer.continuation(tokenizer.vocab_size)[ids].mean())
     if broken > MANY_BROKEN:
         pieces = 1 / (1 - min(broken, 0.99))
-        warnings.append(f"{name}: its words break into {pieces:.1f} pieces on average; is it in the model's language?")
+        warnings.append(f"{name}: its words break into {pieces:.1f} tokens on average; is it in the model's language?")
     if len(ids) < FEW_PIECES:
         warnings.append(
-            f"{name}: has {len(ids)} pieces, so ranges may be too narrow for other text; better {FEW_PIECES} or more"
+            f"{name}: has {len(ids)} tokens, so ranges may be too narrow for other text; better {FEW_PIECES} or more"
         )
     return tuple(warnings)
 
@@ -82,7 +82,7 @@ def reading_warnings(corpus: TokenizedCorpus, draw: Draw, name: str) -> tuple[st
         return (f"{name}: calibration reads {read.different:,} of its {tokens:,} tokens ({share:.1%})",)
     times = read.drawn / max(read.different, 1)
     if times > OFTEN_READ and tokens >= FEW_PIECES:  # of a shorter text that is said anyhow
-        return (f"{name}: calibration reads it {times:.0f} times over; more text would tell more than more examples",)
+        return (f"{name}: calibration reads it {times:.0f} times over; give more text rather than more examples",)
     return ()
 
 

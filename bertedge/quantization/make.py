@@ -55,7 +55,7 @@ def export(
         model: a checkpoint, its folder, a built-in name or a hub id.
         positions: ``masked``, or ``all`` for the ecosystem's input and output names.
         format: ``onnx``, or ``ort`` for onnxruntime's minimal builds.
-        keep_vocab: keep so many pieces only, those that a text uses most.
+        keep_vocab: keep only this many tokens of the vocabulary, those that a text uses most.
         vocab_corpus: that text; default: the one that ships with bertedge.
         cased: whether the tokenizer keeps capital letters; default: what its files say.
 
@@ -63,7 +63,7 @@ def export(
         CheckpointError: the checkpoint does not make a BERT.
         CorpusError: the text for the vocabulary holds nothing.
         FileError: the output is there already, or cannot be written.
-        UsageError: that many pieces cannot be kept.
+        UsageError: the vocabulary cannot have that many tokens.
     """
     output = Path(output)
     checkpoint, about_vocab = _opened(model, cased, keep_vocab, vocab_corpus or default_text())
@@ -114,7 +114,8 @@ def quantize(
         CorpusError: there is no text to calibrate with.
         FileError: the output is there already, or cannot be written; the ranges cannot be read.
         UsageError: unknown target, format or excluded layer; ranges that were made for another model; a target on which
-            a minimal build would be wrong; so many pieces cannot be kept; a goal for a head that is not there.
+            a minimal build would be wrong; a vocabulary that cannot have that many tokens; a goal for a head that is
+            not there.
         UnfitMachineError: goals for a target whose bundles are not right on this CPU.
     """
     recipe = recipe or QuantizationRecipe()
@@ -183,13 +184,13 @@ def sensitivity(
 def _opened(
     model: str | Path | Checkpoint, cased: bool | None, keep_vocab: int | None, text: str | Path
 ) -> tuple[Checkpoint, tuple[str, ...]]:
-    """The checkpoint, with fewer pieces if that is asked for, and a sentence about it."""
+    """The checkpoint, with a smaller vocabulary if that is asked for, and a sentence about it."""
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
     if cased is not None:
         checkpoint = replace(checkpoint, cased=cased)
     if keep_vocab is None:
         return checkpoint, ()
-    pieces = checkpoint.config.vocab_size
+    size = checkpoint.config.vocab_size
     checkpoint, trim = trim_to_text(checkpoint, keep_vocab, Path(text))
-    kept = f"keeps {trim.pieces:,} of {pieces:,} pieces, {trim.coverage:.1%} of those in {Path(text).name}"
+    kept = f"keeps {trim.pieces:,} of {size:,} tokens, {trim.coverage:.1%} of those in {Path(text).name}"
     return checkpoint, (f"{kept}; other words are spelt with them",)

@@ -234,7 +234,7 @@ def _number(value: float) -> str:
 def _label(report: Report, model: CandidateReport) -> str:
     if model is report.reference:
         return f"{model.name} ({FLOAT})"
-    return f"{model.name} (beside)" if model is report.against else model.name
+    return f"{model.name} (against)" if model is report.against else model.name
 
 
 def _footer(report: Report) -> str:

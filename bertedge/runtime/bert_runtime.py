@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Fill:
-    """One proposal for a ``[MASK]``: the piece, its probability, its id."""
+    """One proposal for a ``[MASK]``: the token, its probability, its id."""
 
     token: str
     probability: float

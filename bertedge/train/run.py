@@ -121,7 +121,7 @@ def distill(
 
     Args:
         init: a student to go on with, instead of one that is projected from the teacher.
-        keep_vocab: keep so many pieces of the teacher's vocabulary, those that the corpus uses most.
+        keep_vocab: keep this many tokens of the teacher's vocabulary, those that the corpus uses most.
         add_heads: heads that the student gets though its teacher has none; it learns them from the text.
         cased: whether the teacher's tokenizer keeps capital letters; default: what its files say.
     """
@@ -135,7 +135,7 @@ def distill(
         tell_warnings(checkpoint, note)
         if keep_vocab is not None:
             checkpoint, trim = trim_to_text(checkpoint, keep_vocab, corpus)
-            note(f"vocabulary: {trim.pieces} pieces, {trim.coverage:.2%} of the corpus's pieces stay whole")
+            note(f"vocabulary: {trim.pieces} tokens, {trim.coverage:.2%} of the corpus's tokens stay whole")
         described = {
             "kind": "distillation",
             "teacher": checkpoint.name,

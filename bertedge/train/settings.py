@@ -20,7 +20,7 @@ class TrainingSettings:
         accumulate: micro-batches that a process splits its share of a step into, to save memory.
         warmup_share: share of the run in which the learning rate rises; it falls to zero in the rest.
         dropout: None for what the model's configuration says.
-        whole_words: mask all pieces of a word, or none.
+        whole_words: mask all tokens of a word, or none.
         held_out: share of the documents that is not learned from but measured on.
         evaluations: how often the held-out documents are measured.
         save_minutes: how often the state is saved, to go on from after an interruption.

@@ -49,7 +49,7 @@ def project_student(
     """
     if config.vocab_size != teacher.config.vocab_size:
         raise UsageError(
-            f"the student has {config.vocab_size} pieces, its teacher {teacher.config.vocab_size}",
+            f"the student has a vocabulary of {config.vocab_size}, its teacher of {teacher.config.vocab_size}",
             "both share one tokenizer",
         )
     directions = principal_directions(streams, config.hidden_size)

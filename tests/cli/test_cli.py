@@ -255,7 +255,7 @@ def test_a_candidate_is_judged_by_what_was_measured_beside_it(
         "bench", larger, "--reference", model_folder, "--against", folder, *more, "--json", tmp_path / "r.json"
     )
     assert done.returncode == 1, done.stderr
-    assert "(beside)" in done.stdout
+    assert "(against)" in done.stdout
     assert read_report(tmp_path / "r.json").against is not None
 
 

@@ -41,7 +41,7 @@ def test_the_tokenizer_agrees_with_the_weights(
     whole = quantize(checkpoint, tmp_path / "whole", calibration=corpus_file)
     assert bundle.config.vocab_size == bundle.tokenizer.vocab_size == kept
     assert bundle.size_bytes < whole.size_bytes
-    assert f"keeps {kept:,} of {checkpoint.config.vocab_size:,} pieces" in bundle.manifest.warnings[0]
+    assert f"keeps {kept:,} of {checkpoint.config.vocab_size:,} tokens" in bundle.manifest.warnings[0]
     runtime = load(bundle.folder)
     assert verify(runtime).passed
     assert len(runtime.fill_mask("The cat sat on the [MASK].", top_k=3)[0]) == 3

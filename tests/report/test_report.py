@@ -103,7 +103,7 @@ def test_an_interrupted_run_says_so(report: Report) -> None:
 
 def test_what_it_is_judged_by_has_a_row_of_its_own(report: Report) -> None:
     text = markdown_report(replace(report, against=model("earlier", fidelity={"mlm.kl_mean": ONE})))
-    assert text.count("| earlier (beside) |") == 3  # size, latency, and the header of fidelity
+    assert text.count("| earlier (against) |") == 3  # size, latency, and the header of fidelity
 
 
 def test_verdicts_come_first_in_markdown(report: Report) -> None:

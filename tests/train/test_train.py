@@ -317,7 +317,7 @@ def test_a_student_with_fewer_pieces(model_folder: Path, corpus_file: Path, tmp_
     distill(model_folder, corpus_file, tmp_path / "out", settings, shape=SHAPE, keep_vocab=keep, note=notes.append)
     student = open_checkpoint(tmp_path / "out")
     assert student.tokenizer.vocab_size == student.config.vocab_size == keep
-    assert any(f"{keep} pieces" in note for note in notes)
+    assert any(f"{keep} tokens" in note for note in notes)
 
 
 def test_going_on_from_a_checkpoint(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
