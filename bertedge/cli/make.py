@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from bertedge.cli.console import note, progress_bar
+from bertedge.cli.console import progress_bar
 from bertedge.cli.goals import (
     MaxKlOption,
     MaxMlmDropOption,
@@ -17,6 +16,7 @@ from bertedge.cli.goals import (
     MinAgreementOption,
     MinCosineOption,
 )
+from bertedge.cli.made import conclude_goals, report_bundle
 from bertedge.cli.options import (
     CasedOption,
     ForceOption,
@@ -30,8 +30,8 @@ from bertedge.cli.options import (
     choices,
     library,
 )
-from bertedge.errors import CheckFailed, UsageError
-from bertedge.evaluate.goals import goals_of, said
+from bertedge.errors import UsageError
+from bertedge.evaluate.goals import goals_of
 from bertedge.recipe import (
     METHODS,
     OBSERVERS,
@@ -44,9 +44,6 @@ from bertedge.recipe import (
     recipe_named,
 )
 from bertedge.target import AUTO, explain
-
-#: A vector whose cosine with float's is smaller is worth a warning; int8 by the default recipe has 0.99 or more.
-LOW_COSINE = 0.95
 
 KeepVocabOption = Annotated[
     int | None,
@@ -83,7 +80,7 @@ def export(
             force=force,
             listen=listen,
         )
-    _report(bundle, model, "float32")
+    report_bundle(bundle, model, "float32")
 
 
 def quantize(
@@ -251,28 +248,8 @@ def quantize(
             listen=listen,
         )
     minimal_build = make.FORMATS[format.value].minimal_build
-    _report(bundle, model, f"{_kind(changed)} for {explain(target, minimal_build=minimal_build)}", cased)
-    _judge(bundle)
-
-
-def _judge(bundle: Any) -> None:
-    """Tell how the goals were met.
-
-    Raises:
-        CheckFailed: one was not.
-    """
-    manifest = bundle.manifest
-    promoted = [layer for layer, reason in manifest.layer_reasons.items() if ": promoted" in reason]
-    for option, reached in manifest.goals.items():
-        note(said(option, reached))
-    if promoted:
-        note(f"promoted: {len(promoted)} layers; 'bertedge info {shlex.quote(str(bundle.folder))}' lists them, and why")
-    missed = [said(option, reached) for option, reached in manifest.goals.items() if not reached.met]
-    if missed:
-        raise CheckFailed(
-            f"{bundle.folder}: {'; '.join(missed)}",
-            "the best that was found is saved; allow more, or begin with --recipe faithful",
-        )
+    report_bundle(bundle, model, f"{_kind(changed)} for {explain(target, minimal_build=minimal_build)}", cased)
+    conclude_goals(bundle)
 
 
 def _kind(recipe: QuantizationRecipe) -> str:
@@ -284,28 +261,3 @@ def _require_keep_vocab(keep_vocab: int | None, vocab_corpus: Path | None) -> No
         raise UsageError(
             f"--vocab-corpus {vocab_corpus}: nothing is counted without --keep-vocab", "say how many tokens to keep"
         )
-
-
-def _report(bundle: Any, model: str, kind: str, cased: bool | None = None) -> None:
-    manifest = bundle.manifest
-    share = f"{manifest.coverage.macs:.1%} of the work in integers"
-    note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {share}")
-    for warning in manifest.warnings:
-        note(f"warning: {warning}")
-    if manifest.recipe is not None:
-        note(f"on a few examples: {_few_examples(manifest.fidelity)}")
-        if (manifest.fidelity.min_cosine or 0.0) < LOW_COSINE:
-            note("warning: vectors are far from float's; compare with the default recipe, or calibrate with more text")
-        casing = {None: "", True: " --cased", False: " --uncased"}[cased]
-        folder, reference = shlex.quote(str(bundle.folder)), shlex.quote(str(model))
-        note(f"to measure it: bertedge bench {folder} --reference {reference}{casing}")
-
-
-def _few_examples(fidelity: Any) -> str:
-    """How far a new bundle is from float on the golden inputs, in words."""
-    words = [f"vectors have a cosine of {fidelity.min_cosine:.4f} or more"]
-    if fidelity.max_prob_diff is not None:
-        words.insert(0, f"probabilities differ by {fidelity.max_prob_diff:.2g} at most")
-    if fidelity.mlm_top1_agreement is not None:
-        words.insert(0, f"{100 * fidelity.mlm_top1_agreement:.0f} % of the best words are float's")
-    return ", ".join(words)

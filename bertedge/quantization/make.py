@@ -11,6 +11,7 @@ from bertedge.bundle import SENSITIVITY, Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.checkpoint.trim import trim_to_text
 from bertedge.data.calibration import default_text, text_warnings
+from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.held_out import hold_out
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.files import new_folder
@@ -32,7 +33,7 @@ from bertedge.recipe import QuantizationRecipe, require_examples
 from bertedge.records import write_json
 from bertedge.runtime.right_here import require_right_here
 from bertedge.scratch import temporary_folder
-from bertedge.target import AUTO, PORTABLE, resolve_target
+from bertedge.target import AUTO, PORTABLE, TargetProfile, resolve_target
 
 _log = logging.getLogger(__name__)
 
@@ -136,14 +137,10 @@ def quantize(
         _log.info("quantizing %s to %s: target %s, text %s", checkpoint.name, output, profile.name, maker.text)
         job = maker.job(recipe, profile, ranges, memory or Memory())
         about_text = (*text_warnings(job.corpus, checkpoint.tokenizer, job.corpus_name), *about_reading(job))
-        if goals:
-            if recipe.method.may_overflow:
-                require_right_here(profile.name)
-            judged_on = hold_out(maker.corpus, recipe.held_out)[1]
-            require_measurable(goals, checkpoint.heads, pairs=judged_on.why_no_pairs is None, name=checkpoint.name)
+        judged_on = _text_for_goals(maker, recipe, profile, goals) if goals else None
         decision = decide(job)
         promotion = Promotion(recipe=recipe, decision=decision, promoted=dict(promoted or {}))
-        if goals:
+        if judged_on is not None:
             with temporary_folder() as scratch:
                 trials = Trials(job=job, decision=decision, row_independent=row_independent, scratch=scratch)
                 promotion = promote(trials, goals, judged_on)
@@ -159,6 +156,22 @@ def quantize(
             packed=decider.depends_on_packing,
         )
     return Bundle.open(output, check=False)
+
+
+def _text_for_goals(
+    maker: Maker, recipe: QuantizationRecipe, target: TargetProfile, goals: Collection[Goal]
+) -> TokenizedCorpus:
+    """The part of the calibration text that goals are measured on.
+
+    Raises:
+        UnfitMachineError: bundles for this target are not right on this CPU.
+        UsageError: a goal for what the model, or the text, does not have.
+    """
+    if recipe.method.may_overflow:
+        require_right_here(target.name)
+    text, model = hold_out(maker.corpus, recipe.held_out)[1], maker.checkpoint
+    require_measurable(goals, model.heads, pairs=text.why_no_pairs is None, name=model.name)
+    return text
 
 
 def sensitivity(

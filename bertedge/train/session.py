@@ -116,7 +116,7 @@ class Session:
         read = share_of_walk(self.corpus, max_length=settings.max_length, seed=settings.seed)
         note(
             f"{paths.corpus}: {layout_of(paths.corpus)}; {whole.num_documents:,} documents, "
-            f"{whole.num_sentences:,} sentences, {len(whole.piece_ids):,} tokens; one walk reads {read:.0%} of them"
+            f"{whole.num_sentences:,} sentences, {len(whole.piece_ids):,} tokens; one pass reads {read:.0%} of them"
         )
         self.layout = Layout.of(tokenizer, tokenizer.vocab_size, whole_words=settings.whole_words)
         self.held_out = (
@@ -142,7 +142,7 @@ class Session:
 
     def _check_corpus(self, whole: TokenizedCorpus) -> None:
         if len(whole.piece_ids) < self.settings.batch_size:
-            raise CorpusError(f"{self.paths.corpus}: only {len(whole.piece_ids)} pieces of text", "give more text")
+            raise CorpusError(f"{self.paths.corpus}: only {len(whole.piece_ids)} tokens of text", "give more text")
 
     @cached_property
     def unteachable(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.cli.train import _line
+from bertedge.cli.training import _line
 from bertedge.config import BertConfig
 from bertedge.errors import CheckpointError, UsageError
 from bertedge.tokenizer import Tokenizer

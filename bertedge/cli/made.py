@@ -1,0 +1,59 @@
+"""What ``quantize`` and ``export`` say of the bundle that they made."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from bertedge.cli.console import note
+from bertedge.errors import CheckFailed
+from bertedge.evaluate.goals import said
+
+#: A vector whose cosine with float's is smaller is worth a warning; int8 by the default recipe has 0.99 or more.
+LOW_COSINE = 0.95
+
+
+def conclude_goals(bundle: Any) -> None:
+    """Tell how the goals were met.
+
+    Raises:
+        CheckFailed: one was not.
+    """
+    manifest = bundle.manifest
+    promoted = [layer for layer, reason in manifest.layer_reasons.items() if ": promoted" in reason]
+    for option, reached in manifest.goals.items():
+        note(said(option, reached))
+    if promoted:
+        note(f"promoted: {len(promoted)} layers; 'bertedge info {shlex.quote(str(bundle.folder))}' lists them, and why")
+    missed = [said(option, reached) for option, reached in manifest.goals.items() if not reached.met]
+    if missed:
+        raise CheckFailed(
+            f"{bundle.folder}: {'; '.join(missed)}",
+            "the best that was found is saved; allow more, or begin with --recipe faithful",
+        )
+
+
+def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None) -> None:
+    """Its size, its warnings, how far it is from float, and how to measure it."""
+    manifest = bundle.manifest
+    share = f"{manifest.coverage.macs:.1%} of the work in integers"
+    note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {share}")
+    for warning in manifest.warnings:
+        note(f"warning: {warning}")
+    if manifest.recipe is not None:
+        note(f"on a few examples: {_few_examples(manifest.fidelity)}")
+        if (manifest.fidelity.min_cosine or 0.0) < LOW_COSINE:
+            note("warning: vectors are far from float's; compare with the default recipe, or calibrate with more text")
+        casing = {None: "", True: " --cased", False: " --uncased"}[cased]
+        folder, reference = shlex.quote(str(bundle.folder)), shlex.quote(str(model))
+        note(f"to measure it: bertedge bench {folder} --reference {reference}{casing}")
+
+
+def _few_examples(fidelity: Any) -> str:
+    """How far a new bundle is from float on the golden inputs, in words."""
+    words = [f"vectors have a cosine of {fidelity.min_cosine:.4f} or more"]
+    if fidelity.max_prob_diff is not None:
+        words.insert(0, f"probabilities differ by {fidelity.max_prob_diff:.2g} at most")
+    if fidelity.mlm_top1_agreement is not None:
+        words.insert(0, f"{100 * fidelity.mlm_top1_agreement:.0f} % of the best words are float's")
+    return ", ".join(words)
