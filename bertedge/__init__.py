@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 #: onnxruntime 1.29 and newer send telemetry to Microsoft and keep files below the user's cache folder, unless this is
 #: set before onnxruntime is imported. It is set here because every module of bertedge is imported after this one.
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
-#: Whether it was imported before all the same, in a program that does not set the variable.
+#: Whether a program imported onnxruntime before bertedge, without the variable.
 ONNXRUNTIME_CAME_FIRST = "onnxruntime" in sys.modules and NO_TELEMETRY not in os.environ
 os.environ.setdefault(NO_TELEMETRY, "1")
 

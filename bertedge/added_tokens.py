@@ -38,7 +38,7 @@ class AddedTokens:
     listed: dict[int, AddedToken]
 
     def add_to(self, backend: tokenizers.Tokenizer) -> None:
-        """Add them in the order in which ``transformers`` does; those that the vocabulary has not get the next ids."""
+        """Add them in the order of ``transformers``; those that are not in the vocabulary get the next ids."""
         known = [token.content for token in backend.get_added_tokens_decoder().values()]
         tokens: list[Token] = [self.listed[index] for index in sorted(self.listed)]
         known += map(str, tokens)

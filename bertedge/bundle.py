@@ -57,7 +57,7 @@ class Bundle:
         wrong = []
         for name, entry in self.manifest.files.items():
             path = self.folder / name
-            if not os.path.isfile(path):  # of a name that is too long it says no
+            if not os.path.isfile(path):  # unlike Path.is_file, False for a name that the system refuses
                 wrong.append(f"{name} is missing")
             elif path.stat().st_size != entry.size_bytes or (hashes and sha256(path) != entry.sha256):
                 found = placeholder(path)

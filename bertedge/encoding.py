@@ -58,9 +58,8 @@ def about_unknown(indices: Sequence[int], count: int) -> str:
         return "the text has no word that the model knows, so the answer says nothing about it"
     more = ", ..." if len(indices) > SHOWN else ""
     where = f"index {', '.join(map(str, indices[:SHOWN]))}{more}"
-    return (
-        f"{len(indices)} of {count} texts ({where}) have no word that the model knows; its answers say nothing of them"
-    )
+    texts = f"{len(indices)} of {count} texts ({where})"
+    return f"{texts} have no word that the model knows; the answers say nothing about them"
 
 
 def about_capitals(vocabulary: Collection[str]) -> str | None:
@@ -70,6 +69,6 @@ def about_capitals(vocabulary: Collection[str]) -> str | None:
     if capitals < max(CASED_SHARE * len(ordinary), 1):
         return None
     return (
-        f"text is made lower case, but {capitals:,} of {len(ordinary):,} tokens have capital letters, and no text gets "
-        "them; if the model is a cased one, say --cased"
+        f"text is made lower case, but {capitals:,} of {len(ordinary):,} tokens have capital letters and are never "
+        "used; if the model is cased, give --cased"
     )

@@ -203,7 +203,7 @@ def _file_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         where = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
         if where.parent == path.parent and where.name.startswith(f".{path.name}."):
-            where = path  # the scratch name is nobody's business
+            where = path  # users know nothing of the scratch name
         # numpy says only how many items of an array are on the disk
         reason = error.strerror or f"could not be written to the end ({error})"
         raise FileError(f"{where}: {reason}", FILE_HINT) from error

@@ -236,7 +236,7 @@ class _Reader:
         new = {index: token for index, token in ids_of if index is not None}
         if new:
             ids = [f"{new[index]!r} {index}" for index in sorted(new)]
-            self.warnings.append(f"special tokens that the vocabulary has not get new ids: {shown(ids)}")
+            self.warnings.append(f"special tokens that are not in the vocabulary get new ids: {shown(ids)}")
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _shards(index: Path) -> list[Path]:
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise FileError(f"{index}: has no weight_map of tensor names to files", FRESH_COPY)
     shards = sorted({index.parent / Path(name).name for name in weight_map.values()})
-    absent = [shard.name for shard in shards if not os.path.isfile(shard)]  # of a name that is too long it says no
+    absent = [shard.name for shard in shards if not os.path.isfile(shard)]  # False for a name that the system refuses
     if absent or not shards:
         raise FileError(f"{index}: shards missing: {', '.join(absent) or 'all'}", "download the whole model again")
     return shards

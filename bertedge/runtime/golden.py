@@ -272,7 +272,7 @@ def _check(path: Path, batch: Batch, noise: Arrays) -> None:
     if not np.array_equal(batch.attention_mask, np.arange(batch.input_ids.shape[1]) < lengths) or lengths.min() < 1:
         raise BundleError(f"{path}: input.attention_mask does not mask the end of each row only", AGAIN)
     if (batch.masked_positions >= lengths).any():
-        raise BundleError(f"{path}: input.masked_positions has one behind the end of its text", AGAIN)
+        raise BundleError(f"{path}: input.masked_positions has a position after the end of its text", AGAIN)
     for name, value in noise.items():
         if not 0 <= value < math.inf:
             raise BundleError(f"{path}: noise.{name} is {value}, expected 0 or more", AGAIN)

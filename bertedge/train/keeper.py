@@ -55,7 +55,7 @@ class Keeper:
         if resume:
             saved = self._folder.resume(identity, first=self._world.first)
             if saved is None:
-                self._note(f"{self._folder.path}: no state was saved before the interruption; the run starts anew")
+                self._note(f"{self._folder.path}: no state was saved before the interruption; the run starts again")
         elif self._world.first:
             self._folder.begin(identity, force=force)
         if saved is not None:

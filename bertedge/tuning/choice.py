@@ -106,7 +106,7 @@ def _reason(chosen: Entry, rival: Entry) -> str:
         return f"{words}, and {chosen.name} loses less: {metric} {mine:.4g}, not {its:.4g}"
     if chosen.size_bytes < rival.size_bytes:
         return f"{words}, and {chosen.name} is the smaller file"
-    return f"{words}, nor does anything else favour one of the two"
+    return f"{words}, and their losses and sizes are the same"
 
 
 def finalists(entries: Sequence[Entry], goals: Collection[Goal]) -> list[Entry]:

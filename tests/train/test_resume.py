@@ -274,7 +274,7 @@ def test_a_run_that_starts_anew_says_so(library: Path, cut_run: Path, tmp_path: 
     shutil.rmtree(shutil.copytree(cut_run, tmp_path / "out.run") / "state")
     notes: list[str] = []
     train(library, tmp_path / "out", SETTINGS, shape=SHAPE, resume=True, note=notes.append)
-    assert any("starts anew" in note for note in notes)
+    assert any("starts again" in note for note in notes)
 
 
 def test_a_killed_run_with_a_checkpoint_hints_at_resume(library: Path, tmp_path: Path) -> None:
