@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +24,6 @@ from tests.conftest import random_tensors
 
 HEADS = ("pooler", "mlm", "nsp")
 Tensors = dict[str, torch.Tensor]
-
-
-@pytest.fixture
-def folder(model_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny checkpoint that a test may change."""
-    return Path(shutil.copytree(model_folder, tmp_path / "model"))
 
 
 @pytest.fixture

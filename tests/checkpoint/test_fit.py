@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +27,6 @@ HEADS = ("pooler", "mlm", "nsp")
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 438023232\n"
 PREFIXES = ("", "module.", "_orig_mod.", "model.", "base_model.model.")
 Arrays = dict[str, np.ndarray]
-
-
-@pytest.fixture
-def folder(model_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny checkpoint that a test may change."""
-    return Path(shutil.copytree(model_folder, tmp_path / "model"))
 
 
 @pytest.fixture

@@ -21,17 +21,10 @@ from bertedge.data.files import local_file, text_sha256
 from bertedge.errors import CorpusError
 from bertedge.files import sha256
 from bertedge.tokenizer import Tokenizer
+from tests.data.refusals import refused
 
 TEXT = "The cat sat.\nIt slept.\n\nThe ship left.\n"
 SENTENCES = [(0, "The cat sat."), (0, "It slept."), (1, "The ship left.")]
-
-
-def refused(path: Path) -> CorpusError:
-    with pytest.raises(CorpusError) as caught:
-        list(read_sentences(path))
-    assert str(path) in caught.value.message
-    assert "\n" not in caught.value.message + caught.value.hint
-    return caught.value
 
 
 @pytest.mark.parametrize("name", ["corpus.txt", "corpus.gz", "corpus"])

@@ -17,6 +17,7 @@ from bertedge.data.corpus import layout_of, read_sentences, tokenize_corpus
 from bertedge.errors import CorpusError
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import DOCUMENTS
+from tests.data.refusals import refused
 
 ROWS = ["The cat sat.\nIt slept.\n\nNobody came.", 'A "ship", left; at dawn.', "It was 5 o'clock:\tlate."]
 SENTENCES = [
@@ -36,14 +37,6 @@ def table(rows: list[str], delimiter: str = ",", header: tuple[str, str] = ("lab
     file = io.StringIO()
     csv.writer(file, delimiter=delimiter).writerows([header, *(("1", row) for row in rows)])
     return file.getvalue()
-
-
-def refused(path: Path) -> CorpusError:
-    with pytest.raises(CorpusError) as caught:
-        list(read_sentences(path))
-    assert str(path) in caught.value.message
-    assert "\n" not in caught.value.message + caught.value.hint
-    return caught.value
 
 
 @pytest.mark.parametrize(
