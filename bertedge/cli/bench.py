@@ -38,10 +38,12 @@ def bench(
         typer.Option("--reference", "-r", help="The float model: a checkpoint or a float bundle.", show_default=False),
     ],
     corpus: Annotated[
-        Path | None, typer.Option(help="Text to compare on; default: the one that ships.", show_default=False)
+        Path | None, typer.Option(help="Text to compare on; default: the built-in text.", show_default=False)
     ] = None,
     cased: CasedOption = None,
-    examples: Annotated[int, typer.Option(min=1, help="Sentence pairs to compare on, if there are so many.")] = 256,
+    examples: Annotated[
+        int, typer.Option(min=1, help="Sentence pairs, or single texts, to compare on; fewer if the text has fewer.")
+    ] = 256,
     rounds: Annotated[
         int | None,
         typer.Option(min=2, help="Timed rounds of each workload, at least.", show_default=f"{ROUNDS}, or --max-rounds"),

@@ -88,7 +88,7 @@ def quantize(
     output: OutputOption,
     target: TargetOption = AUTO,
     recipe: Annotated[
-        str, typer.Option(help="What the other options of this group change.", **choices(RECIPES))
+        str, typer.Option(help="The settings to start from; other options change them.", **choices(RECIPES))
     ] = "default",
     method: Annotated[
         str | None,
@@ -117,7 +117,7 @@ def quantize(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Text to calibrate with, like yours; default: the one that ships.", show_default=False),
+        typer.Option(help="Text like yours to calibrate with; default: the built-in text.", show_default=False),
     ] = None,
     examples: Annotated[
         int | None,

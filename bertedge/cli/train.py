@@ -42,12 +42,12 @@ OutputOption = Annotated[
         "--output", "-o", help="Where the checkpoint is written; an unfinished run is kept next to it, in OUTPUT.run."
     ),
 ]
-StepsOption = Annotated[int | None, typer.Option(help="Stop after so many steps.", rich_help_panel=BUDGET)]
+StepsOption = Annotated[int | None, typer.Option(help="Stop after this many steps.", rich_help_panel=BUDGET)]
 MinutesOption = Annotated[
-    float | None, typer.Option(help="Stop after so many minutes; 10 if no budget is given.", rich_help_panel=BUDGET)
+    float | None, typer.Option(help="Stop after this many minutes; 10 if no budget is given.", rich_help_panel=BUDGET)
 ]
 EpochsOption = Annotated[
-    float | None, typer.Option(help="Stop after so many walks over the corpus.", rich_help_panel=BUDGET)
+    float | None, typer.Option(help="Stop after this many passes over the corpus.", rich_help_panel=BUDGET)
 ]
 LayersOption = Annotated[int, typer.Option(min=1, help="Encoder blocks.", rich_help_panel=MODEL)]
 HiddenOption = Annotated[int, typer.Option(min=1, help="Width of the model.", rich_help_panel=MODEL)]
@@ -74,7 +74,7 @@ WordsOption = Annotated[
     bool, typer.Option("--whole-words", help="Mask all tokens of a word, or none.", rich_help_panel=LEARNING)
 ]
 PrecisionOption = Annotated[
-    Precision, typer.Option(help="bfloat16 where the machine has it, or as told.", rich_help_panel=LEARNING)
+    Precision, typer.Option(help="auto: bfloat16 where the machine has it, else float32.", rich_help_panel=LEARNING)
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of weights, pairs and masks.", rich_help_panel=LEARNING)]
 HeldOutOption = Annotated[
@@ -127,7 +127,7 @@ def train(
     hidden: HiddenOption = 256,
     heads: HeadsOption = None,
     vocab_size: Annotated[
-        int, typer.Option(min=100, help="Pieces in a new vocabulary.", rich_help_panel=MODEL)
+        int, typer.Option(min=100, help="Tokens in a new vocabulary.", rich_help_panel=MODEL)
     ] = 30522,
     add_head: AddHeadOption = None,
     cased: CasedOption = None,

@@ -39,7 +39,9 @@ def tune(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The search's folder; an interrupted one goes on.", show_default=False),
+        typer.Option(
+            "--output", "-o", help="The folder of the search; an interrupted search goes on there.", show_default=False
+        ),
     ],
     max_mlm_drop: MaxMlmDropOption = None,
     max_nsp_drop: MaxNspDropOption = None,
@@ -56,7 +58,7 @@ def tune(
         ),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Text to calibrate with; default: the one that ships.", show_default=False)
+        Path | None, typer.Option(help="Text to calibrate with; default: the built-in text.", show_default=False)
     ] = None,
     target: TargetOption = AUTO,
     exclude: Annotated[

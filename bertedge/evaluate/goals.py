@@ -52,35 +52,35 @@ GOALS = {
     for row in (
         GoalKind(
             option="max_mlm_drop", metric="mlm.top1_accuracy_drop", head="mlm", limits=SHARE, scale=0.005,
-            help="Share of the masked words that float finds and this may miss, on balance.",
+            help="Largest drop of the accuracy on masked words, against float.",
         ),
         GoalKind(
             option="max_nsp_drop", metric="nsp.accuracy_drop", head="nsp", limits=SHARE, scale=0.005,
-            help="The same for next sentences.",
+            help="Largest drop of the accuracy on next sentences, against float.",
         ),
         GoalKind(
             option="max_kl", metric="mlm.kl_mean", head="mlm", limits=ANY, scale=0.002,
-            help="Mean KL divergence from float's words, in nats.",
+            help="Largest mean KL divergence from float's probabilities, in nats.",
         ),
         GoalKind(
             option="min_agreement", metric="mlm.top1_agreement", head="mlm", limits=SHARE, scale=0.01,
-            help="Share of the masked words where the best one is float's.",
+            help="Smallest share of masked words with the same best word as float.",
         ),
         GoalKind(
             option="max_nsp_flips", metric="nsp.flip_rate", head="nsp", limits=SHARE, scale=0.005,
-            help="Share of the pairs that may be judged otherwise than by float.",
+            help="Largest share of sentence pairs that float judges differently.",
         ),
         GoalKind(
             option="min_cosine", metric="embedding.cosine_mean", head=EMBEDDING, limits=SHARE, scale=0.002,
-            help="Mean cosine of the vectors of single texts with float's.",
+            help="Smallest mean cosine of text vectors with float's.",
         ),
         GoalKind(
             option="max_p95_ms", metric=P95, head=None, limits=ANY, scale=None,
-            help="95th percentile of a call, in milliseconds.",
+            help="Largest 95th percentile of a call, in milliseconds.",
         ),
         GoalKind(
             option="max_size_mb", metric=SIZE, head=None, limits=ANY, scale=None,
-            help="The model's file, in millions of bytes.",
+            help="Largest size of the model's file, in millions of bytes.",
         ),
     )
 }  # fmt: skip
