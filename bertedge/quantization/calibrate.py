@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts, reading_warnings
 from bertedge.data.pairs import Pair
-from bertedge.graph.plan import Plan, StaticInt8
+from bertedge.graph.plan import MLM_DECODER, MLM_TRANSFORM, Plan, StaticInt8
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.job import Job
@@ -25,6 +25,8 @@ from bertedge.runtime.side_by_side import in_order
 from bertedge.runtime.threads import usable_cpus
 
 SEED = 0
+#: Layers that read masked positions, unless a user asks for others.
+MLM_LAYERS = (MLM_TRANSFORM, MLM_DECODER)
 #: Texts that are observed at the same time at most; the activations of a long one may take 200 MB.
 MOST_AT_ONCE = 4
 
@@ -67,17 +69,23 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
 
 
 def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
-    """Walk the texts, unless an earlier job did."""
+    """Walk the texts, unless an earlier job did.
+
+    Ranges hold what any position may give. Means and products, which weights are rounded by, are those of the positions
+    that a layer mostly reads: the masked ones in the MLM head.
+    """
     key, model = (job.recipe.held_out, method.num_examples, _length(job, method)), job.float_model
     if key in job.memory.observed and (not products or job.memory.observed[key].products):
         return job.memory.observed[key]
     channels = {value: Channels.unseen(extent) for value, extent in model.channels.items()}
     sums = {value: Products(extent) for value, extent in model.channels.items()} if products else {}
-    for arrays in _observed(job, method, "calibrating"):
+    of_mlm = {model.layer_inputs[layer] for layer in MLM_LAYERS if layer in model.layer_inputs}
+    for batch, arrays in _observed(job, method, "calibrating"):
         for value, array in arrays.items():
-            channels[value].observe(array)
+            typical = array[:, batch.masked_positions[0]] if value in of_mlm else array
+            channels[value].observe(array, typical)
             if value in sums:
-                sums[value].observe(array)
+                sums[value].observe(typical)
     job.memory.observed = {key: Observed(channels=channels, products=sums)}  # products are large: one set at a time
     return job.memory.observed[key]
 
@@ -96,7 +104,7 @@ def observe_clips(job: Job, method: Static, plan: Plan) -> dict[str, Clip]:
     """
     forms = {layer: form for layer, form in plan.items() if isinstance(form, StaticInt8)}
     histograms = {layer: Histogram(*form.range) for layer, form in forms.items()}
-    for arrays in _observed(job, method, "choosing ranges"):
+    for _, arrays in _observed(job, method, "choosing ranges"):
         for layer, form in forms.items():
             histograms[layer].observe(multiplied(form, arrays[job.float_model.layer_inputs[layer]]))
     return {layer: clip_of(seen, method) for layer, seen in histograms.items()}
@@ -111,8 +119,8 @@ def multiplied(form: StaticInt8, values: NDArray[np.float32]) -> NDArray[np.floa
     return np.delete(values, form.outliers, axis=-1) if form.outliers else values
 
 
-def _observed(job: Job, method: Calibrated, words: str) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """What the layers read, value name -> array, text by text.
+def _observed(job: Job, method: Calibrated, words: str) -> Iterator[tuple[Batch, dict[str, NDArray[np.float32]]]]:
+    """Each text, and what the layers read: value name -> array.
 
     Each text runs on one thread, several at a time, and they are handed out in order: so the last bits of what is
     observed do not depend on the number of threads.
@@ -121,15 +129,15 @@ def _observed(job: Job, method: Calibrated, words: str) -> Iterator[dict[str, ND
     reader = {value: layer for layer, value in job.float_model.layer_inputs.items()}
     session = open_session(job.float_model.observed, threads=1)
 
-    def observe(batch: Batch) -> list[NDArray[np.float32]]:
-        return session.run(names, feed_of(batch))
+    def observe(batch: Batch) -> tuple[Batch, list[NDArray[np.float32]]]:
+        return batch, session.run(names, feed_of(batch))
 
     threads = min(usable_cpus(), MOST_AT_ONCE)
-    for index, values in enumerate(in_order(observe, _texts(job, method), threads=threads)):
+    for index, (batch, values) in enumerate(in_order(observe, _texts(job, method), threads=threads)):
         arrays = dict(zip(names, values, strict=True))
         for value, array in arrays.items():
             require_ordinary(array, reader[value], job.checkpoint.name)
-        yield arrays
+        yield batch, arrays
         job.listen((index + 1) / method.num_examples, f"{words} {index + 1}/{method.num_examples}")
 
 

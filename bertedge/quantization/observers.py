@@ -51,22 +51,29 @@ class Channels:
         self, *, low: NDArray[np.float32], high: NDArray[np.float32], mean: NDArray[np.float32], rows: int
     ) -> None:
         self.low, self.high, self.mean = low, high, mean
-        self._rows = rows
+        self._rows, self._seen = rows, rows > 0
 
     @classmethod
     def unseen(cls, channels: int) -> Channels:
         """Nothing was observed yet of what has so many channels."""
         return cls(**{name: np.zeros(channels, dtype=np.float32) for name in ("low", "high", "mean")}, rows=0)
 
-    def observe(self, values: NDArray[np.float32]) -> None:
-        """Take in values of shape (..., channels)."""
+    def observe(self, values: NDArray[np.float32], typical: NDArray[np.float32] | None = None) -> None:
+        """Take in values of shape (..., channels).
+
+        Args:
+            typical: those of them that the mean is to be of, (..., channels); default: all.
+        """
         rows = values.reshape(-1, values.shape[-1])
-        if len(rows):
-            first = self._rows == 0
-            self.low = rows.min(axis=0) if first else np.minimum(self.low, rows.min(axis=0))
-            self.high = rows.max(axis=0) if first else np.maximum(self.high, rows.max(axis=0))
-            self._rows += len(rows)
-            self.mean += (rows.mean(axis=0) - self.mean) * np.float32(len(rows) / self._rows)
+        if not len(rows):
+            return
+        self.low = np.minimum(self.low, rows.min(axis=0)) if self._seen else rows.min(axis=0)
+        self.high = np.maximum(self.high, rows.max(axis=0)) if self._seen else rows.max(axis=0)
+        self._seen = True
+        means = rows if typical is None else typical.reshape(-1, typical.shape[-1])
+        if len(means):
+            self._rows += len(means)
+            self.mean += (means.mean(axis=0) - self.mean) * np.float32(len(means) / self._rows)
 
     @property
     def largest(self) -> NDArray[np.float32]:
