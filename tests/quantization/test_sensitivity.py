@@ -114,7 +114,7 @@ def test_every_layer_is_tried_in_every_finer_format(checkpoint: Checkpoint, corp
         assert {(layer, "finer"), (layer, FLOAT16)} <= tried
     assert ("embeddings.position", FLOAT16) in tried
     assert MLM_TRANSFORM not in {r.group for r in found.remedies}
-    assert found.examples == 48
+    assert found.examples == 48 + 24  # pairs, and half as many single texts
     assert found.positions > 48
     assert found.losses["mlm.kl_mean"] > 0
     assert all(r.bytes > 0 for r in found.remedies if r.field == FLOAT16 and r.group != "embeddings.position")
