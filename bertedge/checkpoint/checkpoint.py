@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bertedge.checkpoint import names
 from bertedge.checkpoint.embedder import EmbedderFolder, write_embedder
-from bertedge.checkpoint.fit import require_fit
+from bertedge.checkpoint.fit import refuse_other_family, require_fit
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
 from bertedge.config import BertConfig
@@ -89,7 +89,7 @@ class Checkpoint:
         folder = embedder.transformer if embedder else folder
         for config_file in CONFIG_FILES:
             if (folder / config_file).is_file():
-                config = BertConfig.read(folder / config_file)
+                config = _config(folder / config_file, name)
                 checkpoint = cls(name=name, folder=folder, config=config, source=open_source(folder))
                 return checkpoint._with_embedder(embedder) if embedder else checkpoint
         raise FileError(
@@ -222,6 +222,16 @@ class Checkpoint:
 
     def _check(self) -> None:
         require_fit(self.name, self.config, self.heads, self.source.shapes, self.source.kinds)
+
+
+def _config(path: Path, name: str) -> BertConfig:
+    """Read ``config.json``; where it is none of a BERT, the tensors beside it may tell whose it is."""
+    try:
+        return BertConfig.read(path)
+    except CheckpointError:
+        with suppress(FileError, MissingExtraError):
+            refuse_other_family(name, open_source(path.parent).shapes)
+        raise
 
 
 def _architecture(tensors: Iterable[str]) -> str:

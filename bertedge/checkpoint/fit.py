@@ -69,7 +69,7 @@ def require_fit(
     if missing or added:
         _refuse_other_form(name, shapes)
     if added or names.WORD_EMBEDDINGS in misshapen or len(missing) > len(expected) / 4:
-        _refuse_other_family(name, shapes)
+        refuse_other_family(name, shapes)
     if added:
         raise CheckpointError(
             f"{name}: the encoder has tensors that a BERT does not have: {shown(added)}",
@@ -116,7 +116,12 @@ def _refuse_other_form(name: str, tensors: Iterable[str]) -> None:
             raise CheckpointError(f"{name}: the file holds {form}: {shown(found, most=3)}", hint)
 
 
-def _refuse_other_family(name: str, tensors: Iterable[str]) -> None:
+def refuse_other_family(name: str, tensors: Iterable[str]) -> None:
+    """Name the family that the tensors are of, if it is another than BERT.
+
+    Raises:
+        CheckpointError: it is.
+    """
     for pattern, family in FAMILIES:
         found = _matching(pattern, tensors)
         if found:

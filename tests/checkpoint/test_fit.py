@@ -115,6 +115,25 @@ def test_another_family_is_named_with_a_few_tensors(folder: Path, family: str, m
     assert str(caught.value).count("\n") == 1
 
 
+@pytest.mark.parametrize("family", ["DistilBERT", "GPT-2", "T5"])
+def test_another_family_is_named_where_its_config_has_other_words_for_sizes(folder: Path, family: str) -> None:
+    """Such as ``n_layer``: what is missing in ``config.json`` says nothing, the tensors do."""
+    tensors = {name: np.ones(3, np.float32) for name in OTHERS[family]}
+    rewrite(folder, tensors, model_type=None, architectures=None, hidden_size=None, num_hidden_layers=None)
+    with pytest.raises(CheckpointError, match=f"the tensors are those of {family}, not of BERT: "):
+        Checkpoint.read(folder)
+
+
+def test_a_berts_config_without_sizes_stays_the_complaint(folder: Path) -> None:
+    raw = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({key: raw[key] for key in raw if key != "hidden_size"}))
+    with pytest.raises(CheckpointError, match="hidden_size missing"):
+        Checkpoint.read(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="hidden_size missing"):
+        Checkpoint.read(folder)
+
+
 def test_tensors_of_nobody(folder: Path) -> None:
     rewrite(folder, {f"blocks.{index}.weight": np.ones(3, np.float32) for index in range(99)})
     with pytest.raises(CheckpointError, match="none of the 99 tensors is one of BERT: blocks.0.weight, .* and 96 more"):
