@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertedge.bundle import Bundle
-from bertedge.cli.console import note, print_json, stdout
+from bertedge.cli.console import at_least, note, print_json, stdout
 from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
 from bertedge.config import BertConfig
@@ -99,7 +99,7 @@ def _verify_here(bundle: Path, threads: int | None, allow_any_cpu: bool, as_json
 
 def _replayed(result: Any) -> list[str]:
     """What a replay of the golden vectors found, a line each."""
-    vectors = f"vectors have a cosine of {result.min_cosine_to_float:.4f} or more"
+    vectors = f"vectors have a cosine of {at_least(result.min_cosine_to_float)} or more"
     lines = [f"vectors          differ by {result.max_state_diff:.2g} at most (rounding: {result.state_tolerance:.2g})"]
     if result.max_prob_diff is None:
         return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 import warnings
@@ -41,6 +42,15 @@ _errors = _plain(stderr=True)
 def note(text: str) -> None:
     """A line for the person, not for the pipe; ``--quiet`` leaves it out."""
     stderr.print(text)
+
+
+def at_least(value: float) -> str:
+    """A lower bound in four decimals, rounded down: 0.99997 is not called 1.
+
+    Less than a millionth below 1 is what rounding in float32 makes of 1. NaN stays ``nan``.
+    """
+    whole = value if math.isnan(value) else math.floor(round(value, 6) * 1e4 + 1e-6) / 1e4
+    return f"{whole:.4f}"
 
 
 def complain(message: str, hint: str) -> None:

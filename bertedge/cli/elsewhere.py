@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertedge.cli.console import note, print_json, progress_bar, stdout
+from bertedge.cli.console import at_least, note, print_json, progress_bar, stdout
 from bertedge.cli.options import ForceOption, library
 from bertedge.emulate.cpus import ARCHITECTURES, emulated_cpu
 from bertedge.errors import CheckFailed, UsageError, nearest
@@ -137,7 +137,7 @@ def _show(findings: list[Finding]) -> None:
                 else (f"{seen.max_prob_diff:.2g}", f"{seen.tolerance:.2g}")
             ),
             "-" if seen.max_prob_diff_to_float is None else f"{seen.max_prob_diff_to_float:.2g}",
-            f"{seen.min_cosine_to_float:.4f}",
+            at_least(seen.min_cosine_to_float),
         ]
         if counted:
             cut = finding.all_saturation

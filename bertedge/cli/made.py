@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from bertedge.cli.console import note
+from bertedge.cli.console import at_least, note
 from bertedge.errors import CheckFailed
 from bertedge.evaluate.goals import said
 
@@ -51,7 +51,7 @@ def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None)
 
 def _few_examples(fidelity: Any) -> str:
     """How far a new bundle is from float on the golden inputs, in words."""
-    words = [f"vectors have a cosine of {fidelity.min_cosine:.4f} or more"]
+    words = [f"vectors have a cosine of {at_least(fidelity.min_cosine)} or more"]
     if fidelity.max_prob_diff is not None:
         words.insert(0, f"probabilities differ by {fidelity.max_prob_diff:.2g} at most")
     if fidelity.mlm_top1_agreement is not None:

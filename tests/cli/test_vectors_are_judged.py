@@ -10,6 +10,7 @@ import pytest
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
+from bertedge.cli.console import at_least
 from bertedge.config import BertConfig
 from bertedge.quantization import quantize
 from bertedge.recipe import QuantizationRecipe, Static
@@ -63,7 +64,25 @@ def test_what_is_not_measured_is_never_zero(bundles: dict[str, Bundle], embedder
     done = typed("verify", bundles["ruined"].folder)
     assert done.returncode == 0
     assert "probabilities    not measured" in done.stdout
-    assert f"vectors have a cosine of {fidelity.min_cosine:.4f} or more" in done.stdout
+    assert f"vectors have a cosine of {at_least(fidelity.min_cosine)} or more" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.99997, "0.9999"),
+        (0.9999, "0.9999"),
+        (1 - 1e-8, "1.0000"),
+        (1.0, "1.0000"),
+        (0.21287, "0.2128"),
+        (0.3, "0.3000"),
+        (-0.00004, "-0.0001"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_a_lower_bound_is_rounded_down(value: float, shown: str) -> None:
+    """Vectors that differ from float's are not said to have a cosine of 1 or more."""
+    assert at_least(value) == shown
 
 
 def test_quantize_says_how_far_vectors_are(embedder: Path, corpus_file: Path, tmp_path: Path) -> None:
