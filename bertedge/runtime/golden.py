@@ -263,7 +263,15 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
     inputs: dict[str, Any] = sides.pop("input")
     batch = Batch(**inputs)
     _check(path, batch, sides["noise"])
+    _require_finite(path, sides["float"])
     return batch, sides
+
+
+def _require_finite(path: Path, in_float: Arrays) -> None:
+    """No difference from NaN is too large, so a replay would pass."""
+    for name, array in in_float.items():
+        if not np.isfinite(array).all():
+            raise BundleError(f"{path}: float.{name} holds values that are not finite", AGAIN)
 
 
 def _check(path: Path, batch: Batch, noise: Arrays) -> None:

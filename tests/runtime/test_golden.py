@@ -129,6 +129,8 @@ SIGNED_DAMAGE: dict[str, Callable[[Arrays], None]] = {
     "an empty text": lambda a: a["input.attention_mask"].__setitem__(0, 0),
     "a position behind the text": lambda a: a["input.masked_positions"].__setitem__((0, 0), 10**6),
     "noise that forgives everything": lambda a: a.update({"noise.prob": np.array(np.inf)}),
+    "float's vector that is no number": lambda a: a["float.cls_state"].__setitem__((0, 0), np.nan),
+    "float's probability that has no end": lambda a: a["float.top_probs"].__setitem__((0, 0, 0), np.inf),
     "noise that is no number": lambda a: a.update({"noise.state": np.array(np.nan)}),
 }
 
