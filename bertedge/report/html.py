@@ -12,7 +12,7 @@ from markupsafe import Markup
 from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.report import charts, views
-from bertedge.report.render import MEGABYTE, ratio_words, sections
+from bertedge.report.render import CLIPPING, MEGABYTE, fidelity_title, kinds_of, ratio_words, sections
 from bertedge.report.report import CandidateReport, Report
 from bertedge.report.summary import in_words
 from bertedge.report.svg import marker_symbol
@@ -72,6 +72,8 @@ def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
         about=[("Machine", about_machine(report)), ("Text", about_corpus(report))],
         about_models=[(series, about_model(model)) for series, model in enumerate(views.models_of(report))],
         tables=tables,
+        fidelity_tables=[fidelity_title(kind) for kind in kinds_of(report)],
+        clipping=CLIPPING,
         calibrated_on_corpus=_calibrated_on_corpus(report),
         workload_in_words=views.workload_in_words,
         **parts,

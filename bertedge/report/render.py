@@ -40,10 +40,11 @@ WIDTH = 80
 def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int = WIDTH) -> Group:
     """Tables for a terminal of a width, and at the end what the report says of each candidate in a sentence."""
     parts: list[RenderableType] = [_text(warning) for warning in _warnings(report)]
+    by_model = {fidelity_title(kind): _long_fidelity_rows(report, kind) for kind in kinds_of(report)}
     for title, rows in sections(report):
         shapes = [rows, without(rows, MEANING), without(rows, *EXTRAS)]
-        if title == FIDELITY:
-            shapes.append(_long_fidelity_rows(report))
+        if title in by_model:
+            shapes.append(by_model[title])
         parts += [terminal_table(title, shapes, width=width), Text()]
     if verdicts:
         parts += [rich_verdicts(verdicts, width=width), Text()]
@@ -98,7 +99,7 @@ def sections(report: Report) -> list[tuple[str, Rows]]:
     return [
         ("Size and start", _size_rows(report)),
         ("Latency", _latency_rows(report)),
-        (FIDELITY, _fidelity_rows(report)),
+        *((fidelity_title(kind), _fidelity_rows(report, kind)) for kind in kinds_of(report)),
         *([(CLIPPING, rows)] if (rows := _clipping_rows(report)) else []),
     ]
 
@@ -152,30 +153,36 @@ def _latency_rows(report: Report) -> Rows:
     return rows
 
 
-def _measured(report: Report) -> Iterator[tuple[str, str, str, str, list[MetricValue | None]]]:
+def kinds_of(report: Report) -> tuple[str, ...]:
+    """The kinds of texts that fidelity was measured on; the main kind, which comes first, is empty."""
+    return ("", *dict.fromkeys(other.kind for model in _models(report)[1:] for other in model.by_kind))
+
+
+def fidelity_title(kind: str) -> str:
+    """The title of the table of a kind of texts."""
+    return f"{FIDELITY} on {kind}" if kind else FIDELITY
+
+
+def _measured(report: Report, kind: str) -> Iterator[tuple[str, str, str, str, list[MetricValue | None]]]:
     """Metric, which way is better, meaning, float's own value, and the value of each candidate.
 
-    Of every metric that some candidate has, on the main texts and then on those of further kinds.
+    Of every metric that some candidate has on a kind of texts.
     """
     models = _models(report)[1:]
-    kinds = dict.fromkeys(other.kind for model in models for other in model.by_kind)
-    for kind in ("", *kinds):
-        for name, (better, meaning) in DESCRIPTIONS.items():
-            values = [model.fidelity_on(kind).get(name) for model in models]
-            if any(values):
-                known = reference_value(report, name, kind)
-                own = "" if known is None else _number(known)
-                label, words = (f"{name}, {kind}", f"the same on {kind}") if kind else (name, meaning)
-                yield label, better, words, own, values
+    for name, (better, meaning) in DESCRIPTIONS.items():
+        values = [model.fidelity_on(kind).get(name) for model in models]
+        if any(values):
+            known = reference_value(report, name, kind)
+            yield name, better, meaning, "" if known is None else _number(known), values
 
 
-def _fidelity_rows(report: Report) -> Rows:
+def _fidelity_rows(report: Report, kind: str) -> Rows:
     """A row for each metric, a column for float, which has an accuracy too, and for each candidate."""
     models = _models(report)[1:]
     rows = [["metric", FLOAT, *(_label(report, model) for model in models), BETTER, MEANING]]
-    for name, better, meaning, own, values in _measured(report):
+    for name, better, meaning, own, values in _measured(report, kind):
         rows.append([name, own, *map(value_in_words, values), better, meaning])
-    for head, reason in report.skipped.items():
+    for head, reason in report.skipped.items() if not kind else ():
         rows.append([f"{head}.*", "", *[NOT_MEASURED] * len(models), "", reason])
     return rows
 
@@ -202,16 +209,16 @@ def ratio_words(ratio: MetricValue) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _long_fidelity_rows(report: Report) -> Rows:
+def _long_fidelity_rows(report: Report, kind: str) -> Rows:
     """A row for each metric and model."""
     rows = [["metric", "model", "value", "95 % interval"]]
-    for name, _, _, own, values in _measured(report):
+    for name, _, _, own, values in _measured(report, kind):
         if own:
             rows.append([name, FLOAT, own, ""])
         for model, value in zip(_models(report)[1:], values, strict=True):
             shown, _, interval = value_in_words(value).partition(" (")
             rows.append([name, _label(report, model), shown, interval.removesuffix(")")])
-    return [*rows, *([f"{head}.*", "", NOT_MEASURED, ""] for head in report.skipped)]
+    return [*rows, *([f"{head}.*", "", NOT_MEASURED, ""] for head in (report.skipped if not kind else ()))]
 
 
 def value_in_words(value: MetricValue | None) -> str:
