@@ -38,6 +38,8 @@ class Within:
 Share = Annotated[float, Within(low=0, high=1)]
 #: A share that may be unknown.
 MaybeShare = Annotated[float, Within(low=0, high=1, nan=True)]
+#: A cosine in float64, where rounding may lead a little past 1.
+Cosine = Annotated[float, Within(low=-1 - 1e-9, high=1 + 1e-9)]
 #: A whole number of things.
 Count = Annotated[int, Within(low=0, high=LARGEST_WHOLE)]
 #: More than any file has.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bertedge.bounds import Bytes, Count, Share
+from bertedge.bounds import Bytes, Cosine, Count, Share
 from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BundleError, CheckpointError, FileError
@@ -71,7 +71,7 @@ class GoldenFidelity:
 
     mlm_top1_agreement: Share | None
     max_prob_diff: Share | None
-    min_cosine: float | None = None
+    min_cosine: Cosine | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
