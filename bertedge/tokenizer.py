@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from bertedge.printable import shown
 from bertedge.records import write_json
 from bertedge.texts import Pair, texts_or_pairs
 from bertedge.tokenizer_folder import read_folder
+from bertedge.tokenizer_json import library_errors, tokenizer_settings
 from bertedge.wordpiece import SPECIAL_TOKENS, learn, lowercased, recased, trimmed, without_added
 
 
@@ -99,26 +99,15 @@ class Tokenizer:
 
         ``tokenizer_config.json`` repeats length and casing: ``transformers`` trusts it more than the tokenizer itself.
         """
-        text = self._json
-        write_text(folder / "tokenizer.json", text)
-        added = {token.content for token in self._backend.get_added_tokens_decoder().values()}
-        roles = {f"{role}_token": token if token in added else None for role, token in self.special.items()}
-        settings: dict[str, Any] = {
-            "tokenizer_class": "PreTrainedTokenizerFast" if self._own_pipeline else "BertTokenizer",
-            "model_max_length": self.max_length,
-        }
-        if self._truncation_side != "right":
-            settings["truncation_side"] = self._truncation_side
-        if self._own_pipeline:
-            roles = {name: token for name, token in roles.items() if token is not None}
-        else:
-            normalizer = json.loads(text).get("normalizer") or {}
-            settings |= {
-                "do_lower_case": bool(normalizer.get("lowercase", False)),
-                "strip_accents": normalizer.get("strip_accents"),
-                "tokenize_chinese_chars": bool(normalizer.get("handle_chinese_chars", True)),
-            }
-        write_json(folder / "tokenizer_config.json", {**settings, **roles})
+        write_text(folder / "tokenizer.json", self._json)
+        settings = tokenizer_settings(
+            json.loads(self._json),
+            max_length=self.max_length,
+            special=self.special,
+            own_pipeline=self._own_pipeline,
+            truncation_side=self._truncation_side,
+        )
+        write_json(folder / "tokenizer_config.json", settings)
 
     @cached_property
     def _whole(self) -> tokenizers.Tokenizer:
@@ -263,7 +252,7 @@ class Tokenizer:
             UsageError: names the first text that is none (None, NaN, bytes) or not Unicode, and its index.
         """
         checked = texts_or_pairs(texts)
-        with _library_errors():
+        with library_errors():
             found = self._backend.encode_batch(checked)
         encodings = [
             Encoding(
@@ -294,7 +283,7 @@ class Tokenizer:
     def pieces_many(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
         # "fast" leaves out where in the text each token stands, which nobody asks for here
-        with _library_errors():
+        with library_errors():
             return [e.ids for e in self._whole.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
@@ -304,16 +293,3 @@ class Tokenizer:
     def token(self, token_id: int) -> str:
         """The token with this id, as it stands in the vocabulary."""
         return self._backend.id_to_token(token_id) or self.special["unk"]
-
-
-@contextmanager
-def _library_errors() -> Iterator[None]:
-    """Turn what the library cannot encode, such as a word where no unknown token is, into an error of ours."""
-    try:
-        yield
-    except Exception as error:
-        if type(error) is not Exception:  # which is what the library raises
-            raise
-        raise CheckpointError(
-            f"the tokenizer cannot encode this text ({error})", "use the tokenizer that the model was trained with"
-        ) from error

@@ -1,15 +1,19 @@
-"""``tokenizer.json`` as JSON: what is looked up in it, and what is refused before the library reads it."""
+"""``tokenizer.json`` as JSON: what is looked up in it, what the ``tokenizers`` library cannot do with it, and what
+``tokenizer_config.json`` has to say next to it.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
 from bertedge.added_tokens import MOST_ID
-from bertedge.errors import FileError
+from bertedge.errors import CheckpointError, FileError
 from bertedge.files import read_text
 
 FRESH = "take a fresh copy from the model's source"
@@ -82,3 +86,46 @@ def state_of(backend: tokenizers.Tokenizer, part: str) -> Any:
     """A part of the pipeline, as JSON."""
     found = getattr(backend, part)
     return None if found is None else json.loads(found.__getstate__())
+
+
+def tokenizer_settings(
+    raw: dict[str, Any], *, max_length: int, special: Mapping[str, str], own_pipeline: bool, truncation_side: str
+) -> dict[str, Any]:
+    """``tokenizer_config.json`` for a ``tokenizer.json``, so that ``transformers`` reads the two as bertedge does.
+
+    Args:
+        raw: ``tokenizer.json``.
+        special: role, such as ``mask`` -> token.
+        own_pipeline: whether the tokenizer is what ``raw`` says, not what BERT's class makes of it.
+    """
+    added = {token["content"] for token in raw["added_tokens"]}
+    roles = {f"{role}_token": token if token in added else None for role, token in special.items()}
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast" if own_pipeline else "BertTokenizer",
+        "model_max_length": max_length,
+    }
+    if truncation_side != "right":
+        settings["truncation_side"] = truncation_side
+    if own_pipeline:
+        roles = {name: token for name, token in roles.items() if token is not None}
+    else:
+        normalizer = raw.get("normalizer") or {}
+        settings |= {
+            "do_lower_case": bool(normalizer.get("lowercase", False)),
+            "strip_accents": normalizer.get("strip_accents"),
+            "tokenize_chinese_chars": bool(normalizer.get("handle_chinese_chars", True)),
+        }
+    return {**settings, **roles}
+
+
+@contextmanager
+def library_errors() -> Iterator[None]:
+    """Turn what the library cannot encode, such as a word where no unknown token is, into an error of ours."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:  # which is what the library raises
+            raise
+        raise CheckpointError(
+            f"the tokenizer cannot encode this text ({error})", "use the tokenizer that the model was trained with"
+        ) from error
