@@ -41,7 +41,10 @@ def megabytes(size: float) -> str:
 
 
 def printable(text: str) -> str:
-    """What XML has no way to write (control characters, halves of surrogate pairs) as escapes."""
+    """What XML has no way to write (control characters, halves of surrogate pairs) as escapes.
+
+    Unlike in a terminal (:mod:`bertedge.printable`), marks of writing direction stay: the page isolates each name.
+    """
     return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
