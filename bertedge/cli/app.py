@@ -12,11 +12,12 @@ import typer
 import bertedge
 from bertedge.cli import bench, check, compare, demo, elsewhere, make, report, train, tune, use
 from bertedge.cli.console import complain, set_volume, short_warnings
-from bertedge.cli.layout import Command, epilog, group_of
+from bertedge.cli.layout import Command, Group, epilog, group_of
 from bertedge.cli.streams import guard_streams
 
 app = typer.Typer(
     name="bertedge",
+    cls=Group,
     help="Small, fast and provably right int8 BERT on CPUs and ARM boards.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

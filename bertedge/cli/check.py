@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: An emulated CPU takes its time.
 FEW_EXAMPLES = 16
+#: Columns that the values of ``info`` take at least, however narrow the terminal is.
+LEAST_WIDTH = 20
 
 
 def verify(
@@ -143,9 +145,11 @@ def info(
         return
     shown = {key: value for key, value in described.items() if key != "warnings" and (value or key != "left_out")}
     width = max(map(len, shown))
+    room = max(stdout.width - width - 1, LEAST_WIDTH)
     for key, value in shown.items():
-        for line, text in enumerate(_lines(key, value)):
-            stdout.print(f"{'' if line else key:{width}}  {text}")
+        texts = [part for line in _lines(key, value) for part in textwrap.wrap(line, room) or [""]]
+        for line, text in enumerate(texts):
+            stdout.print(f"{'' if line else key:{width}} {text}")
 
 
 def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
@@ -224,7 +228,9 @@ def _lines(key: str, value: Any) -> list[str]:
     if key == "parameters":
         return [f"{value:,}"]
     if key == "coverage":
-        shares = f"{value['macs']:.1%} of the multiply-accumulates and {value['bytes']:.1%} of the bytes"
+        shares = (
+            f"{100 * value['macs']:.1f} % of the multiply-accumulates and {100 * value['bytes']:.1f} % of the bytes"
+        )
         return [f"{shares} are integers of 8 bits or fewer"]
     if key == "casing":
         return [f"{value}: " + ("text is made lower case" if value == "uncased" else "capital letters are kept")]
@@ -233,12 +239,12 @@ def _lines(key: str, value: Any) -> list[str]:
     if key == "bytes_by_part":
         return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
     if key in ("layer_reasons", "goals"):
-        return [line for name, words in value.items() for line in textwrap.wrap(f"{name} {words}", 96)]
+        return [f"{name} {words}" for name, words in value.items()]
     if key == "embedding":
-        return [part for line in from_json(EmbeddingSettings, value).lines for part in textwrap.wrap(line, 96)]
+        return list(from_json(EmbeddingSettings, value).lines)
     if key == "provenance":
         return [f"{name} {_shown(item)}" for name, item in value.items() if item is not None]
-    return textwrap.wrap(_shown(value), 96) or [""]
+    return [_shown(value)]
 
 
 def _shown(value: Any) -> str:

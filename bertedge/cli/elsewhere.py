@@ -141,7 +141,7 @@ def _show(findings: list[Finding]) -> None:
         ]
         if counted:
             cut = finding.all_saturation
-            cells.append(f"{cut.wrong_sums / cut.sums:.2%}" if cut.sums else "-")
+            cells.append(f"{100 * cut.wrong_sums / cut.sums:.2f} %" if cut.sums else "-")
         cells += [f"{finding.fidelity[name].value:.4g}" if name in finding.fidelity else "-" for name in metrics]
         rows.append([*cells, "good" if finding.good else "BAD"])
     stdout.print(terminal_table("", [rows, without(rows, "target there", "loader")], width=stdout.width))
@@ -155,6 +155,6 @@ def _show(findings: list[Finding]) -> None:
         for layer, cut in worst:
             if cut.wrong_sums:
                 stdout.print(
-                    f"{finding.cpu}: {layer}: {cut.wrong_sums / cut.sums:.2%} of the sums are cut somewhere, "
-                    f"{cut.cut_pairs / cut.pairs:.3%} of the pairs"
+                    f"{finding.cpu}: {layer}: {100 * cut.wrong_sums / cut.sums:.2f} % of the sums are cut somewhere, "
+                    f"{100 * cut.cut_pairs / cut.pairs:.3f} % of the pairs"
                 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from bertedge.cli.examples import FIRST, FOLLOWING
 
@@ -85,6 +87,35 @@ LAYERS = (
 )
 #: Commands with options that take patterns.
 TAKE_PATTERNS = ("quantize", "tune")
+#: Python type of an option -> what help calls its value; typer writes types, such as <int range> and <bool>.
+VALUES: dict[Any, str] = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}
+
+
+def name_values(parameters: list[Any]) -> list[Any]:
+    """Give options names of values that a user knows. Flags take none, and show none.
+
+    Args:
+        parameters: of a command; those with a ``metavar`` keep it.
+    """
+    for parameter in parameters:
+        if parameter.param_type_name != "option" or parameter.metavar is not None:
+            continue
+        kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+        kind = next(iter(get_args(kind)), kind)
+        if parameter.is_flag:
+            parameter.metavar = ""
+        elif isinstance(kind, type) and issubclass(kind, Enum):
+            parameter.metavar = " | ".join(choice.value for choice in kind)
+        else:
+            parameter.metavar = VALUES.get(kind)
+    return parameters
+
+
+class Group(TyperGroup):
+    """The app: its own options are shown as those of its commands."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return name_values(super().get_params(ctx))
 
 
 class Command(TyperCommand):
@@ -101,6 +132,9 @@ class Command(TyperCommand):
             if isinstance(told, str):  # typer would put it in brackets twice
                 parameter.help = f"{(parameter.help or '').rstrip('.')}; default: {told}."  # type: ignore[attr-defined]
                 parameter.show_default = False  # type: ignore[attr-defined]
+
+    def get_params(self, ctx: Any) -> Any:
+        return name_values(super().get_params(ctx))
 
 
 def group_of(command: str) -> str:

@@ -36,7 +36,7 @@ def conclude_goals(bundle: Any) -> None:
 def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None) -> None:
     """Its size, its warnings, how far it is from float, and how to measure it."""
     manifest = bundle.manifest
-    share = f"{manifest.coverage.macs:.1%} of the work in integers"
+    share = f"{100 * manifest.coverage.macs:.1f} % of the work in integers"
     note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {share}")
     for warning in manifest.warnings:
         note(f"warning: {warning}")

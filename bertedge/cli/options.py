@@ -32,7 +32,7 @@ class FormatChoice(StrEnum):
 def choices(values: Iterable[str]) -> dict[str, Any]:
     """Arguments of ``typer.Option`` that show the values of an option in its help, and complete them in a shell."""
     names = list(values)
-    return {"metavar": "|".join(names), "autocompletion": lambda: names}
+    return {"metavar": " | ".join(names), "autocompletion": lambda: names}
 
 
 ModelArgument = Annotated[

@@ -81,7 +81,7 @@ def _listener(label: str, *, silent: bool) -> Iterator[Callable[[Any], None]]:
             line = _line(progress)
             show(progress.share_done, line)
             if progress.step % 100 == 0 and not sys.stderr.isatty():
-                note(f"{label}: {progress.share_done:.0%} {line}")
+                note(f"{label}: {100 * progress.share_done:.0f} % {line}")
 
         yield listen
 

@@ -159,7 +159,9 @@ def _show(tuned: Any, output: Path) -> None:
         )
     stdout.print(terminal_table("", [rows, without(rows, "threads")], width=stdout.width))
     others = len(tuned.measured) - len(tuned.points) - len(tuned.beaten)
-    note(f"{others} more were tried and left behind; all numbers: {output}/pareto.json, picture: {output}/pareto.svg")
+    if others:
+        note(f"{others} more were tried and are not shown")
+    note(f"all numbers: {output}/pareto.json, picture: {output}/pareto.svg")
     if not tuned.complete:
         note("the time was over before everything was tried: the same command goes on")
     for warning in Bundle.open(output / "best", check=False).manifest.warnings:

@@ -53,5 +53,5 @@ def next_sentence(
     if as_json:
         print_json({"is_next": probability})
         return
-    verdict = "follows" if probability >= 0.5 else "does not follow"
-    stdout.print(f"{probability:8.4f}  {verdict}")
+    verdict, share = ("follows", probability) if probability >= 0.5 else ("does not follow", 1 - probability)
+    stdout.print(f"{share:8.4f}  {verdict}")

@@ -51,13 +51,13 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
     unknown = float((ids == tokenizer.id_of("unk")).mean())
     if unknown > MOST_UNKNOWN:
         raise CorpusError(
-            f"{name}: {unknown:.0%} of its words are unknown to the model's vocabulary",
+            f"{name}: {100 * unknown:.0f} % of its words are unknown to the model's vocabulary",
             "; ".join(("calibrate with text like the model's own: --calibration FILE", *tokenizer.warnings)),
         )
     warnings = []
     if unknown > MANY_UNKNOWN:
         warnings.append(
-            f"{name}: {unknown:.0%} of its words are unknown to the vocabulary; is it in the model's language?"
+            f"{name}: {100 * unknown:.0f} % of its words are unknown to the vocabulary; is it in the model's language?"
         )
     broken = float(tokenizer.continuation(tokenizer.vocab_size)[ids].mean())
     if broken > MANY_BROKEN:
@@ -79,7 +79,7 @@ def reading_warnings(corpus: TokenizedCorpus, draw: Draw, name: str) -> tuple[st
     read, tokens = read_by(corpus, draw), corpus.num_tokens
     share = read.different / max(tokens, 1)
     if share < LITTLE_READ:
-        return (f"{name}: calibration reads {read.different:,} of its {tokens:,} tokens ({share:.1%})",)
+        return (f"{name}: calibration reads {read.different:,} of its {tokens:,} tokens ({100 * share:.1f} %)",)
     times = read.drawn / max(read.different, 1)
     if times > OFTEN_READ and tokens >= FEW_PIECES:  # of a shorter text that is said anyhow
         return (f"{name}: calibration reads it {times:.0f} times over; give more text rather than more examples",)

@@ -116,7 +116,8 @@ def _clip_warnings(method: Static, ranges: Ranges) -> tuple[str, ...]:
         return ()
     worst = max(cut, key=lambda layer: cut[layer])
     return (
-        f"the observer {method.observer} cuts off values in {len(cut)} layers, {cut[worst]:.2%} of them in {worst}; "
+        f"the observer {method.observer} cuts off values in {len(cut)} layers, "
+        f"{100 * cut[worst]:.2f} % of them in {worst}; "
         "outliers of BERT carry function: compare with --observer min-max",
     )
 

@@ -45,8 +45,8 @@ def why_no_next_sentences(corpus: TokenizedCorpus, max_length: int) -> str | Non
     if share >= MIN_LABELLED:
         return None
     return (
-        f"has a next sentence for {share:.1%} of its pairs only: most documents are one sentence, or most sentences "
-        f"are as long as a pair of {max_length} tokens"
+        f"has a next sentence for {100 * share:.1f} % of its pairs only: most documents are one sentence, "
+        f"or most sentences are as long as a pair of {max_length} tokens"
     )
 
 

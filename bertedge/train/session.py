@@ -116,7 +116,8 @@ class Session:
         read = share_of_walk(self.corpus, max_length=settings.max_length, seed=settings.seed)
         note(
             f"{paths.corpus}: {layout_of(paths.corpus)}; {whole.num_documents:,} documents, "
-            f"{whole.num_sentences:,} sentences, {len(whole.piece_ids):,} tokens; one pass reads {read:.0%} of them"
+            f"{whole.num_sentences:,} sentences, {len(whole.piece_ids):,} tokens; "
+            f"one pass reads {100 * read:.0f} % of them"
         )
         self.layout = Layout.of(tokenizer, tokenizer.vocab_size, whole_words=settings.whole_words)
         self.held_out = (

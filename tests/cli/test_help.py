@@ -62,6 +62,17 @@ def test_options_are_grouped_and_their_help_is_a_sentence(name: str) -> None:
         assert not isinstance(option.show_default, str), f"{option.name}: typer puts it in brackets twice"
 
 
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_values_of_options_are_named_as_users_name_them(name: str) -> None:
+    command = command_of(name) if name else ROOT
+    with command.make_context("bertedge", [], resilient_parsing=True) as context:
+        options = [p for p in command.get_params(context) if p.param_type_name == "option"]
+        shown = {option.name: option.display_type_rich(context) for option in options}
+    assert all(not shown[option.name] for option in options if option.is_flag), "a flag takes no value"
+    assert not [kind for kind in shown.values() if kind and re.search("[<>]|int|range", kind)], shown
+    assert "help" in shown
+
+
 @pytest.mark.parametrize("example", [example for examples in EXAMPLES.values() for example in examples])
 def test_examples_can_be_typed(example: str) -> None:
     program, name, *arguments = shlex.split(example)
@@ -75,7 +86,7 @@ def test_help_of_quantize() -> None:
     assert text == short
     assert not re.search(r"default: \(", text)
     for values in (METHODS, OBSERVERS, ROUNDINGS, WEIGHT_SCALES, RECIPES):
-        assert "|".join(values) in text
+        assert " | ".join(values) in text
     words = " ".join(text.replace("│", " ").split())
     assert ", ".join(["auto", *TARGETS]) in words
     assert LAYERS in words
