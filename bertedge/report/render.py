@@ -200,7 +200,7 @@ def _clipping_rows(report: Report) -> Rows:
 def _clipped(layer: LayerClipping | None) -> str:
     if layer is None:
         return NOT_MEASURED
-    return "0" if layer.outside == 0 else f"{layer.outside:.3%}, by up to {layer.beyond:.2g} widths"
+    return "0" if layer.outside == 0 else f"{100 * layer.outside:.3f} %, by up to {layer.beyond:.2g} widths"
 
 
 def ratio_words(ratio: MetricValue) -> str:

@@ -95,16 +95,24 @@ def _table(title: str, rows: Rows, widths: Sequence[int]) -> Table:
 
 
 def _blocks(rows: Rows, width: int) -> Iterator[str]:
-    """Each row as a block: its names in the first line, then a line for every other cell."""
+    """Each row as a block: its names in the first line, then a line for every other cell.
+
+    The label of a single other column stands once, above the blocks.
+    """
     head = rows[0]
     names = [index for index, column in enumerate(head) if index == 0 or column in NAMES]
     others = [index for index in range(len(head)) if index not in names]
     indent = 2 + max((len(head[index]) for index in others), default=0) + SPACE
+    if len(others) == 1:
+        yield from _wrapped(head[others[0]], width, "  ")
     for row in rows[1:]:
         yield from _wrapped(", ".join(row[index] for index in names if row[index]), width, "  ")
         for index in others:
             label, cell = f"  {head[index]}", row[index]
             if not cell:
+                continue
+            if len(others) == 1:
+                yield from _wrapped(f"  {cell}", width, "  ")
                 continue
             if indent + len(cell) <= width:
                 yield f"{label:<{indent}}{cell}"

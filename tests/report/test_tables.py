@@ -129,6 +129,19 @@ def test_a_table_that_does_not_fit_is_stacked() -> None:
     assert lines[:4] == ["Times", "small", "  time", "    1.25 (1.00 to 1.50)"]
 
 
+def test_the_label_of_a_single_column_is_said_once() -> None:
+    rows: Rows = [
+        ["verdict", "how sure"],
+        ["pass", "1 where the baseline has 1"],
+        ["fail", "2 where it has 1, too much"],
+    ]
+    console = Console(width=20, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(terminal_table("", [rows], width=20))
+    text = console.export_text()
+    assert text.count("how sure") == 1
+    assert "fail\n  2 where it has 1," in "\n".join(line.rstrip() for line in text.splitlines())
+
+
 def in_terminal(columns: int, *arguments: object) -> str:
     """What a command prints to a terminal of a width."""
     main, side = pty.openpty()
