@@ -75,6 +75,12 @@ class Channels:
             self._rows += len(means)
             self.mean += (means.mean(axis=0) - self.mean) * np.float32(len(means) / self._rows)
 
+    def widened(self, factor: float) -> Channels:
+        """The same channels with ranges that are wider by a factor, around the same middle."""
+        middle, half = (self.high + self.low) / 2, factor * (self.high - self.low) / 2
+        low, high = ((middle + sign * half).astype(np.float32) for sign in (-1, 1))
+        return Channels(low=low, high=high, mean=self.mean, rows=self._rows)
+
     @property
     def largest(self) -> NDArray[np.float32]:
         """Largest absolute value of each channel, (channels,)."""

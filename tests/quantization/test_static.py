@@ -75,3 +75,21 @@ def test_constant_and_dead_channels() -> None:
         form = _layer_format(layer, observer, FULL_RANGE, Static())
         assert isinstance(form, StaticInt8)
         assert form.scale == 1.0
+
+
+def test_wider_channels_have_the_same_middle_and_mean() -> None:
+    observer = Channels.unseen(3)
+    observer.observe(np.array([[-1.0, 2.0, 0.0], [3.0, 4.0, 0.0]], dtype=np.float32))
+    wider = observer.widened(1.5)
+    assert wider.low.tolist() == [-2.0, 1.5, 0.0]
+    assert wider.high.tolist() == [4.0, 4.5, 0.0]
+    assert wider.mean.tolist() == observer.mean.tolist()
+
+
+def test_the_poolers_range_has_a_margin() -> None:
+    seen = Channels.unseen(8)
+    seen.observe(np.array([[-1.0] * 8, [1.0] * 8], dtype=np.float32))
+    pooler, other = (
+        _layer_format(name, seen, FULL_RANGE, Static(smoothing=False)) for name in ("pooler", "mlm.decoder")
+    )
+    assert pooler.scale == pytest.approx(1.5 * other.scale)
