@@ -21,6 +21,8 @@ from bertedge.report.views import reference_value
 
 MEGABYTE = 1e6
 CLIPPING = "Values outside the calibrated range, the layers with the most"
+#: A smaller share would be printed as 0.
+LEAST_SHARE = 1e-5
 #: Layers in that table.
 CLIPPED_LAYERS = 5
 BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
@@ -200,7 +202,10 @@ def _clipping_rows(report: Report) -> Rows:
 def _clipped(layer: LayerClipping | None) -> str:
     if layer is None:
         return NOT_MEASURED
-    return "0" if layer.outside == 0 else f"{100 * layer.outside:.3f} %, by up to {layer.beyond:.2g} widths"
+    if layer.outside == 0:
+        return "none"
+    share = f"{100 * layer.outside:.3f} %" if layer.outside >= LEAST_SHARE else "under 0.001 %"
+    return f"{share}, by up to {layer.beyond:.2g} widths"
 
 
 def ratio_words(ratio: MetricValue) -> str:
@@ -251,7 +256,7 @@ def _footer(report: Report) -> str:
         f"{machine.cpu}, {machine.cpus} CPUs, {_threads(report.reference)}target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
         f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
-        f"Intervals: 95 %, bootstrap over texts or sittings. Latency without tokenization.{skipped}{_weather(report)}"
+        f"Intervals: 95 %, by resampling texts (fidelity) or loads of the model (times). Latency without tokenization.{skipped}{_weather(report)}"
     )
 
 
