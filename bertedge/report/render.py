@@ -256,7 +256,8 @@ def _footer(report: Report) -> str:
         f"{machine.cpu}, {machine.cpus} CPUs, {_threads(report.reference)}target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
         f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
-        f"Intervals: 95 %, by resampling texts (fidelity) or loads of the model (times). Latency without tokenization.{skipped}{_weather(report)}"
+        "Intervals: 95 %, by resampling texts (fidelity) or loads of the model (times). "
+        f"Latency without tokenization.{skipped}{_weather(report)}"
     )
 
 
