@@ -76,7 +76,7 @@ def test_ctrl_c_while_modules_are_imported(after_s: float, tmp_path: Path) -> No
 def test_ctrl_c_while_a_folder_is_written(
     command: str, times: int, model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
-    more = ["--calibration", corpus_file, "--examples", 10**6] if command == "quantize" else []
+    more = ["--calibration", corpus_file, "--examples", 10_000] if command == "quantize" else []
     process = start(command, model_folder, "-o", tmp_path / "made", *more)
     wait_for(scratch_of(tmp_path), process)
     for _ in range(times):
@@ -109,7 +109,7 @@ def test_an_end_while_latency_is_measured(
         ),
     ]
     process = start(*command, env={**os.environ, "TMPDIR": str(tmp_path)})
-    wait_for(lambda: list(tmp_path.glob("tmp*/tiny-bert/manifest.json")), process)
+    wait_for(lambda: list(tmp_path.glob("bertedge-*/tiny-bert/manifest.json")), process)
     time.sleep(6)
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
@@ -127,7 +127,7 @@ def test_an_end_while_latency_is_measured(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_endings_clear_away_too(number: int, model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
     process = start(
-        "quantize", model_folder, "-o", tmp_path / "made", "--calibration", corpus_file, "--examples", 10**6
+        "quantize", model_folder, "-o", tmp_path / "made", "--calibration", corpus_file, "--examples", 10_000
     )
     wait_for(scratch_of(tmp_path), process)
     process.send_signal(number)
