@@ -145,8 +145,9 @@ def test_a_full_disk_on_stdout(arguments: list[str], bundle_of: Callable[..., Bu
     with open("/dev/full", "w") as full:
         process = start(*(argument.format(bundle=bundle) for argument in arguments), stdout=full)
         _, err = process.communicate(timeout=60)
-    error, hint = err.splitlines()
+    *warnings, error, hint = err.splitlines()
     assert process.returncode == 3
+    assert all(line.startswith("warning: ") for line in warnings)  # those of the bundle
     assert error == "error: stdout: No space left on device"
     assert hint.startswith("hint: ")
 
