@@ -148,5 +148,5 @@ class Agenda:
 
 def _heads(goals: Collection[Goal], base: Entry) -> tuple[str, ...]:
     named = {goal.kind.head for goal in goals}
-    there = tuple(head for head, metric in SMOOTH_LOSS.items() if metric in base.fidelity)
+    there = tuple(head for head in SMOOTH_LOSS if any(metric.startswith(f"{head}.") for metric in base.fidelity))
     return tuple(head for head in there if head in named) or there
