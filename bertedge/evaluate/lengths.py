@@ -17,6 +17,8 @@ from bertedge.progress import Listener, unheard
 LENGTHS = (16, 32, 64, 128, 256, 512)
 #: Tokens that each length is compared on at most, so that a few long texts take no longer than many short ones.
 TOKENS = 256 * 64
+#: Texts of a batch, and its tokens: logits of several copies of it are in memory.
+BATCH_SIZE, TOKENS_AT_ONCE = 16, 16 * 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,10 @@ def measure_by_length(
     for done, length in enumerate(lengths):
         listen(done / len(lengths), f"comparing outputs on {length} tokens")
         count = max(1, min(examples, TOKENS // length))
-        batches = evaluation_batches(corpus, layout, examples=count, max_length=length, seed=seed, kind=kind)
+        at_once = max(1, min(BATCH_SIZE, TOKENS_AT_ONCE // length))
+        batches = evaluation_batches(
+            corpus, layout, examples=count, max_length=length, seed=seed, kind=kind, batch_size=at_once
+        )
         measured = measure_fidelity(reference, candidates, batches)
         for own, fidelity in zip(found, measured, strict=True):
             own.append(at_length(length, batches, fidelity))
