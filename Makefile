@@ -5,8 +5,8 @@ BENCH_VENV := .venv/bench
 # each by itself, so that one without a build for this platform leaves the others
 PEERS := torch optimum openvino ctranslate2
 
-# The machine that benchmarks/README.md calls C, on one thread as the Action measures.
-BASELINE := benchmarks/baselines/xeon-6-207/small.portable.json
+# The machine that benchmarks/README.md calls A, on one thread as the Action measures.
+BASELINE := benchmarks/baselines/epyc-26-2/small.portable.json
 
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= $(shell date +%s)
