@@ -71,7 +71,7 @@ def test_the_page_is_no_wider_than_the_screen(browser: Any, page_file: Path, wid
 
 def test_a_wide_table_scrolls_in_its_own_box(browser: Any, plain_file: Path) -> None:
     page = opened(browser, plain_file, width=320)
-    box = page.locator("#fidelity .scroll")
+    box = page.locator("#fidelity .scroll").first
     assert box.evaluate("one => one.scrollWidth > one.clientWidth")
     box.focus()
     page.keyboard.press("ArrowRight")
