@@ -13,6 +13,7 @@ import typer
 
 from bertedge.cli.console import note, progress_bar
 from bertedge.cli.options import library
+from bertedge.records import read_json
 
 #: Options that are fields of the training settings under the same names.
 SETTINGS = (
@@ -59,6 +60,8 @@ def run_training(label: str, run: Any, given: dict[str, Any], start: Callable[[d
         )
     if not first:
         return
+    from bertedge.train.keeper import PROVENANCE  # loads torch, as training did
+
     if plot is not None:
         curve.draw_curve(run.log_of(output), plot, f"{output.name}: {label}")
         note(f"curves: {plot}")
@@ -67,6 +70,9 @@ def run_training(label: str, run: Any, given: dict[str, Any], start: Callable[[d
         note(f"{_line(done)}: everything is saved, go on with:\n{command} --resume")
         raise typer.Exit(130)
     note(f"{output}: written after {_line(done)}")
+    kept = read_json(output / PROVENANCE)["done"]["steps"]
+    if kept != done.step:
+        note(f"the weights are those of step {kept}, which were the best on the text that was held out")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +10,8 @@ import pytest
 
 from bertedge.errors import FileError, UsageError
 from bertedge.train.curve import check_curve_path, draw_curve
+from tests.cli.test_cli import typed
+from tests.conftest import DOCUMENTS
 
 RECORDS = [
     {"step": step, "loss": 9 - step / 10, "mlm_accuracy": step / 100, "nsp_accuracy": 0.5, "learning_rate": 1e-3}
@@ -44,3 +47,17 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="file: Not a directory"):
         draw_curve(RECORDS, tmp_path / "file" / "curve.svg", "")
+
+
+def test_the_last_word_names_the_step_whose_weights_are_kept(model_folder: Path, tmp_path: Path) -> None:
+    """With a learning rate that ruins the model, the first evaluation is the best."""
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join("\n".join(document) for document in DOCUMENTS * 8))
+    schedule = ("--steps", 20, "--batch-size", 2, "--max-length", 32, "--learning-rate", 1, "--held-out", 0.25)
+    done = typed("train", text, "-o", tmp_path / "ruined", "--init", model_folder, *schedule)
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((tmp_path / "ruined" / "training.json").read_text())["done"]["steps"]
+    assert kept < 20
+    assert done.stderr.splitlines()[-1] == (
+        f"the weights are those of step {kept}, which were the best on the text that was held out"
+    )
