@@ -21,6 +21,8 @@ NOT_MEASURED = "not measured"
 NAMES = ("model", "metric", "verdict", "candidate", "target", "CPU", "batch x tokens")
 #: What a cell of a column of numbers starts with.
 NUMBER = re.compile(rf"[-+<]?(\d|nan|inf)|-?$|{NOT_MEASURED}$")
+#: Parts of a long name, each with the mark behind it.
+JOINTS = re.compile(r"[^._/]*[._/]+|[^._/]+")
 #: Characters that a column of words keeps, if need be folded; those between two columns.
 READABLE, FOLDED, SPACE = 28, 14, 2
 
@@ -90,8 +92,22 @@ def _table(title: str, rows: Rows, widths: Sequence[int]) -> Table:
         table.add_column(head, justify=justify, overflow="fold", width=wide)
     for before, row in pairwise(rows):
         again = before[0] == row[0] and len(row) > 1  # what several rows in a row are about is said once
-        table.add_row("" if again else row[0], *row[1:])
+        cells = ["" if again else row[0], *row[1:]]
+        table.add_row(*(broken_at_joints(cell, wide) for cell, wide in zip(cells, widths, strict=True)))
     return table
+
+
+def broken_at_joints(text: str, width: int) -> str:
+    """A text whose words that are wider than a column go on in the next line after a ``.``, ``_`` or ``/``."""
+    words = []
+    for word in text.split(" "):
+        lines = [""]
+        for part in JOINTS.findall(word) if len(word) > width else [word]:
+            if lines[-1] and len(lines[-1]) + len(part) > width:
+                lines.append("")
+            lines[-1] += part
+        words.append("\n".join(lines))
+    return " ".join(words)
 
 
 def _blocks(rows: Rows, width: int) -> Iterator[str]:

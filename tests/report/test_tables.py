@@ -18,7 +18,7 @@ from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.report.render import EXTRAS, markdown_report, rich_report, sections
 from bertedge.report.report import CandidateReport, KindFidelity, Report, write_report
 from bertedge.report.summary import summary
-from bertedge.report.tables import Rows, terminal_table
+from bertedge.report.tables import Rows, broken_at_joints, terminal_table
 from tests.report.samples import model, report_of, times, verdict
 
 LONG_NAME = "a-model-with-a-very-long-name/of-two-folders.int8"
@@ -198,3 +198,17 @@ def test_a_sentence_for_each_candidate_of_what_was_measured() -> None:
         "vectors: 3.8 x smaller, 2.1 x faster at 16 tokens, its vectors have a mean cosine of 0.9877 with float's",
     ]
     assert printed(report, 200).rstrip().splitlines()[-5:] == summary(report)
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("invariance.padded_file_max_prob_diff", 32, ["invariance.padded_file_max_prob_", "diff"]),
+        ("mlm.top1_agreement single texts", 14, ["mlm.top1_", "agreement single texts"]),
+        ("mlm.kl_mean", 11, ["mlm.kl_mean"]),
+        ("bertedge-small-en", 4, ["bertedge-small-en"]),
+        ("", 4, [""]),
+    ],
+)
+def test_names_are_broken_behind_their_marks(text: str, width: int, lines: list[str]) -> None:
+    assert broken_at_joints(text, width).split("\n") == lines
