@@ -191,6 +191,7 @@ class Measurement:
             max_length=self.corpus.max_length,
             longest=self.longest,
             kind=self.kinds[0],
+            pooling=self.pooling,
             seed=self.settings.seed,
             listen=lambda share, note: listen(COMPARED + (SHORTENED - COMPARED) * share, note),
         )

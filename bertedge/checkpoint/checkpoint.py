@@ -104,6 +104,11 @@ class Checkpoint:
         tokenizer = self._load_tokenizer().lowercased() if embedder.lowercase else None
         return replace(self, embedding=settings, tokenizer_=tokenizer)
 
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether it judges pairs of texts, so that it is to be calibrated and compared on them as well."""
+        return "nsp" in self.heads
+
     @cached_property
     def heads(self) -> tuple[str, ...]:
         """Which of ``pooler``, ``mlm``, ``decoder`` (an untied one) and ``nsp`` are there."""

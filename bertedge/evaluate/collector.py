@@ -17,7 +17,6 @@ TOP = 5
 Logits = NDArray[np.float32]
 #: Quantity -> one number for each observation.
 Quantities = dict[str, NDArray]
-_NOTHING = Seen(values={}, text=np.zeros(0, dtype=np.int64))
 
 
 class Collector:
@@ -80,7 +79,7 @@ class Collector:
             )
             for head, values in self._values.items()
         }
-        if len(heads.get("embedding", _NOTHING).text) >= vectors.FEWEST_TEXTS:
+        if "embedding" in heads and len(heads["embedding"].text) >= vectors.FEWEST_TEXTS:
             expected, got = (np.concatenate(side) for side in zip(*self._vectors, strict=True))
             heads["embedding"].values["neighbours"] = vectors.shared_neighbours(expected, got)
         return Observations(heads=heads, texts=self._texts)

@@ -51,6 +51,7 @@ class Details:
         longest: int,
         seed: int,
         kind: Kind,
+        pooling: Sequence[str],
         listen: Listener,
     ) -> None:
         """Compare outputs on shorter and on longer texts.
@@ -71,6 +72,7 @@ class Details:
             lengths=others,
             seed=seed,
             kind=kind,
+            pooling=pooling,
             listen=listen,
         )
         for index, lengths in enumerate(measured, start=1):

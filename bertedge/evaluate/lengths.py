@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from bertedge.bounds import Count
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.evaluate.fidelity import Kind, evaluation_batches, measure_fidelity
+from bertedge.embedding import UNTOLD
+from bertedge.evaluate.bootstrap import estimate_all
+from bertedge.evaluate.fidelity import Kind, evaluation_batches, observe_all
 from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.predictor import Batch, Predictor
 from bertedge.progress import Listener, unheard
@@ -46,11 +48,15 @@ def measure_by_length(
     lengths: Sequence[int],
     seed: int,
     kind: Kind,
+    pooling: Sequence[str] = UNTOLD,
     listen: Listener = unheard,
 ) -> list[tuple[LengthFidelity, ...]]:
     """Fidelity of each candidate on texts of each length.
 
     The same corpus is cut into texts of each length, and ``examples`` of them at most are drawn.
+
+    Args:
+        pooling: how vectors of single texts are made; see :func:`bertedge.embedding.pool`.
     """
     found: list[list[LengthFidelity]] = [[] for _ in candidates]
     for done, length in enumerate(lengths):
@@ -60,9 +66,9 @@ def measure_by_length(
         batches = evaluation_batches(
             corpus, layout, examples=count, max_length=length, seed=seed, kind=kind, batch_size=at_once
         )
-        measured = measure_fidelity(reference, candidates, batches)
-        for own, fidelity in zip(found, measured, strict=True):
-            own.append(at_length(length, batches, fidelity))
+        seen = observe_all(reference, candidates, batches, pooling=pooling)
+        for own, observations in zip(found, seen, strict=True):
+            own.append(at_length(length, batches, estimate_all(observations)))
     return [tuple(own) for own in found]
 
 

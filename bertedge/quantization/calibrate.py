@@ -163,7 +163,7 @@ def _unmasked(job: Job, method: Calibrated) -> list[Pair]:
         method.num_examples,
         max_length=_length(job, method),
         seed=SEED,
-        pairs="nsp" in job.checkpoint.heads,
+        pairs=job.checkpoint.reads_pairs,
     )
 
 

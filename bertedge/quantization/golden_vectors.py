@@ -101,7 +101,7 @@ class GoldenRecorder:
         """The inputs."""
         config = self.checkpoint.config
         length = min(LENGTH, config.max_position_embeddings)
-        texts = mixed_texts(self.corpus, EXAMPLES, max_length=length, seed=SEED, pairs="nsp" in self.checkpoint.heads)
+        texts = mixed_texts(self.corpus, EXAMPLES, max_length=length, seed=SEED, pairs=self.checkpoint.reads_pairs)
         layout = Layout.of(self.checkpoint.tokenizer, config.vocab_size)
         return masked_batch(texts, layout, np.random.default_rng(SEED), always_mask=True)
 

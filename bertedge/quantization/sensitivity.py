@@ -144,8 +144,9 @@ class Trials:
         checkpoint = self.job.checkpoint
         layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
         length = min(MAX_LENGTH, checkpoint.config.max_position_embeddings)
-        pairs = "nsp" in checkpoint.heads
-        batches = drawn_sample(corpus, layout, examples=examples, max_length=length, seed=seed, pairs=pairs)
+        batches = drawn_sample(
+            corpus, layout, examples=examples, max_length=length, seed=seed, pairs=checkpoint.reads_pairs
+        )
         folder = self.scratch / f"sample-{seed}"
         folder.mkdir()
         in_float = self._graph(self.job.float_model.plain, all_positions=False, row_independent=True)

@@ -99,7 +99,7 @@ class Workbench:
             "examples": self.examples,
             "max_length": self._longest,
             "seed": self.seed,
-            "pairs": any("nsp" in checkpoint.heads for checkpoint in self.checkpoints),
+            "pairs": any(checkpoint.reads_pairs for checkpoint in self.checkpoints),
         }
         warn_if_short(self.text, name=self.corpus.name if self.corpus else kept_back, **sample)
         return drawn_sample(self.text, self._layout, **sample)

@@ -11,7 +11,7 @@ from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.evaluate.disagreements import WorstCases
-from bertedge.evaluate.fidelity import PAIRS, evaluation_batches, measure_fidelity
+from bertedge.evaluate.fidelity import PAIRS, SINGLE_TEXTS, evaluation_batches, measure_fidelity
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.evaluate.lengths import at_length, measure_by_length
 from bertedge.evaluate.profile import OTHER, by_operator, median_interval, node_times, part_of, profile_bundle
@@ -184,3 +184,14 @@ def test_the_interval_of_a_median_holds_it_as_often_as_it_says() -> None:
         held = [low <= 0 <= high for low, high in (median_interval(rng.normal(size=n).tolist()) for _ in range(2000))]
         assert 0.94 <= np.mean(held) <= 0.99
     assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
+
+
+def test_vectors_of_each_length_are_pooled_as_the_model_says(
+    bundle_of: Callable[..., Bundle], corpus: TokenizedCorpus, layout: Layout
+) -> None:
+    reference, candidate = (load(bundle_of(kind).folder, threads=1) for kind in ("float32", "static"))
+    options = {"examples": 6, "seed": 0, "kind": SINGLE_TEXTS}
+    ((entry,),) = measure_by_length(reference, [candidate], corpus, layout, lengths=(32,), pooling=("cls",), **options)
+    batches = evaluation_batches(corpus, layout, max_length=32, **options)
+    cls, mean = (measure_fidelity(reference, [candidate], batches, pooling=(mode,))[0] for mode in ("cls", "mean"))
+    assert entry.fidelity["embedding.cosine_mean"] == cls["embedding.cosine_mean"] != mean["embedding.cosine_mean"]
