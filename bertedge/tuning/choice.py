@@ -99,7 +99,7 @@ def _reason(chosen: Entry, rival: Entry) -> str:
         ratio = entry.measured[RATIO]
         return f"{entry.name} ({ratio.value:.2f} of float's time, {ratio.low:.2f} to {ratio.high:.2f})"
 
-    metric = _loss_metric(chosen)
+    metric = loss_metric(chosen)
     words = f"the times of {time_of(chosen)} and {time_of(rival)} cannot be told apart"
     if metric and _loss(chosen) < _loss(rival):
         mine, its = (entry.fidelity[metric].value for entry in (chosen, rival))
@@ -122,13 +122,14 @@ def finalists(entries: Sequence[Entry], goals: Collection[Goal]) -> list[Entry]:
     return [first, *others[: MAX_FINALISTS - 1]]
 
 
-def _loss_metric(entry: Entry) -> str | None:
+def loss_metric(entry: Entry) -> str | None:
+    """The loss that a candidate is told by where no goal names one: the first that its model has."""
     return next((metric for metric in DEFAULT_LOSSES if metric in entry.fidelity), None)
 
 
 def _loss(entry: Entry) -> float:
     """The first of the losses that was measured; smaller is better."""
-    metric = _loss_metric(entry)
+    metric = loss_metric(entry)
     if metric is None:
         return 0.0
     value = entry.fidelity[metric].value

@@ -27,7 +27,7 @@ from bertedge.scratch import temporary_folder
 from bertedge.target import resolve_target
 from bertedge.tuning.agenda import Agenda, Study
 from bertedge.tuning.candidates import Candidate, folder_name, listed
-from bertedge.tuning.choice import choose, finalists, not_beaten
+from bertedge.tuning.choice import choose, finalists, loss_metric, not_beaten
 from bertedge.tuning.result import write_result
 from bertedge.tuning.settings import TuneSettings, fixed, prefixes_of, work_of
 from bertedge.tuning.state import (
@@ -228,7 +228,7 @@ class _Search:
 
     def _line(self, entry: Entry) -> str:
         """A candidate in a line."""
-        metrics = dict.fromkeys([*(goal.kind.metric for goal in self.goals), "mlm.kl_mean"])
+        metrics = dict.fromkeys([*(goal.kind.metric for goal in self.goals), loss_metric(entry)])
         values = [f"{m} {entry.measured[m].value:.4g}" for m in metrics if m in entry.measured]
         verdict = told_of(self.goals, entry.measured)
         return f"{len(self.state.entries)}: {entry.name}: {', '.join(values)}: {verdict}"
