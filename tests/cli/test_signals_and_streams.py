@@ -219,3 +219,22 @@ def test_letters_that_the_terminal_cannot_spell_are_escaped(bundle_of: Callable[
     assert process.returncode == 2
     assert "\\u017e" in err or "\\x" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("swallows", ["except BaseException: pass", "except BaseException: raise TypeError"])
+def test_an_end_that_a_library_drops_or_renames_is_an_end(swallows: str, tmp_path: Path) -> None:
+    """As C code does that calls Python: numpy made a TypeError of it, or nothing at all."""
+    (tmp_path / "dropped.py").write_text(
+        "import os, signal, sys, time\n"
+        "import bertedge.__main__, bertedge.cli.app\n"
+        "def run(arguments):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(60)\n"
+        f"    {swallows}\n"
+        "    time.sleep(60)\n"
+        "bertedge.cli.app.run = run\n"
+        "bertedge.__main__.main()\n"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "dropped.py"], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
