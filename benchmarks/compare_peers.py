@@ -28,10 +28,10 @@ from peers.page import page
 from peers.table import PEERS, Row
 
 from bertedge.data.calibration import default_text
+from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.machine import this_machine
 from bertedge.files import write_text
 from bertedge.records import to_json, write_json
-from bertedge.runtime.threads import usable_cpus
 
 HERE = Path(__file__).parent
 #: What --quick stands for: (rounds, seconds a workload, pairs, sentences, lengths).

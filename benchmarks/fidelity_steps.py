@@ -19,6 +19,9 @@ from measuring import METRICS, Sample, arguments, show
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.engines.onnxruntime.grouping import Engine
+from bertedge.engines.onnxruntime.session import Sessions
+from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.latency import Workload
 from bertedge.graph import plan as layers
@@ -30,9 +33,6 @@ from bertedge.predictor import Batch, Outputs
 from bertedge.quantization import static
 from bertedge.quantization.job import Decision
 from bertedge.recipe import QuantizationRecipe, Static
-from bertedge.runtime.engine import Engine
-from bertedge.runtime.session import Sessions
-from bertedge.runtime.threads import usable_cpus
 
 WORKLOADS = (Workload(batch_size=1, seq_len=16), Workload(batch_size=1, seq_len=128))
 DEFAULT = "the default recipe: these three"

@@ -24,6 +24,7 @@ from bertedge.cli.bench import parse_grid
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.latency import interleave, paired_ratio, workload_batch
 from bertedge.graph.bert import BertWriter
 from bertedge.graph.builder import MICROSOFT
@@ -32,7 +33,6 @@ from bertedge.graph.layers import BertGraph
 from bertedge.graph.linear import linear
 from bertedge.graph.plan import BlockNames, Plan
 from bertedge.recipe import QuantizationRecipe
-from bertedge.runtime.threads import usable_cpus
 
 
 class SkipNorm(BertWriter):

@@ -51,7 +51,7 @@ ROWS = {
 
 
 class NodeModel:
-    """A bundle's model in a process of Node; takes the place of :class:`bertedge.runtime.session.Sessions`.
+    """A bundle's model in a process of Node; takes the place of :class:`bertedge.engines.onnxruntime.session.Sessions`.
 
     The packages take no input that has a default, so there are no hidden states.
     """

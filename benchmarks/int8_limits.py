@@ -18,9 +18,9 @@ from measuring import METRICS, Sample, arguments, show
 from torch import Tensor, nn
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
+from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.predictor import Batch, Outputs
-from bertedge.runtime.threads import usable_cpus
 from bertedge.train.loop import Inputs
 from bertedge.train.model import BertForPreTraining
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from bertedge.bundle import Bundle
 from bertedge.cpu import numpy_features, this_cpu
-from bertedge.runtime.right_here import require_right_here
-from bertedge.runtime.threads import threads_here
-from bertedge.runtime.versions import require_onnxruntime
+from bertedge.engines.onnxruntime.right_here import require_right_here
+from bertedge.engines.onnxruntime.versions import require_onnxruntime
+from bertedge.engines.threads import threads_here
 
 BUDGET_MS = 5.0
 

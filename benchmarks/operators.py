@@ -17,12 +17,12 @@ from bertedge.cli.bench import parse_grid
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.profile import Profile, profile_bundle
 from bertedge.graph.plan import MLM_DECODER
 from bertedge.runtime import load
-from bertedge.runtime.threads import usable_cpus
 
 #: An operator below this share of every column is one of "the others".
 LEAST = 0.01

@@ -29,7 +29,7 @@ from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE, WeightRange
 #: Up to 1.20, MultiHeadAttention applies the mask wrongly where queries and keys differ in number; the tests show it.
 MIN_ONNXRUNTIME = "1.21"
 #: The AMX kernel gives wrong sums from 32 rows on until March 2026 (onnxruntime's pull request 27671), where the inputs
-#: are no multiple of 64: tests/runtime/test_kernels.py fails with 1.24 and passes with 1.25.
+#: are no multiple of 64: tests/engines/test_kernels.py fails with 1.24 and passes with 1.25.
 MIN_ONNXRUNTIME_AMX = "1.25"
 AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bertedge.engines.onnxruntime.grouping import Row
 from bertedge.predictor import Batch
 from bertedge.runtime import load
-from bertedge.runtime.engine import Row
 from peers.protocol import Run, Vectors, Work
 
 

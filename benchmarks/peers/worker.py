@@ -121,7 +121,7 @@ class Worker:
 
 
 def _vectors(run: Run, encoder: Any, lines: list[str], order: tuple[bool, int], callers: int) -> np.ndarray:
-    from bertedge.runtime.side_by_side import side_by_side
+    from bertedge.engines.side_by_side import side_by_side
 
     in_order, size = order
     encodings = [encoding.input_ids for encoding in encoder.encode_many(lines)]

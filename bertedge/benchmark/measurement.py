@@ -20,6 +20,7 @@ from bertedge.data.batches import Layout, next_sentence_classes
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.files import text_sha256
 from bertedge.embedding import pooling_of
+from bertedge.engines.threads import checked_threads
 from bertedge.evaluate.bootstrap import estimate_all, estimate_changes
 from bertedge.evaluate.clipping import LayerClipping, measure_clipping
 from bertedge.evaluate.details import Details
@@ -37,7 +38,6 @@ from bertedge.report.budget import LATENCY, LATENCY_MS
 from bertedge.report.gate import judge, require_judgeable
 from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, KindFidelity, Report
 from bertedge.runtime import load
-from bertedge.runtime.threads import checked_threads
 
 #: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.
 SHORT_EXAMPLES = 256

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bertedge.engines.threads import checked_threads
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import DEFAULT_GRID, Workload
 from bertedge.evaluate.memory import STARTS
@@ -12,7 +13,6 @@ from bertedge.evaluate.study import Effort
 from bertedge.recipe import require_examples
 from bertedge.report.budget import DEFAULTS, Budgets
 from bertedge.report.report import Report
-from bertedge.runtime.threads import checked_threads
 
 
 @dataclass(frozen=True, kw_only=True)

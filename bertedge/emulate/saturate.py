@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.int8_matmul import ExactMatrix
+from bertedge.engines.numpy.int8_matmul import ExactMatrix
 
 LOW, HIGH = -(2**15), 2**15 - 1
 LARGEST_INPUT = 255

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bertedge.emulate.cpus import SIMULATED
 from bertedge.emulate.saturate import PairwiseMatrix, Saturation
+from bertedge.engines.numpy.numpy_model import NumpyModel
 from bertedge.errors import UsageError, nearest
-from bertedge.quantization.in_numpy import NumpyModel
 from bertedge.runtime import BertRuntime, load
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
+from bertedge.engines.onnxruntime.session import open_session
 from bertedge.graph.plan import layer_names
 from bertedge.predictor import Batch
-from bertedge.runtime.session import open_session
 
 #: How the graph names the second term of a rounded input, and the channels that a layer multiplies in float.
 REST, OUTLIERS = ".rest", ".outlier.index"

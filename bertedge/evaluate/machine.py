@@ -14,7 +14,7 @@ import onnxruntime
 import bertedge
 from bertedge.bounds import Count
 from bertedge.cpu import this_cpu
-from bertedge.runtime.threads import usable_cpus
+from bertedge.engines.threads import usable_cpus
 from bertedge.target import TARGETS, resolve_target
 
 CPUINFO = Path("/proc/cpuinfo")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from bertedge.bounds import Count, Milliseconds
 from bertedge.bundle import Bundle
+from bertedge.engines.onnxruntime.padded import padded_feed
+from bertedge.engines.onnxruntime.session import open_session
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.graph.plan import PARTS, layer_names
 from bertedge.predictor import Batch
-from bertedge.runtime.padded import padded_feed
-from bertedge.runtime.session import open_session
 from bertedge.scratch import temporary_folder
 
 OTHER = "other"

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts, reading_warnings
 from bertedge.data.pairs import Pair
+from bertedge.engines.onnxruntime.session import open_session
+from bertedge.engines.side_by_side import in_order
+from bertedge.engines.threads import usable_cpus
 from bertedge.graph.plan import MLM_DECODER, MLM_TRANSFORM, Plan, StaticInt8
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
@@ -20,9 +23,6 @@ from bertedge.quantization.memory import Observed
 from bertedge.quantization.observers import Channels, Clip, Histogram, clip_of, require_ordinary
 from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
 from bertedge.recipe import Calibrated, Static
-from bertedge.runtime.session import open_session
-from bertedge.runtime.side_by_side import in_order
-from bertedge.runtime.threads import usable_cpus
 
 SEED = 0
 #: Layers that read masked positions, unless a user asks for others.

@@ -9,11 +9,11 @@ from pathlib import Path
 import onnxruntime as ort
 
 from bertedge.bundle import OPERATORS
+from bertedge.engines.onnxruntime.session import save_ort_format
+from bertedge.engines.onnxruntime.utf8_path import utf8_path
 from bertedge.errors import UsageError, nearest
 from bertedge.graph.builder import GraphBuilder
 from bertedge.manifest import MODELS
-from bertedge.runtime.session import save_ort_format
-from bertedge.runtime.utf8_path import utf8_path
 from bertedge.scratch import temporary_folder
 
 

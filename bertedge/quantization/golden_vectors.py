@@ -17,15 +17,15 @@ from bertedge.checkpoint import Checkpoint, names
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts
 from bertedge.data.corpus import TokenizedCorpus
+from bertedge.engines.numpy.numpy_model import NumpyModel
+from bertedge.engines.onnxruntime.grouping import Engine, Model
+from bertedge.engines.onnxruntime.session import Sessions
 from bertedge.errors import CheckpointError
 from bertedge.graph.bert import FIRST_NORM
 from bertedge.graph.builder import GraphBuilder
 from bertedge.manifest import MODELS, GoldenFidelity
 from bertedge.predictor import NO_LABEL, Batch
-from bertedge.quantization.in_numpy import NumpyModel
-from bertedge.runtime.engine import Engine, Model
 from bertedge.runtime.golden import Arrays, min_cosine, record, record_difference, write_golden
-from bertedge.runtime.session import Sessions
 from bertedge.scratch import temporary_folder
 
 EXAMPLES = 8
@@ -45,7 +45,7 @@ class GoldenRecorder:
 
     Attributes:
         float_model: the file of the float graph.
-        all_positions, row_independent: see :class:`bertedge.runtime.engine.Engine`.
+        all_positions, row_independent: see :class:`bertedge.engines.onnxruntime.grouping.Engine`.
         packed: with weights packed, as they will be wherever the bundle is used.
     """
 

@@ -13,6 +13,7 @@ from bertedge.checkpoint.trim import trim_to_text
 from bertedge.data.calibration import default_text, text_warnings
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.held_out import hold_out
+from bertedge.engines.onnxruntime.right_here import require_right_here
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.files import new_folder
 from bertedge.graph.layers import Positions
@@ -31,7 +32,6 @@ from bertedge.quantization.reasons import layer_reasons
 from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layers
 from bertedge.recipe import QuantizationRecipe, require_examples
 from bertedge.records import write_json
-from bertedge.runtime.right_here import require_right_here
 from bertedge.scratch import temporary_folder
 from bertedge.target import AUTO, PORTABLE, TargetProfile, resolve_target
 

@@ -17,6 +17,8 @@ from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.files import text_sha256
 from bertedge.data.held_out import hold_out
+from bertedge.engines.onnxruntime.right_here import is_right_here
+from bertedge.engines.onnxruntime.versions import newest
 from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.layers import BertGraph, Positions
@@ -38,8 +40,6 @@ from bertedge.quantization.memory import Memory
 from bertedge.quantization.ranges import read_ranges, write_ranges
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import write_json
-from bertedge.runtime.right_here import is_right_here
-from bertedge.runtime.versions import newest
 from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
 
 

@@ -15,6 +15,9 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.held_out import drawn_sample
 from bertedge.embedding import pooling_of
+from bertedge.engines.onnxruntime.grouping import Engine
+from bertedge.engines.onnxruntime.session import Sessions
+from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.bootstrap import Observations, estimate
 from bertedge.evaluate.recorded import Recorded
 from bertedge.graph import plan as layers
@@ -24,9 +27,6 @@ from bertedge.graph.plan import Float16Weights, Float32, NumberFormat, Plan
 from bertedge.predictor import Batch, Outputs
 from bertedge.quantization.job import Decision, Job
 from bertedge.recipe import QuantizationRecipe
-from bertedge.runtime.engine import Engine
-from bertedge.runtime.session import Sessions
-from bertedge.runtime.threads import usable_cpus
 
 #: Texts that every layer is tried on, and tokens of one at most.
 EXAMPLES, MAX_LENGTH = 48, 128

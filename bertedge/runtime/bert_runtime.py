@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
 from bertedge.encoding import Encoding
+from bertedge.engines.onnxruntime.grouping import Engine, Model, Row
+from bertedge.engines.onnxruntime.padded import PaddedPredictor
+from bertedge.engines.onnxruntime.right_here import require_right_here
+from bertedge.engines.onnxruntime.session import Sessions
+from bertedge.engines.onnxruntime.versions import require_onnxruntime, warn_of_telemetry
+from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError, UsageError
 from bertedge.manifest import OPTIONAL_INPUTS
 from bertedge.predictor import Batch, Outputs
-from bertedge.runtime.engine import Engine, Model, Row
-from bertedge.runtime.padded import PaddedPredictor
 from bertedge.runtime.probabilities import softmax, top_indices
-from bertedge.runtime.right_here import require_right_here
-from bertedge.runtime.session import Sessions
 from bertedge.runtime.text_vectors import TextVectors, row_of
-from bertedge.runtime.threads import checked_threads
-from bertedge.runtime.versions import require_onnxruntime, warn_of_telemetry
 from bertedge.texts import Pair, pairs_of, texts_of
 
 _log = logging.getLogger(__name__)

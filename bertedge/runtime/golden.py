@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from bertedge.arrays import ArraySpec, read_arrays
 from bertedge.bundle import GOLDEN, Bundle
 from bertedge.embedding import cosines
+from bertedge.engines.onnxruntime.grouping import Engine
 from bertedge.errors import BundleError
 from bertedge.manifest import AGAIN
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.runtime.bert_runtime import BertRuntime, softmax, top_indices
-from bertedge.runtime.engine import Engine
 
 TOP = 16
 #: More than are ever written; so a file cannot ask for any amount of memory.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
 from bertedge.encoding import Encoding
+from bertedge.engines.onnxruntime.grouping import Engine, Row
 from bertedge.errors import CheckpointError, LeftOutWarning
-from bertedge.runtime.engine import Engine, Row
 from bertedge.runtime.vectors import Pooling, VectorPooling, vector_recipe
 from bertedge.texts import texts_of
 from bertedge.tokenizer import Tokenizer

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
+from bertedge.engines.onnxruntime.right_here import require_right_here
 from bertedge.errors import BundleError, FileError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable, told_of
 from bertedge.files import alone_in, new_folder
@@ -22,7 +23,6 @@ from bertedge.manifest import MANIFEST
 from bertedge.progress import Listener, unheard
 from bertedge.quantization.promote import HELD_OUT, reasons_of
 from bertedge.recipe import QuantizationRecipe
-from bertedge.runtime.right_here import require_right_here
 from bertedge.scratch import temporary_folder
 from bertedge.target import resolve_target
 from bertedge.tuning.agenda import Agenda, Study

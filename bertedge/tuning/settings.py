@@ -9,11 +9,11 @@ from pathlib import Path
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.calibration import default_text
 from bertedge.data.files import text_sha256
+from bertedge.engines.threads import checked_threads
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.machine import this_machine
 from bertedge.recipe import require_examples
-from bertedge.runtime.threads import checked_threads
 from bertedge.target import AUTO, resolve_target
 from bertedge.tuning.state import Settings
 

@@ -11,11 +11,12 @@ import pytest
 from bertedge import target
 from bertedge.bundle import GOLDEN, Bundle
 from bertedge.cpu import X86, parse_cpuinfo
+from bertedge.engines.numpy.numpy_model import NumpyModel
+from bertedge.engines.onnxruntime import right_here
 from bertedge.errors import CheckpointError
 from bertedge.quantization import golden_vectors, quantize
-from bertedge.quantization.in_numpy import NumpyModel
 from bertedge.recipe import METHODS, QuantizationRecipe
-from bertedge.runtime import load, right_here
+from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 from tests.conftest import KINDS
 from tests.test_target import HASWELL

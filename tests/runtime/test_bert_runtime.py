@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
 from bertedge.config import BertConfig
+from bertedge.engines.onnxruntime.grouping import Row
+from bertedge.engines.onnxruntime.versions import require_onnxruntime
 from bertedge.errors import CheckpointError, TruncationWarning, UnfitMachineError, UsageError
 from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.engine import Row
 from bertedge.runtime.probabilities import top_indices
-from bertedge.runtime.versions import require_onnxruntime
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import KINDS, random_tensors
 

@@ -17,13 +17,13 @@ import pytest
 from bertedge import target
 from bertedge.bundle import Bundle
 from bertedge.cpu import X86, parse_cpuinfo
+from bertedge.engines.onnxruntime.padded import PaddedPredictor
+from bertedge.engines.onnxruntime.session import Sessions
 from bertedge.errors import BundleError, TargetWarning, UnfitMachineError
 from bertedge.manifest import file_entries, write_manifest
 from bertedge.quantization import export
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
-from bertedge.runtime.padded import PaddedPredictor
-from bertedge.runtime.session import Sessions
 from tests.conftest import FLOAT
 from tests.test_target import HASWELL, ICELAKE, SAPPHIRE
 

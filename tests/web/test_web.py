@@ -23,9 +23,9 @@ import tokenizers
 
 import bertedge
 from bertedge.bundle import Bundle
+from bertedge.engines.onnxruntime.grouping import Row
 from bertedge.quantization import export, quantize
 from bertedge.runtime.bert_runtime import BertRuntime
-from bertedge.runtime.engine import Row
 from bertedge.runtime.golden import forgiven
 from bertedge.runtime.probabilities import softmax
 from tests.conftest import FLOAT, KINDS

@@ -3,7 +3,7 @@
 Rows of equal length run together and nothing is ever padded, so a result depends on its own text alone. Where the
 model takes the range of its activations from the whole input (``row_independent`` is false), every row runs by
 itself, for sharing a batch would mean sharing a range. Either way short texts never wait for long ones. Where there
-are many such groups, each core takes one after the other: see :mod:`bertedge.runtime.side_by_side`.
+are many such groups, each core takes one after the other: see :mod:`bertedge.engines.side_by_side`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.config import BertConfig
+from bertedge.engines.onnxruntime.session import Run
+from bertedge.engines.side_by_side import side_by_side
 from bertedge.errors import UsageError
 from bertedge.predictor import NO_LABEL, Batch, Outputs
-from bertedge.runtime.session import Run
-from bertedge.runtime.side_by_side import side_by_side
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ RowOutputs = dict[str, NDArray[np.float32]]
 
 
 class Model(Protocol):
-    """A loaded model: :class:`bertedge.runtime.session.Sessions`, or something that computes the same otherwise."""
+    """A loaded model: :class:`bertedge.engines.onnxruntime.session.Sessions`, or one that computes the same."""
 
     @property
     def input_names(self) -> frozenset[str]: ...

@@ -12,12 +12,19 @@ import pytest
 
 from bertedge.benchmark import BenchSettings
 from bertedge.bundle import Bundle
+from bertedge.engines.onnxruntime.padded import PaddedPredictor
+from bertedge.engines.onnxruntime.session import (
+    RETRY_CALLS,
+    RETRY_EVERY,
+    TRIAL_CALLS,
+    TRIAL_ROUNDS,
+    _Trial,
+    open_session,
+)
+from bertedge.engines.threads import OWN, cgroup_quota, checked_threads, default_threads, threads_here, usable_cpus
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import SETTLE_CALLS
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.padded import PaddedPredictor
-from bertedge.runtime.session import RETRY_CALLS, RETRY_EVERY, TRIAL_CALLS, TRIAL_ROUNDS, _Trial, open_session
-from bertedge.runtime.threads import OWN, cgroup_quota, checked_threads, default_threads, threads_here, usable_cpus
 from bertedge.tuning import TuneSettings
 from tests.cli.test_cli import typed
 

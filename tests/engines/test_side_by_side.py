@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.bundle import Bundle
+from bertedge.engines.side_by_side import AHEAD, side_by_side
 from bertedge.errors import UsageError
 from bertedge.predictor import Batch
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.side_by_side import AHEAD, side_by_side
 from bertedge.runtime.vectors import POOLINGS
 from tests.conftest import DOCUMENTS, KINDS
 

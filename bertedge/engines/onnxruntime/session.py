@@ -14,10 +14,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from bertedge.engines.fork import PerProcess
+from bertedge.engines.onnxruntime.utf8_path import utf8_path
+from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError
-from bertedge.runtime.fork import PerProcess
-from bertedge.runtime.threads import checked_threads
-from bertedge.runtime.utf8_path import utf8_path
 
 #: int8 multiply-accumulates of a call that may be faster on one thread: about 2 ms of one core.
 SMALL_WORK = 500_000_000

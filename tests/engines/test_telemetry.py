@@ -13,7 +13,7 @@ import pytest
 
 import bertedge
 from bertedge.bundle import Bundle
-from bertedge.runtime.versions import is_new_enough
+from bertedge.engines.onnxruntime.versions import is_new_enough
 
 PACKAGE_PARENT = str(Path(bertedge.__file__).parents[1])
 #: The number of the system call ``socket``.

@@ -10,11 +10,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
+from bertedge.engines.fork import PerProcess
+from bertedge.engines.onnxruntime.session import ERRORS_ONLY
+from bertedge.engines.onnxruntime.utf8_path import utf8_path
+from bertedge.engines.threads import checked_threads
 from bertedge.predictor import Batch, Outputs
-from bertedge.runtime.fork import PerProcess
-from bertedge.runtime.session import ERRORS_ONLY
-from bertedge.runtime.threads import checked_threads
-from bertedge.runtime.utf8_path import utf8_path
 
 
 class PaddedPredictor:

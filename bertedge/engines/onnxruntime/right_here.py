@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bertedge.runtime.versions import is_new_enough, require_onnxruntime
+from bertedge.engines.onnxruntime.versions import is_new_enough, require_onnxruntime
 from bertedge.target import Fit, TargetProfile, fit, require_fit, this_target
 
 

@@ -17,9 +17,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from bertedge.engines.numpy.int8_matmul import ExactMatrix
+from bertedge.engines.onnxruntime.session import Run, open_session
 from bertedge.errors import UsageError
-from bertedge.int8_matmul import ExactMatrix
-from bertedge.runtime.session import Run, open_session
 
 MICROSOFT = "com.microsoft"
 INT8_MATMUL = "MatMulIntegerToFloat"
@@ -30,7 +30,7 @@ Values = dict[str, NDArray[Any]]
 
 
 class NumpyModel:
-    """A model file, run piece by piece; takes the place of :class:`bertedge.runtime.session.Sessions`.
+    """A model file, run piece by piece; takes the place of :class:`bertedge.engines.onnxruntime.session.Sessions`.
 
     Args:
         replaced: initializers that have other values than in the file.
@@ -51,11 +51,11 @@ class NumpyModel:
     callers = 1
 
     def run_alone(self) -> Run:
-        """See :meth:`bertedge.runtime.session.Sessions.run_alone`."""
+        """See :meth:`bertedge.engines.onnxruntime.session.Sessions.run_alone`."""
         return self.run
 
     def run(self, feed: Mapping[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
-        """All outputs; see :meth:`bertedge.runtime.session.Sessions.run`."""
+        """All outputs; see :meth:`bertedge.engines.onnxruntime.session.Sessions.run`."""
         values: Values = {
             name: numpy_helper.to_array(self._initializers[name])
             for name in sorted(self.input_names & self._initializers.keys())

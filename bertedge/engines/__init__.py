@@ -1,0 +1,1 @@
+"""Engines: what can run a bundle."""

@@ -1,0 +1,1 @@
+"""onnxruntime: the reference engine, which runs on every CPU."""
