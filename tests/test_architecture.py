@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -37,52 +38,106 @@ LAYERS = (
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 SIBLINGS_APART = ({"train", "graph", "runtime"}, {"train", "graph", "engines"})
 
-
-def part_of(module: Path) -> str:
-    """The part of the package that a file belongs to."""
-    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+MOST_LINES_OF_A_MODULE = 300
 
 
-def imported_parts(module: Path) -> set[str]:
-    """The parts of the package that a file imports, anywhere in it."""
+def dotted(path: Path) -> str:
+    """The name that a file of the package is imported by."""
+    return ".".join(("bertedge", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+SOURCES = {dotted(path): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+
+
+def part_of(name: str) -> str:
+    """The part of the package that a module belongs to."""
+    return [*name.split("."), "__init__"][1]
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Everything that a file imports, anywhere in it: modules, and names from modules with their module."""
     found = set()
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bertedge."):
-            found.add((node.module or "").split(".")[1])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("bertedge.")}
+            found |= {alias.name for alias in node.names}
     return found
 
 
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+def importers(library: str) -> set[str]:
+    """The modules that import a library."""
+    return {name for name, tree in TREES.items() if library in {other.split(".")[0] for other in imported(tree)}}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(module: Path) -> None:
-    part = part_of(module)
-    for other in imported_parts(module):
-        assert RANK[other] <= RANK[part], f"{module} imports bertedge.{other}"
-        if part != other:
-            apart = any({part, other} <= group for group in SIBLINGS_APART)
-            assert not apart, f"{module} imports its sibling bertedge.{other}"
+def imported_modules(name: str) -> set[str]:
+    """The modules of the package that a module needs: those that it names, and the packages that these lie in.
+
+    Its own packages are left out: they are loaded before it.
+    """
+    found = imported(TREES[name]) & TREES.keys() - {"bertedge"}
+    parents = {package for other in found for package in packages(other)}
+    return (found | parents) - packages(name) - {name}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_torch_lives_in_one_folder(module: Path) -> None:
-    names = {
-        alias.name.split(".")[0]
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    }
-    assert "torch" not in names or part_of(module) == "train"
+def packages(name: str) -> set[str]:
+    """The packages that a module lies in, below ``bertedge``."""
+    parts = name.split(".")
+    return {".".join(parts[:size]) for size in range(2, len(parts))}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_pictures_are_drawn_by_way_of_plotting(module: Path) -> None:
-    lines = module.read_text(encoding="utf-8").splitlines()
-    found = [line.strip() for line in lines if line.lstrip().startswith(("import matplotlib", "from matplotlib"))]
-    assert not found or module.name == "plotting.py"
+def cycle(edges: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring, one after the other; empty where there are none."""
+    open_now: list[str] = []
+    done: set[str] = set()
+
+    def visit(name: str) -> list[str]:
+        if name in open_now:
+            return [*open_now[open_now.index(name) :], name]
+        if name in done:
+            return []
+        open_now.append(name)
+        ring = next(filter(None, map(visit, sorted(edges[name]))), [])
+        open_now.pop()
+        done.add(name)
+        return ring
+
+    return next(filter(None, map(visit, sorted(edges))), [])
+
+
+def test_imports_point_down() -> None:
+    pairs = sorted(
+        (name, other)
+        for name in TREES
+        if name != "bertedge"  # its public names are imported at first use
+        for other in imported(TREES[name]) & TREES.keys()
+        if part_of(name) != part_of(other)
+    )
+    up = [pair for pair in pairs if RANK[part_of(pair[1])] > RANK[part_of(pair[0])]]
+    across = [pair for pair in pairs if any(set(map(part_of, pair)) <= group for group in SIBLINGS_APART)]
+    assert (up, across) == ([], [])
+
+
+def test_no_modules_import_each_other() -> None:
+    assert cycle({name: imported_modules(name) for name in TREES if name != "bertedge"}) == []
+
+
+def test_a_cycle_is_found() -> None:
+    assert cycle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d", "b"]
+
+
+def test_torch_lives_in_one_folder() -> None:
+    assert {part_of(name) for name in importers("torch")} == {"train"}
+
+
+def test_pictures_are_drawn_by_way_of_plotting() -> None:
+    assert importers("matplotlib") == {"bertedge.plotting"}
+
+
+def test_modules_are_short() -> None:
+    lengths = {name: len(source.splitlines()) for name, source in SOURCES.items()}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES_OF_A_MODULE} == {}
 
 
 @pytest.mark.parametrize(
