@@ -107,10 +107,10 @@ def largest_differences(one: BertRuntime, other: BertRuntime, batches: list[Batc
     logits, probabilities = [0.0], [0.0]
     for batch in batches:
         mine, others = one.predict(batch), other.predict(batch)
-        for values, expected in ((mine.mlm_logits, others.mlm_logits), (mine.nsp_logits, others.nsp_logits)):
-            if values is not None and expected is not None:
-                logits.append(float(np.abs(values - expected).max()))
-                probabilities.append(float(np.abs(softmax(values) - softmax(expected)).max()))
+        for head in mine.logits.keys() & others.logits.keys():
+            values, expected = mine.logits[head], others.logits[head]
+            logits.append(float(np.abs(values - expected).max()))
+            probabilities.append(float(np.abs(softmax(values) - softmax(expected)).max()))
     return max(logits), max(probabilities)
 
 

@@ -98,13 +98,13 @@ class Rounded:
         """Rows one at a time, so that one scale a tensor is one scale a text."""
         mlm, nsp = [], []
         for row in range(len(batch.input_ids)):
-            single = Batch(**{name: getattr(batch, name)[row : row + 1] for name in batch.__dataclass_fields__})
+            single = Batch.of({name: array[row : row + 1] for name, array in batch.arrays().items()})
             output = Inputs.of(single).run(self.model)
-            padded = np.zeros((batch.masked_positions.shape[1], output.mlm_logits.shape[1]), dtype=np.float32)
-            padded[: len(output.mlm_logits)] = output.mlm_logits.numpy()
+            padded = np.zeros((batch.masked_positions.shape[1], output.logits["mlm"].shape[1]), dtype=np.float32)
+            padded[: len(output.logits["mlm"])] = output.logits["mlm"].numpy()
             mlm.append(padded)
-            nsp.append(output.nsp_logits[0].numpy())
-        return Outputs(mlm_logits=np.stack(mlm), nsp_logits=np.stack(nsp))
+            nsp.append(output.logits["nsp"][0].numpy())
+        return Outputs(logits={"mlm": np.stack(mlm), "nsp": np.stack(nsp)})
 
 
 def main() -> None:

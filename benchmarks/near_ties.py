@@ -33,8 +33,8 @@ def main() -> None:
         export(checkpoint, Path(scratch) / "float")
         reference, candidate = load(Path(scratch) / "float"), load(options.bundle)  # sessions open when they are needed
         for batch in Sample.of(checkpoint, options.corpus, options.examples).batches:
-            filled = batch.masked_labels != NO_LABEL
-            expected, got = (model.predict(batch).mlm_logits[filled] for model in (reference, candidate))
+            filled = batch.labels["mlm"] != NO_LABEL
+            expected, got = (model.predict(batch).logits["mlm"][filled] for model in (reference, candidate))
             second, first = np.sort(np.partition(log_softmax(expected), -2, axis=1)[:, -2:], axis=1).T
             ratios.append(np.exp(second - first))
             differs.append(expected.argmax(axis=1) != got.argmax(axis=1))

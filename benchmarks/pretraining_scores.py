@@ -32,12 +32,12 @@ def hits(model: BertForPreTraining, held_out: HeldOut) -> np.ndarray:
     for batch in held_out.batches:
         inputs = Inputs.of(batch)
         output = inputs.run(model)
-        found = (output.mlm_logits.argmax(1) == inputs.masked_labels).numpy()
-        filled = batch.masked_labels != NO_LABEL
+        found = (output.logits["mlm"].argmax(1) == inputs.labels["mlm"]).numpy()
+        filled = batch.labels["mlm"] != NO_LABEL
         of_text = np.zeros(filled.shape)
         of_text[filled] = found
-        known = batch.next_sentence_labels != NO_LABEL
-        right = (output.nsp_logits.argmax(1).numpy() == batch.next_sentence_labels) & known
+        known = batch.labels["nsp"] != NO_LABEL
+        right = (output.logits["nsp"].argmax(1).numpy() == batch.labels["nsp"]) & known
         rows.append(np.stack([of_text.sum(1), filled.sum(1), right, known], axis=1))
     return np.concatenate(rows)
 

@@ -44,7 +44,7 @@ def plain_loop(feed: Feed, shape: ModelShape, settings: TrainingSettings, vocab_
     def step() -> None:
         (inputs,) = feed.next()
         labels = torch.full_like(inputs.input_ids, NOT_MASKED).flatten()
-        labels[inputs.masked_index] = inputs.masked_labels
+        labels[inputs.masked_index] = inputs.labels["mlm"]
         mask = torch.ones_like(inputs.input_ids) if inputs.attention_mask is None else inputs.attention_mask
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
@@ -53,7 +53,7 @@ def plain_loop(feed: Feed, shape: ModelShape, settings: TrainingSettings, vocab_
                 attention_mask=mask,
                 token_type_ids=inputs.token_type_ids,
                 labels=labels.view_as(inputs.input_ids),
-                next_sentence_label=inputs.next_sentence_labels,
+                next_sentence_label=inputs.labels["nsp"],
             ).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -16,6 +16,7 @@ from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.files import sha256
+from bertedge.predictor import HIDDEN_STATES, POOLER_OUTPUT
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
@@ -38,6 +39,12 @@ STATES = {"masked": "hidden_states", "all": "last_hidden_state"}
 HEADS = {
     "masked": {"mlm": "mlm_logits", "nsp": "nsp_logits", "pooler": "pooler_output"},
     "all": {"mlm": "logits", "nsp": "nsp_logits", "pooler": "pooler_output"},
+}
+#: positions -> the graph's output -> its name in :class:`bertedge.predictor.Outputs`.
+OUTPUT_NAMES = {
+    positions: {STATES[positions]: HIDDEN_STATES}
+    | {output: POOLER_OUTPUT if head == "pooler" else head for head, output in outputs.items()}
+    for positions, outputs in HEADS.items()
 }
 AGAIN = "copy the bundle again from its source, or make it again"
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.errors import UsageError
 
-#: ``masked_labels`` where a row has fewer masked positions than the widest one.
+#: A label that is not known, or that has no masked position.
 NO_LABEL = -1
+#: Prefix of labels among the arrays of a batch.
+LABELS = "labels."
+#: Names of the outputs that are no logits.
+HIDDEN_STATES, POOLER_OUTPUT = "hidden_states", "pooler_output"
+#: Outputs of one text, without the batch dimension: logits under their head's name, and the two above.
+RowOutputs = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,8 +30,8 @@ class Batch:
         attention_mask: 1 at real tokens, 0 at padding, shape (B, S), int64.
         token_type_ids: segment, 0 or 1, shape (B, S), int64.
         masked_positions: where the MLM head is read, shape (B, K), int64; rows with fewer repeat position 0.
-        masked_labels: the hidden pieces, ``NO_LABEL`` at the filling, shape (B, K), int64.
-        next_sentence_labels: 0 is next, 1 random, ``NO_LABEL`` unknown, shape (B,), int64.
+        labels: what each head should answer, by the head's name, int64; ``NO_LABEL`` where it is unknown. ``mlm``: the
+            hidden tokens, (B, K). ``nsp``: 0 is next, 1 random, (B,).
         hidden: whether the hidden states of all positions are read.
     """
 
@@ -32,8 +39,7 @@ class Batch:
     attention_mask: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
     masked_positions: NDArray[np.int64]
-    masked_labels: NDArray[np.int64]
-    next_sentence_labels: NDArray[np.int64]
+    labels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     hidden: bool = False
 
     def __post_init__(self) -> None:
@@ -44,34 +50,71 @@ class Batch:
                 f"{self.token_type_ids.shape} differ in shape",
                 "all three are (batch, length)",
             )
-        if self.masked_positions.shape != self.masked_labels.shape or len(self.masked_positions) != shape[0]:
+        for name, array in (("masked_positions", self.masked_positions), *self.labels.items()):
+            if len(array) != shape[0]:
+                raise UsageError(
+                    f"batch: {name} {array.shape} do not fit {shape[0]} rows", "give one row for each text"
+                )
+        if "mlm" in self.labels and self.labels["mlm"].shape != self.masked_positions.shape:
             raise UsageError(
-                f"batch: masked_positions {self.masked_positions.shape} and masked_labels {self.masked_labels.shape} "
-                f"do not fit {shape[0]} rows",
+                f"batch: masked_positions {self.masked_positions.shape} and labels of mlm {self.labels['mlm'].shape} "
+                "differ in shape",
                 "both are (batch, positions)",
             )
+
+    def arrays(self) -> dict[str, NDArray[np.int64]]:
+        """Everything but :attr:`hidden`, for instance for a file; labels are named ``labels.<head>``."""
+        names = ("input_ids", "attention_mask", "token_type_ids", "masked_positions")
+        labels = {f"{LABELS}{head}": array for head, array in self.labels.items()}
+        return {name: getattr(self, name) for name in names} | labels
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[np.int64]], *, hidden: bool = False) -> Batch:
+        """From what :meth:`arrays` gave."""
+        labels = {name.removeprefix(LABELS): array for name, array in arrays.items() if name.startswith(LABELS)}
+        fields: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith(LABELS)}
+        return cls(**fields, labels=labels, hidden=hidden)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Real tokens of each row, shape (B,)."""
         return self.attention_mask.sum(axis=1)
 
+    @property
+    def filled(self) -> NDArray[np.bool_]:
+        """Which of the masked positions are real, shape (B, K); False at the filling."""
+        labels = self.labels.get("mlm")
+        return np.ones(self.masked_positions.shape, dtype=bool) if labels is None else labels != NO_LABEL
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outputs:
-    """What a model computes; None where it does not have the output, or was not asked for it.
+    """What a model computes; an output is missing where the model lacks it, or was not asked for it.
 
     Attributes:
-        mlm_logits: before the softmax, shape (B, K, V), float32.
-        nsp_logits: before the softmax, shape (B, 2), float32; class 0 = is next, 1 = random.
+        logits: before the softmax, by the head's name, float32. ``mlm``: (B, K, V). ``nsp``: (B, 2), class 0 = is next,
+            1 = random.
         hidden_states: of the last layer, zeros at the padding, shape (B, S, H), float32; see :attr:`Batch.hidden`.
         pooler_output: shape (B, H), float32.
     """
 
-    mlm_logits: NDArray[np.float32] | None
-    nsp_logits: NDArray[np.float32] | None
+    logits: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     hidden_states: NDArray[np.float32] | None = None
     pooler_output: NDArray[np.float32] | None = None
+
+    def arrays(self) -> RowOutputs:
+        """All outputs in one mapping; see :meth:`of`."""
+        states = {HIDDEN_STATES: self.hidden_states, POOLER_OUTPUT: self.pooler_output}
+        return {**self.logits, **{name: array for name, array in states.items() if array is not None}}
+
+    @classmethod
+    def of(cls, values: Mapping[str, NDArray[np.float32]]) -> Outputs:
+        """From one mapping: ``hidden_states``, ``pooler_output``, and logits under their head's name."""
+        return cls(
+            logits={name: array for name, array in values.items() if name not in (HIDDEN_STATES, POOLER_OUTPUT)},
+            hidden_states=values.get(HIDDEN_STATES),
+            pooler_output=values.get(POOLER_OUTPUT),
+        )
 
 
 class Predictor(Protocol):

@@ -96,9 +96,9 @@ class Process:
         output = self._scratch / "predicted.npz"
         self.ask("predict", batch=str(write_batch(self._scratch / "asked.npz", batch)), output=str(output))
         with np.load(output) as stored:
-            found = {name: stored[name] for name in stored.files}
+            logits = dict(stored)
         output.unlink()
-        return Outputs(mlm_logits=found.get("mlm_logits"), nsp_logits=found.get("nsp_logits"))
+        return Outputs(logits=logits)
 
     def _last_words(self) -> str:
         code = self._process.wait()
@@ -109,5 +109,5 @@ class Process:
 
 def write_batch(path: Path, batch: Batch) -> Path:
     """For :func:`peers.worker.read_batch`."""
-    np.savez(path, **{name: getattr(batch, name) for name in Batch.__dataclass_fields__})
+    np.savez(path, **batch.arrays())
     return path

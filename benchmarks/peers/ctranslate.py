@@ -88,5 +88,5 @@ class _Heads:
         x /= np.sqrt((x * x).mean(axis=-1, keepdims=True) + self._epsilon)
         x = x * self._norm[0] + self._norm[1]
         return Outputs(
-            mlm_logits=x @ self._decoder[0] + self._decoder[1], nsp_logits=pooled @ self._nsp[0] + self._nsp[1]
+            logits={"mlm": x @ self._decoder[0] + self._decoder[1], "nsp": pooled @ self._nsp[0] + self._nsp[1]}
         )

@@ -63,7 +63,7 @@ class OpenVino:
 
         def words(batch: Batch) -> Outputs:
             found = infer(batch)
-            return Outputs(mlm_logits=found[0], nsp_logits=found[1])
+            return Outputs(logits={"mlm": found[0], "nsp": found[1]})
 
         def vectors(batch: Batch) -> Vectors:
             return mean_over_tokens(infer(batch)[0], batch)

@@ -59,7 +59,7 @@ class Optimum:
             return session.run(None, {name: array for name, array in ids_of(batch).items() if name in wanted})[0]
 
         def words(batch: Batch) -> Outputs:
-            return Outputs(mlm_logits=at_masked_positions(first_output(batch), batch), nsp_logits=None)
+            return Outputs(logits={"mlm": at_masked_positions(first_output(batch), batch)})
 
         def vectors(batch: Batch) -> Vectors:
             return mean_over_tokens(first_output(batch), batch)

@@ -34,7 +34,7 @@ class PyTorch:
             with torch.inference_mode():
                 arrays = ids_of(batch) | {"masked_positions": batch.masked_positions}
                 mlm, nsp = model(**{name: torch.from_numpy(array) for name, array in arrays.items()})
-                return Outputs(mlm_logits=mlm.float().numpy(), nsp_logits=nsp.float().numpy())
+                return Outputs(logits={"mlm": mlm.float().numpy(), "nsp": nsp.float().numpy()})
 
         def vectors(batch: Batch) -> Vectors:
             with torch.inference_mode():

@@ -93,8 +93,7 @@ class Worker:
     def predict(self, *, batch: str, output: str) -> dict[str, Any]:
         """Both heads' logits, written to a file."""
         found = self.run(read_batch(batch))
-        heads = {"mlm_logits": found.mlm_logits, "nsp_logits": found.nsp_logits}
-        np.savez(output, **{name: array for name, array in heads.items() if array is not None})
+        np.savez(output, **found.logits)
         return {}
 
     def cold(self, *, batch: str) -> dict[str, Any]:
@@ -150,15 +149,14 @@ def padded(encodings: list[list[int]], pad: int) -> Batch:
         attention_mask=(np.arange(width) < lengths[:, None]).astype(np.int64),
         token_type_ids=np.zeros_like(input_ids),
         masked_positions=nothing,
-        masked_labels=nothing,
-        next_sentence_labels=np.full(len(encodings), -1),
+        labels={"mlm": nothing, "nsp": np.full(len(encodings), -1)},
     )
 
 
 def read_batch(path: str) -> Batch:
     """A batch that :func:`peers.client.write_batch` wrote."""
     with np.load(path) as stored:
-        return Batch(**{name: stored[name] for name in stored.files})
+        return Batch.of(dict(stored))
 
 
 def _quiet() -> dict[str, float]:

@@ -84,8 +84,10 @@ def masked_batch(
         attention_mask=attention_mask,
         token_type_ids=token_type_ids,
         masked_positions=_pad_rows(positions, 0),
-        masked_labels=_pad_rows(labels, NO_LABEL),
-        next_sentence_labels=np.array([NO_LABEL if p.label is None else p.label for p in pairs], dtype=np.int64),
+        labels={
+            "mlm": _pad_rows(labels, NO_LABEL),
+            "nsp": np.array([NO_LABEL if p.label is None else p.label for p in pairs], dtype=np.int64),
+        },
     )
 
 
@@ -122,12 +124,12 @@ def without_one_sided_labels(batches: Sequence[Batch]) -> list[Batch]:
     """
     if len(next_sentence_classes(batches)) == 2:
         return list(batches)
-    return [replace(b, next_sentence_labels=np.full_like(b.next_sentence_labels, NO_LABEL)) for b in batches]
+    return [replace(b, labels={**b.labels, "nsp": np.full_like(b.labels["nsp"], NO_LABEL)}) for b in batches]
 
 
 def next_sentence_classes(batches: Sequence[Batch]) -> list[int]:
     """The different next-sentence labels in some batches, in ascending order."""
-    labels = {int(label) for batch in batches for label in batch.next_sentence_labels}
+    labels = {int(label) for batch in batches for label in batch.labels["nsp"]}
     return sorted(labels - {NO_LABEL})
 
 

@@ -9,7 +9,6 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -65,13 +64,13 @@ def outputs_path(folder: Path, index: int) -> Path:
 
 def write_batch(path: Path, batch: Batch) -> None:
     """Hand a batch over."""
-    np.savez(path, allow_pickle=False, **{name: getattr(batch, name) for name in Batch.__dataclass_fields__})
+    np.savez(path, allow_pickle=False, hidden=np.array(batch.hidden), **batch.arrays())
 
 
 def read_outputs(path: Path) -> Outputs:
-    """What a model said; heads that it lacks are None."""
+    """The outputs of a model."""
     with np.load(path, allow_pickle=False) as stored:
-        return Outputs(**{name: stored.get(name) for name in Outputs.__dataclass_fields__})
+        return Outputs.of(dict(stored))
 
 
 def _load(folder: str) -> tuple[BertRuntime, str | None]:
@@ -88,11 +87,10 @@ def main(folder: Path) -> None:
     runtime, refusal = _load(job.bundle)
     for index in range(job.batches):
         with np.load(batch_path(folder, index), allow_pickle=False) as stored:
-            fields: dict[str, Any] = {name: stored[name] for name in stored.files}
-            outputs = runtime.predict(Batch(**fields | {"hidden": bool(fields["hidden"])}))
-        there = {name: getattr(outputs, name) for name in Outputs.__dataclass_fields__}
-        arrays = {name: array for name, array in there.items() if array is not None}
-        np.savez(outputs_path(folder, index), allow_pickle=False, **arrays)
+            arrays = dict(stored)
+            hidden = bool(arrays.pop("hidden"))
+        outputs = runtime.predict(Batch.of(arrays, hidden=hidden))
+        np.savez(outputs_path(folder, index), allow_pickle=False, **outputs.arrays())
     answer = Answer(
         machine=platform.machine(),
         cpu=this_cpu().model,

@@ -36,18 +36,20 @@ class Collector:
     def add(self, batch: Batch, expected: Outputs, got: Outputs) -> None:
         """Take in what the reference and the candidate said of a batch."""
         masked = None
-        if expected.mlm_logits is not None and got.mlm_logits is not None:
-            filled = batch.masked_labels != NO_LABEL
-            masked = _mlm(expected.mlm_logits[filled], got.mlm_logits[filled], batch.masked_labels[filled])
-        self.add_quantities(batch, masked=masked, pairs=nsp_quantities(batch, expected.nsp_logits, got.nsp_logits))
+        if "mlm" in expected.logits and "mlm" in got.logits:
+            filled = batch.filled
+            one, other = expected.logits["mlm"][filled], got.logits["mlm"][filled]
+            masked = _mlm(one, other, batch.labels["mlm"][filled])
+        pairs = nsp_quantities(batch, expected.logits.get("nsp"), got.logits.get("nsp"))
+        self.add_quantities(batch, masked=masked, pairs=pairs)
         self.add_vectors(batch, *(vectors.read_vectors(batch, outputs, self._pooling) for outputs in (expected, got)))
         self.end_batch(batch)
 
     def add_quantities(self, batch: Batch, *, masked: Quantities | None, pairs: Quantities | None) -> None:
         """A number for each filled masked position, and for each labelled pair; None for no head."""
         rows = np.arange(len(batch.input_ids))
-        self._append("mlm", masked, np.repeat(rows, (batch.masked_labels != NO_LABEL).sum(axis=1)))
-        self._append("nsp", pairs, rows[batch.next_sentence_labels != NO_LABEL])
+        self._append("mlm", masked, np.repeat(rows, batch.filled.sum(axis=1)))
+        self._append("nsp", pairs, rows[batch.labels["nsp"] != NO_LABEL])
 
     def add_vectors(self, batch: Batch, expected: dict[str, Vectors], got: dict[str, Vectors]) -> None:
         """Compare what both models gave; see :func:`bertedge.evaluate.vectors.read_vectors`."""
@@ -104,10 +106,10 @@ def _mlm(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> Quantities
 
 def nsp_quantities(batch: Batch, expected: Logits | None, got: Logits | None) -> Quantities | None:
     """Quantities of the labelled pairs, from logits (B, 2) of all; None where there is nothing to compare."""
-    pairs = batch.next_sentence_labels != NO_LABEL  # not every pair has a label: see bertedge.data.pairs
+    pairs = batch.labels["nsp"] != NO_LABEL  # not every pair has a label: see bertedge.data.pairs
     if expected is None or got is None or not pairs.any():
         return None
-    one, other, labels = expected[pairs], got[pairs], batch.next_sentence_labels[pairs]
+    one, other, labels = expected[pairs], got[pairs], batch.labels["nsp"][pairs]
     first, answer = one.argmax(axis=1), answers(other)
     return {
         "flip": first != answer,

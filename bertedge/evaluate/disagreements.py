@@ -95,17 +95,18 @@ class WorstCases:
 
     def add(self, batch: Batch, expected: Outputs, got: Outputs) -> None:
         """See what a reference and the candidate said of a batch."""
-        if expected.mlm_logits is not None and got.mlm_logits is not None:
-            self._add_words(batch, expected.mlm_logits, got.mlm_logits)
-        if expected.nsp_logits is not None and got.nsp_logits is not None:
-            self._add_pairs(batch, expected.nsp_logits, got.nsp_logits)
+        both = expected.logits.keys() & got.logits.keys()
+        if "mlm" in both:
+            self._add_words(batch, expected.logits["mlm"], got.logits["mlm"])
+        if "nsp" in both:
+            self._add_pairs(batch, expected.logits["nsp"], got.logits["nsp"])
 
     def found(self) -> Disagreements:
         """The worst so far."""
         return Disagreements(flips=tuple(self._flips), words=tuple(self._words), pairs=tuple(self._pairs))
 
     def _add_words(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
-        rows, columns = np.nonzero(batch.masked_labels != NO_LABEL)
+        rows, columns = np.nonzero(batch.filled)
         log_p, log_q = log_softmax(expected[rows, columns]), log_softmax(got[rows, columns])
         kl = np.nan_to_num((np.exp(log_p) * (log_p - log_q)).sum(axis=1), nan=np.inf)  # what is no number comes first
         best = np.take_along_axis(np.exp(log_p), log_q.argmax(axis=1)[:, None], axis=1)[:, 0]
@@ -117,7 +118,7 @@ class WorstCases:
             return WordDisagreement(
                 before=self._text(ids[1:place]),
                 after=self._text(ids[place + 1 : end - 1]),
-                hidden=self._tokenizer.token(int(batch.masked_labels[row, columns[index]])),
+                hidden=self._tokenizer.token(int(batch.labels["mlm"][row, columns[index]])),
                 kl=float(kl[index]),
                 margin=float(margin[index]),
                 reference=self._guesses(log_p[index]),
@@ -132,7 +133,7 @@ class WorstCases:
 
     def _add_pairs(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
         p, q = (np.exp(log_softmax(logits)[:, 0]) for logits in (expected, got))
-        difference = np.where(batch.next_sentence_labels != NO_LABEL, _gap(p, q), 0.0)
+        difference = np.where(batch.labels["nsp"] != NO_LABEL, _gap(p, q), 0.0)
         for row in np.argsort(-difference, kind="stable")[: self._keep_pairs]:
             if difference[row] < MIN_DIFFERENCE:
                 break
@@ -142,7 +143,7 @@ class WorstCases:
                 PairDisagreement(
                     first=self._text(ids[1 : boundary - 1]),
                     second=self._text(ids[boundary : end - 1]),
-                    is_next=bool(batch.next_sentence_labels[row] == 0),
+                    is_next=bool(batch.labels["nsp"][row] == 0),
                     reference=float(p[row]),
                     candidate=float(q[row]),
                 )

@@ -42,14 +42,13 @@ def invariance(predictor: Predictor, batch: Batch, prefix: str = INVARIANCE) -> 
 
 def _changes_of_row(row: int, single: Batch, among: Outputs, alone: Outputs) -> Iterator[tuple[str, float]]:
     """(name of the metric, difference) of each output of one row of ``among`` and the only row of ``alone``."""
-    filled = single.masked_labels[0] != NO_LABEL
-    if among.mlm_logits is not None and alone.mlm_logits is not None:
-        yield (
-            "max_prob_diff",
-            _largest_change(among.mlm_logits[row][: len(filled)][filled], alone.mlm_logits[0][filled]),
-        )
-    if among.nsp_logits is not None and alone.nsp_logits is not None:
-        yield "max_prob_diff", _largest_change(among.nsp_logits[row], alone.nsp_logits[0])
+    filled = single.filled[0]
+    both = among.logits.keys() & alone.logits.keys()
+    if "mlm" in both:
+        here, there = among.logits["mlm"][row], alone.logits["mlm"][0]
+        yield "max_prob_diff", _largest_change(here[: len(filled)][filled], there[filled])
+    if "nsp" in both:
+        yield "max_prob_diff", _largest_change(among.logits["nsp"][row], alone.logits["nsp"][0])
     if among.hidden_states is not None and alone.hidden_states is not None:
         length = int(single.lengths[0])
         here, there = (
@@ -66,13 +65,12 @@ def _cut(batch: Batch, rows: slice, lengths: NDArray[np.int64]) -> Batch:
     """Some rows of a batch, shortened, padded to the longest of them."""
     width = int(lengths.max())
     keep = np.arange(width) < lengths[:, None]
-    inside = (batch.masked_positions[rows] < lengths[:, None]) & (batch.masked_labels[rows] != NO_LABEL)
+    inside = (batch.masked_positions[rows] < lengths[:, None]) & batch.filled[rows]
     return Batch(
         input_ids=np.where(keep, batch.input_ids[rows, :width], 0),
         attention_mask=keep.astype(np.int64),
         token_type_ids=np.where(keep, batch.token_type_ids[rows, :width], 0),
         masked_positions=np.where(inside, batch.masked_positions[rows], 0),
-        masked_labels=np.where(inside, batch.masked_labels[rows], NO_LABEL),
-        next_sentence_labels=batch.next_sentence_labels[rows],
+        labels={"mlm": np.where(inside, batch.labels["mlm"][rows], NO_LABEL), "nsp": batch.labels["nsp"][rows]},
         hidden=True,
     )

@@ -141,8 +141,7 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
         attention_mask=np.ones_like(ids),
         token_type_ids=np.zeros_like(ids),
         masked_positions=where,
-        masked_labels=np.take_along_axis(ids, where, axis=1),
-        next_sentence_labels=np.full(rows, NO_LABEL),
+        labels={"mlm": np.take_along_axis(ids, where, axis=1), "nsp": np.full(rows, NO_LABEL)},
     )
 
 

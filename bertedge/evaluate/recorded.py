@@ -19,7 +19,7 @@ from bertedge.evaluate.bootstrap import Observations, Seen
 from bertedge.evaluate.collector import Collector, Logits, Quantities, answers, log_softmax, nsp_quantities
 from bertedge.evaluate.metrics import Floats
 from bertedge.evaluate.vectors import Vectors, read_vectors
-from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor
+from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener, unheard
 
 #: Bytes of probabilities that are kept on the disk; the reference of a larger sample runs again for every candidate.
@@ -65,7 +65,7 @@ class Recorded:
         self._reference, self._folder, self._pooling = reference, folder, pooling
         self._batches = [replace(batch, hidden=True) for batch in batches]
         self.texts = sum(len(batch.input_ids) for batch in batches)
-        self.positions = int(sum((batch.masked_labels != NO_LABEL).sum() for batch in batches))
+        self.positions = int(sum(batch.filled.sum() for batch in batches))
         self._records: list[_Expected | None] = []
         kept = 0
         for index, batch in enumerate(self._batches):
@@ -85,10 +85,10 @@ class Recorded:
         for index, batch in enumerate(self._batches):
             expected, got = self._expected(index), candidate.predict(batch)
             mlm = None
-            if expected.probabilities is not None and got.mlm_logits is not None:
-                filled = batch.masked_labels != NO_LABEL
-                mlm = _mlm(expected, got.mlm_logits[filled], batch.masked_labels[filled])
-            pairs = nsp_quantities(batch, expected.pairs, got.nsp_logits)
+            if expected.probabilities is not None and "mlm" in got.logits:
+                filled = batch.filled
+                mlm = _mlm(expected, got.logits["mlm"][filled], batch.labels["mlm"][filled])
+            pairs = nsp_quantities(batch, expected.pairs, got.logits.get("nsp"))
             collector.add_quantities(batch, masked=mlm, pairs=pairs)
             collector.add_vectors(batch, expected.vectors, self._vectors(batch, got))
             collector.end_batch(batch)
@@ -111,17 +111,17 @@ class Recorded:
         outputs = self._reference.predict(batch)
         vectors = self._vectors(batch, outputs)
         none = np.zeros(0, dtype=np.float32)
-        if outputs.mlm_logits is None:
+        if "mlm" not in outputs.logits:
             return _Expected(
                 probabilities=None,
                 negentropy=none,
                 best=none.astype(np.int64),
                 nll=none,
-                pairs=outputs.nsp_logits,
+                pairs=outputs.logits.get("nsp"),
                 vectors=vectors,
             )
-        filled = batch.masked_labels != NO_LABEL
-        logits, labels = outputs.mlm_logits[filled], batch.masked_labels[filled]
+        filled = batch.filled
+        logits, labels = outputs.logits["mlm"][filled], batch.labels["mlm"][filled]
         log_p = log_softmax(logits)
         p = np.exp(log_p)
         return _Expected(
@@ -129,7 +129,7 @@ class Recorded:
             negentropy=np.einsum("mv,mv->m", p, log_p),
             best=logits.argmax(axis=1),
             nll=-log_p[np.arange(len(labels)), labels],
-            pairs=outputs.nsp_logits,
+            pairs=outputs.logits.get("nsp"),
             vectors=vectors,
         )
 

@@ -24,7 +24,7 @@ from bertedge.errors import CheckpointError
 from bertedge.graph.bert import FIRST_NORM
 from bertedge.graph.builder import GraphBuilder
 from bertedge.manifest import MODELS, GoldenFidelity
-from bertedge.predictor import NO_LABEL, Batch
+from bertedge.predictor import Batch
 from bertedge.runtime.golden import Arrays, min_cosine, record, record_difference, write_golden
 from bertedge.scratch import temporary_folder
 
@@ -92,7 +92,7 @@ class GoldenRecorder:
             )
         agreement = None
         if "best_ids" in outputs:
-            filled = self.batch.masked_labels != NO_LABEL
+            filled = self.batch.filled
             agreement = float((outputs["best_ids"] == in_float["best_ids"])[filled].mean())
         return GoldenFidelity(mlm_top1_agreement=agreement, max_prob_diff=difference, min_cosine=cosine)
 

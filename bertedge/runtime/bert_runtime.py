@@ -172,7 +172,7 @@ class BertRuntime(TextVectors):
         several = texts_of(texts, "fill_mask: expected a text or a list of texts")
         encodings = self.tokenizer.encode_many(several)
         rows = [self._masked_row(several, encoding, index) for index, encoding in enumerate(encodings)]
-        return self.engine.run(rows, lambda result: self._fills(result["mlm_logits"], top_k))
+        return self.engine.run(rows, lambda result: self._fills(result["mlm"], top_k))
 
     @overload
     def next_sentence(self, first: str, second: str) -> float: ...
@@ -201,7 +201,7 @@ class BertRuntime(TextVectors):
         if second is not None:
             raise UsageError(expected, 'for instance [("One.", "Two.")]; of two lists make pairs with zip')
         rows = [row_of(encoding) for encoding in self.tokenizer.encode_many(pairs_of(first, expected))]
-        return self.engine.run(rows, lambda result: float(softmax(result["nsp_logits"])[0]))
+        return self.engine.run(rows, lambda result: float(softmax(result["nsp"])[0]))
 
     def _masked_row(self, texts: Sequence[str], encoding: Encoding, index: int) -> Row:
         ids = np.asarray(encoding.input_ids, dtype=np.int64)

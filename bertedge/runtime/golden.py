@@ -38,6 +38,8 @@ INPUTS = {
     "masked_labels": ArraySpec(dtype="int64", shape=("B", "K"), least=NO_LABEL, below="V"),
     "next_sentence_labels": ArraySpec(dtype="int64", shape=("B",), least=NO_LABEL, below=2),
 }
+#: Head -> the array below ``input.`` that holds its labels.
+LABELS = {"mlm": "masked_labels", "nsp": "next_sentence_labels"}
 #: Arrays below ``float.`` and ``bundle.``, after the head that they are of; None for every model. A new one is a row.
 OUTPUTS: tuple[tuple[str | None, str, ArraySpec], ...] = (
     (None, "cls_state", ArraySpec(dtype="float32", shape=("B", "H"))),
@@ -129,17 +131,17 @@ def record(engine: Engine, batch: Batch, top_ids: NDArray[np.int64] | None = Non
     }
     if outputs.pooler_output is not None:
         arrays["pooler_output"] = outputs.pooler_output
-    if outputs.mlm_logits is not None:
-        probabilities = softmax(outputs.mlm_logits)
+    if "mlm" in outputs.logits:
+        probabilities = softmax(outputs.logits["mlm"])
         top_ids = top_indices(probabilities, TOP) if top_ids is None else top_ids
-        filled = (batch.masked_labels != NO_LABEL)[..., None]
+        filled = batch.filled[..., None]
         arrays["top_ids"] = np.where(filled, top_ids, 0)
         arrays["top_probs"] = np.where(filled, np.take_along_axis(probabilities, top_ids, axis=-1), 0).astype(
             np.float32
         )
         arrays["best_ids"] = np.where(filled[..., 0], probabilities.argmax(axis=-1), 0)
-    if outputs.nsp_logits is not None:
-        arrays["nsp_probs"] = softmax(outputs.nsp_logits)
+    if "nsp" in outputs.logits:
+        arrays["nsp_probs"] = softmax(outputs.logits["nsp"])
     return arrays
 
 
@@ -151,7 +153,8 @@ def write_golden(
     Args:
         trials: the bundle's outputs with a float moved by as much as another CPU would move it.
     """
-    arrays = {f"input.{name}": getattr(batch, name) for name in INPUTS}
+    arrays = {f"input.{name}": getattr(batch, name) for name in INPUTS if name not in LABELS.values()}
+    arrays |= {f"input.{name}": batch.labels[head] for head, name in LABELS.items()}
     arrays |= {f"float.{name}": array for name, array in float_outputs.items()}
     arrays |= {f"bundle.{name}": array for name, array in bundle_outputs.items()}
     moved = [record_difference(trial, bundle_outputs) or 0.0 for trial in trials]
@@ -261,7 +264,8 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
         part, _, field = name.partition(".")
         sides[part][field] = array
     inputs: dict[str, Any] = sides.pop("input")
-    batch = Batch(**inputs)
+    labels = {head: inputs.pop(name) for head, name in LABELS.items()}
+    batch = Batch(**inputs, labels=labels)
     _check(path, batch, sides["noise"])
     _require_finite(path, sides["float"])
     return batch, sides

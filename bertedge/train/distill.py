@@ -103,7 +103,7 @@ def distillation_objective(
                 (student, output.hidden_states), (teacher, target.hidden_states), heads, inputs, counts
             )
         # every parameter takes part in every step
-        last = output.hidden_states[-1] if output.nsp_logits is None else output.nsp_logits
+        last = output.logits.get("nsp", output.hidden_states[-1])
         return loss + 0.0 * last.sum()
 
     return objective
@@ -114,11 +114,12 @@ def _logits_loss(
 ) -> Tensor | float:
     """The heads that both have; the next-sentence head only where the text tells next from random."""
     loss: Tensor | float = 0.0
-    if output.mlm_logits is not None and target.mlm_logits is not None:
-        loss = loss + _divergence(output.mlm_logits, target.mlm_logits, temperature).sum() / counts.masked
-    if output.nsp_logits is not None and target.nsp_logits is not None:
-        known = inputs.next_sentence_labels != NO_LABEL
-        divergence = _divergence(output.nsp_logits[known], target.nsp_logits[known], temperature)
+    both = output.logits.keys() & target.logits.keys()
+    if "mlm" in both:
+        loss = loss + _divergence(output.logits["mlm"], target.logits["mlm"], temperature).sum() / counts.masked
+    if "nsp" in both:
+        known = inputs.labels["nsp"] != NO_LABEL
+        divergence = _divergence(output.logits["nsp"][known], target.logits["nsp"][known], temperature)
         loss = loss + divergence.sum() / counts.pairs
     return loss
 

@@ -97,8 +97,8 @@ class HeldOut:
                 output = inputs.run(model)
                 if not model.tasks:
                     loss += objective(output, inputs, counts).item()
-            mlm += _Sum.of_logits(output.mlm_logits, inputs.masked_labels)
-            nsp += _Sum.of_logits(output.nsp_logits, inputs.next_sentence_labels)
+            mlm += _Sum.of_logits(output.logits.get("mlm"), inputs.labels["mlm"])
+            nsp += _Sum.of_logits(output.logits.get("nsp"), inputs.labels["nsp"])
         model.train()
         return Score(
             loss=mlm.loss / max(mlm.of, 1) + nsp.loss / max(nsp.of, 1) + loss,

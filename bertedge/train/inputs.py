@@ -25,8 +25,7 @@ class Inputs:
     attention_mask: Tensor | None
     token_type_ids: Tensor
     masked_index: Tensor
-    masked_labels: Tensor
-    next_sentence_labels: Tensor
+    labels: dict[str, Tensor]
     tokens: int
     labelled: int
 
@@ -34,7 +33,7 @@ class Inputs:
     def of(cls, batch: Batch, device: torch.device | None = None) -> Inputs:
         """Flatten the masked positions and leave the mask out where nothing is padded."""
         rows, length = batch.input_ids.shape
-        filled = batch.masked_labels != NO_LABEL
+        filled = batch.filled
         index = batch.masked_positions + np.arange(rows)[:, None] * length
         full = bool(batch.attention_mask.all())
 
@@ -46,10 +45,9 @@ class Inputs:
             attention_mask=None if full else tensor(batch.attention_mask),
             token_type_ids=tensor(batch.token_type_ids),
             masked_index=tensor(index[filled]),
-            masked_labels=tensor(batch.masked_labels[filled]),
-            next_sentence_labels=tensor(batch.next_sentence_labels),
+            labels={"mlm": tensor(batch.labels["mlm"][filled]), "nsp": tensor(batch.labels["nsp"])},
             tokens=int(batch.attention_mask.sum()),
-            labelled=int((batch.next_sentence_labels != NO_LABEL).sum()),
+            labelled=int((batch.labels["nsp"] != NO_LABEL).sum()),
         )
 
     def run(self, model: torch.nn.Module) -> PretrainingOutput:
@@ -77,7 +75,7 @@ class Counts:
     def of(cls, inputs: list[Inputs], world: World) -> Counts:
         """Count this process's micro-batches, and add up over all processes."""
         own = [
-            sum(len(i.masked_labels) for i in inputs),
+            sum(len(i.labels["mlm"]) for i in inputs),
             sum(len(i.input_ids) for i in inputs),
             sum(i.labelled for i in inputs),
             sum(i.tokens for i in inputs),

@@ -71,12 +71,12 @@ def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) 
     pairs. The model runs one head at least.
     """
     parts: list[Tensor] = []
-    if output.mlm_logits is not None:
-        mlm = F.cross_entropy(output.mlm_logits.float(), inputs.masked_labels, reduction="sum")
+    if "mlm" in output.logits:
+        mlm = F.cross_entropy(output.logits["mlm"].float(), inputs.labels["mlm"], reduction="sum")
         parts.append(mlm / counts.masked)
-    if output.nsp_logits is not None:
-        labels = inputs.next_sentence_labels
-        nsp = F.cross_entropy(output.nsp_logits.float(), labels, ignore_index=NO_LABEL, reduction="sum")
+    if "nsp" in output.logits:
+        labels = inputs.labels["nsp"]
+        nsp = F.cross_entropy(output.logits["nsp"].float(), labels, ignore_index=NO_LABEL, reduction="sum")
         parts.append(nsp / counts.pairs)
     return sum(parts[1:], parts[0])
 
@@ -157,8 +157,8 @@ class Trainer:
                 loss = self.objective(output, inputs, counts)
             (loss * self._world.size).backward()  # the processes' gradients are averaged, losses are to be summed
         with torch.no_grad():
-            mlm = _hits(output.mlm_logits, inputs.masked_labels)
-            nsp = _hits(output.nsp_logits, inputs.next_sentence_labels)
+            mlm = _hits(output.logits.get("mlm"), inputs.labels["mlm"])
+            nsp = _hits(output.logits.get("nsp"), inputs.labels["nsp"])
         return torch.tensor([loss.item(), mlm, nsp], dtype=torch.float64)
 
     def _record(self, loss: float, mlm_hits: float, nsp_hits: float, counts: Counts) -> None:

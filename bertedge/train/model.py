@@ -204,13 +204,9 @@ class Heads(nn.Module):
 
 
 class PretrainingOutput(NamedTuple):
-    """``mlm_logits`` (M, V), ``nsp_logits`` (B, 2), ``hidden_states``: L + 1 tensors (B, S, H).
+    """``logits`` by head, of those that the model runs: ``mlm`` (M, V), ``nsp`` (B, 2); and L + 1 states (B, S, H)."""
 
-    Logits are None where the model has no such head, or does not run it.
-    """
-
-    mlm_logits: Tensor | None
-    nsp_logits: Tensor | None
+    logits: dict[str, Tensor]
     hidden_states: list[Tensor]
 
 
@@ -250,13 +246,13 @@ class BertForPreTraining(nn.Module):
         if attention_mask is not None:
             bias = (1.0 - attention_mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
         states = self.bert.encoder(self.bert.embeddings(input_ids, token_type_ids), bias)
-        mlm_logits = nsp_logits = None
+        logits: dict[str, Tensor] = {}
         if self.cls.predictions is not None and "mlm" in self.tasks:
             masked = states[-1].flatten(0, 1)[masked_index]
-            mlm_logits = self.cls.predictions(masked, self.bert.embeddings.word_embeddings.weight)
+            logits["mlm"] = self.cls.predictions(masked, self.bert.embeddings.word_embeddings.weight)
         if self.cls.seq_relationship is not None and self.bert.pooler is not None and "nsp" in self.tasks:
-            nsp_logits = self.cls.seq_relationship(self.bert.pooler(states[-1][:, 0]))
-        return PretrainingOutput(mlm_logits, nsp_logits, states)
+            logits["nsp"] = self.cls.seq_relationship(self.bert.pooler(states[-1][:, 0]))
+        return PretrainingOutput(logits, states)
 
     def train_only(self, tasks: Collection[str]) -> None:
         """Run the heads of these tasks only, and keep the others as they are."""

@@ -70,11 +70,11 @@ def test_the_file_alone_says_what_the_runtime_says(positions: str, bundle_of: Ma
     layout = Layout.of(runtime.tokenizer, runtime.bundle.config.vocab_size)
     (batch, *_) = evaluation_batches(corpus, layout, examples=8, max_length=48, seed=0)
     ours, plain = runtime.predict(batch), runtime.padded().predict(batch)
-    filled = batch.masked_labels != NO_LABEL
+    filled = batch.labels["mlm"] != NO_LABEL
     assert len(set(batch.lengths)) > 1
     assert not filled.all()
-    assert np.allclose(ours.mlm_logits[filled], plain.mlm_logits[filled], atol=1e-3)
-    assert np.allclose(ours.nsp_logits, plain.nsp_logits, atol=1e-3)
+    assert np.allclose(ours.logits["mlm"][filled], plain.logits["mlm"][filled], atol=1e-3)
+    assert np.allclose(ours.logits["nsp"], plain.logits["nsp"], atol=1e-3)
 
 
 def multiplied_weights(bundle: Bundle) -> list[np.ndarray]:

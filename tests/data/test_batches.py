@@ -36,8 +36,8 @@ def laid_out(pair: Pair) -> list[int]:
 def restored(batch: Batch, row: int) -> list[int]:
     """A row with the labels put back where they were taken from, padding left out."""
     ids = batch.input_ids[row, : batch.lengths[row]].copy()
-    filled = batch.masked_labels[row] != NO_LABEL
-    ids[batch.masked_positions[row, filled]] = batch.masked_labels[row, filled]
+    filled = batch.labels["mlm"][row] != NO_LABEL
+    ids[batch.masked_positions[row, filled]] = batch.labels["mlm"][row, filled]
     return ids.tolist()
 
 
@@ -54,7 +54,7 @@ def test_specials_and_padding_are_never_masked(pairs: list[Pair], seed: int) -> 
     batch = make(pairs, seed, always_mask=True)
     for row, pair in enumerate(pairs):
         original = np.array(laid_out(pair))
-        positions = batch.masked_positions[row, batch.masked_labels[row] != NO_LABEL]
+        positions = batch.masked_positions[row, batch.labels["mlm"][row] != NO_LABEL]
         assert len(positions) >= 1
         assert (positions < len(original)).all()
         assert not np.isin(original[positions], [CLS, SEP]).any()
@@ -79,7 +79,7 @@ def test_padding_and_segments(pairs: list[Pair]) -> None:
 @given(some_pairs)
 def test_rows_with_fewer_masks_are_filled_up(pairs: list[Pair]) -> None:
     batch = make(pairs)
-    filling = batch.masked_labels == NO_LABEL
+    filling = batch.labels["mlm"] == NO_LABEL
     assert (batch.masked_positions[filling] == 0).all()
     assert (np.diff(filling.astype(int), axis=1) >= 0).all()
     assert (~filling).any(axis=0).all()
@@ -89,24 +89,24 @@ def test_rows_with_fewer_masks_are_filled_up(pairs: list[Pair]) -> None:
 @given(some_pairs)
 def test_next_sentence_labels(pairs: list[Pair]) -> None:
     expected = [NO_LABEL if pair.label is None else pair.label for pair in pairs]
-    assert make(pairs).next_sentence_labels.tolist() == expected
+    assert make(pairs).labels["nsp"].tolist() == expected
 
 
 @settings(max_examples=30)
 @given(some_pairs, st.integers(0, 9))
 def test_a_seed_fixes_the_batch(pairs: list[Pair], seed: int) -> None:
     first, second = make(pairs, seed), make(pairs, seed)
-    for name in Batch.__dataclass_fields__.keys() - {"hidden"}:
-        array = getattr(first, name)
+    again = second.arrays()
+    for name, array in first.arrays().items():
         assert array.dtype == np.int64
-        np.testing.assert_array_equal(array, getattr(second, name))
+        np.testing.assert_array_equal(array, again[name])
 
 
 def test_a_special_that_stands_in_the_text_is_not_masked(tokenizer: Tokenizer) -> None:
     layout = Layout.of(tokenizer, tokenizer.vocab_size)
     pieces = tokenizer.pieces("[SEP] cat [CLS] [SEP]")
     batch = masked_batch([Pair(first=pieces, second=[], label=None)], layout, np.random.default_rng(0))
-    assert batch.masked_labels.tolist() == [tokenizer.pieces("cat")]
+    assert batch.labels["mlm"].tolist() == [tokenizer.pieces("cat")]
 
 
 def test_a_text_of_nothing_but_specials_has_no_mask() -> None:
@@ -133,7 +133,7 @@ def test_from_a_file_to_batches_that_fit(corpus_file: Path, tokenizer: Tokenizer
     for start in range(0, len(pairs), 3):
         batch = masked_batch(pairs[start : start + 3], layout, rng)
         assert batch.input_ids.shape[1] <= max_length
-        assert np.isin(batch.next_sentence_labels, [IS_NEXT, IS_RANDOM, NO_LABEL]).all()
+        assert np.isin(batch.labels["nsp"], [IS_NEXT, IS_RANDOM, NO_LABEL]).all()
 
 
 def test_a_layout_needs_all_specials(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,4 +164,4 @@ def test_labels_of_one_kind_are_no_labels(tokenizer: Tokenizer, labels: list[int
     for before, after in zip(batches, made, strict=True):
         np.testing.assert_array_equal(before.input_ids, after.input_ids)
         if left:
-            np.testing.assert_array_equal(before.next_sentence_labels, after.next_sentence_labels)
+            np.testing.assert_array_equal(before.labels["nsp"], after.labels["nsp"])

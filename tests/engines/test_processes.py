@@ -218,12 +218,12 @@ import numpy as np
 from bertedge.predictor import Batch
 one = np.ones((2, 5), dtype=np.int64)
 batch = Batch(input_ids=5 * one, attention_mask=one, token_type_ids=0 * one, masked_positions=one[:, :1],
-              masked_labels=one[:, :1], next_sentence_labels=one[:, 0])
+              labels={"mlm": one[:, :1], "nsp": one[:, 0]})
 padded = bert.padded()
-expected = padded.predict(batch).mlm_logits.tobytes()
+expected = padded.predict(batch).logits["mlm"].tobytes()
 
 def child():
-    assert padded.predict(batch).mlm_logits.tobytes() == expected
+    assert padded.predict(batch).logits["mlm"].tobytes() == expected
 
 print(fork(2, child))
 """

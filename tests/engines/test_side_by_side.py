@@ -102,17 +102,15 @@ def test_a_padded_batch_is_answered_like_its_rows(runtime: BertRuntime, used: se
         attention_mask=(ids > 0).astype(np.int64),
         token_type_ids=np.zeros_like(ids),
         masked_positions=np.ones_like(nothing),
-        masked_labels=np.where(lengths[:, None] % 2, 7, nothing),
-        next_sentence_labels=nothing[:, 0],
+        labels={"mlm": np.where(lengths[:, None] % 2, 7, nothing), "nsp": nothing[:, 0]},
         hidden=True,
     )
     together = runtime.predict(batch)
     assert used
     for row in range(20):
-        arrays = {name: getattr(batch, name)[row : row + 1] for name in Batch.__dataclass_fields__.keys() - {"hidden"}}
-        alone = runtime.predict(Batch(**arrays, hidden=True))
-        assert np.array_equal(together.nsp_logits[row], alone.nsp_logits[0])
-        assert np.array_equal(together.mlm_logits[row], alone.mlm_logits[0])
+        alone = runtime.predict(Batch.of({n: a[row : row + 1] for n, a in batch.arrays().items()}, hidden=True))
+        assert np.array_equal(together.logits["nsp"][row], alone.logits["nsp"][0])
+        assert np.array_equal(together.logits["mlm"][row], alone.logits["mlm"][0])
         assert np.array_equal(together.pooler_output[row], alone.pooler_output[0])
         assert np.array_equal(together.hidden_states[row, : lengths[row]], alone.hidden_states[0, : lengths[row]])
         assert not together.hidden_states[row, lengths[row] :].any()

@@ -114,8 +114,7 @@ def two_texts(tokenizer: Tokenizer) -> Batch:
         attention_mask=np.array([[1] * 8, [1] * 4 + [0] * 4]),
         token_type_ids=np.array([[0] * 5 + [1] * 3, [0] * 8]),
         masked_positions=np.array([[2, 6], [2, 0]]),
-        masked_labels=np.array([[cat, the], [a, NO_LABEL]]),
-        next_sentence_labels=np.array([0, NO_LABEL]),
+        labels={"mlm": np.array([[cat, the], [a, NO_LABEL]]), "nsp": np.array([0, NO_LABEL])},
     )
 
 
@@ -131,7 +130,7 @@ def test_the_worst_are_found_and_told_in_words(tokenizer: Tokenizer) -> None:
     got[1, 1] = np.nan  # where nothing is masked
     nsp = np.array([[2.0, 0.0], [0.0, 9.0]], dtype=np.float32)
     cases = WorstCases(tokenizer)
-    cases.add(batch, Outputs(mlm_logits=expected, nsp_logits=nsp), Outputs(mlm_logits=got, nsp_logits=-nsp))
+    cases.add(batch, Outputs(logits={"mlm": expected, "nsp": nsp}), Outputs(logits={"mlm": got, "nsp": -nsp}))
     found = cases.found()
     (flip,) = found.flips
     assert (flip.before, flip.after, flip.hidden) == ("a", "cat [SEP] a [MASK]", "cat")
@@ -151,8 +150,10 @@ def test_the_worst_are_found_and_told_in_words(tokenizer: Tokenizer) -> None:
 def test_a_model_does_not_disagree_with_itself(tokenizer: Tokenizer) -> None:
     rng = np.random.default_rng(0)
     outputs = Outputs(
-        mlm_logits=rng.normal(size=(2, 2, tokenizer.vocab_size)).astype(np.float32),
-        nsp_logits=rng.normal(size=(2, 2)).astype(np.float32),
+        logits={
+            "mlm": rng.normal(size=(2, 2, tokenizer.vocab_size)).astype(np.float32),
+            "nsp": rng.normal(size=(2, 2)).astype(np.float32),
+        },
     )
     cases = WorstCases(tokenizer)
     cases.add(two_texts(tokenizer), outputs, outputs)
@@ -166,7 +167,9 @@ def test_only_the_worst_of_many_batches_are_kept(tokenizer: Tokenizer) -> None:
     for _ in range(6):
         expected, got = (rng.normal(size=(2, 2, tokenizer.vocab_size)).astype(np.float32) for _ in range(2))
         nsp = rng.normal(size=(2, 2, 2)).astype(np.float32)
-        outputs = [Outputs(mlm_logits=mlm, nsp_logits=judged) for mlm, judged in zip((expected, got), nsp, strict=True)]
+        outputs = [
+            Outputs(logits={"mlm": mlm, "nsp": judged}) for mlm, judged in zip((expected, got), nsp, strict=True)
+        ]
         cases.add(two_texts(tokenizer), *outputs)
         alone = WorstCases(tokenizer)
         alone.add(two_texts(tokenizer), *outputs)

@@ -35,7 +35,7 @@ class Fixed:
     def predict(self, batch: Batch) -> Outputs:
         rows = batch.input_ids[:, 0]  # a text is its row's number
         positions = batch.masked_positions.shape[1]
-        return Outputs(mlm_logits=self.mlm[rows, :positions], nsp_logits=self.nsp[rows])
+        return Outputs(logits={"mlm": self.mlm[rows, :positions], "nsp": self.nsp[rows]})
 
 
 def batch_of(labels: list[list[int]], next_labels: list[int]) -> Batch:
@@ -45,8 +45,7 @@ def batch_of(labels: list[list[int]], next_labels: list[int]) -> Batch:
         attention_mask=np.ones(shape, dtype=np.int64),
         token_type_ids=np.zeros(shape, dtype=np.int64),
         masked_positions=np.ones((len(labels), len(labels[0])), dtype=np.int64),
-        masked_labels=np.array(labels),
-        next_sentence_labels=np.array(next_labels),
+        labels={"mlm": np.array(labels), "nsp": np.array(next_labels)},
     )
 
 
@@ -116,7 +115,7 @@ def test_invariance_sees_a_model_that_looks_at_its_neighbours() -> None:
     class Nosy(Fixed):
         def predict(self, batch: Batch) -> Outputs:
             outputs = super().predict(batch)
-            return Outputs(mlm_logits=None, nsp_logits=outputs.nsp_logits * len(batch.input_ids))
+            return Outputs(logits={"nsp": outputs.logits["nsp"] * len(batch.input_ids)})
 
     nosy = Nosy(np.zeros((4, 1, VOCAB)), np.array([[1.0, 0.0]] * 4))
     (seen,) = invariance(nosy, batch_of([[1]] * 4, [0] * 4)).values()

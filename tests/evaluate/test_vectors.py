@@ -95,11 +95,10 @@ def test_pairs_have_no_vector_of_a_text(batches: list[Batch]) -> None:
         attention_mask=np.array([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]),
         token_type_ids=np.array([[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]),
         masked_positions=np.zeros((2, 0), int),
-        masked_labels=np.zeros((2, 0), int),
-        next_sentence_labels=np.array([0, -1]),
+        labels={"mlm": np.zeros((2, 0), int), "nsp": np.array([0, -1])},
     )
     states = np.ones((2, 5, 4), np.float32)
-    found = vectors.read_vectors(pair, Outputs(mlm_logits=None, nsp_logits=None, hidden_states=states), ("mean",))
+    found = vectors.read_vectors(pair, Outputs(hidden_states=states), ("mean",))
     assert found["embedding"].shape == (1, 4)
     assert found["hidden"].shape == (9, 4)
     assert vectors.rows_of("embedding", pair).tolist() == [1]

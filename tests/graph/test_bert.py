@@ -62,8 +62,8 @@ def in_torch(checkpoint: Checkpoint, feed: dict) -> dict[str, np.ndarray]:
             torch.from_numpy(feed["token_type_ids"]),
             torch.from_numpy(index),
         )
-    mlm = output.mlm_logits.numpy().reshape(rows, -1, checkpoint.config.vocab_size)
-    return {"mlm_logits": mlm, "nsp_logits": output.nsp_logits.numpy(), "hidden": output.hidden_states[-1].numpy()}
+    mlm = output.logits["mlm"].numpy().reshape(rows, -1, checkpoint.config.vocab_size)
+    return {"mlm_logits": mlm, "nsp_logits": output.logits["nsp"].numpy(), "hidden": output.hidden_states[-1].numpy()}
 
 
 def int8_plan(checkpoint: Checkpoint) -> dict[str, NumberFormat]:

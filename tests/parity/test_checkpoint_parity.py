@@ -50,8 +50,8 @@ def assert_same(folder: Path, tolerance: float = 1e-5) -> None:
     assert len(got.hidden_states) == len(expected.hidden_states) == ours.config.num_hidden_layers + 1
     for state, other in zip(got.hidden_states, expected.hidden_states, strict=True):
         assert (state - other)[real].abs().max() < tolerance
-    torch.testing.assert_close(got.mlm_logits, expected.prediction_logits[real], rtol=tolerance, atol=tolerance)
-    assert (got.nsp_logits - expected.seq_relationship_logits).abs().max() < tolerance
+    torch.testing.assert_close(got.logits["mlm"], expected.prediction_logits[real], rtol=tolerance, atol=tolerance)
+    assert (got.logits["nsp"] - expected.seq_relationship_logits).abs().max() < tolerance
 
 
 @pytest.mark.parametrize("hidden_act", sorted(set(ACTIVATIONS)))
@@ -104,7 +104,7 @@ def test_an_mlm_only_model_of_theirs(config: BertConfig, tmp_path: Path) -> None
         ours = BertForPreTraining.from_checkpoint(checkpoint).eval()
     ids, mask, segments = inputs_of(config)
     with torch.no_grad():
-        got = ours(ids, mask, segments, mask.flatten().nonzero().flatten()).mlm_logits
+        got = ours(ids, mask, segments, mask.flatten().nonzero().flatten()).logits["mlm"]
         expected = model(ids, attention_mask=mask, token_type_ids=segments).logits[mask.bool()]
     assert (got - expected).abs().max() < 1e-5
 

@@ -35,7 +35,7 @@ def both(folder: Path) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ..
         got = ours(ids, mask, segments, mask.flatten().nonzero().flatten())
         expected = theirs(ids, attention_mask=mask, token_type_ids=segments)
     real = expected.prediction_logits[mask.bool()]
-    return (got.mlm_logits, got.nsp_logits), (real, expected.seq_relationship_logits)
+    return (got.logits["mlm"], got.logits["nsp"]), (real, expected.seq_relationship_logits)
 
 
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new", "relu"])

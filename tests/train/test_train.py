@@ -377,7 +377,7 @@ def test_whole_words_are_masked(corpus_file: Path) -> None:
     seen = 0
     for inputs in islice((i for _ in range(20) for i in feed.next()), 20):
         ids = inputs.input_ids.flatten().clone()
-        ids[inputs.masked_index] = inputs.masked_labels
+        ids[inputs.masked_index] = inputs.labels["mlm"]
         chosen = set(inputs.masked_index.tolist())
         for index in chosen:
             following = index + 1

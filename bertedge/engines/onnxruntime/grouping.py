@@ -20,7 +20,8 @@ from bertedge.config import BertConfig
 from bertedge.engines.onnxruntime.session import Run
 from bertedge.engines.side_by_side import side_by_side
 from bertedge.errors import UsageError
-from bertedge.predictor import NO_LABEL, Batch, Outputs
+from bertedge.manifest import OUTPUT_NAMES
+from bertedge.predictor import HIDDEN_STATES, Batch, Outputs, RowOutputs
 
 T = TypeVar("T")
 
@@ -46,11 +47,6 @@ FLOAT_MAC_COST = 4
 #: ``logits_end`` where no word is asked for.
 NOWHERE = np.zeros(1, dtype=np.int64)
 
-#: What :meth:`Engine.predict` gives, by name.
-OUTPUTS = tuple(Outputs.__dataclass_fields__)
-#: Output name -> array of one row (without the batch dimension).
-RowOutputs = dict[str, NDArray[np.float32]]
-
 
 class Model(Protocol):
     """A loaded model: :class:`bertedge.engines.onnxruntime.session.Sessions`, or one that computes the same."""
@@ -61,7 +57,7 @@ class Model(Protocol):
     @property
     def callers(self) -> int: ...
 
-    def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> RowOutputs: ...
+    def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]: ...
 
     def run_alone(self) -> Run: ...
 
@@ -89,6 +85,7 @@ class Engine:
         self._sessions = sessions
         self._config = config
         self._all_positions = all_positions
+        self._names = OUTPUT_NAMES["all" if all_positions else "masked"]
         # a model without the head has nothing to spare, and one that an earlier version wrote cannot
         self._head_can_rest = "logits_end" in sessions.input_names
         self._row_independent = row_independent
@@ -119,12 +116,12 @@ class Engine:
         if batch.hidden and not self._row_independent:
             # what is read together shares a range, so hidden states are read as ``encode`` does: by themselves
             nothing = np.zeros((len(batch.input_ids), 0), dtype=np.int64)
-            states = self._predict(replace(batch, masked_positions=nothing, masked_labels=nothing))
+            states = self._predict(replace(batch, masked_positions=nothing, labels={}))
             return replace(self._predict(replace(batch, hidden=False)), hidden_states=states.hidden_states)
         return self._predict(batch)
 
     def _predict(self, batch: Batch) -> Outputs:
-        counts, lengths = (batch.masked_labels != NO_LABEL).sum(axis=1), batch.lengths
+        counts, lengths = batch.filled.sum(axis=1), batch.lengths
         rows = [
             Row(
                 input_ids=batch.input_ids[i, :length],
@@ -134,19 +131,18 @@ class Engine:
             )
             for i, length in enumerate(lengths)
         ]
-        names = [name for name in OUTPUTS if batch.hidden or name != "hidden_states"]
-        widths = {"mlm_logits": batch.masked_positions.shape[1], "hidden_states": batch.input_ids.shape[1]}
+        widths = {"mlm": batch.masked_positions.shape[1], HIDDEN_STATES: batch.input_ids.shape[1]}
         padded: RowOutputs = {}
         for group, values in self._run_groups(rows, lambda values: values):
-            there = {name: values[name] for name in names if name in values}
+            there = {name: array for name, array in values.items() if batch.hidden or name != HIDDEN_STATES}
             if len(group) == len(rows) and all(there[n].shape[1] == widths[n] for n in there.keys() & widths.keys()):
-                return Outputs(**{name: there.get(name) for name in OUTPUTS})  # nothing to move
+                return Outputs.of(there)  # nothing to move
             for name, array in there.items():
                 if name not in padded:
                     shape = (len(rows), widths.get(name, array.shape[1]), *array.shape[2:])
                     padded[name] = np.zeros(shape, dtype=np.float32)
                 padded[name][group, : array.shape[1]] = array
-        return Outputs(**{name: padded.get(name) for name in OUTPUTS})
+        return Outputs.of(padded)
 
     def _run_groups(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> Iterator[tuple[list[int], T]]:
         """The rows' indices and what was read of their outputs, group by group; these have a batch dimension here."""
@@ -193,7 +189,10 @@ class Engine:
         else:
             feed["logits_end"] = NOWHERE
         values = run(feed, self._work(len(rows), length, decoded))
-        return _read_positions(values, positions) if self._all_positions else values
+        named = {self._names[name]: array for name, array in values.items()}
+        if self._all_positions and "mlm" in named:
+            named["mlm"] = np.take_along_axis(named["mlm"], positions[:, :, None], axis=1)
+        return named
 
     def _work(self, rows: int, length: int, decoded: int) -> int:
         """What a call costs in int8 multiply-accumulates, roughly: the linear layers of the blocks and the decoder."""
@@ -225,12 +224,3 @@ class Engine:
 def _stack(arrays: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """``np.stack``, without its checks and its copy where there is a single array."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-
-
-def _read_positions(values: RowOutputs, positions: NDArray[np.int64]) -> RowOutputs:
-    """Rename the ecosystem's outputs, and take the logits at the masked positions."""
-    renamed = dict(values)
-    renamed["hidden_states"] = renamed.pop("last_hidden_state")
-    if "logits" in renamed:
-        renamed["mlm_logits"] = np.take_along_axis(renamed.pop("logits"), positions[:, :, None], axis=1)
-    return renamed

@@ -14,7 +14,8 @@ from bertedge.engines.fork import PerProcess
 from bertedge.engines.onnxruntime.session import ERRORS_ONLY
 from bertedge.engines.onnxruntime.utf8_path import utf8_path
 from bertedge.engines.threads import checked_threads
-from bertedge.predictor import Batch, Outputs
+from bertedge.manifest import OUTPUT_NAMES
+from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
 
 class PaddedPredictor:
@@ -38,18 +39,14 @@ class PaddedPredictor:
         """All outputs; the logits at a row's filling, and the states at its padding, are of no meaning."""
         feed = padded_feed(batch, all_positions=self._all_positions)
         session = self._sessions[self._threads]
-        names = [output.name for output in session.get_outputs()]
+        known = OUTPUT_NAMES["all" if self._all_positions else "masked"]
+        names = [known[output.name] for output in session.get_outputs()]
         values = dict(zip(names, session.run(None, feed), strict=True))
-        if "logits" in values:
-            values["mlm_logits"] = np.take_along_axis(values["logits"], batch.masked_positions[:, :, None], axis=1)
-        if "last_hidden_state" in values:
-            values["hidden_states"] = values["last_hidden_state"]
-        return Outputs(
-            mlm_logits=values.get("mlm_logits"),
-            nsp_logits=values.get("nsp_logits"),
-            hidden_states=values["hidden_states"] if batch.hidden else None,
-            pooler_output=values.get("pooler_output"),
-        )
+        if self._all_positions and "mlm" in values:
+            values["mlm"] = np.take_along_axis(values["mlm"], batch.masked_positions[:, :, None], axis=1)
+        if not batch.hidden:
+            values.pop(HIDDEN_STATES)
+        return Outputs.of(values)
 
 
 def _open(path: Path, threads: int) -> ort.InferenceSession:
