@@ -24,11 +24,10 @@ from bertedge.engines.onnxruntime.session import Sessions
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.latency import Workload
-from bertedge.graph import plan as layers
 from bertedge.graph.bert import build_graph
-from bertedge.graph.layers import nearest
-from bertedge.graph.plan import Int8Rows, NumberFormat, StaticInt8
+from bertedge.graph.formats import Int8Rows, NumberFormat, StaticInt8
 from bertedge.graph.rounding import Roundings
+from bertedge.graph.writer import nearest
 from bertedge.predictor import Batch, Outputs
 from bertedge.quantization import static
 from bertedge.quantization.job import Decision
@@ -62,14 +61,14 @@ def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundi
     """Name -> plan and roundings; the first without any of the steps."""
     assert decision.ranges is not None
     plan, compensated = dict(decision.plan), decision.roundings
-    decoder = plan[layers.MLM_DECODER]
+    decoder = plan["mlm.decoder"]
     assert isinstance(decoder, StaticInt8)
-    seen = decision.ranges.seen(layers.MLM_DECODER)
+    seen = decision.ranges.seen("mlm.decoder")
     bare = plan | {
-        layers.WORD_TABLE: Int8Rows(weight_range=decoder.weight_range),
-        layers.MLM_DECODER: static._plain(seen.low, seen.high, decoder.weight_range),
+        "embeddings.word": Int8Rows(weight_range=decoder.weight_range),
+        "mlm.decoder": static._plain(seen.low, seen.high, decoder.weight_range),
     }
-    exact = bare | {layers.WORD_TABLE: plan[layers.WORD_TABLE]}
+    exact = bare | {"embeddings.word": plan["embeddings.word"]}
     rows = {
         "none of these steps": (bare, nearest),
         "weights compensated": (bare, compensated),
@@ -81,7 +80,7 @@ def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundi
             layer: static._finer(form)
             for layer, form in plan.items()
             if any(fnmatchcase(layer, p) for p in patterns)
-            and (isinstance(form, StaticInt8) or layer == layers.POSITION_TABLE)
+            and (isinstance(form, StaticInt8) or layer == "embeddings.position")
         }
         rows[name] = (plan | chosen, compensated)
     return rows

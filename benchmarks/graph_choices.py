@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime as ort
 from decision import decide
 
-from bertedge.checkpoint import BUILT_IN, Checkpoint, names, open_checkpoint
+from bertedge.checkpoint import BUILT_IN, Checkpoint, open_checkpoint
 from bertedge.cli.bench import parse_grid
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
@@ -28,10 +28,11 @@ from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.latency import interleave, paired_ratio, workload_batch
 from bertedge.graph.bert import BertWriter
 from bertedge.graph.builder import MICROSOFT
+from bertedge.graph.formats import Plan
 from bertedge.graph.heads import read_heads, read_rows
-from bertedge.graph.layers import BertGraph
 from bertedge.graph.linear import linear
-from bertedge.graph.plan import BlockNames, Plan
+from bertedge.graph.writer import BertGraph
+from bertedge.layers import Layer
 from bertedge.recipe import QuantizationRecipe
 
 
@@ -55,29 +56,26 @@ class NoMask(BertWriter):
 class JoinedMatmul(BertWriter):
     """Query, key and value as one matmul, Split, and MultiHeadAttention."""
 
-    def _attention(self, index: int, x: str, read: str, mask: str) -> str:
+    def _attention(self, layer: Layer, x: str, read: str, mask: str) -> str:
         if read != x:
-            return super()._attention(index, x, read, mask)
-        name = BlockNames.of(index).qkv
-        query, key, value = self._projections(index, name, x)
+            return super()._attention(layer, x, read, mask)
+        query, key, value = self._projections(layer, x)
         inputs, heads = [query, key, value, "", mask], self.config.num_attention_heads
-        return self.g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
+        return self.g.op("MultiHeadAttention", inputs, f"{layer.name}.context", domain=MICROSOFT, num_heads=heads)
 
-    def _projections(self, index: int, name: str, x: str) -> list[str]:
-        joined = self.weights(name, *self._owners(index))
-        return self._split(linear(self.noted(name, x, joined), self.g, name, x, joined), 3)
-
-    def _owners(self, index: int) -> list[str]:
-        return [f"{names.layer(index)}.attention.self.{part}" for part in ("query", "key", "value")]
+    def _projections(self, layer: Layer, x: str) -> list[str]:
+        return self._split(self.linear(layer, x), 3)
 
 
 class ThreeMatmuls(JoinedMatmul):
     """Query, key and value as three matmuls, and MultiHeadAttention."""
 
-    def _projections(self, index: int, name: str, x: str) -> list[str]:
-        owners = self._owners(index)
-        form = self.noted(name, x, self.weights(name, *owners))
-        return [linear(form, self.g, f"{name}.{o.split('.')[-1]}", x, self.weights(name, o)) for o in owners]
+    def _projections(self, layer: Layer, x: str) -> list[str]:
+        form, g = self.record_format(layer, x), self.g
+        return [
+            linear(form, g, f"{layer.name}.{owner.split('.')[-1]}", x, self.weights(layer, (owner,)))
+            for owner in layer.owners
+        ]
 
 
 class WholeLastBlock(BertWriter):

@@ -19,8 +19,8 @@ from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.latency import Workload
 from bertedge.quantization import export, quantize, sensitivity
-from bertedge.quantization.memory import Memory
 from bertedge.quantization.promote import taken_of
+from bertedge.quantization.result_cache import Memory
 from bertedge.quantization.sensitivity import FLOAT16, Sensitivity, recipe_with
 from bertedge.recipe import RECIPES, QuantizationRecipe
 from bertedge.runtime import load

@@ -21,7 +21,6 @@ from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.profile import Profile, profile_bundle
-from bertedge.graph.plan import MLM_DECODER
 from bertedge.runtime import load
 
 #: An operator below this share of every column is one of "the others".
@@ -63,7 +62,7 @@ def _by_operator(profile: Profile) -> dict[str, float]:
     found: dict[str, float] = defaultdict(float)
     for operator in profile.operators:
         name = f"`{operator.op_type}`"
-        if operator.part == MLM_DECODER and "MatMul" in operator.op_type:
+        if operator.part == "mlm.decoder" and "MatMul" in operator.op_type:
             name += ", decoder"
         found[name] += operator.ms
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from bertedge.config import BertConfig
 from bertedge.errors import BundleError, FileError
 from bertedge.files import placeholder, sha256
+from bertedge.layers import linear_layers, model_layers
 from bertedge.manifest import AGAIN, HEADS, MANIFEST, MODELS, STATES, Manifest, read_manifest
 from bertedge.tokenizer import Tokenizer
 
@@ -97,6 +98,11 @@ class Bundle:
         sizes = {"mlm": config.vocab_size, "nsp": 2, "pooler": config.hidden_size}
         heads = {HEADS[positions][head]: sizes[head] for head in self.manifest.heads}
         return {STATES[positions]: config.hidden_size, **heads}
+
+    @property
+    def layer_names(self) -> list[str]:
+        """The linear layers, in the order of computation."""
+        return [layer.name for layer in linear_layers(model_layers(self.config, self.manifest.heads))]
 
     @property
     def size_bytes(self) -> int:

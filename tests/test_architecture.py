@@ -21,6 +21,7 @@ LAYERS = (
     ("records", "archives", "arrays", "plotting"),
     ("cpu", "weight_range"),
     ("config", "target", "recipe", "embedding"),
+    ("layers",),
     ("predictor",),
     ("manifest",),
     ("wordpiece", "encoding", "texts", "tokenizer_classes", "added_tokens", "tokenizer_json"),

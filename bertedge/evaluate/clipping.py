@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
 from bertedge.engines.onnxruntime.session import open_session
-from bertedge.graph.plan import layer_names
 from bertedge.predictor import Batch
 
 #: How the graph names the second term of a rounded input, and the channels that a layer multiplies in float.
@@ -85,7 +84,7 @@ def measure_clipping(bundle: Bundle, batches: Sequence[Batch], *, threads: int) 
     import onnx  # comes with [tools], and the report reads this module's records without it
 
     model = onnx.load(str(bundle.model_path))
-    counted = _rounded_tensors(model, layer_names(bundle.config, bundle.manifest.heads))
+    counted = _rounded_tensors(model, bundle.layer_names)
     if not counted:
         return ()
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(one.name) for one in counted)

@@ -16,7 +16,7 @@ from bertedge.bundle import Bundle
 from bertedge.engines.onnxruntime.padded import padded_feed
 from bertedge.engines.onnxruntime.session import open_session
 from bertedge.evaluate.metrics import MetricValue
-from bertedge.graph.plan import PARTS, layer_names
+from bertedge.layers import PARTS
 from bertedge.predictor import Batch
 from bertedge.scratch import temporary_folder
 
@@ -97,7 +97,7 @@ def profile_bundle(bundle: Bundle, batch: Batch, *, threads: int) -> Profile:
         seq_len=length,
         threads=threads,
         calls=calls - WARMUP,
-        operators=by_operator(node_times(events), layer_names(bundle.config, bundle.manifest.heads)),
+        operators=by_operator(node_times(events), bundle.layer_names),
     )
 
 

@@ -13,12 +13,13 @@ from onnx import TensorProto
 
 from bertedge.checkpoint import Checkpoint, names
 from bertedge.graph.builder import MICROSOFT
+from bertedge.graph.formats import Int8, Plan
 from bertedge.graph.heads import all_heads, read_heads, read_rows
-from bertedge.graph.layers import BertGraph, LayerWriter, Positions, nearest
 from bertedge.graph.linear import has_int8_attention, int8_attention, linear
-from bertedge.graph.plan import POSITION_TABLE, BlockNames, Int8, Plan
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.tables import look_up
+from bertedge.graph.writer import BertGraph, LayerWriter, Positions, nearest
+from bertedge.layers import Layer, Role, block_layers
 
 #: The tensor of the embeddings' layer norm.
 FIRST_NORM = "embeddings.norm.weight"
@@ -102,7 +103,7 @@ class BertWriter(LayerWriter):
 
     def _position_rows(self) -> str:
         """(max_position_embeddings, H) as float; int8 on disk only, since the runtime converts it when it loads."""
-        rows = self.table("embeddings.position", names.POSITION_EMBEDDINGS, POSITION_TABLE)
+        rows = self.table(self.layers[Role.POSITION_TABLE])
         if rows.scale is None:
             return rows.values
         widened = self.g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
@@ -112,31 +113,31 @@ class BertWriter(LayerWriter):
 
     def _block(self, index: int, x: str, read: str, mask: str) -> str:
         """One encoder block: attend from ``read`` (B, R, H) to x (B, S, H); -> (B, R, H)."""
-        block, owner = BlockNames.of(index), names.layer(index)
+        block, owner = block_layers(self.config, index), names.layer(index)
         if read != x:
-            self.graph.at_read_rows |= {block.qkv, block.attention_output, block.intermediate, block.output}
-        context = self._attention(index, x, read, mask)
-        attended = self.linear(block.attention_output, context, f"{owner}.attention.output.dense")
-        x = self.add_norm(f"{block.attention_output}.norm", f"{owner}.attention.output", attended, read)
-        inner = self.linear(block.intermediate, x, f"{owner}.intermediate.dense")
-        inner = self.activation(f"{block.intermediate}.activation", inner)
-        outer = self.linear(block.output, inner, f"{owner}.output.dense")
-        return self.add_norm(f"{block.output}.norm", f"{owner}.output", outer, x)
+            self.graph.at_read_rows |= {layer.name for layer in block.layers}
+        context = self._attention(block.qkv, x, read, mask)
+        attended = self.linear(block.attention_output, context)
+        x = self.add_norm(f"{block.attention_output.name}.norm", f"{owner}.attention.output", attended, read)
+        inner = self.linear(block.intermediate, x)
+        inner = self.activation(f"{block.intermediate.name}.activation", inner)
+        outer = self.linear(block.output, inner)
+        return self.add_norm(f"{block.output.name}.norm", f"{owner}.output", outer, x)
 
-    def _attention(self, index: int, x: str, read: str, mask: str) -> str:
+    def _attention(self, layer: Layer, x: str, read: str, mask: str) -> str:
         """Query, key and value, then softmax(q k^T / sqrt(head_size)) v for each head (Vaswani et al. 2017, eq. 1)."""
-        g, name = self.g, BlockNames.of(index).qkv
-        parts = [f"{names.layer(index)}.attention.self.{part}" for part in ("query", "key", "value")]
-        joined = self.weights(name, *parts)
-        form = self.noted(name, x, joined)
+        g, name = self.g, layer.name
+        joined = self.weights(layer)
+        form = self.record_format(layer, x)
         heads = self.config.num_attention_heads
         if read == x and isinstance(form, Int8) and has_int8_attention(form):
             return int8_attention(form, g, name, x, joined, mask, heads)
         if read == x:
             query, key, value = self._split(linear(form, g, name, x, joined), 3)
         else:
-            query = linear(form, g, f"{name}.query", read, self.weights(name, parts[0]))
-            key, value = self._split(linear(form, g, f"{name}.key_value", x, self.weights(name, *parts[1:])), 2)
+            query = linear(form, g, f"{name}.query", read, self.weights(layer, layer.owners[:1]))
+            rest = self.weights(layer, layer.owners[1:])
+            key, value = self._split(linear(form, g, f"{name}.key_value", x, rest), 2)
         inputs = [query, key, value, "", mask]
         return g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
 

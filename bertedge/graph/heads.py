@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.checkpoint import names
-from bertedge.graph.layers import LayerWriter
+from bertedge.graph.formats import StaticInt8
 from bertedge.graph.linear import OwnWeights, Weights, linear
-from bertedge.graph.plan import MLM_DECODER, MLM_TRANSFORM, NSP, POOLER, StaticInt8
 from bertedge.graph.tables import TableWeights
+from bertedge.graph.writer import LayerWriter
+from bertedge.layers import Layer, Role
 
 
 def read_rows(w: LayerWriter, x: str) -> str:
@@ -55,27 +56,28 @@ def all_heads(w: LayerWriter, x: str) -> None:
 
 def _mlm(w: LayerWriter, x: str) -> str:
     """The MLM head: (B, K, H) -> (B, K, V)."""
-    inner = w.linear(MLM_TRANSFORM, x, f"{names.MLM_TRANSFORM}.dense")
-    inner = w.activation(f"{MLM_TRANSFORM}.activation", inner)
+    transform, decoder = w.layers[Role.HEAD_TRANSFORM], w.layers[Role.DECODER]
+    inner = w.linear(transform, x)
+    inner = w.activation(f"{transform.name}.activation", inner)
     divisors = w.decoder_divisors
-    inner = w.layer_norm(f"{MLM_TRANSFORM}.norm", names.MLM_TRANSFORM, inner, divisors)
-    weights = _decoder_weights(w)
-    form = w.noted(MLM_DECODER, inner, weights)
+    inner = w.layer_norm(f"{transform.name}.norm", names.MLM_TRANSFORM, inner, divisors)
+    weights = _decoder_weights(w, decoder)
+    form = w.record_format(decoder, inner)
     if divisors and isinstance(form, StaticInt8):  # the layer norm has divided, the matrix is multiplied
         form = replace(form, input_divisors=())
-    return linear(form, w.g, MLM_DECODER, inner, weights)
+    return linear(form, w.g, decoder.name, inner, weights)
 
 
-def _decoder_weights(w: LayerWriter) -> Weights:
+def _decoder_weights(w: LayerWriter, decoder: Layer) -> Weights:
     """The MLM head's decoder: the words' table, or a matrix of its own."""
 
     def load_bias() -> NDArray[np.float32]:
         return w.checkpoint.tensor(names.DECODER_BIAS)
 
-    if "decoder" not in w.heads:
+    if decoder.tied_to is not None:
         return TableWeights(table=w.word_table(), load_bias=load_bias)
-    shape = (w.config.vocab_size, w.config.hidden_size)
-    load, rounding = (lambda: w.checkpoint.tensor(names.DECODER)), w.roundings(MLM_DECODER)
+    shape = (decoder.outputs, decoder.inputs)
+    load, rounding = (lambda: w.checkpoint.tensor(names.DECODER)), w.roundings(decoder.name)
     weights = OwnWeights(shape=shape, load=load, load_bias=load_bias, rounding=rounding)
     divisors = np.asarray(w.decoder_divisors, dtype=np.float32)
     return weights.with_columns_scaled(divisors) if len(divisors) else weights
@@ -86,7 +88,7 @@ def _pooled_heads(w: LayerWriter, first: str) -> None:
     if "pooler" not in w.heads:
         return
     g = w.g
-    pooled = g.op("Tanh", [w.linear(POOLER, first, names.POOLER)], "pooler.tanh")
+    pooled = g.op("Tanh", [w.linear(w.layers[Role.POOLER], first)], "pooler.tanh")
     g.output(pooled, "pooler_output", np.float32, ("batch", w.config.hidden_size))
     if "nsp" in w.heads:
-        g.output(w.linear(NSP, pooled, names.NSP), "nsp_logits", np.float32, ("batch", 2))
+        g.output(w.linear(w.layers[Role.CLASSIFIER], pooled), "nsp_logits", np.float32, ("batch", 2))

@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 
-from bertedge.graph import plan as layers
-from bertedge.graph.layers import BertGraph
-from bertedge.graph.plan import PARTS, BlockWeights, Float16Weights, Float32, NumberFormat, Plan, Quantized, TwoTermInt8
+from bertedge.graph.formats import BlockWeights, Float16Weights, Float32, NumberFormat, Plan, Quantized, TwoTermInt8
+from bertedge.graph.writer import BertGraph
+from bertedge.layers import PARTS, Layer, Role
 from bertedge.manifest import Coverage
 
 #: The text that multiply-accumulates are counted on, and the rows of its last block that are read: ``[CLS]`` and these.
@@ -30,7 +30,7 @@ def coverage(graph: BertGraph, plan: Plan) -> Coverage:
 
 def macs(graph: BertGraph) -> dict[str, int]:
     """Multiply-accumulates of each linear layer, on a text of ``TOKENS`` tokens with ``MASKED`` words to fill."""
-    return {layer: _macs(graph, layer) for layer in graph.linear_shapes}
+    return {name: _macs(graph, layer) for name, layer in graph.layers.items()}
 
 
 def bytes_by_part(graph: BertGraph) -> dict[str, int]:
@@ -48,16 +48,16 @@ def work(graph: BertGraph, plan: Plan) -> float:
     return float(sum(c * MAC_COSTS.get(type(plan.get(layer, Float32())), 1) for layer, c in macs(graph).items()))
 
 
-def _macs(graph: BertGraph, layer: str) -> int:
+def _macs(graph: BertGraph, layer: Layer) -> int:
     """Multiply-accumulates of a layer at the positions where it is computed."""
-    outputs, inputs = graph.linear_shapes[layer]
-    if layer in (layers.POOLER, layers.NSP):
-        return outputs * inputs
-    if layer in (layers.MLM_TRANSFORM, layers.MLM_DECODER) and graph.positions == "masked":
-        return outputs * inputs * MASKED
-    if layer not in graph.at_read_rows:
-        return outputs * inputs * TOKENS
-    read = outputs * inputs * (1 + MASKED)
-    if layer.endswith(".qkv"):  # keys and values are needed everywhere, queries only where something is read
-        return (read + 2 * outputs * inputs * TOKENS) // 3
+    size = layer.outputs * layer.inputs
+    if layer.reads == "first":
+        return size
+    if layer.reads == "masked" and graph.positions == "masked":
+        return size * MASKED
+    if layer.name not in graph.at_read_rows:
+        return size * TOKENS
+    read = size * (1 + MASKED)
+    if layer.role == Role.QKV:  # keys and values are needed everywhere, queries only where something is read
+        return (read + 2 * size * TOKENS) // 3
     return read

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from bertedge.graph.blocks import BlockMatrix, block_matrix, multiply
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
-from bertedge.graph.plan import (
+from bertedge.graph.formats import (
     RESIDUAL_STEPS,
     BlockWeights,
     DynamicInt8,
@@ -25,6 +24,7 @@ from bertedge.graph.plan import (
     TwoTermInt8,
 )
 from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding
+from bertedge.graph.weight_blocks import BlockMatrix, block_matrix, multiply
 from bertedge.weight_range import WeightRange
 
 Load = Callable[[], NDArray[np.float32]]

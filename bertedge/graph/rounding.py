@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.graph.blocks import QuantizedBlocks, quantize_blocks
-from bertedge.graph.plan import BlockWeights
+from bertedge.graph.formats import BlockWeights
+from bertedge.graph.weight_blocks import QuantizedBlocks, quantize_blocks
 from bertedge.weight_range import WeightRange
 
 
@@ -94,7 +94,7 @@ class Nearest:
         return quantize_rows(matrix, weight_range, self.scales(matrix, weight_range))
 
     def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
-        """See :func:`bertedge.graph.blocks.quantize_blocks`."""
+        """See :func:`bertedge.graph.weight_blocks.quantize_blocks`."""
         return quantize_blocks(matrix, form)
 
     def scaled(self, factors: NDArray[np.float32]) -> Nearest:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from bertedge.graph.blocks import BlockMatrix, block_matrix, look_up_blocks
 from bertedge.graph.builder import GraphBuilder
+from bertedge.graph.formats import BlockWeights, Float16Weights, Int8, NumberFormat
 from bertedge.graph.linear import Int8Matrix, Load, put_right
-from bertedge.graph.plan import BlockWeights, Float16Weights, Int8, NumberFormat
 from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, quantize_rows
+from bertedge.graph.weight_blocks import BlockMatrix, block_matrix, look_up_blocks
 from bertedge.weight_range import FULL_RANGE, WeightRange
 
 

@@ -15,18 +15,16 @@ from bertedge.data.pairs import Pair
 from bertedge.engines.onnxruntime.session import open_session
 from bertedge.engines.side_by_side import in_order
 from bertedge.engines.threads import usable_cpus
-from bertedge.graph.plan import MLM_DECODER, MLM_TRANSFORM, Plan, StaticInt8
+from bertedge.graph.formats import Plan, StaticInt8
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.job import Job
-from bertedge.quantization.memory import Observed
 from bertedge.quantization.observers import Channels, Clip, Histogram, clip_of, require_ordinary
 from bertedge.quantization.ranges import SCHEMA_VERSION, Ranges, channel_range
+from bertedge.quantization.result_cache import Observed
 from bertedge.recipe import Calibrated, Static
 
 SEED = 0
-#: Layers that read masked positions, unless a user asks for others.
-MLM_LAYERS = (MLM_TRANSFORM, MLM_DECODER)
 #: Texts that are observed at the same time at most; the activations of a long one may take 200 MB.
 MOST_AT_ONCE = 4
 
@@ -72,17 +70,17 @@ def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
     """Walk the texts, unless an earlier job did.
 
     Ranges hold what any position may give. Means and products, which weights are rounded by, are those of the positions
-    that a layer mostly reads: the masked ones in the MLM head.
+    that a layer mostly reads, which are the masked ones in the MLM head.
     """
     key, model = (job.recipe.held_out, method.num_examples, _length(job, method)), job.float_model
     if key in job.memory.observed and (not products or job.memory.observed[key].products):
         return job.memory.observed[key]
     channels = {value: Channels.unseen(extent) for value, extent in model.channels.items()}
     sums = {value: Products(extent) for value, extent in model.channels.items()} if products else {}
-    of_mlm = {model.layer_inputs[layer] for layer in MLM_LAYERS if layer in model.layer_inputs}
+    masked = {model.layer_inputs[layer.name] for layer in job.layers if layer.reads == "masked"}
     for batch, arrays in _observed(job, method, "calibrating"):
         for value, array in arrays.items():
-            typical = array[:, batch.masked_positions[0]] if value in of_mlm else array
+            typical = array[:, batch.masked_positions[0]] if value in masked else array
             channels[value].observe(array, typical)
             if value in sums:
                 sums[value].observe(typical)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.config import BertConfig
-from bertedge.graph.blocks import QuantizedBlocks, block_scales
-from bertedge.graph.plan import BlockWeights
+from bertedge.graph.formats import BlockWeights
 from bertedge.graph.rounding import NEAREST, Nearest, QuantizedRows, Rounding
+from bertedge.graph.weight_blocks import QuantizedBlocks, block_scales
 from bertedge.weight_range import WeightRange
 
 #: Share of the mean squared input that is added to each, so that inputs which hardly occurred do not take all errors.

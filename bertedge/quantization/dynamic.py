@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bertedge.errors import UsageError
-from bertedge.graph.plan import MLM_TRANSFORM, DynamicInt8, Float16Weights, NumberFormat
-from bertedge.quantization.job import Decision, Job
+from bertedge.graph.formats import DynamicInt8
+from bertedge.quantization.job import Decision, Job, plan_of
 from bertedge.recipe import Dynamic
 
 
@@ -17,7 +17,6 @@ def decide(job: Job, method: Dynamic) -> Decision:
     if job.ranges is not None:
         raise UsageError("--ranges: the dynamic method takes its ranges from every input", "--method static")
     kept_float = job.kept_float()
-    forms: dict[str, NumberFormat] = {name: DynamicInt8(weight_range=job.target.weight_range) for name in job.layers}
-    if MLM_TRANSFORM in forms:
-        forms[MLM_TRANSFORM] = Float16Weights()
-    return Decision(plan={name: form for name, form in forms.items() if name not in kept_float})
+    form = DynamicInt8(weight_range=job.target.weight_range)
+    plan = plan_of(job.layers, lambda layer: form)
+    return Decision(plan={name: form for name, form in plan.items() if name not in kept_float})

@@ -36,7 +36,7 @@ def float_model(checkpoint: Checkpoint) -> Iterator[FloatModel]:
         weights = folder / "weights"
         graph = build_graph(checkpoint, {})
         graph.builder.write(folder / "plain.onnx", external=weights)
-        channels = {value: graph.linear_shapes[layer][1] for layer, value in graph.linear_inputs.items()}
+        channels = {value: graph.layers[layer].inputs for layer, value in graph.linear_inputs.items()}
         for value in channels:
             graph.builder.expose(value)
         graph.builder.write(folder / "observed.onnx", external=weights, again=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.errors import UsageError
-from bertedge.graph import plan as layers
-from bertedge.graph.layers import Positions, nearest
-from bertedge.graph.plan import Float16Weights, Plan, layer_names
+from bertedge.graph.formats import Float16Weights, NumberFormat, Plan
 from bertedge.graph.rounding import Roundings
+from bertedge.graph.writer import Positions, nearest
+from bertedge.layers import KEPT, Layer, model_layers, planned_layers, sharing
 from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
-from bertedge.quantization.memory import Memory
 from bertedge.quantization.ranges import Ranges
+from bertedge.quantization.result_cache import Memory
 from bertedge.recipe import QuantizationRecipe
 from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
 
@@ -46,11 +47,25 @@ class Job:
     listen: Listener
     memory: Memory = field(default_factory=Memory)
 
-    @property
-    def layers(self) -> list[str]:
-        """Every linear layer and table that can be given a format."""
-        names = layer_names(self.checkpoint.config, self.checkpoint.heads)
-        return [*names, layers.WORD_TABLE, layers.POSITION_TABLE]
+    @cached_property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """Every layer of the model."""
+        return model_layers(self.checkpoint.config, self.checkpoint.heads)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every linear layer and table that a recipe can give a format to."""
+        return tuple(planned_layers(self.all_layers))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of these layers."""
+        return [layer.name for layer in self.layers]
+
+    @cached_property
+    def sharing(self) -> dict[str, str]:
+        """See :func:`bertedge.layers.sharing`."""
+        return sharing(self.layers)
 
     def kept_float(self) -> set[str]:
         """The layers that the recipe leaves in float32.
@@ -58,31 +73,27 @@ class Job:
         Raises:
             UsageError: a pattern names none, or only one side of a table that two layers share.
         """
-        kept = set(self.recipe.excluded(self.layers))
+        kept = set(self.recipe.excluded(self.names))
         self._require_whole_table("--exclude", kept)
         return kept
 
-    def widened(self) -> set[str]:
+    def in_float16(self) -> set[str]:
         """The layers that the recipe stores in float16.
 
         Raises:
             UsageError: as for :meth:`kept_float`.
         """
-        chosen = set(self.recipe.widened(self.layers))
+        chosen = set(self.recipe.widened(self.names))
         self._require_whole_table("--float16", chosen | self.kept_float())
         return chosen - self.kept_float()
 
-    @property
-    def shares_table(self) -> bool:
-        """Whether the decoder's matrix is the words' table."""
-        return "mlm" in self.checkpoint.heads and "decoder" not in self.checkpoint.heads
-
     def _require_whole_table(self, option: str, chosen: set[str]) -> None:
-        if self.shares_table and layers.WORD_TABLE in chosen and layers.MLM_DECODER not in chosen:
-            raise UsageError(
-                f"{option} names {layers.WORD_TABLE}, but {layers.MLM_DECODER} shares its table in this model",
-                f"name {layers.MLM_DECODER} as well, or neither of the two",
-            )
+        for table, layer in self.sharing.items():
+            if table in chosen and layer not in chosen:
+                raise UsageError(
+                    f"{option} names {table}, but {layer} shares its table in this model",
+                    f"name {layer} as well, or neither of the two",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +116,11 @@ class Decision:
     finer: Mapping[str, Plan] = field(default_factory=dict)
     min_onnxruntime: str = MIN_ONNXRUNTIME
 
-    def widened(self, layers: set[str]) -> Decision:
-        """The same with the weights of some layers in float16, whatever the method."""
+    def with_float16(self, layers: set[str]) -> Decision:
+        """The same with the weights of some layers in float16."""
         return replace(self, plan={**self.plan, **dict.fromkeys(sorted(layers), Float16Weights())})
+
+
+def plan_of(layers: Iterable[Layer], format_of: Callable[[Layer], NumberFormat]) -> dict[str, NumberFormat]:
+    """The format of each layer: the method's, or float16 where every method keeps it."""
+    return {layer.name: Float16Weights() if layer.role in KEPT else format_of(layer) for layer in layers}

@@ -16,19 +16,19 @@ from bertedge.data.held_out import hold_out
 from bertedge.engines.onnxruntime.right_here import require_right_here
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.files import new_folder
-from bertedge.graph.layers import Positions
+from bertedge.graph.writer import Positions
 from bertedge.manifest import MANIFEST
 from bertedge.progress import Listener, unheard
 from bertedge.quantization.calibrate import about_reading
 from bertedge.quantization.float_model import float_model
-from bertedge.quantization.formats import format_named
 from bertedge.quantization.job import Decision
 from bertedge.quantization.maker import Maker
-from bertedge.quantization.memory import Memory
 from bertedge.quantization.methods import decide, decider_of
+from bertedge.quantization.model_files import format_named
 from bertedge.quantization.one_thread import one_blas_thread
 from bertedge.quantization.promote import HELD_OUT, Promotion, promote
 from bertedge.quantization.reasons import layer_reasons
+from bertedge.quantization.result_cache import Memory
 from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layers
 from bertedge.recipe import QuantizationRecipe, require_examples
 from bertedge.records import write_json

@@ -21,7 +21,7 @@ from bertedge.engines.onnxruntime.right_here import is_right_here
 from bertedge.engines.onnxruntime.versions import newest
 from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
-from bertedge.graph.layers import BertGraph, Positions
+from bertedge.graph.writer import BertGraph, Positions
 from bertedge.manifest import (
     SCHEMA_VERSION,
     GoldenFidelity,
@@ -33,11 +33,11 @@ from bertedge.manifest import (
 )
 from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
-from bertedge.quantization.formats import format_named
 from bertedge.quantization.golden_vectors import GoldenRecorder
 from bertedge.quantization.job import Decision, Job
-from bertedge.quantization.memory import Memory
+from bertedge.quantization.model_files import format_named
 from bertedge.quantization.ranges import read_ranges, write_ranges
+from bertedge.quantization.result_cache import Memory
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import write_json
 from bertedge.target import MIN_ONNXRUNTIME, TargetProfile

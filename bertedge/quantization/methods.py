@@ -42,7 +42,7 @@ def decide(job: Job) -> Decision:
     options = {f.name: getattr(method, f.name) for f in fields(method) if f.name not in decision.finer}
     key = (job.recipe.held_out, job.positions, *options.items())
     remembering = job.memory.remembering(decision.roundings, key)
-    return replace(decision, roundings=remembering).widened(job.widened())
+    return replace(decision, roundings=remembering).with_float16(job.in_float16())
 
 
 def decider_of(method: Method) -> Decider:

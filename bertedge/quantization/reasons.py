@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bertedge.graph import plan as layers
-from bertedge.graph.plan import Float16Weights, Float32, NumberFormat, TwoTermInt8
+from bertedge.graph.formats import Float16Weights, Float32, NumberFormat, TwoTermInt8
+from bertedge.layers import KEPT
 from bertedge.quantization.job import Decision, Job
 from bertedge.recipe import matching
 
@@ -15,11 +15,6 @@ WORDS: dict[type[NumberFormat], str] = {
     Float16Weights: "float16",
     TwoTermInt8: "int8 with 16-bit activations",
 }
-#: What every method leaves out, and why.
-KEPT = {
-    layers.MLM_TRANSFORM: "a hundredth of the work, and in int8 it would cost more fidelity than a whole block",
-    layers.NSP: "two rows",
-}
 
 
 def layer_reasons(job: Job, decision: Decision, promoted: Mapping[str, str]) -> dict[str, str]:
@@ -28,26 +23,24 @@ def layer_reasons(job: Job, decision: Decision, promoted: Mapping[str, str]) -> 
     Args:
         promoted: layer -> what was measured, for those that were promoted to keep a loss within bounds.
     """
-    patterns = {layer: f"--exclude {pattern}" for layer, pattern in job.recipe.excluded(job.layers).items()}
-    patterns = {layer: f"--float16 {p}" for layer, p in job.recipe.widened(job.layers).items()} | patterns
+    patterns = {layer: f"--exclude {pattern}" for layer, pattern in job.recipe.excluded(job.names).items()}
+    patterns = {layer: f"--float16 {p}" for layer, p in job.recipe.widened(job.names).items()} | patterns
     for name, can in decision.finer.items():
         named = matching(f"--{name}", getattr(job.recipe.method, name), list(can))
         patterns = {layer: f"--{name} {pattern}" for layer, pattern in named.items()} | patterns
+    kept = {layer.name: KEPT[layer.role].why for layer in job.all_layers if layer.role in KEPT}
     reasons = {}
     for layer, form in _forms(job, decision).items():
         words = WORDS.get(type(form))
         if words is not None:
-            why = promoted.get(layer) or patterns.get(layer) or KEPT.get(layer) or f"by the {_method(job)} method"
+            why = promoted.get(layer) or patterns.get(layer) or kept.get(layer) or f"by the {_method(job)} method"
             reasons[layer] = f"{words}: {why}"
     return reasons
 
 
 def _forms(job: Job, decision: Decision) -> dict[str, NumberFormat]:
-    names = [*job.layers, *([layers.NSP] if "nsp" in job.checkpoint.heads else [])]
-    forms = {layer: decision.plan.get(layer, Float32()) for layer in names}
-    if job.shares_table:
-        forms[layers.WORD_TABLE] = forms[layers.MLM_DECODER]
-    return forms
+    forms = {layer.name: decision.plan.get(layer.name, Float32()) for layer in job.all_layers}
+    return forms | {table: forms[layer] for table, layer in job.sharing.items()}
 
 
 def _method(job: Job) -> str:

@@ -20,10 +20,10 @@ from bertedge.engines.onnxruntime.session import Sessions
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.bootstrap import Observations, estimate
 from bertedge.evaluate.recorded import Recorded
-from bertedge.graph import plan as layers
 from bertedge.graph.bert import build_graph
+from bertedge.graph.formats import Float16Weights, Float32, NumberFormat, Plan
 from bertedge.graph.inspect import work
-from bertedge.graph.plan import Float16Weights, Float32, NumberFormat, Plan
+from bertedge.layers import Layer
 from bertedge.predictor import Batch, Outputs
 from bertedge.quantization.job import Decision, Job
 from bertedge.recipe import QuantizationRecipe
@@ -251,19 +251,19 @@ def _groups(job: Job, plan: Plan) -> dict[str, tuple[str, ...]]:
     blocks_each = math.ceil(4 * job.checkpoint.config.num_hidden_layers / MAX_GROUPS)
     groups: dict[str, list[str]] = {}
     for layer in job.layers:
-        if isinstance(plan.get(layer, Float32()), Float32 | Float16Weights):
+        if isinstance(plan.get(layer.name, Float32()), Float32 | Float16Weights):
             continue
-        groups.setdefault(_group_of(layer, blocks_each, shares_table=job.shares_table), []).append(layer)
+        group = job.sharing.get(layer.name) or group_of(layer, blocks_each)
+        groups.setdefault(group, []).append(layer.name)
     return {name: tuple(members) for name, members in groups.items()}
 
 
-def _group_of(layer: str, blocks_each: int, *, shares_table: bool) -> str:
-    if layer == layers.WORD_TABLE and shares_table:
-        return layers.MLM_DECODER
-    if not layer.startswith("encoder.layer.") or blocks_each == 1:
-        return layer
-    prefix, _, rest = layer.removeprefix("encoder.layer.").partition(".")
-    first = int(prefix) // blocks_each * blocks_each
+def group_of(layer: Layer, blocks_each: int) -> str:
+    """The name of the layers that are treated as one: those of one role in so many neighbouring blocks."""
+    if layer.block is None or blocks_each == 1:
+        return layer.name
+    first = layer.block // blocks_each * blocks_each
+    rest = layer.name.removeprefix(f"encoder.layer.{layer.block}.")
     return f"encoder.layer.{first}-{first + blocks_each - 1}.{rest}"
 
 

@@ -7,12 +7,12 @@ from dataclasses import fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.graph import plan as layers
-from bertedge.graph.plan import Float16Weights, Int8Rows, NumberFormat, StaticInt8, TwoTermInt8, layer_names
+from bertedge.graph.formats import Float16Weights, Int8Rows, NumberFormat, StaticInt8, TwoTermInt8
 from bertedge.graph.rounding import MeanKept, Nearest, Rounding, Roundings, least_squares_scales, row_scales
+from bertedge.layers import Layer, Role
 from bertedge.quantization.calibrate import calibrate, frequent_pieces, observe_clips
 from bertedge.quantization.compensate import Products, is_cheap
-from bertedge.quantization.job import Decision, Job
+from bertedge.quantization.job import Decision, Job, plan_of
 from bertedge.quantization.observers import CLIPPING, Channels, Clip, scale_and_zero_point
 from bertedge.quantization.ranges import Ranges
 from bertedge.recipe import Static
@@ -47,23 +47,21 @@ def decide(job: Job, method: Static) -> Decision:
     """
     kept_float, compensated = job.kept_float(), _compensates(job, method)
     ranges, products = _seen(job, method, products=compensated)
-    forms: dict[str, NumberFormat] = {
-        layers.WORD_TABLE: Int8Rows(
-            weight_range=job.target.weight_range, exact=frequent_pieces(job, method, EXACT_ROWS)
-        ),
-        layers.POSITION_TABLE: Int8Rows(),  # looked up, never multiplied
-    }
-    for name in layer_names(job.checkpoint.config, job.checkpoint.heads):
-        forms[name] = _layer_format(name, ranges.seen(name), job.target.weight_range, method)
-    plan = {name: form for name, form in forms.items() if name not in kept_float}
+
+    def format_of(layer: Layer) -> NumberFormat:
+        if layer.role == Role.POSITION_TABLE:
+            return Int8Rows()  # looked up, never multiplied
+        if layer.role == Role.WORD_TABLE:
+            exact = frequent_pieces(job, method, EXACT_ROWS)
+            return Int8Rows(weight_range=job.target.weight_range, exact=exact)
+        return _linear_format(layer.role, ranges.seen(layer.name), job.target.weight_range, method)
+
+    plan = {n: form for n, form in plan_of(job.layers, format_of).items() if n not in kept_float}
     if method.observer in CLIPPING:
         ranges = replace(ranges, clips=ranges.clips or observe_clips(job, method, plan))
         plan |= {name: _clipped(plan[name], clip) for name, clip in ranges.clips.items() if name in plan}
-    finer = {
-        name: _finer(form)
-        for name, form in plan.items()
-        if isinstance(form, StaticInt8) or name == layers.POSITION_TABLE
-    }
+    positions = {layer.name for layer in job.layers if layer.role == Role.POSITION_TABLE}
+    finer = {name: _finer(form) for name, form in plan.items() if isinstance(form, StaticInt8) or name in positions}
     plan |= {name: finer[name] for name in sorted(method.finer_layers(list(finer)))}
     return Decision(
         plan=plan,
@@ -133,17 +131,21 @@ def _clipped(form: NumberFormat, clip: Clip) -> NumberFormat:
     return replace(form, scale=scale, zero_point=zero_point)
 
 
-def _layer_format(name: str, seen: Channels, weight_range: WeightRange, method: Static) -> NumberFormat:
-    if name == layers.MLM_TRANSFORM:
-        return Float16Weights()  # see layers.MLM_TRANSFORM
-    if name == layers.POOLER:
+#: Roles that read what a layer norm gave.
+BEHIND_NORM = (Role.QKV, Role.INTERMEDIATE, Role.POOLER)
+#: Roles that read what attention or an activation gave.
+BEHIND_ACTIVATION = (Role.ATTENTION_OUTPUT, Role.OUTPUT)
+
+
+def _linear_format(role: Role, seen: Channels, weight_range: WeightRange, method: Static) -> NumberFormat:
+    if role == Role.POOLER:
         seen = seen.widened(POOLER_MARGIN)
-    if method.smoothing and (name.endswith((".attention.qkv", ".intermediate")) or name == layers.POOLER):
+    if method.smoothing and role in BEHIND_NORM:
         return _smoothed(seen, weight_range)
-    if method.outliers_beside and name.startswith("encoder.") and name.endswith(".output"):
+    if method.outliers_beside and role in BEHIND_ACTIVATION:
         return _with_outliers(seen, weight_range)
-    if method.smoothing and name == layers.MLM_DECODER:
-        return _evened(seen, weight_range)
+    if method.smoothing and role == Role.DECODER:
+        return _balanced(seen, weight_range)
     return _plain(seen.low, seen.high, weight_range)
 
 
@@ -154,7 +156,7 @@ def _finer(form: NumberFormat) -> NumberFormat:
     return Float16Weights()
 
 
-def _evened(seen: Channels, weight_range: WeightRange) -> StaticInt8:
+def _balanced(seen: Channels, weight_range: WeightRange) -> StaticInt8:
     """In front of the decoder dividing costs nothing, so every channel is, by the square root of its reach.
 
     Half of the differences between the channels is left to the weights (Xiao et al. 2023, equation 4, alpha = 0.5).

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from bertedge.errors import UsageError
-from bertedge.graph import plan as layers
-from bertedge.graph.plan import BlockRows, BlockWeights, Float16Weights, Int8Rows, NumberFormat
+from bertedge.graph.formats import MAX_EXACT_ROWS, BlockRows, BlockWeights, Int8Rows, NumberFormat, Plan
 from bertedge.graph.rounding import NEAREST, Rounding, Roundings
+from bertedge.layers import Layer, Role
 from bertedge.quantization.calibrate import frequent_pieces, observe_products
-from bertedge.quantization.job import Decision, Job
+from bertedge.quantization.job import Decision, Job, plan_of
 from bertedge.recipe import BLOCK_SIZES, WeightOnly
 
 #: Words whose rows are looked up with a correction: they fill more than half of any text.
-EXACT_ROWS = layers.MAX_EXACT_ROWS
-#: Bits -> the oldest onnxruntime that has both operators for them; see :mod:`bertedge.graph.blocks`.
+EXACT_ROWS = MAX_EXACT_ROWS
+#: Bits -> the oldest onnxruntime that has both operators for them; see :mod:`bertedge.graph.weight_blocks`.
 MIN_ONNXRUNTIME = {4: "1.22", 8: "1.23"}
 
 
@@ -24,32 +24,27 @@ def decide(job: Job, method: WeightOnly) -> Decision:
     """
     if job.ranges is not None:
         raise UsageError("--ranges: weight-only rounds no activations", "--method static")
-    kept_float = job.kept_float()
-    forms = _forms(job, method)
-    blocks = {name: form.block_size for name, form in forms.items() if isinstance(form, BlockWeights)}
+    plan, kept_float = _plan(job, method), job.kept_float()
+    blocks = {form.block_size for form in plan.values() if isinstance(form, BlockWeights)}
     return Decision(
-        plan={name: form for name, form in forms.items() if name not in kept_float},
+        plan={name: form for name, form in plan.items() if name not in kept_float},
         roundings=_roundings(job, method),
         warnings=_block_warnings(blocks, method),
         min_onnxruntime=MIN_ONNXRUNTIME[method.bits],
     )
 
 
-def _forms(job: Job, method: WeightOnly) -> dict[str, NumberFormat]:
-    model, hidden = job.float_model, job.checkpoint.config.hidden_size
-    size = fitting_block(method.block_size, hidden, method.bits)
-    words = BlockRows(bits=method.bits, block_size=size, exact=frequent_pieces(job, method, EXACT_ROWS))
-    forms: dict[str, NumberFormat] = {
-        layers.WORD_TABLE: words,
-        layers.POSITION_TABLE: Int8Rows(),
-    }
-    for name in layers.layer_names(job.checkpoint.config, job.checkpoint.heads):
-        inputs = model.channels[model.layer_inputs[name]]
-        size = fitting_block(method.block_size, inputs, method.bits)
-        forms[name] = BlockWeights(bits=method.bits, block_size=size)
-    if layers.MLM_TRANSFORM in forms:
-        forms[layers.MLM_TRANSFORM] = Float16Weights()  # see layers.MLM_TRANSFORM
-    return forms
+def _plan(job: Job, method: WeightOnly) -> Plan:
+    def format_of(layer: Layer) -> NumberFormat:
+        size = fitting_block(method.block_size, layer.inputs, method.bits)
+        if layer.role == Role.POSITION_TABLE:
+            return Int8Rows()
+        if layer.role == Role.WORD_TABLE:
+            exact = frequent_pieces(job, method, EXACT_ROWS)
+            return BlockRows(bits=method.bits, block_size=size, exact=exact)
+        return BlockWeights(bits=method.bits, block_size=size)
+
+    return plan_of(job.layers, format_of)
 
 
 def fitting_block(wanted: int, inputs: int, bits: int) -> int:
@@ -68,9 +63,9 @@ def _roundings(job: Job, method: WeightOnly) -> Roundings:
     return rounding
 
 
-def _block_warnings(blocks: dict[str, int], method: WeightOnly) -> tuple[str, ...]:
-    """What became of the block size where the matrices' width does not fit it."""
-    others = sorted({size for size in blocks.values() if size != method.block_size})
+def _block_warnings(blocks: set[int], method: WeightOnly) -> tuple[str, ...]:
+    """A sentence where the width of the matrices does not fit the block size."""
+    others = sorted(blocks - {method.block_size})
     if not others:
         return ()
     sizes = " and ".join(map(str, others))

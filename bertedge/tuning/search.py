@@ -17,8 +17,7 @@ from bertedge.engines.onnxruntime.right_here import require_right_here
 from bertedge.errors import BundleError, FileError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable, told_of
 from bertedge.files import alone_in, new_folder
-from bertedge.graph import plan as layers
-from bertedge.graph.plan import layer_names
+from bertedge.layers import model_layers, planned_layers
 from bertedge.manifest import MANIFEST
 from bertedge.progress import Listener, unheard
 from bertedge.quantization.promote import HELD_OUT, reasons_of
@@ -89,8 +88,8 @@ def tune(
     require_right_here(resolve_target(settings.target).name)  # its candidates are run here
     checkpoints = [open_checkpoint(model, cased=cased) for model in models]
     for checkpoint in checkpoints:
-        names = [*layer_names(checkpoint.config, checkpoint.heads), layers.WORD_TABLE, layers.POSITION_TABLE]
-        QuantizationRecipe(exclude=settings.exclude).excluded(names)
+        layers = planned_layers(model_layers(checkpoint.config, checkpoint.heads))
+        QuantizationRecipe(exclude=settings.exclude).excluded([layer.name for layer in layers])
     with temporary_folder() as scratch:
         bench = Workbench(
             checkpoints=checkpoints,

@@ -25,8 +25,8 @@ from bertedge.evaluate.recorded import Recorded
 from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.quantization import export, quantize, sensitivity
-from bertedge.quantization.memory import Memory
 from bertedge.quantization.promote import HELD_OUT
+from bertedge.quantization.result_cache import Memory
 from bertedge.quantization.sensitivity import Sensitivity
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime import BertRuntime, load

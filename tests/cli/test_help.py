@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from bertedge.cli.app import COMMANDS, app
 from bertedge.cli.layout import COMMAND_GROUPS, EXAMPLES, LAYERS, OPTION_GROUPS, TAKE_PATTERNS
 from bertedge.evaluate.goals import GOALS
-from bertedge.graph.plan import layer_names
+from bertedge.layers import linear_layers, model_layers
 from bertedge.recipe import METHODS, OBSERVERS, RECIPES, ROUNDINGS, WEIGHT_SCALES
 from bertedge.target import TARGETS
 from tests.report.samples import CONFIG
@@ -98,7 +98,8 @@ def test_help_of_quantize() -> None:
 
 
 def test_the_names_of_layers_are_those_of_a_model() -> None:
-    named = {re.sub(r"\.\d+\.", ".N.", name) for name in layer_names(CONFIG, ("pooler", "mlm", "nsp"))}
+    layers = linear_layers(model_layers(CONFIG, ("pooler", "mlm", "nsp")))
+    named = {re.sub(r"\.\d+\.", ".N.", layer.name) for layer in layers}
     assert named <= set(re.findall(r"[a-z]+[\w.]*\w", LAYERS)) | {"nsp"}
     for name in TAKE_PATTERNS:
         patterns = [p for p in command_of(name).params if getattr(p, "metavar", None) == "PATTERN"]

@@ -14,7 +14,6 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.evaluate.clipping import measure_clipping
 from bertedge.evaluate.fidelity import evaluation_batches
-from bertedge.graph.plan import layer_names
 from bertedge.predictor import Batch
 from bertedge.quantization import quantize
 from bertedge.quantization.ranges import read_ranges, write_ranges
@@ -38,9 +37,9 @@ def test_every_layer_is_watched_and_hardly_clips(
     found = measure_clipping(bundle, batches, threads=1)
     assert found
     watched = {layer for one in found for layer in one.layer.split(", ")}
-    assert watched <= {*layer_names(bundle.config, bundle.manifest.heads)}
+    assert watched <= {*bundle.layer_names}
     assert {layer for layer in watched if layer.startswith("encoder.")} == {
-        layer for layer in layer_names(bundle.config, ()) if layer.startswith("encoder.")
+        layer for layer in bundle.layer_names if layer.startswith("encoder.")
     }
     assert all(0 <= one.outside < 0.01 and one.beyond < 0.5 and one.values > 0 for one in found)
 

@@ -15,7 +15,6 @@ from bertedge.evaluate.fidelity import PAIRS, SINGLE_TEXTS, evaluation_batches, 
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.evaluate.lengths import at_length, measure_by_length
 from bertedge.evaluate.profile import OTHER, by_operator, median_interval, node_times, part_of, profile_bundle
-from bertedge.graph.plan import layer_names
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
@@ -77,7 +76,7 @@ def test_the_profile_knows_every_layer(
     assert (profile.batch_size, profile.seq_len, profile.threads) == (1, 32, 1)
     assert profile.calls >= 5
     parts = {operator.part for operator in profile.operators}
-    assert set(layer_names(bundle.config, bundle.manifest.heads)) | {"embeddings", "nsp"} <= parts
+    assert set(bundle.layer_names) | {"embeddings", "nsp"} <= parts
     assert sum(operator.ms for operator in profile.operators) > 0
     matmuls = [o for o in profile.operators if o.part == "encoder.layer.0.intermediate" and "MatMul" in o.op_type]
     assert sum(o.nodes for o in matmuls) >= 1

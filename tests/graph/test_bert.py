@@ -16,9 +16,10 @@ from bertedge.checkpoint.sources import ArraysSource
 from bertedge.config import BertConfig
 from bertedge.errors import CheckpointError
 from bertedge.graph.bert import build_graph
+from bertedge.graph.formats import DynamicInt8, Float32, NumberFormat
 from bertedge.graph.inspect import bytes_by_part, coverage
-from bertedge.graph.layers import Positions
-from bertedge.graph.plan import POSITION_TABLE, WORD_TABLE, DynamicInt8, Float32, NumberFormat, layer_names
+from bertedge.graph.writer import Positions
+from bertedge.layers import model_layers, planned_layers
 from bertedge.train.model import BertForPreTraining
 from tests.conftest import random_tensors
 
@@ -67,8 +68,8 @@ def in_torch(checkpoint: Checkpoint, feed: dict) -> dict[str, np.ndarray]:
 
 
 def int8_plan(checkpoint: Checkpoint) -> dict[str, NumberFormat]:
-    layers = [*layer_names(checkpoint.config, checkpoint.heads), WORD_TABLE, POSITION_TABLE]
-    return {name: DynamicInt8() for name in layers}
+    layers = planned_layers(model_layers(checkpoint.config, checkpoint.heads))
+    return {layer.name: DynamicInt8() for layer in layers}
 
 
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new", "relu"])

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bertedge.graph.blocks import block_matrix, block_scales, look_up_blocks, quantize_blocks
 from bertedge.graph.builder import GraphBuilder
+from bertedge.graph.formats import BlockRows, BlockWeights
 from bertedge.graph.linear import OwnWeights, linear
-from bertedge.graph.plan import BlockRows, BlockWeights
+from bertedge.graph.weight_blocks import block_matrix, block_scales, look_up_blocks, quantize_blocks
 from bertedge.recipe import BITS, BLOCK_SIZES
 
 RNG = np.random.default_rng(0)

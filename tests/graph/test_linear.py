@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bertedge.graph.builder import GraphBuilder
+from bertedge.graph.formats import DynamicInt8, Float16Weights, Float32, NumberFormat, StaticInt8, TwoTermInt8
 from bertedge.graph.linear import OwnWeights, linear
-from bertedge.graph.plan import DynamicInt8, Float16Weights, Float32, NumberFormat, StaticInt8, TwoTermInt8
 from bertedge.graph.rounding import quantize_rows
 from bertedge.graph.tables import TableWeights, table
 from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE, WeightRange

@@ -10,10 +10,7 @@ import pytest
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.graph.bert import build_graph
-from bertedge.graph.plan import (
-    MLM_DECODER,
-    POSITION_TABLE,
-    WORD_TABLE,
+from bertedge.graph.formats import (
     DynamicInt8,
     Float16Weights,
     Int8Rows,
@@ -43,8 +40,8 @@ def error(checkpoint: Checkpoint, plan: dict[str, NumberFormat], folder: Path, o
 
 def test_exact_rows_are_looked_up_as_they_are(checkpoint: Checkpoint, tmp_path: Path) -> None:
     decoder = DynamicInt8()
-    rounded = {MLM_DECODER: decoder, WORD_TABLE: Int8Rows()}
-    some = {MLM_DECODER: decoder, WORD_TABLE: Int8Rows(exact=(2, 7, 9, 30, 3))}
+    rounded = {"mlm.decoder": decoder, "embeddings.word": Int8Rows()}
+    some = {"mlm.decoder": decoder, "embeddings.word": Int8Rows(exact=(2, 7, 9, 30, 3))}
     assert error(checkpoint, some, tmp_path, "hidden_states") < 0.02 * error(
         checkpoint, rounded, tmp_path, "hidden_states"
     )
@@ -53,7 +50,7 @@ def test_exact_rows_are_looked_up_as_they_are(checkpoint: Checkpoint, tmp_path: 
 
 
 def test_positions_as_float16(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    int8, float16 = ({POSITION_TABLE: form} for form in (Int8Rows(), Float16Weights()))
+    int8, float16 = ({"embeddings.position": form} for form in (Int8Rows(), Float16Weights()))
     assert error(checkpoint, float16, tmp_path, "hidden_states") < 0.1 * error(
         checkpoint, int8, tmp_path, "hidden_states"
     )
@@ -65,6 +62,6 @@ def test_what_divides_the_decoders_input_multiplies_the_shared_table(checkpoint:
     plain = StaticInt8(scale=8 / 255, zero_point=128)
     divided = StaticInt8(scale=8 / 255, zero_point=128, input_divisors=divisors)
     for form in (plain, divided):
-        plan: dict[str, NumberFormat] = {MLM_DECODER: form, WORD_TABLE: Int8Rows()}
+        plan: dict[str, NumberFormat] = {"mlm.decoder": form, "embeddings.word": Int8Rows()}
         assert error(checkpoint, plan, tmp_path, "hidden_states") < 0.2
         assert error(checkpoint, plan, tmp_path, "mlm_logits") < 0.3

@@ -14,8 +14,8 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.graph.plan import MLM_DECODER, BlockNames
 from bertedge.graph.rounding import NEAREST
+from bertedge.layers import block_layers
 from bertedge.quantization import calibrate, quantize
 from bertedge.quantization.calibrate import SEED, feed_of
 from bertedge.quantization.compensate import Products
@@ -34,11 +34,11 @@ def test_every_position_is_seen_by_every_layer(checkpoint: Checkpoint, corpus_fi
     ranges = read_ranges(bundle.folder)
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     layout, rng = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size), np.random.default_rng(SEED)
-    last = BlockNames.of(checkpoint.config.num_hidden_layers - 1).output
+    last = block_layers(checkpoint.config, checkpoint.config.num_hidden_layers - 1).output.name
     texts = mixed_texts(corpus, METHOD.num_examples, max_length=METHOD.max_length, seed=SEED, pairs=True)
     with float_model(checkpoint) as model:
         session = ort.InferenceSession(str(model.observed))
-        values = [model.layer_inputs[layer] for layer in (last, MLM_DECODER)]
+        values = [model.layer_inputs[layer] for layer in (last, "mlm.decoder")]
         reach = [np.full(model.channels[value], -np.inf) for value in values]
         for text in texts:
             feed = feed_of(masked_batch([text], layout, rng))
@@ -46,7 +46,7 @@ def test_every_position_is_seen_by_every_layer(checkpoint: Checkpoint, corpus_fi
                 assert array.shape[1] >= feed["input_ids"].shape[1]
                 np.maximum(seen, array.max(axis=(0, 1)), out=seen)
         del session
-    for layer, seen in zip((last, MLM_DECODER), reach, strict=True):
+    for layer, seen in zip((last, "mlm.decoder"), reach, strict=True):
         assert np.allclose(np.array(ranges.layers[layer].high), seen, rtol=1e-3, atol=1e-6)
 
 

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.graph.plan import MLM_DECODER, MLM_TRANSFORM, WORD_TABLE
+from bertedge.config import BertConfig
+from bertedge.layers import block_layers, word_table
 from bertedge.quantization import sensitivity
-from bertedge.quantization.memory import Memory
+from bertedge.quantization.result_cache import Memory
 from bertedge.quantization.sensitivity import (
     FLOAT16,
     Remedy,
     Sensitivity,
-    _group_of,
+    group_of,
     recipe_with,
 )
 from bertedge.recipe import Dynamic, QuantizationRecipe, Static
@@ -87,11 +88,11 @@ def test_a_recipe_names_its_remedies() -> None:
 
 
 def test_deep_models_are_tried_in_groups() -> None:
-    assert _group_of("encoder.layer.7.attention.qkv", 1, shares_table=True) == "encoder.layer.7.attention.qkv"
-    assert _group_of("encoder.layer.7.attention.qkv", 4, shares_table=True) == "encoder.layer.4-7.attention.qkv"
-    assert _group_of("encoder.layer.11.output", 4, shares_table=True) == "encoder.layer.8-11.output"
-    assert _group_of(WORD_TABLE, 4, shares_table=True) == MLM_DECODER
-    assert _group_of(WORD_TABLE, 4, shares_table=False) == WORD_TABLE
+    config = BertConfig(num_hidden_layers=12)
+    assert group_of(block_layers(config, 7).qkv, 1) == "encoder.layer.7.attention.qkv"
+    assert group_of(block_layers(config, 7).qkv, 4) == "encoder.layer.4-7.attention.qkv"
+    assert group_of(block_layers(config, 11).output, 4) == "encoder.layer.8-11.output"
+    assert group_of(word_table(config), 4) == "embeddings.word"
 
 
 def test_every_layer_is_tried_in_every_finer_format(checkpoint: Checkpoint, corpus_file: Path) -> None:
@@ -110,10 +111,10 @@ def test_every_layer_is_tried_in_every_finer_format(checkpoint: Checkpoint, corp
         for i in (0, 1)
         for k in ("attention.qkv", "attention.output", "intermediate", "output")
     ]
-    for layer in (*blocks, "pooler", MLM_DECODER):
+    for layer in (*blocks, "pooler", "mlm.decoder"):
         assert {(layer, "finer"), (layer, FLOAT16)} <= tried
     assert ("embeddings.position", FLOAT16) in tried
-    assert MLM_TRANSFORM not in {r.group for r in found.remedies}
+    assert "mlm.transform" not in {r.group for r in found.remedies}
     assert found.examples == 48 + 24  # pairs, and half as many single texts
     assert found.positions > 48
     assert found.losses["mlm.kl_mean"] > 0

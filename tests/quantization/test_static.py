@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bertedge.graph.plan import Float16Weights, StaticInt8
+from bertedge.graph.formats import StaticInt8
+from bertedge.layers import Role
 from bertedge.quantization.observers import Channels, scale_and_zero_point
-from bertedge.quantization.static import _layer_format
+from bertedge.quantization.static import _linear_format
 from bertedge.recipe import Static
 from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE
 
@@ -42,27 +43,26 @@ def test_observing_nothing_leaves_a_usable_range() -> None:
     assert scale_and_zero_point(float(observer.low.min()), float(observer.high.max())) == (1.0, 0)
 
 
-@pytest.mark.parametrize("layer", ["encoder.layer.0.attention.qkv", "encoder.layer.3.intermediate"])
-def test_channels_that_stand_out_are_divided(layer: str) -> None:
-    form = _layer_format(layer, seen(5), FULL_RANGE, Static())
+@pytest.mark.parametrize("role", [Role.QKV, Role.INTERMEDIATE])
+def test_channels_that_stand_out_are_divided(role: Role) -> None:
+    form = _linear_format(role, seen(5), FULL_RANGE, Static())
     assert isinstance(form, StaticInt8)
     assert np.argmax(form.input_divisors) == 5
     assert form.scale < 4.5 / 255
-    assert _layer_format(layer, seen(), FULL_RANGE, Static()).input_divisors == ()  # type: ignore[union-attr]
+    assert _linear_format(role, seen(), FULL_RANGE, Static()).input_divisors == ()  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("layer", ["encoder.layer.0.output", "encoder.layer.1.attention.output"])
-def test_units_that_stand_out_are_computed_beside(layer: str) -> None:
-    form = _layer_format(layer, seen(3, 9), FULL_RANGE, Static())
+@pytest.mark.parametrize("role", [Role.OUTPUT, Role.ATTENTION_OUTPUT])
+def test_units_that_stand_out_are_computed_beside(role: Role) -> None:
+    form = _linear_format(role, seen(3, 9), FULL_RANGE, Static())
     assert isinstance(form, StaticInt8)
     assert form.outliers == (3, 9)
     assert form.scale < 2.1 / 255
-    assert _layer_format(layer, seen(), FULL_RANGE, Static()).outliers == ()  # type: ignore[union-attr]
+    assert _linear_format(role, seen(), FULL_RANGE, Static()).outliers == ()  # type: ignore[union-attr]
 
 
-def test_other_layers() -> None:
-    assert isinstance(_layer_format("mlm.transform", seen(), FULL_RANGE, Static()), Float16Weights)
-    decoder = _layer_format("mlm.decoder", seen(1), PAIRED_RANGE, Static())
+def test_the_decoder_is_balanced() -> None:
+    decoder = _linear_format(Role.DECODER, seen(1), PAIRED_RANGE, Static())
     assert isinstance(decoder, StaticInt8)
     assert (decoder.outliers, decoder.weight_range) == ((), PAIRED_RANGE)
     assert np.argmax(decoder.input_divisors) == 1
@@ -71,8 +71,8 @@ def test_other_layers() -> None:
 def test_constant_and_dead_channels() -> None:
     observer = Channels.unseen(64)
     observer.observe(np.zeros((1, 4, 64), dtype=np.float32))
-    for layer in ("encoder.layer.0.attention.qkv", "encoder.layer.0.output", "pooler"):
-        form = _layer_format(layer, observer, FULL_RANGE, Static())
+    for role in (Role.QKV, Role.OUTPUT, Role.POOLER):
+        form = _linear_format(role, observer, FULL_RANGE, Static())
         assert isinstance(form, StaticInt8)
         assert form.scale == 1.0
 
@@ -90,6 +90,6 @@ def test_the_poolers_range_has_a_margin() -> None:
     seen = Channels.unseen(8)
     seen.observe(np.array([[-1.0] * 8, [1.0] * 8], dtype=np.float32))
     pooler, other = (
-        _layer_format(name, seen, FULL_RANGE, Static(smoothing=False)) for name in ("pooler", "mlm.decoder")
+        _linear_format(role, seen, FULL_RANGE, Static(smoothing=False)) for role in (Role.POOLER, Role.DECODER)
     )
     assert pooler.scale == pytest.approx(1.5 * other.scale)

@@ -17,8 +17,8 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import UsageError
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
-from bertedge.graph.blocks import QuantizedBlocks, quantize_blocks
-from bertedge.graph.plan import BlockWeights
+from bertedge.graph.formats import BlockWeights
+from bertedge.graph.weight_blocks import QuantizedBlocks, quantize_blocks
 from bertedge.quantization import export, quantize
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.weight_only import fitting_block

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
-from bertedge.graph.plan import BlockWeights
+from bertedge.graph.formats import BlockWeights
 
 #: Accuracy level of ``MatMulNBits`` that allows int8 activations.
 INT8_ACTIVATIONS = 4

@@ -1,4 +1,4 @@
-"""The layers that every part of BERT is made of: a checkpoint's weights, in the formats of a plan."""
+"""Writes single layers into a graph: a checkpoint's weights, in the formats of a plan."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint import Checkpoint, names
+from bertedge.checkpoint import Checkpoint
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
-from bertedge.graph.linear import OwnWeights, Weights, linear
-from bertedge.graph.plan import MLM_DECODER, WORD_TABLE, BlockRows, Float32, Int8Rows, NumberFormat, Plan, StaticInt8
+from bertedge.graph.formats import BlockRows, Float32, Int8Rows, NumberFormat, Plan, StaticInt8
+from bertedge.graph.linear import OwnWeights, linear
 from bertedge.graph.rounding import NEAREST, Rounding, Roundings
 from bertedge.graph.tables import Table, table
+from bertedge.layers import Layer, Role, model_layers, sharing
 
 #: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
 Positions = Literal["masked", "all"]
@@ -25,15 +26,15 @@ class BertGraph:
 
     Attributes:
         builder: its nodes and tensors; ``builder.write(path)`` writes the file.
+        layers: the linear layers by name, in the order of computation.
         linear_inputs: layer name -> the value that the layer reads, for calibration.
-        linear_shapes: layer name -> (outputs, inputs).
         at_read_rows: layers of the last block that are computed only for the rows that are read.
     """
 
     builder: GraphBuilder
     positions: Positions
+    layers: dict[str, Layer] = field(default_factory=dict)
     linear_inputs: dict[str, str] = field(default_factory=dict)
-    linear_shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
     at_read_rows: set[str] = field(default_factory=set)
 
 
@@ -43,12 +44,13 @@ def nearest(layer: str) -> Rounding:
 
 
 class LayerWriter:
-    """Writes single layers into a graph, and notes what each linear one reads.
+    """Writes single layers into a graph, and records what each linear layer reads.
 
     Attributes:
         heads: the heads that the checkpoint has.
+        layers: role -> layers of the model.
         g: where nodes and tensors go.
-        graph: the same with what was noted.
+        graph: the same with what was recorded.
     """
 
     def __init__(
@@ -57,37 +59,45 @@ class LayerWriter:
         self.checkpoint = checkpoint
         self.config = checkpoint.config
         self.heads = checkpoint.heads
+        layers = model_layers(checkpoint.config, checkpoint.heads)
+        self.layers = {layer.role: layer for layer in layers if not layer.role.in_blocks}
+        self.sharing = sharing(layers)
         self.plan = plan
         self.positions = positions
         self.roundings = roundings
         self.g = GraphBuilder()
         self.graph = BertGraph(self.g, positions)
 
-    def linear(self, layer: str, x: str, owner: str) -> str:
-        """A linear layer with the weights of one owner, in the format that the plan gives it."""
-        weights = self.weights(layer, owner)
-        return linear(self.noted(layer, x, weights), self.g, layer, x, weights)
+    def linear(self, layer: Layer, x: str) -> str:
+        """A linear layer in the format that the plan gives it."""
+        weights = self.weights(layer)
+        return linear(self.record_format(layer, x), self.g, layer.name, x, weights)
 
-    def noted(self, layer: str, x: str, weights: Weights) -> NumberFormat:
-        """Note what a layer reads and its shape, for calibration and coverage; returns its format."""
-        self.graph.linear_inputs[layer] = x
-        self.graph.linear_shapes[layer] = weights.shape
-        return self.format_of(layer)
+    def record_format(self, layer: Layer, x: str) -> NumberFormat:
+        """Record what a layer reads, for calibration and coverage; returns its format."""
+        self.graph.layers[layer.name] = layer
+        self.graph.linear_inputs[layer.name] = x
+        return self.format_of(layer.name)
 
     def format_of(self, layer: str) -> NumberFormat:
-        """What the plan says of a layer."""
+        """The format that the plan gives a layer."""
         return self.plan.get(layer, Float32())
 
-    def weights(self, layer: str, *owners: str) -> OwnWeights:
-        """The weights of a layer; several owners that read the same input are one."""
+    def weights(self, layer: Layer, owners: tuple[str, ...] = ()) -> OwnWeights:
+        """The weights of a layer, or those of some of its owners, as one matrix."""
+        owners = owners or layer.owners
         shapes = [self.checkpoint.source.shapes[f"{owner}.weight"] for owner in owners]
 
         def load(part: str) -> NDArray[np.float32]:
             return np.concatenate([self.checkpoint.tensor(f"{owner}.{part}") for owner in owners])
 
         shape = (sum(shape[0] for shape in shapes), shapes[0][1])
-        rounding = self.roundings(layer)
-        return OwnWeights(shape=shape, load=lambda: load("weight"), load_bias=lambda: load("bias"), rounding=rounding)
+        return OwnWeights(
+            shape=shape,
+            load=lambda: load("weight"),
+            load_bias=lambda: load("bias"),
+            rounding=self.roundings(layer.name),
+        )
 
     def activation(self, name: str, x: str) -> str:
         """The checkpoint's own activation function."""
@@ -117,34 +127,34 @@ class LayerWriter:
 
     def word_table(self) -> Table:
         """(V, H). A table that the decoder shares has the decoder's format, for it is stored once."""
-        tied = "mlm" in self.heads and "decoder" not in self.heads
-        layer = MLM_DECODER if tied else WORD_TABLE
-        form = self.format_of(WORD_TABLE)
+        word = self.layers[Role.WORD_TABLE]
+        form = self.format_of(word.name)
         exact = form.exact if isinstance(form, Int8Rows | BlockRows) else ()
-        return self.table("embeddings.word", names.WORD_EMBEDDINGS, layer, self.shared_divisors, exact)
+        return self.table(word, self.shared_divisors, exact)
 
     @property
     def decoder_divisors(self) -> tuple[float, ...]:
         """What the MLM head's layer norm divides its channels by, for the decoder's sake."""
-        form = self.format_of(MLM_DECODER)
+        decoder = self.layers.get(Role.DECODER)
+        form = self.format_of(decoder.name) if decoder else None
         return form.input_divisors if isinstance(form, StaticInt8) else ()
 
     @property
     def shared_divisors(self) -> tuple[float, ...]:
         """The same, if the decoder's matrix, which is multiplied by them, is the words' table too."""
-        return () if "decoder" in self.heads or "mlm" not in self.heads else self.decoder_divisors
+        return self.decoder_divisors if self.sharing else ()
 
-    def table(
-        self, name: str, tensor: str, layer: str, factors: tuple[float, ...] = (), exact: tuple[int, ...] = ()
-    ) -> Table:
-        """A table in the format of a layer, its columns multiplied by factors if there are any."""
-        rounding, scaled = self.roundings(layer), np.asarray(factors or 1, dtype=np.float32)
+    def table(self, layer: Layer, factors: tuple[float, ...] = (), exact: tuple[int, ...] = ()) -> Table:
+        """A table in its format, or in that of the layer that shares it; columns multiplied by factors if any."""
+        deciding = self.sharing.get(layer.name, layer.name)
+        rounding, scaled = self.roundings(deciding), np.asarray(factors or 1, dtype=np.float32)
         if factors:
             rounding = rounding.scaled(scaled)
-        shape = self.checkpoint.source.shapes[tensor]
+        tensor = f"{layer.owners[0]}.weight"
 
         def load() -> NDArray[np.float32]:
             values = self.checkpoint.tensor(tensor)
             return values * scaled if factors else values
 
-        return table(self.g, name, self.format_of(layer), (shape[0], shape[1]), load, rounding, exact)
+        form, shape = self.format_of(deciding), (layer.outputs, layer.inputs)
+        return table(self.g, layer.name, form, shape, load, rounding, exact)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.graph.blocks import QuantizedBlocks
-from bertedge.graph.plan import BlockWeights
+from bertedge.graph.formats import BlockWeights
 from bertedge.graph.rounding import QuantizedRows, Rounding, Roundings
+from bertedge.graph.weight_blocks import QuantizedBlocks
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.observers import Channels
 from bertedge.weight_range import WeightRange

@@ -1,11 +1,10 @@
-"""The plan: which linear layer is computed in which number format."""
+"""Number formats of layers, and the plan: which layer has which format."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bertedge.config import BertConfig
 from bertedge.recipe import BITS, BLOCK_SIZES
 from bertedge.weight_range import FULL_RANGE, WeightRange
 
@@ -96,7 +95,7 @@ class TwoTermInt8(StaticInt8):
 
 @dataclass(frozen=True, kw_only=True)
 class BlockWeights:
-    """Weights of few bits, with one scale for every ``block_size`` of a row; see :mod:`bertedge.graph.blocks`.
+    """Weights of few bits, with one scale for every ``block_size`` of a row; see :mod:`bertedge.graph.weight_blocks`.
 
     Attributes:
         bits: 4 or 8.
@@ -149,52 +148,5 @@ Int8 = DynamicInt8 | StaticInt8
 #: Formats that are multiplied as integers of 8 bits or fewer.
 Quantized = Int8 | BlockWeights
 NumberFormat = Float32 | Float16Weights | DynamicInt8 | StaticInt8 | BlockWeights
-#: Layer name (see :func:`layer_names`) -> number format; a layer that is not named is Float32.
+#: Layer name -> number format; a layer that is not named is Float32.
 Plan = Mapping[str, NumberFormat]
-
-#: What the names of nodes and tensors begin with; what lies between the parts begins otherwise.
-PARTS = ("embeddings", "encoder", "mlm", "pooler", "nsp")
-
-WORD_TABLE = "embeddings.word"
-POSITION_TABLE = "embeddings.position"
-POOLER = "pooler"
-#: Recipes leave this layer in float16: it is a hundredth of the work, and in int8 it cost more fidelity than a whole
-#: block (benchmarks/README.md), since it runs right before the decoder and its weights are close to the identity.
-MLM_TRANSFORM = "mlm.transform"
-MLM_DECODER = "mlm.decoder"
-#: The next-sentence classifier is two rows: it stays float.
-NSP = "nsp"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockNames:
-    """The linear layers of one encoder block."""
-
-    qkv: str
-    attention_output: str
-    intermediate: str
-    output: str
-
-    @classmethod
-    def of(cls, index: int) -> BlockNames:
-        """The names in block ``index``."""
-        prefix = f"encoder.layer.{index}"
-        return cls(
-            qkv=f"{prefix}.attention.qkv",
-            attention_output=f"{prefix}.attention.output",
-            intermediate=f"{prefix}.intermediate",
-            output=f"{prefix}.output",
-        )
-
-
-def layer_names(config: BertConfig, heads: tuple[str, ...]) -> list[str]:
-    """Every layer that a plan can give a format to, in the order of computation."""
-    names = []
-    for index in range(config.num_hidden_layers):
-        block = BlockNames.of(index)
-        names += [block.qkv, block.attention_output, block.intermediate, block.output]
-    if "pooler" in heads:
-        names.append(POOLER)
-    if "mlm" in heads:
-        names += [MLM_TRANSFORM, MLM_DECODER]
-    return names

@@ -1,0 +1,221 @@
+"""The layers of a model: every linear layer and look-up table that has a number format, with its role.
+
+A name says which layer it is, a role says what kind. Everything that depends on the kind of a layer asks for its role:
+what a recipe does with it, which positions it reads, which table it shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from bertedge.config import BertConfig
+
+#: What the names of layers, nodes and tensors begin with; anything else belongs to no part.
+PARTS = ("embeddings", "encoder", "mlm", "pooler", "nsp")
+#: Which positions of a text a layer is computed for, if all outputs are asked for.
+Reads = Literal["every", "first", "masked"]
+
+
+class Role(StrEnum):
+    """What a layer does in the model."""
+
+    QKV = "qkv"  # query, key and value of one block, as one matrix
+    ATTENTION_OUTPUT = "attention_output"
+    INTERMEDIATE = "intermediate"
+    OUTPUT = "output"
+    POOLER = "pooler"
+    HEAD_TRANSFORM = "head_transform"  # the dense layer in front of a decoder
+    DECODER = "decoder"  # as many outputs as the vocabulary has tokens
+    CLASSIFIER = "classifier"  # a few outputs
+    WORD_TABLE = "word_table"
+    POSITION_TABLE = "position_table"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the layer is looked up, not multiplied."""
+        return self in (Role.WORD_TABLE, Role.POSITION_TABLE)
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether every encoder block has one."""
+        return self in (Role.QKV, Role.ATTENTION_OUTPUT, Role.INTERMEDIATE, Role.OUTPUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A format that every method gives to a role, and why."""
+
+    format: Literal["float16", "float32"]
+    why: str
+
+
+#: Roles that no method quantizes.
+KEPT = {
+    # It runs right before the decoder and its weights are close to the identity; see the benchmarks' fidelity steps.
+    Role.HEAD_TRANSFORM: Kept(
+        format="float16", why="a hundredth of the work, and in int8 it would cost more fidelity than a whole block"
+    ),
+    Role.CLASSIFIER: Kept(format="float32", why="a few rows"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A linear layer, or a look-up table.
+
+    Attributes:
+        owners: what the names of its checkpoint tensors begin with; several owners are one matrix, in this order.
+        inputs: columns of its matrix; of a table, the width of a row.
+        outputs: rows of its matrix; of a table, the number of rows.
+        reads: the positions that it is computed for.
+        tied_to: the table whose rows are its matrix; such a table has the format of this layer.
+    """
+
+    name: str
+    role: Role
+    owners: tuple[str, ...]
+    inputs: int
+    outputs: int
+    reads: Reads = "every"
+    tied_to: str | None = None
+
+    @property
+    def block(self) -> int | None:
+        """The index of its encoder block, if it is in one."""
+        return int(self.name.split(".")[2]) if self.role.in_blocks else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The linear layers of one encoder block."""
+
+    qkv: Layer
+    attention_output: Layer
+    intermediate: Layer
+    output: Layer
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All four, in the order of computation."""
+        return self.qkv, self.attention_output, self.intermediate, self.output
+
+
+def block_layers(config: BertConfig, index: int) -> Block:
+    """The layers of encoder block ``index``."""
+    name, owner = f"encoder.layer.{index}", f"bert.encoder.layer.{index}"
+    hidden, inner = config.hidden_size, config.intermediate_size
+    attention = tuple(f"{owner}.attention.self.{part}" for part in ("query", "key", "value"))
+    return Block(
+        qkv=Layer(name=f"{name}.attention.qkv", role=Role.QKV, owners=attention, inputs=hidden, outputs=3 * hidden),
+        attention_output=Layer(
+            name=f"{name}.attention.output",
+            role=Role.ATTENTION_OUTPUT,
+            owners=(f"{owner}.attention.output.dense",),
+            inputs=hidden,
+            outputs=hidden,
+        ),
+        intermediate=Layer(
+            name=f"{name}.intermediate",
+            role=Role.INTERMEDIATE,
+            owners=(f"{owner}.intermediate.dense",),
+            inputs=hidden,
+            outputs=inner,
+        ),
+        output=Layer(
+            name=f"{name}.output", role=Role.OUTPUT, owners=(f"{owner}.output.dense",), inputs=inner, outputs=hidden
+        ),
+    )
+
+
+def word_table(config: BertConfig) -> Layer:
+    """The table of the tokens' embeddings."""
+    owners, width = ("bert.embeddings.word_embeddings",), config.hidden_size
+    return Layer(name="embeddings.word", role=Role.WORD_TABLE, owners=owners, inputs=width, outputs=config.vocab_size)
+
+
+def position_table(config: BertConfig) -> Layer:
+    """The table of the positions' embeddings."""
+    return Layer(
+        name="embeddings.position",
+        role=Role.POSITION_TABLE,
+        owners=("bert.embeddings.position_embeddings",),
+        inputs=config.hidden_size,
+        outputs=config.max_position_embeddings,
+    )
+
+
+def pooler(config: BertConfig) -> Layer:
+    """The pooler, which reads the first token."""
+    width = config.hidden_size
+    return Layer(
+        name="pooler", role=Role.POOLER, owners=("bert.pooler.dense",), inputs=width, outputs=width, reads="first"
+    )
+
+
+def mlm_layers(config: BertConfig, *, tied: bool) -> tuple[Layer, ...]:
+    """The layers of the masked-language-model head.
+
+    Args:
+        tied: whether the words' table is the decoder's matrix (Press and Wolf 2017).
+    """
+    width = config.hidden_size
+    return (
+        Layer(
+            name="mlm.transform",
+            role=Role.HEAD_TRANSFORM,
+            owners=("cls.predictions.transform.dense",),
+            inputs=width,
+            outputs=width,
+            reads="masked",
+        ),
+        Layer(
+            name="mlm.decoder",
+            role=Role.DECODER,
+            owners=("cls.predictions.decoder",),
+            inputs=width,
+            outputs=config.vocab_size,
+            reads="masked",
+            tied_to=word_table(config).name if tied else None,
+        ),
+    )
+
+
+def nsp_layers(config: BertConfig) -> tuple[Layer, ...]:
+    """The layer of the next-sentence head."""
+    owners, width = ("cls.seq_relationship",), config.hidden_size
+    return (Layer(name="nsp", role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=2, reads="first"),)
+
+
+def model_layers(config: BertConfig, heads: Sequence[str]) -> tuple[Layer, ...]:
+    """All layers of a model, in the order of computation; tables and classifiers follow.
+
+    Args:
+        heads: of ``pooler``, ``mlm``, ``decoder`` (an untied one) and ``nsp``, those that it has.
+    """
+    layers = [layer for index in range(config.num_hidden_layers) for layer in block_layers(config, index).layers]
+    if "pooler" in heads:
+        layers.append(pooler(config))
+    if "mlm" in heads:
+        layers += mlm_layers(config, tied="decoder" not in heads)
+    layers += [word_table(config), position_table(config)]
+    if "nsp" in heads:
+        layers += nsp_layers(config)
+    return tuple(layers)
+
+
+def linear_layers(layers: Iterable[Layer]) -> list[Layer]:
+    """Those that calibration observes and a profile names: neither tables nor classifiers."""
+    return [layer for layer in layers if not layer.role.is_table and layer.role != Role.CLASSIFIER]
+
+
+def planned_layers(layers: Iterable[Layer]) -> list[Layer]:
+    """Those that a recipe can give a format to: all but classifiers."""
+    return [layer for layer in layers if layer.role != Role.CLASSIFIER]
+
+
+def sharing(layers: Iterable[Layer]) -> dict[str, str]:
+    """Table -> the layer that is tied to it, whose format it has."""
+    return {layer.tied_to: layer.name for layer in layers if layer.tied_to is not None}
