@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from bertedge.quantization import export as export
     from bertedge.quantization import quantize as quantize
     from bertedge.recipe import QuantizationRecipe as QuantizationRecipe
-    from bertedge.report.compare import compare as compare
-    from bertedge.report.report import read_report as read_report
-    from bertedge.report.report import write_report as write_report
+    from bertedge.report.gate import compare as compare
+    from bertedge.report.schema import read_report as read_report
+    from bertedge.report.schema import write_report as write_report
     from bertedge.runtime import BertRuntime as BertRuntime
     from bertedge.runtime import load as load
     from bertedge.runtime.verify import verify as verify
@@ -78,8 +78,8 @@ _HOMES = {
     "bertedge.evaluate.goals": ("Goal",),
     "bertedge.quantization": ("export", "quantize"),
     "bertedge.recipe": ("QuantizationRecipe",),
-    "bertedge.report.compare": ("compare",),
-    "bertedge.report.report": ("read_report", "write_report"),
+    "bertedge.report.gate": ("compare",),
+    "bertedge.report.schema": ("read_report", "write_report"),
     "bertedge.runtime": ("BertRuntime", "load"),
     "bertedge.runtime.verify": ("verify",),
     "bertedge.train.distill": ("DistillationSettings",),

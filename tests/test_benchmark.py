@@ -21,7 +21,7 @@ from bertedge.evaluate.study import Effort
 from bertedge.quantization import export, quantize
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget
 from bertedge.report.gate import judge
-from bertedge.report.report import Report
+from bertedge.report.schema import Report
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors

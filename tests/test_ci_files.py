@@ -17,7 +17,7 @@ import yaml
 from bertedge.bundle import Bundle
 from bertedge.cli.bench import bench
 from bertedge.emulate.cpus import CPUS
-from bertedge.report.report import read_report
+from bertedge.report.schema import read_report
 
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ import pytest
 
 import bertedge
 from bertedge.evaluate.profile import OperatorTime, Profile
-from bertedge.report.report import write_report
+from bertedge.report.schema import write_report
 from tests.report.samples import model, report_of
 
 PACKAGE = Path(bertedge.__file__).parent
@@ -33,7 +33,7 @@ from rich.console import Console
 from bertedge.report.html import html_report
 from bertedge.report.junit import junit_report
 from bertedge.report.render import markdown_report, rich_report
-from bertedge.report.report import read_report
+from bertedge.report.schema import read_report
 from tests.report.samples import verdict
 
 report, folder = read_report(Path(sys.argv[1])), Path(sys.argv[2])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from bertedge.benchmark.bench_settings import BenchSettings, Standard
 from bertedge.benchmark.models import (
     distinct_names,
     fitting,
@@ -15,7 +16,6 @@ from bertedge.benchmark.models import (
     require_one_vocabulary,
     skipped,
 )
-from bertedge.benchmark.settings import BenchSettings, Standard
 from bertedge.data.batches import Layout, next_sentence_classes
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.files import text_sha256
@@ -23,12 +23,12 @@ from bertedge.embedding import pooling_of
 from bertedge.engines.threads import checked_threads
 from bertedge.evaluate.bootstrap import estimate_all, estimate_changes
 from bertedge.evaluate.clipping import LayerClipping, measure_clipping
+from bertedge.evaluate.cold_start import ColdStart, measure_cold_start
 from bertedge.evaluate.details import Details
 from bertedge.evaluate.fidelity import Kind, evaluation_batches, kinds_of_texts, metrics_of, observe_all
 from bertedge.evaluate.invariance import invariance
 from bertedge.evaluate.latency import LatencyReport, workload_name
 from bertedge.evaluate.machine import this_machine
-from bertedge.evaluate.memory import ColdStart, measure_cold_start
 from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import LatencyStudy, Reports
@@ -36,7 +36,7 @@ from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.report.budget import LATENCY, LATENCY_MS
 from bertedge.report.gate import judge, require_judgeable
-from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, KindFidelity, Report
+from bertedge.report.schema import SCHEMA_VERSION, CandidateReport, CorpusInfo, KindFidelity, Report
 from bertedge.runtime import load
 
 #: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.

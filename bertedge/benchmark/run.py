@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bertedge.benchmark.bench_settings import BenchSettings, Standard
 from bertedge.benchmark.measurement import Measurement
-from bertedge.benchmark.settings import BenchSettings, Standard
 from bertedge.data.calibration import default_text
 from bertedge.errors import UsageError
 from bertedge.progress import Listener, unheard
-from bertedge.report.report import Report
+from bertedge.report.schema import Report
 from bertedge.scratch import temporary_folder
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from bertedge.cli.console import note, progress_bar, stdout
-from bertedge.cli.gate import (
+from bertedge.cli.judging import (
     BudgetsOption,
     Gate,
     HtmlOption,
@@ -146,7 +146,7 @@ def bench(
 
 def this_run() -> Any:
     """The command that is running, as it would be typed, and the time."""
-    from bertedge.report.report import Run
+    from bertedge.report.schema import Run
 
     return Run(command=shlex.join(["bertedge", *sys.argv[1:]]), ended=datetime.now(UTC).isoformat(timespec="seconds"))
 

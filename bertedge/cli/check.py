@@ -257,7 +257,7 @@ def _shown(value: Any) -> str:
 
 def _targets(as_json: bool, as_markdown: bool) -> None:
     from bertedge.report import targets
-    from bertedge.report.tables import terminal_table, without
+    from bertedge.report.terminal import terminal_table, without
 
     if as_json:
         known = {name: {**to_json(t), "required_features": sorted(t.required_features)} for name, t in TARGETS.items()}

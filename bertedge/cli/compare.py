@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bertedge.cli.console import stdout
-from bertedge.cli.gate import (
+from bertedge.cli.judging import (
     BudgetsOption,
     Gate,
     HtmlOption,
@@ -35,9 +35,9 @@ def compare(
     reason: ReasonOption = None,
 ) -> None:
     """Judge a report by a baseline and budgets; measures nothing."""
-    from bertedge.report.compare import compare as judged
+    from bertedge.report.gate import compare as judged
     from bertedge.report.render import rich_verdicts
-    from bertedge.report.report import read_report
+    from bertedge.report.schema import read_report
 
     gate = Gate(
         inputs={"the report": report},

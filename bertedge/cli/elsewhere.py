@@ -12,7 +12,7 @@ from bertedge.cli.options import ForceOption, library
 from bertedge.emulate.cpus import ARCHITECTURES, emulated_cpu
 from bertedge.errors import CheckFailed, UsageError, nearest
 from bertedge.records import to_json
-from bertedge.report.tables import terminal_table, without
+from bertedge.report.terminal import terminal_table, without
 
 if TYPE_CHECKING:
     from bertedge.emulate.elsewhere import Finding

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bertedge.cli.console import note, stdout
-from bertedge.cli.gate import HtmlOption, MarkdownOption, html_writer
+from bertedge.cli.judging import HtmlOption, MarkdownOption, html_writer
 from bertedge.cli.options import require_different_files
 
 
@@ -22,7 +22,7 @@ def report(
     """Show a report again, as tables or as a page; measures nothing."""
     from bertedge.files import require_writable, write_text
     from bertedge.report.render import markdown_report, rich_report
-    from bertedge.report.report import read_report
+    from bertedge.report.schema import read_report
 
     require_different_files({"the report": report_file}, {"--markdown": markdown_file, "--html": html_file})
     html_report = html_writer(html_file)

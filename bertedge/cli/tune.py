@@ -140,7 +140,7 @@ def _show(tuned: Any, output: Path) -> None:
         CheckFailed: one was not met.
     """
     from bertedge.report.render import value_in_words
-    from bertedge.report.tables import terminal_table, without
+    from bertedge.report.terminal import terminal_table, without
 
     losses = [metric for metric in tuned.objectives if metric in METRICS]
     rows = [["candidate", "p95 ms", "threads", "of float (95 %)", "file", *losses]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.disagreements import Disagreements
 from bertedge.report.budget import JUDGED, Budgets
-from bertedge.report.report import Acceptance, CandidateReport, Report, read_report, write_report
+from bertedge.report.schema import Acceptance, CandidateReport, Report, read_report, write_report
 
 
 def read_baseline(path: Path) -> Report:

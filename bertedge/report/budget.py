@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 
 from bertedge.errors import FileError, UsageError, nearest
+from bertedge.evaluate.cold_start import STARTS
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import paired_ratio, workload_name
-from bertedge.evaluate.memory import STARTS
 from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS, MetricValue
 from bertedge.files import read_text
-from bertedge.report.report import CandidateReport
+from bertedge.report.schema import CandidateReport
 
 LATENCY, LATENCY_MS = "latency.p50", "latency.p50_ms"
 HIGHER, LOWER = "higher", "lower"

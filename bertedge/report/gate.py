@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from bertedge.errors import UsageError
 from bertedge.evaluate.metrics import MetricValue
-from bertedge.report.budget import JUDGED, Budget, Budgets, Judged
+from bertedge.report.baseline import read_baseline
+from bertedge.report.budget import DEFAULTS, JUDGED, Budget, Budgets, Judged, read_budgets
 from bertedge.report.comparison import compare_pair
 from bertedge.report.pair import Pair, beside_of, earlier_of, require_comparable
-from bertedge.report.report import Report
+from bertedge.report.schema import Report, read_report
 from bertedge.report.verdict import ABSENT, Verdict
 
 #: Scopes of what depends on the machine.
@@ -158,3 +160,26 @@ def _unfit(pair: Pair, budget: Budget, judged: Judged) -> str | None:
         mine, its = (", ".join(map(str, numbers)) for numbers in (threads, others))
         return f"measured with {mine} threads, the baseline with {its}"
     return None
+
+
+def compare(
+    baseline: str | Path | Report, report: str | Path | Report, *, budgets: str | Path | Budgets | None = None
+) -> tuple[Verdict, ...]:
+    """Judge a report by a baseline: a verdict for every budget of every candidate.
+
+    Args:
+        baseline: the report to judge by; both as ``bertedge bench`` returns or writes them.
+        budgets: how much worse a metric may be, as a TOML file or a mapping; default: bertedge's own.
+
+    Raises:
+        FileError: a file is missing or broken.
+        UsageError: the two are of different float models, or the baseline's run was interrupted.
+    """
+    old = baseline if isinstance(baseline, Report) else read_baseline(Path(baseline))
+    new = report if isinstance(report, Report) else read_report(Path(report))
+    if budgets is None:
+        budgets = dict(DEFAULTS)
+    elif isinstance(budgets, (str, Path)):
+        budgets = read_budgets(Path(budgets))
+    # the baseline judges, not what the report's own run had beside it
+    return (*interrupted(new), *judge(replace(new, against=None), old, budgets))

@@ -13,10 +13,10 @@ from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.report import charts, views
 from bertedge.report.render import CLIPPING, MEGABYTE, fidelity_title, kinds_of, ratio_words, sections
-from bertedge.report.report import CandidateReport, Report
+from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.summary import in_words
 from bertedge.report.svg import marker_symbol
-from bertedge.report.tables import Rows
+from bertedge.report.terminal import Rows
 from bertedge.report.verdict import Verdict, by_severity, counted
 from bertedge.report.words import (
     FILTERS,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from xml.etree import ElementTree
 
-from bertedge.report.report import Report
+from bertedge.report.schema import Report
 from bertedge.report.verdict import Outcome, Verdict, by_candidate, failing_outcomes
 
 #: Characters that XML 1.0 cannot hold, in whatever spelling.

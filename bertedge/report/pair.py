@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bertedge.errors import UsageError
-from bertedge.report.report import CandidateReport, Report
+from bertedge.report.schema import CandidateReport, Report
 
 NEW_BASELINE = 'if it is meant to be so: --update-baseline --reason "..."'
 

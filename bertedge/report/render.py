@@ -13,9 +13,9 @@ from bertedge.evaluate.clipping import LayerClipping
 from bertedge.evaluate.latency import workload_name
 from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
 from bertedge.printable import one_line, printable
-from bertedge.report.report import CandidateReport, Report
+from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.summary import summary
-from bertedge.report.tables import NOT_MEASURED, Rows, terminal_table, without
+from bertedge.report.terminal import NOT_MEASURED, Rows, terminal_table, without
 from bertedge.report.verdict import Verdict, by_severity, counted
 from bertedge.report.views import reference_value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bertedge.evaluate.intervals import outcome_of
 from bertedge.evaluate.metrics import MetricValue
-from bertedge.report.report import CandidateReport, Report
+from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.views import at_workload, main_workload
 
 #: What a candidate loses, in words: the first metric of these that was measured.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.metrics import METRICS, MetricValue
-from bertedge.report.report import CandidateReport, Report
+from bertedge.report.schema import CandidateReport, Report
 
 #: What accuracy is set against latency by, as far as it was measured: metric -> words of its axis.
 TRADE_OFFS = {

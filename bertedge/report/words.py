@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from bertedge.config import BertConfig
 from bertedge.manifest import MODELS
 from bertedge.recipe import QuantizationRecipe
-from bertedge.report.report import CandidateReport, Report
+from bertedge.report.schema import CandidateReport, Report
 
 #: Letters of a text that are shown to either side of a mask.
 AROUND = 220

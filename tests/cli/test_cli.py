@@ -26,7 +26,7 @@ from bertedge.cpu import this_cpu
 from bertedge.errors import FileError
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.manifest import file_entries, write_manifest
-from bertedge.report.report import read_report, write_report
+from bertedge.report.schema import read_report, write_report
 from bertedge.report.targets import markdown
 from bertedge.target import this_target
 from tests.report.samples import model, report_of

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bertedge.bundle import Bundle
-from bertedge.report.report import read_report, write_report
+from bertedge.report.schema import read_report, write_report
 from tests.report.samples import model, report_of
 
 COMMAND = [sys.executable, "-m", "bertedge"]

@@ -25,7 +25,7 @@ from bertedge.manifest import DIGEST, MANIFEST, _digest, file_entries
 from bertedge.quantization import export, quantize
 from bertedge.recipe import Dynamic, QuantizationRecipe, Static
 from bertedge.records import to_json, write_json
-from bertedge.report.report import write_report
+from bertedge.report.schema import write_report
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
 from tests.fuzz.harness import Case

@@ -13,7 +13,7 @@ from bertedge.bundle import Bundle
 from bertedge.evaluate.disagreements import Disagreements, Guess, PairDisagreement, WordDisagreement
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.study import Effort
-from bertedge.report.report import Report, Run
+from bertedge.report.schema import Report, Run
 
 #: Markup, quotes, formulas, right-to-left text and its overrides, pictures, a word without an end, half a surrogate.
 HOSTILE = (

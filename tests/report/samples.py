@@ -10,7 +10,7 @@ from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.stability import Stability
 from bertedge.manifest import Coverage, FileEntry, GoldenFidelity, Manifest, Provenance
-from bertedge.report.report import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
+from bertedge.report.schema import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.report.verdict import Outcome, Verdict
 
 CONFIG = BertConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)

@@ -11,7 +11,7 @@ import pytest
 from bertedge.errors import FileError, UsageError
 from bertedge.report.baseline import read_baseline, update_baseline
 from bertedge.report.budget import DEFAULTS
-from bertedge.report.report import read_report
+from bertedge.report.schema import read_report
 from tests.report.samples import model, report_of
 
 

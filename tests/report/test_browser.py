@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bertedge.report.html import html_report
-from bertedge.report.report import Report
+from bertedge.report.schema import Report
 
 PARTS = ("summary", "trade-off", "latency", "fidelity", "time", "bytes", "worst", "provenance")
 WIDTHS = (320, 390, 768, 1280)

@@ -21,7 +21,7 @@ from bertedge.report.gate import judge
 from bertedge.report.html import html_report
 from bertedge.report.junit import junit_report
 from bertedge.report.render import markdown_report, rich_report
-from bertedge.report.report import Report, read_report
+from bertedge.report.schema import Report, read_report
 
 BUDGETS = {**DEFAULTS, LATENCY_MS: Budget(metric=LATENCY_MS, max_ratio=1.1)}
 VALUES = (0, -1, 1, 10**400, 1e308, 1e-308, -0.5, None, True, "x", "", [], {})

@@ -24,7 +24,7 @@ from bertedge.evaluate.metrics import Change, MetricValue
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
 from bertedge.report.comparison import FEW_TEXTS
 from bertedge.report.gate import interrupted, judge
-from bertedge.report.report import CandidateReport, Report
+from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.verdict import Verdict, counted, is_regression
 from tests.report.samples import QUIET, manifest, model, report_of, times
 

@@ -21,7 +21,7 @@ from bertedge.report.baseline import update_baseline
 from bertedge.report.budget import DEFAULTS
 from bertedge.report.charts import length_chart, trade_off_chart
 from bertedge.report.html import columns_of, html_report
-from bertedge.report.report import Report, read_report, write_report
+from bertedge.report.schema import Report, read_report, write_report
 from bertedge.report.summary import summary
 from bertedge.report.svg import COLORS, PLACEHOLDER
 from bertedge.report.verdict import OUTCOMES, Verdict

@@ -15,7 +15,7 @@ from bertedge.errors import FileError
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.files import write_text
 from bertedge.report.render import markdown_report, rich_report
-from bertedge.report.report import SCHEMA_VERSION, Report, read_report, write_report
+from bertedge.report.schema import SCHEMA_VERSION, Report, read_report, write_report
 from bertedge.report.verdict import Verdict
 from tests.report.samples import ONE, model, report_of
 

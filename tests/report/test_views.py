@@ -8,7 +8,7 @@ import pytest
 
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.report import views
-from bertedge.report.report import Report
+from bertedge.report.schema import Report
 
 
 def with_values(report: Report, *values: tuple[float, float]) -> Report:

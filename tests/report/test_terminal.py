@@ -16,9 +16,9 @@ from rich.console import Console
 from bertedge.evaluate.clipping import LayerClipping
 from bertedge.evaluate.metrics import METRICS, MetricValue
 from bertedge.report.render import EXTRAS, markdown_report, rich_report, sections
-from bertedge.report.report import CandidateReport, KindFidelity, Report, write_report
+from bertedge.report.schema import CandidateReport, KindFidelity, Report, write_report
 from bertedge.report.summary import summary
-from bertedge.report.tables import Rows, broken_at_joints, terminal_table
+from bertedge.report.terminal import Rows, broken_at_joints, terminal_table
 from tests.report.samples import model, report_of, times, verdict
 
 LONG_NAME = "a-model-with-a-very-long-name/of-two-folders.int8"

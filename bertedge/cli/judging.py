@@ -16,7 +16,7 @@ from bertedge.errors import BertEdgeError, UsageError
 
 if TYPE_CHECKING:
     from bertedge.report.budget import Budgets
-    from bertedge.report.report import Report
+    from bertedge.report.schema import Report
     from bertedge.report.verdict import Verdict
 
 #: Where GitHub Actions shows Markdown on the page of a run.
@@ -114,7 +114,7 @@ class Gate:
         from bertedge.files import write_text
         from bertedge.report.junit import junit_report
         from bertedge.report.render import markdown_report
-        from bertedge.report.report import write_report
+        from bertedge.report.schema import write_report
 
         writers: list[tuple[str, Path | None, Callable[[Path], None]]] = [
             ("report", self.json, lambda path: write_report(path, report)),

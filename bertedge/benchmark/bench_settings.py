@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import UsageError
+from bertedge.evaluate.cold_start import STARTS
 from bertedge.evaluate.latency import DEFAULT_GRID, Workload
-from bertedge.evaluate.memory import STARTS
 from bertedge.evaluate.study import Effort
 from bertedge.recipe import require_examples
 from bertedge.report.budget import DEFAULTS, Budgets
-from bertedge.report.report import Report
+from bertedge.report.schema import Report
 
 
 @dataclass(frozen=True, kw_only=True)
