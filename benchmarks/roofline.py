@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bertedge.bundle import Bundle
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.graph.inspect import MASKED, TOKENS
 from bertedge.recipe import Static, WeightOnly
 
@@ -74,6 +74,6 @@ def least_ms(bundle: Bundle, linear: int, chip: Chip) -> float:
     return max(computing, reading)
 
 
-def _attention_macs(config: BertConfig) -> float:
+def _attention_macs(config: EncoderConfig) -> float:
     """Scores and contexts, in float32 whatever the recipe."""
     return 2 * TOKENS * config.hidden_size * ((config.num_hidden_layers - 1) * TOKENS + MASKED + 1)

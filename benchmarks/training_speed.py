@@ -21,6 +21,7 @@ from bertedge.checkpoint import open_checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.encoders import write_config
 from bertedge.evaluate.latency import paired_ratio
 from bertedge.train.inputs import Feed
 from bertedge.train.loop import Trainer, pretraining_loss
@@ -36,7 +37,7 @@ def plain_loop(feed: Feed, shape: ModelShape, settings: TrainingSettings, vocab_
     """One step of the loop in the module's text."""
     config = shape.config(vocab_size)
     model = TheirModel(
-        TheirConfig(**{**config.to_dict(), "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
+        TheirConfig(**{**write_config(config), "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
     model.train()

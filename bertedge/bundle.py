@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig, read_config
 from bertedge.errors import BundleError, FileError
 from bertedge.files import placeholder, sha256
 from bertedge.layers import linear_layers, model_layers
@@ -82,9 +82,9 @@ class Bundle:
         return self.manifest.files[MODELS[self.manifest.format]].sha256
 
     @cached_property
-    def config(self) -> BertConfig:
+    def config(self) -> EncoderConfig:
         """The model's sizes."""
-        return BertConfig.from_dict(self.manifest.config)
+        return read_config(self.manifest.config)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig, names
 
 #: What the names of layers, nodes and tensors begin with; anything else belongs to no part.
 PARTS = ("embeddings", "encoder", "mlm", "pooler", "nsp")
@@ -103,9 +103,9 @@ class Block:
         return self.qkv, self.attention_output, self.intermediate, self.output
 
 
-def block_layers(config: BertConfig, index: int) -> Block:
+def block_layers(config: EncoderConfig, index: int) -> Block:
     """The layers of encoder block ``index``."""
-    name, owner = f"encoder.layer.{index}", f"bert.encoder.layer.{index}"
+    name = owner = names.layer(index)
     hidden, inner = config.hidden_size, config.intermediate_size
     attention = tuple(f"{owner}.attention.self.{part}" for part in ("query", "key", "value"))
     return Block(
@@ -130,32 +130,30 @@ def block_layers(config: BertConfig, index: int) -> Block:
     )
 
 
-def word_table(config: BertConfig) -> Layer:
+def word_table(config: EncoderConfig) -> Layer:
     """The table of the tokens' embeddings."""
-    owners, width = ("bert.embeddings.word_embeddings",), config.hidden_size
+    owners, width = (names.WORD_EMBEDDINGS.removesuffix(".weight"),), config.hidden_size
     return Layer(name="embeddings.word", role=Role.WORD_TABLE, owners=owners, inputs=width, outputs=config.vocab_size)
 
 
-def position_table(config: BertConfig) -> Layer:
+def position_table(config: EncoderConfig) -> Layer:
     """The table of the positions' embeddings."""
     return Layer(
         name="embeddings.position",
         role=Role.POSITION_TABLE,
-        owners=("bert.embeddings.position_embeddings",),
+        owners=(names.POSITION_EMBEDDINGS.removesuffix(".weight"),),
         inputs=config.hidden_size,
         outputs=config.max_position_embeddings,
     )
 
 
-def pooler(config: BertConfig) -> Layer:
+def pooler(config: EncoderConfig) -> Layer:
     """The pooler, which reads the first token."""
     width = config.hidden_size
-    return Layer(
-        name="pooler", role=Role.POOLER, owners=("bert.pooler.dense",), inputs=width, outputs=width, reads="first"
-    )
+    return Layer(name="pooler", role=Role.POOLER, owners=(names.POOLER,), inputs=width, outputs=width, reads="first")
 
 
-def mlm_layers(config: BertConfig, *, tied: bool) -> tuple[Layer, ...]:
+def mlm_layers(config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
     """The layers of the masked-language-model head.
 
     Args:
@@ -183,13 +181,13 @@ def mlm_layers(config: BertConfig, *, tied: bool) -> tuple[Layer, ...]:
     )
 
 
-def nsp_layers(config: BertConfig) -> tuple[Layer, ...]:
+def nsp_layers(config: EncoderConfig) -> tuple[Layer, ...]:
     """The layer of the next-sentence head."""
     owners, width = ("cls.seq_relationship",), config.hidden_size
     return (Layer(name="nsp", role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=2, reads="first"),)
 
 
-def model_layers(config: BertConfig, heads: Sequence[str]) -> tuple[Layer, ...]:
+def model_layers(config: EncoderConfig, heads: Sequence[str]) -> tuple[Layer, ...]:
     """All layers of a model, in the order of computation; tables and classifiers follow.
 
     Args:

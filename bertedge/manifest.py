@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bertedge.bounds import Bytes, Cosine, Count, Share
-from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
+from bertedge.encoders import read_config
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.files import sha256
 from bertedge.predictor import HIDDEN_STATES, POOLER_OUTPUT
@@ -215,7 +215,7 @@ def read_manifest(path: Path) -> Manifest:
     digest = raw.pop(DIGEST, None)
     try:
         manifest = from_json(Manifest, raw, path.name)
-        BertConfig.from_dict(manifest.config)
+        read_config(manifest.config)
         if manifest.contradiction is not None:
             raise FileError(f"{path.name}: {manifest.contradiction}", AGAIN)
     except (FileError, CheckpointError) as error:

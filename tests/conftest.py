@@ -13,8 +13,8 @@ import pytest
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.checkpoint.names import expected_shapes
-from bertedge.config import BertConfig
+from bertedge.encoders import BERT, EncoderConfig
+from bertedge.encoders.names import expected_shapes
 from bertedge.quantization import export, quantize
 from bertedge.recipe import METHODS, RECIPES, Calibrated, QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
@@ -57,9 +57,9 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
-def config(tokenizer: Tokenizer) -> BertConfig:
+def config(tokenizer: Tokenizer) -> EncoderConfig:
     """Two layers x 32, four heads."""
-    return BertConfig(
+    return BERT.config(
         vocab_size=tokenizer.vocab_size,
         hidden_size=32,
         num_hidden_layers=2,
@@ -69,7 +69,7 @@ def config(tokenizer: Tokenizer) -> BertConfig:
     )
 
 
-def random_tensors(config: BertConfig, heads: tuple[str, ...], seed: int = 0) -> dict[str, np.ndarray]:
+def random_tensors(config: EncoderConfig, heads: tuple[str, ...], seed: int = 0) -> dict[str, np.ndarray]:
     """Weights large enough that outputs differ clearly from text to text."""
     rng = np.random.default_rng(seed)
     tensors = {}
@@ -80,7 +80,7 @@ def random_tensors(config: BertConfig, heads: tuple[str, ...], seed: int = 0) ->
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory, config: BertConfig, tokenizer: Tokenizer) -> Path:
+def model_folder(tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig, tokenizer: Tokenizer) -> Path:
     """A float checkpoint with both heads on disk; not to be changed by tests."""
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     folder.mkdir()

@@ -20,7 +20,7 @@ LAYERS = (
     ("files",),
     ("records", "archives", "arrays", "plotting"),
     ("cpu", "weight_range"),
-    ("config", "target", "recipe", "embedding"),
+    ("encoders", "target", "recipe", "embedding"),
     ("layers",),
     ("predictor",),
     ("manifest",),

@@ -13,7 +13,7 @@ import pytest
 from bertedge.benchmark import BenchSettings, Standard, bench, distinct_names
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.metrics import MetricValue
@@ -32,7 +32,7 @@ QUICK = BenchSettings(
 
 
 def test_a_head_that_is_not_there_is_skipped_in_words(
-    config: BertConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
+    config: EncoderConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "plain").mkdir()
     write_checkpoint(tmp_path / "plain", config, random_tensors(config, ("mlm",)), tokenizer)
@@ -105,7 +105,7 @@ def test_it_ends_where_more_rounds_would_decide_nothing(
 
 
 def test_a_model_that_reads_less_than_the_usual_workloads(
-    config: BertConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
+    config: EncoderConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
 ) -> None:
     short = replace(config, max_position_embeddings=12)
     (tmp_path / "short").mkdir()
@@ -175,7 +175,7 @@ def test_a_baseline_of_another_model_is_refused_before_anything_is_measured(
     bundle_of: Callable[..., Bundle],
     model_folder: Path,
     corpus_file: Path,
-    config: BertConfig,
+    config: EncoderConfig,
     tokenizer: Tokenizer,
     tmp_path: Path,
 ) -> None:
@@ -201,7 +201,7 @@ def test_a_baseline_of_another_model_is_refused_before_anything_is_measured(
 def test_an_earlier_bundle_of_another_model_is_refused_before_anything_is_measured(
     bundle_of: Callable[..., Bundle],
     corpus_file: Path,
-    config: BertConfig,
+    config: EncoderConfig,
     tokenizer: Tokenizer,
     tmp_path: Path,
 ) -> None:

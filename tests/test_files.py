@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bertedge import scratch as scratch_module
-from bertedge.config import BertConfig
+from bertedge.encoders import read_config_file
 from bertedge.errors import CheckpointError, FileError
 from bertedge.files import new_folder, read_text, require_writable, sha256, write_text
 from bertedge.records import read_json
@@ -275,7 +275,7 @@ def test_a_file_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
         read_budgets(Path("/dev/zero"))
     (tmp_path / "config.json").symlink_to("/dev/zero")
     with pytest.raises(CheckpointError, match="more than 256 MB"):
-        BertConfig.read(tmp_path / "config.json")
+        read_config_file(tmp_path / "config.json")
 
 
 def test_line_ends_are_as_python_reads_them(tmp_path: Path) -> None:

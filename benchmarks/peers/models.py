@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from bertedge.checkpoint import BUILT_IN, Checkpoint, open_checkpoint, write_checkpoint
-from bertedge.checkpoint.names import expected_shapes
-from bertedge.config import BertConfig
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.pairs import Pair
+from bertedge.encoders import BERT
+from bertedge.encoders.names import expected_shapes
 from bertedge.evaluate.fidelity import evaluation_batches
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.predictor import Batch
@@ -55,7 +55,7 @@ def open_model(name: str, scratch: Path) -> Model:
 
 def _write_random(folder: Path, layers: int, hidden: int, heads: int) -> None:
     """Weights as BERT's are before training."""
-    config = BertConfig(
+    config = BERT.config(
         num_hidden_layers=layers, hidden_size=hidden, num_attention_heads=heads, intermediate_size=4 * hidden
     )
     rng = np.random.default_rng(SEED)

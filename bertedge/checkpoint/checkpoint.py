@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint import names
 from bertedge.checkpoint.embedder import EmbedderFolder, write_embedder
 from bertedge.checkpoint.fit import refuse_other_family, require_fit
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
-from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
+from bertedge.encoders import EncoderConfig, encoder_of, names, read_config_file, write_config
+from bertedge.encoders.foreign_names import IGNORED, ForeignNames
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
 from bertedge.printable import shown
@@ -57,7 +57,7 @@ class Checkpoint:
     """
 
     name: str
-    config: BertConfig
+    config: EncoderConfig
     source: TensorSource
     folder: Path | None = None
     tokenizer_: Tokenizer | None = None
@@ -90,7 +90,8 @@ class Checkpoint:
         for config_file in CONFIG_FILES:
             if (folder / config_file).is_file():
                 config = _config(folder / config_file, name)
-                checkpoint = cls(name=name, folder=folder, config=config, source=open_source(folder))
+                source = open_source(folder, encoder_of(config).names)
+                checkpoint = cls(name=name, folder=folder, config=config, source=source)
                 return checkpoint._with_embedder(embedder) if embedder else checkpoint
         raise FileError(
             f"{folder}: no {' and no '.join(CONFIG_FILES)}", "give the folder that holds the model's config"
@@ -144,7 +145,7 @@ class Checkpoint:
     @cached_property
     def model_sha256(self) -> str:
         """One hash over everything that decides what this model answers: weights, sizes, tokenizer, pooling."""
-        sizes = json.dumps(self.config.to_dict(), sort_keys=True)
+        sizes = json.dumps(write_config(self.config), sort_keys=True)
         parts = [self.weights_sha256, sizes, self.tokenizer.sha256]
         if self.embedding is not None:
             parts.append(json.dumps(to_json(self.embedding), sort_keys=True))
@@ -210,7 +211,7 @@ class Checkpoint:
         """Tensors in the file that no part of BERT reads, such as a classifier's; no buffers and no tied copies."""
         expected = names.expected_shapes(self.config, self.heads)
         read = {*expected, names.DECODER} if self._decoder_is_tied else {*expected}
-        return tuple(sorted(name for name in self.source.shapes.keys() - read if not names.IGNORED.search(name)))
+        return tuple(sorted(name for name in self.source.shapes.keys() - read if not IGNORED.search(name)))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -229,13 +230,13 @@ class Checkpoint:
         require_fit(self.name, self.config, self.heads, self.source.shapes, self.source.kinds)
 
 
-def _config(path: Path, name: str) -> BertConfig:
-    """Read ``config.json``; where it is none of a BERT, the tensors beside it may tell whose it is."""
+def _config(path: Path, name: str) -> EncoderConfig:
+    """Read ``config.json``; if that is not supported, the tensors in its folder may tell which family it is."""
     try:
-        return BertConfig.read(path)
+        return read_config_file(path)
     except CheckpointError:
         with suppress(FileError, MissingExtraError):
-            refuse_other_family(name, open_source(path.parent).shapes)
+            refuse_other_family(name, open_source(path.parent, ForeignNames()).shapes, None)
         raise
 
 
@@ -250,7 +251,7 @@ def _architecture(tensors: Iterable[str]) -> str:
 
 def write_checkpoint(
     folder: Path,
-    config: BertConfig,
+    config: EncoderConfig,
     tensors: Mapping[str, NDArray[np.float32]],
     tokenizer: Tokenizer,
     *,
@@ -273,16 +274,16 @@ def write_checkpoint(
     write_json(
         folder / "config.json",
         {
-            **config.to_dict(),
+            **write_config(config),
             "architectures": [_architecture(tensors)],
             "dtype": dtype,
             "tie_word_embeddings": names.DECODER not in tensors,
         },
     )
-    arrays = {name: np.ascontiguousarray(tensor, dtype=dtype) for name, tensor in tensors.items()}
-    if (
-        names.DECODER in arrays and names.DECODER_BIAS in arrays
-    ):  # transformers looks for an untied one under both names
+    written = encoder_of(config).names.written
+    arrays = {written(name): np.ascontiguousarray(tensor, dtype=dtype) for name, tensor in tensors.items()}
+    if names.DECODER in arrays and names.DECODER_BIAS in arrays:
+        # transformers looks for the bias of an untied decoder under both names
         arrays[names.UNTIED_DECODER_BIAS] = arrays[names.DECODER_BIAS]
     try:
         save_file(arrays, folder / WEIGHTS, metadata={"format": "pt", **(metadata or {})})

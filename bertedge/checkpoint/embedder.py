@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bertedge.config import BertConfig
 from bertedge.embedding import POOLING_MODES, EmbeddingSettings
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, FileError, nearest
 from bertedge.records import read_json, write_json
 
@@ -160,7 +160,7 @@ class EmbedderFolder:
         return {}
 
 
-def write_embedder(folder: Path, settings: EmbeddingSettings, config: BertConfig) -> None:
+def write_embedder(folder: Path, settings: EmbeddingSettings, config: EncoderConfig) -> None:
     """Write the settings beside a checkpoint, so that bertedge and sentence-transformers read them again.
 
     Modules that were left out when they were read are left out here too.

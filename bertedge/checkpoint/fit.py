@@ -1,18 +1,18 @@
-"""Whether a file's tensors make the BERT that ``config.json`` describes, and in words what they are if not."""
+"""Whether a file's tensors make the encoder that ``config.json`` describes, and if not, what is wrong in words."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 
-from bertedge.checkpoint import names
 from bertedge.checkpoint.tensor_files import EXPECTED_TYPES, FLOAT_HINT, FLOAT_TYPES
-from bertedge.config import BertConfig
+from bertedge.encoders import ENCODERS, Encoder, EncoderConfig, encoder_of, names, supported
+from bertedge.encoders.foreign_names import IGNORED
+from bertedge.encoders.others import OTHER_FAMILIES
 from bertedge.errors import CheckpointError
 from bertedge.printable import and_more, shown
 
-ONLY = "bertedge runs BERT only"
-#: Names of tensors that only these forms of a BERT have -> the form, and the way out. The first row with a hit counts.
+#: Names of tensors that only these forms of a checkpoint have -> the form, and what to do. The first match counts.
 FORMS: tuple[tuple[str, str, str], ...] = (
     (
         r"\.lora_[AB]\b|\.base_layer\.",
@@ -21,36 +21,11 @@ FORMS: tuple[tuple[str, str, str], ...] = (
     ),
     (r"\.qweight$|\.qzeros$|\.SCB$|\.absmax$|\._packed_params", "quantized layers", FLOAT_HINT),
 )
-#: Names of tensors that only another family has -> that family. The first row with a hit counts.
-FAMILIES: tuple[tuple[str, str], ...] = (
-    (r"^mpnet\.|\.attention\.attn\.[qkvo]\.", "MPNet"),
-    (r"^convbert\.|\.key_conv_attn_layer\.", "ConvBERT"),
-    (r"^mobilebert\.|\.bottleneck\.", "MobileBERT"),
-    (r"^(nystromformer|roformer)\.|\.self\.conv\.weight$", "Nystromformer or RoFormer"),
-    (r"\.attention\.ln\.|^bert\.encoder\.ln\.", "MegatronBERT"),
-    (r"^roberta\.|^xlm_roberta\.|^lm_head\.layer_norm\.", "RoBERTa"),
-    (r"^attentions\.\d+\.q_lin\.|^transformer\.attentions\.", "XLM"),
-    (r"^distilbert\.|\.q_lin\.", "DistilBERT"),
-    (r"^albert\.|\.albert_layer_groups\.|\.embedding_hidden_mapping_in\.", "ALBERT"),
-    (r"^bert\.pooler\.(weight|bias)$", "BigBird"),
-    (r"^electra\.|^embeddings_project\.|^(generator|discriminator)_predictions\.", "ELECTRA"),
-    (r"^deberta\.|\.attention\.self\.(in_proj|query_proj)\.|\.rel_embeddings\.", "DeBERTa"),
-    (r"^nomic_bert\.|^encoder\.layers\.\d+\.attn\.Wqkv", "NomicBERT"),
-    (r"\.tok_embeddings\.|\blayers\.\d+\.attn\.Wqkv", "ModernBERT"),
-    (r"^(camembert|flaubert|ernie|funnel|longformer|layoutlm)\.", "another BERT-like family"),
-    (r"\.SelfAttention\.|\.DenseReluDense\.", "T5"),
-    (r"\bh\.\d+\.attn\.c_attn\.", "GPT-2"),
-    (r"\bdecoder\.layers\.\d+\.encoder_attn\.", "BART"),
-    (r"\bembed_tokens\.", "a decoder such as Llama or Qwen"),
-    (r"\bvision_model\.|\bpatch_embed|\btext_model\.|\btoken_embedding\.", "a vision model such as ViT or CLIP"),
-)
-#: Tensors here change what the encoder computes; a BERT has only those of ``names.expected_shapes``.
-INSIDE = re.compile(r"^bert\.(embeddings|encoder|pooler)\.")
 
 
 def require_fit(
     name: str,
-    config: BertConfig,
+    config: EncoderConfig,
     heads: Iterable[str],
     shapes: Mapping[str, tuple[int, ...]],
     kinds: Mapping[str, str],
@@ -61,7 +36,7 @@ def require_fit(
         CheckpointError: it is another family's, its heads were pruned, or tensors are missing, misshapen or of a type
             that holds no weights.
     """
-    expected = names.expected_shapes(config, heads)
+    title, expected = encoder_of(config).title, names.expected_shapes(config, heads)
     missing = [tensor for tensor in expected if tensor not in shapes and tensor != names.DECODER_BIAS]
     misshapen = [tensor for tensor, shape in expected.items() if tuple(shapes.get(tensor, shape)) != shape]
     unloadable = [tensor for tensor in expected if kinds.get(tensor, "float32") not in FLOAT_TYPES]
@@ -69,11 +44,11 @@ def require_fit(
     if missing or added:
         _refuse_other_form(name, shapes)
     if added or names.WORD_EMBEDDINGS in misshapen or len(missing) > len(expected) / 4:
-        refuse_other_family(name, shapes)
+        refuse_other_family(name, shapes, encoder_of(config))
     if added:
         raise CheckpointError(
-            f"{name}: the encoder has tensors that a BERT does not have: {shown(added)}",
-            "without them the model would answer differently; take a plain BERT",
+            f"{name}: the encoder has tensors that a {title} does not have: {shown(added)}",
+            f"without them the model would answer differently; take a plain {title}",
         )
     if unloadable:
         first = unloadable[0]
@@ -93,19 +68,18 @@ def require_fit(
         )
 
 
-def _added(config: BertConfig, expected: Iterable[str], tensors: Iterable[str]) -> list[str]:
-    """Tensors inside the encoder that a BERT does not have. Whole layers beyond ``num_hidden_layers`` do not count.
+def _added(config: EncoderConfig, expected: Iterable[str], tensors: Iterable[str]) -> list[str]:
+    """Tensors inside the encoder that the family does not have.
 
-    People shorten models by a smaller number in ``config.json``, and ``transformers`` ignores the other layers.
+    Layers beyond ``num_hidden_layers`` do not count: users shorten models by a smaller number in ``config.json``, and
+    ``transformers`` ignores the other layers.
     """
+    is_inside = encoder_of(config).names.is_inside
     known = {*expected, *names.expected_shapes(config, ("pooler",))}
-    found = [tensor for tensor in tensors if INSIDE.match(tensor) and tensor not in known]
-    behind = re.compile(r"^bert\.encoder\.layer\.(\d+)\.")
-    layers = {tensor: int(match[1]) for tensor in found if (match := behind.match(tensor))}
+    found = [tensor for tensor in tensors if is_inside(tensor) and tensor not in known]
+    layers = {tensor: int(match[1]) for tensor in found if (match := names.IN_LAYER.match(tensor))}
     return [
-        tensor
-        for tensor in found
-        if layers.get(tensor, 0) < config.num_hidden_layers and not names.IGNORED.search(tensor)
+        tensor for tensor in found if layers.get(tensor, 0) < config.num_hidden_layers and not IGNORED.search(tensor)
     ]
 
 
@@ -116,21 +90,28 @@ def _refuse_other_form(name: str, tensors: Iterable[str]) -> None:
             raise CheckpointError(f"{name}: the file holds {form}: {shown(found, most=3)}", hint)
 
 
-def refuse_other_family(name: str, tensors: Iterable[str]) -> None:
-    """Name the family that the tensors are of, if it is another than BERT.
+def refuse_other_family(name: str, tensors: Iterable[str], expected: Encoder | None) -> None:
+    """Name the family that the tensors are of, if it is not the expected one.
+
+    Args:
+        expected: the family of ``config.json``; None where that is not supported.
 
     Raises:
-        CheckpointError: it is.
+        CheckpointError: it is another family.
     """
-    for pattern, family in FAMILIES:
+    known = {expected.title} if expected else {encoder.title for encoder in ENCODERS.values()}
+    contrast = f"not of {expected.title}" if expected else "which is not supported"
+    for pattern, family in OTHER_FAMILIES:
         found = _matching(pattern, tensors)
-        if found:
+        if found and family not in known:
             raise CheckpointError(
-                f"{name}: the tensors are those of {family}, not of BERT: {shown(found, most=3)}", ONLY
+                f"{name}: the tensors are those of {family}, {contrast}: {shown(found, most=3)}", supported()
             )
     found = sorted(tensors)
-    if found and not _matching(r"^bert\.", found):
-        raise CheckpointError(f"{name}: none of the {len(found)} tensors is one of BERT: {shown(found, most=3)}", ONLY)
+    if found and expected and not any(map(expected.names.is_inside, found)):
+        raise CheckpointError(
+            f"{name}: none of the {len(found)} tensors is one of {expected.title}: {shown(found, most=3)}", supported()
+        )
 
 
 def _matching(pattern: str, tensors: Iterable[str]) -> list[str]:
@@ -150,7 +131,7 @@ def _refuse_pruned(
         and shapes[tensor][0] < expected[tensor][0]
     ]
     if queries:
-        layers = [tensor.split(".")[3] for tensor in queries]
+        layers = [tensor.split(".")[2] for tensor in queries]
         first = queries[0]
         raise CheckpointError(
             f"{name}: attention heads were pruned in layer {shown(layers, most=12)} "

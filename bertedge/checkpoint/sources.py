@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint.names import canonical_tensorflow_name
 from bertedge.checkpoint.pytorch_file import read_pytorch
 from bertedge.checkpoint.safetensors_file import read_safetensors
 from bertedge.checkpoint.tensor_files import FileSource
+from bertedge.encoders.foreign_names import ForeignNames
 from bertedge.errors import FileError, MissingExtraError
 from bertedge.files import FRESH_COPY, placeholder, refuse_placeholder
 from bertedge.records import read_json
@@ -60,20 +60,20 @@ class ArraysSource:
         return np.ascontiguousarray(self._arrays[name], dtype=np.float32)
 
 
-def _safetensors(path: Path) -> FileSource:
-    return FileSource([path], read_safetensors)
+def _safetensors(path: Path, names: ForeignNames) -> FileSource:
+    return FileSource([path], read_safetensors, names)
 
 
-def _sharded_safetensors(index: Path) -> FileSource:
-    return FileSource(_shards(index), read_safetensors)
+def _sharded_safetensors(index: Path, names: ForeignNames) -> FileSource:
+    return FileSource(_shards(index), read_safetensors, names)
 
 
-def _pytorch(path: Path) -> FileSource:
-    return FileSource([path], read_pytorch)
+def _pytorch(path: Path, names: ForeignNames) -> FileSource:
+    return FileSource([path], read_pytorch, names)
 
 
-def _sharded_pytorch(index: Path) -> FileSource:
-    return FileSource(_shards(index), read_pytorch)
+def _sharded_pytorch(index: Path, names: ForeignNames) -> FileSource:
+    return FileSource(_shards(index), read_pytorch, names)
 
 
 def _shards(index: Path) -> list[Path]:
@@ -89,7 +89,7 @@ def _shards(index: Path) -> list[Path]:
     return shards
 
 
-def _tensorflow(index: Path) -> ArraysSource:
+def _tensorflow(index: Path, names: ForeignNames) -> ArraysSource:
     """Google's ``bert_model.ckpt.index`` and its data file."""
     try:
         training = importlib.import_module("tensorflow").train
@@ -101,7 +101,7 @@ def _tensorflow(index: Path) -> ArraysSource:
     try:
         reader = training.load_checkpoint(prefix)
         for foreign in reader.get_variable_to_shape_map():
-            name, transposed = canonical_tensorflow_name(foreign)
+            name, transposed = names.canonical_tensorflow(foreign)
             array = np.asarray(reader.get_tensor(foreign))
             arrays[name] = array.T if transposed else array
     except Exception as error:  # tensorflow's errors share no base with anything importable here
@@ -111,7 +111,7 @@ def _tensorflow(index: Path) -> ArraysSource:
 
 
 #: file pattern -> reader, in order of preference. A new format is one row.
-READERS: tuple[tuple[str, Callable[[Path], TensorSource]], ...] = (
+READERS: tuple[tuple[str, Callable[[Path, ForeignNames], TensorSource]], ...] = (
     ("model.safetensors", _safetensors),
     ("model.safetensors.index.json", _sharded_safetensors),
     ("pytorch_model.bin", _pytorch),
@@ -120,8 +120,11 @@ READERS: tuple[tuple[str, Callable[[Path], TensorSource]], ...] = (
 )
 
 
-def open_source(folder: Path) -> TensorSource:
+def open_source(folder: Path, names: ForeignNames) -> TensorSource:
     """The weights in a checkpoint folder, whatever their format.
+
+    Args:
+        names: how the files name the tensors.
 
     Raises:
         FileError: there are none, or nothing but Git LFS pointers to them.
@@ -134,4 +137,4 @@ def open_source(folder: Path) -> TensorSource:
         )
     downloaded = [(path, reader) for path, reader in found if placeholder(path) is None]
     path, reader = (downloaded or found)[0]
-    return reader(path)
+    return reader(path, names)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint.names import IGNORED, PREFERRED, canonical_name
+from bertedge.encoders.foreign_names import IGNORED, ForeignNames
 from bertedge.errors import CheckpointError, FileError
 from bertedge.files import FRESH_COPY, refuse_placeholder
 
@@ -51,14 +51,18 @@ class FileSource:
 
     Args:
         read: (file) -> the names in it, as they are written there, and their places.
+        names: from the written names to canonical ones.
 
     Raises:
         FileError: a file is broken.
         CheckpointError: two tensors have one canonical name, and differ.
     """
 
-    def __init__(self, paths: list[Path], read: Callable[[Path], Iterable[tuple[str, Place]]]) -> None:
+    def __init__(
+        self, paths: list[Path], read: Callable[[Path], Iterable[tuple[str, Place]]], names: ForeignNames
+    ) -> None:
         self.files = paths
+        self._names = names
         self._places: dict[str, tuple[str, Path, Place]] = {}
         for path in paths:
             refuse_placeholder(path)
@@ -71,12 +75,12 @@ class FileSource:
         """Keep a tensor; of equal copies the first."""
         if not written.isprintable() or len(written) > LONGEST_NAME:
             raise FileError(f"{path}: no tensor can be called {written[:60]!a}", FRESH_COPY)
-        name, found = canonical_name(written), (written, path, place)
+        name, found = self._names.canonical(written), (written, path, place)
         first = self._places.setdefault(name, found)
         other = first[0]
-        if PREFERRED.search(written):
+        if self._names.is_preferred(written):
             self._places[name] = found
-        elif other != written and not (PREFERRED.search(other) or IGNORED.search(name) or _equal(first, found)):
+        elif other != written and not (self._names.is_preferred(other) or IGNORED.search(name) or _equal(first, found)):
             raise CheckpointError(
                 f"{path}: {other} and {written} are both {name}, and differ",
                 "keep the one that the model was trained with",

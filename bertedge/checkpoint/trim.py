@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint import names
 from bertedge.checkpoint.checkpoint import Checkpoint
 from bertedge.checkpoint.sources import TensorSource
 from bertedge.data.corpus import tokenized_chunks
+from bertedge.encoders import names
 from bertedge.errors import UsageError
 
 #: Tensors with a row, or a number, for every piece.

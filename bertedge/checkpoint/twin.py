@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint import names
 from bertedge.checkpoint.checkpoint import Checkpoint
+from bertedge.encoders import names
 
 Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 

@@ -13,9 +13,9 @@ from bertedge.bundle import Bundle
 from bertedge.cli.console import at_least, note, print_json, stdout
 from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
-from bertedge.config import BertConfig
 from bertedge.embedding import EmbeddingSettings
 from bertedge.emulate.cpus import CPUS, SIMULATED
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckFailed, CheckpointError, FileError, UsageError
 from bertedge.evaluate.goals import sentence
 from bertedge.manifest import MANIFEST
@@ -181,7 +181,8 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
 
 
 def _describe_checkpoint(model: str) -> dict[str, Any]:
-    from bertedge.checkpoint import names, open_checkpoint
+    from bertedge.checkpoint import open_checkpoint
+    from bertedge.encoders import names
 
     checkpoint = open_checkpoint(model)
     return {
@@ -214,7 +215,7 @@ def _tokenizer(model: Bundle | Checkpoint) -> dict[str, Any]:
     }
 
 
-def _shape(config: BertConfig) -> str:
+def _shape(config: EncoderConfig) -> str:
     return (
         f"{config.num_hidden_layers} layers x {config.hidden_size}, {config.num_attention_heads} heads, "
         f"vocabulary of {config.vocab_size}, up to {config.max_position_embeddings} tokens"

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from bertedge.checkpoint import Checkpoint, names
+from bertedge.checkpoint import Checkpoint
+from bertedge.encoders import names
 from bertedge.graph.builder import MICROSOFT
 from bertedge.graph.formats import Int8, Plan
 from bertedge.graph.heads import all_heads, read_heads, read_rows

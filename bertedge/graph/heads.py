@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint import names
+from bertedge.encoders import names
 from bertedge.graph.formats import StaticInt8
 from bertedge.graph.linear import OwnWeights, Weights, linear
 from bertedge.graph.tables import TableWeights

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.graph.formats import BlockWeights
 from bertedge.graph.rounding import NEAREST, Nearest, QuantizedRows, Rounding
 from bertedge.graph.weight_blocks import QuantizedBlocks, block_scales
@@ -32,7 +32,7 @@ ROWS = 512
 MAX_MACS = 30_000_000
 
 
-def is_cheap(config: BertConfig) -> bool:
+def is_cheap(config: EncoderConfig) -> bool:
     """Whether compensation takes seconds and not a minute: its work grows with the cube of the layers' width."""
     return config.block_macs <= MAX_MACS
 

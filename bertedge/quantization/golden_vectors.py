@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.bundle import GOLDEN
-from bertedge.checkpoint import Checkpoint, names
+from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts
 from bertedge.data.corpus import TokenizedCorpus
+from bertedge.encoders import names
 from bertedge.engines.numpy.numpy_model import NumpyModel
 from bertedge.engines.onnxruntime.grouping import Engine, Model
 from bertedge.engines.onnxruntime.session import Sessions

@@ -17,6 +17,7 @@ from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.files import text_sha256
 from bertedge.data.held_out import hold_out
+from bertedge.encoders import write_config
 from bertedge.engines.onnxruntime.right_here import is_right_here
 from bertedge.engines.onnxruntime.versions import newest
 from bertedge.graph.bert import build_graph
@@ -92,7 +93,7 @@ class Maker:
         graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
         format_named(self.format).write(graph.builder, self.folder)
         self.checkpoint.tokenizer.save(self.folder)
-        write_json(self.folder / CONFIG, self.checkpoint.config.to_dict())
+        write_json(self.folder / CONFIG, write_config(self.checkpoint.config))
         if decision.ranges is not None:
             write_ranges(self.folder / RANGES, decision.ranges)
         self.listen(0.6, "recording golden vectors")
@@ -126,7 +127,7 @@ class Maker:
     ) -> Manifest:
         return Manifest(
             schema_version=SCHEMA_VERSION,
-            config=self.checkpoint.config.to_dict(),
+            config=write_config(self.checkpoint.config),
             target=target.name,
             recipe=recipe,
             heads=tuple(head for head in self.checkpoint.heads if head != "decoder"),

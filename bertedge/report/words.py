@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from markupsafe import Markup, escape
 
-from bertedge.config import BertConfig
+from bertedge.encoders import read_config
 from bertedge.manifest import MODELS
 from bertedge.recipe import QuantizationRecipe
 from bertedge.report.schema import CandidateReport, Report
@@ -115,7 +115,7 @@ def about_model(model: CandidateReport) -> Facts:
     """Where a bundle came from, and how it was made."""
     manifest = model.manifest
     recipe, source = manifest.recipe, manifest.provenance
-    config = BertConfig.from_dict(manifest.config)
+    config = read_config(manifest.config)
     return [
         ("made from", source.source),
         ("shape", f"{config.num_hidden_layers} layers x {config.hidden_size}, vocabulary of {config.vocab_size}"),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Inputs
@@ -57,11 +57,11 @@ class DistillationSettings:
 
 @torch.no_grad()
 def start_student(
-    teacher: BertForPreTraining, config: BertConfig, batches: Iterable[Inputs], heads: Collection[str] = ALL_HEADS
+    teacher: BertForPreTraining, config: EncoderConfig, batches: Iterable[Inputs], heads: Collection[str] = ALL_HEADS
 ) -> tuple[BertForPreTraining, Tensor]:
     """A student with ``heads`` projected from its teacher, and the projection (H_teacher, H_student)."""
     teacher.eval()
-    streams: list[Tensor] = [teacher.bert.embeddings.word_embeddings.weight.detach()]
+    streams: list[Tensor] = [teacher.embeddings.word_embeddings.weight.detach()]
     for inputs in batches:
         hidden = inputs.run(teacher).hidden_states
         streams += [state.flatten(0, 1) for state in hidden]
@@ -146,7 +146,7 @@ def _hidden_error(student: list[Tensor], teacher: list[Tensor], inputs: Inputs, 
     return error.sum() / counts.tokens
 
 
-def _relation_heads(settings: DistillationSettings, teacher: BertConfig, student: BertConfig) -> int:
+def _relation_heads(settings: DistillationSettings, teacher: EncoderConfig, student: EncoderConfig) -> int:
     """Heads that the relations are taken in; by default as many of the student's as divide both widths."""
     common = math.gcd(teacher.hidden_size, student.hidden_size)
     heads = settings.relation_heads or math.gcd(common, student.num_attention_heads)
@@ -182,7 +182,7 @@ def _relation_loss(
 
 def _last_projections(model: BertForPreTraining, states: list[Tensor]) -> list[Tensor]:
     """Queries, keys and values of the last block, (B, S, H) each."""
-    block = model.bert.encoder.layer[-1]
+    block = model.encoder.layer[-1]
     assert isinstance(block, Block)
     attention = block.attention.self
     return [projected(states[-2]) for projected in (attention.query, attention.key, attention.value)]

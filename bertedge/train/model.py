@@ -1,6 +1,6 @@
 """BERT with the pretraining heads that a model has, in torch (Devlin et al. 2019; Vaswani et al. 2017, section 3).
 
-Modules are named so that ``state_dict()`` has the canonical tensor names of :mod:`bertedge.checkpoint.names`.
+Modules are named so that ``state_dict()`` has the canonical tensor names of :mod:`bertedge.encoders.names`.
 Shapes: B rows, S positions, H hidden size, N heads, V pieces, M masked positions in the whole batch.
 """
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bertedge.checkpoint import Checkpoint, names
-from bertedge.config import BertConfig
+from bertedge.checkpoint import Checkpoint
+from bertedge.encoders import EncoderConfig, names
 from bertedge.errors import CheckpointError
 
 #: What a model is trained for; each is the name of its head.
@@ -30,7 +30,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Embeddings(nn.Module):
     """Word + position + segment embeddings, layer norm, dropout."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
@@ -65,7 +65,7 @@ def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor 
 class SelfAttention(nn.Module):
     """Query, key and value projections and scaled dot-product attention over N heads."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.num_heads = config.num_attention_heads
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
@@ -88,7 +88,7 @@ class SelfAttention(nn.Module):
 class Residual(nn.Module):
     """Linear, dropout, skip connection, layer norm: the end of both halves of a block."""
 
-    def __init__(self, inputs: int, config: BertConfig) -> None:
+    def __init__(self, inputs: int, config: EncoderConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(inputs, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -102,7 +102,7 @@ class Residual(nn.Module):
 class Attention(nn.Module):
     """Self-attention and what follows it."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.self = SelfAttention(config)
         self.output = Residual(config.hidden_size, config)
@@ -128,7 +128,7 @@ class Dense(nn.Module):
 class Block(nn.Module):
     """One encoder block."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.attention = Attention(config)
         self.intermediate = Dense(config.hidden_size, config.intermediate_size, ACTIVATIONS[config.activation])
@@ -143,7 +143,7 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """A stack of blocks that also hands out what each of them made."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
 
@@ -155,20 +155,10 @@ class Encoder(nn.Module):
         return states
 
 
-class Bert(nn.Module):
-    """Embeddings, encoder, and a pooler where the model has one."""
-
-    def __init__(self, config: BertConfig, *, pooler: bool) -> None:
-        super().__init__()
-        self.embeddings = Embeddings(config)
-        self.encoder = Encoder(config)
-        self.pooler = Dense(config.hidden_size, config.hidden_size, torch.tanh) if pooler else None
-
-
 class Transform(nn.Module):
     """The MLM head's own layer."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.activation]
@@ -182,7 +172,7 @@ class Transform(nn.Module):
 class MaskedLanguageModel(nn.Module):
     """The MLM head; the decoder matrix is the word embedding table unless the checkpoint has its own."""
 
-    def __init__(self, config: BertConfig, *, tied: bool) -> None:
+    def __init__(self, config: EncoderConfig, *, tied: bool) -> None:
         super().__init__()
         self.transform = Transform(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
@@ -197,7 +187,7 @@ class MaskedLanguageModel(nn.Module):
 class Heads(nn.Module):
     """MLM and NSP, where the model has them."""
 
-    def __init__(self, config: BertConfig, heads: Collection[str]) -> None:
+    def __init__(self, config: EncoderConfig, heads: Collection[str]) -> None:
         super().__init__()
         self.predictions = MaskedLanguageModel(config, tied="decoder" not in heads) if "mlm" in heads else None
         self.seq_relationship = nn.Linear(config.hidden_size, 2) if "nsp" in heads else None
@@ -217,11 +207,13 @@ class BertForPreTraining(nn.Module):
         heads: of ``pooler``, ``mlm``, ``decoder`` (an untied one) and ``nsp``, which needs the pooler.
     """
 
-    def __init__(self, config: BertConfig, heads: Collection[str] = ALL_HEADS) -> None:
+    def __init__(self, config: EncoderConfig, heads: Collection[str] = ALL_HEADS) -> None:
         super().__init__()
         self.config, self.heads = config, tuple(heads)
         self.tasks = tuple(task for task in TASKS if task in heads)
-        self.bert = Bert(config, pooler="pooler" in heads)
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
+        self.pooler = Dense(config.hidden_size, config.hidden_size, torch.tanh) if "pooler" in heads else None
         self.cls = Heads(config, heads)
         self.apply(self._initialize)
 
@@ -245,13 +237,13 @@ class BertForPreTraining(nn.Module):
         bias = None
         if attention_mask is not None:
             bias = (1.0 - attention_mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
-        states = self.bert.encoder(self.bert.embeddings(input_ids, token_type_ids), bias)
+        states = self.encoder(self.embeddings(input_ids, token_type_ids), bias)
         logits: dict[str, Tensor] = {}
         if self.cls.predictions is not None and "mlm" in self.tasks:
             masked = states[-1].flatten(0, 1)[masked_index]
-            logits["mlm"] = self.cls.predictions(masked, self.bert.embeddings.word_embeddings.weight)
-        if self.cls.seq_relationship is not None and self.bert.pooler is not None and "nsp" in self.tasks:
-            logits["nsp"] = self.cls.seq_relationship(self.bert.pooler(states[-1][:, 0]))
+            logits["mlm"] = self.cls.predictions(masked, self.embeddings.word_embeddings.weight)
+        if self.cls.seq_relationship is not None and self.pooler is not None and "nsp" in self.tasks:
+            logits["nsp"] = self.cls.seq_relationship(self.pooler(states[-1][:, 0]))
         return PretrainingOutput(logits, states)
 
     def train_only(self, tasks: Collection[str]) -> None:
@@ -261,7 +253,7 @@ class BertForPreTraining(nn.Module):
         if "mlm" not in self.tasks:
             kept.append(self.cls.predictions)
         if "nsp" not in self.tasks:
-            kept += [self.bert.pooler, self.cls.seq_relationship]
+            kept += [self.pooler, self.cls.seq_relationship]
         for module in kept:
             if module is not None:
                 module.requires_grad_(False)

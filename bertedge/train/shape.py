@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bertedge.config import BertConfig
+from bertedge.encoders import BERT, EncoderConfig
 from bertedge.errors import UsageError
 
 
@@ -17,7 +17,7 @@ class ModelShape:
     heads: int | None = None
     vocab_size: int = 30522
 
-    def config(self, vocab_size: int, max_positions: int = 512) -> BertConfig:
+    def config(self, vocab_size: int, max_positions: int = 512) -> EncoderConfig:
         """A BERT of this shape: heads about 32 or 64 wide, a feed-forward four times as wide as the model.
 
         Raises:
@@ -29,7 +29,7 @@ class ModelShape:
             raise UsageError(
                 f"{heads} attention heads do not divide a width of {self.hidden}", "choose --heads that divide --hidden"
             )
-        return BertConfig(
+        return BERT.config(
             vocab_size=vocab_size,
             hidden_size=self.hidden,
             num_hidden_layers=self.layers,

@@ -13,7 +13,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.train.model import ALL_HEADS, BertForPreTraining
 
@@ -35,7 +35,7 @@ def layer_map(teacher_layers: int, student_layers: int) -> list[int]:
 
 
 def project_student(
-    teacher: BertForPreTraining, config: BertConfig, streams: list[Tensor], heads: Collection[str] = ALL_HEADS
+    teacher: BertForPreTraining, config: EncoderConfig, streams: list[Tensor], heads: Collection[str] = ALL_HEADS
 ) -> tuple[BertForPreTraining, Tensor]:
     """Make a student of shape ``config`` from a teacher.
 
@@ -73,7 +73,7 @@ def _copy_corner(target: Tensor, values: Tensor) -> None:
     target[tuple(slice(extent) for extent in values.shape)].copy_(values)
 
 
-def _project(name: str, source: dict[str, Tensor], directions: Tensor, config: BertConfig) -> Tensor:
+def _project(name: str, source: dict[str, Tensor], directions: Tensor, config: EncoderConfig) -> Tensor:
     """One tensor of the student, from the teacher's tensor of the same role."""
     tensor = source[name]
     scale = math.sqrt(min(directions.shape) / directions.shape[0])

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from bertedge.checkpoint import BUILT_IN, Checkpoint, names, open_checkpoint, write_checkpoint
-from bertedge.checkpoint.names import canonical_tensorflow_name, expected_shapes
-from bertedge.config import BertConfig
+from bertedge.checkpoint import BUILT_IN, Checkpoint, open_checkpoint, write_checkpoint
+from bertedge.encoders import BERT, EncoderConfig, names
+from bertedge.encoders.names import expected_shapes
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, MissingExtraError
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
@@ -27,7 +27,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 @pytest.fixture
-def tensors(config: BertConfig) -> Tensors:
+def tensors(config: EncoderConfig) -> Tensors:
     return {name: torch.from_numpy(array) for name, array in random_tensors(config, HEADS).items()}
 
 
@@ -98,7 +98,7 @@ def test_a_pickle_with_code_is_refused(folder: Path, monkeypatch: pytest.MonkeyP
     "rename",
     [
         lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"),
-        lambda name: name.removeprefix("bert."),
+        BERT.names.written,
         lambda name: "module." + name,
         lambda name: name.replace(names.DECODER_BIAS, "cls.predictions.decoder.bias"),
     ],
@@ -121,19 +121,19 @@ def test_tied_and_untied_decoders(folder: Path, tensors: Tensors) -> None:
 
 
 @pytest.mark.parametrize("heads", [(), ("pooler",), ("mlm",), ("pooler", "nsp")])
-def test_fewer_heads(folder: Path, config: BertConfig, tensors: Tensors, heads: tuple[str, ...]) -> None:
+def test_fewer_heads(folder: Path, config: EncoderConfig, tensors: Tensors, heads: tuple[str, ...]) -> None:
     kept = expected_shapes(config, heads)
     assert rewrite(folder, {name: tensors[name] for name in kept}).heads == heads
 
 
 def test_every_fault_is_in_one_error(folder: Path, tensors: Tensors) -> None:
     del tensors[names.POSITION_EMBEDDINGS]
-    tensors["bert.encoder.layer.1.output.dense.weight"] = torch.zeros(3, 3)
+    tensors["encoder.layer.1.output.dense.weight"] = torch.zeros(3, 3)
     with pytest.raises(CheckpointError) as caught:
         rewrite(folder, tensors)
     assert "2 tensors do not fit config.json: " in caught.value.message
     assert f"{names.POSITION_EMBEDDINGS} is missing" in caught.value.message
-    assert "bert.encoder.layer.1.output.dense.weight is [3, 3], expected [32, 64]" in caught.value.message
+    assert "encoder.layer.1.output.dense.weight is [3, 3], expected [32, 64]" in caught.value.message
 
 
 def test_a_config_of_another_model(folder: Path) -> None:
@@ -151,7 +151,7 @@ def test_weights_that_are_not_numbers(folder: Path, tensors: Tensors) -> None:
 
 def test_tensors_of_another_head_are_named(folder: Path, tensors: Tensors) -> None:
     tensors["classifier.weight"] = torch.zeros(2, 2)
-    tensors["bert.embeddings.position_ids"] = torch.zeros(1, 64, dtype=torch.int64)
+    tensors["embeddings.position_ids"] = torch.zeros(1, 64, dtype=torch.int64)
     assert rewrite(folder, tensors).left_out == ("classifier.weight",)
 
 
@@ -210,9 +210,9 @@ def test_places_that_hold_no_model(tmp_path: Path, folder: Path, monkeypatch: py
         open_checkpoint("someone/some-bert")
 
 
-def test_every_tensorflow_name_is_known(config: BertConfig) -> None:
+def test_every_tensorflow_name_is_known(config: EncoderConfig) -> None:
     foreign = []
-    for name in expected_shapes(config, HEADS):
+    for name in map(BERT.names.written, expected_shapes(config, HEADS)):
         name = name.replace(names.DECODER_BIAS, "cls/predictions/output_bias")
         name = name.replace(f"{names.NSP}.weight", "cls/seq_relationship/output_weights")
         name = name.replace(f"{names.NSP}.bias", "cls/seq_relationship/output_bias")
@@ -221,10 +221,10 @@ def test_every_tensorflow_name_is_known(config: BertConfig) -> None:
         for part in ("query", "key", "value"):
             name = name.replace(f"{part}.weight", f"{part}.kernel")
         foreign.append(name.replace("layer.", "layer_").replace(".", "/"))
-    assert [canonical_tensorflow_name(name)[0] for name in foreign] == list(expected_shapes(config, HEADS))
+    assert [BERT.names.canonical_tensorflow(name)[0] for name in foreign] == list(expected_shapes(config, HEADS))
 
 
-def test_a_tensorflow_checkpoint(folder: Path, config: BertConfig, tensors: Tensors) -> None:
+def test_a_tensorflow_checkpoint(folder: Path, config: EncoderConfig, tensors: Tensors) -> None:
     tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed (extra 'tensorflow')")
     (folder / "model.safetensors").unlink()
     (folder / "config.json").rename(folder / "bert_config.json")
@@ -238,7 +238,7 @@ def test_a_tensorflow_checkpoint(folder: Path, config: BertConfig, tensors: Tens
         for name, tensor in tensors.items():
             array, foreign = tensor.numpy(), back.get(name)
             if foreign is None:
-                foreign = name.replace("layer.", "layer_").replace(".", "/")
+                foreign = BERT.names.written(name).replace("layer.", "layer_").replace(".", "/")
                 for old, new in (("LayerNorm/weight", "LayerNorm/gamma"), ("LayerNorm/bias", "LayerNorm/beta")):
                     foreign = foreign.replace(old, new)
                 foreign = foreign.replace("embeddings/weight", "embeddings")
@@ -250,7 +250,7 @@ def test_a_tensorflow_checkpoint(folder: Path, config: BertConfig, tensors: Tens
     same(Checkpoint.read(folder), tensors)
 
 
-def test_what_is_written_is_read_back(tmp_path: Path, config: BertConfig, tokenizer: Tokenizer) -> None:
+def test_what_is_written_is_read_back(tmp_path: Path, config: EncoderConfig, tokenizer: Tokenizer) -> None:
     arrays = random_tensors(config, (*HEADS, "decoder"))
     write_checkpoint(tmp_path, config, arrays, tokenizer, dtype="float16")
     checkpoint = Checkpoint.read(tmp_path)
@@ -266,7 +266,7 @@ def test_the_built_in_model_is_complete() -> None:
     assert sum(path.stat().st_size for path in checkpoint.source.files) < 25e6
 
 
-def test_a_next_sentence_head_needs_its_pooler(folder: Path, config: BertConfig, tensors: Tensors) -> None:
+def test_a_next_sentence_head_needs_its_pooler(folder: Path, config: EncoderConfig, tensors: Tensors) -> None:
     kept = expected_shapes(config, ("mlm", "nsp"))
     with pytest.raises(CheckpointError, match="no pooler under it"):
         rewrite(folder, {name: tensors[name] for name in kept})
@@ -278,12 +278,12 @@ def test_a_decoder_of_another_size_is_named(folder: Path, tensors: Tensors) -> N
         rewrite(folder, tensors)
 
 
-def test_a_decoder_without_its_transform_is_no_head(folder: Path, config: BertConfig, tensors: Tensors) -> None:
+def test_a_decoder_without_its_transform_is_no_head(folder: Path, config: EncoderConfig, tensors: Tensors) -> None:
     kept = {name: tensors[name] for name in expected_shapes(config, ("pooler",))}
     assert rewrite(folder, kept | {names.DECODER: torch.zeros(3, 32)}).heads == ("pooler",)
 
 
-def test_a_few_of_the_missing_tensors_are_named(folder: Path, config: BertConfig) -> None:
+def test_a_few_of_the_missing_tensors_are_named(folder: Path, config: EncoderConfig) -> None:
     with pytest.raises(CheckpointError) as caught:
         rewrite(folder, {})
     expected = list(expected_shapes(config, ()))
@@ -318,7 +318,7 @@ def test_the_tokenizer_keeps_to_the_models_length(checkpoint: Checkpoint) -> Non
     assert checkpoint.tokenizer.max_length == checkpoint.config.max_position_embeddings
 
 
-def test_what_is_written_beside_the_weights(tmp_path: Path, config: BertConfig, tokenizer: Tokenizer) -> None:
+def test_what_is_written_beside_the_weights(tmp_path: Path, config: EncoderConfig, tokenizer: Tokenizer) -> None:
     write_checkpoint(tmp_path, config, random_tensors(config, HEADS), tokenizer, metadata={"seed": "7"})
     assert {path.name for path in tmp_path.iterdir()} == {
         "config.json",
@@ -329,18 +329,18 @@ def test_what_is_written_beside_the_weights(tmp_path: Path, config: BertConfig, 
     assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
     with safe_open(tmp_path / "model.safetensors", "np") as file:
         assert file.metadata() == {"format": "pt", "seed": "7"}
-        assert set(file.keys()) == set(expected_shapes(config, HEADS))
+        assert set(file.keys()) == set(map(BERT.names.written, expected_shapes(config, HEADS)))
     assert json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"] is True
 
 
-def test_weights_that_cannot_be_written(tmp_path: Path, config: BertConfig, tokenizer: Tokenizer) -> None:
+def test_weights_that_cannot_be_written(tmp_path: Path, config: EncoderConfig, tokenizer: Tokenizer) -> None:
     (tmp_path / "model.safetensors").mkdir()
     with pytest.raises(FileError, match="the weights cannot be written"):
         write_checkpoint(tmp_path, config, random_tensors(config, HEADS), tokenizer)
 
 
 def test_writing_without_safetensors(
-    tmp_path: Path, config: BertConfig, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, config: EncoderConfig, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(MissingExtraError, match="safetensors") as caught:

@@ -13,9 +13,9 @@ import torch
 from safetensors.numpy import save_file
 
 from bertedge.bundle import Bundle
-from bertedge.checkpoint import Checkpoint, names, open_checkpoint
-from bertedge.checkpoint.names import canonical_name, expected_shapes
-from bertedge.config import BertConfig
+from bertedge.checkpoint import Checkpoint, open_checkpoint
+from bertedge.encoders import BERT, EncoderConfig, names
+from bertedge.encoders.names import expected_shapes
 from bertedge.errors import BertEdgeError, BundleError, CheckpointError, FileError
 from bertedge.quantization import export, quantize
 from bertedge.recipe import METHODS, QuantizationRecipe
@@ -30,7 +30,7 @@ Arrays = dict[str, np.ndarray]
 
 
 @pytest.fixture
-def arrays(config: BertConfig) -> Arrays:
+def arrays(config: EncoderConfig) -> Arrays:
     return random_tensors(config, HEADS)
 
 
@@ -42,21 +42,21 @@ def rewrite(folder: Path, arrays: Arrays, **config: object) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["".join(pair) for pair in itertools.product(PREFIXES, PREFIXES)][1:])
-def test_prefixes_of_trainers_are_stripped(prefix: str, config: BertConfig) -> None:
+def test_prefixes_of_trainers_are_stripped(prefix: str, config: EncoderConfig) -> None:
     for name in expected_shapes(config, HEADS):
-        assert canonical_name(prefix + name) == name
-        assert canonical_name(prefix + name.removeprefix("bert.")) == name
+        assert BERT.names.canonical(prefix + name) == name
+        assert BERT.names.canonical(prefix + BERT.names.written(name)) == name
 
 
 @pytest.mark.parametrize("wrapper", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
 def test_wrappers_inside_a_name_are_stripped(wrapper: str) -> None:
     name = f"bert.encoder.{wrapper}.layer.0.{wrapper}.{wrapper}.output.dense.weight"
-    assert canonical_name(name) == "bert.encoder.layer.0.output.dense.weight"
+    assert BERT.names.canonical(name) == "encoder.layer.0.output.dense.weight"
 
 
 @pytest.mark.parametrize("name", ["ema_model.bert.pooler.dense.weight", "encoder.layers.0.fc1.weight", "remodel.x"])
 def test_other_names_stay(name: str) -> None:
-    assert canonical_name(name) == name
+    assert BERT.names.canonical(name) == name
 
 
 def test_a_checkpoint_as_a_trainer_wraps_it(folder: Path, arrays: Arrays) -> None:
@@ -120,7 +120,7 @@ def test_another_family_is_named_where_its_config_has_other_words_for_sizes(fold
     """Such as ``n_layer``: what is missing in ``config.json`` says nothing, the tensors do."""
     tensors = {name: np.ones(3, np.float32) for name in OTHERS[family]}
     rewrite(folder, tensors, model_type=None, architectures=None, hidden_size=None, num_hidden_layers=None)
-    with pytest.raises(CheckpointError, match=f"the tensors are those of {family}, not of BERT: "):
+    with pytest.raises(CheckpointError, match=f"the tensors are those of {family}, which is not supported: "):
         Checkpoint.read(folder)
 
 
@@ -143,7 +143,7 @@ def test_tensors_of_nobody(folder: Path) -> None:
 @pytest.mark.parametrize("part", ["encoder.layer.1.attention.self.distance_embedding.weight", "embeddings.norm.weight"])
 def test_parts_of_an_encoder_that_bert_has_not_are_refused(folder: Path, arrays: Arrays, part: str) -> None:
     rewrite(folder, {**arrays, f"bert.{part}": np.ones(3, np.float32)})
-    with pytest.raises(CheckpointError, match=f"the encoder has tensors that a BERT does not have: bert.{part}"):
+    with pytest.raises(CheckpointError, match=f"the encoder has tensors that a BERT does not have: {part}"):
         Checkpoint.read(folder)
 
 
@@ -163,7 +163,7 @@ def test_layers_behind_the_last_one_are_left_out(folder: Path, arrays: Arrays) -
 )
 def test_other_forms_of_a_bert_are_named(folder: Path, arrays: Arrays, old: str, new: str, words: str) -> None:
     rewrite(folder, {name.replace(old, new): array for name, array in arrays.items()})
-    with pytest.raises(CheckpointError, match=f"the file holds {words}: bert.encoder.layer.0"):
+    with pytest.raises(CheckpointError, match=f"the file holds {words}: encoder.layer.0"):
         Checkpoint.read(folder)
 
 
@@ -239,7 +239,7 @@ def test_a_git_lfs_pointer_in_a_bundle(folder: Path, tmp_path: Path) -> None:
 def classifier(folder: Path, arrays: Arrays) -> Path:
     """A BertForSequenceClassification, whose head is not read yet."""
     head = {"classifier.weight": np.ones((2, 32), np.float32), "classifier.bias": np.ones(2, np.float32)}
-    buffers = {"bert.embeddings.position_ids": np.arange(64)[None], "norm.num_batches_tracked": np.array(3)}
+    buffers = {"embeddings.position_ids": np.arange(64)[None], "norm.num_batches_tracked": np.array(3)}
     tied = {names.DECODER: arrays[names.WORD_EMBEDDINGS]}
     rewrite(folder, {**arrays, **head, **buffers, **tied})
     return folder
@@ -281,7 +281,7 @@ def test_a_long_list_is_cut_in_words_and_whole_in_the_manifest(folder: Path, arr
     assert bundle.manifest.warnings[0].endswith("adapter.011.weight and 88 more")
 
 
-def test_an_untied_decoder_without_its_head_is_left_out(folder: Path, config: BertConfig, arrays: Arrays) -> None:
+def test_an_untied_decoder_without_its_head_is_left_out(folder: Path, config: EncoderConfig, arrays: Arrays) -> None:
     kept = {name: arrays[name] for name in expected_shapes(config, ("pooler",))}
     rewrite(folder, {**kept, names.DECODER: arrays[names.WORD_EMBEDDINGS]})
     assert Checkpoint.read(folder).left_out == ()

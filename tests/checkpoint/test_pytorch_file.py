@@ -20,10 +20,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertedge.checkpoint import Checkpoint, names
+from bertedge.checkpoint import Checkpoint
 from bertedge.checkpoint.sources import open_source
 from bertedge.checkpoint.torch_pickle import MAX_BYTES
-from bertedge.config import BertConfig
+from bertedge.encoders import BERT, EncoderConfig, names, write_config
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
@@ -66,8 +66,9 @@ sys.modules["torch"] = None
 import numpy as np
 from pathlib import Path
 from bertedge.checkpoint.sources import open_source
+from bertedge.encoders.foreign_names import ForeignNames
 for folder in map(Path, sys.argv[1:]):
-    source = open_source(folder)
+    source = open_source(folder, ForeignNames())
     np.savez(folder / "found.npz", **{name: source.load(name) for name in source.shapes})
 """
 
@@ -120,7 +121,7 @@ def folder(model_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights(config: BertConfig) -> dict[str, torch.Tensor]:
+def weights(config: EncoderConfig) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in random_tensors(config, HEADS).items()}
 
 
@@ -141,14 +142,14 @@ def test_a_bundle_is_made_where_torch_is_not_installed(
     assert (folder / "bundle" / "model.onnx").is_file()
 
 
-def test_weights_that_transformers_made(folder: Path, config: BertConfig) -> None:
+def test_weights_that_transformers_made(folder: Path, config: EncoderConfig) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    fields = {name: getattr(config, name) for name in config.__dataclass_fields__}
+    fields = write_config(config)
     model = transformers.BertForPreTraining(transformers.BertConfig(**fields))
     torch.save(model.state_dict(), folder / BIN)
     checkpoint = Checkpoint.read(folder)
     assert checkpoint.left_out == ()
-    assert_same(checkpoint, {**model.state_dict(), names.DECODER_BIAS: model.state_dict()[names.DECODER_BIAS]})
+    assert_same(checkpoint, {BERT.names.canonical(name): tensor for name, tensor in model.state_dict().items()})
 
 
 @pytest.mark.parametrize(
@@ -187,12 +188,12 @@ def test_files_without_checksums(tmp_path: Path) -> None:
         torch.save({"x": torch.ones(2)}, tmp_path / BIN)
     finally:
         torch.serialization.set_crc32_options(True)
-    assert open_source(tmp_path).load("x").tolist() == [1.0, 1.0]
+    assert open_source(tmp_path, BERT.names).load("x").tolist() == [1.0, 1.0]
 
 
 def test_big_endian_files(tmp_path: Path) -> None:
     write_archive(tmp_path, {"data.pkl": pickled("x", kind="FloatStorage", count=2), "byteorder": b"big"}, ">2f")
-    assert open_source(tmp_path).load("x").tolist() == [1.0, 2.0]
+    assert open_source(tmp_path, BERT.names).load("x").tolist() == [1.0, 2.0]
 
 
 def quantized(shape: tuple[int, ...]) -> torch.Tensor:
@@ -231,7 +232,7 @@ def test_weights_that_are_no_plain_floats_are_named(folder: Path, weights: dict[
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", REFUSED)
 def test_the_same_in_a_tensor_that_is_not_needed(folder: Path, weights: dict[str, torch.Tensor], kind: str) -> None:
-    torch.save({**weights, "bert.embeddings.position_ids": REFUSED[kind]((1, 64))}, folder / BIN)
+    torch.save({**weights, "embeddings.position_ids": REFUSED[kind]((1, 64))}, folder / BIN)
     checkpoint = Checkpoint.read(folder)
     assert checkpoint.left_out == ()
     assert_same(checkpoint, weights)
@@ -257,7 +258,7 @@ def test_the_old_format_is_refused_with_the_way_out(folder: Path, weights: dict[
 def test_a_whole_model_is_refused(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / BIN)
     with pytest.raises(FileError, match="it holds torch.nn.modules.linear.Linear, not only tensors") as caught:
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
     assert "model.state_dict()" in caught.value.hint
 
 
@@ -265,7 +266,7 @@ def test_a_whole_model_is_refused(tmp_path: Path) -> None:
 def test_a_torchscript_program_is_refused(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / BIN)
     with pytest.raises(FileError, match="is a TorchScript program, not a state dict"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 def write_archive(
@@ -333,7 +334,7 @@ def pickled(
 def test_tensors_that_their_data_cannot_hold(tmp_path: Path, changes: dict[str, Any]) -> None:
     write_archive(tmp_path, {"data.pkl": pickled(kind="FloatStorage", count=2, **changes)})
     with pytest.raises(FileError, match=r"pytorch_model\.bin: (x of shape .* does not fit|.*is damaged)"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 def test_a_record_that_is_missing(tmp_path: Path) -> None:
@@ -342,20 +343,20 @@ def test_a_record_that_is_missing(tmp_path: Path) -> None:
         {"data.pkl": pickled(kind="FloatStorage", count=2).replace(b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x009")},
     )
     with pytest.raises(FileError, match=r"has no archive/data/9"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 def test_what_is_compressed_is_refused(tmp_path: Path) -> None:
     data = {"data.pkl": pickled(kind="FloatStorage", count=2), "bomb": bytes(1 << 20)}
     write_archive(tmp_path, data, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(FileError, match=r"data\.pkl is compressed"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 def test_an_archive_of_something_else(tmp_path: Path) -> None:
     write_archive(tmp_path, {"word/document.xml": b"<x/>"})
     with pytest.raises(FileError, match=r"is an archive without data\.pkl"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 DEEP = b"\x80\x02" + b")" + b"\x85" * 100_000 + b"."
@@ -391,7 +392,7 @@ WIDE = b")" + b"".join(b"q" + bytes([i]) + b"0h" + bytes([i]) + b"h" + bytes([i]
 def test_pickles_that_mean_harm(tmp_path: Path, data: bytes) -> None:
     write_archive(tmp_path, {"data.pkl": data})
     with pytest.raises(FileError) as caught:
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
     assert str(caught.value).count("\n") == 1
     assert len(caught.value.message) < 400 + len(str(tmp_path))
 
@@ -400,7 +401,7 @@ def test_pickles_that_mean_harm(tmp_path: Path, data: bytes) -> None:
 def test_names_that_no_tensor_has(tmp_path: Path, name: str) -> None:
     write_archive(tmp_path, {"data.pkl": pickled(name, kind="FloatStorage", count=2)})
     with pytest.raises(FileError, match="no tensor can be called") as caught:
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
     assert str(caught.value).isascii()
 
 
@@ -422,7 +423,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, whole_file: bytes, da
         altered[place] = data.draw(st.integers(0, 255))
     (tmp_path / BIN).write_bytes(altered[: data.draw(st.integers(0, len(altered)) | st.just(len(altered)))])
     try:
-        source = open_source(tmp_path)
+        source = open_source(tmp_path, BERT.names)
         for name in source.shapes:
             source.load(name)
     except BertEdgeError as error:

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 
-from bertedge.checkpoint.names import canonical_tensorflow_name
 from bertedge.checkpoint.sources import ArraysSource, TensorSource, open_source
+from bertedge.encoders import BERT
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, MissingExtraError
-from tests.checkpoint.test_names import TENSORFLOW_VARIABLES
+from tests.encoders.test_names import TENSORFLOW_VARIABLES
 
 FUZZ = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 INDEX = "model.safetensors.index.json"
@@ -50,7 +50,7 @@ def write_header(path: Path, header: object, data: bytes = b"") -> None:
 
 
 def load_all(folder: Path) -> None:
-    source = open_source(folder)
+    source = open_source(folder, BERT.names)
     for name in source.shapes:
         source.load(name)
 
@@ -60,7 +60,7 @@ def test_safetensors_of_every_float_type(tmp_path: Path, dtype: torch.dtype) -> 
     arrays = arrays_of()
     tensors = {name: torch.from_numpy(array).to(dtype) for name, array in arrays.items()}
     save_torch_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    source = open_source(tmp_path)
+    source = open_source(tmp_path, BERT.names)
     assert_holds(source, arrays)
     assert list(source.files) == [tmp_path / "model.safetensors"]
 
@@ -70,13 +70,13 @@ def test_safetensors_of_every_float_type(tmp_path: Path, dtype: torch.dtype) -> 
 def test_bfloat16_is_widened_as_torch_does(tmp_path: Path, values: list[float]) -> None:
     tensor = torch.tensor(values).bfloat16()
     save_torch_file({"x": tensor}, tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(open_source(tmp_path).load("x"), tensor.float().numpy())
+    np.testing.assert_array_equal(open_source(tmp_path, BERT.names).load("x"), tensor.float().numpy())
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.float8_e4m3fn], ids=str)
 def test_a_type_that_holds_no_weights_is_refused_when_it_is_read(tmp_path: Path, dtype: torch.dtype) -> None:
     save_torch_file({"x": torch.ones(2).to(dtype), "y": torch.ones(2)}, tmp_path / "model.safetensors")
-    source = open_source(tmp_path)
+    source = open_source(tmp_path, BERT.names)
     assert source.load("y").tolist() == [1, 1]
     with pytest.raises(CheckpointError, match=f"x has type {str(dtype).removeprefix('torch.')},"):
         source.load("x")
@@ -84,7 +84,7 @@ def test_a_type_that_holds_no_weights_is_refused_when_it_is_read(tmp_path: Path,
 
 def test_names_become_canonical(tmp_path: Path) -> None:
     save_file({"embeddings.LayerNorm.gamma": np.ones(2, np.float32)}, tmp_path / "model.safetensors")
-    assert list(open_source(tmp_path).shapes) == ["bert.embeddings.LayerNorm.weight"]
+    assert list(open_source(tmp_path, BERT.names).shapes) == ["embeddings.LayerNorm.weight"]
 
 
 def write_shards(folder: Path) -> dict[str, np.ndarray]:
@@ -98,7 +98,7 @@ def write_shards(folder: Path) -> dict[str, np.ndarray]:
 
 def test_shards(tmp_path: Path) -> None:
     arrays = write_shards(tmp_path)
-    source = open_source(tmp_path)
+    source = open_source(tmp_path, BERT.names)
     assert_holds(source, arrays)
     assert [file.name for file in source.files] == [
         "model-00001-of-00002.safetensors",
@@ -110,7 +110,7 @@ def test_missing_shards_are_named(tmp_path: Path) -> None:
     write_shards(tmp_path)
     (tmp_path / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(FileError, match=r"shards missing: model-00002-of-00002\.safetensors"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 def test_an_index_reaches_no_other_folder(tmp_path: Path) -> None:
@@ -118,14 +118,14 @@ def test_an_index_reaches_no_other_folder(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / INDEX).write_text(json.dumps({"weight_map": {"x": "../stranger.safetensors"}}))
     with pytest.raises(FileError, match="shards missing"):
-        open_source(tmp_path / "model")
+        open_source(tmp_path / "model", BERT.names)
 
 
 @pytest.mark.parametrize("index", [[], {}, {"weight_map": []}, {"weight_map": {"a": 1}}, {"weight_map": {}}, None])
 def test_a_broken_index_is_named(tmp_path: Path, index: object) -> None:
     (tmp_path / INDEX).write_text(json.dumps(index))
     with pytest.raises(FileError, match=INDEX):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
@@ -133,7 +133,7 @@ def test_pytorch_model_bin(tmp_path: Path, dtype: torch.dtype) -> None:
     arrays = arrays_of()
     state = {name: torch.nn.Parameter(torch.from_numpy(array).to(dtype)) for name, array in arrays.items()}
     torch.save(state, tmp_path / "pytorch_model.bin")
-    source = open_source(tmp_path)
+    source = open_source(tmp_path, BERT.names)
     assert_holds(source, arrays)
     assert list(source.files) == [tmp_path / "pytorch_model.bin"]
 
@@ -141,7 +141,8 @@ def test_pytorch_model_bin(tmp_path: Path, dtype: torch.dtype) -> None:
 def test_pytorch_tensors_that_are_views(tmp_path: Path) -> None:
     table = torch.arange(12.0).reshape(3, 4)
     torch.save({"pooler.dense.weight": table.T, "x": table[1]}, tmp_path / "pytorch_model.bin")
-    assert_holds(open_source(tmp_path), {"bert.pooler.dense.weight": table.numpy().T, "x": table[1].numpy()})
+    expected = {"pooler.dense.weight": table.numpy().T, "x": table[1].numpy()}
+    assert_holds(open_source(tmp_path, BERT.names), expected)
 
 
 class Harmful:
@@ -164,7 +165,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, bare: bool) -> 
     with pytest.raises(
         FileError, match=r"pytorch_model\.bin: (cannot be read: it holds posix\.mkdir|is not a zip archive)"
     ):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
     assert not (tmp_path / "harm").exists()
 
 
@@ -172,7 +173,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, bare: bool) -> 
 def test_a_pickle_that_is_no_state_dict(tmp_path: Path, state: object) -> None:
     torch.save(state, tmp_path / "pytorch_model.bin")
     with pytest.raises(FileError, match="holds no state dict"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 @FUZZ
@@ -180,19 +181,19 @@ def test_a_pickle_that_is_no_state_dict(tmp_path: Path, state: object) -> None:
 def test_any_bytes_as_a_pickle(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(data)
     with pytest.raises(FileError):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 def test_formats_in_order_of_preference(tmp_path: Path) -> None:
     torch.save({"x": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
     save_file({"x": np.ones(1, np.float32)}, tmp_path / "model.safetensors")
-    assert open_source(tmp_path).load("x").tolist() == [1]
+    assert open_source(tmp_path, BERT.names).load("x").tolist() == [1]
 
 
 def test_a_folder_without_weights(tmp_path: Path) -> None:
     (tmp_path / "weights.h5").write_bytes(b"x")
     with pytest.raises(FileError, match=r"no weights; expected one of model\.safetensors, .*\*\.ckpt\.index"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +209,7 @@ def test_a_file_cut_off_anywhere(tmp_path: Path, whole_file: bytes, data: st.Dat
     stop = data.draw(st.integers(0, len(whole_file) - 1))
     (tmp_path / "model.safetensors").write_bytes(whole_file[:stop])
     with pytest.raises(FileError, match=r"model\.safetensors: is "):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 @FUZZ
@@ -285,12 +286,12 @@ def test_an_impossible_tensor(tmp_path: Path, entry: object) -> None:
 def test_a_header_nested_without_end(tmp_path: Path) -> None:
     write_header(tmp_path / "model.safetensors", b"[" * 200_000)
     with pytest.raises(FileError, match="is not a safetensors file"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
 
 
 def test_a_file_that_goes_away(tmp_path: Path) -> None:
     save_file(arrays_of(), tmp_path / "model.safetensors")
-    source = open_source(tmp_path)
+    source = open_source(tmp_path, BERT.names)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(FileError, match="cannot be read"):
         source.load("a.matrix")
@@ -305,7 +306,7 @@ def test_a_missing_library_gives_the_pip_command(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # what import finds where a package is not installed
     (tmp_path / "bert_model.ckpt.index").write_bytes(b"x")
     with pytest.raises(MissingExtraError, match="tensorflow") as caught:
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)
     assert "pip install '.[tensorflow]'" in caught.value.hint
 
 
@@ -320,13 +321,13 @@ def test_tensorflow_checkpoint(tmp_path: Path) -> None:
         v1.train.Saver(variables).save(session, str(tmp_path / "bert_model.ckpt"), write_meta_graph=False)
     expected = {}
     for foreign, array in arrays.items():
-        name, transposed = canonical_tensorflow_name(foreign)
+        name, transposed = BERT.names.canonical_tensorflow(foreign)
         expected[name] = array.T if transposed else array
-    assert_holds(open_source(tmp_path), expected)
+    assert_holds(open_source(tmp_path, BERT.names), expected)
 
 
 def test_a_broken_tensorflow_checkpoint(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow", reason="tensorflow is not installed")
     (tmp_path / "bert_model.ckpt.index").write_bytes(b"x")
     with pytest.raises(FileError, match="is not a readable TensorFlow checkpoint"):
-        open_source(tmp_path)
+        open_source(tmp_path, BERT.names)

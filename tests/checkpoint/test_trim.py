@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertedge.checkpoint import Checkpoint, names, open_checkpoint, trim_to_text, trim_vocabulary
+from bertedge.checkpoint import Checkpoint, open_checkpoint, trim_to_text, trim_vocabulary
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.encoders import names
 from bertedge.errors import CorpusError, UsageError
 from bertedge.quantization import export, quantize
 from bertedge.runtime import load

@@ -11,7 +11,7 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
 from bertedge.cli.console import at_least
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.quantization import quantize
 from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.tokenizer import Tokenizer
@@ -22,7 +22,7 @@ QUICK = ("--rounds", 2, "--max-rounds", 2, "--seconds", 0, "--lengths", "1x16", 
 
 
 @pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory, config: BertConfig, tokenizer: Tokenizer) -> Path:
+def embedder(tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig, tokenizer: Tokenizer) -> Path:
     """A bare encoder with some channels that carry much, as real encoders have."""
     folder = tmp_path_factory.mktemp("embedder") / "bare"
     folder.mkdir()

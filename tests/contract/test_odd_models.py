@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.config import BertConfig
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.encoders import BERT, EncoderConfig
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
 from bertedge.quantization import export, quantize
 from bertedge.recipe import METHODS, QuantizationRecipe
@@ -35,7 +35,7 @@ SHAPES = {
 
 def made(folder: Path, shape: tuple[int, int, int, int, int], tokenizer: Tokenizer) -> Checkpoint:
     layers, hidden, heads, inner, pieces = shape
-    config = BertConfig(
+    config = BERT.config(
         vocab_size=max(pieces, tokenizer.vocab_size),
         hidden_size=hidden,
         num_hidden_layers=layers,
@@ -46,7 +46,7 @@ def made(folder: Path, shape: tuple[int, int, int, int, int], tokenizer: Tokeniz
     return written(folder, config, random_tensors(config, HEADS), tokenizer)
 
 
-def written(folder: Path, config: BertConfig, tensors: dict[str, np.ndarray], tokenizer: Tokenizer) -> Checkpoint:
+def written(folder: Path, config: EncoderConfig, tensors: dict[str, np.ndarray], tokenizer: Tokenizer) -> Checkpoint:
     folder.mkdir()
     write_checkpoint(folder, config, tensors, tokenizer)
     return Checkpoint.read(folder)
@@ -90,8 +90,8 @@ def dead(tensors: dict[str, np.ndarray]) -> None:
         if name.endswith("LayerNorm.weight") or name.endswith("LayerNorm.bias"):
             tensors[name][[0, 1]] = 0.0
             tensors[name][[2, 3]] *= 1e-7
-    tensors["bert.encoder.layer.0.intermediate.dense.weight"][5] = 0.0
-    tensors["bert.encoder.layer.0.intermediate.dense.bias"][5] = 0.0
+    tensors["encoder.layer.0.intermediate.dense.weight"][5] = 0.0
+    tensors["encoder.layer.0.intermediate.dense.bias"][5] = 0.0
 
 
 def constant(tensors: dict[str, np.ndarray]) -> None:
@@ -113,7 +113,7 @@ def huge(tensors: dict[str, np.ndarray]) -> None:
 def nothing(tensors: dict[str, np.ndarray]) -> None:
     """A whole layer of zeros."""
     for name in ("attention.output.dense.weight", "attention.output.dense.bias", "attention.self.query.weight"):
-        tensors[f"bert.encoder.layer.1.{name}"][:] = 0.0
+        tensors[f"encoder.layer.1.{name}"][:] = 0.0
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -121,7 +121,7 @@ def nothing(tensors: dict[str, np.ndarray]) -> None:
 def test_weights(
     change: Callable[[dict[str, np.ndarray]], None],
     method: str,
-    config: BertConfig,
+    config: EncoderConfig,
     tokenizer: Tokenizer,
     corpus_file: Path,
     tmp_path: Path,

@@ -11,9 +11,9 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from bertedge.checkpoint import Checkpoint, names
+from bertedge.checkpoint import Checkpoint
 from bertedge.checkpoint.sources import ArraysSource
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig, names
 from bertedge.errors import CheckpointError
 from bertedge.graph.bert import build_graph
 from bertedge.graph.formats import DynamicInt8, Float32, NumberFormat
@@ -26,11 +26,11 @@ from tests.conftest import random_tensors
 ALL_HEADS = ("pooler", "mlm", "nsp")
 
 
-def in_memory(config: BertConfig, heads: tuple[str, ...] = ALL_HEADS) -> Checkpoint:
+def in_memory(config: EncoderConfig, heads: tuple[str, ...] = ALL_HEADS) -> Checkpoint:
     return Checkpoint(name="memory", config=config, source=ArraysSource(random_tensors(config, heads)))
 
 
-def inputs(config: BertConfig, *, padded: bool = True) -> dict[str, np.ndarray]:
+def inputs(config: EncoderConfig, *, padded: bool = True) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
     ids = rng.integers(config.vocab_size, size=(3, 11))
     mask = np.ones_like(ids)
@@ -74,7 +74,9 @@ def int8_plan(checkpoint: Checkpoint) -> dict[str, NumberFormat]:
 
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new", "relu"])
 @pytest.mark.parametrize("heads", [(*ALL_HEADS, "decoder"), ALL_HEADS])
-def test_float_graph_equals_torch(config: BertConfig, hidden_act: str, heads: tuple[str, ...], tmp_path: Path) -> None:
+def test_float_graph_equals_torch(
+    config: EncoderConfig, hidden_act: str, heads: tuple[str, ...], tmp_path: Path
+) -> None:
     checkpoint = in_memory(replace(config, hidden_act=hidden_act), heads)
     feed = inputs(config)
     got, expected = run(checkpoint, {}, feed, tmp_path), in_torch(checkpoint, feed)
@@ -84,7 +86,9 @@ def test_float_graph_equals_torch(config: BertConfig, hidden_act: str, heads: tu
 
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("heads_and_size", [(2, 24), (3, 48), (1, 20)])
-def test_shapes_of_all_kinds(config: BertConfig, layers: int, heads_and_size: tuple[int, int], tmp_path: Path) -> None:
+def test_shapes_of_all_kinds(
+    config: EncoderConfig, layers: int, heads_and_size: tuple[int, int], tmp_path: Path
+) -> None:
     heads, size = heads_and_size
     shape = replace(
         config, num_hidden_layers=layers, num_attention_heads=heads, hidden_size=size, intermediate_size=3 * size
@@ -97,14 +101,14 @@ def test_shapes_of_all_kinds(config: BertConfig, layers: int, heads_and_size: tu
 
 
 @pytest.mark.parametrize("vocab_size", [100, 120_000])
-def test_vocabularies_small_and_large(config: BertConfig, vocab_size: int, tmp_path: Path) -> None:
+def test_vocabularies_small_and_large(config: EncoderConfig, vocab_size: int, tmp_path: Path) -> None:
     checkpoint = in_memory(replace(config, vocab_size=vocab_size))
     feed = inputs(checkpoint.config)
     assert run(checkpoint, int8_plan(checkpoint), feed, tmp_path)["mlm_logits"].shape == (3, 2, vocab_size)
 
 
 @pytest.mark.parametrize("quantized", [False, True])
-def test_all_positions_agree_with_masked_ones(config: BertConfig, quantized: bool, tmp_path: Path) -> None:
+def test_all_positions_agree_with_masked_ones(config: EncoderConfig, quantized: bool, tmp_path: Path) -> None:
     checkpoint, feed = in_memory(config), inputs(config)
     plan = int8_plan(checkpoint) if quantized else {}
     everywhere = run(checkpoint, plan, feed, tmp_path, "all")
@@ -116,7 +120,7 @@ def test_all_positions_agree_with_masked_ones(config: BertConfig, quantized: boo
 
 
 @pytest.mark.parametrize("quantized", [False, True])
-def test_where_the_logits_end(config: BertConfig, quantized: bool, tmp_path: Path) -> None:
+def test_where_the_logits_end(config: EncoderConfig, quantized: bool, tmp_path: Path) -> None:
     checkpoint, feed = in_memory(config), inputs(config)
     plan = int8_plan(checkpoint) if quantized else {}
     whole = run(checkpoint, plan, feed, tmp_path, "all")
@@ -132,7 +136,7 @@ def test_where_the_logits_end(config: BertConfig, quantized: bool, tmp_path: Pat
             assert np.array_equal(cut[name], whole[name])
 
 
-def test_the_ecosystem_sees_its_own_inputs_only(config: BertConfig, tmp_path: Path) -> None:
+def test_the_ecosystem_sees_its_own_inputs_only(config: EncoderConfig, tmp_path: Path) -> None:
     """Those that a caller must give; and nothing to cut where there is no MLM head."""
     for heads, optional in ((ALL_HEADS, ["logits_end"]), (("pooler", "nsp"), [])):
         build_graph(in_memory(config, heads), {}, positions="all").builder.write(tmp_path / "model.onnx")
@@ -141,13 +145,13 @@ def test_the_ecosystem_sees_its_own_inputs_only(config: BertConfig, tmp_path: Pa
         assert [i.name for i in session.get_overridable_initializers()] == optional
 
 
-def test_hidden_states_at_asked_positions(config: BertConfig, tmp_path: Path) -> None:
+def test_hidden_states_at_asked_positions(config: EncoderConfig, tmp_path: Path) -> None:
     checkpoint, feed = in_memory(config), inputs(config)
     got = run(checkpoint, {}, {**feed, "hidden_positions": np.array([0, 3, 6])}, tmp_path)
     assert np.abs(got["hidden_states"] - in_torch(checkpoint, feed)["hidden"][:, [0, 3, 6]]).max() < 1e-5
 
 
-def test_nothing_masked_is_no_work_for_the_head(config: BertConfig, tmp_path: Path) -> None:
+def test_nothing_masked_is_no_work_for_the_head(config: EncoderConfig, tmp_path: Path) -> None:
     feed = inputs(config)
     feed["masked_positions"] = feed["masked_positions"][:, :0]
     got = run(in_memory(config), int8_plan(in_memory(config)), feed, tmp_path)
@@ -165,21 +169,21 @@ def test_nothing_masked_is_no_work_for_the_head(config: BertConfig, tmp_path: Pa
         (("pooler", "nsp"), {"hidden_states", "pooler_output", "nsp_logits"}),
     ],
 )
-def test_models_with_fewer_heads(config: BertConfig, heads: tuple[str, ...], outputs: set, tmp_path: Path) -> None:
+def test_models_with_fewer_heads(config: EncoderConfig, heads: tuple[str, ...], outputs: set, tmp_path: Path) -> None:
     checkpoint = in_memory(config, heads)
     feed = inputs(config)
     feed["hidden_positions"] = np.arange(2)
     assert set(run(checkpoint, int8_plan(checkpoint), feed, tmp_path)) == outputs
 
 
-def test_the_tied_table_is_stored_once(config: BertConfig) -> None:
+def test_the_tied_table_is_stored_once(config: EncoderConfig) -> None:
     checkpoint = in_memory(config)
     sizes = [t.size_bytes for t in build_graph(checkpoint, {}).builder.tensors.values()]
     table_bytes = 4 * config.vocab_size * config.hidden_size
     assert sizes.count(table_bytes) == 1
 
 
-def test_coverage_counts_what_is_int8(config: BertConfig) -> None:
+def test_coverage_counts_what_is_int8(config: EncoderConfig) -> None:
     checkpoint = in_memory(config)
     plan = int8_plan(checkpoint)
     full = coverage(build_graph(checkpoint, plan), plan)
@@ -200,7 +204,7 @@ def test_coverage_counts_what_is_int8(config: BertConfig) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_weight_that_is_not_finite_is_named(value: float, config: BertConfig, tmp_path: Path) -> None:
+def test_a_weight_that_is_not_finite_is_named(value: float, config: EncoderConfig, tmp_path: Path) -> None:
     tensors = random_tensors(config, ALL_HEADS)
     name = names.layer(1) + ".output.dense.weight"
     tensors[name][3, 5] = value
@@ -209,7 +213,7 @@ def test_a_weight_that_is_not_finite_is_named(value: float, config: BertConfig, 
         build_graph(broken, {}).builder.write(tmp_path / "model.onnx")
 
 
-def test_node_names_are_stable_and_unique(config: BertConfig) -> None:
+def test_node_names_are_stable_and_unique(config: EncoderConfig) -> None:
     graph = build_graph(in_memory(config), int8_plan(in_memory(config)))
     node_names = [node.name for node in graph.builder.nodes]
     assert len(node_names) == len(set(node_names))

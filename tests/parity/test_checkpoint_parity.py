@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from bertedge.checkpoint import Checkpoint, names, write_checkpoint
-from bertedge.checkpoint.names import expected_shapes
-from bertedge.config import ACTIVATIONS, BertConfig
+from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.encoders import BERT, EncoderConfig, names, write_config
+from bertedge.encoders.config import ACTIVATIONS
+from bertedge.encoders.names import expected_shapes
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.model import BertForPreTraining
 from tests.conftest import random_tensors
@@ -31,7 +32,7 @@ def theirs_of(folder: Path) -> torch.nn.Module:
     return model.eval()
 
 
-def inputs_of(config: BertConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def inputs_of(config: EncoderConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Ids, attention mask and segments of three rows; one is full, one padded, one a single token."""
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(config.vocab_size, (3, 20), generator=generator)
@@ -55,7 +56,7 @@ def assert_same(folder: Path, tolerance: float = 1e-5) -> None:
 
 
 @pytest.mark.parametrize("hidden_act", sorted(set(ACTIVATIONS)))
-def test_every_activation(config: BertConfig, tokenizer: Tokenizer, tmp_path: Path, hidden_act: str) -> None:
+def test_every_activation(config: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path, hidden_act: str) -> None:
     shape = replace(config, hidden_act=hidden_act)
     write_checkpoint(tmp_path, shape, random_tensors(shape, HEADS), tokenizer)
     assert_same(tmp_path)
@@ -64,15 +65,15 @@ def test_every_activation(config: BertConfig, tokenizer: Tokenizer, tmp_path: Pa
 @pytest.mark.parametrize("heads", [HEADS, (*HEADS, "decoder")], ids=["tied", "untied"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_what_we_write_they_load(
-    config: BertConfig, tokenizer: Tokenizer, tmp_path: Path, heads: tuple[str, ...], dtype: str
+    config: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path, heads: tuple[str, ...], dtype: str
 ) -> None:
     write_checkpoint(tmp_path, config, random_tensors(config, heads), tokenizer, dtype=dtype)
     assert_same(tmp_path)
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_what_they_write_we_load(config: BertConfig, tmp_path: Path, tied: bool) -> None:
-    fields = {name: getattr(config, name) for name in config.__dataclass_fields__}
+def test_what_they_write_we_load(config: EncoderConfig, tmp_path: Path, tied: bool) -> None:
+    fields = write_config(config)
     torch.manual_seed(0)
     model = transformers.BertForPreTraining(transformers.BertConfig(**fields, tie_word_embeddings=tied))
     with torch.no_grad():
@@ -86,15 +87,16 @@ def test_what_they_write_we_load(config: BertConfig, tmp_path: Path, tied: bool)
     assert_same(tmp_path)
 
 
-def test_their_table_of_tensors_is_ours(config: BertConfig) -> None:
-    fields = {name: getattr(config, name) for name in config.__dataclass_fields__}
+def test_their_table_of_tensors_is_ours(config: EncoderConfig) -> None:
+    fields = write_config(config)
     model = transformers.BertForPreTraining(transformers.BertConfig(**fields))
     theirs = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    assert {name: shape for name, shape in theirs.items() if "decoder" not in name} == expected_shapes(config, HEADS)
+    ours = {BERT.names.written(name): shape for name, shape in expected_shapes(config, HEADS).items()}
+    assert {name: shape for name, shape in theirs.items() if "decoder" not in name} == ours
 
 
-def test_an_mlm_only_model_of_theirs(config: BertConfig, tmp_path: Path) -> None:
-    fields = {name: getattr(config, name) for name in config.__dataclass_fields__}
+def test_an_mlm_only_model_of_theirs(config: EncoderConfig, tmp_path: Path) -> None:
+    fields = write_config(config)
     model = transformers.BertForMaskedLM(transformers.BertConfig(**fields)).eval()
     model.save_pretrained(tmp_path)
     checkpoint = Checkpoint.read(tmp_path)

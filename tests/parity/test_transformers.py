@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.quantization import export
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
@@ -39,7 +39,7 @@ def both(folder: Path) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ..
 
 
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new", "relu"])
-def test_random_tiny_model(config: BertConfig, tokenizer: Tokenizer, hidden_act: str, tmp_path: Path) -> None:
+def test_random_tiny_model(config: EncoderConfig, tokenizer: Tokenizer, hidden_act: str, tmp_path: Path) -> None:
     shape = replace(config, hidden_act=hidden_act)
     write_checkpoint(tmp_path, shape, random_tensors(shape, ("pooler", "mlm", "nsp")), tokenizer)
     for got, expected in zip(*both(tmp_path), strict=True):

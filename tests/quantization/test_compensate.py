@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bertedge.config import BertConfig
+from bertedge.encoders import BERT, EncoderConfig
 from bertedge.graph.rounding import NEAREST, QuantizedRows, quantize_rows
 from bertedge.quantization.compensate import Compensated, Products, is_cheap
 from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE, WeightRange
@@ -75,9 +75,9 @@ def test_any_matrix(matrix: np.ndarray, weight_range: WeightRange) -> None:
     assert (rows.values[np.abs(matrix).max(axis=1) == 0] == 0).all()
 
 
-def test_only_small_models_by_default(config: BertConfig) -> None:
+def test_only_small_models_by_default(config: EncoderConfig) -> None:
     assert is_cheap(config)
-    base = BertConfig(
+    base = BERT.config(
         vocab_size=30522,
         hidden_size=768,
         num_hidden_layers=12,

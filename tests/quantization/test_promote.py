@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.evaluate.goals import Goal, goals_of
 from bertedge.quantization import quantize
@@ -159,7 +159,7 @@ def test_every_reason_that_a_layer_can_have(checkpoint: Checkpoint, corpus_file:
 
 
 def test_goals_for_a_missing_head_or_a_single_document(
-    config: BertConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
+    config: EncoderConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mlm-only"
     folder.mkdir()

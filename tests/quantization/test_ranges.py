@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bertedge.bundle import RANGES, Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.checkpoint.twin import outlier_twin
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.goals import goals_of
 from bertedge.quantization import quantize
@@ -73,7 +73,7 @@ def test_other_bundles_have_none(bundle_of: Callable[..., Bundle]) -> None:
 
 
 def test_ranges_of_another_model_are_refused(
-    bundle_of: Callable[..., Bundle], config: BertConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
+    bundle_of: Callable[..., Bundle], config: EncoderConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
 ) -> None:
     write_checkpoint(tmp_path, config, random_tensors(config, ("pooler", "mlm", "nsp"), seed=1), tokenizer)
     with pytest.raises(UsageError, match="made for a model called tiny-bert"):

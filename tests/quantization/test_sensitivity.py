@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.config import BertConfig
+from bertedge.encoders import BERT
 from bertedge.layers import block_layers, word_table
 from bertedge.quantization import sensitivity
 from bertedge.quantization.result_cache import Memory
@@ -88,7 +88,7 @@ def test_a_recipe_names_its_remedies() -> None:
 
 
 def test_deep_models_are_tried_in_groups() -> None:
-    config = BertConfig(num_hidden_layers=12)
+    config = BERT.config(num_hidden_layers=12)
     assert group_of(block_layers(config, 7).qkv, 1) == "encoder.layer.7.attention.qkv"
     assert group_of(block_layers(config, 7).qkv, 4) == "encoder.layer.4-7.attention.qkv"
     assert group_of(block_layers(config, 11).output, 4) == "encoder.layer.8-11.output"

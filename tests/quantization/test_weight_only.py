@@ -11,10 +11,10 @@ import pytest
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint
-from bertedge.checkpoint.names import DECODER, WORD_EMBEDDINGS
 from bertedge.checkpoint.twin import ChangedSource
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.encoders.names import DECODER, WORD_EMBEDDINGS
 from bertedge.errors import UsageError
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
 from bertedge.graph.formats import BlockWeights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bertedge.config import BertConfig
+from bertedge.encoders import BERT, write_config
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.metrics import MetricValue
@@ -13,7 +13,7 @@ from bertedge.manifest import Coverage, FileEntry, GoldenFidelity, Manifest, Pro
 from bertedge.report.schema import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.report.verdict import Outcome, Verdict
 
-CONFIG = BertConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
+CONFIG = BERT.config(vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
 ONE = MetricValue(value=0.5, low=0.4, high=0.6, n=9)
 QUIET = Stability(seconds=9.0, stolen=0.0, others=0.01, mhz_before=None, mhz_after=None, drift=1.01, spread=0.02)
 
@@ -21,7 +21,7 @@ QUIET = Stability(seconds=9.0, stolen=0.0, others=0.01, mhz_before=None, mhz_aft
 def manifest(source_sha256: str = "f" * 64) -> Manifest:
     return Manifest(
         schema_version=1,
-        config=CONFIG.to_dict(),
+        config=write_config(CONFIG),
         target="portable",
         recipe=None,
         heads=("mlm", "nsp"),

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.engines.onnxruntime.grouping import Row
 from bertedge.engines.onnxruntime.versions import require_onnxruntime
 from bertedge.errors import CheckpointError, TruncationWarning, UnfitMachineError, UsageError
@@ -191,7 +191,7 @@ def test_ids_out_of_range(runtime: BertRuntime, row: dict, words: str) -> None:
         runtime.engine.run([Row(**arrays)], lambda result: result)
 
 
-def test_a_head_that_is_not_there(config: BertConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_head_that_is_not_there(config: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
     folder = tmp_path / "encoder"
     folder.mkdir()
     write_checkpoint(folder, config, random_tensors(config, ()), tokenizer)

@@ -11,7 +11,7 @@ import pytest
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import UnknownTextWarning, UsageError
 from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
@@ -122,7 +122,7 @@ def test_a_text_of_unknown_words_is_answered_with_a_warning(runtime: BertRuntime
 
 
 @pytest.fixture(scope="module")
-def roomy(tmp_path_factory: pytest.TempPathFactory, config: BertConfig, tokenizer: Tokenizer) -> BertRuntime:
+def roomy(tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig, tokenizer: Tokenizer) -> BertRuntime:
     """A model with 20 more ids than its tokenizer, which it likes best of all."""
     folder = tmp_path_factory.mktemp("roomy")
     roomy = replace(config, vocab_size=tokenizer.vocab_size + 20)

@@ -14,8 +14,8 @@ import pytest
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.config import BertConfig
 from bertedge.embedding import POOLING_MODES, normalized, pool
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, LeftOutWarning, TruncationWarning, UsageError
 from bertedge.quantization import export, quantize
 from bertedge.runtime import BertRuntime, load
@@ -155,7 +155,7 @@ def test_refused(make: Make, plain: BertRuntime, asked: dict[str, Any], words: s
         assert len(str(caught.value).splitlines()) == 2
 
 
-def test_a_model_without_pooler(tmp_path: Path, config: BertConfig, tokenizer: Tokenizer) -> None:
+def test_a_model_without_pooler(tmp_path: Path, config: EncoderConfig, tokenizer: Tokenizer) -> None:
     (tmp_path / "plain").mkdir()
     write_checkpoint(tmp_path / "plain", config, random_tensors(config, ()), tokenizer)
     export(embedder_folder(tmp_path / "model", tmp_path / "plain"), tmp_path / "bundle")

@@ -14,7 +14,7 @@ import torch
 
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.cli.training import _line
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, UsageError
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.curve import draw_curve
@@ -28,14 +28,14 @@ from tests.conftest import random_tensors
 
 SETTINGS = TrainingSettings(steps=4, batch_size=8, max_length=32, learning_rate=3e-3, precision="float32")
 SHAPE = ModelShape(layers=1, hidden=16, vocab_size=200)
-NSP = ("bert.pooler.", "cls.seq_relationship.")
+NSP = ("pooler.", "cls.seq_relationship.")
 #: Heads that published encoders come with.
 KINDS = [("pooler", "mlm", "nsp"), ("pooler", "mlm"), ("mlm",), ("mlm", "decoder"), ("pooler", "nsp"), ("pooler",), ()]
 
 
 @pytest.fixture(scope="session")
 def model_with(
-    tmp_path_factory: pytest.TempPathFactory, config: BertConfig, tokenizer: Tokenizer
+    tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig, tokenizer: Tokenizer
 ) -> Callable[[tuple[str, ...]], Path]:
     """A checkpoint with the heads that are asked for."""
     root = tmp_path_factory.mktemp("heads")

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.config import BertConfig
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import CorpusError, FileError, TrainingError, UsageError
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.distill import DistillationSettings, distillation_objective, start_student
@@ -67,7 +67,7 @@ def test_a_seed_fixes_everything(corpus_file: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
 def test_a_loss_that_explodes_stops_the_run(
-    config: BertConfig, corpus_file: Path, tokenizer: Tokenizer, broken: str
+    config: EncoderConfig, corpus_file: Path, tokenizer: Tokenizer, broken: str
 ) -> None:
     model = BertForPreTraining(config)
 
@@ -83,7 +83,7 @@ def test_a_loss_that_explodes_stops_the_run(
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_minutes_end_a_run(config: BertConfig, corpus_file: Path, tokenizer: Tokenizer) -> None:
+def test_minutes_end_a_run(config: EncoderConfig, corpus_file: Path, tokenizer: Tokenizer) -> None:
     settings = replace(SETTINGS, steps=None, minutes=0.01)
     trainer = Trainer(
         BertForPreTraining(config), feed_of(corpus_file, tokenizer, settings), pretraining_loss, settings, World()
@@ -112,7 +112,7 @@ def test_the_rate_rises_and_falls_with_the_budget() -> None:
     assert rates[-1] == 0.01
 
 
-def test_micro_batches_add_up_to_the_step(library: Path, tokenizer: Tokenizer, config: BertConfig) -> None:
+def test_micro_batches_add_up_to_the_step(library: Path, tokenizer: Tokenizer, config: EncoderConfig) -> None:
     """The same pairs, masks and loss however a step is cut."""
     gradients = []
     for accumulate in (1, 3):
@@ -128,7 +128,7 @@ def test_micro_batches_add_up_to_the_step(library: Path, tokenizer: Tokenizer, c
         torch.testing.assert_close(gradient, parts[name], rtol=1e-3, atol=1e-6)
 
 
-def test_decay_spares_biases_and_norms(config: BertConfig, corpus_file: Path, tokenizer: Tokenizer) -> None:
+def test_decay_spares_biases_and_norms(config: EncoderConfig, corpus_file: Path, tokenizer: Tokenizer) -> None:
     model = BertForPreTraining(config)
     trainer = Trainer(model, feed_of(corpus_file, tokenizer), pretraining_loss, SETTINGS, World())
     decayed, spared = trainer._optimizer.param_groups
@@ -299,7 +299,7 @@ def test_a_student_can_go_on(model_folder: Path, corpus_file: Path, tmp_path: Pa
     distill(model_folder, corpus_file, tmp_path / "more", short, init=tmp_path / "student")
     first, second = weights_of(tmp_path / "student"), weights_of(tmp_path / "more")
     assert first.keys() == second.keys()
-    name = "bert.embeddings.word_embeddings.weight"
+    name = "embeddings.word_embeddings.weight"
     assert 0 < np.abs(first[name] - second[name]).max() < 0.1
 
 

@@ -19,8 +19,8 @@ from safetensors.numpy import load_file, save_file
 from bertedge import target
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.config import BertConfig
 from bertedge.cpu import X86, parse_cpuinfo
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import FileError, UnfitMachineError, UsageError
 from bertedge.evaluate.goals import goals_of
 from bertedge.files import sha256
@@ -186,7 +186,7 @@ def test_the_time_may_be_over_after_one_candidate(model_folder: Path, settings: 
     check_what_is_left(tmp_path / "runs", tuned)
 
 
-def student_of(config: BertConfig, tokenizer: Tokenizer, folder: Path, seed: int) -> Path:
+def student_of(config: EncoderConfig, tokenizer: Tokenizer, folder: Path, seed: int) -> Path:
     folder.mkdir()
     small = replace(config, num_hidden_layers=1)
     write_checkpoint(folder, small, random_tensors(small, ("pooler", "mlm", "nsp"), seed), tokenizer)
@@ -194,7 +194,7 @@ def student_of(config: BertConfig, tokenizer: Tokenizer, folder: Path, seed: int
 
 
 def test_a_student_is_judged_by_its_teachers_hits_and_its_own_fidelity(
-    model_folder: Path, config: BertConfig, tokenizer: Tokenizer, settings: TuneSettings, tmp_path: Path
+    model_folder: Path, config: EncoderConfig, tokenizer: Tokenizer, settings: TuneSettings, tmp_path: Path
 ) -> None:
     student = student_of(config, tokenizer, tmp_path / "student", seed=3)
     goals = goals_of({"max_mlm_drop": 1.0, "max_size_mb": 30.0})
@@ -211,7 +211,7 @@ def test_a_student_is_judged_by_its_teachers_hits_and_its_own_fidelity(
 
 
 def test_bad_input(
-    model_folder: Path, config: BertConfig, settings: TuneSettings, corpus_file: Path, tmp_path: Path
+    model_folder: Path, config: EncoderConfig, settings: TuneSettings, corpus_file: Path, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
     with pytest.raises(UsageError, match="no goal is given") as raised:

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.config import BertConfig
+from bertedge.encoders import EncoderConfig
 from bertedge.engines.onnxruntime.session import Run
 from bertedge.engines.side_by_side import side_by_side
 from bertedge.errors import UsageError
@@ -76,7 +76,7 @@ class Engine:
     def __init__(
         self,
         sessions: Model,
-        config: BertConfig,
+        config: EncoderConfig,
         *,
         all_positions: bool,
         row_independent: bool,

@@ -6,19 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertedge.checkpoint.names import (
+from bertedge.encoders import BERT
+from bertedge.encoders.foreign_names import IGNORED
+from bertedge.encoders.names import (
     DECODER,
     DECODER_BIAS,
-    IGNORED,
     NSP,
-    canonical_name,
-    canonical_tensorflow_name,
     expected_shapes,
 )
-from bertedge.config import BertConfig
 
 HEADS = ("pooler", "mlm", "nsp")
-TWO_LAYERS = BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=2, num_attention_heads=2, intermediate_size=6)
+TWO_LAYERS = BERT.config(vocab_size=9, hidden_size=4, num_hidden_layers=2, num_attention_heads=2, intermediate_size=6)
 
 #: The variables that Google's run_pretraining.py writes, in the shapes that it gives them.
 TENSORFLOW_VARIABLES: dict[str, tuple[int, ...]] = {
@@ -74,40 +72,40 @@ TENSORFLOW_VARIABLES: dict[str, tuple[int, ...]] = {
 def test_tensorflow_names_cover_a_pretraining_checkpoint() -> None:
     shapes = {}
     for foreign, shape in TENSORFLOW_VARIABLES.items():
-        name, transposed = canonical_tensorflow_name(foreign)
+        name, transposed = BERT.names.canonical_tensorflow(foreign)
         assert name not in shapes, f"two variables become {name}"
         shapes[name] = shape[::-1] if transposed else shape
     assert shapes == expected_shapes(TWO_LAYERS, HEADS)
 
 
 def test_only_kernels_are_transposed() -> None:
-    transposed = {name for name in TENSORFLOW_VARIABLES if canonical_tensorflow_name(name)[1]}
+    transposed = {name for name in TENSORFLOW_VARIABLES if BERT.names.canonical_tensorflow(name)[1]}
     assert transposed == {name for name in TENSORFLOW_VARIABLES if name.endswith("/kernel")}
 
 
 def test_layers_of_two_digits() -> None:
-    name, _ = canonical_tensorflow_name("bert/encoder/layer_11/output/dense/bias")
-    assert name == "bert.encoder.layer.11.output.dense.bias"
+    name, _ = BERT.names.canonical_tensorflow("bert/encoder/layer_11/output/dense/bias")
+    assert name == "encoder.layer.11.output.dense.bias"
 
 
 @pytest.mark.parametrize("name", ["global_step", "bert/pooler/dense/kernel/adam_m", "bert/pooler/dense/bias/adam_v"])
 def test_the_optimizers_variables_are_nobodys(name: str) -> None:
-    assert canonical_tensorflow_name(name)[0] not in expected_shapes(TWO_LAYERS, HEADS)
+    assert BERT.names.canonical_tensorflow(name)[0] not in expected_shapes(TWO_LAYERS, HEADS)
     assert IGNORED.search(name)
 
 
 @pytest.mark.parametrize(
     ("foreign", "name"),
     [
-        ("bert.embeddings.LayerNorm.gamma", "bert.embeddings.LayerNorm.weight"),
-        ("bert.embeddings.LayerNorm.beta", "bert.embeddings.LayerNorm.bias"),
-        ("embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight"),
-        ("encoder.layer.10.output.dense.bias", "bert.encoder.layer.10.output.dense.bias"),
-        ("encoder.layer.0.output.LayerNorm.gamma", "bert.encoder.layer.0.output.LayerNorm.weight"),
-        ("pooler.dense.weight", "bert.pooler.dense.weight"),
-        ("module.bert.pooler.dense.weight", "bert.pooler.dense.weight"),
-        ("module.encoder.layer.1.output.dense.bias", "bert.encoder.layer.1.output.dense.bias"),
-        ("0.auto_model.embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight"),
+        ("bert.embeddings.LayerNorm.gamma", "embeddings.LayerNorm.weight"),
+        ("bert.embeddings.LayerNorm.beta", "embeddings.LayerNorm.bias"),
+        ("embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
+        ("encoder.layer.10.output.dense.bias", "encoder.layer.10.output.dense.bias"),
+        ("encoder.layer.0.output.LayerNorm.gamma", "encoder.layer.0.output.LayerNorm.weight"),
+        ("pooler.dense.weight", "pooler.dense.weight"),
+        ("module.bert.pooler.dense.weight", "pooler.dense.weight"),
+        ("module.encoder.layer.1.output.dense.bias", "encoder.layer.1.output.dense.bias"),
+        ("0.auto_model.embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"),
         ("cls.predictions.decoder.bias", DECODER_BIAS),
         ("cls.predictions.decoder.weight", DECODER),
         ("cls.seq_relationship.weight", f"{NSP}.weight"),
@@ -116,26 +114,25 @@ def test_the_optimizers_variables_are_nobodys(name: str) -> None:
     ],
 )
 def test_torch_names(foreign: str, name: str) -> None:
-    assert canonical_name(foreign) == name
+    assert BERT.names.canonical(foreign) == name
 
 
 def test_canonical_names_stay_as_they_are() -> None:
     for name in expected_shapes(TWO_LAYERS, (*HEADS, "decoder")):
-        assert canonical_name(name) == name
+        assert BERT.names.canonical(name) == name
         assert not IGNORED.search(name)
 
 
 def test_every_name_of_2018_is_found_again() -> None:
     for name in expected_shapes(TWO_LAYERS, ("pooler",)):
-        bare = name.removeprefix("bert.")
-        old = bare.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
-        assert canonical_name(old) == canonical_name(f"module.{old}") == name
+        old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        assert BERT.names.canonical(old) == BERT.names.canonical(f"module.bert.{old}") == name
 
 
 @given(st.text())
 def test_any_name_has_one_canonical_form(foreign: str) -> None:
-    assert isinstance(canonical_name(foreign), str)
-    assert isinstance(canonical_tensorflow_name(foreign)[0], str)
+    assert isinstance(BERT.names.canonical(foreign), str)
+    assert isinstance(BERT.names.canonical_tensorflow(foreign)[0], str)
 
 
 def test_heads_add_their_tensors_and_nothing_else() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bertedge.config import ACTIVATIONS, BertConfig
+from bertedge.encoders import BERT, EncoderConfig, read_config, read_config_file, write_config
+from bertedge.encoders.config import ACTIVATIONS
 from bertedge.errors import CheckpointError, FileError
 
 SMALL: dict[str, Any] = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -25,7 +26,7 @@ SIZES = [
 ]
 SHARES = ["hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"]
 HUGE = 10**400
-FIELDS = [*BertConfig.__dataclass_fields__]
+FIELDS = [*EncoderConfig.__dataclass_fields__]
 
 any_value = (
     st.none()
@@ -39,13 +40,13 @@ any_value = (
 )
 
 
-def config_of(**changes: object) -> BertConfig:
+def config_of(**changes: object) -> EncoderConfig:
     """The small configuration with changes, as if read from a file."""
-    return BertConfig.from_dict({**SMALL, **changes})
+    return read_config({**SMALL, **changes})
 
 
 def test_the_defaults_are_bert_base() -> None:
-    base = BertConfig()
+    base = BERT.config()
     assert (base.num_hidden_layers, base.hidden_size, base.num_attention_heads) == (12, 768, 12)
     assert (base.vocab_size, base.intermediate_size, base.max_position_embeddings) == (30522, 3072, 512)
     assert base.head_size == 64
@@ -92,14 +93,14 @@ def test_a_size_is_a_whole_number_from_one(name: str, value: object) -> None:
 def test_a_size_that_nobody_can_guess_must_be_there(name: str) -> None:
     for raw in ({key: value for key, value in SMALL.items() if key != name}, {**SMALL, name: None}):
         with pytest.raises(CheckpointError, match=f"config: {name} missing"):
-            BertConfig.from_dict(raw)
+            read_config(raw)
 
 
 def test_all_missing_sizes_are_named_at_once() -> None:
     with pytest.raises(
         CheckpointError, match="hidden_size, num_attention_heads, num_hidden_layers, vocab_size missing"
     ):
-        BertConfig.from_dict({})
+        read_config({})
 
 
 def test_heads_divide_the_hidden_size() -> None:
@@ -172,12 +173,12 @@ def test_what_a_plain_bert_says_about_itself_is_fine() -> None:
 def test_a_broken_file_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(CheckpointError, match=r"config\.json"):
-        BertConfig.read(tmp_path / "config.json")
+        read_config_file(tmp_path / "config.json")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="none.json: cannot be read"):
-        BertConfig.read(tmp_path / "none.json")
+        read_config_file(tmp_path / "none.json")
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -185,11 +186,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_any_bytes_are_a_config_or_a_checkpoint_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "config.json").write_bytes(data)
     try:
-        config = BertConfig.read(tmp_path / "config.json")
+        config = read_config_file(tmp_path / "config.json")
     except (CheckpointError, FileError) as error:
         assert str(error).count("\n") == 1
     else:
-        assert BertConfig.from_dict(config.to_dict()) == config
+        assert read_config(write_config(config)) == config
 
 
 @settings(max_examples=150)
@@ -207,7 +208,7 @@ def test_any_value_is_taken_or_a_checkpoint_error(name: str, value: object) -> N
 @settings(max_examples=60)
 @given(
     st.builds(
-        lambda heads, head_size, **rest: BertConfig(hidden_size=heads * head_size, num_attention_heads=heads, **rest),
+        lambda heads, head_size, **rest: BERT.config(hidden_size=heads * head_size, num_attention_heads=heads, **rest),
         heads=st.integers(1, 16),
         head_size=st.integers(1, 64),
         vocab_size=st.integers(1, 10**6),
@@ -218,11 +219,11 @@ def test_any_value_is_taken_or_a_checkpoint_error(name: str, value: object) -> N
         hidden_dropout_prob=st.floats(0, 1),
     )
 )
-def test_what_is_written_is_read_back(config: BertConfig) -> None:
-    written = json.loads(json.dumps(config.to_dict()))
+def test_what_is_written_is_read_back(config: EncoderConfig) -> None:
+    written = json.loads(json.dumps(write_config(config)))
     assert written["model_type"] == "bert"
     assert written["architectures"] == ["BertForPreTraining"]
-    assert BertConfig.from_dict(written) == config
+    assert read_config(written) == config
 
 
 def test_more_layers_than_anybody_has_name_the_file(tmp_path: Path) -> None:
@@ -230,10 +231,10 @@ def test_more_layers_than_anybody_has_name_the_file(tmp_path: Path) -> None:
     sizes = {"vocab_size": 100, "hidden_size": 32, "num_attention_heads": 2}
     path.write_text(json.dumps({**sizes, "num_hidden_layers": 10**9}))
     with pytest.raises(CheckpointError, match="config.json: num_hidden_layers is 1000000000, expected at most"):
-        BertConfig.read(path)
+        read_config_file(path)
 
 
 @pytest.mark.parametrize(("name", "value"), [("type_vocab_size", 1), ("max_position_embeddings", 4)])
 def test_a_pair_of_texts_must_fit(name: str, value: int) -> None:
     with pytest.raises(CheckpointError, match=f"{name} is {value}, expected a whole number of at least {value + 1}"):
-        BertConfig(**{name: value})  # type: ignore[arg-type]
+        BERT.config(**{name: value})  # type: ignore[arg-type]

@@ -1,0 +1,130 @@
+"""Sizes and structure of an encoder, whatever its family."""
+
+from __future__ import annotations
+
+import reprlib
+import sys
+from dataclasses import dataclass
+
+from bertedge.errors import CheckpointError, nearest
+
+#: ``hidden_act`` as written in the wild -> the function meant by it.
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+#: The smallest pair of texts has five tokens: ``[CLS] a [SEP] b [SEP]``.
+LEAST = {"type_vocab_size": 0, "max_position_embeddings": 5}
+#: Fields that are a share, from 0 to 1.
+SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
+#: The smallest ordinary float32: below it, nothing would be added to the variance.
+LEAST_EPS = 1.18e-38
+#: No BERT comes near; a slip of the keyboard does, and would be looked for tensor by tensor.
+MAX_LAYERS = 1024
+#: Extents of tensors have 32 bits in some file formats and operators.
+MAX_SIZE = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Sizes and structure of an encoder (Devlin et al. 2019, section 3), under the names that BERT gives them.
+
+    Attributes:
+        model_type: the family.
+        hidden_act: the feed-forward activation, by any of the names in :data:`ACTIVATIONS`.
+        max_position_embeddings: rows of the position table.
+        position_offset: the row of the position table that belongs to a text's first token.
+        type_vocab_size: rows of the table of token types; 0 for an encoder without them.
+    """
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    hidden_act: str
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    pad_token_id: int
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    initializer_range: float
+    position_offset: int = 0
+
+    def __post_init__(self) -> None:
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "max_position_embeddings",
+            "type_vocab_size",
+        ):
+            value = getattr(self, name)
+            least = LEAST.get(name, 1)
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SIZE:
+                raise CheckpointError(
+                    f"config: {name} is {reprlib.repr(value)}, expected a whole number of at least {least}, "
+                    f"at most {MAX_SIZE}",
+                    "correct config.json",
+                )
+        if self.num_hidden_layers > MAX_LAYERS:
+            raise CheckpointError(
+                f"config: num_hidden_layers is {self.num_hidden_layers}, expected at most {MAX_LAYERS}",
+                "correct config.json",
+            )
+        if self.hidden_size % self.num_attention_heads:
+            raise CheckpointError(
+                f"config: hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}",
+                "choose a number of heads that divides the hidden size",
+            )
+        if not isinstance(self.hidden_act, str) or self.hidden_act not in ACTIVATIONS:
+            raise CheckpointError(
+                f"config: hidden_act {self.hidden_act!r} is not supported", nearest(str(self.hidden_act), ACTIVATIONS)
+            )
+        if not (_is_number(self.layer_norm_eps) and LEAST_EPS <= self.layer_norm_eps <= 1):
+            raise CheckpointError(
+                f"config: layer_norm_eps is {reprlib.repr(self.layer_norm_eps)}, expected a number above 0, at most 1",
+                "correct config.json; BERT's own is 1e-12",
+            )
+        for name in SHARES:
+            value = getattr(self, name)
+            if not (_is_number(value) and 0 <= value <= 1):
+                raise CheckpointError(
+                    f"config: {name} is {value!r}, expected a number from 0 to 1", "correct config.json"
+                )
+        for name in ("layer_norm_eps", *SHARES):  # JSON writes 1.0 as 1, and ONNX knows whole numbers apart
+            object.__setattr__(self, name, float(getattr(self, name)))
+        if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
+            raise CheckpointError(
+                f"config: pad_token_id is {self.pad_token_id!r}, expected an id below vocab_size {self.vocab_size}",
+                "correct config.json",
+            )
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def block_macs(self) -> int:
+        """Multiply-accumulates of a token in the linear layers of all blocks."""
+        return self.num_hidden_layers * (4 * self.hidden_size**2 + 2 * self.hidden_size * self.intermediate_size)
+
+    @property
+    def activation(self) -> str:
+        """The feed-forward activation: ``gelu``, ``gelu_tanh`` or ``relu``."""
+        return ACTIVATIONS[self.hidden_act]
+
+
+def _is_number(value: object) -> bool:
+    """Whether this is a finite number; JSON may also say a string, true, NaN, or an integer of 400 digits."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -1,0 +1,87 @@
+"""What one encoder family brings: its keys in ``config.json``, its tensor names, what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bertedge.encoders.config import EncoderConfig
+from bertedge.encoders.foreign_names import ForeignNames
+from bertedge.errors import CheckpointError
+
+#: Sizes that no default can stand for.
+REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+
+
+def refuse_nothing(raw: Mapping[str, Any]) -> None:
+    """Every configuration of the family is supported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """A family of encoders.
+
+    Attributes:
+        model_type: its name in ``config.json``.
+        title: its name in messages.
+        class_prefix: how the names of its classes in ``transformers`` begin.
+        architecture: the class in ``transformers`` with all heads that bertedge knows of this family.
+        names: how its files name the tensors.
+        defaults: fields of :class:`EncoderConfig` for keys that ``config.json`` leaves out, and for those that the
+            family never writes.
+        keys: field of :class:`EncoderConfig` -> key in ``config.json``, for all fields that are read from there.
+        segments: rows that the table of token types must have; 0 where the family has no token types.
+        refuse: raises CheckpointError for a configuration of this family that is not supported.
+        positions: from the fields to the row of the position table that belongs to a text's first token.
+    """
+
+    model_type: str
+    title: str
+    class_prefix: str
+    architecture: str
+    names: ForeignNames
+    defaults: Mapping[str, Any]
+    keys: Mapping[str, str]
+    segments: int = 0
+    refuse: Callable[[Mapping[str, Any]], None] = field(default=refuse_nothing)
+    position_offset: Callable[[Mapping[str, Any]], int] = field(default=lambda fields: 0)
+
+    def config(self, **sizes: Any) -> EncoderConfig:
+        """A configuration of this family; what is not given is as in its base model.
+
+        Raises:
+            CheckpointError: a size cannot be used.
+        """
+        fields = {**self.defaults, **sizes}
+        config = EncoderConfig(model_type=self.model_type, position_offset=self.position_offset(fields), **fields)
+        if config.type_vocab_size < self.segments:
+            raise CheckpointError(
+                f"config: type_vocab_size is {config.type_vocab_size}, expected a whole number of at least "
+                f"{self.segments}",
+                "correct config.json",
+            )
+        return config
+
+    def read_config(self, raw: Mapping[str, Any]) -> EncoderConfig:
+        """Read the content of a ``config.json`` of this family.
+
+        Raises:
+            CheckpointError: it is not supported, or has no usable sizes.
+        """
+        self.refuse(raw)
+        sizes = {name: raw[key] for name, key in self.keys.items() if raw.get(key) is not None}
+        missing = sorted(self.keys[name] for name in REQUIRED if name not in sizes)
+        if missing:
+            raise CheckpointError(
+                f"config: {', '.join(missing)} missing", "take config.json from the model's own folder"
+            )
+        if isinstance(sizes["hidden_size"], int):
+            sizes.setdefault("intermediate_size", 4 * sizes["hidden_size"])
+        return self.config(**sizes)
+
+    def write_config(self, config: EncoderConfig) -> dict[str, Any]:
+        """The keys that ``transformers`` reads as well."""
+        fields = asdict(config)
+        written = {key: fields[name] for name, key in self.keys.items()}
+        return {"model_type": self.model_type, "architectures": [self.architecture], **written}

@@ -1,0 +1,69 @@
+"""From the tensor names in a file to canonical ones."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: What tools put in front of, or between, a model's own names: (pattern, replacement), applied in order.
+WRAPPERS: tuple[tuple[str, str], ...] = (
+    # torch.compile, FSDP and activation checkpointing, around any module
+    (r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", ""),
+    # DataParallel, Lightning and other trainers, PEFT, sentence-transformers; in any combination
+    (r"^((module|model|base_model|(\d+\.)?auto_model)\.)+", ""),
+)
+#: Tensors that no encoder computes with: buffers and the state of optimizers.
+IGNORED = re.compile(
+    r"(position|token_type)_ids$|^global_step$|/adam_[mv]$|^beta[12]_power$|num_batches_tracked$|^n_averaged$"
+)
+#: What the canonical names of an encoder's tensors begin with.
+ENCODER_PARTS = re.compile(r"^(embeddings|encoder\.layer|pooler)\.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignNames:
+    """How a family's files name its tensors. Without any field, wrappers are removed and nothing else.
+
+    Attributes:
+        prefix: what the family puts before the names of its encoder's tensors, such as ``bert.``.
+        patterns: (pattern, replacement), applied in order.
+        preferred: of two tensors with one canonical name, ``transformers`` computes with this one.
+        tensorflow: (pattern, replacement, whether the matrix is stored transposed) for TensorFlow's variables.
+    """
+
+    prefix: str = ""
+    patterns: tuple[tuple[str, str], ...] = ()
+    preferred: re.Pattern[str] | None = None
+    tensorflow: tuple[tuple[str, str, bool], ...] = ()
+
+    def canonical(self, foreign: str) -> str:
+        """The canonical name of a PyTorch tensor; a name of no known tensor stays as it is."""
+        name = foreign
+        for pattern, replacement in WRAPPERS:
+            name = re.sub(pattern, replacement, name)
+        bare = name.removeprefix(self.prefix)
+        name = bare if ENCODER_PARTS.match(bare) else name
+        for pattern, replacement in self.patterns:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    def canonical_tensorflow(self, foreign: str) -> tuple[str, bool]:
+        """The canonical name of a TensorFlow variable, and whether its matrix is to be transposed."""
+        for pattern, replacement, transposed in self.tensorflow:
+            name, hits = re.subn(pattern, replacement, foreign)
+            if hits:
+                name = re.sub(r"layer_(\d+)", r"layer.\1", name).replace("/", ".")
+                return self.canonical(name), transposed
+        return foreign, False
+
+    def is_preferred(self, foreign: str) -> bool:
+        """Whether this tensor counts where another one has the same canonical name."""
+        return self.preferred is not None and bool(self.preferred.search(foreign))
+
+    def is_inside(self, name: str) -> bool:
+        """Whether a tensor under this name would change what the encoder computes."""
+        return bool(ENCODER_PARTS.match(name)) or (bool(self.prefix) and name.startswith(f"{self.prefix}encoder."))
+
+    def written(self, canonical: str) -> str:
+        """The name that the family's own files use for a tensor of the encoder; names of heads are kept."""
+        return f"{self.prefix}{canonical}" if ENCODER_PARTS.match(canonical) else canonical
