@@ -24,7 +24,7 @@ class BenchSettings:
         max_length: tokens of a pair at most.
         effort: timed rounds of each workload.
         threads: threads an operator may use; None for what :func:`bertedge.load` takes.
-        starts: fresh processes of each model.
+        starts: fresh processes of each model; at most as many as rounds.
     """
 
     examples: int = 256

@@ -30,6 +30,7 @@ from bertedge.evaluate.invariance import invariance
 from bertedge.evaluate.latency import LatencyReport, workload_name
 from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue
+from bertedge.evaluate.profile import PROFILE_S
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import LatencyStudy, Reports
 from bertedge.predictor import Batch
@@ -225,14 +226,16 @@ class Measurement:
             self.tokenized,
             self.layout,
             threads=self.threads,
+            seconds=min(PROFILE_S, self.settings.effort.seconds),
             listen=lambda share, note: listen(TIMED + (PROFILED - TIMED) * share, note),
         )
 
     def start(self, listen: Listener) -> None:
         """Fresh processes."""
+        repeats = min(self.settings.starts, self.settings.effort.rounds)
         for index, bundle in enumerate(self.bundles):
             listen(PROFILED + (1 - PROFILED) * index / len(self.bundles), "cold starts")
-            self.starts[index] = measure_cold_start(bundle.folder, threads=self.threads, repeats=self.settings.starts)
+            self.starts[index] = measure_cold_start(bundle.folder, threads=self.threads, repeats=repeats)
 
     def report(self) -> Report:
         """What is known by now."""

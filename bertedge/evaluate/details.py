@@ -87,6 +87,7 @@ class Details:
         layout: Layout,
         *,
         threads: int,
+        seconds: float,
         listen: Listener,
     ) -> None:
         """The operators of the longest text of the grid that is alone in a call, or else of the last workload."""
@@ -95,4 +96,4 @@ class Details:
         batch = workload_batch(workload, corpus, layout)
         for index, bundle in enumerate(bundles):
             listen(index / len(bundles), "profiles")
-            self.profiles[index] = profile_bundle(bundle, batch, threads=threads)
+            self.profiles[index] = profile_bundle(bundle, batch, threads=threads, seconds=seconds)

@@ -21,7 +21,7 @@ from bertedge.predictor import Batch
 from bertedge.scratch import temporary_folder
 
 OTHER = "other"
-#: Calls go on until they took so long together, within these bounds.
+#: Seconds that the calls take together, within these numbers of calls.
 PROFILE_S = 0.5
 MIN_CALLS, MAX_CALLS = 5, 50
 WARMUP = 3
@@ -81,13 +81,17 @@ class NodeTime:
         return statistics.median(self.calls_ms)
 
 
-def profile_bundle(bundle: Bundle, batch: Batch, *, threads: int) -> Profile:
-    """Run a bundle's file on a batch without padding, in a session of its own, and see what each operator takes."""
+def profile_bundle(bundle: Bundle, batch: Batch, *, threads: int, seconds: float = PROFILE_S) -> Profile:
+    """Run a bundle's file on a batch without padding, in a session of its own, and see what each operator takes.
+
+    Args:
+        seconds: how long to go on, within ``MIN_CALLS`` and ``MAX_CALLS``.
+    """
     with temporary_folder() as scratch:
         session = open_session(bundle.model_path, threads=threads, profile=scratch / "profile")
         feed = padded_feed(batch, all_positions=bundle.manifest.positions == "all")
         calls, start = 0, time.perf_counter()
-        while calls < WARMUP + MIN_CALLS or (calls < WARMUP + MAX_CALLS and time.perf_counter() - start < PROFILE_S):
+        while calls < WARMUP + MIN_CALLS or (calls < WARMUP + MAX_CALLS and time.perf_counter() - start < seconds):
             session.run(None, feed)
             calls += 1
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

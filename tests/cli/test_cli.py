@@ -55,55 +55,58 @@ def folder(bundle_of: Callable[..., Bundle]) -> Path:
     return bundle_of("static").folder
 
 
-def test_the_main_road(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
-    bundle, report = tmp_path / "tiny.int8", tmp_path / "report.json"
-    made = bertedge("quantize", model_folder, "-o", bundle, "--calibration", corpus_file, "--examples", 16)
-    assert made.returncode == 0, made.stderr
-    assert made.stdout == ""
-    arguments = [
-        "--reference",
-        model_folder,
-        "--corpus",
-        corpus_file,
-        "--examples",
-        8,
-        "--rounds",
-        2,
-        "--seconds",
-        0,
-        "--lengths",
-        "1x8,2x16",
-    ]
-    page = tmp_path / "report.html"
-    done = bertedge("bench", bundle, *arguments, "--json", report, "--markdown", tmp_path / "report.md", "--html", page)
-    assert done.returncode == 0, done.stderr
-    assert "mlm.top1_agreement" in done.stdout
-    again = typed("report", report, "--html", tmp_path / "again.html", "--markdown", tmp_path / "again.md")
-    assert (again.returncode, again.stdout) == (0, "")
-    assert f"--html {page}" in page.read_text()
-    assert (tmp_path / "again.html").read_text() == page.read_text()
-    assert (tmp_path / "again.md").read_text() == (tmp_path / "report.md").read_text()
-    assert bertedge("report", report).stdout.strip() == done.stdout.strip()
-    read = read_report(report)
-    assert [entry.seq_len for entry in read.candidates[0].latency] == [8, 16]
-    assert read.candidates[0].fidelity["mlm.kl_mean"].n > 0
-    assert read.skipped == {}
-    assert read.candidates[0].fidelity["invariance.max_prob_diff"].value == 0
-    assert 0 <= read.candidates[0].fidelity["invariance.padded_file_max_prob_diff"].value < 1e-4
-    assert "invariance.padded_file_max_prob_diff" in done.stdout
-    raw = json.loads(report.read_text())
-    assert {"schema_version", "machine", "reference", "candidates"} <= raw.keys()
-    assert (tmp_path / "report.md").read_text().startswith("### Size and start")
+#: ``bench`` with as little work as it can do.
+LITTLE = ("--examples", 8, "--rounds", 2, "--seconds", 0, "--lengths", "1x8", "--threads", 1)
 
 
 @pytest.fixture(scope="module")
-def report_file(folder: Path, model_folder: Path, corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of the tiny model; not to be changed by tests."""
-    path = tmp_path_factory.mktemp("reports") / "report.json"
-    more = ["--corpus", corpus_file, "--examples", 8, "--rounds", 6, "--seconds", 0, "--lengths", "1x8"]
-    done = bertedge("bench", folder, "--reference", model_folder, *more, "--json", path)
+def measured(folder: Path, model_folder: Path, corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a report of the tiny model in every format, and what was printed; not to be changed by tests."""
+    out = tmp_path_factory.mktemp("measured")
+    more = ["--corpus", corpus_file, *LITTLE, "--rounds", 6, "--lengths", "1x8,2x16"]
+    files = ["--json", out / "report.json", "--markdown", out / "report.md", "--html", out / "report.html"]
+    done = bertedge("bench", folder, "--reference", model_folder, *more, *files)
     assert done.returncode == 0, done.stderr
-    return path
+    (out / "stdout").write_text(done.stdout)
+    return out
+
+
+@pytest.fixture(scope="module")
+def report_file(measured: Path) -> Path:
+    """A report of the tiny model; not to be changed by tests."""
+    return measured / "report.json"
+
+
+def test_quantize_prints_nothing_to_stdout(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiny.int8"
+    done = bertedge("quantize", model_folder, "-o", out, "--calibration", corpus_file, "--examples", 16)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert Bundle.open(out).manifest.heads
+
+
+def test_report_draws_again_what_bench_wrote(measured: Path, report_file: Path, tmp_path: Path) -> None:
+    page = measured / "report.html"
+    assert f"--html {page}" in page.read_text()
+    again = typed("report", report_file, "--html", tmp_path / "again.html", "--markdown", tmp_path / "again.md")
+    assert (again.returncode, again.stdout) == (0, "")
+    assert (tmp_path / "again.html").read_text() == page.read_text()
+    assert (tmp_path / "again.md").read_text() == (measured / "report.md").read_text()
+    assert bertedge("report", report_file).stdout.strip() == (measured / "stdout").read_text().strip()
+
+
+def test_what_bench_measures(measured: Path, report_file: Path) -> None:
+    read = read_report(report_file)
+    (candidate,) = read.candidates
+    assert [entry.seq_len for entry in candidate.latency] == [8, 16]
+    assert candidate.fidelity["mlm.kl_mean"].n > 0
+    assert read.skipped == {}
+    assert candidate.fidelity["invariance.max_prob_diff"].value == 0
+    assert 0 <= candidate.fidelity["invariance.padded_file_max_prob_diff"].value < 1e-4
+    printed = (measured / "stdout").read_text()
+    assert "mlm.top1_agreement" in printed
+    assert "invariance.padded_file_max_prob_diff" in printed
+    assert {"schema_version", "machine", "reference", "candidates"} <= json.loads(report_file.read_text()).keys()
+    assert (measured / "report.md").read_text().startswith("### Size and start")
 
 
 def changed(report: Path, target: Path, **changes: object) -> Path:
@@ -197,10 +200,8 @@ def test_what_was_measured_is_kept_where_it_cannot_be_judged(
 
     importlib.import_module("bertedge.benchmark")  # which keeps the true one: it has judged before the command does
     monkeypatch.setattr("bertedge.report.gate.judge", fail)
-    done = typed(
-        *("bench", folder, "--reference", model_folder, "--corpus", corpus_file, "--examples", 300, "--rounds", 2),
-        *("--seconds", 0, "--lengths", "1x8", "--against", folder, "--json", tmp_path / "r.json"),
-    )
+    more = ["--corpus", corpus_file, *LITTLE, "--examples", 300, "--against", folder, "--json", tmp_path / "r.json"]
+    done = typed("bench", folder, "--reference", model_folder, *more)
     found = read_report(tmp_path / "r.json").corpus.examples
     assert f"corpus.txt: has {found} texts to compare on, fewer than the 300 asked for" in done.stderr
     assert (done.returncode, done.stderr.splitlines()[-2]) == (3, "error: the baseline is odd")
@@ -250,10 +251,8 @@ def test_a_candidate_is_judged_by_what_was_measured_beside_it(
 ) -> None:
     """The float bundle is larger than the int8 one, whatever the clock says."""
     larger = bundle_of("float32").folder
-    more = ["--corpus", corpus_file, "--examples", 8, "--rounds", 2, "--seconds", 0, "--lengths", "1x8"]
-    done = bertedge(
-        "bench", larger, "--reference", model_folder, "--against", folder, *more, "--json", tmp_path / "r.json"
-    )
+    more = ["--corpus", corpus_file, *LITTLE, "--against", folder, "--json", tmp_path / "r.json"]
+    done = typed("bench", larger, "--reference", model_folder, *more)
     assert done.returncode == 1, done.stderr
     assert "(against)" in done.stdout
     assert read_report(tmp_path / "r.json").against is not None
@@ -263,11 +262,8 @@ def test_the_first_baseline_is_written_by_bench(
     folder: Path, model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
     baseline = tmp_path / "baselines" / "here.json"
-    more = ["--corpus", corpus_file, "--examples", 8, "--rounds", 2, "--seconds", 0, "--lengths", "1x8"]
-    done = bertedge(
-        *("bench", folder, "--reference", model_folder, *more, "--baseline", baseline),
-        *("--update-baseline", "--reason", "the first"),
-    )
+    more = ["--corpus", corpus_file, *LITTLE, "--baseline", baseline, "--update-baseline", "--reason", "the first"]
+    done = typed("bench", folder, "--reference", model_folder, *more)
     assert done.returncode == 0, done.stderr
     assert [entry.reason for entry in read_report(baseline).history] == ["the first"]
     assert "Verdicts" not in done.stdout
@@ -283,8 +279,8 @@ def test_a_text_without_next_sentences_has_no_pairs_and_the_report_says_so(
 ) -> None:
     text, report = tmp_path / "one.txt", tmp_path / "report.json"
     text.write_text(between.join(line for line in corpus_file.read_text().splitlines() if line))
-    arguments = ["--reference", model_folder, "--corpus", text, "--rounds", 2, "--seconds", 0, "--lengths", "1x8"]
-    done = bertedge("bench", folder, *arguments, "--json", report, "--markdown", tmp_path / "report.md")
+    arguments = ["--reference", model_folder, "--corpus", text, *LITTLE]
+    done = typed("bench", folder, *arguments, "--json", report, "--markdown", tmp_path / "report.md")
     assert done.returncode == 0, done.stderr
     for output in (done.stdout, (tmp_path / "report.md").read_text()):
         assert "nsp.flip_rate" not in output
