@@ -22,11 +22,11 @@ from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime import load
 
-NONE: dict[str, Any] = {"smoothing": False, "outliers_beside": False, "rounding": "nearest", "bias_correction": False}
+NONE: dict[str, Any] = {"smoothing": False, "float_outliers": False, "rounding": "nearest", "bias_correction": False}
 OPTIONS: dict[str, dict[str, Any]] = {
     "none of the tools": NONE,
     "smoothing": NONE | {"smoothing": True},
-    "outliers beside": NONE | {"outliers_beside": True},
+    "outliers beside": NONE | {"float_outliers": True},
     "compensated rounding": NONE | {"rounding": "compensated"},
     "weight scales by squared error": NONE | {"weight_scales": "mse"},
     "bias correction": NONE | {"bias_correction": True},

@@ -44,9 +44,9 @@ ROWS = {
     "the default recipe": ("portable", RECIPES["default"]),
     "the same, weights of 8 bits": ("arm64", RECIPES["default"]),
     "`--recipe faithful`": ("portable", RECIPES["faithful"]),
-    "`--method dynamic`": ("portable", QuantizationRecipe(method=Dynamic())),
-    "`--method weight-only --bits 8`": ("portable", QuantizationRecipe(method=WeightOnly(bits=8))),
-    "`--method weight-only --bits 4`": ("portable", QuantizationRecipe(method=WeightOnly(bits=4))),
+    "`--recipe dynamic`": ("portable", QuantizationRecipe(method=Dynamic())),
+    "`--recipe weight-only --set bits=8`": ("portable", QuantizationRecipe(method=WeightOnly(bits=8))),
+    "`--recipe weight-only`": ("portable", QuantizationRecipe(method=WeightOnly(bits=4))),
 }
 
 

@@ -1,32 +1,33 @@
-"""What is quantized and how, apart from the CPU it is for. A method is a dataclass here and a file that decides."""
+"""What is quantized and how, apart from the CPU. A method is a dataclass here and a file in ``quantization``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from bertedge.errors import UsageError, nearest
+from bertedge.errors import FileError, UsageError, nearest
+from bertedge.keys import Key, check_keys, key, keys_of, read_table, read_toml
 
 ROUNDINGS = ("auto", "nearest", "compensated")
 PERCENTILE = "percentile"
 OBSERVERS = ("min-max", "mse", PERCENTILE)
 WEIGHT_SCALES = ("max", "mse")
-#: Share of the calibration text that can be kept back at most; the rest has to do for the ranges.
+#: Largest share of the calibration text that can be held out.
 MOST_HELD_OUT = 0.5
-#: What onnxruntime's block-wise kernels take.
+#: What the block-wise kernels of onnxruntime take.
 BITS, BLOCK_SIZES = (4, 8), (16, 32, 64, 128, 256)
-
-
-#: Texts that a calibration or a measurement may run: more take hours and tell no more.
+#: Largest number of texts for a calibration or a measurement: more take hours and change little.
 MAX_EXAMPLES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dynamic:
-    """int8 weights; the range of the activations is taken from each input, so nothing is calibrated.
+    """int8 weights; the range of the activations is taken from each input, without calibration.
 
-    ``may_overflow`` of a method: whether there are CPUs on which its sums can be wrong; see :mod:`bertedge.target`.
+    ``may_overflow`` of a method: some CPUs compute its sums wrongly; see :mod:`bertedge.target`.
     """
 
     name: Literal["dynamic"] = "dynamic"
@@ -36,108 +37,79 @@ class Dynamic:
 
 @dataclass(frozen=True, kw_only=True)
 class Static:
-    """int8 weights; activations keep to ranges that calibration found.
+    """int8 weights; the ranges of the activations come from calibration.
 
-    Attributes:
-        observer: how a range follows from what was seen: ``min-max``, all of it; ``mse``, what costs the smallest
-            squared error; ``percentile``, what holds so many of the values. The latter two clip.
-        percentile: share of the values that ``percentile`` keeps, in percent.
-        num_examples: texts that calibration runs at most.
-        max_length: tokens of such a text at most, as far as the model reads so many.
-        rounding: of the weights: ``nearest``; ``compensated``, which lets weights make good each other's errors (see
-            :mod:`bertedge.quantization.compensate`); or ``auto``, the latter where the model is small enough for it to
-            take seconds.
-        weight_scales: of each output channel: ``max``, by its largest weight; ``mse``, with the least squared error.
-        smoothing: even channels that stand out: divided in front of a layer, multiplied into its weights.
-        outliers_beside: multiply channels of huge values and weights in float32 beside the others.
-        bias_correction: put right, in the biases, the mean of what rounded weights get wrong (Nagel et al. 2019,
-            "Data-free quantization", section 4.2, with means from calibration).
-        finer: patterns of layer names whose activations get two int8 terms, about 16 bits, for twice the work.
+    Compensated rounding: :mod:`bertedge.quantization.compensate`. Smoothing: Xiao et al. 2022 (SmoothQuant), equation
+    4. Bias correction: Nagel et al. 2019, "Data-free quantization", section 4.2, with means from calibration.
     """
 
     name: Literal["static"] = "static"
     bits: ClassVar[int] = 8
     may_overflow: ClassVar[bool] = True
-    observer: str = "min-max"
-    percentile: float = 99.99
-    num_examples: int = 64
-    max_length: int = 512
-    rounding: str = "auto"
-    weight_scales: str = "max"
-    smoothing: bool = True
-    outliers_beside: bool = True
-    bias_correction: bool = True
-    finer: tuple[str, ...] = ()
+    observer: str = key(
+        "min-max",
+        "Activation ranges: min-max takes all values; mse and percentile clip the rarest.",
+        one_of=OBSERVERS,
+    )
+    percentile: float = key(
+        99.99, "Percent of the values inside the range, for observer=percentile.", above=50, at_most=100
+    )
+    num_examples: int = key(64, "Texts to calibrate with.", at_least=1)
+    max_length: int = key(512, "Most tokens of a calibration text.", at_least=8)
+    rounding: str = key(
+        "auto",
+        "compensated corrects each rounding error in later weights; auto is compensated where it takes seconds.",
+        one_of=ROUNDINGS,
+    )
+    weight_scales: str = key(
+        "max", "Scale of a channel: by its largest weight, or for the least squared error.", one_of=WEIGHT_SCALES
+    )
+    smoothing: bool = key(True, "Balance channels with outliers (SmoothQuant).")
+    float_outliers: bool = key(True, "Multiply the few channels with the largest outliers in float32.")
+    bias_correction: bool = key(True, "Correct in the biases the mean error of the rounded weights.")
+    finer: tuple[str, ...] = key((), "Layers with 16-bit activations (two int8 terms), for twice the work.")
 
     def __post_init__(self) -> None:
-        _check_sample(self.num_examples, self.max_length)
-        if not 50 < self.percentile <= 100:
+        check_keys(self)
+        if self.observer != PERCENTILE and self.percentile != Static.percentile:
             raise UsageError(
-                f"percentile {self.percentile:g}: has to be above 50 and at most 100", "99.99, for example"
+                f"percentile={self.percentile:g} has no effect with observer={self.observer}",
+                f"add observer={PERCENTILE}",
             )
-        for word, value, known in (
-            ("rounding", self.rounding, ROUNDINGS),
-            ("observer", self.observer, OBSERVERS),
-            ("weight_scales", self.weight_scales, WEIGHT_SCALES),
-        ):
-            if value not in known:
-                raise UsageError(f"{word} {value!r} is not known", nearest(value, known))
 
     def finer_layers(self, layers: list[str]) -> set[str]:
-        """The layers that get two terms.
-
-        Args:
-            layers: those that can.
+        """The layers that get two terms, of those that can.
 
         Raises:
             UsageError: a pattern names none.
         """
-        return set(matching("--finer", self.finer, layers))
+        return set(matching("finer", self.finer, layers))
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightOnly:
-    """Weights of 4 or 8 bits with a scale for every few of them; activations need no ranges.
+    """Weights of 4 or 8 bits with a scale for each block; activations stay float32.
 
     For small files (4 bits) or more fidelity (8 bits); with more than a few tokens a call, static int8 is faster.
-
-    Attributes:
-        bits: of a weight.
-        block_size: weights that share a scale, at most: 16, 32, 64, 128 or 256.
-        rounding: of the weights, as in :class:`Static`; ``auto`` is ``compensated`` for 4 bits and ``nearest`` for 8.
-        num_examples: texts that compensated rounding looks at.
-        max_length: tokens of such a text at most.
     """
 
     name: Literal["weight-only"] = "weight-only"
     may_overflow: ClassVar[bool] = False
-    bits: int = 4
-    block_size: int = 64
-    rounding: str = "auto"
-    num_examples: int = 128
-    max_length: int = 128
+    bits: int = key(4, "Bits of a weight.", one_of=BITS)
+    block_size: int = key(64, "Weights that share a scale.", one_of=BLOCK_SIZES)
+    rounding: str = key("auto", "auto is compensated for 4 bits, nearest for 8.", one_of=ROUNDINGS)
+    num_examples: int = key(128, "Texts that compensated rounding reads.", at_least=1)
+    max_length: int = key(128, "Most tokens of such a text.", at_least=8)
 
     def __post_init__(self) -> None:
-        for option, value, known in (("bits", self.bits, BITS), ("block size", self.block_size, BLOCK_SIZES)):
-            if value not in known:
-                raise UsageError(f"{option} {value}: expected one of {', '.join(map(str, known))}", f"try {known[0]}")
-        if self.rounding not in ROUNDINGS:
-            raise UsageError(f"rounding {self.rounding!r} is not known", nearest(self.rounding, ROUNDINGS))
-        _check_sample(self.num_examples, self.max_length)
-
-
-def _check_sample(num_examples: int, max_length: int) -> None:
-    if num_examples < 1 or max_length < 8:
-        raise UsageError(
-            f"recipe: {num_examples} examples of {max_length} tokens", "at least 1 example of at least 8 tokens"
-        )
+        check_keys(self)
 
 
 def require_examples(count: int) -> None:
-    """Refuse so many texts that nobody would wait for them.
+    """Refuse more texts than anyone would wait for.
 
     Raises:
-        UsageError: there are more than :data:`MAX_EXAMPLES`, or none.
+        UsageError: more than :data:`MAX_EXAMPLES`, or none.
     """
     if not 1 <= count <= MAX_EXAMPLES:
         raise UsageError(
@@ -145,7 +117,7 @@ def require_examples(count: int) -> None:
         )
 
 
-#: Methods that look at calibration text.
+#: Methods that read calibration text.
 Calibrated = Static | WeightOnly
 Method = Dynamic | Static | WeightOnly
 #: Methods by name.
@@ -154,87 +126,95 @@ METHODS: dict[str, type[Method]] = {"dynamic": Dynamic, "static": Static, "weigh
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationRecipe:
-    """How a float checkpoint becomes a quantized one.
-
-    Attributes:
-        exclude: patterns of layer names that stay float32, such as ``encoder.layer.0.*``.
-        float16: patterns of layer names whose weights are stored in float16 and computed in float32.
-        held_out: share of the calibration text that is kept back, so that losses can be measured on it.
-    """
+    """How a float checkpoint becomes a quantized one."""
 
     method: Method = field(default_factory=Static)
-    exclude: tuple[str, ...] = ()
-    float16: tuple[str, ...] = ()
-    held_out: float = 0.0
+    exclude: tuple[str, ...] = key((), "Layers that stay float32.")
+    float16: tuple[str, ...] = key((), "Layers with float16 weights, computed in float32.")
+    held_out: float = key(0.0, "Share of the calibration text to measure losses on.", at_least=0, at_most=MOST_HELD_OUT)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.held_out <= MOST_HELD_OUT:
-            raise UsageError(
-                f"recipe: {self.held_out:g} of the calibration text held out", f"0 to {MOST_HELD_OUT:g} of it"
-            )
+        check_keys(self)
 
     def excluded(self, layers: list[str]) -> dict[str, str]:
-        """The layers that the patterns name, each with its pattern.
+        """The layers that stay float32, each with its pattern.
 
         Raises:
             UsageError: a pattern names none.
         """
-        return matching("--exclude", self.exclude, layers)
+        return matching("exclude", self.exclude, layers)
 
-    def widened(self, layers: list[str]) -> dict[str, str]:
+    def in_float16(self, layers: list[str]) -> dict[str, str]:
         """The layers in float16, each with its pattern.
 
         Raises:
             UsageError: a pattern names none.
         """
-        return matching("--float16", self.float16, layers)
+        return matching("float16", self.float16, layers)
 
-    def changed(
-        self, *, method: str | None = None, exclude: tuple[str, ...] = (), float16: tuple[str, ...] = (), **options: Any
-    ) -> QuantizationRecipe:
-        """This recipe with another method, or with some of its method's options changed; None leaves one as it is.
+    def changed(self, **settings: Any) -> QuantizationRecipe:
+        """This recipe with other settings, by the names in :data:`KEYS`.
 
         Raises:
-            UsageError: there is no such method, or it has no such option.
+            UsageError: an unknown method, or a setting that the method does not have.
         """
         base = self.method
-        if method is not None and method != base.name:
+        name = settings.pop("method", base.name)
+        if name != base.name:
             if base != type(base)():
                 raise UsageError(
-                    f"--method {method}: the recipe is one of the {base.name} method", "leave out the one or the other"
+                    f"method={name}: this recipe has settings of the {base.name} method", f"start from --recipe {name}"
                 )
-            base = method_named(method)
-        given = {name: value for name, value in options.items() if value is not None}
-        strange = given.keys() - {f.name for f in fields(base)}
-        if strange:
-            having = [name for name, kind in METHODS.items() if strange <= {f.name for f in fields(kind)}]
-            option = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(strange))
-            hint = f"--method {having[0]} has it" if having else "no method has all of them"
-            raise UsageError(f"{option}: means nothing to the {base.name} method", hint)
-        chosen = replace(base, **given)
-        if "percentile" in given and isinstance(chosen, Static) and chosen.observer != PERCENTILE:
+            base = method_named(name)
+        own = {name: settings.pop(name) for name in OWN & settings.keys()}
+        unknown = settings.keys() - keys_of(type(base))
+        if unknown:
+            having = [name for name, kind in METHODS.items() if unknown <= keys_of(kind).keys()]
             raise UsageError(
-                f"--percentile: means nothing to the observer {chosen.observer}", f"add --observer {PERCENTILE}"
+                f"{', '.join(sorted(unknown))}: the {base.name} method has no such setting",
+                f"{having[0]} has: add method={having[0]}" if having else nearest(min(unknown), KEYS),
             )
-        return replace(
-            self,
-            method=chosen,
-            exclude=exclude or self.exclude,
-            float16=float16 or self.float16,
-        )
+        return replace(self, method=replace(base, **settings), **own)
+
+    def values(self) -> dict[str, Any]:
+        """All settings by name, as in a recipe file."""
+        options = {name: getattr(self.method, name) for name in keys_of(type(self.method))}
+        if options.get("observer", PERCENTILE) != PERCENTILE:
+            del options["percentile"]
+        return {"method": self.method.name, **options, **{name: getattr(self, name) for name in keys_of(type(self))}}
 
 
-def matching(option: str, patterns: tuple[str, ...], layers: list[str]) -> dict[str, str]:
+#: Settings of the recipe itself.
+OWN = keys_of(QuantizationRecipe).keys()
+#: All settings by name; "method" is the name of the method.
+KEYS: dict[str, Key] = {
+    "method": Key(name="method", type=str, default=Static.name, help="How to quantize.", one_of=tuple(METHODS)),
+    **keys_of(WeightOnly, Static, QuantizationRecipe),
+}
+
+
+def listed_keys() -> list[Key]:
+    """All settings for help; those of one method say which."""
+    listed = [KEYS["method"], *keys_of(QuantizationRecipe).values()]
+    for name, kind in METHODS.items():
+        listed += [replace(key, help=f"{name}: {key.help}") for key in keys_of(kind).values()]
+    return listed
+
+
+def matching(setting: str, patterns: tuple[str, ...], layers: list[str]) -> dict[str, str]:
     """Layers that patterns name, each with the first pattern that does.
 
+    Args:
+        setting: the name of the patterns, for the message.
+
     Raises:
-        UsageError: a pattern names none; it lists near names.
+        UsageError: a pattern names none; the hint lists similar names.
     """
     chosen: dict[str, str] = {}
     for pattern in patterns:
         matches = [layer for layer in layers if fnmatchcase(layer, pattern)]
         if not matches:
-            raise UsageError(f"{option} {pattern!r} names no layer that it could be", nearest(pattern, layers))
+            raise UsageError(f"{setting} {pattern!r} names no layer that can be chosen here", nearest(pattern, layers))
         chosen = dict.fromkeys(matches, pattern) | chosen
     return chosen
 
@@ -242,24 +222,58 @@ def matching(option: str, patterns: tuple[str, ...], layers: list[str]) -> dict[
 #: Recipes by name; the first one is the default.
 RECIPES = {
     "default": QuantizationRecipe(),
-    # 16 bits for the activations everywhere, and weights rounded with all care: as true as int8 weights allow
+    # 16-bit activations everywhere and compensated rounding: the most fidelity that int8 weights allow
     "faithful": QuantizationRecipe(method=Static(rounding="compensated", finer=("*",), num_examples=256)),
+    "dynamic": QuantizationRecipe(method=Dynamic()),
+    "weight-only": QuantizationRecipe(method=WeightOnly()),
 }
 
 
 def recipe_named(name: str) -> QuantizationRecipe:
-    """The recipe of that name.
+    """The built-in recipe of that name.
 
     Raises:
         UsageError: there is none.
     """
     if name not in RECIPES:
-        raise UsageError(f"recipe {name!r} is not known", nearest(name, RECIPES))
+        raise UsageError(f"recipe {name!r} is not known", f"{nearest(name, RECIPES)}; or the name of a TOML file")
     return RECIPES[name]
 
 
+def recipe_of_table(table: Mapping[str, Any]) -> QuantizationRecipe:
+    """The recipe that a TOML table holds: the default one with these settings.
+
+    Raises:
+        UsageError: an unknown setting, or a value that it cannot have.
+    """
+    return QuantizationRecipe().changed(**read_table(table, KEYS))
+
+
+def read_recipe(name: str | Path) -> tuple[QuantizationRecipe, dict[str, Any]]:
+    """A built-in recipe, or one from a TOML file.
+
+    Returns:
+        The recipe, and the table ``[goals]`` of the file.
+
+    Raises:
+        FileError: the file cannot be read, or does not hold a recipe.
+        UsageError: there is neither a recipe nor a file of that name.
+    """
+    path = Path(name)
+    if str(name) in RECIPES or not (path.suffix == ".toml" or path.is_file()):
+        return recipe_named(str(name)), {}
+    table = read_toml(path)
+    goals = table.pop("goals", {})
+    if not isinstance(goals, dict):
+        raise FileError(f"{path}: goals is not a table", "for example: [goals] and below it max_kl = 0.001")
+    try:
+        return recipe_of_table(table), goals
+    except UsageError as error:
+        raise FileError(f"{path}: {error.message}", error.hint) from error
+
+
 def method_named(name: str) -> Method:
-    """The method of that name, with its default options.
+    """The method of that name, with its default settings.
 
     Raises:
         UsageError: there is none.

@@ -71,7 +71,7 @@ class TargetProfile:
 #: True of every x86 CPU without AVX-VNNI-INT8.
 SLOW_ON_X86 = "int8 activations: plain C++; uint8 weights: 16-bit products"
 #: True of ARM CPUs with SME, of which there is no row.
-SME = "with SME, --method dynamic: a kernel that was not checked"
+SME = "with SME, --recipe dynamic: a kernel that was not checked"
 
 #: Rows by name; of one architecture, the best first.
 TARGETS = {

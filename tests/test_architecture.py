@@ -18,7 +18,7 @@ LAYERS = (
     ("printable", "bounds"),
     ("errors", "progress", "scratch", "__init__"),
     ("files",),
-    ("records", "archives", "arrays", "plotting"),
+    ("keys", "records", "archives", "arrays", "plotting"),
     ("cpu", "weight_range"),
     ("encoders", "target", "recipe", "embedding"),
     ("layers",),

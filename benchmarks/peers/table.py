@@ -134,7 +134,7 @@ PEERS = {
         options={"method": "dynamic"},
         packages=OURS,
         words=MASKED,
-        how="`bertedge quantize --method dynamic`",
+        how="`bertedge quantize --recipe dynamic`",
         batches_itself=True,
         int8=True,
     ),

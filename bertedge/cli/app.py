@@ -10,7 +10,19 @@ from typing import Annotated, Any
 import typer
 
 import bertedge
-from bertedge.cli import bench, check, compare, demo, elsewhere, make, report, train, tune, use
+from bertedge.cli import (
+    bench,
+    check,
+    compare,
+    demo,
+    elsewhere,
+    info_command,
+    quantize_command,
+    report,
+    train,
+    tune,
+    use,
+)
 from bertedge.cli.console import complain, set_volume, short_warnings
 from bertedge.cli.layout import Command, Group, epilog, group_of
 from bertedge.cli.streams import guard_streams
@@ -30,15 +42,15 @@ VOLUME = ("--quiet", "--verbose")
 ClickError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
-    "quantize": make.quantize,
-    "export": make.export,
+    "quantize": quantize_command.quantize,
+    "export": quantize_command.export,
     "tune": tune.tune,
     "bench": bench.bench,
     "compare": compare.compare,
     "report": report.report,
     "verify": check.verify,
     "emulator-setup": elsewhere.emulator_setup,
-    "info": check.info,
+    "info": info_command.info,
     "fill-mask": use.fill_mask,
     "next-sentence": use.next_sentence,
     "train": train.train,

@@ -1,29 +1,20 @@
-"""``bertedge verify`` and ``bertedge info``."""
+"""``bertedge verify``."""
 
 from __future__ import annotations
 
-import math
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertedge.bundle import Bundle
-from bertedge.cli.console import at_least, note, print_json, stdout
+from bertedge.cli.console import at_least, print_json, stdout
 from bertedge.cli.elsewhere import verify_elsewhere
 from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
-from bertedge.embedding import EmbeddingSettings
 from bertedge.emulate.cpus import CPUS, SIMULATED
-from bertedge.encoders import EncoderConfig
-from bertedge.errors import CheckFailed, CheckpointError, FileError, UsageError
-from bertedge.evaluate.goals import sentence
-from bertedge.manifest import MANIFEST
-from bertedge.records import from_json, to_json
-from bertedge.target import AUTO, TARGETS, resolve_target
+from bertedge.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
-    from bertedge.checkpoint import Checkpoint
+    pass
 
 #: An emulated CPU takes its time.
 FEW_EXAMPLES = 16
@@ -117,156 +108,3 @@ def _replayed(result: Any) -> list[str]:
         *lines,
         f"from float       {to_float}{vectors}",
     ]
-
-
-def info(
-    model: Annotated[str | None, typer.Argument(help="A bundle or a checkpoint.", show_default=False)] = None,
-    targets: Annotated[bool, typer.Option("--targets", help="List the CPU targets and what runs on them.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="The targets with all columns, as Markdown.")] = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show what a bundle or a checkpoint is."""
-    if model is not None and (targets or as_markdown):
-        raise UsageError(
-            f"info {model}: --targets and --markdown are for the table of targets", "leave out the one or the other"
-        )
-    if targets or as_markdown:
-        return _targets(as_json, as_markdown)
-    if model is None:
-        raise UsageError("info: no model given", "name a bundle or a checkpoint, or list the targets with --targets")
-    if (Path(model) / MANIFEST).is_file():
-        described = _describe_bundle(Bundle.open(Path(model), check=False))
-    else:
-        described = _describe_checkpoint(model)
-    for warning in described["warnings"]:
-        note(f"warning: {warning}")
-    if as_json:
-        print_json(described)
-        return
-    shown = {key: value for key, value in described.items() if key != "warnings" and (value or key != "left_out")}
-    width = max(map(len, shown))
-    room = max(stdout.width - width - 1, LEAST_WIDTH)
-    for key, value in shown.items():
-        texts = [part for line in _lines(key, value) for part in textwrap.wrap(line, room) or [""]]
-        for line, text in enumerate(texts):
-            stdout.print(f"{'' if line else key:{width}} {text}")
-
-
-def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
-    manifest = bundle.manifest
-    recipe = to_json(manifest.recipe) if manifest.recipe else "float32"
-    return {
-        "kind": "bundle",
-        "model": manifest.provenance.source,
-        "shape": _shape(bundle.config),
-        "heads": list(manifest.heads),
-        "left_out": list(manifest.left_out),
-        "warnings": list(manifest.warnings),
-        **_tokenizer(bundle),
-        **_embedding(manifest.embedding),
-        "recipe": recipe,
-        "target": manifest.target,
-        "here": manifest.fit_here,
-        "format": manifest.format,
-        "positions": manifest.positions,
-        "size_bytes": bundle.size_bytes,
-        "bytes_by_part": manifest.bytes_by_part,
-        "coverage": to_json(manifest.coverage),
-        "fidelity": to_json(manifest.fidelity),
-        "layer_reasons": manifest.layer_reasons,
-        "goals": {option: sentence(option, reached) for option, reached in manifest.goals.items()},
-        "min_onnxruntime": manifest.min_onnxruntime,
-        "provenance": to_json(manifest.provenance),
-    }
-
-
-def _describe_checkpoint(model: str) -> dict[str, Any]:
-    from bertedge.checkpoint import open_checkpoint
-    from bertedge.encoders import names
-
-    checkpoint = open_checkpoint(model)
-    return {
-        "kind": "checkpoint",
-        "model": checkpoint.name,
-        "shape": _shape(checkpoint.config),
-        "heads": list(checkpoint.heads),
-        "parameters": sum(map(math.prod, names.expected_shapes(checkpoint.config, checkpoint.heads).values())),
-        "left_out": list(checkpoint.left_out),
-        "warnings": list(checkpoint.warnings),
-        **_tokenizer(checkpoint),
-        **_embedding(checkpoint.embedding),
-    }
-
-
-def _embedding(settings: EmbeddingSettings | None) -> dict[str, Any]:
-    """How the model makes vectors, where it says so."""
-    return {} if settings is None else {"embedding": to_json(settings)}
-
-
-def _tokenizer(model: Bundle | Checkpoint) -> dict[str, Any]:
-    """What the tokenizer does to a text; why there is none, where it cannot be read."""
-    try:
-        tokenizer = model.tokenizer
-    except (FileError, CheckpointError) as error:
-        return {"tokenizer": f"{error.message} ({error.hint})"}
-    return {
-        "casing": "uncased" if tokenizer.lowercases else "cased",
-        "accents": "removed" if tokenizer.strips_accents else "kept",
-    }
-
-
-def _shape(config: EncoderConfig) -> str:
-    return (
-        f"{config.num_hidden_layers} layers x {config.hidden_size}, {config.num_attention_heads} heads, "
-        f"vocabulary of {config.vocab_size}, up to {config.max_position_embeddings} tokens"
-    )
-
-
-def _lines(key: str, value: Any) -> list[str]:
-    """A value for a person: sizes in MB, shares in percent, what is nested a line each."""
-    if key == "size_bytes":
-        return [f"{value / 1e6:.1f} MB"]
-    if key == "parameters":
-        return [f"{value:,}"]
-    if key == "coverage":
-        shares = (
-            f"{100 * value['macs']:.1f} % of the multiply-accumulates and {100 * value['bytes']:.1f} % of the bytes"
-        )
-        return [f"{shares} are integers of 8 bits or fewer"]
-    if key == "casing":
-        return [f"{value}: " + ("text is made lower case" if value == "uncased" else "capital letters are kept")]
-    if key == "here":
-        return value.split("; ")
-    if key == "bytes_by_part":
-        return [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()]
-    if key in ("layer_reasons", "goals"):
-        return [f"{name} {words}" for name, words in value.items()]
-    if key == "embedding":
-        return list(from_json(EmbeddingSettings, value).lines)
-    if key == "provenance":
-        return [f"{name} {_shown(item)}" for name, item in value.items() if item is not None]
-    return [_shown(value)]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items() if item not in (None, []))
-    if isinstance(value, list):
-        return ", ".join(map(_shown, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _targets(as_json: bool, as_markdown: bool) -> None:
-    from bertedge.report import targets
-    from bertedge.report.terminal import terminal_table, without
-
-    if as_json:
-        known = {name: {**to_json(t), "required_features": sorted(t.required_features)} for name, t in TARGETS.items()}
-        print_json(known)
-        return
-    if as_markdown:
-        print(targets.markdown(), end="")
-        return
-    here, (head, *rows) = resolve_target(AUTO).name, targets.target_rows(targets.NARROW)
-    shown = [[name + (" (this machine)" if name == here else ""), *cells] for name, *cells in rows]
-    stdout.print(terminal_table("", [[head, *shown], without([head, *shown], "why")], width=stdout.width))

@@ -15,8 +15,8 @@ from bertedge.cli.bench import bench
 from bertedge.cli.check import verify
 from bertedge.cli.console import note, stdout
 from bertedge.cli.examples import FIRST, FOLLOWING, MASKED, UNRELATED
-from bertedge.cli.make import quantize
 from bertedge.cli.options import ForceOption, library
+from bertedge.cli.quantize_command import quantize
 from bertedge.cli.use import fill_mask, next_sentence
 from bertedge.errors import BertEdgeError
 from bertedge.manifest import MANIFEST
@@ -53,7 +53,7 @@ def show(model: str, folder: Path, *, force: bool = False, measure: Callable[...
         note(f"{folder}: is here from an earlier demo; with --force it is made again")
     else:
         _step(f"bertedge quantize {model} -o {name}")
-        quantize(model, folder, force=force)
+        quantize(model=model, output=folder, force=force)
     _step(f"bertedge verify {name}")
     verify(folder)
     for text in MASKED:

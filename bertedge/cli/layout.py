@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
 from typer.core import TyperCommand, TyperGroup
 
+from bertedge.cli.console import stdout
 from bertedge.cli.examples import FIRST, FOLLOWING
+from bertedge.keys import Key
+from bertedge.recipe import listed_keys
+from bertedge.report.terminal import terminal_table
 
 #: Group -> commands, in the order of ``bertedge --help``.
 COMMAND_GROUPS = {
@@ -24,10 +29,8 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "quantize": {
         PLACE: ("output", "force"),
         BUNDLE: ("target", "format", "positions", "keep_vocab", "vocab_corpus"),
-        "Method": ("recipe", "method", "bits", "block_size", "rounding", "weight_scales"),
-        "Corrections": ("smoothing", "outliers_beside", "bias_correction"),
-        "Calibration": ("calibration", "examples", "observer", "percentile", "ranges"),
-        "Layers in other formats": ("exclude", "finer", "float16"),
+        "Recipe": ("recipe", "settings", "exclude"),
+        "Calibration": ("calibration", "examples", "ranges"),
     },
     "export": {
         PLACE: ("output", "force"),
@@ -85,6 +88,8 @@ LAYERS = (
     "embeddings.word and embeddings.position. A PATTERN may hold *, ? and [...] as in a shell: "
     "'encoder.layer.0.*' is the first block."
 )
+#: Command -> the settings that its ``--set`` changes.
+SET_KEYS: dict[str, Callable[[], Iterable[Key]]] = {"quantize": listed_keys}
 #: Commands with options that take patterns.
 TAKE_PATTERNS = ("quantize", "tune")
 #: Python type of an option -> what help calls its value; typer writes types, such as <int range> and <bool>.
@@ -135,6 +140,23 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> Any:
         return name_values(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Help as usual, and below it a table of the keys of ``--set``."""
+        super().format_help(ctx, formatter)
+        keys = SET_KEYS.get(self.name or "")
+        if keys is not None:
+            rows = [["key", "default", "meaning"], *key_rows(keys())]
+            stdout.print(terminal_table("Keys of --set", [rows], width=stdout.width))
+
+
+def key_rows(keys: Iterable[Key]) -> list[list[str]]:
+    """Name, default and meaning of each setting."""
+    rows = []
+    for key in keys:
+        values = f" ({' | '.join(map(str, key.one_of))})" if key.one_of else ""
+        rows.append([key.name, key.shown_default, f"{key.help.rstrip('.')}{values}."])
+    return rows
 
 
 def group_of(command: str) -> str:

@@ -68,6 +68,10 @@ CasedOption = Annotated[
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it is there.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting; may be repeated. The keys are listed below.", metavar="KEY=VALUE"),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[
     int | None,

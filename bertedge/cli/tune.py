@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bertedge.bundle import Bundle
+from bertedge.cli.added_options import goal_options
 from bertedge.cli.console import note, progress_bar, stdout
-from bertedge.cli.goals import (
-    MaxKlOption,
-    MaxMlmDropOption,
-    MaxNspDropOption,
-    MaxNspFlipsOption,
-    MaxP95Option,
-    MaxSizeOption,
-    MinAgreementOption,
-    MinCosineOption,
-)
 from bertedge.cli.options import CasedOption, ForceOption, TargetOption, library
 from bertedge.errors import CheckFailed
-from bertedge.evaluate.goals import goals_of, said
+from bertedge.evaluate.goals import GOALS, Goal, said
 from bertedge.evaluate.metrics import METRICS
 from bertedge.target import AUTO
 
 
+@goal_options(GOALS)
 def tune(
     models: Annotated[
         list[str],
@@ -43,14 +36,7 @@ def tune(
             "--output", "-o", help="The folder of the search; an interrupted search goes on there.", show_default=False
         ),
     ],
-    max_mlm_drop: MaxMlmDropOption = None,
-    max_nsp_drop: MaxNspDropOption = None,
-    max_kl: MaxKlOption = None,
-    min_agreement: MinAgreementOption = None,
-    max_nsp_flips: MaxNspFlipsOption = None,
-    min_cosine: MinCosineOption = None,
-    max_p95_ms: MaxP95Option = None,
-    max_size_mb: MaxSizeOption = None,
+    goals: Sequence[Goal] = (),
     corpus: Annotated[
         Path | None,
         typer.Option(
@@ -86,8 +72,6 @@ def tune(
 
     Leaves the best one in OUTPUT/best, all trade-offs in pareto.json and pareto.svg. Goals may change when it goes on.
     """
-    given = dict(locals())
-    goals = goals_of({name: given[name] for name in GOAL_NAMES})
     tuning = library("bertedge.tuning", "tools")
     settings = tuning.TuneSettings(
         calibration=calibration,
@@ -119,18 +103,6 @@ def tune(
             note(shlex.join(["bertedge", *words]))
         raise
     _show(tuned, output)
-
-
-GOAL_NAMES = (
-    "max_mlm_drop",
-    "max_nsp_drop",
-    "max_kl",
-    "min_agreement",
-    "max_nsp_flips",
-    "min_cosine",
-    "max_p95_ms",
-    "max_size_mb",
-)
 
 
 def _show(tuned: Any, output: Path) -> None:

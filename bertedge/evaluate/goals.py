@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from bertedge.errors import UsageError
+from bertedge.errors import UsageError, nearest
 from bertedge.evaluate.intervals import Outcome, outcome_of
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.manifest import ReachedGoal
@@ -168,6 +169,21 @@ def said(option: str, reached: ReachedGoal) -> str:
 def goals_of(options: Mapping[str, float | None]) -> tuple[Goal, ...]:
     """The goals among options; None means that one was not given."""
     return tuple(Goal(option=name, bound=value) for name, value in options.items() if value is not None)
+
+
+def goals_of_table(table: Mapping[str, Any]) -> tuple[Goal, ...]:
+    """The goals of the table ``[goals]`` of a recipe file, as ``max_kl = 0.001``.
+
+    Raises:
+        UsageError: an unknown goal, one that is not for a loss, or a bound that is not a number.
+    """
+    known = [name for name, kind in GOALS.items() if kind.head is not None]
+    for name, bound in table.items():
+        if name not in known:
+            raise UsageError(f"there is no goal {name!r}", nearest(name, known))
+        if isinstance(bound, bool) or not isinstance(bound, int | float):
+            raise UsageError(f"{name}: {bound!r} is not a number", f"for example {name} = 0.01")
+    return goals_of({name: float(bound) for name, bound in table.items()})
 
 
 def told_of(goals: Collection[Goal], measured: Measured) -> str:

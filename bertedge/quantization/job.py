@@ -74,7 +74,7 @@ class Job:
             UsageError: a pattern names none, or only one side of a table that two layers share.
         """
         kept = set(self.recipe.excluded(self.names))
-        self._require_whole_table("--exclude", kept)
+        self._require_whole_table("exclude", kept)
         return kept
 
     def in_float16(self) -> set[str]:
@@ -83,8 +83,8 @@ class Job:
         Raises:
             UsageError: as for :meth:`kept_float`.
         """
-        chosen = set(self.recipe.widened(self.names))
-        self._require_whole_table("--float16", chosen | self.kept_float())
+        chosen = set(self.recipe.in_float16(self.names))
+        self._require_whole_table("float16", chosen | self.kept_float())
         return chosen - self.kept_float()
 
     def _require_whole_table(self, option: str, chosen: set[str]) -> None:

@@ -138,7 +138,7 @@ def read_ranges(path: Path) -> Ranges:
 
 def _observer(name: str, percentile: float) -> str:
     """As it is typed."""
-    return f"--observer {name}" + (f" --percentile {percentile:g}" if name == PERCENTILE else "")
+    return f"--set observer={name}" + (f" --set percentile={percentile:g}" if name == PERCENTILE else "")
 
 
 def _rounded(values: NDArray[np.float32], towards: np.ufunc) -> tuple[float, ...]:

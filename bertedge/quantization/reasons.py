@@ -23,11 +23,11 @@ def layer_reasons(job: Job, decision: Decision, promoted: Mapping[str, str]) -> 
     Args:
         promoted: layer -> what was measured, for those that were promoted to keep a loss within bounds.
     """
-    patterns = {layer: f"--exclude {pattern}" for layer, pattern in job.recipe.excluded(job.names).items()}
-    patterns = {layer: f"--float16 {p}" for layer, p in job.recipe.widened(job.names).items()} | patterns
+    patterns = {layer: f"exclude={pattern}" for layer, pattern in job.recipe.excluded(job.names).items()}
+    patterns = {layer: f"float16={p}" for layer, p in job.recipe.in_float16(job.names).items()} | patterns
     for name, can in decision.finer.items():
-        named = matching(f"--{name}", getattr(job.recipe.method, name), list(can))
-        patterns = {layer: f"--{name} {pattern}" for layer, pattern in named.items()} | patterns
+        named = matching(name, getattr(job.recipe.method, name), list(can))
+        patterns = {layer: f"{name}={pattern}" for layer, pattern in named.items()} | patterns
     kept = {layer.name: KEPT[layer.role].why for layer in job.all_layers if layer.role in KEPT}
     reasons = {}
     for layer, form in _forms(job, decision).items():

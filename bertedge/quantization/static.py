@@ -119,7 +119,7 @@ def _clip_warnings(method: Static, ranges: Ranges) -> tuple[str, ...]:
     return (
         f"the observer {method.observer} cuts off values in {len(cut)} layers, "
         f"{100 * cut[worst]:.2f} % of them in {worst}; "
-        "outliers of BERT carry function: compare with --observer min-max",
+        "outliers of BERT carry function: compare with --set observer=min-max",
     )
 
 
@@ -142,7 +142,7 @@ def _linear_format(role: Role, seen: Channels, weight_range: WeightRange, method
         seen = seen.widened(POOLER_MARGIN)
     if method.smoothing and role in BEHIND_NORM:
         return _smoothed(seen, weight_range)
-    if method.outliers_beside and role in BEHIND_ACTIVATION:
+    if method.float_outliers and role in BEHIND_ACTIVATION:
         return _with_outliers(seen, weight_range)
     if method.smoothing and role == Role.DECODER:
         return _balanced(seen, weight_range)

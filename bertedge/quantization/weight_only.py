@@ -23,7 +23,7 @@ def decide(job: Job, method: WeightOnly) -> Decision:
         UsageError: ranges are given, which this method does not have.
     """
     if job.ranges is not None:
-        raise UsageError("--ranges: weight-only rounds no activations", "--method static")
+        raise UsageError("--ranges: weight-only rounds no activations", "leave it out")
     plan, kept_float = _plan(job, method), job.kept_float()
     blocks = {form.block_size for form in plan.values() if isinstance(form, BlockWeights)}
     return Decision(

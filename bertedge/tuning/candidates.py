@@ -19,7 +19,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "bias_correction": (True, False),
     "weight_scales": ("mse", "max"),
     "smoothing": (True, False),
-    "outliers_beside": (True, False),
+    "float_outliers": (True, False),
 }
 #: Methods as they are, then their options, then named recipes, which trade time for fidelity, then promotions.
 METHOD_STAGE, OPTION_STAGE, RECIPE_STAGE, PROMOTION_STAGE = range(4)

@@ -259,7 +259,7 @@ def test_tensors_left_out_are_in_the_manifest(classifier: Path, corpus_file: Pat
 
 
 def test_tensors_left_out_are_told_on_the_command_line(classifier: Path, corpus_file: Path, tmp_path: Path) -> None:
-    quick = ("--method", "dynamic", "--calibration", corpus_file)
+    quick = ("--recipe", "dynamic", "--calibration", corpus_file)
     for command in (
         ("export", classifier, "-o", tmp_path / "float"),
         ("quantize", classifier, "-o", tmp_path / "int8", *quick),

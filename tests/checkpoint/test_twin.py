@@ -22,7 +22,7 @@ from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 
 DEFAULT = QuantizationRecipe()
-PLAIN = DEFAULT.changed(smoothing=False, outliers_beside=False)
+PLAIN = DEFAULT.changed(smoothing=False, float_outliers=False)
 
 
 @pytest.mark.parametrize("heads", [("pooler", "mlm", "nsp"), ("pooler", "mlm", "decoder"), ("mlm",), ()])

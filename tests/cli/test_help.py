@@ -131,8 +131,8 @@ def complete(shell: str, line: str) -> str:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_and_choices(shell: str) -> None:
     assert "quantize" in complete(shell, "bertedge qu")
-    found = complete(shell, "bertedge quantize --method ")
-    assert all(method in found for method in METHODS)
+    found = complete(shell, "bertedge quantize --recipe ")
+    assert all(recipe in found for recipe in RECIPES)
 
 
 def test_the_completion_of_a_shell_can_be_shown() -> None:

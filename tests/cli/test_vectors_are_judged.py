@@ -40,7 +40,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, embedder: Path, corpus_fil
     folder = tmp_path_factory.mktemp("bundles")
     sample = {"num_examples": 16, "max_length": 48}
     ruined = Static(
-        observer="percentile", percentile=90, smoothing=False, outliers_beside=False, bias_correction=False, **sample
+        observer="percentile", percentile=90, smoothing=False, float_outliers=False, bias_correction=False, **sample
     )
     recipes = {"good": Static(**sample), "ruined": ruined}
     return {
@@ -85,8 +85,14 @@ def test_a_lower_bound_is_rounded_down(value: float, shown: str) -> None:
     assert at_least(value) == shown
 
 
+def rough_by(percentile: float) -> tuple[str, ...]:
+    """Options of ``quantize`` for a bundle that is far from float."""
+    settings = ("observer=percentile", f"percentile={percentile}", "smoothing=false", "float_outliers=false")
+    return tuple(word for setting in settings for word in ("--set", setting))
+
+
 def test_quantize_says_how_far_vectors_are(embedder: Path, corpus_file: Path, tmp_path: Path) -> None:
-    ruined = ("--observer", "percentile", "--percentile", 90, "--no-smoothing", "--no-outliers-beside")
+    ruined = rough_by(90)
     sample = ("--calibration", corpus_file, "--examples", 16)
     done = typed("quantize", embedder, "-o", tmp_path / "b", *sample, *ruined)
     assert done.returncode == 0, done.stderr
@@ -114,7 +120,7 @@ def test_goals_for_vectors_are_met_or_missed_out_loud(embedder: Path, corpus_fil
     missed = typed("quantize", embedder, "-o", tmp_path / "a", *sample, "--min-cosine", 1)
     assert missed.returncode == 1
     assert "embedding.cosine_mean is" in missed.stderr
-    rough = ("--observer", "percentile", "--percentile", 80, "--no-smoothing", "--no-outliers-beside")
+    rough = rough_by(80)
     done = typed("quantize", embedder, "-o", tmp_path / "b", *sample, *rough, "--min-cosine", 0.98)
     assert done.returncode == 0, done.stderr
     reached = Bundle.open(tmp_path / "b").manifest.goals["min_cosine"]

@@ -13,8 +13,9 @@ import numpy as np
 
 from bertedge.bundle import GOLDEN, Bundle
 from bertedge.checkpoint import Checkpoint
-from bertedge.cli.check import info, verify
+from bertedge.cli.check import verify
 from bertedge.cli.compare import compare
+from bertedge.cli.info_command import info
 from bertedge.cli.report import report
 from bertedge.cli.use import fill_mask
 from bertedge.data.cache import cached_corpus

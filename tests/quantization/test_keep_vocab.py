@@ -82,8 +82,8 @@ def test_a_number_that_cannot_be_kept(checkpoint: Checkpoint, tmp_path: Path, co
 
 def test_the_command_line(model_folder: Path, kept: int, tmp_path: Path, corpus_file: Path) -> None:
     output = tmp_path / "b"
-    command = ["quantize", str(model_folder), "-o", str(output), "--method", "weight-only", "--bits", "8"]
-    command += ["--block-size", "32", "--calibration", str(corpus_file), "--keep-vocab", str(kept)]
+    command = ["quantize", str(model_folder), "-o", str(output), "--recipe", "weight-only", "--set", "bits=8"]
+    command += ["--set", "block_size=32", "--calibration", str(corpus_file), "--keep-vocab", str(kept)]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     assert "int8 weight-only" in done.output

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from hypothesis import strategies as st
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.cli.info_command import recipe_toml
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.evaluate.goals import Goal, goals_of
 from bertedge.quantization import quantize
 from bertedge.quantization.promote import next_try
-from bertedge.recipe import Dynamic, QuantizationRecipe, Static
+from bertedge.recipe import Dynamic, QuantizationRecipe, Static, recipe_of_table
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 from bertedge.tokenizer import Tokenizer
@@ -84,10 +86,12 @@ def test_layers_are_promoted_until_the_loss_is_as_allowed(
     sensitivity = json.loads((bundle.folder / "sensitivity.json").read_text())
     assert sensitivity["losses"]["mlm.kl_mean"] > 0
     assert verify(load(bundle.folder, allow_any_cpu=True)).passed
-    # what was measured is what anyone gets who quantizes by the recipe in the manifest
-    again = quantize(checkpoint, tmp_path / "c", recipe=manifest.recipe, calibration=corpus_file, target="portable")
+    # who quantizes by the recipe that "info --recipe" prints gets the same bundle
+    printed = recipe_of_table(tomllib.loads(recipe_toml(bundle, "b")))
+    assert printed == manifest.recipe
+    again = quantize(checkpoint, tmp_path / "c", recipe=printed, calibration=corpus_file, target="portable")
     assert again.manifest.files["model.onnx"] == manifest.files["model.onnx"]
-    assert {k for k, why in again.manifest.layer_reasons.items() if "--f" in why} == named
+    assert {k for k, why in again.manifest.layer_reasons.items() if "=" in why} == named
 
 
 def bertedge(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -128,8 +132,8 @@ def test_a_goal_that_cannot_be_met_saves_the_best_and_says_so(
         (("--min-agreement", "99"), "--min-agreement 99"),
         (("--max-kl", "little"), "--max-kl"),
         (("--exclude", "encoder.layer.9.*", "--max-kl", "1"), "encoder.layer.9"),
-        (("--float16", "mlm.decodr"), "mlm.decodr"),
-        (("--float16", "embeddings.word"), "shares its table"),
+        (("--set", "float16=mlm.decodr"), "mlm.decodr"),
+        (("--set", "float16=embeddings.word"), "shares its table"),
     ],
 )
 def test_bad_goals_and_patterns(
@@ -148,9 +152,9 @@ def test_every_reason_that_a_layer_can_have(checkpoint: Checkpoint, corpus_file:
     recipe = QuantizationRecipe(method=method, exclude=("pooler",), float16=("encoder.layer.1.output", "mlm.decoder"))
     bundle = quantize(checkpoint, tmp_path / "b", recipe=recipe, calibration=corpus_file)
     reasons = bundle.manifest.layer_reasons
-    assert reasons["pooler"] == "float32: --exclude pooler"
-    assert reasons["encoder.layer.1.output"] == "float16: --float16 encoder.layer.1.output"
-    assert reasons["encoder.layer.0.output"] == "int8 with 16-bit activations: --finer encoder.layer.0.*"
+    assert reasons["pooler"] == "float32: exclude=pooler"
+    assert reasons["encoder.layer.1.output"] == "float16: float16=encoder.layer.1.output"
+    assert reasons["encoder.layer.0.output"] == "int8 with 16-bit activations: finer=encoder.layer.0.*"
     assert reasons["mlm.transform"].startswith("float16: a hundredth")
     assert reasons["nsp"] == "float32: a few rows"
     assert reasons["embeddings.word"].startswith("float16")  # the decoder's table

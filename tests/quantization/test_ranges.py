@@ -115,10 +115,10 @@ def test_the_way_out_names_what_the_ranges_were_made_with(
 ) -> None:
     recipe = QuantizationRecipe().changed(observer="percentile", percentile=99.9, num_examples=8)
     made = quantize(model_folder, tmp_path / "a", recipe=recipe, calibration=corpus_file)
-    with pytest.raises(UsageError, match=r"made with --observer percentile --percentile 99\.9, not") as caught:
+    with pytest.raises(UsageError, match=r"made with --set observer=percentile --set percentile=99\.9, not") as caught:
         other = recipe.changed(percentile=99.99)
         quantize(model_folder, tmp_path / "b", recipe=other, calibration=corpus_file, ranges=made.folder)
-    assert "add --observer percentile --percentile 99.9" in caught.value.hint
+    assert "add --set observer=percentile --set percentile=99.9" in caught.value.hint
 
 
 def test_other_sizes_and_a_twin_are_other_models(

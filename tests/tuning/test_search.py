@@ -217,7 +217,7 @@ def test_bad_input(
     with pytest.raises(UsageError, match="no goal is given") as raised:
         tune([model_folder], runs, goals=(), settings=settings)
     assert "--max-mlm-drop" in raised.value.hint
-    with pytest.raises(UsageError, match=r"--exclude 'poolr'"):
+    with pytest.raises(UsageError, match=r"exclude 'poolr'"):
         tune([model_folder], runs, goals=EASY, settings=replace(settings, exclude=("poolr",)))
     with pytest.raises(UsageError, match="--length 300"):
         tune([model_folder], runs, goals=EASY, settings=replace(settings, workload=Workload(batch_size=1, seq_len=300)))

@@ -41,7 +41,7 @@ def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None)
     for warning in manifest.warnings:
         note(f"warning: {warning}")
     if manifest.recipe is not None:
-        note(f"on a few examples: {_few_examples(manifest.fidelity)}")
+        note(f"on a few examples: {fidelity_words(manifest.fidelity)}")
         if (manifest.fidelity.min_cosine or 0.0) < LOW_COSINE:
             note("warning: vectors are far from float's; compare with the default recipe, or calibrate with more text")
         casing = {None: "", True: " --cased", False: " --uncased"}[cased]
@@ -49,7 +49,7 @@ def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None)
         note(f"to measure it: bertedge bench {folder} --reference {reference}{casing}")
 
 
-def _few_examples(fidelity: Any) -> str:
+def fidelity_words(fidelity: Any) -> str:
     """How far a new bundle is from float on the golden inputs, in words."""
     words = [f"vectors have a cosine of {at_least(fidelity.min_cosine)} or more"]
     if fidelity.max_prob_diff is not None:

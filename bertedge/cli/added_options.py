@@ -1,0 +1,68 @@
+"""Options that come from tables: goals, and settings of dataclasses."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from bertedge.cli.options import choices
+from bertedge.evaluate.goals import GOALS, goals_of
+from bertedge.keys import Key
+
+Command = Callable[..., None]
+
+
+def goal_options(names: Iterable[str]) -> Callable[[Command], Command]:
+    """Add an option for each goal to a command that takes ``goals``."""
+    options = {
+        name: Annotated[
+            float | None,
+            typer.Option(help=GOALS[name].help, show_default=False, rich_help_panel="Goals", metavar="NUMBER"),
+        ]
+        for name in names
+    }
+    return _added(options, "goals", goals_of)
+
+
+def setting_options(keys: Iterable[Key], panel: str) -> Callable[[Command], Command]:
+    """Add an option for each setting to a command that takes ``settings``: those that were given, by name."""
+    options = {
+        key.name: Annotated[
+            key.type | None,
+            typer.Option(
+                help=key.help,
+                show_default=False if key.default is None else str(key.default),
+                rich_help_panel=panel,
+                **(choices(map(str, key.choices)) if key.choices else {}),
+            ),
+        ]
+        for key in keys
+    }
+    return _added(options, "settings", lambda given: {name: v for name, v in given.items() if v is not None})
+
+
+def _added(options: dict[str, Any], into: str, gather: Callable[[dict[str, Any]], Any]) -> Callable[[Command], Command]:
+    """Add options that are None by default; the command gets what ``gather`` makes of them as ``into``."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def extended(**given: Any) -> None:
+            chosen = {name: given.pop(name, None) for name in options}
+            command(**given, **{into: gather(chosen)})
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        parameters = [parameter for parameter in own if parameter.name != into]
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            for name, annotation in options.items()
+        ]
+        keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        extended.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+        extended.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return extended
+
+    return decorate

@@ -1,0 +1,201 @@
+"""Settings with names: fields of dataclasses with help and a range, set as ``key=value`` or in a TOML file.
+
+A dataclass whose fields are made by :func:`key` is the only place that says what a setting is called, its default, what
+it may be and what it does. The command line, TOML files and the Python API all read it.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from bertedge.errors import FileError, UsageError, nearest
+from bertedge.files import read_text
+
+#: Name of a bound -> its test.
+BOUNDS = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "at_most": operator.le}
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list of texts"}
+
+
+def key(default: Any, help: str, *, one_of: Iterable[Any] = (), **bounds: float) -> Any:
+    """A field of a settings dataclass.
+
+    Args:
+        one_of: the values that it may have; empty for any.
+        bounds: numbers by the names in :data:`BOUNDS`.
+    """
+    return field(default=default, metadata={"help": help, "one_of": tuple(one_of), "bounds": bounds})
+
+
+def check_keys(settings: Any) -> None:
+    """Check every field that :func:`key` made; None is always allowed.
+
+    Raises:
+        UsageError: a value that is not allowed.
+    """
+    for f in fields(settings):
+        value = getattr(settings, f.name)
+        if value is None or "help" not in f.metadata:
+            continue
+        choices, bounds = f.metadata["one_of"], f.metadata["bounds"]
+        if choices and value not in choices:
+            raise UsageError(f"{f.name} {value!r} is not known", nearest(str(value), map(str, choices)))
+        if not all(BOUNDS[name](value, bound) for name, bound in bounds.items()):
+            expected = " and ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in bounds.items())
+            raise UsageError(f"{f.name} is {value}, expected {expected}", f"for example {f.name}={example_of(f)}")
+
+
+def example_of(f: Field[Any]) -> str:
+    """A value that a setting may have, as it is typed."""
+    return _toml_value(f.default) if f.default not in (None, MISSING) else str(f.metadata["bounds"].get("at_least", 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """A setting by its name.
+
+    Attributes:
+        type: of its values, as annotated.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    one_of: tuple[Any, ...] = ()
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values that it may have; empty for any."""
+        return self.one_of or ((True, False) if self.type is bool else ())
+
+    @property
+    def shown_default(self) -> str:
+        """The default, as it is typed."""
+        if isinstance(self.default, tuple):
+            return ",".join(self.default) or "none"
+        return "" if self.default is None else _toml_value(self.default).strip('"')
+
+    def read(self, text: str) -> Any:
+        """The value that a text stands for, as in TOML; quotes may be left out.
+
+        Raises:
+            UsageError: it stands for none.
+        """
+        kind = _plain(self.type)
+        if kind is str:
+            return text
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except (ValueError, RecursionError):
+            value = text.split(",") if kind is tuple else text
+        return self.checked(value)
+
+    def checked(self, value: Any) -> Any:
+        """A value from a TOML file, in the type of the setting.
+
+        Raises:
+            UsageError: it is of another type.
+        """
+        kind = _plain(self.type)
+        if kind is tuple and isinstance(value, str):
+            value = [value]
+        if kind is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        if kind is float and type(value) is int and abs(value) < 2**63:
+            return float(value)
+        if type(value) is not kind or (kind is int and abs(value) >= 2**63):
+            example = "see --help" if self.default is None else f"for example {self.name} = {_toml_value(self.default)}"
+            raise UsageError(f"{self.name}: {str(value)[:60]!r} is not {WORDS[kind]}", example)
+        return value
+
+
+def keys_of(*kinds: type) -> dict[str, Key]:
+    """The settings of dataclasses by name."""
+    found = {}
+    for kind in kinds:
+        hints = typing.get_type_hints(kind)
+        for f in fields(kind):
+            if "help" in f.metadata:
+                found[f.name] = Key(
+                    name=f.name,
+                    type=hints[f.name],
+                    default=f.default,
+                    help=f.metadata["help"],
+                    one_of=f.metadata["one_of"],
+                )
+    return found
+
+
+def read_assignments(assignments: Iterable[str], keys: Mapping[str, Key]) -> dict[str, Any]:
+    """The values of ``key=value`` texts; a later one takes the place of an earlier one.
+
+    Raises:
+        UsageError: a text without ``=``, an unknown key, a value of another type.
+    """
+    values = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment!r}: there is no '='", "for example --set key=value")
+        values[name.strip()] = _known(name.strip(), keys).read(text.strip())
+    return values
+
+
+def read_table(table: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
+    """The values of a TOML table.
+
+    Raises:
+        UsageError: an unknown key, a value of another type.
+    """
+    return {name: _known(name, keys).checked(value) for name, value in table.items()}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        FileError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(read_text(path))
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: is not TOML ({error})", "a line looks like: key = value") from error
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    """Flat values as TOML, a line each; None is left out."""
+    return "".join(f"{name} = {_toml_value(value)}\n" for name, value in values.items() if value is not None)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
+
+
+def _known(name: str, keys: Mapping[str, Key]) -> Key:
+    if name not in keys:
+        raise UsageError(f"there is no setting {name!r}", nearest(name, keys))
+    return keys[name]
+
+
+def _plain(kind: Any) -> Any:
+    """The type without None, Literal and item types."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    return str if typing.get_origin(kind) is typing.Literal else typing.get_origin(kind) or kind
