@@ -1,4 +1,4 @@
-"""The GitHub Action, this repository's workflow and the README's lines for other systems."""
+"""The GitHub Action, this repository's workflow, and the page about CI with its lines for other systems."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from bertedge.report.schema import read_report
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SNIPPETS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+PAGE = (ROOT / "docs" / "ci-gate.md").read_text(encoding="utf-8")
+SNIPPETS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
 MEASURE = next(step for step in ACTION["runs"]["steps"] if step.get("id") == "bench")
 
 
@@ -73,11 +74,22 @@ def test_the_action_uses_options_that_there_are() -> None:
 def test_the_workflow_runs_the_tests_and_the_action() -> None:
     runs = [step.get("run", "") for job in WORKFLOW["jobs"].values() for step in job["steps"]]
     assert "make test" in runs
+    assert "make docs" in runs
     assert WORKFLOW[True].keys() == {"push", "pull_request"}  # YAML reads "on" as a truth value
     assert WORKFLOW["permissions"] == {"contents": "read"}
     (step,) = steps_using("./")
     assert step["with"].keys() <= ACTION["inputs"].keys()
     assert {name for name, row in ACTION["inputs"].items() if row.get("required")} <= step["with"].keys()
+
+
+def test_the_workflow_tests_every_python_and_system() -> None:
+    matrix = WORKFLOW["jobs"]["test"]["strategy"]["matrix"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = re.findall(r":: Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert matrix["python"] == listed
+    assert project["requires-python"] == f">={listed[0]}"
+    systems = {"ubuntu-latest": "Linux on x86-64", "ubuntu-24.04-arm": "Linux on ARM", "macos-latest": "macOS"}
+    assert set(matrix["runner"]) == systems.keys()
 
 
 def test_the_workflow_runs_the_built_in_model_on_emulated_cpus() -> None:
@@ -148,7 +160,7 @@ def test_an_input_is_never_a_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: str(next(iter(snippet))))
-def test_the_readmes_lines_use_what_there_is(snippet: Any) -> None:
+def test_the_pages_lines_use_what_there_is(snippet: Any) -> None:
     text = yaml.safe_dump(snippet, width=1000)
     for line in re.findall(r"bertedge bench [^\n]*", text):
         assert used_options(line) <= known_options(), line
@@ -158,5 +170,5 @@ def test_the_readmes_lines_use_what_there_is(snippet: Any) -> None:
                 assert step["with"].keys() <= ACTION["inputs"].keys()
 
 
-def test_the_readme_shows_three_systems() -> None:
+def test_the_page_shows_three_systems() -> None:
     assert len(SNIPPETS) == 3

@@ -23,7 +23,7 @@ from bertedge.train import run
 from tests.report.samples import model, report_of
 
 ROOT = Path(bertedge.__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "getting-started.md")
 TEXT = "The cat sat on the [MASK]."
 #: What else a user's program may do; ``assert_type`` is checked by mypy alone.
 PROGRAM = """
@@ -94,7 +94,8 @@ follow_imports = skip
 
 
 def test_a_users_program_passes_mypy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert blocks
     for index, block in enumerate([*blocks, PROGRAM]):
         (tmp_path / f"program_{index}.py").write_text(block, encoding="utf-8")

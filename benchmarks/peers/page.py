@@ -1,4 +1,4 @@
-"""The results as Markdown: what every number includes, the goals, and where bertedge is behind."""
+"""The results as a page of the documentation: what every number includes, the goals, and where bertedge is behind."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from bertedge.evaluate.latency import paired_ratio
 from bertedge.evaluate.metrics import MetricValue
-from peers.measure import BESIDE_USUAL, PASSES
+from peers.kept import FIDELITY
+from peers.measure import PASSES
 from peers.table import OURS_BEST
 
 Results = dict[str, dict[str, Any]]
-FIDELITY = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate", "invariance.max_prob_diff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +42,7 @@ class Cost:
     """A number in a result, at ``path``, and how it is written.
 
     Attributes:
-        of_int8: compared with that of int8 peers only: what has nothing to quantize costs nothing to make.
+        of_int8: compared with int8 peers only, since float peers quantize nothing.
     """
 
     path: tuple[str, ...]
@@ -66,10 +63,10 @@ class Cost:
 
 
 COSTS = {
-    "file": Cost(path=("made", "words", "size_bytes"), unit=lambda size: f"{size / 1e6:.1f} MB"),
-    "time to make": Cost(path=("made", "words", "seconds"), unit=lambda seconds: f"{seconds:.1f} s", of_int8=True),
+    "file": Cost(path=("made", "size_bytes"), unit=lambda size: f"{size / 1e6:.1f} MB"),
+    "time to make": Cost(path=("made", "seconds"), unit=lambda seconds: f"{seconds:.1f} s", of_int8=True),
     "peak memory to make": Cost(
-        path=("made", "words", "peak_rss_bytes"), unit=lambda size: f"{size / 1e9:.2f} GB", of_int8=True
+        path=("made", "peak_rss_bytes"), unit=lambda size: f"{size / 1e9:.2f} GB", of_int8=True
     ),
     "cold start": Cost(path=("cold", "cold_start_ms"), unit=lambda ms: f"{ms / 1e3:.2f} s"),
     "memory to run": Cost(path=("cold", "peak_rss_bytes"), unit=lambda size: f"{size / 1e6:.0f} MB"),
@@ -81,7 +78,11 @@ TOLERATED = 0.02
 
 
 def page(report: dict[str, Any]) -> str:
-    """The whole page."""
+    """The whole page.
+
+    Args:
+        report: as ``peers.kept.read`` returns it.
+    """
     parts = [_head(report), _goals(report), _behind(report), _peers(report)]
     parts += [_model(model, report) for model in report["models"]]
     return "\n\n".join(parts) + "\n"
@@ -89,32 +90,32 @@ def page(report: dict[str, Any]) -> str:
 
 def _head(report: dict[str, Any]) -> str:
     machine = report["machine"]
-    quick = "**A quick run: it shows that everything runs, its numbers prove nothing.**\n\n" if report["quick"] else ""
-    return f"""# bertedge beside its peers
+    quick = "**A quick run. It shows that everything runs; do not use its numbers.**\n\n" if report["quick"] else ""
+    return f"""# Peers
 
 {quick}    {report["command"]}
 
 {machine["cpu"]} {machine["generation"]} ({machine["target"]}), {machine["cpus"]} CPUs, Python {machine["python"]};
-{report["threads"]} threads for everybody; {report["minutes"]:.0f} minutes. Everything of a model is of one run;
-`results.json` has every sample.
+{report["threads"]} threads for every peer; {report["minutes"]:.0f} minutes. All numbers of one model come from one run.
 
-- Every peer runs in processes of its own: one that makes the artefact, some that only start, and one that holds the
-  loaded model and times a block of calls when its turn comes. A round is a block of every peer, in a fresh order, each
-  after the threads of the one before it have come to rest; a block is an untimed call, then at least three and at least
-  20 ms of them. Calls of 0.3 s and more are timed one by one.
-- **ms** is the median of all calls. **Ratio** is the time of {OURS_BEST} to the peer's, the median of the rounds'
-  ratios (lower quartiles of blocks) with a 95 % interval, reckoned as in `bertedge bench` (one sitting): below 1,
-  bertedge is faster.
-- A call takes encoded ids and gives MLM logits at the masked positions (15 %) as a numpy array; no tokenization. What
-  else a peer computes is listed below; bertedge is timed through its runtime (checks, grouping and copies included).
-- **Sentences**: {report["sentences"]} sentences of `{report["text"]}` to mean-pooled vectors, tokenization included
-  (the same tokenizer for all). *Usual*: padded batches of 32 in the order of the text, all threads in one call.
-  *Fastest*: sorted by length, batches of 32, as many callers of one thread each as there are CPUs. bertedge sorts and
-  spreads by itself: its seconds are of batches of 32 in the first, of the whole list in the second; ratios are those of
-  the whole list in both, in a pass beside the peer's.
-- **Cold start**: a fresh process imports, loads, and makes one call; not the start of Python. **Memory** is that
-  process's peak. Where compiling is part of the first call, so is it here.
-- **Fidelity** to transformers' float32 on the same masked pairs, as `bertedge bench` measures it."""
+- Every peer runs in its own processes: one makes the model file, some measure only the start, and one holds the loaded
+  model and times blocks of calls. A round is one block of every peer, in a new random order. A block starts after the
+  threads of the previous peer are idle. It has one untimed call, then at least three timed calls that take at least
+  20 ms together. Calls of 0.3 s and more are timed one by one.
+- **ms** is the median of all calls. **Ratio** is the time of {OURS_BEST} divided by the peer's: the median of the
+  rounds' ratios (lower quartiles of blocks) with a 95 % interval, computed as in `bertedge bench`. Below 1, bertedge is
+  faster.
+- A call takes token ids and returns MLM logits at the masked positions (15 %) as a numpy array. Tokenization is not
+  included. The table of peers lists what else a peer computes. bertedge is timed through its runtime, with its checks,
+  grouping and copies.
+- **Sentences**: {report["sentences"]} sentences of `{report["text"]}` to mean-pooled vectors, with tokenization (one
+  tokenizer for all). *Usual*: padded batches of 32 in the order of the text, all threads in one call. *Fastest*: sorted
+  by length, batches of 32, one caller with one thread for each CPU. bertedge sorts and distributes a list itself. Its
+  seconds are of batches of 32 in the first column and of the whole list in the second. Both ratios compare its time for
+  the whole list, measured next to the peer's pass.
+- **Cold start**: a fresh process imports, loads and makes one call. The start of Python is not included. Compilation is
+  included where it is part of the first call. **Memory** is the peak of that process.
+- **Fidelity** is measured against transformers' float32 on the same masked pairs, as `bertedge bench` does it."""
 
 
 def _goals(report: dict[str, Any]) -> str:
@@ -144,14 +145,12 @@ def _behind(report: dict[str, Any]) -> str:
     for model in report["models"]:
         if OURS_BEST in model["results"]:
             lines += [f"- {model['name']}, {words}" for words in (*_slower(model["results"]), *_dearer(model, report))]
-    profile = (
-        "Where its time goes, by operator: `benchmarks/operators.py`; what came of it is in `benchmarks/README.md`."
-    )
+    profile = "Time by operator: [Speed](speed.md#time-by-operator)."
     return "\n".join(["## Where bertedge is behind", "", *(lines or ["Nowhere in this run."]), "", profile])
 
 
 def _slower(results: Results) -> Iterator[str]:
-    for what in [*results[OURS_BEST]["blocks"], "usual", "fastest"]:
+    for what in [*results[OURS_BEST]["ms"], "usual", "fastest"]:
         for peer in results:
             ratio = None if peer.startswith("bertedge") else _ratio(results, peer, what)
             if ratio is not None and ratio.value > 1:
@@ -187,18 +186,8 @@ def _metric(name: str, result: dict[str, Any]) -> float | None:
 
 def _ratio(results: Results, peer: str, what: str) -> MetricValue | None:
     """bertedge static's time to a peer's, on a workload, or over all sentences."""
-    ours, theirs = results.get(OURS_BEST), results.get(peer)
-    if ours is None or theirs is None:
-        return None
-    if what in ("usual", "fastest"):
-        # a user of bertedge gives it the whole list; that is compared with both ways of the others
-        own, other = ours["many"].get(BESIDE_USUAL if what == "usual" else "fastest"), theirs["many"].get(what)
-    else:
-        own, other = ours["blocks"].get(what), theirs["blocks"].get(what)
-    if not own or not other:
-        return None
-    rounds = min(len(own), len(other))
-    return paired_ratio(np.array(own[:rounds]), np.array(other[:rounds]))
+    kept = results[peer]["ratios"].get(what) if peer in results else None
+    return None if kept is None else MetricValue(**kept)
 
 
 def _interval(ratio: MetricValue) -> str:
@@ -209,8 +198,7 @@ def _peers(report: dict[str, Any]) -> str:
     versions: dict[str, dict[str, str]] = {}
     for model in report["models"]:
         for name, result in model["results"].items():
-            for made in result["made"].values():
-                versions.setdefault(name, {}).update(made["versions"])
+            versions.setdefault(name, {}).update(result["versions"])
     rows = ["## The peers", "", "| | how | beyond the encoder | versions |", "| --- |" + " --- |" * 3]
     for name, peer in report["peers"].items():
         found = ", ".join(f"{package} {version}" for package, version in versions.get(name, {}).items())
@@ -220,17 +208,17 @@ def _peers(report: dict[str, Any]) -> str:
 
 def _model(model: dict[str, Any], report: dict[str, Any]) -> str:
     results: Results = model["results"]
-    workloads = list(dict.fromkeys(w for result in results.values() for w in result["blocks"]))
+    workloads = list(dict.fromkeys(work for result in results.values() for work in result["ms"]))
     parts = [f"## {model['name']}", _table(results, workloads, lambda name, what: _time(results, name, what))]
     parts.append(_table(results, list(COSTS), lambda name, cost: COSTS[cost].cell(results[name])))
-    if any(result["many"] for result in results.values()):
+    if any(result["seconds"] for result in results.values()):
         headers = ["usual: seconds, ratio", "fastest: seconds, ratio", "smallest cosine with PyTorch's vector"]
-        parts.append(f"{report['sentences']} sentences; slow peers made fewer passes than {PASSES}.")
+        parts.append(f"{report['sentences']} sentences; slow peers made fewer than {PASSES} passes.")
         parts.append(_table(results, headers, lambda name, header: _many(results, name, header)))
     if model["real"]:
         parts.append(_table(results, list(FIDELITY), lambda name, metric: _fidelity(results[name], metric)))
     else:
-        parts.append("Random weights: fidelity would say nothing.")
+        parts.append("The weights are random, so fidelity is not measured.")
     failures = [f"- {name}, {step}: {why}" for name, r in results.items() for step, why in r["failed"].items()]
     if failures:
         parts.append("\n".join(["Not run:", "", *failures]))
@@ -244,9 +232,9 @@ def _table(results: Results, columns: list[str], cell: Callable[[str, str], str]
 
 
 def _time(results: Results, name: str, workload: str) -> str:
-    if workload not in results[name]["calls"]:
+    if workload not in results[name]["ms"]:
         return "not run"
-    own, ratio = f"{results[name]['calls'][workload]:.2f}", _ratio(results, name, workload)
+    own, ratio = f"{results[name]['ms'][workload]:.2f}", _ratio(results, name, workload)
     return own if ratio is None or name == OURS_BEST else f"{own}, {_interval(ratio)}"
 
 
@@ -254,10 +242,10 @@ def _many(results: Results, name: str, header: str) -> str:
     if header.startswith("smallest"):
         return ", ".join(f"{value:.4f}" for value in dict.fromkeys(results[name]["cosine"].values())) or "-"
     strategy = header.split(":")[0]
-    passes, ratio = results[name]["many"].get(strategy), _ratio(results, name, strategy)
-    if not passes:
+    seconds, ratio = results[name]["seconds"].get(strategy), _ratio(results, name, strategy)
+    if seconds is None:
         return "not run"
-    own = f"{np.median(passes):.2f}"
+    own = f"{seconds:.2f}"
     return own if ratio is None or (name, strategy) == (OURS_BEST, "fastest") else f"{own}, {_interval(ratio)}"
 
 

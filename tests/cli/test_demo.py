@@ -36,8 +36,9 @@ def test_the_built_in_model_answers_the_examples_well(built_in: Bundle) -> None:
     assert model.next_sentence(*UNRELATED) < 0.1
 
 
-def test_the_readme_shows_these_examples() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_readme_and_docs_show_these_examples() -> None:
+    pages = ("README.md", "docs/getting-started.md", "docs/boards.md")
+    text = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in pages)
     shown = set(re.findall(r"fill-mask \S+ \"([^\"]+)\"", text))
     assert FIRST in shown
     assert shown <= MASKED.keys()

@@ -1,4 +1,4 @@
-"""The tables of targets, and the copy of them that people read."""
+"""The tables of targets, and their copy in the documentation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from bertedge.report.targets import NARROW, fit_rows, markdown, target_rows
 from bertedge.target import TARGETS
 
-README = Path(__file__).parents[2] / "benchmarks" / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "targets.md"
 
 
-def test_the_readme_has_the_tables_as_they_are() -> None:
-    assert markdown() in README.read_text(encoding="utf-8"), "put the output of 'bertedge info --markdown' there"
+def test_the_page_has_the_tables_as_they_are() -> None:
+    assert markdown() in PAGE.read_text(encoding="utf-8"), "put the output of 'bertedge info --markdown' there"
 
 
 def test_a_row_for_every_target() -> None:

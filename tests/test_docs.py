@@ -1,0 +1,158 @@
+"""README and the pages of docs/: their links, their commands and their Python, and what is generated for the site."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer.main
+
+import bertedge
+from bertedge.cli.app import COMMANDS, app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name / "README.md" for name in ("benchmarks", "calibration")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CLI: Any = typer.main.get_command(app)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def snippets(page: Path, language: str) -> list[str]:
+    return [code for kind, code in FENCE.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def commands(code: str) -> Iterator[list[str]]:
+    """The words of every command of a piece of shell; quotes may reach over several lines."""
+    line = ""
+    for part in code.replace("\\\n", " ").splitlines():
+        line += part
+        try:
+            shlex.split(line, comments=True)
+        except ValueError:
+            line += "\n"
+            continue
+        yield from (words for one in line.split(" && ") if (words := shlex.split(one, comments=True)))
+        line = ""
+    assert not line
+
+
+def typed() -> list[tuple[str, list[str]]]:
+    """Every command of every page, with the page's name."""
+    return [(name_of(page), words) for page in PAGES for code in snippets(page, "sh") for words in commands(code)]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"\w+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_commands_can_be_typed() -> None:
+    found = 0
+    for page, words in typed():
+        if Path(words[0]).name != "bertedge" or len(words) < 2 or words[1].startswith("-"):
+            continue
+        try:
+            with CLI.commands[words[1]].make_context(words[1], words[2:]):
+                found += 1
+        except Exception as error:
+            pytest.fail(f"{page}: {shlex.join(words)}: {error}")
+    assert found > 30
+
+
+def test_scripts_and_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    shared = (ROOT / "benchmarks" / "measuring.py").read_text(encoding="utf-8")
+    scripts = 0
+    for page, words in typed():
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), f"{page}: {words}"
+        if words[0] == "python" and words[1].startswith("benchmarks/"):
+            source = (ROOT / words[1]).read_text(encoding="utf-8") + shared
+            own = words[: words.index("--")] if "--" in words else words
+            for option in (word for word in own if word.startswith("--")):
+                assert f'"{option}"' in source, f"{page}: {option}"
+            scripts += 1
+    assert scripts > 15
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page, "python")], ids=name_of)
+def test_python_runs(page: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "calibration" if page.parent.name == "calibration" else tmp_path)
+    if page.name == "getting-started.md":
+        bertedge.quantize(model_folder, "small.int8")
+    for code in snippets(page, "python"):
+        exec(code.replace("bertedge-small-en", str(model_folder)), {})
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_command_line_is_complete(hooks: ModuleType) -> None:
+    text = hooks.commands()
+    for name in COMMANDS:
+        section = text.split(f"### {name}\n")[1].split("\n### ")[0]
+        for parameter in CLI.commands[name].params:
+            words = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
+            assert parameter.hidden or all(f"`{word}`" in section for word in words), (name, parameter.name)
+    assert "\x1b" not in text
+
+
+def test_pages_have_a_place_for_what_is_generated() -> None:
+    assert "<!-- commands -->" in (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    assert "<!-- public names -->" in (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+
+
+def test_every_page_is_in_the_site() -> None:
+    listed = re.findall(r"^ +- (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    docs = ROOT / "docs"
+    assert sorted(listed) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
+
+
+@pytest.mark.parametrize(
+    ("link", "folder", "expected"),
+    [
+        ("../recipes.md", "benchmarks", "../recipes.md"),
+        ("../../benchmarks/roofline.py", "benchmarks", "https://there/blob/main/benchmarks/roofline.py"),
+        ("../benchmarks/web", ".", "https://there/tree/main/benchmarks/web"),
+    ],
+)
+def test_links_out_of_the_site(link: str, folder: str, expected: str, hooks: ModuleType) -> None:
+    assert hooks.outside(link, Path(folder), "https://there/") == expected

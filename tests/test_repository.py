@@ -1,0 +1,44 @@
+"""What is tracked and what a wheel takes: large files once, and nothing that only developers need."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = Path("bertedge/models/bertedge-small-en/model.safetensors")
+#: Bytes of a file that git should not store in many versions.
+LARGE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git repository")
+    return [Path(name) for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_the_weights_are_the_only_large_file(tracked: list[Path]) -> None:
+    assert [path for path in tracked if (ROOT / path).stat().st_size > LARGE] == [WEIGHTS]
+
+
+def test_no_file_is_stored_twice(tracked: list[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in tracked:
+        content = (ROOT / path).read_bytes()
+        if content:
+            other = seen.setdefault(hashlib.sha256(content).hexdigest(), path)
+            assert other == path, f"{other} and {path} are the same"
+
+
+def test_a_wheel_takes_the_package_and_one_text() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel == {"force-include": {"calibration/en.txt": "bertedge/calibration/en.txt"}}
+    scripts = {path for path in (ROOT / "bertedge").rglob("*.py") if path.name.startswith("test_")}
+    assert not scripts
