@@ -19,8 +19,7 @@ from measuring import METRICS, Sample, arguments, show
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.engines.onnxruntime.grouping import Engine
-from bertedge.engines.onnxruntime.session import Sessions
+from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.latency import Workload
@@ -28,10 +27,10 @@ from bertedge.graph.bert import build_graph
 from bertedge.graph.formats import Int8Rows, NumberFormat, StaticInt8
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.writer import nearest
-from bertedge.predictor import Batch, Outputs
 from bertedge.quantization import static
 from bertedge.quantization.job import Decision
 from bertedge.recipe import QuantizationRecipe, Static
+from bertedge.runtime.row_runner import RowRunner
 
 WORKLOADS = (Workload(batch_size=1, seq_len=16), Workload(batch_size=1, seq_len=128))
 DEFAULT = "the default recipe: these three"
@@ -45,16 +44,10 @@ FINER = {
 }
 
 
-class Candidate:
+def open_graph(name: str, path: Path, checkpoint: Checkpoint) -> RowRunner:
     """A graph as a predictor."""
-
-    def __init__(self, name: str, path: Path, checkpoint: Checkpoint) -> None:
-        self.name = name
-        sessions = Sessions(path, threads=usable_cpus())
-        self.engine = Engine(sessions, checkpoint.config, all_positions=False, row_independent=True)
-
-    def predict(self, batch: Batch) -> Outputs:
-        return self.engine.predict(batch)
+    executor = open_file(path, checkpoint.config, threads=usable_cpus(), row_independent=True)
+    return RowRunner(name=name, executor=executor, config=checkpoint.config, row_independent=True)
 
 
 def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundings]]:
@@ -99,7 +92,7 @@ def main() -> None:
         for index, (name, (plan, roundings)) in enumerate(graphs.items()):
             path = Path(scratch) / f"{index}.onnx"
             build_graph(checkpoint, plan, roundings=roundings).builder.write(path)
-            candidates.append(Candidate(name, path, checkpoint))
+            candidates.append(open_graph(name, path, checkpoint))
         reference, *others = candidates
         fidelity = measure_fidelity(reference, others, sample.batches)
         base = [candidate.name for candidate in others].index(DEFAULT)

@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from numpy.typing import NDArray
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import open_checkpoint
 from bertedge.data.calibration import default_text
+from bertedge.engines.onnxruntime import ONNXRUNTIME
+from bertedge.engines.onnxruntime.executor import executor_of
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.predictor import Batch
 from bertedge.quantization import export, quantize
@@ -51,7 +54,7 @@ ROWS = {
 
 
 class NodeModel:
-    """A bundle's model in a process of Node; takes the place of :class:`bertedge.engines.onnxruntime.session.Sessions`.
+    """A bundle's model in a process of Node; see :class:`bertedge.engines.onnxruntime.grouping.Model`.
 
     The packages take no input that has a default, so there are no hidden states.
     """
@@ -84,7 +87,9 @@ def in_node(bundle: Bundle, runtime: str) -> Iterator[BertRuntime]:
     """The bundle on one of the packages."""
     command = ["node", str(Path(__file__).parent / "web" / "serve.mjs"), str(bundle.folder), runtime]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield BertRuntime(bundle, threads=1, model=NodeModel(bundle, process))
+        model = NodeModel(bundle, process)
+        engine = replace(ONNXRUNTIME, name=runtime, open=lambda bundle, **how: executor_of(bundle, model))
+        yield BertRuntime(bundle, engine=engine, threads=1)
 
 
 def rows(words: str, reference: BertRuntime, bundle: Bundle, batches: list[Batch]) -> Iterator[list[str]]:

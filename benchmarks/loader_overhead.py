@@ -16,8 +16,7 @@ from pathlib import Path
 
 from bertedge.bundle import Bundle
 from bertedge.cpu import numpy_features, this_cpu
-from bertedge.engines.onnxruntime.right_here import require_right_here
-from bertedge.engines.onnxruntime.versions import require_onnxruntime
+from bertedge.engines import AUTO, choose_engine
 from bertedge.engines.threads import threads_here
 
 BUDGET_MS = 5.0
@@ -40,16 +39,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
     bundle = Bundle.open(arguments.bundle)
-    manifest = bundle.manifest
-
-    def checks() -> None:
-        require_onnxruntime(manifest.min_onnxruntime)
-        require_right_here(manifest.target)
 
     counted = {
         "detection from /proc/cpuinfo": this_cpu.__wrapped__,
         "manifest, its digest, sizes of the files": lambda: Bundle.open(arguments.bundle, check=False),
-        "target and versions": checks,
+        "engine, target and versions": lambda: choose_engine(AUTO, bundle.manifest),
         "default threads": threads_here,
     }
     apart = {"detection from numpy": numpy_features, "hashes": bundle.check_files}

@@ -54,7 +54,10 @@ def _profile(folder: Path, workload: Workload, threads: int) -> Profile:
     runtime = load(folder, threads=threads)
     corpus = tokenize_corpus(default_text(), runtime.tokenizer)
     layout = Layout.of(runtime.tokenizer, runtime.bundle.config.vocab_size)
-    return profile_bundle(runtime.bundle, workload_batch(workload, corpus, layout), threads=threads)
+    batch = workload_batch(workload, corpus, layout)
+    profile = profile_bundle(runtime.bundle, batch, engine=runtime.engine, threads=threads)
+    assert profile is not None
+    return profile
 
 
 def _by_operator(profile: Profile) -> dict[str, float]:

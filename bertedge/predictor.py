@@ -88,6 +88,22 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Row:
+    """One encoded text, without padding, and what is read from it.
+
+    Attributes:
+        input_ids, token_type_ids: shape (S,), int64.
+        masked_positions: where the MLM head is read, shape (K,), int64.
+        hidden: whether the hidden states of all positions are read.
+    """
+
+    input_ids: NDArray[np.int64]
+    token_type_ids: NDArray[np.int64]
+    masked_positions: NDArray[np.int64]
+    hidden: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Outputs:
     """What a model computes; an output is missing where the model lacks it, or was not asked for it.
 

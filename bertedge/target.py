@@ -263,20 +263,25 @@ def describe_fit(name: str) -> str:
 
 
 def require_fit(name: str) -> None:
-    """Refuse a bundle whose sums would saturate on this CPU, and warn of one that is less true than it could be.
-
-    ``portable`` is no reason to warn: who asks for it wants one file for all.
+    """Refuse a bundle whose sums would saturate on this CPU.
 
     Raises:
         UnfitMachineError: they would saturate.
     """
-    here = this_target()
-    found = fit(TARGETS[name], here)
-    if found is Fit.wrong:
+    if fit(TARGETS[name], this_target()) is Fit.wrong:
         raise UnfitMachineError(
             f"this bundle: {describe_fit(name)}",
             "quantize again with --target portable, or run it with --allow-any-cpu",
         )
-    if found is Fit.less_true and name != PORTABLE:
+
+
+def warn_if_less_accurate(name: str, *, stacklevel: int) -> None:
+    """Warn of a bundle that is less accurate than one for this CPU; but ``portable`` is meant to run everywhere.
+
+    Args:
+        stacklevel: as for :func:`warnings.warn`, counted from the caller.
+    """
+    here = this_target()
+    if name != PORTABLE and fit(TARGETS[name], here) is Fit.less_true:
         way_out = f"quantize with --target {here.name}, or portable for one file that runs everywhere"
-        warnings.warn(TargetWarning(f"this bundle is {describe_fit(name)} ({way_out})"), stacklevel=4)  # who loads it
+        warnings.warn(TargetWarning(f"this bundle is {describe_fit(name)} ({way_out})"), stacklevel=stacklevel + 1)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bertedge.engines.onnxruntime.grouping import Row
-from bertedge.predictor import Batch
+from bertedge.predictor import Batch, Row
 from bertedge.runtime import load
 from peers.protocol import Run, Vectors, Work
 
@@ -45,6 +44,6 @@ class Bertedge:
                 Row(input_ids=ids[:n], token_type_ids=segments[:n], masked_positions=nothing, hidden=True)
                 for ids, segments, n in zip(batch.input_ids, batch.token_type_ids, batch.lengths, strict=True)
             ]
-            return np.stack(runtime.engine.run(rows, lambda found: found["hidden_states"].mean(axis=0)))
+            return np.stack(runtime.runner.run(rows, lambda found: found["hidden_states"].mean(axis=0)))
 
         return runtime.predict if work == "words" else vectors

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from bertedge.cpu import this_cpu
+from bertedge.engines.onnxruntime.versions import version
 from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch, Outputs
 from bertedge.records import from_json, read_json, to_json, write_json
@@ -95,7 +95,7 @@ def main(folder: Path) -> None:
         machine=platform.machine(),
         cpu=this_cpu().model,
         target=resolve_target("auto").name,
-        onnxruntime=onnxruntime.__version__,
+        onnxruntime=version(),
         refusal=refusal,
         verification=verify(runtime),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 
 from bertedge.emulate.cpus import SIMULATED
 from bertedge.emulate.saturate import PairwiseMatrix, Saturation
+from bertedge.engines.numpy import NUMPY
 from bertedge.engines.numpy.numpy_model import NumpyModel
+from bertedge.engines.onnxruntime.executor import executor_of
 from bertedge.errors import UsageError, nearest
 from bertedge.runtime import BertRuntime, load
 
@@ -33,7 +36,8 @@ def simulated(bundle: str | Path, target: str) -> tuple[BertRuntime, SimulatedMo
             "simulate a bundle made without --format; its results are the same",
         )
     model = SimulatedModel(opened.model_path)
-    return BertRuntime(opened, threads=1, model=model), model
+    engine = replace(NUMPY, name=f"{target}, simulated", open=lambda bundle, **how: executor_of(bundle, model))
+    return BertRuntime(opened, engine=engine, threads=1), model
 
 
 class SimulatedModel(NumpyModel):

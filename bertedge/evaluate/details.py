@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
+from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.evaluate.disagreements import Disagreements, WorstCases
 from bertedge.evaluate.fidelity import Kind
 from bertedge.evaluate.latency import Workload, workload_batch
@@ -96,4 +97,5 @@ class Details:
         batch = workload_batch(workload, corpus, layout)
         for index, bundle in enumerate(bundles):
             listen(index / len(bundles), "profiles")
-            self.profiles[index] = profile_bundle(bundle, batch, threads=threads, seconds=seconds)
+            profile = profile_bundle(bundle, batch, engine=ONNXRUNTIME, threads=threads, seconds=seconds)
+            self.profiles[index] = profile

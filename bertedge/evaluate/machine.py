@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 import bertedge
 from bertedge.bounds import Count
 from bertedge.cpu import this_cpu
+from bertedge.engines.onnxruntime.versions import version
 from bertedge.engines.threads import usable_cpus
 from bertedge.target import TARGETS, resolve_target
 
@@ -79,7 +79,7 @@ def this_machine() -> Machine:
         target=resolve_target("auto").name,
         python=platform.python_version(),
         numpy=np.__version__,
-        onnxruntime=onnxruntime.__version__,
+        onnxruntime=version(),
         bertedge=bertedge.__version__,
     )
 

@@ -1,32 +1,24 @@
-"""Where the time of a call goes: onnxruntime's own profile, by operator and by part of the model."""
+"""Where the time of a call goes, by operator and by part of the model."""
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bertedge.bounds import Count, Milliseconds
 from bertedge.bundle import Bundle
-from bertedge.engines.onnxruntime.padded import padded_feed
-from bertedge.engines.onnxruntime.session import open_session
+from bertedge.engines.engine import Engine, NodeTime, ProfilingExecutor
 from bertedge.evaluate.metrics import MetricValue
 from bertedge.layers import PARTS
 from bertedge.predictor import Batch
-from bertedge.scratch import temporary_folder
+from bertedge.runtime.row_runner import rows_of
 
 OTHER = "other"
-#: Seconds that the calls take together, within these numbers of calls.
+#: Seconds that the profiled calls of one model take together.
 PROFILE_S = 0.5
-MIN_CALLS, MAX_CALLS = 5, 50
-WARMUP = 3
-#: What onnxruntime puts behind a node's name.
-SUFFIX = "_kernel_time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,55 +59,26 @@ class Profile:
     operators: tuple[OperatorTime, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class NodeTime:
-    """One node of the graph: what it took in each call, in milliseconds."""
-
-    name: str
-    op_type: str
-    calls_ms: tuple[float, ...]
-
-    @property
-    def ms(self) -> float:
-        """The median."""
-        return statistics.median(self.calls_ms)
-
-
-def profile_bundle(bundle: Bundle, batch: Batch, *, threads: int, seconds: float = PROFILE_S) -> Profile:
-    """Run a bundle's file on a batch without padding, in a session of its own, and see what each operator takes.
+def profile_bundle(
+    bundle: Bundle, batch: Batch, *, engine: Engine, threads: int, seconds: float = PROFILE_S
+) -> Profile | None:
+    """Run a bundle on a batch of texts of one length, and time each operator; None where the engine cannot.
 
     Args:
-        seconds: how long to go on, within ``MIN_CALLS`` and ``MAX_CALLS``.
+        seconds: about how long to measure.
     """
-    with temporary_folder() as scratch:
-        session = open_session(bundle.model_path, threads=threads, profile=scratch / "profile")
-        feed = padded_feed(batch, all_positions=bundle.manifest.positions == "all")
-        calls, start = 0, time.perf_counter()
-        while calls < WARMUP + MIN_CALLS or (calls < WARMUP + MAX_CALLS and time.perf_counter() - start < seconds):
-            session.run(None, feed)
-            calls += 1
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    executor = engine.open(bundle, threads=threads, check=False)
+    if not isinstance(executor, ProfilingExecutor):
+        return None
+    nodes = executor.profile(rows_of(batch), seconds=seconds)
     rows, length = batch.input_ids.shape
     return Profile(
         batch_size=rows,
         seq_len=length,
         threads=threads,
-        calls=calls - WARMUP,
-        operators=by_operator(node_times(events), bundle.layer_names),
+        calls=len(nodes[0].calls_ms),
+        operators=by_operator(nodes, bundle.layer_names),
     )
-
-
-def node_times(events: Iterable[dict], *, warmup: int = WARMUP) -> list[NodeTime]:
-    """The nodes of onnxruntime's profile, in the order they ran; the first calls are left out."""
-    microseconds: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(SUFFIX):
-            microseconds[event["name"].removesuffix(SUFFIX), event["args"]["op_name"]].append(event["dur"])
-    return [
-        NodeTime(name=name, op_type=op_type, calls_ms=tuple(time / 1e3 for time in times[warmup:]))
-        for (name, op_type), times in microseconds.items()
-        if times[warmup:]
-    ]
 
 
 def by_operator(nodes: Sequence[NodeTime], layers: Sequence[str]) -> tuple[OperatorTime, ...]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,16 @@ from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.encoders import names
-from bertedge.engines.numpy.numpy_model import NumpyModel
-from bertedge.engines.onnxruntime.grouping import Engine, Model
-from bertedge.engines.onnxruntime.session import Sessions
+from bertedge.engines import Executor
+from bertedge.engines.numpy.numpy_model import open_exact_file
+from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.errors import CheckpointError
 from bertedge.graph.bert import FIRST_NORM
 from bertedge.graph.builder import GraphBuilder
 from bertedge.manifest import MODELS, GoldenFidelity
 from bertedge.predictor import Batch
 from bertedge.runtime.golden import Arrays, min_cosine, record, record_difference, write_golden
+from bertedge.runtime.row_runner import RowRunner
 from bertedge.scratch import temporary_folder
 
 EXAMPLES = 8
@@ -36,6 +38,8 @@ SEED = 7
 #: norm's weights are moved by so much. Kernels of x86 and ARM differ by 3e-7 at the first norm, 1e-6 after some blocks.
 NOISE_TRIALS = 3
 NOISE = 1e-6
+#: The last bit of a float may depend on the number of threads, and a bundle should not.
+THREADS = 1
 
 Replaced = Mapping[str, NDArray[np.float32]]
 
@@ -46,7 +50,7 @@ class GoldenRecorder:
 
     Attributes:
         float_model: the file of the float graph.
-        all_positions, row_independent: see :class:`bertedge.engines.onnxruntime.grouping.Engine`.
+        all_positions, row_independent: see :class:`bertedge.engines.onnxruntime.grouping.GroupingExecutor`.
         packed: with weights packed, as they will be wherever the bundle is used.
     """
 
@@ -66,16 +70,21 @@ class GoldenRecorder:
         Raises:
             CheckpointError: the bundle computes no finite numbers.
         """
-        in_float = record(
-            self._engine(_sessions(self.float_model), all_positions=False, row_independent=True), self.batch
+        float_model = open_file(
+            self.float_model, self.checkpoint.config, threads=THREADS, row_independent=True, few_calls=True
         )
+        in_float = record(self._predictor(float_model, row_independent=True), self.batch)
         with _model_file(folder / MODELS[format], in_numpy) as path:
 
             def outputs_of(*, packed: bool, moved: Replaced | None = None) -> Arrays:
-                exact = in_numpy is not None
-                model = NumpyModel(path, replaced=moved) if exact else _sessions(path, packed=packed, replaced=moved)
-                engine = self._engine(model, all_positions=self.all_positions, row_independent=self.row_independent)
-                return record(engine, self.batch, in_float.get("top_ids"))
+                how: Any = {"all_positions": self.all_positions, "row_independent": self.row_independent}
+                how |= {"config": self.checkpoint.config, "replaced": moved}
+                if in_numpy is None:
+                    executor = open_file(path, threads=THREADS, few_calls=not packed, **how)
+                else:
+                    executor = open_exact_file(path, **how)
+                predictor = self._predictor(executor, row_independent=self.row_independent)
+                return record(predictor, self.batch, in_float.get("top_ids"))
 
             outputs = outputs_of(packed=self.packed)
             trials = [outputs_of(packed=self.packed, moved=self._moved_norm(trial)) for trial in range(NOISE_TRIALS)]
@@ -112,13 +121,9 @@ class GoldenRecorder:
         signs = np.random.default_rng(trial).choice(np.array([-1, 1], dtype=np.float32), weights.shape)
         return {FIRST_NORM: weights * (1 + np.float32(NOISE) * signs)}
 
-    def _engine(self, model: Model, *, all_positions: bool, row_independent: bool) -> Engine:
-        return Engine(model, self.checkpoint.config, all_positions=all_positions, row_independent=row_independent)
-
-
-def _sessions(path: Path, *, packed: bool = False, replaced: Replaced | None = None) -> Sessions:
-    # one thread, because the last bit of a float may depend on their number, and a bundle should not
-    return Sessions(path, threads=1, once=not packed, replaced=replaced)
+    def _predictor(self, executor: Executor, *, row_independent: bool) -> RowRunner:
+        config = self.checkpoint.config
+        return RowRunner(name="", executor=executor, config=config, row_independent=row_independent)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from bertedge.checkpoint.trim import trim_to_text
 from bertedge.data.calibration import default_text, text_warnings
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.held_out import hold_out
-from bertedge.engines.onnxruntime.right_here import require_right_here
+from bertedge.engines.onnxruntime.cpu_check import require_correct_here
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.files import new_folder
 from bertedge.graph.writer import Positions
@@ -168,7 +168,7 @@ def _text_for_goals(
         UsageError: a goal for what the model, or the text, does not have.
     """
     if recipe.method.may_overflow:
-        require_right_here(target.name)
+        require_correct_here(target.name)
     text, model = hold_out(maker.corpus, recipe.held_out)[1], maker.checkpoint
     require_measurable(goals, model.heads, pairs=text.why_no_pairs is None, name=model.name)
     return text

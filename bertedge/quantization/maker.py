@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 import bertedge
 from bertedge.bundle import CONFIG, RANGES
@@ -18,8 +17,8 @@ from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.files import text_sha256
 from bertedge.data.held_out import hold_out
 from bertedge.encoders import write_config
-from bertedge.engines.onnxruntime.right_here import is_right_here
-from bertedge.engines.onnxruntime.versions import newest
+from bertedge.engines.onnxruntime import versions
+from bertedge.engines.onnxruntime.cpu_check import is_correct_here
 from bertedge.graph.bert import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.writer import BertGraph, Positions
@@ -97,7 +96,7 @@ class Maker:
         if decision.ranges is not None:
             write_ranges(self.folder / RANGES, decision.ranges)
         self.listen(0.6, "recording golden vectors")
-        in_numpy = recipe is not None and recipe.method.may_overflow and not is_right_here(target)
+        in_numpy = recipe is not None and recipe.method.may_overflow and not is_correct_here(target)
         recorder = GoldenRecorder(
             checkpoint=self.checkpoint,
             float_model=self.float_model.plain,
@@ -144,12 +143,12 @@ class Maker:
                 calibration_sha256=self.calibration_sha256,
                 versions={
                     "bertedge": bertedge.__version__,
-                    "onnxruntime": onnxruntime.__version__,
+                    "onnxruntime": versions.version(),
                     "numpy": np.__version__,
                     "python": platform.python_version(),
                 },
             ),
-            min_onnxruntime=newest(MIN_ONNXRUNTIME, decision.min_onnxruntime),
+            min_onnxruntime=versions.newest(MIN_ONNXRUNTIME, decision.min_onnxruntime),
             bytes_by_part=bytes_by_part(graph),
             warnings=(*self.checkpoint.warnings, *decision.warnings),
             left_out=self.checkpoint.left_out,

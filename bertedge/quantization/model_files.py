@@ -6,11 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnxruntime as ort
-
 from bertedge.bundle import OPERATORS
-from bertedge.engines.onnxruntime.session import save_ort_format
-from bertedge.engines.onnxruntime.utf8_path import utf8_path
+from bertedge.engines.onnxruntime.ort_format import save_ort_format, write_required_operators
 from bertedge.errors import UsageError, nearest
 from bertedge.graph.builder import GraphBuilder
 from bertedge.manifest import MODELS
@@ -44,20 +41,7 @@ def write_ort(builder: GraphBuilder, folder: Path) -> None:
     with temporary_folder() as scratch:
         write_onnx(builder, scratch)
         save_ort_format(scratch / MODELS["onnx"], folder / MODELS["ort"])
-    _write_operators(folder / MODELS["ort"], folder / OPERATORS)
-
-
-def _write_operators(model: Path, path: Path) -> None:
-    """The file for ``build.py --include_ops_by_config``."""
-    from onnxruntime.tools.ort_format_model import utils  # loads flatbuffers, which comes with onnxruntime
-
-    utils.log.disabled = True  # it would tell of a file in a scratch folder
-    with utf8_path(model) as named:
-        utils.create_config_from_models([Path(named)], path, True)
-    required = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    # the comments held the scratch folder's name, other on every run
-    header = f"# What {model.name} needs, found by onnxruntime {ort.__version__}"
-    path.write_text("\n".join([header, *required, ""]), encoding="utf-8")
+    write_required_operators(folder / MODELS["ort"], folder / OPERATORS)
 
 
 FORMATS = {

@@ -15,8 +15,7 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.held_out import drawn_sample
 from bertedge.embedding import pooling_of
-from bertedge.engines.onnxruntime.grouping import Engine
-from bertedge.engines.onnxruntime.session import Sessions
+from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.bootstrap import Observations, estimate
 from bertedge.evaluate.recorded import Recorded
@@ -24,9 +23,9 @@ from bertedge.graph.bert import build_graph
 from bertedge.graph.formats import Float16Weights, Float32, NumberFormat, Plan
 from bertedge.graph.inspect import work
 from bertedge.layers import Layer
-from bertedge.predictor import Batch, Outputs
 from bertedge.quantization.job import Decision, Job
 from bertedge.recipe import QuantizationRecipe
+from bertedge.runtime.row_runner import RowRunner
 
 #: Texts that every layer is tried on, and tokens of one at most.
 EXAMPLES, MAX_LENGTH = 48, 128
@@ -167,22 +166,12 @@ class Trials:
         graph = build_graph(self.job.checkpoint, plan, positions=self.job.positions)
         return work(graph, plan), float(sum(tensor.size_bytes for tensor in graph.builder.tensors.values()))
 
-    def _graph(self, path: Path, *, all_positions: bool, row_independent: bool) -> _Graph:
-        sessions = Sessions(path, threads=usable_cpus())
+    def _graph(self, path: Path, *, all_positions: bool, row_independent: bool) -> RowRunner:
         config = self.job.checkpoint.config
-        engine = Engine(sessions, config, all_positions=all_positions, row_independent=row_independent)
-        return _Graph(name=path.stem, engine=engine)
-
-
-@dataclass(kw_only=True)
-class _Graph:
-    """A file as a predictor."""
-
-    name: str
-    engine: Engine
-
-    def predict(self, batch: Batch) -> Outputs:
-        return self.engine.predict(batch)
+        executor = open_file(
+            path, config, threads=usable_cpus(), all_positions=all_positions, row_independent=row_independent
+        )
+        return RowRunner(name=path.stem, executor=executor, config=config, row_independent=row_independent)
 
 
 def measure_layers(trials: Trials) -> Sensitivity:

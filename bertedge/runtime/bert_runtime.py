@@ -5,27 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
 from bertedge.encoding import Encoding
-from bertedge.engines.onnxruntime.grouping import Engine, Model, Row
-from bertedge.engines.onnxruntime.padded import PaddedPredictor
-from bertedge.engines.onnxruntime.right_here import require_right_here
-from bertedge.engines.onnxruntime.session import Sessions
-from bertedge.engines.onnxruntime.versions import require_onnxruntime, warn_of_telemetry
+from bertedge.engines import AUTO, ENGINES, Engine, choose_engine
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError, UsageError
-from bertedge.manifest import OPTIONAL_INPUTS
-from bertedge.predictor import Batch, Outputs
+from bertedge.predictor import Batch, Outputs, Predictor, Row
 from bertedge.runtime.probabilities import softmax, top_indices
+from bertedge.runtime.row_runner import RowRunner
 from bertedge.runtime.text_vectors import TextVectors, row_of
+from bertedge.target import warn_if_less_accurate
 from bertedge.texts import Pair, pairs_of, texts_of
 
 _log = logging.getLogger(__name__)
@@ -45,32 +41,36 @@ Fills = list[list[Fill]]
 
 
 def load(
-    bundle: str | Path, *, threads: int | None = None, check: bool = True, allow_any_cpu: bool = False
+    bundle: str | Path,
+    *,
+    engine: str = AUTO,
+    threads: int | None = None,
+    check: bool = True,
+    allow_any_cpu: bool = False,
 ) -> BertRuntime:
-    """Open a bundle and make it ready to run.
+    """Open a bundle and load its model.
 
     Args:
+        engine: a name in :data:`bertedge.engines.ENGINES`; ``auto`` takes the fastest one that is correct here.
         threads: threads an operator may use; default: one for each core that this process may use.
-        check: compare the files with the manifest's hashes; the larger part of the time of loading a large bundle.
-        allow_any_cpu: run even where results would be wrong, for the bundle's target or for this CPU's onnxruntime.
+        check: compare the files with the manifest's hashes, which takes most of the time of loading a large bundle.
+        allow_any_cpu: run even where results would be wrong on this CPU.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
-        UsageError: fewer than one thread, or far more than the machine has CPUs.
-        UnfitMachineError: this CPU or onnxruntime is not right for it.
+        UsageError: an unknown engine, fewer than one thread, or far more than the machine has CPUs.
+        UnfitMachineError: no engine, or not the one that was asked for, is correct on this CPU.
 
     Warns:
-        TargetWarning: the bundle is right here, but less true than one for this CPU would be.
+        TargetWarning: the bundle is correct here, but less accurate than one for this CPU would be.
     """
     threads = checked_threads(threads)
     opened = Bundle.open(bundle, check=check)
-    manifest = opened.manifest
-    require_onnxruntime(manifest.min_onnxruntime)
-    warn_of_telemetry()
-    if manifest.may_overflow and not allow_any_cpu:
-        require_right_here(manifest.target)
-    runtime = BertRuntime(opened, threads=threads, check=check, allow_any_cpu=allow_any_cpu)
-    _log.info("loaded %s: target %s, %d threads, onnxruntime %s", bundle, manifest.target, threads, ort.__version__)
+    chosen = choose_engine(engine, opened.manifest, allow_any_cpu=allow_any_cpu)
+    if opened.manifest.may_overflow and not allow_any_cpu:
+        warn_if_less_accurate(opened.manifest.target, stacklevel=2)
+    runtime = BertRuntime(opened, engine=chosen, threads=threads, check=check, allow_any_cpu=allow_any_cpu)
+    _log.info("loaded %s: target %s, %d threads, %s", bundle, opened.manifest.target, threads, chosen.describe())
     return runtime
 
 
@@ -83,65 +83,56 @@ class BertRuntime(TextVectors):
     It can be pickled, copied and forked: each process opens the bundle's folder again, with the same checks.
 
     Args:
-        model: what computes in place of onnxruntime.
         check, allow_any_cpu: as for :func:`load`, where another process opens the bundle again.
     """
 
     def __init__(
-        self,
-        bundle: Bundle,
-        *,
-        threads: int,
-        model: Model | None = None,
-        check: bool = True,
-        allow_any_cpu: bool = False,
+        self, bundle: Bundle, *, engine: Engine, threads: int, check: bool = True, allow_any_cpu: bool = False
     ) -> None:
         self.bundle = bundle
+        self.engine = engine
         self.threads = threads
         self.name = bundle.name
-        self._check, self._allow_any_cpu, self._model = check, allow_any_cpu, model
-        # a process that opens it again may stand in another folder
-        self._here = replace(bundle, folder=bundle.folder.absolute())
-        manifest = bundle.manifest
         self.tokenizer = bundle.tokenizer
-        self.engine = Engine(
-            model or self._sessions(threads),
-            bundle.config,
-            all_positions=manifest.positions == "all",
-            row_independent=manifest.row_independent,
-            int8_share=manifest.coverage.macs,
+        self._check, self._allow_any_cpu = check, allow_any_cpu
+        self._absolute_folder = bundle.folder.absolute()  # a process that opens it again may have another directory
+        self.runner = RowRunner(
+            name=bundle.name,
+            executor=engine.open(bundle, threads=threads, check=check),
+            config=bundle.config,
+            row_independent=bundle.manifest.row_independent,
         )
-
-    def _sessions(self, threads: int) -> Sessions:
-        """The bundle's file, loaded; it is the model that the manifest describes."""
-        check = partial(self._here.check_files, hashes=self._check)
-        sessions = Sessions(self._here.model_path, threads=threads, check=check)
-        sessions.require(self.bundle.manifest.inputs, self.bundle.output_sizes, optional=OPTIONAL_INPUTS)
-        return sessions
 
     def __repr__(self) -> str:
         heads = ", ".join(self.bundle.manifest.heads)
         return (
             f"BertRuntime({str(self.bundle.folder)!r}, dimension={self.dimension}, max_length={self.max_length}, "
-            f"heads={heads!r}, threads={self.threads})"
+            f"heads={heads!r}, engine={self.engine.name!r}, threads={self.threads})"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._model is not None:
+        if ENGINES.get(self.engine.name) is not self.engine:
             raise UsageError(
-                f"{self.name}: a runtime on a {type(self._model).__name__} cannot be pickled or copied",
+                f"{self.name}: a runtime on the engine {self.engine.name!r} cannot be pickled or copied",
                 "make one in each process; a runtime made by bertedge.load can be pickled",
             )
-        how = {"threads": self.threads, "check": self._check, "allow_any_cpu": self._allow_any_cpu}
-        return _reopened, (str(self._here.folder), self.bundle.model_sha256, how)
+        how = {
+            "engine": self.engine.name,
+            "threads": self.threads,
+            "check": self._check,
+            "allow_any_cpu": self._allow_any_cpu,
+        }
+        return _reopened, (str(self._absolute_folder), self.bundle.model_sha256, how)
 
     def predict(self, batch: Batch) -> Outputs:
         """Both heads on an encoded batch; see :class:`bertedge.predictor.Predictor`."""
-        return self.engine.predict(batch)
+        return self.runner.predict(batch)
 
-    def padded(self) -> PaddedPredictor:
-        """The same file without what this runtime does about padding; opens a second session."""
-        return PaddedPredictor(self._here, threads=self.threads)
+    def padded(self) -> Predictor:
+        """The same file in plain onnxruntime, with padding; opens a second session."""
+        from bertedge.engines.onnxruntime.padded import PaddedPredictor
+
+        return PaddedPredictor(replace(self.bundle, folder=self._absolute_folder), threads=self.threads)
 
     @overload  # a string is an iterable of strings too, but the first case
     def fill_mask(self, texts: str, *, top_k: int = 5) -> Fills: ...  # type: ignore[overload-overlap]
@@ -172,7 +163,7 @@ class BertRuntime(TextVectors):
         several = texts_of(texts, "fill_mask: expected a text or a list of texts")
         encodings = self.tokenizer.encode_many(several)
         rows = [self._masked_row(several, encoding, index) for index, encoding in enumerate(encodings)]
-        return self.engine.run(rows, lambda result: self._fills(result["mlm"], top_k))
+        return self.runner.run(rows, lambda result: self._fills(result["mlm"], top_k))
 
     @overload
     def next_sentence(self, first: str, second: str) -> float: ...
@@ -201,7 +192,7 @@ class BertRuntime(TextVectors):
         if second is not None:
             raise UsageError(expected, 'for instance [("One.", "Two.")]; of two lists make pairs with zip')
         rows = [row_of(encoding) for encoding in self.tokenizer.encode_many(pairs_of(first, expected))]
-        return self.engine.run(rows, lambda result: float(softmax(result["nsp"])[0]))
+        return self.runner.run(rows, lambda result: float(softmax(result["nsp"])[0]))
 
     def _masked_row(self, texts: Sequence[str], encoding: Encoding, index: int) -> Row:
         ids = np.asarray(encoding.input_ids, dtype=np.int64)

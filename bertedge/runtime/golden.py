@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from bertedge.arrays import ArraySpec, read_arrays
 from bertedge.bundle import GOLDEN, Bundle
 from bertedge.embedding import cosines
-from bertedge.engines.onnxruntime.grouping import Engine
 from bertedge.errors import BundleError
 from bertedge.manifest import AGAIN
-from bertedge.predictor import NO_LABEL, Batch
+from bertedge.predictor import NO_LABEL, Batch, Predictor
 from bertedge.runtime.bert_runtime import BertRuntime, softmax, top_indices
 
 TOP = 16
@@ -116,13 +115,13 @@ class Verification:
         return "DIFFERENT from where it was made"
 
 
-def record(engine: Engine, batch: Batch, top_ids: NDArray[np.int64] | None = None) -> Arrays:
+def record(model: Predictor, batch: Batch, top_ids: NDArray[np.int64] | None = None) -> Arrays:
     """Outputs on golden inputs, small enough to ship: probabilities of the best words, NSP, one vector of each kind.
 
     Args:
-        top_ids: the words whose probabilities are kept, (B, K, TOP); default: this engine's best.
+        top_ids: the words whose probabilities are kept, (B, K, TOP); default: this model's best.
     """
-    outputs = engine.predict(replace(batch, hidden=True))
+    outputs = model.predict(replace(batch, hidden=True))
     states = outputs.hidden_states
     assert states is not None
     arrays: Arrays = {
@@ -181,7 +180,7 @@ def verify(runtime: BertRuntime) -> Verification:
     """
     batch, sides = _read(runtime.bundle)
     in_float, expected, noise = sides["float"], sides["bundle"], sides["noise"]
-    got = record(runtime.engine, batch, expected.get("top_ids"))
+    got = record(runtime, batch, expected.get("top_ids"))
     to_float = record_difference(got, in_float) if _same_words(expected, in_float) else None
     prob, state = record_difference(got, expected), _state_difference(got, expected)
     tolerance, state_tolerance = _tolerances(noise)

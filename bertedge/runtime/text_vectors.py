@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
 from bertedge.encoding import Encoding
-from bertedge.engines.onnxruntime.grouping import Engine, Row
 from bertedge.errors import CheckpointError, LeftOutWarning
+from bertedge.predictor import Row
+from bertedge.runtime.row_runner import RowRunner
 from bertedge.runtime.vectors import Pooling, VectorPooling, vector_recipe
 from bertedge.texts import texts_of
 from bertedge.tokenizer import Tokenizer
@@ -27,7 +28,7 @@ class TextVectors:
     name: str
     bundle: Bundle
     tokenizer: Tokenizer
-    engine: Engine
+    runner: RowRunner
 
     @property
     def dimension(self) -> int:
@@ -127,7 +128,7 @@ class TextVectors:
         )
         start = 0 if recipe.pools_prompt or not recipe.prompt else self._prompt_tokens(recipe.prompt)
         rows = [row_of(encoding, hidden=recipe.hidden) for encoding in encodings]
-        vectors = self.engine.run(rows, lambda result: recipe.vector(result, start))
+        vectors = self.runner.run(rows, lambda result: recipe.vector(result, start))
         if isinstance(texts, str):
             return vectors[0]
         if pooling == "none":

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.embedding import UNTOLD, EmbeddingSettings, PoolingMode, normalized, pool
-from bertedge.engines.onnxruntime.grouping import RowOutputs
 from bertedge.errors import UsageError, nearest
+from bertedge.predictor import RowOutputs
 
 VectorPooling = PoolingMode | Literal["pooler"]
 Pooling = VectorPooling | Literal["none"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.engines.onnxruntime.right_here import require_right_here
+from bertedge.engines.onnxruntime.cpu_check import require_correct_here
 from bertedge.errors import BundleError, FileError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable, told_of
 from bertedge.files import alone_in, new_folder
@@ -85,7 +85,7 @@ def tune(
     settings, output = settings or TuneSettings(), Path(output)
     if not goals:
         raise UsageError("tune: no goal is given", f"for instance {Goal(option='max_mlm_drop', bound=0.005).example}")
-    require_right_here(resolve_target(settings.target).name)  # its candidates are run here
+    require_correct_here(resolve_target(settings.target).name)  # its candidates are run here
     checkpoints = [open_checkpoint(model, cased=cased) for model in models]
     for checkpoint in checkpoints:
         layers = planned_layers(model_layers(checkpoint.config, checkpoint.heads))

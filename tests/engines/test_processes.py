@@ -43,7 +43,7 @@ def test_a_pickled_runtime_opens_its_bundle_again(folder: Path, monkeypatch: pyt
     monkeypatch.chdir("/")
     for again in (pickle.loads(data), copy.copy(runtime), copy.deepcopy({"bert": runtime})["bert"]):
         assert again is not runtime
-        assert again.engine is not runtime.engine
+        assert again.runner is not runtime.runner
         assert again.threads == 1
         assert again.fill_mask(TEXT) == runtime.fill_mask(TEXT)
 
@@ -72,7 +72,7 @@ def test_another_bundle_in_the_same_folder_is_noticed(folder: Path, bundle_of: M
 def test_a_simulated_runtime_says_that_it_cannot_be_pickled(bundle_of: MakeBundle) -> None:
     runtime, _ = simulated(bundle_of("static").folder, "avx2")
     for make in (pickle.dumps, copy.deepcopy):
-        with pytest.raises(UsageError, match="SimulatedModel cannot be pickled") as caught:
+        with pytest.raises(UsageError, match="engine 'avx2, simulated' cannot be pickled") as caught:
             make(runtime)
         assert "each process" in caught.value.hint
 

@@ -68,7 +68,7 @@ def runtime(request: pytest.FixtureRequest, bundle_of: Callable[..., Bundle]) ->
 def used(runtime: BertRuntime, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The threads that the model ran on by itself."""
     names: set[str] = set()
-    sessions = runtime.engine._sessions
+    sessions = runtime.runner.executor._model
     alone = sessions.run_alone()
     monkeypatch.setattr(
         sessions,

@@ -12,14 +12,15 @@ import pytest
 
 from bertedge.benchmark import BenchSettings
 from bertedge.bundle import Bundle
+from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.engines.onnxruntime.padded import PaddedPredictor
-from bertedge.engines.onnxruntime.session import (
+from bertedge.engines.onnxruntime.session import open_session
+from bertedge.engines.onnxruntime.thread_trial import (
     RETRY_CALLS,
     RETRY_EVERY,
     TRIAL_CALLS,
     TRIAL_ROUNDS,
-    _Trial,
-    open_session,
+    ThreadTrial,
 )
 from bertedge.engines.threads import OWN, cgroup_quota, checked_threads, default_threads, threads_here, usable_cpus
 from bertedge.errors import UsageError
@@ -96,7 +97,7 @@ def test_this_process_has_groups() -> None:
     assert 1 <= usable_cpus() <= len(os.sched_getaffinity(0))
 
 
-def tried(trial: _Trial, calls: int, cost: Callable[[int, int], float]) -> list[int]:
+def tried(trial: ThreadTrial, calls: int, cost: Callable[[int, int], float]) -> list[int]:
     """Threads of so many calls, each of which takes ``cost(number of the call, threads)``."""
     used = []
     for call in range(calls):
@@ -106,7 +107,7 @@ def tried(trial: _Trial, calls: int, cost: Callable[[int, int], float]) -> list[
 
 
 def test_a_trial_uses_the_faster_and_looks_again() -> None:
-    trial = _Trial((4, 1))
+    trial = ThreadTrial((4, 1))
     used = tried(trial, 2 * RETRY_EVERY, lambda call, threads: 2.0 if threads == 4 else 1.0)
     first = ([4] * TRIAL_CALLS + [1] * TRIAL_CALLS) * TRIAL_ROUNDS
     assert used[: len(first)] == first
@@ -121,19 +122,19 @@ def test_trials_are_over_before_anything_is_timed() -> None:
 
 def test_a_busy_moment_does_not_decide() -> None:
     """Another process takes the second core for a third of the trial."""
-    trial = _Trial((2, 1))
+    trial = ThreadTrial((2, 1))
     used = tried(trial, 100, lambda call, threads: {1: 1.0, 2: 3.0 if call < 2 * TRIAL_CALLS else 0.6}[threads])
     assert set(used[2 * TRIAL_CALLS * TRIAL_ROUNDS :]) == {2}
 
 
 def test_two_threads_that_are_fast_now_and_then_are_not_the_faster_ones() -> None:
-    trial = _Trial((2, 1))
+    trial = ThreadTrial((2, 1))
     used = tried(trial, 100, lambda call, threads: {1: 1.0, 2: 0.6 if call % 3 == 0 else 3.0}[threads])
     assert set(used[2 * TRIAL_CALLS * TRIAL_ROUNDS :]) == {1}
 
 
 def test_what_became_faster_is_found() -> None:
-    trial = _Trial((2, 1))
+    trial = ThreadTrial((2, 1))
     tried(trial, 100, lambda call, threads: {1: 1.0, 2: 3.0}[threads])
     assert tried(trial, 5 * RETRY_EVERY, lambda call, threads: {1: 1.0, 2: 0.6}[threads])[-1] == 2
 
@@ -194,7 +195,7 @@ def test_threads_that_are_none(threads: Any, bundle_of: Callable[..., Bundle], m
     bundle = bundle_of("static")
     takers: list[Callable[[], object]] = [
         lambda: load("no-such-folder", threads=threads),
-        lambda: BertRuntime(bundle, threads=threads),
+        lambda: BertRuntime(bundle, engine=ONNXRUNTIME, threads=threads),
         lambda: PaddedPredictor(bundle, threads=threads),
         lambda: open_session(bundle.model_path, threads=threads),
         lambda: BenchSettings(threads=threads),

@@ -10,11 +10,13 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.engines.onnxruntime import ONNXRUNTIME
+from bertedge.engines.onnxruntime.executor import node_times
 from bertedge.evaluate.disagreements import WorstCases
 from bertedge.evaluate.fidelity import PAIRS, SINGLE_TEXTS, evaluation_batches, measure_fidelity
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.evaluate.lengths import at_length, measure_by_length
-from bertedge.evaluate.profile import OTHER, by_operator, median_interval, node_times, part_of, profile_bundle
+from bertedge.evaluate.profile import OTHER, by_operator, median_interval, part_of, profile_bundle
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
@@ -72,7 +74,8 @@ def test_the_profile_knows_every_layer(
 ) -> None:
     bundle = bundle_of(kind, positions=positions)
     batch = workload_batch(Workload(batch_size=1, seq_len=32), corpus, layout)
-    profile = profile_bundle(bundle, batch, threads=1)
+    profile = profile_bundle(bundle, batch, engine=ONNXRUNTIME, threads=1)
+    assert profile is not None
     assert (profile.batch_size, profile.seq_len, profile.threads) == (1, 32, 1)
     assert profile.calls >= 5
     parts = {operator.part for operator in profile.operators}

@@ -17,6 +17,7 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.embedding import POOLING_MODES, EmbeddingSettings
+from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.errors import TruncationWarning
 from bertedge.quantization import export, quantize
 from bertedge.runtime import BertRuntime, load
@@ -51,7 +52,7 @@ def ours(bundle_of: Callable[..., Bundle]) -> Callable[[Path], BertRuntime]:
     def opened(folder: Path) -> BertRuntime:
         checkpoint = Checkpoint.read(folder)
         changed = replace(bundle, manifest=replace(bundle.manifest, embedding=checkpoint.embedding))
-        runtime = BertRuntime(changed, threads=1)
+        runtime = BertRuntime(changed, engine=ONNXRUNTIME, threads=1)
         runtime.tokenizer = checkpoint.tokenizer
         return runtime
 

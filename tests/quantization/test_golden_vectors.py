@@ -11,8 +11,9 @@ import pytest
 from bertedge import target
 from bertedge.bundle import GOLDEN, Bundle
 from bertedge.cpu import X86, parse_cpuinfo
+from bertedge.engines.numpy import numpy_model
 from bertedge.engines.numpy.numpy_model import NumpyModel
-from bertedge.engines.onnxruntime import right_here
+from bertedge.engines.onnxruntime.cpu_check import is_correct_here
 from bertedge.errors import CheckpointError
 from bertedge.quantization import golden_vectors, quantize
 from bertedge.recipe import METHODS, QuantizationRecipe
@@ -32,7 +33,7 @@ def in_numpy(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             made.append(path)
             super().__init__(path, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(golden_vectors, "NumpyModel", Seen)
+    monkeypatch.setattr(numpy_model, "NumpyModel", Seen)
     return made
 
 
@@ -55,7 +56,7 @@ def test_where_sums_would_overflow_they_are_made_in_numpy(
     assert in_numpy
     in_numpy.clear()
     here = quantize(model_folder, tmp_path / "here", **options)  # type: ignore[arg-type]
-    assert not in_numpy or not right_here.is_right_here(target.TARGETS["arm64"])
+    assert not in_numpy or not is_correct_here(target.TARGETS["arm64"])
     assert format == "ort" or there.model_sha256 == here.model_sha256
     assert there.manifest.fidelity.mlm_top1_agreement == here.manifest.fidelity.mlm_top1_agreement
     result = verify(load(there.folder, allow_any_cpu=True))
@@ -75,7 +76,7 @@ def test_numpy_computes_what_onnxruntime_does(bundle_of: Callable[..., Bundle], 
         "token_type_ids": np.zeros((1, 5), dtype=np.int64),
         "masked_positions": np.array([[2]]),
     }
-    expected = runtime.engine._sessions.run(feed, work=1)
+    expected = runtime.runner.executor._model.run(feed, work=1)
     found = NumpyModel(bundle.model_path).run(feed, work=1)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-4, err_msg=name)

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
 from bertedge.encoders import EncoderConfig
-from bertedge.engines.onnxruntime.grouping import Row
+from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.engines.onnxruntime.versions import require_onnxruntime
 from bertedge.errors import CheckpointError, TruncationWarning, UnfitMachineError, UsageError
+from bertedge.predictor import Row
 from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.probabilities import top_indices
@@ -68,8 +69,9 @@ def numbers_made(bundle: Bundle, call: Callable[[BertRuntime], object], tmp_path
     """How many numbers the nodes of each part of the graph put out in one call, as onnxruntime's profiler saw it."""
     runtime = load(bundle.folder, threads=1)
     feeds: list[dict] = []
-    run = runtime.engine._sessions.run
-    runtime.engine._sessions.run = lambda feed, work: feeds.append(feed) or run(feed, work)
+    model = runtime.runner.executor._model
+    run = model.run
+    model.run = lambda feed, work: feeds.append(feed) or run(feed, work)
     call(runtime)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -123,7 +125,7 @@ def test_a_bundle_that_cannot_spare_the_head(bundle_of: Callable[..., Bundle], t
     model = onnx.load(folder / "model.onnx")
     model.graph.input.remove(next(value for value in model.graph.input if value.name == "logits_end"))
     onnx.save(model, folder / "model.onnx")
-    old = BertRuntime(replace(bundle, folder=folder), threads=1)
+    old = BertRuntime(replace(bundle, folder=folder), engine=ONNXRUNTIME, threads=1)
     pair = ("It was a warm day.", "Then the cat went to sleep.")
     assert old.next_sentence(*pair) == load(bundle.folder, threads=1).next_sentence(*pair)
 
@@ -188,7 +190,7 @@ def test_ids_out_of_range(runtime: BertRuntime, row: dict, words: str) -> None:
     values = {"input_ids": [1, 2], "token_type_ids": [0, 0], "masked_positions": [], **row}
     with pytest.raises(UsageError, match=words):
         arrays = {name: np.array(value, dtype=np.int64) for name, value in values.items()}
-        runtime.engine.run([Row(**arrays)], lambda result: result)
+        runtime.runner.run([Row(**arrays)], lambda result: result)
 
 
 def test_a_head_that_is_not_there(config: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bertedge import target
 from bertedge.bundle import Bundle
 from bertedge.cpu import X86, parse_cpuinfo
 from bertedge.engines.onnxruntime.padded import PaddedPredictor
-from bertedge.engines.onnxruntime.session import Sessions
+from bertedge.engines.onnxruntime.sessions import Sessions
 from bertedge.errors import BundleError, TargetWarning, UnfitMachineError
 from bertedge.manifest import file_entries, write_manifest
 from bertedge.quantization import export

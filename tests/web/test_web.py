@@ -23,7 +23,7 @@ import tokenizers
 
 import bertedge
 from bertedge.bundle import Bundle
-from bertedge.engines.onnxruntime.grouping import Row
+from bertedge.predictor import Row
 from bertedge.quantization import export, quantize
 from bertedge.runtime.bert_runtime import BertRuntime
 from bertedge.runtime.golden import forgiven
@@ -102,8 +102,8 @@ def expected_outputs(bert: BertRuntime) -> list[dict[str, Any]]:
         positions = np.flatnonzero(ids == bert.tokenizer.id_of("mask"))
         segments = np.asarray(encoding.token_type_ids)
         row = Row(input_ids=ids, token_type_ids=segments, masked_positions=positions)
-        (values,) = bert.engine.run([row], lambda outputs: {name: value.copy() for name, value in outputs.items()})
-        found.append({"ids": encoding.input_ids, "mlm": values["mlm_logits"], "nsp": values["nsp_logits"]})
+        (values,) = bert.runner.run([row], lambda outputs: {name: value.copy() for name, value in outputs.items()})
+        found.append({"ids": encoding.input_ids, "mlm": values["mlm"], "nsp": values["nsp"]})
     return found
 
 

@@ -17,8 +17,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from bertedge.encoders import EncoderConfig
 from bertedge.engines.numpy.int8_matmul import ExactMatrix
-from bertedge.engines.onnxruntime.session import Run, open_session
+from bertedge.engines.onnxruntime.grouping import GroupingExecutor
+from bertedge.engines.onnxruntime.session import open_session
+from bertedge.engines.onnxruntime.sessions import Run
 from bertedge.errors import UsageError
 
 MICROSOFT = "com.microsoft"
@@ -30,7 +33,7 @@ Values = dict[str, NDArray[Any]]
 
 
 class NumpyModel:
-    """A model file, run piece by piece; takes the place of :class:`bertedge.engines.onnxruntime.session.Sessions`.
+    """A model file, run piece by piece; takes the place of :class:`bertedge.engines.onnxruntime.sessions.Sessions`.
 
     Args:
         replaced: initializers that have other values than in the file.
@@ -51,11 +54,11 @@ class NumpyModel:
     callers = 1
 
     def run_alone(self) -> Run:
-        """See :meth:`bertedge.engines.onnxruntime.session.Sessions.run_alone`."""
+        """See :meth:`bertedge.engines.onnxruntime.sessions.Sessions.run_alone`."""
         return self.run
 
     def run(self, feed: Mapping[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
-        """All outputs; see :meth:`bertedge.engines.onnxruntime.session.Sessions.run`."""
+        """All outputs; see :meth:`bertedge.engines.onnxruntime.sessions.Sessions.run`."""
         values: Values = {
             name: numpy_helper.to_array(self._initializers[name])
             for name in sorted(self.input_names & self._initializers.keys())
@@ -115,6 +118,19 @@ class NumpyModel:
         imports = self._model.opset_import
         model = helper.make_model(graph, opset_imports=imports, ir_version=self._model.ir_version)
         return open_session(model.SerializeToString(), threads=1)
+
+
+def open_exact_file(
+    path: Path,
+    config: EncoderConfig,
+    *,
+    row_independent: bool,
+    all_positions: bool = False,
+    replaced: Mapping[str, NDArray[np.float32]] | None = None,
+) -> GroupingExecutor:
+    """Load a model file that is not in a bundle; see :func:`bertedge.engines.onnxruntime.executor.open_file`."""
+    model = NumpyModel(path, replaced=replaced)
+    return GroupingExecutor(model, config, all_positions=all_positions, row_independent=row_independent)
 
 
 def _without_int8_attention(node: onnx.NodeProto) -> list[onnx.NodeProto]:

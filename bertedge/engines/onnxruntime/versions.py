@@ -1,4 +1,4 @@
-"""The onnxruntime that is installed: whether it is new enough, and what else is to be known of it."""
+"""The installed version of onnxruntime."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ FIRST_WITH_TELEMETRY = "1.29"
 _log = logging.getLogger(__name__)
 
 
-def require_onnxruntime(minimum: str, who: str = "this bundle") -> None:
-    """Refuse an onnxruntime that is older than needed.
+def version() -> str:
+    """The version that is installed."""
+    return ort.__version__
 
-    Args:
-        who: needs it.
+
+def require_onnxruntime(minimum: str, needed_by: str = "this bundle") -> None:
+    """Refuse an onnxruntime that is too old.
 
     Raises:
-        UnfitMachineError: it is.
+        UnfitMachineError: it is older than ``minimum``.
     """
     if not is_new_enough(minimum):
         raise UnfitMachineError(
-            f"onnxruntime {ort.__version__} is too old: {who} needs {minimum} or newer",
+            f"onnxruntime {ort.__version__} is too old: {needed_by} needs {minimum} or newer",
             "pip install -U onnxruntime",
         )
 
 
 def warn_of_telemetry() -> None:
-    """Say so where onnxruntime's telemetry runs though nobody chose it: it was imported before bertedge.
+    """Warn where onnxruntime's telemetry runs because onnxruntime was imported before bertedge.
 
-    Its thread does not survive a fork, and a child process waits for it at exit, or is aborted. Nothing stops it later.
+    Its thread does not survive a fork: a child process waits for it at exit, or is aborted. It cannot be stopped later.
     """
     if bertedge.ONNXRUNTIME_CAME_FIRST and is_new_enough(FIRST_WITH_TELEMETRY):
         _log.warning(
@@ -43,7 +45,7 @@ def warn_of_telemetry() -> None:
 
 
 def is_new_enough(minimum: str) -> bool:
-    """Whether this onnxruntime is of that version or a newer one."""
+    """Whether this onnxruntime has that version or a newer one."""
     return _version(ort.__version__) >= _version(minimum)
 
 
@@ -53,5 +55,4 @@ def newest(*versions: str) -> str:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    numbers = (part for part in text.split("+")[0].split("."))
-    return tuple(int(part) for part in numbers if part.isdigit())
+    return tuple(int(part) for part in text.split("+")[0].split(".") if part.isdigit())

@@ -1,0 +1,89 @@
+"""What an engine is: something that computes a bundle's model on this machine."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+from bertedge.bundle import Bundle
+from bertedge.cpu import Cpu
+from bertedge.manifest import Manifest
+from bertedge.predictor import Row, RowOutputs
+from bertedge.weight_range import WeightRange
+
+T = TypeVar("T")
+
+
+class Executor(Protocol):
+    """A loaded model. It may be used from several threads at once, and after a fork."""
+
+    def run(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> list[T]:
+        """Run texts of any lengths; results come in the order of the rows.
+
+        A row's result does not depend on the other rows. How rows are grouped, padded or spread over cores is the
+        engine's own business.
+
+        Args:
+            read: takes what is needed from the outputs of a row, as soon as they are computed, so that thousands of
+                rows need no more memory than a few. Engines may call it from several threads at once.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeTime:
+    """One operator of the graph: what it took in each call, in milliseconds."""
+
+    name: str
+    op_type: str
+    calls_ms: tuple[float, ...]
+
+    @property
+    def ms(self) -> float:
+        """The median."""
+        return statistics.median(self.calls_ms)
+
+
+@runtime_checkable
+class ProfilingExecutor(Executor, Protocol):
+    """An executor that can time its operators."""
+
+    def profile(self, rows: Sequence[Row], *, seconds: float) -> list[NodeTime]:
+        """Run rows of one length as one batch, again and again for about so many seconds, and time each operator."""
+        ...
+
+
+class Opener(Protocol):
+    """The type of :attr:`Engine.open`."""
+
+    def __call__(self, bundle: Bundle, *, threads: int, check: bool = True) -> Executor: ...
+
+
+class Requirement(Protocol):
+    """The type of :attr:`Engine.require`."""
+
+    def __call__(self, manifest: Manifest, *, allow_any_cpu: bool = False) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """One way to compute bundles; a row of :data:`bertedge.engines.ENGINES`.
+
+    Attributes:
+        weight_range: the int8 weights that the engine multiplies without overflow on a CPU.
+        require: raises UnfitMachineError where the engine cannot compute a bundle correctly on this machine, and
+            MissingExtraError where a package is missing. ``allow_any_cpu`` skips what belongs to the CPU.
+        open: loads the model of a bundle. ``threads``: threads that one operator may use. ``check``: compare hashes
+            again where a forked process opens the files again.
+        describe: what the engine runs on this machine, for ``bertedge info``; a part of a sentence.
+        automatic: whether ``engine="auto"`` may choose it.
+    """
+
+    name: str
+    weight_range: Callable[[Cpu], WeightRange]
+    require: Requirement
+    open: Opener
+    describe: Callable[[], str]
+    automatic: bool = True

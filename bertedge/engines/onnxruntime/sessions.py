@@ -1,0 +1,123 @@
+"""One model in several sessions: one for each number of threads, in each process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from bertedge.engines.fork import PerProcess
+from bertedge.engines.onnxruntime.session import MAKE_AGAIN, open_session, reason_of
+from bertedge.engines.onnxruntime.thread_trial import ThreadTrial
+from bertedge.errors import BundleError
+
+#: int8 multiply-accumulates of a call that may be faster on one thread: about 2 ms of one core.
+SMALL_WORK = 500_000_000
+#: A larger file, in bytes, is not loaded a second time just to try its small calls on one thread.
+LARGE_FILE = 64_000_000
+#: (inputs, cost of the call in int8 multiply-accumulates) -> outputs.
+Run = Callable[[dict[str, NDArray[np.int64]], int], dict[str, NDArray[np.float32]]]
+
+
+class Sessions:
+    """A model file that runs each call with the number of threads that suits it.
+
+    Every operator that is spread over threads waits for the slowest of them, and how long that takes depends on the
+    machine: on one two-core host, 16 tokens of a 4 x 256 model took 0.35 ms on one thread and, on two threads, 0.27 ms
+    in one hour and 0.57 ms in the next. So small calls are tried both ways, and the faster way is used. Results are the
+    same to the bit, because every number is summed by one thread. A large model opens one session only: few of its
+    calls are small, and each session holds the weights. A forked process opens its own sessions.
+
+    Args:
+        threads: threads that one operator may use.
+        few_calls, replaced: see :func:`bertedge.engines.onnxruntime.session.open_session`.
+        check: raises an error if the file is no longer the one that was opened; called before a forked process opens
+            it again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        few_calls: bool = False,
+        replaced: Mapping[str, NDArray[np.float32]] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._few_calls = few_calls
+        self._by_threads: PerProcess[int, ort.InferenceSession] = PerProcess(
+            lambda threads: open_session(path, threads=threads, few_calls=few_calls, replaced=replaced), before=check
+        )
+        self._trials: dict[int, ThreadTrial] = {}
+        self.threads = threads
+        session = self._by_threads[threads]  # a file that cannot be loaded is an error now, not at the first call
+        self._path = path
+        #: Output -> its extents, as the file says: names for those that differ from call to call.
+        self.outputs = {output.name: output.shape for output in session.get_outputs()}  # asking costs microseconds
+        inputs = (*session.get_inputs(), *session.get_overridable_initializers())
+        #: What a call may give, inputs with a default included.
+        self.input_names = frozenset(value.name for value in inputs)
+        self._tries = threads > 1 and not few_calls and path.stat().st_size <= LARGE_FILE
+
+    def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
+        """Run the model.
+
+        Args:
+            work: cost of this call in int8 multiply-accumulates.
+        """
+        if not self._tries or work >= SMALL_WORK:
+            return self._run(feed, self.threads)
+        trial = self._trials.setdefault(work.bit_length(), ThreadTrial((self.threads, 1)))
+        threads = trial.threads()
+        start = time.perf_counter()
+        outputs = self._run(feed, threads)
+        trial.record(threads, (time.perf_counter() - start) / work)
+        return outputs
+
+    @property
+    def callers(self) -> int:
+        """How many calls may run at the same time, each on one thread; 1 where weights shall be in memory once."""
+        return 1 if self._few_calls else self.threads
+
+    def run_alone(self) -> Run:
+        """A function that runs the model on the calling thread only, and may be called from several threads at once.
+
+        The first time it loads the model a second time; its weights are in memory twice then.
+        """
+        self._by_threads[1]  # opened here, before there are several threads
+        return lambda feed, work: self._run(feed, 1)
+
+    def _run(self, feed: dict[str, NDArray[np.int64]], threads: int) -> dict[str, NDArray[np.float32]]:
+        session = self._by_threads[threads]  # may be opened again here, with errors of its own
+        try:
+            outputs = session.run(None, feed)
+        except Exception as error:  # onnxruntime's exceptions share no base
+            raise BundleError(
+                f"{self._path}: onnxruntime {ort.__version__} cannot run it ({reason_of(error)})", MAKE_AGAIN
+            ) from error
+        return dict(zip(self.outputs, outputs, strict=True))
+
+    def require(self, inputs: Collection[str], outputs: Mapping[str, int], *, optional: Collection[str]) -> None:
+        """Refuse a file that is another model than its manifest says.
+
+        Args:
+            inputs: their names.
+            outputs: name -> last extent.
+            optional: inputs that may be there or not.
+
+        Raises:
+            BundleError: the inputs or outputs differ.
+        """
+        found = {name: shape[-1] if shape else None for name, shape in self.outputs.items()}
+        taken = self.input_names.union(optional)
+        if taken != set(inputs).union(optional) or found != outputs:
+            raise BundleError(
+                f"{self._path}: takes {', '.join(sorted(self.input_names))} and gives "
+                f"{', '.join(f'{name} (..., {extent})' for name, extent in sorted(found.items()))}; "
+                "that is not what the manifest says",
+                MAKE_AGAIN,
+            )

@@ -1,0 +1,120 @@
+"""Texts and padded batches on any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.encoders import EncoderConfig
+from bertedge.engines import Executor
+from bertedge.errors import UsageError
+from bertedge.predictor import HIDDEN_STATES, Batch, Outputs, Row, RowOutputs
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True, eq=False)
+class RowRunner:
+    """A loaded model; see :class:`bertedge.predictor.Predictor`.
+
+    Attributes:
+        config: the model's sizes, which inputs are checked against.
+        row_independent: a row's result does not depend on the other outputs that are read from it.
+    """
+
+    name: str
+    executor: Executor
+    config: EncoderConfig
+    row_independent: bool
+
+    def run(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> list[T]:
+        """Run texts of any lengths; see :meth:`bertedge.engines.engine.Executor.run`.
+
+        Raises:
+            UsageError: an id, a segment or a position is out of range.
+        """
+        for row in rows:
+            self._check(row)
+        return self.executor.run(rows, read)
+
+    def predict(self, batch: Batch) -> Outputs:
+        """Run a padded batch. Padding is removed before, and replaced by zeros after."""
+        if batch.hidden and not self.row_independent:
+            # outputs that are read together share a range, so hidden states are read separately, as ``encode`` does
+            nothing = np.zeros((len(batch.input_ids), 0), dtype=np.int64)
+            states = self._predict(replace(batch, masked_positions=nothing, labels={}))
+            return replace(self._predict(replace(batch, hidden=False)), hidden_states=states.hidden_states)
+        return self._predict(batch)
+
+    def _predict(self, batch: Batch) -> Outputs:
+        results = self.run(rows_of(batch), lambda outputs: outputs)
+        widths = {"mlm": batch.masked_positions.shape[1], HIDDEN_STATES: batch.input_ids.shape[1]}
+        names = [name for name in results[0] if batch.hidden or name != HIDDEN_STATES] if results else []
+        return Outputs.of({name: joined_rows([row[name] for row in results], widths.get(name)) for name in names})
+
+    def _check(self, row: Row) -> None:
+        config, length = self.config, len(row.input_ids)
+        max_length = config.max_position_embeddings
+        if not 0 < length <= max_length:
+            raise UsageError(f"a text has {length} tokens, expected 1 to {max_length}", "shorten or split the text")
+        for name, values, limit in (
+            ("input_ids", row.input_ids, config.vocab_size),
+            ("token_type_ids", row.token_type_ids, config.type_vocab_size),
+            ("masked_positions", row.masked_positions, length),
+        ):
+            if not values.size:
+                continue
+            low, high = values.min(), values.max()
+            if low < 0 or high >= limit:
+                bad = low if low < 0 else high
+                raise UsageError(
+                    f"{name}: {bad} is out of range, expected 0 to {limit - 1}",
+                    "encode with the bundle's own tokenizer",
+                )
+
+
+def rows_of(batch: Batch) -> list[Row]:
+    """The texts of a padded batch, without padding."""
+    counts, lengths = batch.filled.sum(axis=1), batch.lengths
+    return [
+        Row(
+            input_ids=batch.input_ids[i, :length],
+            token_type_ids=batch.token_type_ids[i, :length],
+            masked_positions=batch.masked_positions[i, : counts[i]],
+            hidden=batch.hidden,
+        )
+        for i, length in enumerate(lengths)
+    ]
+
+
+def joined_rows(rows: Sequence[NDArray[np.float32]], width: int | None) -> NDArray[np.float32]:
+    """One array of all rows, each padded with zeros.
+
+    Rows that an engine computed as one batch already lie in one array, which is returned without a copy.
+
+    Args:
+        rows: arrays of shape (W, ...), or (D,) where ``width`` is None.
+        width: the extent that W is padded to.
+    """
+    first = rows[0]
+    shape = (len(rows), *first.shape) if width is None else (len(rows), width, *first.shape[1:])
+    whole = first.base
+    if isinstance(whole, np.ndarray) and whole.shape == shape and _is_in_order(rows, whole):
+        return whole
+    joined = np.zeros(shape, dtype=np.float32)
+    for place, row in enumerate(rows):
+        joined[place, : len(row)] = row
+    return joined
+
+
+def _is_in_order(rows: Sequence[NDArray[np.float32]], whole: NDArray[np.float32]) -> bool:
+    """Whether the rows are those of an array."""
+    start, step = whole.ctypes.data, whole.strides[0]
+    return all(
+        row.base is whole and row.shape == whole.shape[1:] and row.ctypes.data == start + place * step
+        for place, row in enumerate(rows)
+    )
