@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -78,8 +79,9 @@ class Bundle:
 
     @property
     def model_sha256(self) -> str:
-        """The hash of the model's file, by the manifest."""
-        return self.manifest.files[MODELS[self.manifest.format]].sha256
+        """A hash of the model's files, by the manifest."""
+        hashes = [self.manifest.files[name].sha256 for name in self.manifest.model_files]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
     @cached_property
     def config(self) -> EncoderConfig:
@@ -106,5 +108,5 @@ class Bundle:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the model file."""
-        return self.manifest.files[self.model_path.name].size_bytes
+        """Bytes of the model's files."""
+        return sum(self.manifest.files[name].size_bytes for name in self.manifest.model_files)

@@ -20,11 +20,14 @@ from bertedge.predictor import HIDDEN_STATES, POOLER_OUTPUT
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
+from bertedge.weight_range import WeightRange
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MANIFEST = "manifest.json"
 #: Format -> the model's file; a bundle has one of them.
 MODELS = {"onnx": "model.onnx", "ort": "model.ort"}
+#: The weights of a larger ONNX model, in ONNX's format for external data.
+WEIGHTS = "model.onnx_data"
 #: The manifest's hash of itself, so that a target or a weight range changed by hand is noticed.
 DIGEST = "digest"
 #: ``1.21`` or ``1.21.0``.
@@ -128,6 +131,7 @@ class Manifest:
         bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
         layer_reasons: every layer that is not in the method's plain format -> the format it is in, and why.
         goals: option, such as ``max_kl`` -> what was reached.
+        weight_range: the limits that the int8 weights keep to; None where no int8 weights are multiplied.
         embedding: how the model makes vectors; None where its checkpoint does not say.
     """
 
@@ -151,6 +155,7 @@ class Manifest:
     layer_reasons: dict[str, str] = field(default_factory=dict)
     goals: dict[str, ReachedGoal] = field(default_factory=dict)
     embedding: EmbeddingSettings | None = None
+    weight_range: WeightRange | None = None
 
     def __post_init__(self) -> None:
         strangers = [name for name in self.files if Path(name).name != name]
@@ -186,6 +191,11 @@ class Manifest:
     def format(self) -> str:
         """``onnx``, or ``ort`` for onnxruntime's minimal builds."""
         return self._models[0]
+
+    @property
+    def model_files(self) -> tuple[str, ...]:
+        """The files that the model consists of."""
+        return tuple(name for name in (MODELS[self.format], WEIGHTS) if name in self.files)
 
     @property
     def may_overflow(self) -> bool:

@@ -116,8 +116,8 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corp
     made: dict[tuple, Bundle] = {}
     root = tmp_path_factory.mktemp("bundles")
 
-    def make(kind: str, target: str = "portable", positions: str = "masked") -> Bundle:
-        key = (kind, target, positions)
+    def make(kind: str, target: str = "portable", positions: str = "masked", layout: str = "one-file") -> Bundle:
+        key = (kind, target, positions, layout)
         if key not in made:
             folder = root / "-".join(key)
             if kind == FLOAT:

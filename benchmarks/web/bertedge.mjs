@@ -15,6 +15,8 @@ export class Bert {
     const model = await read("model.onnx" in manifest.files ? "model.onnx" : "model.ort");
     // errors only: it warns of each input that has a default
     const settings = { graphOptimizationLevel: "basic", logSeverityLevel: 3, ...options };
+    const weights = "model.onnx_data"; // of a larger model
+    if (weights in manifest.files) settings.externalData = [{ path: weights, data: await read(weights) }];
     return new Bert(ort, await ort.InferenceSession.create(model, settings), manifest, words);
   }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,10 +26,20 @@ OPSET = 17  # LayerNormalization; nothing newer is needed
 MICROSOFT = "com.microsoft"  # onnxruntime's own operators, part of every build of it
 IR_VERSION = 8  # that of opset 17
 EXTERNAL_MIN_BYTES = 1024  # shape inference reads small tensors, so they stay inside
+#: Alignment of tensors in a file of their own: for vector loads, and from so many bytes on for pages of their own.
+ALIGNMENT, PAGE, PAGE_ALIGNED_MIN_BYTES = 64, 4096, 1 << 16
 MAX_PROTOBUF_BYTES = 2**31 - 1
 
 Loader = Callable[[], NDArray[Any]]
 Dim = int | str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the data of a tensor is: the file's name, and the first byte."""
+
+    file: str
+    offset: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,59 +107,83 @@ class GraphBuilder:
         array = np.asarray(value, dtype=dtype)
         return self.tensor(name, array.dtype, array.shape, lambda: array)
 
-    def write(self, path: Path, *, external: Path | None = None, again: bool = False) -> None:
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.size_bytes for tensor in self.tensors.values())
+
+    def write(self, path: Path, *, external: Path | None = None, again: bool = False) -> dict[str, Place]:
         """Write the model.
 
         Args:
-            external: put the data of all tensors into this file beside ``path``, which onnxruntime maps, not copies.
+            external: put the data of larger tensors into this file next to ``path``, which onnxruntime maps.
             again: ``external`` was written before, for a graph with the same tensors.
+
+        Returns:
+            Tensor's name -> where its data is.
 
         Raises:
             BertEdgeError: the file would be larger than protobuf allows.
         """
-        with open(path, "wb") as file:
-            if external is None:
-                self._write(file, None, file)
-            elif again:
-                self._write(file, external.name, None)
-            else:
-                with open(external, "wb") as data:
-                    self._write(file, external.name, data)
+        with ExitStack() as stack:
+            file = stack.enter_context(open(path, "wb"))
+            data = stack.enter_context(open(external, "wb")) if external and not again else None
+            return self._write(file, external.name if external else None, data)
 
-    def _write(self, file: BinaryIO, external: str | None, data: BinaryIO | None) -> None:
-        """Write the graph to ``file``, and the tensors that lie outside of it to ``data``, if that is given."""
+    def _write(self, file: BinaryIO, external: str | None, data: BinaryIO | None) -> dict[str, Place]:
+        """Write the graph to ``file``, and the tensors outside of it to ``data`` if that is given."""
+        outside = self._places_outside(external) if external else {}
         skeleton = helper.make_graph(self.nodes, "bert", self.inputs, self.outputs).SerializeToString()
-        parts = []
-        offset = 0
-        for tensor in self.tensors.values():
-            outside = external is not None and tensor.size_bytes >= EXTERNAL_MIN_BYTES
-            header = _tensor_header(tensor, (external, offset) if external and outside else None)
-            offset += tensor.size_bytes if outside else 0
-            parts.append((tensor, header, len(header) + (0 if outside else tensor.size_bytes), outside))
-        graph_size = len(skeleton) + sum(_field_size(size) for _, _, size, _ in parts)
+        headers = [_tensor_header(tensor, outside.get(tensor.name)) for tensor in self.tensors.values()]
+        sizes = [
+            len(header) + (0 if tensor.name in outside else tensor.size_bytes)
+            for header, tensor in zip(headers, self.tensors.values(), strict=True)
+        ]
+        graph_size = len(skeleton) + sum(map(_field_size, sizes))
         if graph_size > MAX_PROTOBUF_BYTES:
             raise BertEdgeError(
                 f"the model needs {graph_size} bytes, ONNX files end at {MAX_PROTOBUF_BYTES}",
                 "quantize it, or use fewer layers",
             )
         file.write(_model_header() + _field_tag(onnx.ModelProto, "graph") + _varint(graph_size) + skeleton)
-        for tensor, header, size, outside in parts:
+        places = dict(outside)
+        for tensor, header, size in zip(self.tensors.values(), headers, sizes, strict=True):
             file.write(_field_tag(onnx.GraphProto, "initializer") + _varint(size) + header)
-            place = data if outside else file
-            if place is None:
-                continue
-            with np.errstate(over="ignore"):  # looked at below
-                array = np.asarray(tensor.load(), dtype=tensor.dtype, order="C")
-            if tensor.dtype == np.float16 and not np.isfinite(array).all():
-                raise CheckpointError(
-                    f"{tensor.name}: a weight is larger than float16 can hold (65504)",
-                    "leave its layer in float32: --exclude",
-                )
-            if array.shape != tensor.shape:
-                raise BertEdgeError(
-                    f"{tensor.name}: shape {array.shape}, expected {tensor.shape}", "report this as a bug"
-                )
-            array.tofile(place)
+            if tensor.name not in outside:
+                places[tensor.name] = Place(Path(file.name).name, file.tell())
+                _values(tensor).tofile(file)
+            elif data is not None:
+                data.write(bytes(outside[tensor.name].offset - data.tell()))  # up to where it is aligned
+                _values(tensor).tofile(data)
+        return places
+
+    def _places_outside(self, external: str) -> dict[str, Place]:
+        """The tensors that belong into a file of their own, and where."""
+        places, end = {}, 0
+        for tensor in self.tensors.values():
+            if tensor.size_bytes >= EXTERNAL_MIN_BYTES:
+                alignment = PAGE if tensor.size_bytes >= PAGE_ALIGNED_MIN_BYTES else ALIGNMENT
+                offset = -(-end // alignment) * alignment
+                places[tensor.name], end = Place(external, offset), offset + tensor.size_bytes
+        return places
+
+
+def _values(tensor: Tensor) -> NDArray[Any]:
+    """The data of a tensor as it is stored.
+
+    Raises:
+        CheckpointError: a weight is too large for float16.
+    """
+    with np.errstate(over="ignore"):  # checked below
+        array = np.asarray(tensor.load(), dtype=tensor.dtype, order="C")
+    if tensor.dtype == np.float16 and not np.isfinite(array).all():
+        raise CheckpointError(
+            f"{tensor.name}: a weight is larger than float16 can hold (65504)",
+            "leave its layer in float32: --exclude",
+        )
+    if array.shape != tensor.shape:
+        raise BertEdgeError(f"{tensor.name}: shape {array.shape}, expected {tensor.shape}", "report this as a bug")
+    return array
 
 
 def _model_header() -> bytes:
@@ -157,13 +192,13 @@ def _model_header() -> bytes:
     return model.SerializeToString()
 
 
-def _tensor_header(tensor: Tensor, external: tuple[str, int] | None) -> bytes:
+def _tensor_header(tensor: Tensor, external: Place | None) -> bytes:
     """Everything of a TensorProto but the raw bytes themselves."""
     proto = TensorProto(name=tensor.name, dims=tensor.shape, data_type=helper.np_dtype_to_tensor_dtype(tensor.dtype))
     if external is None:
         return proto.SerializeToString() + _field_tag(TensorProto, "raw_data") + _varint(tensor.size_bytes)
     proto.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", external[0]), ("offset", external[1]), ("length", tensor.size_bytes)):
+    for key, value in (("location", external.file), ("offset", external.offset), ("length", tensor.size_bytes)):
         proto.external_data.add(key=key, value=str(value))
     return proto.SerializeToString()
 

@@ -153,4 +153,5 @@ class Maker:
             warnings=(*self.checkpoint.warnings, *decision.warnings),
             left_out=self.checkpoint.left_out,
             embedding=self.checkpoint.embedding,
+            weight_range=target.weight_range if recipe is not None and recipe.method.may_overflow else None,
         )

@@ -10,8 +10,13 @@ from bertedge.bundle import OPERATORS
 from bertedge.engines.onnxruntime.ort_format import save_ort_format, write_required_operators
 from bertedge.errors import UsageError, nearest
 from bertedge.graph.builder import GraphBuilder
-from bertedge.manifest import MODELS
+from bertedge.manifest import MODELS, WEIGHTS
 from bertedge.scratch import temporary_folder
+
+#: Models of so many bytes keep their weights in a file of their own, which onnxruntime maps instead of copying it.
+#: BERT-base in int8 (111 MB) loads in 0.27 s instead of 0.58 s and takes at most 190 MB instead of 292. Below, a file
+#: that can be copied and fetched alone is worth more: a model of 6 MB loads as fast either way, and takes 67 or 72 MB.
+EXTERNAL_WEIGHTS_MIN_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +33,9 @@ class ModelFormat:
 
 
 def write_onnx(builder: GraphBuilder, folder: Path) -> None:
-    """``model.onnx``."""
-    builder.write(folder / MODELS["onnx"])
+    """``model.onnx``, and the weights of a larger model in ``model.onnx_data``."""
+    external = folder / WEIGHTS if builder.size_bytes >= EXTERNAL_WEIGHTS_MIN_BYTES else None
+    builder.write(folder / MODELS["onnx"], external=external)
 
 
 def write_ort(builder: GraphBuilder, folder: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.errors import BertEdgeError, CheckpointError
-from bertedge.graph.builder import GraphBuilder, _varint
+from bertedge.graph.builder import PAGE_ALIGNED_MIN_BYTES, GraphBuilder, _varint
 
 
 def small_graph() -> GraphBuilder:
@@ -43,6 +43,20 @@ def test_two_graphs_share_one_file_of_weights(tmp_path: Path) -> None:
     small_graph().write(tmp_path / "two.onnx", external=weights, again=True)
     assert weights.stat() == written
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+
+
+def test_tensors_in_a_file_of_their_own_are_aligned(tmp_path: Path) -> None:
+    g, sizes = GraphBuilder(), (300, 1024, 1500, PAGE_ALIGNED_MIN_BYTES, 1024)
+    for index, size in enumerate(sizes):
+        g.constant(f"t{index}", np.full(size, index + 1, dtype=np.int8))
+    places = g.write(tmp_path / "model.onnx", external=tmp_path / "weights")
+    assert [places[f"t{index}"].file for index in range(5)] == ["model.onnx", *["weights"] * 4]
+    assert [places[f"t{index}"].offset for index in range(1, 5)] == [0, 1024, 4096, 4096 + PAGE_ALIGNED_MIN_BYTES]
+    for index, size in enumerate(sizes):
+        place = places[f"t{index}"]
+        stored = (tmp_path / place.file).read_bytes()[place.offset :][:size]
+        assert stored == bytes([index + 1]) * size
+    onnx.checker.check_model(str(tmp_path / "model.onnx"))
 
 
 def test_file_is_what_onnx_would_write(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from bertedge.engines.fork import PerProcess
 from bertedge.engines.onnxruntime.session import MAKE_AGAIN, open_session, reason_of
 from bertedge.engines.onnxruntime.thread_trial import ThreadTrial
 from bertedge.errors import BundleError
+from bertedge.manifest import WEIGHTS
 
 #: int8 multiply-accumulates of a call that may be faster on one thread: about 2 ms of one core.
 SMALL_WORK = 500_000_000
@@ -61,7 +62,7 @@ class Sessions:
         inputs = (*session.get_inputs(), *session.get_overridable_initializers())
         #: What a call may give, inputs with a default included.
         self.input_names = frozenset(value.name for value in inputs)
-        self._tries = threads > 1 and not few_calls and path.stat().st_size <= LARGE_FILE
+        self._tries = threads > 1 and not few_calls and _size(path) <= LARGE_FILE
 
     def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:
         """Run the model.
@@ -121,3 +122,9 @@ class Sessions:
                 "that is not what the manifest says",
                 MAKE_AGAIN,
             )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a model, with its weights if they are in a file of their own."""
+    weights = path.with_name(WEIGHTS)
+    return path.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
