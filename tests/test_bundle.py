@@ -243,7 +243,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[dict], object], str]] = {
     "an output less": (lambda m: m["outputs"].remove("nsp_logits"), "outputs are .*, expected"),
     "a head more": (lambda m: m["heads"].append("ner"), "head 'ner' is not known"),
     "a head less": (lambda m: m["heads"].remove("nsp"), "outputs are"),
-    "recipe": (lambda m: m["recipe"].update(held_out=7), "recipe: recipe: 7 of the calibration text held out"),
+    "recipe": (lambda m: m["recipe"].update(held_out=7), "recipe: held_out is 7"),
     "goal": (lambda m: m["goals"].update(max_kl=dict.fromkeys(GOAL, 1.0)), r"goals.max_kl.*metric"),
 }
 GOAL = ("metric", "bound", "value", "low", "high", "n", "met")
