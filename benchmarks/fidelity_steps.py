@@ -23,7 +23,7 @@ from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.latency import Workload
-from bertedge.graph.bert import build_graph
+from bertedge.graph.encoder_graph import build_graph
 from bertedge.graph.formats import Int8Rows, NumberFormat, StaticInt8
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.writer import nearest

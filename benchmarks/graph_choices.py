@@ -26,17 +26,17 @@ from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.latency import interleave, paired_ratio, workload_batch
-from bertedge.graph.bert import BertWriter
 from bertedge.graph.builder import MICROSOFT
+from bertedge.graph.encoder_graph import EncoderWriter
 from bertedge.graph.formats import Plan
 from bertedge.graph.heads import read_heads, read_rows
 from bertedge.graph.linear import linear
-from bertedge.graph.writer import BertGraph
+from bertedge.graph.writer import EncoderGraph
 from bertedge.layers import Layer
 from bertedge.recipe import QuantizationRecipe
 
 
-class SkipNorm(BertWriter):
+class SkipNorm(EncoderWriter):
     """Skip connection and layer norm in one operator."""
 
     def add_norm(self, name: str, owner: str, x: str, skip: str) -> str:
@@ -46,14 +46,14 @@ class SkipNorm(BertWriter):
         return self.g.op("SkipLayerNormalization", [x, skip, weight, bias], name, domain=MICROSOFT, epsilon=epsilon)
 
 
-class NoMask(BertWriter):
+class NoMask(EncoderWriter):
     """Attention without a mask, which allows onnxruntime's blockwise attention."""
 
     def _mask(self) -> str:
         return ""
 
 
-class JoinedMatmul(BertWriter):
+class JoinedMatmul(EncoderWriter):
     """Query, key and value as one matmul, Split, and MultiHeadAttention."""
 
     def _attention(self, layer: Layer, x: str, read: str, mask: str) -> str:
@@ -78,10 +78,10 @@ class ThreeMatmuls(JoinedMatmul):
         ]
 
 
-class WholeLastBlock(BertWriter):
+class WholeLastBlock(EncoderWriter):
     """The last block at every position, and only then the rows that are read."""
 
-    def build(self) -> BertGraph:
+    def build(self) -> EncoderGraph:
         self._declare_inputs()
         x, mask = self._embeddings(), self._mask()
         for index in range(self.config.num_hidden_layers):
@@ -90,8 +90,8 @@ class WholeLastBlock(BertWriter):
         return self.graph
 
 
-CHOICES: dict[str, type[BertWriter]] = {
-    "as it is": BertWriter,
+CHOICES: dict[str, type[EncoderWriter]] = {
+    "as it is": EncoderWriter,
     "attention without a mask": NoMask,
     "SkipLayerNormalization for Add + LayerNormalization": SkipNorm,
     "one QKV matmul + Split + MultiHeadAttention for QAttention": JoinedMatmul,

@@ -58,7 +58,7 @@ class Sample:
         """Pairs of at most ``MAX_LENGTH`` tokens, the same ones every time."""
         layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
         corpus = tokenize_corpus(text, checkpoint.tokenizer)
-        length = min(MAX_LENGTH, checkpoint.config.max_position_embeddings)
+        length = min(MAX_LENGTH, checkpoint.config.max_length)
         batches = evaluation_batches(corpus, layout, examples=examples, max_length=length, seed=0)
         return cls(corpus=corpus, layout=layout, batches=batches)
 

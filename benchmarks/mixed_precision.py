@@ -69,7 +69,7 @@ def main() -> None:
     found = sensitivity(checkpoint, recipe=recipe, memory=memory)
     print(f"### {checkpoint.name}\n\n" + "\n".join(layer_table(found)) + "\n")
     sample = Sample.of(checkpoint, options.corpus, options.examples)
-    length = min(MAX_LENGTH, checkpoint.config.max_position_embeddings)
+    length = min(MAX_LENGTH, checkpoint.config.max_length)
     with tempfile.TemporaryDirectory() as scratch:
         bundles = make(checkpoint, recipe, found, memory, Path(scratch))
         reference = load(export(checkpoint, Path(scratch) / "float").folder, threads=1)

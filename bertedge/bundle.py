@@ -91,7 +91,7 @@ class Bundle:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the model was trained with."""
-        return Tokenizer.load(self.folder, max_length=self.config.max_position_embeddings)
+        return Tokenizer.load(self.folder, max_length=self.config.max_length)
 
     @property
     def output_sizes(self) -> dict[str, int]:

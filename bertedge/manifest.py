@@ -32,8 +32,7 @@ WEIGHTS = "model.onnx_data"
 DIGEST = "digest"
 #: ``1.21`` or ``1.21.0``.
 VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
-#: What every graph takes; the names of the rest depend on its positions, see :func:`bertedge.graph.bert.build_graph`.
-TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+#: What a graph takes next to its text, see :func:`bertedge.graph.encoder_graph.build_graph`.
 READ_INPUTS = {"masked": ("masked_positions", "hidden_positions"), "all": ("logits_end",)}
 #: A model without the head has nothing that it would spare, and tools take inputs away that have a default.
 OPTIONAL_INPUTS = ("logits_end",)
@@ -124,7 +123,7 @@ class Manifest:
     Attributes:
         recipe: None for a float32 bundle.
         heads: which of ``mlm``, ``nsp`` and ``pooler`` the model has.
-        positions: ``masked`` or ``all``; see :func:`bertedge.graph.bert.build_graph`.
+        positions: ``masked`` or ``all``; see :func:`bertedge.graph.encoder_graph.build_graph`.
         row_independent: a row of a batch comes out the same whatever is beside it.
         warnings: what the user should know of, a sentence each.
         left_out: names of the checkpoint's tensors that no part of the bundle reads, such as a classifier's.
@@ -174,7 +173,7 @@ class Manifest:
         if strangers := [head for head in self.heads if head not in outputs]:
             return f"head {strangers[0]!r} is not known"
         given = {STATES[self.positions], *(outputs[head] for head in self.heads)}
-        taken = {*TEXT_INPUTS, *READ_INPUTS[self.positions]}
+        taken = {*read_config(self.config).text_inputs, *READ_INPUTS[self.positions]}
         for words, names, expected, optional in (
             ("inputs", self.inputs, taken, OPTIONAL_INPUTS),
             ("outputs", self.outputs, given, ()),

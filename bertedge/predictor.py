@@ -75,6 +75,18 @@ class Batch:
         fields: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith(LABELS)}
         return cls(**fields, labels=labels, hidden=hidden)
 
+    def row(self, index: int) -> Batch:
+        """One text by itself, without its padding."""
+        one, length = slice(index, index + 1), int(self.attention_mask[index].sum())
+        return Batch(
+            input_ids=self.input_ids[one, :length],
+            attention_mask=self.attention_mask[one, :length],
+            token_type_ids=self.token_type_ids[one, :length],
+            masked_positions=self.masked_positions[one],
+            labels={head: array[one] for head, array in self.labels.items()},
+            hidden=self.hidden,
+        )
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Real tokens of each row, shape (B,)."""

@@ -23,6 +23,7 @@ LAYERS = (
     ("encoders", "target", "recipe", "embedding"),
     ("layers",),
     ("predictor",),
+    ("feed",),
     ("manifest",),
     ("wordpiece", "encoding", "texts", "tokenizer_classes", "added_tokens", "tokenizer_json"),
     ("tokenizer_folder",),

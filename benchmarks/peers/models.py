@@ -89,9 +89,9 @@ def texts_for(model: Model, text: Path, *, lengths: tuple[int, ...], examples: i
     workloads = {
         f"{length} tokens": workload_batch(Workload(batch_size=1, seq_len=length), corpus, layout)
         for length in lengths
-        if length <= model.checkpoint.config.max_position_embeddings
+        if length <= model.checkpoint.config.max_length
     }
-    workloads[MIXED] = _mixed(corpus, layout, model.checkpoint.config.max_position_embeddings)
+    workloads[MIXED] = _mixed(corpus, layout, model.checkpoint.config.max_length)
     lines = [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
     return Texts(
         workloads=workloads,

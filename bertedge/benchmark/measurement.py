@@ -79,7 +79,7 @@ class Measurement:
         self.names = [first.name, *distinct_names(own), *(model.name for model in self.models[1 + len(own) :])]
         self.tokenized = tokenize_corpus(text, first.tokenizer)
         self.layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
-        longest = first.bundle.config.max_position_embeddings
+        longest = first.bundle.config.max_length
         length = min(settings.max_length, longest)
         self.longest, self.pooling = longest, pooling_of(first.bundle.manifest.embedding)
         self.kinds = kinds_of_texts(first.bundle.manifest.heads, self.tokenized)

@@ -18,7 +18,7 @@ from bertedge.checkpoint.fit import refuse_other_family, require_fit
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
 from bertedge.embedding import EmbeddingSettings
-from bertedge.encoders import EncoderConfig, encoder_of, names, read_config_file, write_config
+from bertedge.encoders import Encoder, EncoderConfig, encoder_of, names, read_config_file, write_config
 from bertedge.encoders.foreign_names import IGNORED, ForeignNames
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
@@ -100,7 +100,7 @@ class Checkpoint:
     def _with_embedder(self, embedder: EmbedderFolder) -> Checkpoint:
         """The same with what the modules behind the transformer do, and with the tokenizer as they want it."""
         settings = embedder.settings(
-            hidden_size=self.config.hidden_size, max_position_embeddings=self.config.max_position_embeddings
+            hidden_size=self.config.hidden_size, max_position_embeddings=self.config.max_length
         )
         tokenizer = self._load_tokenizer().lowercased() if embedder.lowercase else None
         return replace(self, embedding=settings, tokenizer_=tokenizer)
@@ -176,9 +176,7 @@ class Checkpoint:
         for path in sorted(self.folder.iterdir()):
             if path.suffix in TOKENIZER_SUFFIXES:
                 refuse_placeholder(path)
-        return Tokenizer.load(
-            self.folder, max_length=self.config.max_position_embeddings, vocab_size=self.config.vocab_size
-        )
+        return Tokenizer.load(self.folder, max_length=self.config.max_length, vocab_size=self.config.vocab_size)
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """Load one tensor by its canonical name; a decoder bias that nobody stored is zero.
@@ -240,13 +238,12 @@ def _config(path: Path, name: str) -> EncoderConfig:
         raise
 
 
-def _architecture(tensors: Iterable[str]) -> str:
+def _architecture(encoder: Encoder, tensors: Iterable[str]) -> str:
     """The class of ``transformers`` that has the heads of these tensors."""
     found = {head for head, mark in HEAD_MARKS.items() if mark in tensors}
-    with_both, with_mlm, with_nsp = {"mlm", "nsp"} <= found, "mlm" in found, "nsp" in found
-    if with_both:
-        return "BertForPreTraining"
-    return "BertForMaskedLM" if with_mlm else "BertForNextSentencePrediction" if with_nsp else "BertModel"
+    heads = "ForPreTraining" if {"mlm", "nsp"} <= found else ""
+    heads = heads or ("ForMaskedLM" if "mlm" in found else "ForNextSentencePrediction" if "nsp" in found else "Model")
+    return f"{encoder.class_prefix}{heads}"
 
 
 def write_checkpoint(
@@ -275,7 +272,7 @@ def write_checkpoint(
         folder / "config.json",
         {
             **write_config(config),
-            "architectures": [_architecture(tensors)],
+            "architectures": [_architecture(encoder_of(config), tensors)],
             "dtype": dtype,
             "tie_word_embeddings": names.DECODER not in tensors,
         },

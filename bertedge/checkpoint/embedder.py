@@ -173,7 +173,7 @@ def write_embedder(folder: Path, settings: EmbeddingSettings, config: EncoderCon
         folder / MODULES,
         [{"idx": i, "name": str(i), "path": path, "type": f"{library}.{kind}"} for i, (path, kind) in modules],
     )
-    length = min(settings.max_seq_length, config.max_position_embeddings)
+    length = min(settings.max_seq_length, config.max_length)
     write_json(folder / TRANSFORMER_SETTINGS[0], {"max_seq_length": length, "do_lower_case": False})
     write_json(folder / ABOUT, {"prompts": settings.prompts, "default_prompt_name": settings.default_prompt_name})
     if settings.pooling:

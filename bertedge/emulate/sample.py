@@ -59,7 +59,7 @@ def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | No
                 text,
                 Layout.of(model.tokenizer, config.vocab_size),
                 examples=examples,
-                max_length=min(MAX_LENGTH, config.max_position_embeddings),
+                max_length=min(MAX_LENGTH, config.max_length),
                 seed=SEED,
                 kind=kind,
             )

@@ -115,6 +115,17 @@ class EncoderConfig:
         return self.hidden_size // self.num_attention_heads
 
     @property
+    def max_length(self) -> int:
+        """The most tokens that a text may have."""
+        return self.max_position_embeddings - self.position_offset
+
+    @property
+    def text_inputs(self) -> tuple[str, ...]:
+        """The inputs of a graph that every call gives."""
+        token_types = ("token_type_ids",) if self.type_vocab_size else ()
+        return ("input_ids", "attention_mask", *token_types)
+
+    @property
     def block_macs(self) -> int:
         """Multiply-accumulates of a token in the linear layers of all blocks."""
         return self.num_hidden_layers * (4 * self.hidden_size**2 + 2 * self.hidden_size * self.intermediate_size)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
-from bertedge.engines.onnxruntime.session import open_session
+from bertedge.engines.onnxruntime.session import inputs_of, open_session
+from bertedge.feed import feed
 from bertedge.predictor import Batch
 
 #: How the graph names the second term of a rounded input, and the channels that a layer multiplies in float.
@@ -89,27 +90,13 @@ def measure_clipping(bundle: Bundle, batches: Sequence[Batch], *, threads: int) 
         return ()
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(one.name) for one in counted)
     session = open_session(model.SerializeToString(), threads=threads)
-    all_positions = bundle.manifest.positions == "all"
+    outputs, inputs = [one.name for one in counted], inputs_of(session)
     for batch in batches:
         for row in range(len(batch.input_ids)):
-            values = session.run([one.name for one in counted], _feed(batch, row, all_positions=all_positions))
+            values = session.run(outputs, feed(batch.row(row), inputs, everywhere=True))
             for one, seen in zip(counted, values, strict=True):
                 one.observe(seen)
     return tuple(one.result() for one in counted)
-
-
-def _feed(batch: Batch, row: int, *, all_positions: bool) -> dict[str, NDArray[np.int64]]:
-    """One text without padding."""
-    length = int(batch.lengths[row])
-    feed = {
-        "input_ids": batch.input_ids[row : row + 1, :length],
-        "attention_mask": np.ones((1, length), dtype=np.int64),
-        "token_type_ids": batch.token_type_ids[row : row + 1, :length],
-    }
-    if not all_positions:
-        everywhere = np.arange(length, dtype=np.int64)
-        feed |= {"masked_positions": everywhere[None], "hidden_positions": everywhere}
-    return feed
 
 
 def _rounded_tensors(model: Any, layers: Sequence[str]) -> list[_Counted]:

@@ -18,7 +18,7 @@ start = time.perf_counter()
 from bertedge.runtime import load
 runtime = load(sys.argv[1], threads=int(sys.argv[2]))
 mask = runtime.tokenizer.mask_token
-before = "The capital of France is" if runtime.bundle.config.max_position_embeddings >= 64 else ""
+before = "The capital of France is" if runtime.bundle.config.max_length >= 64 else ""
 if "mlm" in runtime.bundle.manifest.heads:
     runtime.fill_mask(f"{before} {mask}.")
 else:

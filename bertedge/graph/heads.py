@@ -1,4 +1,7 @@
-"""What is read from the encoder: rows for the last block, and the heads; shapes as in :mod:`bertedge.graph.bert`."""
+"""What is read from the encoder: rows for the last block, and the heads.
+
+Shapes as in :mod:`bertedge.graph.encoder_graph`.
+"""
 
 from __future__ import annotations
 

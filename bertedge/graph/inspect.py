@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from bertedge.graph.formats import BlockWeights, Float16Weights, Float32, NumberFormat, Plan, Quantized, TwoTermInt8
-from bertedge.graph.writer import BertGraph
+from bertedge.graph.writer import EncoderGraph
 from bertedge.layers import PARTS, Layer, Role
 from bertedge.manifest import Coverage
 
@@ -19,7 +19,7 @@ MAC_COSTS: dict[type[NumberFormat], int] = {Float32: 4, Float16Weights: 4, TwoTe
 QUANTIZED_DTYPES = (np.int8, np.uint8)
 
 
-def coverage(graph: BertGraph, plan: Plan) -> Coverage:
+def coverage(graph: EncoderGraph, plan: Plan) -> Coverage:
     """Shares of 8 bits and fewer: in the linear layers' multiply-accumulates (see above), and in the weights' bytes."""
     counts = macs(graph)
     quantized = sum(count for layer, count in counts.items() if isinstance(plan.get(layer), Quantized))
@@ -28,12 +28,12 @@ def coverage(graph: BertGraph, plan: Plan) -> Coverage:
     return Coverage(macs=quantized / sum(counts.values()), bytes=int8 / sum(t.size_bytes for t in tensors))
 
 
-def macs(graph: BertGraph) -> dict[str, int]:
+def macs(graph: EncoderGraph) -> dict[str, int]:
     """Multiply-accumulates of each linear layer, on a text of ``TOKENS`` tokens with ``MASKED`` words to fill."""
     return {name: _macs(graph, layer) for name, layer in graph.layers.items()}
 
 
-def bytes_by_part(graph: BertGraph) -> dict[str, int]:
+def bytes_by_part(graph: EncoderGraph) -> dict[str, int]:
     """Bytes of the embeddings, of each encoder layer and of each head; small constants between them are ``other``."""
     parts: Counter[str] = Counter()
     for tensor in graph.builder.tensors.values():
@@ -43,12 +43,12 @@ def bytes_by_part(graph: BertGraph) -> dict[str, int]:
     return dict(parts)
 
 
-def work(graph: BertGraph, plan: Plan) -> float:
+def work(graph: EncoderGraph, plan: Plan) -> float:
     """Multiply-accumulates of the linear layers as :func:`coverage` counts them, in those of plain int8."""
     return float(sum(c * MAC_COSTS.get(type(plan.get(layer, Float32())), 1) for layer, c in macs(graph).items()))
 
 
-def _macs(graph: BertGraph, layer: Layer) -> int:
+def _macs(graph: EncoderGraph, layer: Layer) -> int:
     """Multiply-accumulates of a layer at the positions where it is computed."""
     size = layer.outputs * layer.inputs
     if layer.reads == "first":

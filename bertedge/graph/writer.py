@@ -21,7 +21,7 @@ Positions = Literal["masked", "all"]
 
 
 @dataclass
-class BertGraph:
+class EncoderGraph:
     """A built graph.
 
     Attributes:
@@ -66,7 +66,7 @@ class LayerWriter:
         self.positions = positions
         self.roundings = roundings
         self.g = GraphBuilder()
-        self.graph = BertGraph(self.g, positions)
+        self.graph = EncoderGraph(self.g, positions)
 
     def linear(self, layer: Layer, x: str) -> str:
         """A linear layer in the format that the plan gives it."""

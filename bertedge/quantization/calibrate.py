@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts, reading_warnings
 from bertedge.data.pairs import Pair
-from bertedge.engines.onnxruntime.session import open_session
+from bertedge.engines.onnxruntime.session import inputs_of, open_session
 from bertedge.engines.side_by_side import in_order
 from bertedge.engines.threads import usable_cpus
+from bertedge.feed import feed
 from bertedge.graph.formats import Plan, StaticInt8
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products
@@ -123,12 +124,15 @@ def _observed(job: Job, method: Calibrated, words: str) -> Iterator[tuple[Batch,
     Each text runs on one thread, several at a time, and they are handed out in order: so the last bits of what is
     observed do not depend on the number of threads.
     """
+    # Heads are read at every position: a model is as sure of a word that it sees as it may be of a masked one, and the
+    # input of the MLM head is much larger where the model is sure.
     names = list(job.float_model.channels)
     reader = {value: layer for layer, value in job.float_model.layer_inputs.items()}
     session = open_session(job.float_model.observed, threads=1)
+    inputs = inputs_of(session)
 
     def observe(batch: Batch) -> tuple[Batch, list[NDArray[np.float32]]]:
-        return batch, session.run(names, feed_of(batch))
+        return batch, session.run(names, feed(batch, inputs, everywhere=True))
 
     threads = min(usable_cpus(), MOST_AT_ONCE)
     for index, (batch, values) in enumerate(in_order(observe, _texts(job, method), threads=threads)):
@@ -174,21 +178,4 @@ def about_reading(job: Job) -> tuple[str, ...]:
 
 
 def _length(job: Job, method: Calibrated) -> int:
-    return min(method.max_length, job.checkpoint.config.max_position_embeddings)
-
-
-def feed_of(batch: Batch) -> dict[str, NDArray[np.int64]]:
-    """A text as the float graph takes it, with every position read by every head.
-
-    The last block computes only the rows that are read, and hidden states of any position may be wanted later. The MLM
-    head reads masked positions only, but a model is as sure of a word that it sees as it may be of one that it does
-    not, and then the head's input is much larger than where it is unsure.
-    """
-    everywhere = np.arange(batch.input_ids.shape[1], dtype=np.int64)
-    return {
-        "input_ids": batch.input_ids,
-        "attention_mask": batch.attention_mask,
-        "token_type_ids": batch.token_type_ids,
-        "masked_positions": everywhere[None],
-        "hidden_positions": everywhere,
-    }
+    return min(method.max_length, job.checkpoint.config.max_length)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.graph.bert import build_graph
+from bertedge.graph.encoder_graph import build_graph
 from bertedge.scratch import temporary_folder
 
 

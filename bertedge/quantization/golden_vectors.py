@@ -23,8 +23,8 @@ from bertedge.engines import Executor
 from bertedge.engines.numpy.numpy_model import open_exact_file
 from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.errors import CheckpointError
-from bertedge.graph.bert import FIRST_NORM
 from bertedge.graph.builder import GraphBuilder
+from bertedge.graph.encoder_graph import FIRST_NORM
 from bertedge.manifest import MODELS, GoldenFidelity
 from bertedge.predictor import Batch
 from bertedge.runtime.golden import Arrays, min_cosine, record, record_difference, write_golden
@@ -110,7 +110,7 @@ class GoldenRecorder:
     def batch(self) -> Batch:
         """The inputs."""
         config = self.checkpoint.config
-        length = min(LENGTH, config.max_position_embeddings)
+        length = min(LENGTH, config.max_length)
         texts = mixed_texts(self.corpus, EXAMPLES, max_length=length, seed=SEED, pairs=self.checkpoint.reads_pairs)
         layout = Layout.of(self.checkpoint.tokenizer, config.vocab_size)
         return masked_batch(texts, layout, np.random.default_rng(SEED), always_mask=True)

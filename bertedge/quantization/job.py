@@ -27,7 +27,7 @@ class Job:
 
     Attributes:
         corpus, corpus_name: calibration text, and what to call it.
-        positions: where the MLM head will be computed; see :func:`bertedge.graph.bert.build_graph`.
+        positions: where the MLM head will be computed; see :func:`bertedge.graph.encoder_graph.build_graph`.
         ranges: those of an earlier calibration; None to calibrate.
         model_sha256: hash of the checkpoint: weights, sizes, tokenizer.
         calibration_sha256: hash of the calibration text.

@@ -19,9 +19,9 @@ from bertedge.data.held_out import hold_out
 from bertedge.encoders import write_config
 from bertedge.engines.onnxruntime import versions
 from bertedge.engines.onnxruntime.cpu_check import is_correct_here
-from bertedge.graph.bert import build_graph
+from bertedge.graph.encoder_graph import build_graph
 from bertedge.graph.inspect import bytes_by_part, coverage
-from bertedge.graph.writer import BertGraph, Positions
+from bertedge.graph.writer import EncoderGraph, Positions
 from bertedge.manifest import (
     SCHEMA_VERSION,
     GoldenFidelity,
@@ -117,7 +117,7 @@ class Maker:
 
     def _manifest(
         self,
-        graph: BertGraph,
+        graph: EncoderGraph,
         decision: Decision,
         recipe: QuantizationRecipe | None,
         target: TargetProfile,

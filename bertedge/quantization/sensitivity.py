@@ -19,7 +19,7 @@ from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.bootstrap import Observations, estimate
 from bertedge.evaluate.recorded import Recorded
-from bertedge.graph.bert import build_graph
+from bertedge.graph.encoder_graph import build_graph
 from bertedge.graph.formats import Float16Weights, Float32, NumberFormat, Plan
 from bertedge.graph.inspect import work
 from bertedge.layers import Layer
@@ -142,7 +142,7 @@ class Trials:
         """What float says to a sample of a text."""
         checkpoint = self.job.checkpoint
         layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-        length = min(MAX_LENGTH, checkpoint.config.max_position_embeddings)
+        length = min(MAX_LENGTH, checkpoint.config.max_length)
         batches = drawn_sample(
             corpus, layout, examples=examples, max_length=length, seed=seed, pairs=checkpoint.reads_pairs
         )

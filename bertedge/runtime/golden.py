@@ -247,11 +247,11 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
     path, config = bundle.folder / GOLDEN, bundle.config
     sizes: dict[str, int | range] = {
         "B": range(1, MOST_EXAMPLES + 1),
-        "S": range(1, config.max_position_embeddings + 1),
-        "K": range(config.max_position_embeddings + 1),
+        "S": range(1, config.max_length + 1),
+        "K": range(config.max_length + 1),
         "V": config.vocab_size,
         "H": config.hidden_size,
-        "SEGMENTS": config.type_vocab_size,
+        "SEGMENTS": max(config.type_vocab_size, 2),
         "TOP": min(TOP, config.vocab_size),
     }
     outputs = {name: spec for head, name, spec in OUTPUTS if head is None or head in bundle.manifest.heads}

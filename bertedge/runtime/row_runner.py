@@ -15,6 +15,8 @@ from bertedge.errors import UsageError
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs, Row, RowOutputs
 
 T = TypeVar("T")
+#: Texts that are encoded together at most.
+MOST_SEGMENTS = 2
 
 
 @dataclass(kw_only=True, eq=False)
@@ -58,12 +60,13 @@ class RowRunner:
 
     def _check(self, row: Row) -> None:
         config, length = self.config, len(row.input_ids)
-        max_length = config.max_position_embeddings
+        max_length = config.max_length
         if not 0 < length <= max_length:
             raise UsageError(f"a text has {length} tokens, expected 1 to {max_length}", "shorten or split the text")
+        token_types = config.type_vocab_size or MOST_SEGMENTS  # a model without token types ignores them
         for name, values, limit in (
             ("input_ids", row.input_ids, config.vocab_size),
-            ("token_type_ids", row.token_type_ids, config.type_vocab_size),
+            ("token_type_ids", row.token_type_ids, token_types),
             ("masked_positions", row.masked_positions, length),
         ):
             if not values.size:

@@ -34,14 +34,18 @@ class Embeddings(nn.Module):
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        segments = config.type_vocab_size
+        self.token_type_embeddings = nn.Embedding(segments, config.hidden_size) if segments else None
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.offset = config.position_offset
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
         """(B, S), (B, S) -> (B, S, H)"""
-        positions = self.position_embeddings.weight[: input_ids.shape[1]]
-        summed = self.word_embeddings(input_ids) + positions + self.token_type_embeddings(token_type_ids)
+        positions = self.position_embeddings.weight[self.offset : self.offset + input_ids.shape[1]]
+        summed = self.word_embeddings(input_ids) + positions
+        if self.token_type_embeddings is not None:
+            summed = summed + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(summed))
 
 

@@ -204,7 +204,7 @@ def _student(
     heads: HeadPlan,
 ) -> tuple[BertForPreTraining, torch.Tensor]:
     """The student at its start, and the projection that its hidden states are compared through."""
-    config = given.config if given else shape.config(source.config.vocab_size, source.config.max_position_embeddings)
+    config = given.config if given else shape.config(source.config.vocab_size, source.config.max_length)
     settings = replace(run.settings, seed=run.settings.seed + 1, accumulate=1)  # the same sample in every process
     batches = Feed(run.corpus, run.layout, settings, World(device=run.device))
     projected, projection = start_student(

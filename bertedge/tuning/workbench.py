@@ -62,7 +62,7 @@ class Workbench:
         self._recorded: dict[int, Recorded] = {}
         self._memory: tuple[int, Memory] = (-1, Memory())
         self._require_one_vocabulary()
-        shortest = min(checkpoint.config.max_position_embeddings for checkpoint in self.checkpoints)
+        shortest = min(checkpoint.config.max_length for checkpoint in self.checkpoints)
         if self.workload.seq_len > shortest:
             raise UsageError(
                 f"--length {self.workload.seq_len}: the models read {shortest} tokens at most",

@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.graph.bert import build_graph
+from bertedge.graph.encoder_graph import build_graph
 from bertedge.graph.formats import (
     DynamicInt8,
     Float16Weights,

@@ -14,10 +14,12 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.engines.onnxruntime.session import inputs_of
+from bertedge.feed import feed
 from bertedge.graph.rounding import NEAREST
 from bertedge.layers import block_layers
 from bertedge.quantization import calibrate, quantize
-from bertedge.quantization.calibrate import SEED, feed_of
+from bertedge.quantization.calibrate import SEED
 from bertedge.quantization.compensate import Products
 from bertedge.quantization.float_model import float_model
 from bertedge.quantization.one_thread import one_blas_thread
@@ -41,9 +43,11 @@ def test_every_position_is_seen_by_every_layer(checkpoint: Checkpoint, corpus_fi
         values = [model.layer_inputs[layer] for layer in (last, "mlm.decoder")]
         reach = [np.full(model.channels[value], -np.inf) for value in values]
         for text in texts:
-            feed = feed_of(masked_batch([text], layout, rng))
-            for array, seen in zip(session.run(values, feed), reach, strict=True):
-                assert array.shape[1] >= feed["input_ids"].shape[1]
+            batch = masked_batch([text], layout, rng)
+            for array, seen in zip(
+                session.run(values, feed(batch, inputs_of(session), everywhere=True)), reach, strict=True
+            ):
+                assert array.shape[1] >= batch.input_ids.shape[1]
                 np.maximum(seen, array.max(axis=(0, 1)), out=seen)
         del session
     for layer, seen in zip((last, "mlm.decoder"), reach, strict=True):

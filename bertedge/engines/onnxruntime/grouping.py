@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from bertedge.encoders import EncoderConfig
 from bertedge.engines.onnxruntime.sessions import Run
 from bertedge.engines.side_by_side import side_by_side
+from bertedge.feed import feed
 from bertedge.manifest import OUTPUT_NAMES
-from bertedge.predictor import Row, RowOutputs
+from bertedge.predictor import Batch, Row, RowOutputs
 
 T = TypeVar("T")
 Feed = dict[str, NDArray[np.int64]]
@@ -88,12 +89,18 @@ class GroupingExecutor:
 
     def feed(self, rows: Sequence[Row]) -> Feed:
         """The inputs of the graph for rows of one length, with the same number of masked positions."""
-        feed = text_feed(rows)
-        if not self._all_positions:
-            feed |= read_feed(rows)
-        elif self._head_is_optional and not len(rows[0].masked_positions):
-            feed["logits_end"] = NOWHERE
-        return feed
+        input_ids = _stack([row.input_ids for row in rows])
+        batch = Batch(
+            input_ids=input_ids,
+            attention_mask=np.ones_like(input_ids),
+            token_type_ids=_stack([row.token_type_ids for row in rows]),
+            masked_positions=_stack([row.masked_positions for row in rows]),
+            hidden=rows[0].hidden,
+        )
+        arrays = feed(batch, self._model.input_names)
+        if self._head_is_optional and not len(rows[0].masked_positions):
+            arrays["logits_end"] = NOWHERE
+        return arrays
 
     def _run_groups(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> Iterator[tuple[list[int], T]]:
         """The rows' indices and what was read from their outputs, group by group; outputs have a batch dimension."""
@@ -135,24 +142,6 @@ class GroupingExecutor:
             decoded = length
         macs = len(rows) * (length * config.block_macs + decoded * config.hidden_size * config.vocab_size)
         return int(macs * self._mac_cost)
-
-
-def text_feed(rows: Sequence[Row]) -> Feed:
-    """The inputs that every graph takes, for rows of one length."""
-    input_ids = _stack([row.input_ids for row in rows])
-    return {
-        "input_ids": input_ids,
-        "attention_mask": np.ones_like(input_ids),
-        "token_type_ids": _stack([row.token_type_ids for row in rows]),
-    }
-
-
-def read_feed(rows: Sequence[Row]) -> Feed:
-    """The inputs that name what is read, of a graph that takes masked positions."""
-    feed = {"masked_positions": _stack([row.masked_positions for row in rows])}
-    if rows[0].hidden:
-        feed["hidden_positions"] = np.arange(len(rows[0].input_ids), dtype=np.int64)
-    return feed
 
 
 def _stack(arrays: list[NDArray[np.int64]]) -> NDArray[np.int64]:

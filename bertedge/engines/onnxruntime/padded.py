@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
 from bertedge.engines.fork import PerProcess
-from bertedge.engines.onnxruntime.session import ERRORS_ONLY
+from bertedge.engines.onnxruntime.session import ERRORS_ONLY, inputs_of
 from bertedge.engines.onnxruntime.utf8_path import utf8_path
 from bertedge.engines.threads import checked_threads
+from bertedge.feed import feed
 from bertedge.manifest import OUTPUT_NAMES
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
@@ -37,11 +37,10 @@ class PaddedPredictor:
 
     def predict(self, batch: Batch) -> Outputs:
         """All outputs; the logits at a row's filling, and the states at its padding, are of no meaning."""
-        feed = padded_feed(batch, all_positions=self._all_positions)
         session = self._sessions[self._threads]
         known = OUTPUT_NAMES["all" if self._all_positions else "masked"]
         names = [known[output.name] for output in session.get_outputs()]
-        values = dict(zip(names, session.run(None, feed), strict=True))
+        values = dict(zip(names, session.run(None, feed(batch, inputs_of(session))), strict=True))
         if self._all_positions and "mlm" in values:
             values["mlm"] = np.take_along_axis(values["mlm"], batch.masked_positions[:, :, None], axis=1)
         if not batch.hidden:
@@ -55,21 +54,3 @@ def _open(path: Path, threads: int) -> ort.InferenceSession:
     options.log_severity_level = ERRORS_ONLY
     with utf8_path(path) as named:
         return ort.InferenceSession(named, options, providers=["CPUExecutionProvider"])
-
-
-def padded_feed(batch: Batch, *, all_positions: bool) -> dict[str, NDArray[np.int64]]:
-    """A batch as the inputs of ``model.onnx``, padding and all.
-
-    Args:
-        all_positions: the model was written with ``--positions all`` and is not asked for masked ones.
-    """
-    feed = {
-        "input_ids": batch.input_ids,
-        "attention_mask": batch.attention_mask,
-        "token_type_ids": batch.token_type_ids,
-    }
-    if not all_positions:
-        feed["masked_positions"] = batch.masked_positions
-        if batch.hidden:
-            feed["hidden_positions"] = np.arange(batch.input_ids.shape[1], dtype=np.int64)
-    return feed

@@ -79,6 +79,11 @@ def load_session(model: Path | bytes, options: ort.SessionOptions) -> ort.Infere
     return session
 
 
+def inputs_of(session: ort.InferenceSession) -> frozenset[str]:
+    """The names of all inputs, including those that have a default."""
+    return frozenset(value.name for value in (*session.get_inputs(), *session.get_overridable_initializers()))
+
+
 def reason_of(error: Exception) -> str:
     """The last line of onnxruntime's message."""
     lines = str(error).strip().splitlines()

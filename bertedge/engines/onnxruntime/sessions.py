@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bertedge.engines.fork import PerProcess
-from bertedge.engines.onnxruntime.session import MAKE_AGAIN, open_session, reason_of
+from bertedge.engines.onnxruntime.session import MAKE_AGAIN, inputs_of, open_session, reason_of
 from bertedge.engines.onnxruntime.thread_trial import ThreadTrial
 from bertedge.errors import BundleError
 from bertedge.manifest import WEIGHTS
@@ -59,9 +59,7 @@ class Sessions:
         self._path = path
         #: Output -> its extents, as the file says: names for those that differ from call to call.
         self.outputs = {output.name: output.shape for output in session.get_outputs()}  # asking costs microseconds
-        inputs = (*session.get_inputs(), *session.get_overridable_initializers())
-        #: What a call may give, inputs with a default included.
-        self.input_names = frozenset(value.name for value in inputs)
+        self.input_names = inputs_of(session)
         self._tries = threads > 1 and not few_calls and _size(path) <= LARGE_FILE
 
     def run(self, feed: dict[str, NDArray[np.int64]], work: int) -> dict[str, NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""BERT as an ONNX graph, from a checkpoint and a plan (Devlin et al. 2019; Vaswani et al. 2017, section 3).
+"""An encoder as an ONNX graph, from a checkpoint and a plan (Devlin et al. 2019; Vaswani et al. 2017, section 3).
 
 Shapes: B rows, S positions, H hidden size, V pieces, K masked positions of a row, J further positions to read.
 One graph serves every use: the last block computes only the positions that are read (``[CLS]`` for the next-sentence
@@ -19,7 +19,7 @@ from bertedge.graph.heads import all_heads, read_heads, read_rows
 from bertedge.graph.linear import has_int8_attention, int8_attention, linear
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.tables import look_up
-from bertedge.graph.writer import BertGraph, LayerWriter, Positions, nearest
+from bertedge.graph.writer import EncoderGraph, LayerWriter, Positions, nearest
 from bertedge.layers import Layer, Role, block_layers
 
 #: The tensor of the embeddings' layer norm.
@@ -30,7 +30,7 @@ EVERYWHERE = 2**62
 
 def build_graph(
     checkpoint: Checkpoint, plan: Plan, *, positions: Positions = "masked", roundings: Roundings = nearest
-) -> BertGraph:
+) -> EncoderGraph:
     """Build the graph of a checkpoint.
 
     Inputs are ``input_ids``, ``attention_mask``, ``token_type_ids`` (B, S) int64 and, with ``positions="masked"``,
@@ -43,13 +43,13 @@ def build_graph(
     Args:
         roundings: how the weights of each int8 layer are rounded; they are when the graph is written.
     """
-    return BertWriter(checkpoint, plan, positions, roundings).build()
+    return EncoderWriter(checkpoint, plan, positions, roundings).build()
 
 
-class BertWriter(LayerWriter):
+class EncoderWriter(LayerWriter):
     """Writes one graph: embeddings and encoder, a method for each part of the paper's figure, and then the heads."""
 
-    def build(self) -> BertGraph:
+    def build(self) -> EncoderGraph:
         """Write the whole graph."""
         self._declare_inputs()
         x = self._embeddings()
@@ -70,7 +70,7 @@ class BertWriter(LayerWriter):
         return self.g.op("Cast", ["attention_mask"], "attention.mask", to=TensorProto.INT32)
 
     def _declare_inputs(self) -> None:
-        for name in ("input_ids", "attention_mask", "token_type_ids"):
+        for name in self.config.text_inputs:
             self.g.input(name, np.int64, ("batch", "sequence"))
         if self.positions == "masked":
             self.g.input("masked_positions", np.int64, ("batch", "masked"))
@@ -83,16 +83,19 @@ class BertWriter(LayerWriter):
     # -- embeddings ---------------------------------------------------------------------------------------------
 
     def _embeddings(self) -> str:
-        """Word + position + segment, layer norm: (B, S) -> (B, S, H)."""
-        g = self.g
+        """Word + position + token type, as far as the family has them, and layer norm: (B, S) -> (B, S, H)."""
+        g, offset = self.g, self.config.position_offset
         word = self._word_rows()
-        length = g.op("Shape", ["input_ids"], "embeddings.length", start=1, end=2)
-        zero = g.constant("embeddings.zero", [0], np.int64)
-        position = g.op("Slice", [self._position_rows(), zero, length], "embeddings.position")
-        segment_table = self.float_tensor("embeddings.token_type.table", names.TOKEN_TYPE_EMBEDDINGS)
-        segment = g.op("Gather", [segment_table, "token_type_ids"], "embeddings.token_type")
-        summed = g.op("Add", [g.op("Add", [segment, position], "embeddings.place"), word], "embeddings.sum")
-        return self.layer_norm("embeddings.norm", names.EMBEDDINGS, summed)
+        end = g.op("Shape", ["input_ids"], "embeddings.length", start=1, end=2)
+        start = g.constant("embeddings.zero", [offset], np.int64)
+        if offset:
+            end = g.op("Add", [end, start], "embeddings.end")
+        place = g.op("Slice", [self._position_rows(), start, end], "embeddings.position")
+        if self.config.type_vocab_size:
+            segment_table = self.float_tensor("embeddings.token_type.table", names.TOKEN_TYPE_EMBEDDINGS)
+            segment = g.op("Gather", [segment_table, "token_type_ids"], "embeddings.token_type")
+            place = g.op("Add", [segment, place], "embeddings.place")
+        return self.layer_norm("embeddings.norm", names.EMBEDDINGS, g.op("Add", [place, word], "embeddings.sum"))
 
     def _word_rows(self) -> str:
         """The words' rows, (B, S, H)."""

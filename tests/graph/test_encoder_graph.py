@@ -15,7 +15,7 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.checkpoint.sources import ArraysSource
 from bertedge.encoders import EncoderConfig, names
 from bertedge.errors import CheckpointError
-from bertedge.graph.bert import build_graph
+from bertedge.graph.encoder_graph import build_graph
 from bertedge.graph.formats import DynamicInt8, Float32, NumberFormat
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.writer import Positions
