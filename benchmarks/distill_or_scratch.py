@@ -18,8 +18,8 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.train.evaluate import HeldOut, Score
 from bertedge.train.model import BertForPreTraining
-from bertedge.train.run import ModelShape, distill, train
-from bertedge.train.settings import TrainingSettings
+from bertedge.train.run import distill, train
+from bertedge.train.training_settings import ModelShape, TrainingSettings
 
 PAIRS = 640
 

@@ -26,8 +26,7 @@ from bertedge.evaluate.latency import paired_ratio
 from bertedge.train.inputs import Feed
 from bertedge.train.loop import Trainer, pretraining_loss
 from bertedge.train.model import BertForPreTraining
-from bertedge.train.run import ModelShape
-from bertedge.train.settings import TrainingSettings
+from bertedge.train.training_settings import ModelShape, TrainingSettings
 from bertedge.train.world import World
 
 NOT_MASKED = -100

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from bertedge.runtime import BertRuntime as BertRuntime
     from bertedge.runtime import load as load
     from bertedge.runtime.verify import verify as verify
-    from bertedge.train.distill import DistillationSettings as DistillationSettings
     from bertedge.train.run import distill as distill
     from bertedge.train.run import train as train
-    from bertedge.train.settings import TrainingSettings as TrainingSettings
-    from bertedge.train.shape import ModelShape as ModelShape
+    from bertedge.train.training_settings import DistillationSettings as DistillationSettings
+    from bertedge.train.training_settings import ModelShape as ModelShape
+    from bertedge.train.training_settings import TrainingSettings as TrainingSettings
     from bertedge.tuning import TuneSettings as TuneSettings
     from bertedge.tuning import tune as tune
 
@@ -82,10 +82,8 @@ _HOMES = {
     "bertedge.report.schema": ("read_report", "write_report"),
     "bertedge.runtime": ("BertRuntime", "load"),
     "bertedge.runtime.verify": ("verify",),
-    "bertedge.train.distill": ("DistillationSettings",),
     "bertedge.train.run": ("distill",),
-    "bertedge.train.settings": ("TrainingSettings",),
-    "bertedge.train.shape": ("ModelShape",),
+    "bertedge.train.training_settings": ("DistillationSettings", "ModelShape", "TrainingSettings"),
     "bertedge.tuning": ("TuneSettings", "tune"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

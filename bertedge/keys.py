@@ -11,14 +11,16 @@ import operator
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bertedge.errors import FileError, UsageError, nearest
 from bertedge.files import read_text
 
+Settings = TypeVar("Settings")
 #: Name of a bound -> its test.
 BOUNDS = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "at_most": operator.le}
 
@@ -157,6 +159,30 @@ def read_table(table: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, A
         UsageError: an unknown key, a value of another type.
     """
     return {name: _known(name, keys).checked(value) for name, value in table.items()}
+
+
+def read_settings(path: Path, keys: Mapping[str, Key]) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        FileError: it cannot be read, an unknown key, a value of another type.
+    """
+    with as_file_errors(path):
+        return read_table(read_toml(path), keys)
+
+
+@contextmanager
+def as_file_errors(path: str | Path) -> Iterator[None]:
+    """Turn what is wrong with settings into errors of the file that holds them."""
+    try:
+        yield
+    except UsageError as error:
+        raise FileError(f"{path}: {error.message}", error.hint) from error
+
+
+def built(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """A settings dataclass from those of the values that are its fields."""
+    return kind(**{name: values[name] for name in keys_of(kind) if name in values})
 
 
 def read_toml(path: Path) -> dict[str, Any]:

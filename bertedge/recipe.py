@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from bertedge.errors import FileError, UsageError, nearest
-from bertedge.keys import Key, check_keys, key, keys_of, read_table, read_toml
+from bertedge.keys import Key, as_file_errors, check_keys, key, keys_of, read_table, read_toml
 
 ROUNDINGS = ("auto", "nearest", "compensated")
 PERCENTILE = "percentile"
@@ -266,10 +266,8 @@ def read_recipe(name: str | Path) -> tuple[QuantizationRecipe, dict[str, Any]]:
     goals = table.pop("goals", {})
     if not isinstance(goals, dict):
         raise FileError(f"{path}: goals is not a table", "for example: [goals] and below it max_kl = 0.001")
-    try:
+    with as_file_errors(path):
         return recipe_of_table(table), goals
-    except UsageError as error:
-        raise FileError(f"{path}: {error.message}", error.hint) from error
 
 
 def method_named(name: str) -> Method:

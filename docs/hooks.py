@@ -11,6 +11,7 @@ import typer.main
 
 import bertedge
 from bertedge.cli.app import app
+from bertedge.cli.layout import SET_KEYS, key_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(?<=\]\()(\.\./[^)#\s]*)")
@@ -62,8 +63,17 @@ def _command(name: str, command: Any) -> str:
             _table("argument", [(f"`{argument.name.upper()}`", argument.help or "") for argument in arguments]),
             *_option_tables(options, context),
             _epilog(command.epilog or ""),
+            _keys(name),
         ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _keys(name: str) -> str:
+    """The settings that ``--set`` of a command changes."""
+    rows = key_rows(SET_KEYS[name]()) if name in SET_KEYS else []
+    return _table(
+        "key of `--set`", [(f"`{key}`", f"{words} Default: {default or 'none'}.") for key, default, words in rows]
+    )
 
 
 def _usage(name: str, arguments: list[Any]) -> str:

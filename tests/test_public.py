@@ -144,7 +144,9 @@ def test_a_missing_package_is_named_with_its_extra(
     assert said == str(MissingExtraError(package, extra)) + "\n"
 
 
-@pytest.mark.parametrize("before", ["", "import bertedge.train.settings\n", "from bertedge.train import settings\n"])
+@pytest.mark.parametrize(
+    "before", ["", "import bertedge.train.training_settings\n", "from bertedge.train import training_settings\n"]
+)
 @pytest.mark.parametrize("take", ["train = bertedge.train", "from bertedge import train"])
 def test_train_can_be_called_whatever_was_imported_before(before: str, take: str) -> None:
     said = fresh(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Annotated, Any
 
@@ -28,8 +28,12 @@ def goal_options(names: Iterable[str]) -> Callable[[Command], Command]:
     return _added(options, "goals", goals_of)
 
 
-def setting_options(keys: Iterable[Key], panel: str) -> Callable[[Command], Command]:
-    """Add an option for each setting to a command that takes ``settings``: those that were given, by name."""
+def setting_options(keys: Mapping[str, Iterable[Key]]) -> Callable[[Command], Command]:
+    """Add an option for each setting to a command that takes ``settings``: those that were given, by name.
+
+    Args:
+        keys: settings by the heading that they have in help.
+    """
     options = {
         key.name: Annotated[
             key.type | None,
@@ -40,7 +44,8 @@ def setting_options(keys: Iterable[Key], panel: str) -> Callable[[Command], Comm
                 **(choices(map(str, key.choices)) if key.choices else {}),
             ),
         ]
-        for key in keys
+        for panel, listed in keys.items()
+        for key in listed
     }
     return _added(options, "settings", lambda given: {name: v for name, v in given.items() if v is not None})
 
@@ -54,14 +59,15 @@ def _added(options: dict[str, Any], into: str, gather: Callable[[dict[str, Any]]
             chosen = {name: given.pop(name, None) for name in options}
             command(**given, **{into: gather(chosen)})
 
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        parameters = [parameter for parameter in own if parameter.name != into]
-        parameters += [
+        new = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
             for name, annotation in options.items()
         ]
-        keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-        extended.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            own = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            parameters += new if parameter.name == into else [own]
+        extended.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         extended.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return extended
 

@@ -19,7 +19,7 @@ from bertedge.cli import (
     info_command,
     quantize_command,
     report,
-    train,
+    train_command,
     tune,
     use,
 )
@@ -53,8 +53,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "info": info_command.info,
     "fill-mask": use.fill_mask,
     "next-sentence": use.next_sentence,
-    "train": train.train,
-    "distill": train.distill,
+    "train": train_command.train,
+    "distill": train_command.distill,
 }
 for name, command in COMMANDS.items():
     app.command(name, cls=Command, epilog=epilog(name), rich_help_panel=group_of(name))(command)

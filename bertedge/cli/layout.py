@@ -14,6 +14,7 @@ from bertedge.cli.examples import FIRST, FOLLOWING
 from bertedge.keys import Key
 from bertedge.recipe import listed_keys
 from bertedge.report.terminal import terminal_table
+from bertedge.train.training_settings import distillation_keys, training_keys
 
 #: Group -> commands, in the order of ``bertedge --help``.
 COMMAND_GROUPS = {
@@ -29,7 +30,7 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "quantize": {
         PLACE: ("output", "force"),
         BUNDLE: ("target", "format", "positions", "keep_vocab", "vocab_corpus"),
-        "Recipe": ("recipe", "settings", "exclude"),
+        "Recipe": ("recipe", "assignments", "exclude"),
         "Calibration": ("calibration", "examples", "ranges"),
     },
     "export": {
@@ -53,9 +54,8 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         JUDGE: ("budgets", "strict", "update_baseline", "reason"),
         FILES: ("markdown_file", "html_file", "junit_file"),
     },
-    "distill": {
-        "Losses": ("logits_weight", "hidden_weight", "relations_weight", "labels_weight", "temperature"),
-    },
+    "train": {"Learning": ("assignments",), "Files": ("force",)},
+    "distill": {"Learning": ("assignments",), "Files": ("force",)},
     "verify": {"Other CPUs": ("on", "simulate", "reference", "corpus", "examples")},
 }
 #: Command -> what is typed; a test parses each of them.
@@ -89,7 +89,11 @@ LAYERS = (
     "'encoder.layer.0.*' is the first block."
 )
 #: Command -> the settings that its ``--set`` changes.
-SET_KEYS: dict[str, Callable[[], Iterable[Key]]] = {"quantize": listed_keys}
+SET_KEYS: dict[str, Callable[[], Iterable[Key]]] = {
+    "quantize": listed_keys,
+    "train": lambda: training_keys().values(),
+    "distill": lambda: distillation_keys().values(),
+}
 #: Commands with options that take patterns.
 TAKE_PATTERNS = ("quantize", "tune")
 #: Python type of an option -> what help calls its value; typer writes types, such as <int range> and <bool>.

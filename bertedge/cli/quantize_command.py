@@ -25,9 +25,9 @@ from bertedge.cli.options import (
     choices,
     library,
 )
-from bertedge.errors import FileError, UsageError
+from bertedge.errors import UsageError
 from bertedge.evaluate.goals import GOALS, Goal, goals_of_table
-from bertedge.keys import read_assignments
+from bertedge.keys import as_file_errors, read_assignments
 from bertedge.recipe import KEYS, RECIPES, QuantizationRecipe, read_recipe
 from bertedge.target import AUTO, explain
 
@@ -87,7 +87,7 @@ def quantize(
     output: OutputOption,
     target: TargetOption = AUTO,
     recipe: RecipeOption = "default",
-    settings: SetOption = None,
+    assignments: SetOption = None,
     calibration: CalibrationOption = None,
     examples: Annotated[
         int | None,
@@ -109,7 +109,7 @@ def quantize(
     """Write an int8 ONNX bundle. With goals, layers get finer formats until the goals are met."""
     _require_keep_vocab(keep_vocab, vocab_corpus)
     options = {"num_examples": examples, "exclude": tuple(exclude) if exclude else None}
-    changed, of_file = _chosen_recipe(recipe, settings or (), options)
+    changed, of_file = _chosen_recipe(recipe, assignments or (), options)
     make = library("bertedge.quantization", "tools")
     with progress_bar("quantizing") as listen:
         bundle = make.quantize(
@@ -139,10 +139,8 @@ def _chosen_recipe(
 ) -> tuple[QuantizationRecipe, tuple[Goal, ...]]:
     """The recipe with the changes of ``--set`` and of options, and the goals of its file."""
     recipe, table = read_recipe(name)
-    try:
+    with as_file_errors(name):
         goals = goals_of_table(table)
-    except UsageError as error:
-        raise FileError(f"{name}: {error.message}", error.hint) from error
     given = {name: value for name, value in options.items() if value is not None}
     return recipe.changed(**read_assignments(assignments, KEYS), **given), goals
 

@@ -15,8 +15,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.evaluate.metrics import METRICS
-from bertedge.metric import Change, Floats, Metric, MetricValue
+from bertedge.evaluate.metrics import METRICS, Change, Floats, Metric, MetricValue
 
 RESAMPLES = 1000
 #: Events that are too few for the bootstrap to know how many more there may be.
@@ -26,7 +25,7 @@ SEED = 0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seen:
-    """One group of observations of a candidate, next to its reference.
+    """What was seen of one head of a candidate, next to its reference.
 
     Attributes:
         values: quantity -> one number for each observation, such as a masked position, a pair or a text.
@@ -42,12 +41,12 @@ class Observations:
     """What was seen of a candidate next to its reference.
 
     Attributes:
-        groups: group of :class:`bertedge.metric.Metric` -> what was seen; only of heads that both models have, and that
-            the texts have labels for.
+        heads: head, as metrics name it -> what was seen of it; only heads that both models have, and that the texts
+            have something for.
         texts: how many texts there were.
     """
 
-    groups: dict[str, Seen]
+    heads: dict[str, Seen]
     texts: int
 
 
@@ -101,7 +100,7 @@ def estimate(name: str, seen: Observations) -> float | None:
 
 def _observed(metric: Metric, seen: Observations) -> Seen | None:
     """The observations that a metric is made of; None where there are none."""
-    own = seen.groups.get(metric.group)
+    own = seen.heads.get(metric.head)
     if own is None or not len(own.text) or not own.values.keys() >= {*metric.estimate.quantities}:
         return None
     return own

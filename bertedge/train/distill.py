@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,37 +21,10 @@ from bertedge.train.inputs import Counts, Inputs
 from bertedge.train.loop import Objective, pretraining_loss
 from bertedge.train.model import ALL_HEADS, BertForPreTraining, Block, PretrainingOutput
 from bertedge.train.student import layer_map, project_student
+from bertedge.train.training_settings import DistillationSettings
 
 #: Batches that the principal directions are taken from.
 PROJECTION_BATCHES = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillationSettings:
-    """Weights of the parts of the loss, and the temperature of the logits.
-
-    Attributes:
-        hidden_weight: hidden states, through the projection that the student started from.
-        logits_weight: logits of the heads that both have.
-        labels_weight: the text itself.
-        relations_weight: relations of the last block's queries, keys and values.
-        relation_heads: heads that those are split into; None for the student's own, where they divide the teacher.
-    """
-
-    hidden_weight: float = 1.0
-    logits_weight: float = 1.0
-    labels_weight: float = 0.5
-    relations_weight: float = 0.0
-    relation_heads: int | None = None
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        weights = (self.hidden_weight, self.logits_weight, self.labels_weight, self.relations_weight)
-        if min(weights) < 0 or sum(weights) == 0 or not self.temperature > 0:
-            raise UsageError(
-                f"distillation weights {weights}, temperature {self.temperature}",
-                "no weight is below 0, one is above 0, and so is the temperature",
-            )
 
 
 @torch.no_grad()

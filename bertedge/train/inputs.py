@@ -13,7 +13,7 @@ from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.stream import PairStream, Place
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.train.model import PretrainingOutput
-from bertedge.train.settings import TrainingSettings
+from bertedge.train.training_settings import TrainingSettings
 from bertedge.train.world import World
 
 

@@ -19,7 +19,7 @@ from bertedge.errors import TrainingError
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Feed, Inputs
 from bertedge.train.model import BertForPreTraining, PretrainingOutput
-from bertedge.train.settings import TrainingSettings
+from bertedge.train.training_settings import TrainingSettings
 from bertedge.train.world import World
 
 #: Steps that the running means go back over, roughly.

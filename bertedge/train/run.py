@@ -14,15 +14,14 @@ from bertedge.checkpoint import Checkpoint, open_checkpoint, trim_to_text
 from bertedge.data.corpus import Sentences
 from bertedge.errors import BertEdgeError, CheckpointError, UsageError
 from bertedge.tokenizer import Tokenizer
-from bertedge.train.distill import PROJECTION_BATCHES, DistillationSettings, distillation_objective, start_student
+from bertedge.train.distill import PROJECTION_BATCHES, distillation_objective, start_student
 from bertedge.train.folder import METRICS, RunFolder, Saved, read_records
 from bertedge.train.heads import HeadPlan, plan_heads
 from bertedge.train.inputs import Feed
 from bertedge.train.loop import Objective, Progress, pretraining_loss
 from bertedge.train.model import ALL_HEADS, TASKS, BertForPreTraining
 from bertedge.train.session import Listener, Note, Paths, Session
-from bertedge.train.settings import TrainingSettings
-from bertedge.train.shape import ModelShape
+from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
 from bertedge.train.world import World, joined
 
 __all__ = ["DistillationSettings", "ModelShape", "TrainingSettings", "distill", "log_of", "train"]
@@ -40,7 +39,6 @@ def train(
     add_heads: Collection[str] = (),
     cased: bool | None = None,
     cache: str | Path | None = None,
-    dtype: str = "float32",
     force: bool = False,
     resume: bool = False,
     on_step: Listener = lambda progress: None,
@@ -66,7 +64,7 @@ def train(
         UsageError: a head is added that the corpus cannot teach.
     """
     corpus, output, cache = Path(corpus), Path(output), Path(cache) if cache else None
-    paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
+    paths = Paths(corpus=corpus, output=output, cache=cache, force=force, resume=resume)
     with joined() as world, paths.claimed(world):
         start = open_checkpoint(init, cased=cased) if init is not None else None
         shape = shape or ModelShape()
@@ -108,7 +106,6 @@ def distill(
     add_heads: Collection[str] = (),
     cased: bool | None = None,
     cache: str | Path | None = None,
-    dtype: str = "float32",
     force: bool = False,
     resume: bool = False,
     on_step: Listener = lambda progress: None,
@@ -126,7 +123,7 @@ def distill(
         cased: whether the teacher's tokenizer keeps capital letters; default: what its files say.
     """
     corpus, output, cache = Path(corpus), Path(output), Path(cache) if cache else None
-    paths = Paths(corpus=corpus, output=output, cache=cache, dtype=dtype, force=force, resume=resume)
+    paths = Paths(corpus=corpus, output=output, cache=cache, force=force, resume=resume)
     distillation = distillation or DistillationSettings()
     if settings.dropout is None:  # the teacher's soft answers are regularisation enough
         settings = replace(settings, dropout=0.0)

@@ -17,9 +17,9 @@ from bertedge.data.batches import Layout
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import TokenizedCorpus, layout_of
 from bertedge.data.coverage import share_of_walk
+from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BertEdgeError, CorpusError, FileError, UsageError
 from bertedge.files import check_replaceable
-from bertedge.pooling import EmbeddingSettings
 from bertedge.scratch import settle
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.evaluate import HeldOut, hold_out
@@ -29,8 +29,8 @@ from bertedge.train.inputs import Feed
 from bertedge.train.keeper import Keeper
 from bertedge.train.loop import Objective, Progress, Trainer
 from bertedge.train.model import BertForPreTraining
-from bertedge.train.settings import BOOKKEEPING, TrainingSettings
 from bertedge.train.stop import stop_requests
+from bertedge.train.training_settings import BOOKKEEPING, TrainingSettings
 from bertedge.train.world import World
 
 Listener = Callable[[Progress], None]
@@ -45,7 +45,6 @@ class Paths:
         corpus: the text; one sentence a line, a blank line between documents.
         output: the checkpoint folder to make.
         cache: where tokenized corpora are kept; None for the user's cache folder.
-        dtype: how the checkpoint's weights are stored, ``float32`` or ``float16``.
         force: replace what is there.
         resume: go on with the interrupted run beside ``output``.
     """
@@ -53,7 +52,6 @@ class Paths:
     corpus: Path
     output: Path
     cache: Path | None = None
-    dtype: str = "float32"
     force: bool = False
     resume: bool = False
 
@@ -185,7 +183,7 @@ class Session:
             self.held_out,
             world,
             self.note,
-            dtype=self.paths.dtype,
+            dtype=settings.dtype,
             embedding=self.embedding,
         )
         saved = keeper.open(self._identity(), force=self.paths.force, resume=self.paths.resume)

@@ -24,8 +24,8 @@ from bertedge.cli.bench import parse_grid
 from bertedge.cli.console import report as report_error
 from bertedge.cpu import this_cpu
 from bertedge.errors import FileError
+from bertedge.evaluate.metrics import MetricValue
 from bertedge.manifest import file_entries, write_manifest
-from bertedge.metric import MetricValue
 from bertedge.report.schema import read_report, write_report
 from bertedge.report.targets import markdown
 from bertedge.target import this_target
@@ -342,14 +342,14 @@ def test_info_fits_the_terminal(folder: Path, model_folder: Path, width: int, mo
 
 
 def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path) -> None:
-    shape = ["--layers", 1, "--hidden", 32, "--batch-size", 4, "--max-length", 32, "--steps", 3]
-    trained = bertedge("train", corpus_file, "-o", tmp_path / "trained", "--vocab-size", 200, *shape)
+    shape = ["--layers", 1, "--hidden", 32, "--set", "batch_size=4", "--set", "max_length=32", "--steps", 3]
+    trained = bertedge("train", corpus_file, "-o", tmp_path / "trained", "--set", "vocab_size=200", *shape)
     assert trained.returncode == 0, trained.stderr
     distilled = bertedge("distill", tmp_path / "trained", corpus_file, "-o", tmp_path / "student", *shape)
     assert distilled.returncode == 0, distilled.stderr
     assert json.loads((tmp_path / "student" / "training.json").read_text())["done"]["steps"] == 3
     again = ["-o", tmp_path / "more", "--init", tmp_path / "trained", "--epochs", 1, "--plot", tmp_path / "curve.svg"]
-    more = bertedge("train", corpus_file, *again, "--batch-size", 4, "--max-length", 32)
+    more = bertedge("train", corpus_file, *again, "--set", "batch_size=4", "--set", "max_length=32")
     assert more.returncode == 0, more.stderr
     assert "curves: " in more.stderr
     assert (tmp_path / "curve.svg").read_text().startswith("<?xml")
@@ -365,14 +365,14 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         (["fill-mask", "nowhere", "a [MASK]"], 3, "no such bundle"),
         (["verify", "nowhere"], 3, "no such bundle"),
         (["info", "nowhere"], 3, "no such folder"),
-        (["train", "{corpus}", "-o", "{tmp}/x", "--steps", "0"], 2, "the run's length is 0"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--steps", "0"], 2, "steps is 0"),
         (["train", "{corpus}", "-o", "{tmp}/x", "--steps", "1", "--minutes", "1"], 2, "exactly one"),
-        (["train", "{corpus}", "-o", "{tmp}/x", "--learning-rate", "-1"], 2, "learning_rate is -1"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--set", "learning_rate=-1"], 2, "learning_rate is -1"),
         (["train", "{corpus}", "-o", "{tmp}/x", "--plot", "curve.txt"], 2, "cannot be drawn"),
-        (["train", "{corpus}", "-o", "{tmp}/x", "--resume", "--vocab-size", "200"], 3, "no interrupted run"),
-        (["train", "{corpus}", "-o", "{tmp}/x", "--heads", "3", "--hidden", "32"], 2, "3 attention heads"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--resume", "--set", "vocab_size=200"], 3, "no interrupted run"),
+        (["train", "{corpus}", "-o", "{tmp}/x", "--set", "heads=3", "--hidden", "32"], 2, "3 attention heads"),
         (["distill", "{model}", "{corpus}", "-o", "{tmp}/x", "--keep-vocab", "3"], 2, "keep_vocab is 3"),
-        (["distill", "{model}", "{corpus}", "-o", "{tmp}/x", "--hidden-weight", "-1"], 2, "distillation weights (-1.0"),
+        (["distill", "{model}", "{corpus}", "-o", "{tmp}/x", "--set", "hidden_weight=-1"], 2, "hidden_weight is -1.0"),
         (["info"], 2, "no model"),
         (["quantize", "nowhere", "-o", "{tmp}/x"], 3, "no such folder"),
         (["quantize", "{model}", "-o", "{bundle}"], 3, "already there"),

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from bertedge.errors import UsageError
 from bertedge.evaluate.goals import GOALS, Goal, goals_of, require_measurable, said, sentence, total_miss
 from bertedge.evaluate.intervals import outcome_of
-from bertedge.evaluate.metrics import METRICS
-from bertedge.metric import MetricValue
+from bertedge.evaluate.metrics import METRICS, MetricValue
 
 
 def seen(value: float) -> MetricValue:

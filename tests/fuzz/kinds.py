@@ -387,8 +387,7 @@ class Killed(Exception):
 def _interrupted(samples: Samples) -> tuple[Path, Callable[[], object], Callable[[], object]]:
     """A training that was killed after two steps, and what goes on with it."""
     from bertedge.train.run import log_of, train
-    from bertedge.train.settings import TrainingSettings
-    from bertedge.train.shape import ModelShape
+    from bertedge.train.training_settings import ModelShape, TrainingSettings
 
     output = samples.scratch / "trained"
     settings = TrainingSettings(

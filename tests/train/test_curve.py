@@ -53,7 +53,18 @@ def test_the_last_word_names_the_step_whose_weights_are_kept(model_folder: Path,
     """With a learning rate that ruins the model, the first evaluation is the best."""
     text = tmp_path / "text.txt"
     text.write_text("\n\n".join("\n".join(document) for document in DOCUMENTS * 8))
-    schedule = ("--steps", 20, "--batch-size", 2, "--max-length", 32, "--learning-rate", 1, "--held-out", 0.25)
+    schedule = (
+        "--steps",
+        20,
+        "--set",
+        "batch_size=2",
+        "--set",
+        "max_length=32",
+        "--set",
+        "learning_rate=1",
+        "--set",
+        "held_out=0.25",
+    )
     done = typed("train", text, "-o", tmp_path / "ruined", "--init", model_folder, *schedule)
     assert done.returncode == 0, done.stderr
     kept = json.loads((tmp_path / "ruined" / "training.json").read_text())["done"]["steps"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.train.run import ModelShape, distill, train
-from bertedge.train.settings import TrainingSettings
+from bertedge.train.run import distill, train
+from bertedge.train.training_settings import ModelShape, TrainingSettings
 from tests.embedders import NORMALIZE, TRANSFORMER, embedder_folder, pooling
 
 SETTINGS = TrainingSettings(steps=1, batch_size=8, max_length=32, precision="float32")

@@ -13,17 +13,16 @@ import pytest
 import torch
 
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.cli.training import _line
+from bertedge.cli.train_command import _line
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, UsageError
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.curve import draw_curve
-from bertedge.train.distill import DistillationSettings
 from bertedge.train.heads import plan_heads
 from bertedge.train.loop import Progress
 from bertedge.train.model import BertForPreTraining
-from bertedge.train.run import ModelShape, distill, log_of, train
-from bertedge.train.settings import TrainingSettings
+from bertedge.train.run import distill, log_of, train
+from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
 from tests.conftest import random_tensors
 
 SETTINGS = TrainingSettings(steps=4, batch_size=8, max_length=32, learning_rate=3e-3, precision="float32")

@@ -21,8 +21,8 @@ from bertedge.errors import BertEdgeError, FileError, UsageError
 from bertedge.train import folder as folder_module
 from bertedge.train import keeper as keeper_module
 from bertedge.train.loop import Progress
-from bertedge.train.run import ModelShape, distill, log_of, train
-from bertedge.train.settings import TrainingSettings
+from bertedge.train.run import distill, log_of, train
+from bertedge.train.training_settings import ModelShape, TrainingSettings
 
 SETTINGS = TrainingSettings(
     steps=12, batch_size=8, max_length=32, learning_rate=3e-3, held_out=0.2, evaluations=3, precision="float32"
@@ -214,8 +214,8 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from bertedge import scratch
-from bertedge.train.run import ModelShape, train
-from bertedge.train.settings import TrainingSettings
+from bertedge.train.run import train
+from bertedge.train.training_settings import ModelShape, TrainingSettings
 
 torch.set_num_threads(1)
 library, output, deadly = map(Path, sys.argv[1:4])
@@ -328,8 +328,8 @@ def test_a_full_disk_costs_a_save_and_not_the_run(
 
 def start(library: Path, output: Path, *extra: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bertedge", "train", library, "-o", output, "--layers", "1", "--hidden", "32"]
-    command += ["--vocab-size", "200", "--steps", "80", "--batch-size", "8", "--max-length", "32"]
-    command += ["--precision", "float32", "--held-out", "0.2", *extra]
+    command += ["--set", "vocab_size=200", "--steps", "80", "--set", "batch_size=8", "--set", "max_length=32"]
+    command += ["--set", "precision=float32", "--set", "held_out=0.2", *extra]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [str(part) for part in command],
@@ -352,11 +352,11 @@ def test_kill_nine_and_resume(library: Path, tmp_path: Path) -> None:
     """A real process, a real SIGKILL, the command line: the weights are those of an unbroken run, bit for bit."""
     whole = start(library, tmp_path / "whole")
     assert whole.wait() == 0, whole.stderr.read()  # type: ignore[union-attr]
-    cut = start(library, tmp_path / "cut", "--save-minutes", "0.0000001")
+    cut = start(library, tmp_path / "cut", "--set", "save_minutes=0.0000001")
     wait_for(tmp_path / "cut.run" / "state", cut)
     cut.send_signal(signal.SIGKILL)
     assert cut.wait() == -signal.SIGKILL
-    again = start(library, tmp_path / "cut", "--save-minutes", "1", "--resume")
+    again = start(library, tmp_path / "cut", "--set", "save_minutes=1", "--resume")
     _, told = again.communicate()
     assert again.returncode == 0, told
     assert "going on after step" in told

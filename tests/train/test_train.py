@@ -18,13 +18,13 @@ from bertedge.data.corpus import tokenize_corpus
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import CorpusError, FileError, TrainingError, UsageError
 from bertedge.tokenizer import Tokenizer
-from bertedge.train.distill import DistillationSettings, distillation_objective, start_student
+from bertedge.train.distill import distillation_objective, start_student
 from bertedge.train.inputs import Counts, Feed, Inputs
 from bertedge.train.loop import Progress, Trainer, pretraining_loss
 from bertedge.train.model import BertForPreTraining
-from bertedge.train.run import ModelShape, distill, train
-from bertedge.train.settings import TrainingSettings
+from bertedge.train.run import distill, train
 from bertedge.train.student import layer_map
+from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
 from bertedge.train.world import World
 from tests.conftest import DOCUMENTS
 
@@ -276,7 +276,7 @@ def test_relations_need_heads_that_divide_both_widths(checkpoint: Checkpoint) ->
 
 @pytest.mark.parametrize("wrong", [{"hidden_weight": -1.0}, {"temperature": 0.0}])
 def test_weights_that_make_no_sense(wrong: dict) -> None:
-    with pytest.raises(UsageError, match="distillation weights"):
+    with pytest.raises(UsageError, match="weight|temperature"):
         DistillationSettings(**wrong)
 
 
@@ -288,7 +288,7 @@ def test_layers_are_spread_evenly() -> None:
 
 
 def test_distill_from_a_folder(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
-    done = distill(model_folder, corpus_file, tmp_path / "student", SETTINGS, shape=SHAPE, dtype="float16")
+    done = distill(model_folder, corpus_file, tmp_path / "student", replace(SETTINGS, dtype="float16"), shape=SHAPE)
     assert isinstance(done, Progress)
     assert Checkpoint.read(tmp_path / "student").config.num_hidden_layers == 1
 

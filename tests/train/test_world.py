@@ -16,8 +16,16 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.errors import UnfitMachineError
 from bertedge.train.world import joined
 
-OPTIONS = ["--layers", "1", "--hidden", "32", "--vocab-size", "200", "--steps", "12", "--batch-size", "10"]
-OPTIONS += ["--max-length", "32", "--precision", "float32", "--dropout", "0", "--held-out", "0.2", "--evaluations", "2"]
+SETTINGS = """layers = 1
+hidden = 32
+steps = 12
+batch_size = 10
+max_length = 32
+precision = "float32"
+dropout = 0
+held_out = 0.2
+evaluations = 2
+"""
 
 
 def run(command: list[object], log: Path) -> None:
@@ -43,12 +51,13 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", ["train", "distill"])
 def test_two_processes_equal_one(library: Path, model_folder: Path, tmp_path: Path, command: str) -> None:
-    given = [command, library] if command == "train" else [command, model_folder, library, "--relations-weight", "1"]
-    options = OPTIONS if command == "train" else [o for o in OPTIONS if o not in ("--vocab-size", "200")]
-    run([sys.executable, "-m", "bertedge", *given, "-o", tmp_path / "one", *options], tmp_path / "one.log")
+    settings = tmp_path / "settings.toml"
+    settings.write_text(SETTINGS + ("vocab_size = 200\n" if command == "train" else "relations_weight = 1\n"))
+    given = [command, *([] if command == "train" else [model_folder]), library, "--settings", settings]
+    run([sys.executable, "-m", "bertedge", *given, "-o", tmp_path / "one"], tmp_path / "one.log")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     run(
-        [*torchrun, "-m", "bertedge", *given, "-o", tmp_path / "two", *options, "--accumulate", "2"],
+        [*torchrun, "-m", "bertedge", *given, "-o", tmp_path / "two", "--set", "accumulate=2"],
         tmp_path / "two.log",
     )
     one, two = (dict(Checkpoint.read(tmp_path / name).tensors()) for name in ("one", "two"))
