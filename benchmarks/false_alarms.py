@@ -37,9 +37,9 @@ from bertedge.errors import FileError
 from bertedge.evaluate.intervals import outcome_of, quotient
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.machine import this_machine
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.stability import Snapshot, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Opener
+from bertedge.metric import MetricValue
 from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import unheard
 from bertedge.quantization import export, quantize

@@ -33,11 +33,11 @@ from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.engines.onnxruntime.executor import executor_of
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.predictor import Batch
+from bertedge.probabilities import softmax
 from bertedge.quantization import export, quantize
 from bertedge.recipe import RECIPES, Dynamic, QuantizationRecipe, WeightOnly
 from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.golden import forgiven
-from bertedge.runtime.probabilities import softmax
 
 RUNTIMES = {"node": "native", "web": "WebAssembly"}
 #: Metrics of what int8 loses -> digits.

@@ -23,9 +23,9 @@ from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.cpu import this_cpu
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.latency import Workload
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.graph.encoder_graph import build_graph
 from bertedge.graph.inspect import MASKED, TOKENS, macs
+from bertedge.metric import MetricValue
 from bertedge.quantization import export, quantize
 from bertedge.recipe import RECIPES, QuantizationRecipe, WeightOnly
 from bertedge.runtime import load

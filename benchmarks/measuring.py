@@ -15,7 +15,7 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.evaluate.fidelity import evaluation_batches
 from bertedge.evaluate.latency import Workload, interleave, paired_ratio, workload_batch
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.predictor import Batch, Predictor
 
 MAX_LENGTH = 128

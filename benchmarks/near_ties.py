@@ -14,8 +14,8 @@ import numpy as np
 from measuring import Sample, arguments
 
 from bertedge.checkpoint import open_checkpoint
-from bertedge.evaluate.collector import log_softmax
 from bertedge.predictor import NO_LABEL
+from bertedge.probabilities import log_softmax
 from bertedge.quantization import export
 from bertedge.runtime import load
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bertedge.bounds import Bytes, Cosine, Count, Share
-from bertedge.embedding import EmbeddingSettings
 from bertedge.encoders import read_config
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.files import sha256
+from bertedge.pooling import EmbeddingSettings
 from bertedge.predictor import HIDDEN_STATES, POOLER_OUTPUT
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, to_json, write_json

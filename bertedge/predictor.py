@@ -29,7 +29,9 @@ class Batch:
         input_ids: shape (B, S), int64.
         attention_mask: 1 at real tokens, 0 at padding, shape (B, S), int64.
         token_type_ids: segment, 0 or 1, shape (B, S), int64.
-        masked_positions: where the MLM head is read, shape (B, K), int64; rows with fewer repeat position 0.
+        masked_positions: where heads that read masked positions are read, shape (B, K), int64; rows with fewer than K
+            are filled with 0.
+        masked_counts: masked positions of each row without the filling, shape (B,), int64; None where all have K.
         labels: what each head should answer, by the head's name, int64; ``NO_LABEL`` where it is unknown. ``mlm``: the
             hidden tokens, (B, K). ``nsp``: 0 is next, 1 random, (B,).
         hidden: whether the hidden states of all positions are read.
@@ -40,6 +42,7 @@ class Batch:
     token_type_ids: NDArray[np.int64]
     masked_positions: NDArray[np.int64]
     labels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    masked_counts: NDArray[np.int64] | None = None
     hidden: bool = False
 
     def __post_init__(self) -> None:
@@ -55,16 +58,11 @@ class Batch:
                 raise UsageError(
                     f"batch: {name} {array.shape} do not fit {shape[0]} rows", "give one row for each text"
                 )
-        if "mlm" in self.labels and self.labels["mlm"].shape != self.masked_positions.shape:
-            raise UsageError(
-                f"batch: masked_positions {self.masked_positions.shape} and labels of mlm {self.labels['mlm'].shape} "
-                "differ in shape",
-                "both are (batch, positions)",
-            )
 
     def arrays(self) -> dict[str, NDArray[np.int64]]:
         """Everything but :attr:`hidden`, for instance for a file; labels are named ``labels.<head>``."""
-        names = ("input_ids", "attention_mask", "token_type_ids", "masked_positions")
+        names = ["input_ids", "attention_mask", "token_type_ids", "masked_positions"]
+        names += [] if self.masked_counts is None else ["masked_counts"]
         labels = {f"{LABELS}{head}": array for head, array in self.labels.items()}
         return {name: getattr(self, name) for name in names} | labels
 
@@ -95,8 +93,9 @@ class Batch:
     @property
     def filled(self) -> NDArray[np.bool_]:
         """Which of the masked positions are real, shape (B, K); False at the filling."""
-        labels = self.labels.get("mlm")
-        return np.ones(self.masked_positions.shape, dtype=bool) if labels is None else labels != NO_LABEL
+        rows, width = self.masked_positions.shape
+        counts = np.full(rows, width) if self.masked_counts is None else self.masked_counts
+        return np.arange(width) < counts[:, None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

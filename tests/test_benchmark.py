@@ -16,8 +16,8 @@ from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.study import Effort
+from bertedge.metric import MetricValue
 from bertedge.quantization import export, quantize
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget
 from bertedge.report.gate import judge

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from peers.kept import FIDELITY
 from peers.measure import PASSES
 from peers.table import OURS_BEST

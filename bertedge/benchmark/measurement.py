@@ -19,7 +19,6 @@ from bertedge.benchmark.models import (
 from bertedge.data.batches import Layout, next_sentence_classes
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.files import text_sha256
-from bertedge.embedding import pooling_of
 from bertedge.engines.threads import checked_threads
 from bertedge.evaluate.bootstrap import estimate_all, estimate_changes
 from bertedge.evaluate.clipping import LayerClipping, measure_clipping
@@ -29,10 +28,12 @@ from bertedge.evaluate.fidelity import Kind, evaluation_batches, kinds_of_texts,
 from bertedge.evaluate.invariance import invariance
 from bertedge.evaluate.latency import LatencyReport, workload_name
 from bertedge.evaluate.machine import this_machine
-from bertedge.evaluate.metrics import PADDED_FILE, Change, MetricValue
+from bertedge.evaluate.metrics import PADDED_FILE
 from bertedge.evaluate.profile import PROFILE_S
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import LatencyStudy, Reports
+from bertedge.metric import Change, MetricValue
+from bertedge.pooling import pooling_of
 from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.report.budget import LATENCY, LATENCY_MS

@@ -17,11 +17,11 @@ from bertedge.checkpoint.embedder import EmbedderFolder, write_embedder
 from bertedge.checkpoint.fit import refuse_other_family, require_fit
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
-from bertedge.embedding import EmbeddingSettings
 from bertedge.encoders import Encoder, EncoderConfig, encoder_of, names, read_config_file, write_config
 from bertedge.encoders.foreign_names import IGNORED, ForeignNames
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
+from bertedge.pooling import EmbeddingSettings
 from bertedge.printable import shown
 from bertedge.records import to_json, write_json
 from bertedge.tokenizer import Tokenizer

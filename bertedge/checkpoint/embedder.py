@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bertedge.embedding import POOLING_MODES, EmbeddingSettings
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, FileError, nearest
+from bertedge.pooling import POOLING_MODES, EmbeddingSettings
 from bertedge.records import read_json, write_json
 
 MODULES = "modules.json"

@@ -14,12 +14,12 @@ from bertedge.bundle import Bundle
 from bertedge.cli.console import note, print_json, stdout
 from bertedge.cli.made_bundle import fidelity_words
 from bertedge.cli.options import JsonFlag
-from bertedge.embedding import EmbeddingSettings
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, FileError, UsageError
 from bertedge.evaluate.goals import sentence
 from bertedge.keys import to_toml
 from bertedge.manifest import MANIFEST, GoldenFidelity
+from bertedge.pooling import EmbeddingSettings
 from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.records import from_json, to_json
 from bertedge.target import AUTO, TARGETS, resolve_target

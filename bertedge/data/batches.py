@@ -84,6 +84,7 @@ def masked_batch(
         attention_mask=attention_mask,
         token_type_ids=token_type_ids,
         masked_positions=_pad_rows(positions, 0),
+        masked_counts=np.array([len(chosen) for chosen in positions], dtype=np.int64),
         labels={
             "mlm": _pad_rows(labels, NO_LABEL),
             "nsp": np.array([NO_LABEL if p.label is None else p.label for p in pairs], dtype=np.int64),

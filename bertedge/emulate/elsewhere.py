@@ -13,7 +13,7 @@ from bertedge.emulate.cpus import EmulatedCpu
 from bertedge.emulate.machine import EmulatedMachine, find_qemu
 from bertedge.emulate.saturate import Saturation
 from bertedge.emulate.sysroot import default_folder, open_sysroot
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener, unheard
 from bertedge.runtime import BertRuntime

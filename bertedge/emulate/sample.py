@@ -9,10 +9,10 @@ from bertedge.benchmark import float_reference, require_one_vocabulary
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.embedding import pooling_of
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.fidelity import compare_outputs, evaluation_batches, kinds_of_texts
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
+from bertedge.pooling import pooling_of
 from bertedge.predictor import Batch, Outputs
 from bertedge.recipe import require_examples
 from bertedge.runtime import BertRuntime

@@ -15,7 +15,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.evaluate.metrics import METRICS, Change, Floats, Metric, MetricValue
+from bertedge.evaluate.metrics import METRICS
+from bertedge.metric import Change, Floats, Metric, MetricValue
 
 RESAMPLES = 1000
 #: Events that are too few for the bootstrap to know how many more there may be.
@@ -25,7 +26,7 @@ SEED = 0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seen:
-    """What was seen of one head of a candidate, next to its reference.
+    """One group of observations of a candidate, next to its reference.
 
     Attributes:
         values: quantity -> one number for each observation, such as a masked position, a pair or a text.
@@ -41,12 +42,12 @@ class Observations:
     """What was seen of a candidate next to its reference.
 
     Attributes:
-        heads: head, as metrics name it -> what was seen of it; only heads that both models have, and that the texts
-            have something for.
+        groups: group of :class:`bertedge.metric.Metric` -> what was seen; only of heads that both models have, and that
+            the texts have labels for.
         texts: how many texts there were.
     """
 
-    heads: dict[str, Seen]
+    groups: dict[str, Seen]
     texts: int
 
 
@@ -100,7 +101,7 @@ def estimate(name: str, seen: Observations) -> float | None:
 
 def _observed(metric: Metric, seen: Observations) -> Seen | None:
     """The observations that a metric is made of; None where there are none."""
-    own = seen.heads.get(metric.head)
+    own = seen.groups.get(metric.group)
     if own is None or not len(own.text) or not own.values.keys() >= {*metric.estimate.quantities}:
         return None
     return own

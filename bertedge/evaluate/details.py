@@ -12,8 +12,8 @@ from bertedge.evaluate.disagreements import Disagreements, WorstCases
 from bertedge.evaluate.fidelity import Kind
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.evaluate.lengths import LENGTHS, LengthFidelity, at_length, measure_by_length
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.profile import Profile, profile_bundle
+from bertedge.metric import MetricValue
 from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener
 from bertedge.tokenizer import Tokenizer

@@ -12,11 +12,11 @@ from bertedge.data.batches import Layout, drawn_batches, without_one_sided_label
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import sentence_pairs
 from bertedge.data.singles import single_texts
-from bertedge.embedding import UNTOLD
 from bertedge.evaluate.bootstrap import Observations, estimate_all
 from bertedge.evaluate.collector import Collector
 from bertedge.evaluate.invariance import invariance
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
+from bertedge.pooling import UNTOLD
 from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener, unheard
 
@@ -79,7 +79,7 @@ def measure_fidelity(
     Metrics of a head that a model lacks are left out, and next-sentence metrics where no pair has a label.
 
     Args:
-        pooling: how vectors of single texts are made; see :func:`bertedge.embedding.pool`.
+        pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
     """
     seen = observe_all(reference, candidates, batches, listen, watch, pooling=pooling)
     return [metrics_of(candidate, own, batches[0]) for candidate, own in zip(candidates, seen, strict=True)]

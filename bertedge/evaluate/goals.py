@@ -9,8 +9,8 @@ from typing import Any
 
 from bertedge.errors import UsageError, nearest
 from bertedge.evaluate.intervals import Outcome, outcome_of
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.manifest import ReachedGoal
+from bertedge.metric import MetricValue
 
 #: How the name of an option begins that bounds a value from above.
 CEILING = "max"

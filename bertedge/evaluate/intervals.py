@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import NormalDist, mean, stdev
 from typing import Literal
 
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 
 NORMAL = NormalDist()
 #: What an interval says of a limit.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.evaluate import vectors
-from bertedge.evaluate.collector import Logits, log_softmax
-from bertedge.evaluate.metrics import INVARIANCE, MetricValue
-from bertedge.predictor import NO_LABEL, Batch, Outputs, Predictor
+from bertedge.evaluate.metrics import INVARIANCE
+from bertedge.heads import HEADS
+from bertedge.metric import MetricValue
+from bertedge.predictor import Batch, Predictor
 
-#: Rows of unequal lengths that a text is put among to see whether that changes it.
-STRANGERS = 8
+#: Texts of unequal lengths that run together.
+TEXTS = 8
 
 
 def invariance(predictor: Predictor, batch: Batch, prefix: str = INVARIANCE) -> dict[str, MetricValue]:
@@ -26,39 +24,21 @@ def invariance(predictor: Predictor, batch: Batch, prefix: str = INVARIANCE) -> 
         ``<prefix>max_prob_diff``, the largest difference of a probability, and ``<prefix>max_vector_diff``, that of the
         mean vector relative to its length; each as far as the model has it.
     """
-    rows = min(STRANGERS, len(batch.input_ids))
+    rows = min(TEXTS, len(batch.input_ids))
     lengths = np.maximum(batch.lengths[:rows] * (1 + np.arange(rows)) // rows, 3)
     together = _cut(batch, slice(0, rows), lengths)
     among = predictor.predict(together)
     differences: dict[str, list[float]] = {}
     for row in range(rows):
         single = _cut(batch, slice(row, row + 1), lengths[row : row + 1])
-        for name, difference in _changes_of_row(row, single, among, predictor.predict(single)):
-            differences.setdefault(f"{prefix}{name}", []).append(difference)
+        alone = predictor.predict(single)
+        for head in HEADS.values():
+            change = head.change(single, row, among, alone)
+            if change is not None:
+                differences.setdefault(f"{prefix}{head.max_change}", []).append(change)
     # unlike max(), numpy's passes NaN on
     worst = {name: float(np.max(found)) for name, found in differences.items()}
     return {name: MetricValue(value=value, low=value, high=value, n=rows) for name, value in worst.items()}
-
-
-def _changes_of_row(row: int, single: Batch, among: Outputs, alone: Outputs) -> Iterator[tuple[str, float]]:
-    """(name of the metric, difference) of each output of one row of ``among`` and the only row of ``alone``."""
-    filled = single.filled[0]
-    both = among.logits.keys() & alone.logits.keys()
-    if "mlm" in both:
-        here, there = among.logits["mlm"][row], alone.logits["mlm"][0]
-        yield "max_prob_diff", _largest_change(here[: len(filled)][filled], there[filled])
-    if "nsp" in both:
-        yield "max_prob_diff", _largest_change(among.logits["nsp"][row], alone.logits["nsp"][0])
-    if among.hidden_states is not None and alone.hidden_states is not None:
-        length = int(single.lengths[0])
-        here, there = (
-            states[:length].mean(axis=0)[None] for states in (among.hidden_states[row], alone.hidden_states[0])
-        )
-        yield "max_vector_diff", float(vectors.quantities(there, here)["relative_error"][0])
-
-
-def _largest_change(here: Logits, there: Logits) -> float:
-    return float(np.abs(np.exp(log_softmax(here)) - np.exp(log_softmax(there))).max(initial=0.0))
 
 
 def _cut(batch: Batch, rows: slice, lengths: NDArray[np.int64]) -> Batch:
@@ -71,6 +51,7 @@ def _cut(batch: Batch, rows: slice, lengths: NDArray[np.int64]) -> Batch:
         attention_mask=keep.astype(np.int64),
         token_type_ids=np.where(keep, batch.token_type_ids[rows, :width], 0),
         masked_positions=np.where(inside, batch.masked_positions[rows], 0),
-        labels={"mlm": np.where(inside, batch.labels["mlm"][rows], NO_LABEL), "nsp": batch.labels["nsp"][rows]},
+        masked_counts=inside.sum(axis=1),
+        labels={head: labels[rows] for head, labels in batch.labels.items()},
         hidden=True,
     )

@@ -17,7 +17,7 @@ from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.masking import mask_tokens
 from bertedge.errors import FileError
 from bertedge.evaluate.intervals import LARGEST_EXPONENT, expanded_tail, t_interval
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.predictor import NO_LABEL, Batch
 
 EXCLUDED = ("tokenization",)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from bertedge.bounds import Count
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.embedding import UNTOLD
 from bertedge.evaluate.bootstrap import estimate_all
 from bertedge.evaluate.fidelity import Kind, evaluation_batches, observe_all
-from bertedge.evaluate.metrics import METRICS, MetricValue
+from bertedge.evaluate.metrics import METRICS
+from bertedge.metric import MetricValue
+from bertedge.pooling import UNTOLD
 from bertedge.predictor import Batch, Predictor
 from bertedge.progress import Listener, unheard
 
@@ -56,7 +57,7 @@ def measure_by_length(
     The same corpus is cut into texts of each length, and ``examples`` of them at most are drawn.
 
     Args:
-        pooling: how vectors of single texts are made; see :func:`bertedge.embedding.pool`.
+        pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
     """
     found: list[list[LengthFidelity]] = [[] for _ in candidates]
     for done, length in enumerate(lengths):

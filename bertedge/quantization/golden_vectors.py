@@ -84,7 +84,7 @@ class GoldenRecorder:
                 else:
                     executor = open_exact_file(path, **how)
                 predictor = self._predictor(executor, row_independent=self.row_independent)
-                return record(predictor, self.batch, in_float.get("top_ids"))
+                return record(predictor, self.batch, in_float)
 
             outputs = outputs_of(packed=self.packed)
             trials = [outputs_of(packed=self.packed, moved=self._moved_norm(trial)) for trial in range(NOISE_TRIALS)]

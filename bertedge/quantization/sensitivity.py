@@ -14,7 +14,6 @@ from typing import Any
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.held_out import drawn_sample
-from bertedge.embedding import pooling_of
 from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.bootstrap import Observations, estimate
@@ -23,6 +22,7 @@ from bertedge.graph.encoder_graph import build_graph
 from bertedge.graph.formats import Float16Weights, Float32, NumberFormat, Plan
 from bertedge.graph.inspect import work
 from bertedge.layers import Layer
+from bertedge.pooling import pooling_of
 from bertedge.quantization.job import Decision, Job
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime.row_runner import RowRunner

@@ -15,8 +15,9 @@ from bertedge.errors import FileError, UsageError, nearest
 from bertedge.evaluate.cold_start import STARTS
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import paired_ratio, workload_name
-from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS, MetricValue
+from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS
 from bertedge.files import read_text
+from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport
 
 LATENCY, LATENCY_MS = "latency.p50", "latency.p50_ms"

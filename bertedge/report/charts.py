@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bertedge.evaluate.latency import LatencyReport
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.plotting import Axes, FuncFormatter, MaxNLocator, NullLocator
 from bertedge.report.svg import (
     CARD,

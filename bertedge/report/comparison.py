@@ -10,7 +10,8 @@ from bertedge.errors import FileError
 from bertedge.evaluate.bootstrap import largest_share
 from bertedge.evaluate.intervals import difference, exactly, outcome_of, quotient
 from bertedge.evaluate.latency import MEASURE_AGAIN, paired_ratio, workload_name
-from bertedge.evaluate.metrics import METRICS, MetricValue
+from bertedge.evaluate.metrics import METRICS
+from bertedge.metric import MetricValue
 from bertedge.report.budget import HIGHER, JUDGED, Budget
 from bertedge.report.pair import Pair
 from bertedge.report.verdict import Verdict, say

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bertedge.errors import UsageError
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.report.baseline import read_baseline
 from bertedge.report.budget import DEFAULTS, JUDGED, Budget, Budgets, Judged, read_budgets
 from bertedge.report.comparison import compare_pair

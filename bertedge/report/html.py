@@ -10,7 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bertedge.evaluate.disagreements import Disagreements
-from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
+from bertedge.evaluate.metrics import DESCRIPTIONS
+from bertedge.metric import MetricValue
 from bertedge.report import charts, views
 from bertedge.report.render import CLIPPING, MEGABYTE, fidelity_title, kinds_of, ratio_words, sections
 from bertedge.report.schema import CandidateReport, Report

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from bertedge.evaluate.clipping import LayerClipping
 from bertedge.evaluate.latency import workload_name
-from bertedge.evaluate.metrics import DESCRIPTIONS, MetricValue
+from bertedge.evaluate.metrics import DESCRIPTIONS
+from bertedge.metric import MetricValue
 from bertedge.printable import one_line, printable
 from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.summary import summary

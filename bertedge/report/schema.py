@@ -15,10 +15,11 @@ from bertedge.evaluate.fidelity import PAIRS, Kind
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.lengths import LengthFidelity
 from bertedge.evaluate.machine import Machine
-from bertedge.evaluate.metrics import METRICS, Change, MetricValue
+from bertedge.evaluate.metrics import METRICS
 from bertedge.evaluate.profile import Profile
 from bertedge.evaluate.stability import Stability
 from bertedge.manifest import Coverage, Manifest
+from bertedge.metric import Change, MetricValue
 from bertedge.records import EDITED, from_json, read_json, write_json
 
 #: Version 1 took its percentiles from means of many calls, so its p90 and p99 cannot be compared. Version 2 timed one

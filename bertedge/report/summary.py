@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bertedge.evaluate.intervals import outcome_of
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.views import at_workload, main_workload
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bertedge.evaluate.intervals import outcome_of
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.report.budget import JUDGED, Budget
 
 #: The metric of a verdict on a candidate that was not measured; it decides nothing about those that were.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import LatencyReport
-from bertedge.evaluate.metrics import METRICS, MetricValue
+from bertedge.evaluate.metrics import METRICS
+from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 
 #: What accuracy is set against latency by, as far as it was measured: metric -> words of its axis.

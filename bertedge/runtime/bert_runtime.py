@@ -18,7 +18,7 @@ from bertedge.engines import AUTO, ENGINES, Engine, choose_engine
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError, UsageError
 from bertedge.predictor import Batch, Outputs, Predictor, Row
-from bertedge.runtime.probabilities import softmax, top_indices
+from bertedge.probabilities import softmax, top_indices
 from bertedge.runtime.row_runner import RowRunner
 from bertedge.runtime.text_vectors import TextVectors, row_of
 from bertedge.target import warn_if_less_accurate

@@ -12,59 +12,38 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec, read_arrays
 from bertedge.bundle import GOLDEN, Bundle
-from bertedge.embedding import cosines
 from bertedge.errors import BundleError
+from bertedge.heads import HEADS
+from bertedge.heads.head import GOLDEN_TOP, Arrays
 from bertedge.manifest import AGAIN
-from bertedge.predictor import NO_LABEL, Batch, Predictor
-from bertedge.runtime.bert_runtime import BertRuntime, softmax, top_indices
+from bertedge.pooling import cosines
+from bertedge.predictor import LABELS, Batch, Predictor
+from bertedge.runtime.bert_runtime import BertRuntime
 
-TOP = 16
-#: More than are ever written; so a file cannot ask for any amount of memory.
+#: The most examples that a file may have, so that it cannot ask for any amount of memory.
 MOST_EXAMPLES = 64
-#: Arrays below ``input.``. B examples, S tokens, K masked positions, V vocabulary entries, H hidden size.
+#: Arrays below ``input.``; those of labels are named ``labels.<head>``. B examples, S tokens, K masked positions, V
+#: tokens of the vocabulary, H hidden size.
 INPUTS = {
     "input_ids": ArraySpec(dtype="int64", shape=("B", "S"), below="V"),
     "attention_mask": ArraySpec(dtype="int64", shape=("B", "S"), below=2),
     "token_type_ids": ArraySpec(dtype="int64", shape=("B", "S"), below="SEGMENTS"),
     "masked_positions": ArraySpec(dtype="int64", shape=("B", "K"), below="S"),
-    "masked_labels": ArraySpec(dtype="int64", shape=("B", "K"), least=NO_LABEL, below="V"),
-    "next_sentence_labels": ArraySpec(dtype="int64", shape=("B",), least=NO_LABEL, below=2),
-}
-#: Head -> the array below ``input.`` that holds its labels.
-LABELS = {"mlm": "masked_labels", "nsp": "next_sentence_labels"}
-#: Arrays below ``float.`` and ``bundle.``, after the head that they are of; None for every model. A new one is a row.
-OUTPUTS: tuple[tuple[str | None, str, ArraySpec], ...] = (
-    (None, "cls_state", ArraySpec(dtype="float32", shape=("B", "H"))),
-    (None, "mean_state", ArraySpec(dtype="float32", shape=("B", "H"))),
-    ("pooler", "pooler_output", ArraySpec(dtype="float32", shape=("B", "H"))),
-    ("mlm", "top_ids", ArraySpec(dtype="int64", shape=("B", "K", "TOP"), below="V")),
-    ("mlm", "top_probs", ArraySpec(dtype="float32", shape=("B", "K", "TOP"))),
-    ("mlm", "best_ids", ArraySpec(dtype="int64", shape=("B", "K"), below="V")),
-    ("nsp", "nsp_probs", ArraySpec(dtype="float32", shape=("B", 2))),
-)
-#: Arrays below ``noise.``; bundles of an earlier version have none.
-NOISE = {
-    "prob": ArraySpec(dtype="float64", shape=(), required=False),
-    "state": ArraySpec(dtype="float64", shape=(), required=False),
-}
-#: Those that are vectors, and those that are probabilities.
-VECTORS = ("cls_state", "mean_state", "pooler_output")
-PROBABILITIES = ("top_probs", "nsp_probs")
+    "masked_counts": ArraySpec(dtype="int64", shape=("B",)),
+} | {f"{LABELS}{name}": head.labels for name, head in HEADS.items() if head.labels is not None}
+#: Arrays below ``noise.``.
+NOISE = {"prob": ArraySpec(dtype="float64", shape=()), "state": ArraySpec(dtype="float64", shape=())}
 #: A different CPU sums in a different order; anything larger than this, and than the noise, is a different result.
 TOLERANCE = 1e-3
 #: States are compared relative to the largest of them, and are no probabilities.
 STATE_TOLERANCE = 1e-2
 #: The largest differences of a few trials and of another CPU are draws from one distribution, whose tail is short.
 NOISE_FACTOR = 2.0
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,32 +94,16 @@ class Verification:
         return "DIFFERENT from where it was made"
 
 
-def record(model: Predictor, batch: Batch, top_ids: NDArray[np.int64] | None = None) -> Arrays:
-    """Outputs on golden inputs, small enough to ship: probabilities of the best words, NSP, one vector of each kind.
+def record(model: Predictor, batch: Batch, given: Arrays | None = None) -> Arrays:
+    """Outputs on golden inputs, small enough to ship; see :meth:`bertedge.heads.Head.record`.
 
     Args:
-        top_ids: the words whose probabilities are kept, (B, K, TOP); default: this model's best.
+        given: an earlier record, such as float's: the probabilities of its best words are looked up.
     """
     outputs = model.predict(replace(batch, hidden=True))
-    states = outputs.hidden_states
-    assert states is not None
-    arrays: Arrays = {
-        "cls_state": states[:, 0].copy(),
-        "mean_state": (states.sum(axis=1) / batch.lengths[:, None]).astype(np.float32),
-    }
-    if outputs.pooler_output is not None:
-        arrays["pooler_output"] = outputs.pooler_output
-    if "mlm" in outputs.logits:
-        probabilities = softmax(outputs.logits["mlm"])
-        top_ids = top_indices(probabilities, TOP) if top_ids is None else top_ids
-        filled = batch.filled[..., None]
-        arrays["top_ids"] = np.where(filled, top_ids, 0)
-        arrays["top_probs"] = np.where(filled, np.take_along_axis(probabilities, top_ids, axis=-1), 0).astype(
-            np.float32
-        )
-        arrays["best_ids"] = np.where(filled[..., 0], probabilities.argmax(axis=-1), 0)
-    if "nsp" in outputs.logits:
-        arrays["nsp_probs"] = softmax(outputs.logits["nsp"])
+    arrays: Arrays = {}
+    for head in HEADS.values():
+        arrays |= head.record(batch, outputs, given or {})
     return arrays
 
 
@@ -152,8 +115,7 @@ def write_golden(
     Args:
         trials: the bundle's outputs with a float moved by as much as another CPU would move it.
     """
-    arrays = {f"input.{name}": getattr(batch, name) for name in INPUTS if name not in LABELS.values()}
-    arrays |= {f"input.{name}": batch.labels[head] for head, name in LABELS.items()}
+    arrays: Arrays = {f"input.{name}": array for name, array in batch.arrays().items()}
     arrays |= {f"float.{name}": array for name, array in float_outputs.items()}
     arrays |= {f"bundle.{name}": array for name, array in bundle_outputs.items()}
     moved = [record_difference(trial, bundle_outputs) or 0.0 for trial in trials]
@@ -180,11 +142,11 @@ def verify(runtime: BertRuntime) -> Verification:
     """
     batch, sides = _read(runtime.bundle)
     in_float, expected, noise = sides["float"], sides["bundle"], sides["noise"]
-    got = record(runtime, batch, expected.get("top_ids"))
-    to_float = record_difference(got, in_float) if _same_words(expected, in_float) else None
+    got = record(runtime, batch, expected)
+    to_float = record_difference(got, in_float) if _same_ids(expected, in_float) else None
     prob, state = record_difference(got, expected), _state_difference(got, expected)
     tolerance, state_tolerance = _tolerances(noise)
-    lost_lead = _lost_lead(got, expected)
+    lost_lead = max(head.lost_lead(got, expected) for head in HEADS.values())
     return Verification(
         examples=len(batch.input_ids),
         max_prob_diff=prob,
@@ -200,40 +162,38 @@ def verify(runtime: BertRuntime) -> Verification:
 
 
 def _tolerances(noise: Arrays) -> tuple[float, float]:
-    """Of a probability and of a state; bundles of an earlier version have no noise."""
-    prob, state = (float(noise.get(name, 0.0)) for name in ("prob", "state"))
+    """Of a probability and of a state."""
+    prob, state = float(noise["prob"]), float(noise["state"])
     return max(TOLERANCE, NOISE_FACTOR * prob), max(STATE_TOLERANCE, NOISE_FACTOR * state)
-
-
-def _lost_lead(got: Arrays, expected: Arrays) -> float:
-    """See :attr:`Verification.lost_lead`."""
-    if "best_ids" not in got:
-        return 0.0
-    second, first = np.moveaxis(np.sort(expected["top_probs"], axis=-1)[..., -2:], -1, 0)
-    lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # not 0, even where both were equal
-    return float(lead.max(initial=0.0, where=got["best_ids"] != expected["best_ids"]))
 
 
 def record_difference(one: Arrays, other: Arrays) -> float | None:
     """Largest difference of any probability that both records hold; None where they hold none."""
-    both = [name for name in PROBABILITIES if name in one and name in other]
+    both = [name for name in _named("probabilities") if name in one and name in other]
     differences = [np.abs(one[name] - other[name]).max(initial=0.0) for name in both]
     return float(np.max(differences)) if differences else None  # unlike max(), it passes NaN on
 
 
 def min_cosine(one: Arrays, other: Arrays) -> float:
     """Smallest cosine of a vector in one record with its counterpart in the other; NaN where one is not finite."""
-    both = [(one[name], other[name]) for name in VECTORS if name in one and name in other]
+    both = [(one[name], other[name]) for name in _named("vectors") if name in one and name in other]
     return float(np.min([cosines(mine, its).min() for mine, its in both]))
 
 
-def _same_words(expected: Arrays, in_float: Arrays) -> bool:
-    return "top_ids" not in expected or np.array_equal(expected["top_ids"], in_float["top_ids"])
+def _named(kind: str) -> list[str]:
+    """The arrays of a kind, of all heads; see :class:`bertedge.heads.head.GoldenArray`."""
+    arrays = (head.golden(pooler=True) for head in HEADS.values())
+    return [name for golden in arrays for name, array in golden.items() if array.kind == kind]
+
+
+def _same_ids(expected: Arrays, in_float: Arrays) -> bool:
+    """Whether both keep the probabilities of the same tokens."""
+    return all(np.array_equal(expected[name], in_float[name]) for name in _named("given ids") if name in expected)
 
 
 def _state_difference(got: Arrays, expected: Arrays) -> float:
     """See :attr:`Verification.max_state_diff`."""
-    both = [(got[name], expected[name]) for name in VECTORS if name in got and name in expected]
+    both = [(got[name], expected[name]) for name in _named("vectors") if name in got and name in expected]
     largest = [np.abs(mine - its).max() / max(float(np.abs(its).max()), 1e-12) for mine, its in both]
     return float(np.max(largest))
 
@@ -252,9 +212,12 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
         "V": config.vocab_size,
         "H": config.hidden_size,
         "SEGMENTS": max(config.type_vocab_size, 2),
-        "TOP": min(TOP, config.vocab_size),
+        "TOP": min(GOLDEN_TOP, config.vocab_size),
     }
-    outputs = {name: spec for head, name, spec in OUTPUTS if head is None or head in bundle.manifest.heads}
+    heads = bundle.manifest.heads
+    golden = {name: head.golden(pooler="pooler" in heads) for name, head in HEADS.items()}
+    there = [arrays for name, arrays in golden.items() if name in (*heads, "embedding")]
+    outputs = {name: array.spec for arrays in there for name, array in arrays.items()}
     parts = {"input": INPUTS, "float": outputs, "bundle": outputs, "noise": NOISE}
     schema = {f"{part}.{name}": spec for part, specs in parts.items() for name, spec in specs.items()}
     arrays = read_arrays(path, schema, sizes, error=BundleError, hint=AGAIN)
@@ -262,9 +225,7 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
     for name, array in arrays.items():
         part, _, field = name.partition(".")
         sides[part][field] = array
-    inputs: dict[str, Any] = sides.pop("input")
-    labels = {head: inputs.pop(name) for head, name in LABELS.items()}
-    batch = Batch(**inputs, labels=labels)
+    batch = Batch.of(sides.pop("input"))
     _check(path, batch, sides["noise"])
     _require_finite(path, sides["float"])
     return batch, sides
@@ -282,6 +243,9 @@ def _check(path: Path, batch: Batch, noise: Arrays) -> None:
     lengths = batch.lengths[:, None]
     if not np.array_equal(batch.attention_mask, np.arange(batch.input_ids.shape[1]) < lengths) or lengths.min() < 1:
         raise BundleError(f"{path}: input.attention_mask does not mask the end of each row only", AGAIN)
+    counts = batch.masked_counts
+    if counts is None or counts.min() < 0 or counts.max() > batch.masked_positions.shape[1]:
+        raise BundleError(f"{path}: input.masked_counts does not fit input.masked_positions", AGAIN)
     if (batch.masked_positions >= lengths).any():
         raise BundleError(f"{path}: input.masked_positions has a position after the end of its text", AGAIN)
     for name, value in noise.items():

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.embedding import UNTOLD, EmbeddingSettings, PoolingMode, normalized, pool
 from bertedge.errors import UsageError, nearest
+from bertedge.pooling import UNTOLD, EmbeddingSettings, PoolingMode, normalized, pool
 from bertedge.predictor import RowOutputs
 
 VectorPooling = PoolingMode | Literal["pooler"]

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from bertedge.checkpoint import write_checkpoint
-from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import FileError
 from bertedge.files import new_folder
+from bertedge.pooling import EmbeddingSettings
 from bertedge.records import write_json
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.evaluate import HeldOut, Score

@@ -17,9 +17,9 @@ from bertedge.data.batches import Layout
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import TokenizedCorpus, layout_of
 from bertedge.data.coverage import share_of_walk
-from bertedge.embedding import EmbeddingSettings
 from bertedge.errors import BertEdgeError, CorpusError, FileError, UsageError
 from bertedge.files import check_replaceable
+from bertedge.pooling import EmbeddingSettings
 from bertedge.scratch import settle
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.evaluate import HeldOut, hold_out

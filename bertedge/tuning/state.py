@@ -9,8 +9,8 @@ from typing import Any
 
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.goals import P95, SIZE
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.manifest import Coverage
+from bertedge.metric import MetricValue
 from bertedge.quantization.sensitivity import Sensitivity
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, to_json, write_json

@@ -16,12 +16,12 @@ from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
-from bertedge.embedding import pooling_of
 from bertedge.errors import UsageError
 from bertedge.evaluate.bootstrap import Observations, estimate_all
 from bertedge.evaluate.latency import Timing, Workload, interleave, paired_ratio, workload_batch
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.recorded import Recorded
+from bertedge.metric import MetricValue
+from bertedge.pooling import pooling_of
 from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.quantization import export, quantize, sensitivity

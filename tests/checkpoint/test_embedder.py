@@ -10,8 +10,8 @@ import pytest
 
 from bertedge.checkpoint import Checkpoint, trim_to_text, write_checkpoint
 from bertedge.checkpoint.embedder import SWITCHES
-from bertedge.embedding import POOLING_MODES, EmbeddingSettings
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
+from bertedge.pooling import POOLING_MODES, EmbeddingSettings
 from tests.embedders import DENSE, HIDDEN, MODELS, NORMALIZE, TRANSFORMER, embedder_folder, pooling, write
 
 

@@ -14,7 +14,7 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.encoders import EncoderConfig
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime import BertRuntime, load

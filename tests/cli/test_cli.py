@@ -24,8 +24,8 @@ from bertedge.cli.bench import parse_grid
 from bertedge.cli.console import report as report_error
 from bertedge.cpu import this_cpu
 from bertedge.errors import FileError
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.manifest import file_entries, write_manifest
+from bertedge.metric import MetricValue
 from bertedge.report.schema import read_report, write_report
 from bertedge.report.targets import markdown
 from bertedge.target import this_target

@@ -103,6 +103,7 @@ def test_a_padded_batch_is_answered_like_its_rows(runtime: BertRuntime, used: se
         token_type_ids=np.zeros_like(ids),
         masked_positions=np.ones_like(nothing),
         labels={"mlm": np.where(lengths[:, None] % 2, 7, nothing), "nsp": nothing[:, 0]},
+        masked_counts=lengths % 2,
         hidden=True,
     )
     together = runtime.predict(batch)

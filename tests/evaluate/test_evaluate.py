@@ -46,6 +46,7 @@ def batch_of(labels: list[list[int]], next_labels: list[int]) -> Batch:
         token_type_ids=np.zeros(shape, dtype=np.int64),
         masked_positions=np.ones((len(labels), len(labels[0])), dtype=np.int64),
         labels={"mlm": np.array(labels), "nsp": np.array(next_labels)},
+        masked_counts=(np.array(labels) != NO_LABEL).sum(axis=1),
     )
 
 
@@ -105,7 +106,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     others = dict.fromkeys(("flip", "prob_diff", "reference_hit"), np.zeros(200))
     for trial in range(60):
         hits = (rng.random(200) < 0.7).astype(float)
-        seen = Observations(heads={"nsp": Seen(values={"hit": hits} | others, text=np.arange(200))}, texts=200)
+        seen = Observations(groups={"nsp": Seen(values={"hit": hits} | others, text=np.arange(200))}, texts=200)
         value = estimate_all(seen, resamples=200, seed=trial)["nsp.accuracy"]
         covered += value.low <= 0.7 <= value.high
     assert covered >= 50
@@ -202,7 +203,7 @@ def test_what_is_no_number_is_never_right() -> None:
 def seen_hits(hits: np.ndarray) -> Observations:
     zeros = np.zeros(len(hits))
     nsp = {"hit": hits, "flip": 1 - hits, "prob_diff": zeros, "reference_hit": zeros + 1}
-    return Observations(heads={"nsp": Seen(values=nsp, text=np.arange(len(hits)))}, texts=len(hits))
+    return Observations(groups={"nsp": Seen(values=nsp, text=np.arange(len(hits)))}, texts=len(hits))
 
 
 def test_changes_of_two_that_answered_alike_are_known_better_than_either() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from bertedge.errors import UsageError
 from bertedge.evaluate.goals import GOALS, Goal, goals_of, require_measurable, said, sentence, total_miss
 from bertedge.evaluate.intervals import outcome_of
-from bertedge.evaluate.metrics import METRICS, MetricValue
+from bertedge.evaluate.metrics import METRICS
+from bertedge.metric import MetricValue
 
 
 def seen(value: float) -> MetricValue:

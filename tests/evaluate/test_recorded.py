@@ -17,7 +17,7 @@ from bertedge.evaluate.bootstrap import estimate, estimate_all
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
 from bertedge.evaluate.metrics import METRICS
 from bertedge.evaluate.recorded import Recorded
-from bertedge.evaluate.vectors import FEWEST_TEXTS
+from bertedge.heads.embedding import FEWEST_TEXTS
 from bertedge.predictor import Batch
 from bertedge.runtime import BertRuntime, load
 
@@ -66,5 +66,5 @@ def test_another_model_may_be_the_judge_of_hits(
     own, judged = sample.observe(student), sample.observe(student, judge=judge)
     assert estimate("mlm.kl_mean", judged) == pytest.approx(0, abs=1e-6)
     assert estimate("mlm.top1_accuracy_drop", own) == 0
-    expected = np.mean(judge.heads["mlm"].values["hit"]) - np.mean(own.heads["mlm"].values["hit"])
+    expected = np.mean(judge.groups["mlm"].values["hit"]) - np.mean(own.groups["mlm"].values["hit"])
     assert estimate("mlm.top1_accuracy_drop", judged) == pytest.approx(expected)

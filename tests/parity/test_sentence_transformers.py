@@ -16,9 +16,9 @@ import pytest
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.embedding import POOLING_MODES, EmbeddingSettings
 from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.errors import TruncationWarning
+from bertedge.pooling import POOLING_MODES, EmbeddingSettings
 from bertedge.quantization import export, quantize
 from bertedge.runtime import BertRuntime, load
 from bertedge.tokenizer import Tokenizer

@@ -10,9 +10,11 @@ import pytest
 
 from bertedge.benchmark import BenchSettings, bench
 from bertedge.bundle import Bundle
-from bertedge.evaluate.disagreements import Disagreements, Guess, PairDisagreement, WordDisagreement
+from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.study import Effort
+from bertedge.heads.nsp import PairDisagreement
+from bertedge.heads.worst_words import Guess, WordDisagreement
 from bertedge.report.schema import Report, Run
 
 #: Markup, quotes, formulas, right-to-left text and its overrides, pictures, a word without an end, half a surrogate.

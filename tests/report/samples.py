@@ -7,9 +7,9 @@ from dataclasses import replace
 from bertedge.encoders import BERT, write_config
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.machine import this_machine
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.evaluate.stability import Stability
 from bertedge.manifest import Coverage, FileEntry, GoldenFidelity, Manifest, Provenance
+from bertedge.metric import MetricValue
 from bertedge.report.schema import SCHEMA_VERSION, CandidateReport, CorpusInfo, Report
 from bertedge.report.verdict import Outcome, Verdict
 

@@ -20,7 +20,7 @@ from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.bootstrap import Observations, Seen, estimate_all, estimate_changes
 from bertedge.evaluate.fidelity import evaluation_batches
 from bertedge.evaluate.intervals import difference, outcome_of, quotient, student_t
-from bertedge.evaluate.metrics import Change, MetricValue
+from bertedge.metric import Change, MetricValue
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
 from bertedge.report.comparison import FEW_TEXTS
 from bertedge.report.gate import interrupted, judge
@@ -417,7 +417,7 @@ NSP_QUANTITIES = ("flip", "prob_diff", "reference_hit", "hit")
 def drawn(rng: np.random.Generator, texts: int, equal: float, flipped: float) -> Observations:
     """Answers to so many texts, five masked words and a pair each, with such true shares."""
     return Observations(
-        heads={
+        groups={
             "mlm": Seen(
                 values={name: (rng.random(5 * texts) < equal).astype(float) for name in MLM_QUANTITIES},
                 text=np.repeat(np.arange(texts), 5),

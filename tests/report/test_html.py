@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertedge.evaluate.disagreements import Disagreements
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.report.baseline import update_baseline
 from bertedge.report.budget import DEFAULTS
 from bertedge.report.charts import length_chart, trade_off_chart

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from bertedge.errors import FileError
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.files import write_text
+from bertedge.metric import MetricValue
 from bertedge.report.render import markdown_report, rich_report
 from bertedge.report.schema import SCHEMA_VERSION, Report, read_report, write_report
 from bertedge.report.verdict import Verdict

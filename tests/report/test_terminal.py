@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from bertedge.evaluate.clipping import LayerClipping
-from bertedge.evaluate.metrics import METRICS, MetricValue
+from bertedge.evaluate.metrics import METRICS
+from bertedge.metric import MetricValue
 from bertedge.report.render import EXTRAS, markdown_report, rich_report, sections
 from bertedge.report.schema import CandidateReport, KindFidelity, Report, write_report
 from bertedge.report.summary import summary

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.report import views
 from bertedge.report.schema import Report
 

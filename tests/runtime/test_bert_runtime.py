@@ -24,9 +24,9 @@ from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.engines.onnxruntime.versions import require_onnxruntime
 from bertedge.errors import CheckpointError, TruncationWarning, UnfitMachineError, UsageError
 from bertedge.predictor import Row
+from bertedge.probabilities import top_indices
 from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.probabilities import top_indices
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import KINDS, random_tensors
 

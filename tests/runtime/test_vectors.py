@@ -14,9 +14,9 @@ import pytest
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.embedding import POOLING_MODES, normalized, pool
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, LeftOutWarning, TruncationWarning, UsageError
+from bertedge.pooling import POOLING_MODES, normalized, pool
 from bertedge.quantization import export, quantize
 from bertedge.runtime import BertRuntime, load
 from bertedge.tokenizer import Tokenizer

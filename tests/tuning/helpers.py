@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bertedge.evaluate.metrics import MetricValue
 from bertedge.manifest import Coverage
+from bertedge.metric import MetricValue
 from bertedge.recipe import QuantizationRecipe
 from bertedge.tuning.candidates import Candidate
 from bertedge.tuning.state import Entry, Settings, State, Timed

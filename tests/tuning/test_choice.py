@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from bertedge.evaluate.goals import goals_of
-from bertedge.evaluate.metrics import MetricValue
+from bertedge.metric import MetricValue
 from bertedge.tuning.choice import MAX_FINALISTS, best, choose, finalists, not_beaten, objectives
 from tests.tuning.helpers import entry
 

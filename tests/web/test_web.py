@@ -24,10 +24,10 @@ import tokenizers
 import bertedge
 from bertedge.bundle import Bundle
 from bertedge.predictor import Row
+from bertedge.probabilities import softmax
 from bertedge.quantization import export, quantize
 from bertedge.runtime.bert_runtime import BertRuntime
 from bertedge.runtime.golden import forgiven
-from bertedge.runtime.probabilities import softmax
 from tests.conftest import FLOAT, KINDS
 
 PAGE = Path(__file__).parents[2] / "benchmarks" / "web"

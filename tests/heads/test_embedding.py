@@ -11,10 +11,10 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.embedding import cosines
-from bertedge.evaluate import vectors
 from bertedge.evaluate.fidelity import SINGLE_TEXTS, evaluation_batches, kinds_of_texts, measure_fidelity
-from bertedge.evaluate.vectors import FEWEST_TEXTS, NEIGHBOURS, quantities, shared_neighbours
+from bertedge.heads import HEADS, embedding
+from bertedge.heads.embedding import FEWEST_TEXTS, NEIGHBOURS, quantities, shared_neighbours
+from bertedge.pooling import cosines
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime import load
 
@@ -45,7 +45,7 @@ def test_vectors_of_no_length() -> None:
 
 
 def test_neighbours_are_those_of_a_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vectors, "CHUNK", 7)
+    monkeypatch.setattr(embedding, "CHUNK", 7)
     moved = FLOAT + RNG.normal(scale=0.5, size=FLOAT.shape).astype(np.float32)
 
     def nearest(found: np.ndarray, row: int) -> set[int]:
@@ -98,10 +98,10 @@ def test_pairs_have_no_vector_of_a_text(batches: list[Batch]) -> None:
         labels={"mlm": np.zeros((2, 0), int), "nsp": np.array([0, -1])},
     )
     states = np.ones((2, 5, 4), np.float32)
-    found = vectors.read_vectors(pair, Outputs(hidden_states=states), ("mean",))
+    found = HEADS["embedding"].read(pair, Outputs(hidden_states=states), ("mean",))
     assert found["embedding"].shape == (1, 4)
     assert found["hidden"].shape == (9, 4)
-    assert vectors.rows_of("embedding", pair).tolist() == [1]
+    assert HEADS["embedding"].compare(pair, found, found)["embedding"].rows.tolist() == [1]
 
 
 def test_a_model_with_a_next_sentence_head_is_compared_on_both_kinds(bundle_of: Callable[..., Bundle]) -> None:

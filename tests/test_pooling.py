@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertedge.embedding import POOLING_MODES, EmbeddingSettings, normalized, pool
 from bertedge.errors import CheckpointError, FileError
+from bertedge.pooling import POOLING_MODES, EmbeddingSettings, normalized, pool
 from bertedge.records import from_json, to_json
 
 STATES = np.array([[1, -2], [3, 4], [5, -6]], dtype=np.float32)

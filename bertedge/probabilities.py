@@ -5,11 +5,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+Logits = NDArray[np.float32]
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+
+def softmax(logits: Logits) -> NDArray[np.float32]:
     """Probabilities over the last axis."""
     exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponent / exponent.sum(axis=-1, keepdims=True)
+
+
+def log_softmax(logits: Logits) -> NDArray[np.float32]:
+    """Log probabilities over the last axis."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def answers(logits: Logits) -> NDArray[np.int64]:
+    """The best class over the last axis; -1, which is never right, where the logits are not finite."""
+    return np.where(np.isfinite(logits.max(axis=-1)), logits.argmax(axis=-1), -1)
 
 
 def top_indices(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -1,0 +1,144 @@
+"""What a head is: everything that the tree knows about one kind of answer that a model gives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.arrays import ArraySpec
+from bertedge.metric import Metric
+from bertedge.predictor import Batch, Outputs
+from bertedge.tokenizer import Tokenizer
+
+Arrays = dict[str, NDArray[Any]]
+#: Best tokens that golden vectors keep.
+GOLDEN_TOP = 16
+#: Quantity -> one number for each observation.
+Quantities = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observed:
+    """One group of observations in a batch, such as its masked positions.
+
+    Attributes:
+        values: quantity -> one number for each observation, (N,). An array (N, D) is for :meth:`Head.finish`.
+        rows: the row of the batch that each observation belongs to, (N,).
+    """
+
+    values: Quantities
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenArray:
+    """An array of the golden vectors.
+
+    Attributes:
+        spec: its type and shape, of B examples, S tokens, K masked positions, V tokens of the vocabulary, H numbers of
+            a hidden state, TOP best tokens.
+        kind: how two of them are compared: probabilities and vectors by their largest difference, ids not at all.
+            Probabilities of different ``given ids`` are not compared.
+    """
+
+    spec: ArraySpec
+    kind: Literal["ids", "given ids", "probabilities", "vectors"]
+
+
+class Worst(Protocol):
+    """Keeps the texts on which a candidate differs most from its reference, while batches go by."""
+
+    def add(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
+        """See the head's logits of both models."""
+        ...
+
+    def found(self) -> dict[str, tuple[Any, ...]]:
+        """The worst so far, the worst first: list of :attr:`Head.cases` -> its cases."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Head(ABC):
+    """A kind of answer; see the attributes and methods for all that a new one has to bring.
+
+    Attributes:
+        metrics: name -> metric, in the order of the report.
+        labels: what the head should answer in a batch, if it can be labelled; sizes as for :class:`GoldenArray`.
+        max_change: the metric that says how far an answer depends on the other texts of a batch: ``max_prob_diff`` or
+            ``max_vector_diff``.
+        cases: list of the report's worst disagreements -> the record of one of them.
+    """
+
+    name: ClassVar[str]
+    metrics: Mapping[str, Metric]
+    labels: ArraySpec | None = None
+    max_change: Literal["max_prob_diff", "max_vector_diff"] = "max_prob_diff"
+    cases: Mapping[str, type] = field(default_factory=dict)
+
+    # -- fidelity: a candidate's outputs next to a reference's ---------------------------------------------------
+
+    @abstractmethod
+    def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
+        """What is compared of a batch's outputs; nothing where the model lacks the head, or the batch has no labels.
+
+        Args:
+            pooling: how a text's vector is made; see :func:`bertedge.pooling.pool`.
+        """
+
+    @abstractmethod
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
+        """Group of observations -> what was observed, from what :meth:`read` gave for both models."""
+
+    def keep(self, batch: Batch, expected: Arrays) -> Arrays:
+        """What of a reference is kept to be compared with many candidates: all that does not depend on them."""
+        return expected
+
+    def compare_kept(self, batch: Batch, kept: Arrays, got: Arrays) -> dict[str, Observed]:
+        """As :meth:`compare`, with what was kept; it may leave out what takes longest."""
+        return self.compare(batch, kept, got)
+
+    def finish(self, group: str, values: Quantities) -> Quantities:
+        """The quantities of all batches, each (N,); for those that need all texts at once."""
+        return values
+
+    @abstractmethod
+    def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
+        """How far the answer to one text differs between two runs; None where the model lacks the head.
+
+        Args:
+            batch: the text alone.
+            row: its row in ``among``.
+        """
+
+    # -- golden vectors ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
+        """Name -> array of the golden vectors; the names of all heads differ.
+
+        Args:
+            pooler: whether the model has one.
+        """
+
+    @abstractmethod
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
+        """The golden arrays of some outputs; nothing where the model lacks the head.
+
+        Args:
+            given: an earlier record, whose answers are to be looked at again; may be empty.
+        """
+
+    def lost_lead(self, got: Arrays, expected: Arrays) -> float:
+        """By how much an expected best answer that was not given led before, at most; 0 if all are as they were."""
+        return 0.0
+
+    # -- worst disagreements -------------------------------------------------------------------------------------
+
+    def worst(self, tokenizer: Tokenizer) -> Worst | None:
+        """A fresh collection of the worst disagreements; None for a head that shows none."""
+        return None

@@ -1,0 +1,201 @@
+"""``mlm``: the masked-language-model head fills in ``[MASK]`` (Devlin et al. 2019, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.arrays import ArraySpec
+from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, Observed, Quantities, Worst
+from bertedge.heads.worst_words import WordDisagreement, WorstWords
+from bertedge.metric import Metric, difference, exponential, mean, quantile
+from bertedge.predictor import NO_LABEL, Batch, Outputs
+from bertedge.probabilities import Logits, answers, log_softmax, softmax, top_indices
+from bertedge.tokenizer import Tokenizer
+
+#: Best tokens that are compared.
+TOP = 5
+#: nats; float32 itself differs by as much from one order of summation to another.
+KL_FLOOR = 1e-5
+
+METRICS = {
+    "mlm.top1_agreement": Metric(
+        group="mlm",
+        estimate=mean("top1_equal"),
+        better="higher",
+        meaning="share of masked positions with float's best word",
+        bounds=(0, 1),
+    ),
+    "mlm.top5_agreement": Metric(
+        group="mlm",
+        estimate=mean("top5_overlap"),
+        better="higher",
+        meaning="share of float's five best words among the five best",
+        bounds=(0, 1),
+    ),
+    "mlm.kl_mean": Metric(
+        group="mlm",
+        estimate=mean("kl"),
+        better="lower",
+        meaning="KL(float || candidate) in nats, mean",
+        floor=KL_FLOOR,
+    ),
+    "mlm.kl_p99": Metric(
+        group="mlm",
+        estimate=quantile("kl", 0.99),
+        better="lower",
+        meaning="KL(float || candidate), 99th percentile",
+        floor=KL_FLOOR,
+    ),
+    "mlm.top1_accuracy": Metric(
+        group="mlm",
+        estimate=mean("hit"),
+        better="higher",
+        meaning="share of the masked words that are found",
+        bounds=(0, 1),
+    ),
+    "mlm.top1_accuracy_drop": Metric(
+        group="mlm",
+        estimate=difference("reference_hit", "hit"),
+        better="lower",
+        meaning="top1_accuracy of float minus the candidate's",
+        bounds=(-1, 1),
+    ),
+    "mlm.pseudo_perplexity_ratio": Metric(
+        group="mlm",
+        estimate=exponential(difference("nll", "reference_nll")),
+        better="lower",
+        meaning="pseudo-perplexity of the candidate over float's",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MaskedWords(Head):
+    """Logits (B, K, V) of the tokens of the vocabulary at K masked positions."""
+
+    name = "mlm"
+
+    def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
+        if "mlm" not in outputs.logits or "mlm" not in batch.labels:
+            return {}
+        return {"logits": outputs.logits["mlm"][batch.filled]}
+
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
+        labels = batch.labels["mlm"][batch.filled]
+        return _observed(batch, _quantities(expected["logits"], got["logits"], labels))
+
+    def keep(self, batch: Batch, expected: Arrays) -> Arrays:
+        """Probabilities (M, V) at masked positions, and the numbers (M,) that follow from them."""
+        if not expected:
+            return {}
+        logits, labels = expected["logits"], batch.labels["mlm"][batch.filled]
+        log_p = log_softmax(logits)
+        p = np.exp(log_p)
+        return {
+            "probabilities": p,
+            "negentropy": np.einsum("mv,mv->m", p, log_p),
+            "best": logits.argmax(axis=1),
+            "nll": -log_p[np.arange(len(labels)), labels],
+        }
+
+    def compare_kept(self, batch: Batch, kept: Arrays, got: Arrays) -> dict[str, Observed]:
+        """All quantities but the overlap of the five best words."""
+        labels = batch.labels["mlm"][batch.filled]
+        return _observed(batch, _quantities_of_kept(kept, got["logits"], labels))
+
+    def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
+        if "mlm" not in among.logits or "mlm" not in alone.logits:
+            return None
+        filled = batch.filled[0]
+        here, there = among.logits["mlm"][row][: len(filled)][filled], alone.logits["mlm"][0][filled]
+        return largest_change(here, there)
+
+    def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
+        ids = ArraySpec(dtype="int64", shape=("B", "K", "TOP"), below="V")
+        best = ArraySpec(dtype="int64", shape=("B", "K"), below="V")
+        return {
+            "top_ids": GoldenArray(spec=ids, kind="given ids"),
+            "top_probs": GoldenArray(spec=ArraySpec(dtype="float32", shape=("B", "K", "TOP")), kind="probabilities"),
+            "best_ids": GoldenArray(spec=best, kind="ids"),
+        }
+
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
+        """Probabilities of the best words; those words are the given ones, or else this model's own."""
+        if "mlm" not in outputs.logits:
+            return {}
+        probabilities, filled = softmax(outputs.logits["mlm"]), batch.filled[..., None]
+        top_ids = given["top_ids"] if "top_ids" in given else top_indices(probabilities, GOLDEN_TOP)
+        top_probs = np.where(filled, np.take_along_axis(probabilities, top_ids, axis=-1), 0)
+        return {
+            "top_ids": np.where(filled, top_ids, 0),
+            "top_probs": top_probs.astype(np.float32),
+            "best_ids": np.where(filled[..., 0], probabilities.argmax(axis=-1), 0),
+        }
+
+    def lost_lead(self, got: Arrays, expected: Arrays) -> float:
+        if "best_ids" not in got:
+            return 0.0
+        second, first = np.moveaxis(np.sort(expected["top_probs"], axis=-1)[..., -2:], -1, 0)
+        lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # not 0, even where both were equal
+        return float(lead.max(initial=0.0, where=got["best_ids"] != expected["best_ids"]))
+
+    def worst(self, tokenizer: Tokenizer) -> Worst:
+        return WorstWords(tokenizer)
+
+
+MLM = MaskedWords(
+    metrics=METRICS,
+    labels=ArraySpec(dtype="int64", shape=("B", "K"), least=NO_LABEL, below="V"),
+    cases={"flips": WordDisagreement, "words": WordDisagreement},
+)
+
+
+def largest_change(here: Logits, there: Logits) -> float:
+    """The largest difference of a probability."""
+    return float(np.abs(np.exp(log_softmax(here)) - np.exp(log_softmax(there))).max(initial=0.0))
+
+
+def _observed(batch: Batch, values: Quantities) -> dict[str, Observed]:
+    rows = np.repeat(np.arange(len(batch.input_ids)), batch.filled.sum(axis=1))
+    return {"mlm": Observed(values=values, rows=rows)}
+
+
+def _quantities(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> Quantities:
+    """Quantities at M masked positions, from logits (M, V)."""
+    log_p, log_q = log_softmax(expected), log_softmax(got)
+    best, top = _best(expected), _best(got)
+    first, answer = expected.argmax(axis=1), answers(got)
+    rows = np.arange(len(labels))
+    return {
+        "top1_equal": first == answer,
+        "top5_overlap": (best[:, :, None] == top[:, None, :]).any(axis=2).mean(axis=1) * (answer >= 0),
+        "kl": np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=1), 0.0),
+        "reference_hit": first == labels,
+        "hit": answer == labels,
+        "reference_nll": -log_p[rows, labels],
+        "nll": -log_q[rows, labels],
+    }
+
+
+def _quantities_of_kept(kept: Arrays, logits: Logits, labels: NDArray[np.int64]) -> Quantities:
+    """Quantities at M masked positions, from logits (M, V); KL = sum p log p - sum p q + log sum exp q."""
+    top = logits.max(axis=1)
+    normalizer = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    crossed = np.einsum("mv,mv->m", kept["probabilities"], logits)
+    best = answers(logits)
+    return {
+        "top1_equal": best == kept["best"],
+        "kl": np.maximum(kept["negentropy"] - crossed + normalizer, 0.0),
+        "reference_hit": kept["best"] == labels,
+        "hit": best == labels,
+        "reference_nll": kept["nll"],
+        "nll": normalizer - logits[np.arange(len(labels)), labels],
+    }
+
+
+def _best(logits: Logits) -> NDArray[np.int64]:
+    return np.argpartition(-logits, min(TOP, logits.shape[1]) - 1, axis=1)[:, :TOP]

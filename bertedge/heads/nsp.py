@@ -1,0 +1,151 @@
+"""``nsp``: the next-sentence head judges whether one text follows another (Devlin et al. 2019, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.arrays import ArraySpec
+from bertedge.bounds import MaybeShare
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Worst
+from bertedge.heads.mlm import largest_change
+from bertedge.metric import Metric, difference, mean
+from bertedge.predictor import NO_LABEL, Batch, Outputs
+from bertedge.probabilities import answers, log_softmax, softmax
+from bertedge.tokenizer import Tokenizer
+
+#: Differences of a probability that are only rounding: in a metric, and in the list of worst disagreements.
+PROBABILITY_FLOOR = 1e-5
+#: Pairs in the list of worst disagreements.
+KEEP_PAIRS = 3
+
+METRICS = {
+    "nsp.flip_rate": Metric(
+        group="nsp",
+        estimate=mean("flip"),
+        better="lower",
+        meaning="share of the pairs judged differently from float",
+        bounds=(0, 1),
+    ),
+    "nsp.prob_mae": Metric(
+        group="nsp",
+        estimate=mean("prob_diff"),
+        better="lower",
+        meaning="mean difference of P(is next) from float",
+        floor=PROBABILITY_FLOOR,
+    ),
+    "nsp.accuracy": Metric(
+        group="nsp", estimate=mean("hit"), better="higher", meaning="share of the pairs judged rightly", bounds=(0, 1)
+    ),
+    "nsp.accuracy_drop": Metric(
+        group="nsp",
+        estimate=difference("reference_hit", "hit"),
+        better="lower",
+        meaning="nsp.accuracy of float minus the candidate's",
+        bounds=(-1, 1),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDisagreement:
+    """One pair of segments.
+
+    Attributes:
+        is_next: whether the second follows the first.
+        reference: float's probability that it does.
+        candidate: the candidate's.
+    """
+
+    first: str
+    second: str
+    is_next: bool
+    reference: MaybeShare
+    candidate: MaybeShare
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NextSentence(Head):
+    """Logits (B, 2) of a pair of segments: class 0 = the second follows the first, 1 = it does not."""
+
+    name = "nsp"
+
+    def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
+        if "nsp" not in outputs.logits or "nsp" not in batch.labels:
+            return {}
+        labelled = batch.labels["nsp"] != NO_LABEL  # not every pair has a label: see bertedge.data.pairs
+        return {"logits": outputs.logits["nsp"][labelled]} if labelled.any() else {}
+
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
+        labelled = batch.labels["nsp"] != NO_LABEL
+        one, other, labels = expected["logits"], got["logits"], batch.labels["nsp"][labelled]
+        first, answer = one.argmax(axis=1), answers(other)
+        values = {
+            "flip": first != answer,
+            "prob_diff": np.abs(np.exp(log_softmax(one)[:, 0]) - np.exp(log_softmax(other)[:, 0])),
+            "reference_hit": first == labels,
+            "hit": answer == labels,
+        }
+        return {"nsp": Observed(values=values, rows=np.flatnonzero(labelled))}
+
+    def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
+        if "nsp" not in among.logits or "nsp" not in alone.logits:
+            return None
+        return largest_change(among.logits["nsp"][row], alone.logits["nsp"][0])
+
+    def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
+        return {"nsp_probs": GoldenArray(spec=ArraySpec(dtype="float32", shape=("B", 2)), kind="probabilities")}
+
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
+        return {"nsp_probs": softmax(outputs.logits["nsp"])} if "nsp" in outputs.logits else {}
+
+    def worst(self, tokenizer: Tokenizer) -> Worst:
+        return WorstPairs(tokenizer)
+
+
+class WorstPairs:
+    """Keeps the pairs whose probabilities are farthest apart."""
+
+    def __init__(self, tokenizer: Tokenizer, *, count: int = KEEP_PAIRS) -> None:
+        self._tokenizer, self._count = tokenizer, count
+        self._pairs: list[PairDisagreement] = []
+
+    def add(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
+        p, q = (np.exp(log_softmax(logits)[:, 0]) for logits in (expected, got))
+        difference = np.where(batch.labels["nsp"] != NO_LABEL, _gap(p, q), 0.0)
+        rows = np.argsort(-difference, kind="stable")[: self._count]
+        self._pairs += [
+            self._pair(batch, int(row), float(p[row]), float(q[row]))
+            for row in rows
+            if difference[row] >= PROBABILITY_FLOOR
+        ]
+        self._pairs = sorted(self._pairs, key=lambda pair: -_gap(pair.reference, pair.candidate))[: self._count]
+
+    def found(self) -> dict[str, tuple[PairDisagreement, ...]]:
+        return {"pairs": tuple(self._pairs)}
+
+    def _pair(self, batch: Batch, row: int, reference: float, candidate: float) -> PairDisagreement:
+        ids, end = batch.input_ids[row], int(batch.lengths[row])
+        boundary = int(np.argmax(batch.token_type_ids[row] == 1))  # [CLS] first [SEP] second [SEP]
+        return PairDisagreement(
+            first=self._tokenizer.decode(ids[1 : boundary - 1].tolist(), skip_special=False),
+            second=self._tokenizer.decode(ids[boundary : end - 1].tolist(), skip_special=False),
+            is_next=bool(batch.labels["nsp"][row] == 0),
+            reference=reference,
+            candidate=candidate,
+        )
+
+
+NSP = NextSentence(
+    metrics=METRICS,
+    labels=ArraySpec(dtype="int64", shape=("B",), least=NO_LABEL, below=2),
+    cases={"pairs": PairDisagreement},
+)
+
+
+def _gap(one: NDArray[np.float32] | float, other: NDArray[np.float32] | float) -> NDArray[np.float32]:
+    """How far probabilities are apart; 1, the most, where one of them is NaN."""
+    return np.nan_to_num(np.abs(np.subtract(one, other)), nan=1.0)

@@ -1,0 +1,129 @@
+"""What a fidelity metric is: a number made of observations, with an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.bounds import Count
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricValue:
+    """A value with its 95 % interval, from ``n`` observations."""
+
+    value: float
+    low: float
+    high: float
+    n: Count
+
+    def flaw(self) -> str | None:
+        """What is wrong with it in a file. (Infinity is written as null, which is read as NaN.)"""
+        if self.low > self.value or self.value > self.high:
+            return f"{self.value:.4g} is outside of its interval, {self.low:.4g} to {self.high:.4g}"
+        return None
+
+    def __neg__(self) -> MetricValue:
+        return MetricValue(value=-self.value, low=-self.high, high=-self.low, n=self.n)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A metric of one model minus, and divided by, that of another model on the same texts.
+
+    Attributes:
+        ratio: None where the other model's value may be 0.
+    """
+
+    difference: MetricValue
+    ratio: MetricValue | None
+
+
+#: Weight of each observation, (N,) -> value.
+Weighted = Callable[[Floats], float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How a value is computed from quantities.
+
+    Attributes:
+        quantities: the names of the quantities that it needs.
+        prepare: takes the quantities and returns a function of the weights; called once for many weights.
+    """
+
+    quantities: tuple[str, ...]
+    prepare: Callable[[dict[str, Floats]], Weighted]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number made of observations.
+
+    Attributes:
+        group: the observations that it is made of; see :class:`bertedge.heads.Head`.
+        estimate: how the value is computed.
+        better: whether higher or lower values are better.
+        meaning: one line for the report.
+        floor: smaller values are only rounding, and count as equal to this one.
+        bounds: of one observation, where the metric is a mean of events or a difference of two such means: one event
+            more or less moves it by one over their number.
+    """
+
+    group: str
+    estimate: Estimate
+    better: Literal["higher", "lower"]
+    meaning: str
+    floor: float = -math.inf
+    bounds: tuple[float, float] | None = None
+
+
+def weighted_mean(values: Floats, weights: Floats) -> float:
+    """``np.average`` without its checks; an interval takes a thousand of them."""
+    return float((values * weights).sum() / weights.sum())
+
+
+def mean(quantity: str) -> Estimate:
+    """The mean of a quantity."""
+    return Estimate((quantity,), lambda values: partial(weighted_mean, values[quantity]))
+
+
+def difference(one: str, other: str) -> Estimate:
+    """The mean of one quantity minus another."""
+    return Estimate((one, other), lambda values: partial(weighted_mean, values[one] - values[other]))
+
+
+def exponential(estimate: Estimate) -> Estimate:
+    """e to the power of another estimate."""
+
+    def prepare(values: dict[str, Floats]) -> Weighted:
+        inner = estimate.prepare(values)
+        return lambda weights: float(np.exp(inner(weights)))
+
+    return Estimate(estimate.quantities, prepare)
+
+
+def quantile(quantity: str, share: float) -> Estimate:
+    """The smallest value that at least ``share`` of the weight does not exceed; NaN if any value is."""
+
+    def prepare(values: dict[str, Floats]) -> Weighted:
+        if np.isnan(values[quantity]).any():
+            return lambda weights: math.nan
+        order = np.argsort(values[quantity])
+        ordered = values[quantity][order]
+
+        def estimate(weights: Floats) -> float:
+            cumulative = np.cumsum(weights[order])
+            return float(ordered[np.searchsorted(cumulative, share * cumulative[-1])])
+
+        return estimate
+
+    return Estimate((quantity,), prepare)
