@@ -46,7 +46,7 @@ def draw(report: dict[str, Any], metric: str, tokens: int, out: Path) -> None:
     points = [(one, _ratio(one, tokens), one["fidelity"][metric]) for one in report["candidates"]]
     figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
     axes.plot(1, 1, marker="s", markersize=8, color=GREY)
-    _label(axes, "float32", report["reference"], (1, 1), below=True, align="right", color=GREY)
+    _label(axes, "float32", report["reference"], (1, 1), align="right", color=GREY)
     for candidate, ratio, value in points:
         axes.errorbar(
             ratio["value"], value["value"], xerr=_errors(ratio), yerr=_errors(value), marker="o", markersize=8,
@@ -57,6 +57,7 @@ def draw(report: dict[str, Any], metric: str, tokens: int, out: Path) -> None:
         _label(axes, candidate["name"].removeprefix("small."), candidate, place, below=below)
     label = f"time of one text of {tokens} tokens, as a share of float32's"
     axes.set(xlabel=label, ylabel=LABELS.get(metric, metric), xlim=(0, 1.08))
+    axes.margins(y=0.12)
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.grid(color="#dddddd", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)

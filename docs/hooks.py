@@ -62,6 +62,7 @@ def _command(name: str, command: Any) -> str:
             _usage(name, arguments),
             _table("argument", [(f"`{argument.name.upper()}`", argument.help or "") for argument in arguments]),
             *_option_tables(options, context),
+            _keys(name),
             _epilog(command.epilog or ""),
             _keys(name),
         ]
@@ -106,6 +107,14 @@ def _table(heading: str, rows: list[tuple[str, str]]) -> str:
         return ""
     cells = "\n".join(f"| {left} | {right} |" for left, right in (map(_escaped, row) for row in rows))
     return f"| {heading} | |\n| --- | --- |\n{cells}"
+
+
+def _keys(name: str) -> str:
+    """The keys of ``--set``, if the command has that option."""
+    if name not in SET_KEYS:
+        return ""
+    rows = [(f"`{key}`, default: {default}", meaning) for key, default, meaning in key_rows(SET_KEYS[name]())]
+    return _table("Keys of `--set`", rows)
 
 
 def _escaped(text: str) -> str:

@@ -61,7 +61,7 @@ def test_the_readme_is_short() -> None:
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub and the site make them."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    headings = [*re.findall(r"^#+ (.+)$", text, re.MULTILINE), *(COMMANDS if "<!-- commands -->" in text else ())]
     return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
 
 
@@ -82,8 +82,9 @@ def test_commands_can_be_typed() -> None:
     for page, words in typed():
         if Path(words[0]).name != "bertedge" or len(words) < 2 or words[1].startswith("-"):
             continue
+        end = words.index(">") if ">" in words else None
         try:
-            with CLI.commands[words[1]].make_context(words[1], words[2:]):
+            with CLI.commands[words[1]].make_context(words[1], words[2:end]):
                 found += 1
         except Exception as error:
             pytest.fail(f"{page}: {shlex.join(words)}: {error}")
@@ -104,6 +105,21 @@ def test_scripts_and_make_targets_exist() -> None:
                 assert f'"{option}"' in source, f"{page}: {option}"
             scripts += 1
     assert scripts > 15
+
+
+def test_options_in_sentences_exist() -> None:
+    """Options in code between words are those of bertedge, of a script in benchmarks/, or of another tool."""
+    own = {word for command in CLI.commands.values() for p in command.params for word in (*p.opts, *p.secondary_opts)}
+    scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").rglob("*.py"))
+    foreign = {"--help", "--quiet", "--verbose", "--install-completion"}
+    foreign |= {"--no-deps", "--include_ops_by_config", "--preload"}
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue  # it names what was removed
+        text = FENCE.sub("", page.read_text(encoding="utf-8"))
+        for code in re.findall(r"`([^`\n]+)`", text):
+            for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", code):
+                assert option in own | foreign or f'"{option}"' in scripts, f"{name_of(page)}: {code}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page, "python")], ids=name_of)
@@ -141,7 +157,7 @@ def test_pages_have_a_place_for_what_is_generated() -> None:
 
 
 def test_every_page_is_in_the_site() -> None:
-    listed = re.findall(r"^ +- (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(r"^ +- (?:\w+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     docs = ROOT / "docs"
     assert sorted(listed) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
 
