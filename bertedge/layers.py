@@ -32,11 +32,12 @@ class Role(StrEnum):
     CLASSIFIER = "classifier"  # a few outputs
     WORD_TABLE = "word_table"
     POSITION_TABLE = "position_table"
+    TOKEN_TYPE_TABLE = "token_type_table"
 
     @property
     def is_table(self) -> bool:
         """Whether the layer is looked up, not multiplied."""
-        return self in (Role.WORD_TABLE, Role.POSITION_TABLE)
+        return self in (Role.WORD_TABLE, Role.POSITION_TABLE, Role.TOKEN_TYPE_TABLE)
 
     @property
     def in_blocks(self) -> bool:
@@ -144,6 +145,17 @@ def position_table(config: EncoderConfig) -> Layer:
         owners=(names.POSITION_EMBEDDINGS.removesuffix(".weight"),),
         inputs=config.hidden_size,
         outputs=config.max_position_embeddings,
+    )
+
+
+def token_type_table(config: EncoderConfig) -> Layer:
+    """The table of the token types' embeddings; it stays in float32 and no recipe names it."""
+    return Layer(
+        name="embeddings.token_type",
+        role=Role.TOKEN_TYPE_TABLE,
+        owners=(names.TOKEN_TYPE_EMBEDDINGS.removesuffix(".weight"),),
+        inputs=config.hidden_size,
+        outputs=config.type_vocab_size,
     )
 
 

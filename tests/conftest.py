@@ -24,7 +24,7 @@ hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 FLOAT = "float32"
 #: Every kind of bundle that can be made.
-KINDS = (FLOAT, *METHODS, *(name for name in RECIPES if name != "default"))
+KINDS = tuple(dict.fromkeys((FLOAT, *METHODS, *(name for name in RECIPES if name != "default"))))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 ENGLISH_L6 = SHARED / "models" / "english-l6"
 

@@ -21,7 +21,7 @@ LAYERS = (
     ("keys", "records", "archives", "arrays", "plotting"),
     ("cpu", "weight_range"),
     ("encoders", "target", "recipe", "pooling"),
-    ("layers",),
+    ("layers", "plan"),
     ("wordpiece", "encoding", "texts", "tokenizer_classes", "added_tokens", "tokenizer_json"),
     ("tokenizer_folder",),
     ("tokenizer",),

@@ -16,11 +16,11 @@ from bertedge.encoders import names
 from bertedge.graph.builder import MICROSOFT
 from bertedge.graph.formats import Int8, Plan
 from bertedge.graph.heads import all_heads, read_heads, read_rows
-from bertedge.graph.linear import has_int8_attention, int8_attention, linear
+from bertedge.graph.linear import has_int8_attention, int8_attention
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.tables import look_up
 from bertedge.graph.writer import EncoderGraph, LayerWriter, Positions, nearest
-from bertedge.layers import Layer, Role, block_layers
+from bertedge.layers import Layer, Role, block_layers, token_type_table
 
 #: The tensor of the embeddings' layer norm.
 FIRST_NORM = "embeddings.norm.weight"
@@ -92,8 +92,8 @@ class EncoderWriter(LayerWriter):
             end = g.op("Add", [end, start], "embeddings.end")
         place = g.op("Slice", [self._position_rows(), start, end], "embeddings.position")
         if self.config.type_vocab_size:
-            segment_table = self.float_tensor("embeddings.token_type.table", names.TOKEN_TYPE_EMBEDDINGS)
-            segment = g.op("Gather", [segment_table, "token_type_ids"], "embeddings.token_type")
+            types = self.table(token_type_table(self.config))
+            segment = g.op("Gather", [types.values, "token_type_ids"], "embeddings.token_type")
             place = g.op("Add", [segment, place], "embeddings.place")
         return self.layer_norm("embeddings.norm", names.EMBEDDINGS, g.op("Add", [place, word], "embeddings.sum"))
 
@@ -102,8 +102,7 @@ class EncoderWriter(LayerWriter):
         rows = look_up(self.g, "embeddings.word", self.word_table(), "input_ids")
         if not self.shared_divisors:
             return rows
-        reciprocals = self.g.constant("embeddings.word.reciprocals", 1 / np.asarray(self.shared_divisors), np.float32)
-        return self.g.op("Mul", [rows, reciprocals], "embeddings.word.undivided")
+        return self.g.op("Mul", [rows, self.word_reciprocals()], "embeddings.word.undivided")
 
     def _position_rows(self) -> str:
         """(max_position_embeddings, H) as float; int8 on disk only, since the runtime converts it when it loads."""
@@ -135,13 +134,15 @@ class EncoderWriter(LayerWriter):
         form = self.record_format(layer, x)
         heads = self.config.num_attention_heads
         if read == x and isinstance(form, Int8) and has_int8_attention(form):
-            return int8_attention(form, g, name, x, joined, mask, heads)
+            context = int8_attention(form, g, name, x, joined, mask, heads)
+            self.record_matrix(layer, name, x, joined)
+            return context
         if read == x:
-            query, key, value = self._split(linear(form, g, name, x, joined), 3)
+            query, key, value = self._split(self.multiply(layer, form, name, x, joined), 3)
         else:
-            query = linear(form, g, f"{name}.query", read, self.weights(layer, layer.owners[:1]))
-            rest = self.weights(layer, layer.owners[1:])
-            key, value = self._split(linear(form, g, f"{name}.key_value", x, rest), 2)
+            first, others = self.weights(layer, layer.owners[:1]), self.weights(layer, layer.owners[1:])
+            query = self.multiply(layer, form, f"{name}.query", read, first)
+            key, value = self._split(self.multiply(layer, form, f"{name}.key_value", x, others), 2)
         inputs = [query, key, value, "", mask]
         return g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bertedge.encoders import names
 from bertedge.graph.formats import StaticInt8
-from bertedge.graph.linear import OwnWeights, Weights, linear
+from bertedge.graph.linear import OwnWeights, Weights
 from bertedge.graph.tables import TableWeights
 from bertedge.graph.writer import LayerWriter
 from bertedge.layers import Layer, Role
@@ -68,7 +68,7 @@ def _mlm(w: LayerWriter, x: str) -> str:
     form = w.record_format(decoder, inner)
     if divisors and isinstance(form, StaticInt8):  # the layer norm has divided, the matrix is multiplied
         form = replace(form, input_divisors=())
-    return linear(form, w.g, decoder.name, inner, weights)
+    return w.multiply(decoder, form, decoder.name, inner, weights)
 
 
 def _decoder_weights(w: LayerWriter, decoder: Layer) -> Weights:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.graph.builder import MICROSOFT, GraphBuilder
+from bertedge.graph.builder import MICROSOFT, GraphBuilder, Place
 from bertedge.graph.formats import BlockRows, Float32, Int8Rows, NumberFormat, Plan, StaticInt8
-from bertedge.graph.linear import OwnWeights, linear
+from bertedge.graph.linear import OwnWeights, Weights, linear
 from bertedge.graph.rounding import NEAREST, Rounding, Roundings
+from bertedge.graph.stored import stored_layer, stored_matrix, stored_table, stored_tensors
 from bertedge.graph.tables import Table, table
 from bertedge.layers import Layer, Role, model_layers, sharing
+from bertedge.plan import SCHEMA_VERSION, StoredMatrix, StoredModel, StoredNorm, StoredTable
 
 #: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
 Positions = Literal["masked", "all"]
+#: Fields of a config that only training reads, and the name of the activation in the wild.
+UNUSED = ("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
 
 
 @dataclass
@@ -29,6 +34,8 @@ class EncoderGraph:
         layers: the linear layers by name, in the order of computation.
         linear_inputs: layer name -> the value that the layer reads, for calibration.
         at_read_rows: layers of the last block that are computed only for the rows that are read.
+        matrices: layer name -> its matrices, as they are stored.
+        tables, norms: the same of tables and layer norms.
     """
 
     builder: GraphBuilder
@@ -36,6 +43,30 @@ class EncoderGraph:
     layers: dict[str, Layer] = field(default_factory=dict)
     linear_inputs: dict[str, str] = field(default_factory=dict)
     at_read_rows: set[str] = field(default_factory=set)
+    matrices: dict[str, list[StoredMatrix]] = field(default_factory=dict)
+    tables: dict[str, StoredTable] = field(default_factory=dict)
+    norms: dict[str, StoredNorm] = field(default_factory=dict)
+
+    def stored(self, checkpoint: Checkpoint, plan: Plan, places: Mapping[str, Place]) -> StoredModel:
+        """What ``plan.json`` says.
+
+        Args:
+            places: where each tensor was written.
+        """
+        config = checkpoint.config
+        sizes = {name: value for name, value in asdict(config).items() if name not in UNUSED}
+        return StoredModel(
+            schema_version=SCHEMA_VERSION,
+            encoder={**sizes, "activation": config.activation},
+            heads=tuple(head for head in checkpoint.heads if head != "decoder"),
+            tables=self.tables,
+            layers={
+                name: stored_layer(layer, plan.get(name, Float32()), self.matrices[name])
+                for name, layer in self.layers.items()
+            },
+            norms=self.norms,
+            tensors=stored_tensors(self.builder, places),
+        )
 
 
 def nearest(layer: str) -> Rounding:
@@ -70,8 +101,18 @@ class LayerWriter:
 
     def linear(self, layer: Layer, x: str) -> str:
         """A linear layer in the format that the plan gives it."""
-        weights = self.weights(layer)
-        return linear(self.record_format(layer, x), self.g, layer.name, x, weights)
+        return self.multiply(layer, self.record_format(layer, x), layer.name, x, self.weights(layer))
+
+    def multiply(self, layer: Layer, form: NumberFormat, name: str, x: str, weights: Weights) -> str:
+        """Multiply by the matrix of a layer, or by a part of it under a name of its own."""
+        result = linear(form, self.g, name, x, weights)
+        self.record_matrix(layer, name, x, weights)
+        return result
+
+    def record_matrix(self, layer: Layer, name: str, x: str, weights: Weights) -> None:
+        """Record how a matrix was stored."""
+        matrix = stored_matrix(self.g, name, x, weights.shape[0], table=layer.tied_to)
+        self.graph.matrices.setdefault(layer.name, []).append(matrix)
 
     def record_format(self, layer: Layer, x: str) -> NumberFormat:
         """Record what a layer reads, for calibration and coverage; returns its format."""
@@ -110,6 +151,7 @@ class LayerWriter:
         """Layer norm; its channels divided by the divisors, which its own weights can do."""
         weight = self.float_tensor(f"{name}.weight", f"{owner}.LayerNorm.weight", divisors)
         bias = self.float_tensor(f"{name}.bias", f"{owner}.LayerNorm.bias", divisors)
+        self.graph.norms[name] = StoredNorm(weight=weight, bias=bias)
         return self.g.op("LayerNormalization", [x, weight, bias], name, epsilon=self.config.layer_norm_eps, axis=-1)
 
     def add_norm(self, name: str, owner: str, x: str, skip: str) -> str:
@@ -130,7 +172,13 @@ class LayerWriter:
         word = self.layers[Role.WORD_TABLE]
         form = self.format_of(word.name)
         exact = form.exact if isinstance(form, Int8Rows | BlockRows) else ()
+        if self.shared_divisors:
+            self.word_reciprocals()
         return self.table(word, self.shared_divisors, exact)
+
+    def word_reciprocals(self) -> str:
+        """What looked-up rows of a table are multiplied by that was multiplied for the decoder's sake, (H,)."""
+        return self.g.constant("embeddings.word.reciprocals", 1 / np.asarray(self.shared_divisors), np.float32)
 
     @property
     def decoder_divisors(self) -> tuple[float, ...]:
@@ -157,4 +205,6 @@ class LayerWriter:
             return values * scaled if factors else values
 
         form, shape = self.format_of(deciding), (layer.outputs, layer.inputs)
-        return table(self.g, layer.name, form, shape, load, rounding, exact)
+        rows = table(self.g, layer.name, form, shape, load, rounding, exact)
+        self.graph.tables[layer.name] = stored_table(self.g, layer, form)
+        return rows

@@ -31,6 +31,7 @@ from bertedge.manifest import (
     file_entries,
     write_manifest,
 )
+from bertedge.plan import write_plan
 from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.golden_vectors import GoldenRecorder
@@ -90,7 +91,9 @@ class Maker:
         """Write every file; see :class:`bertedge.quantization.golden_vectors.GoldenRecorder`."""
         self.listen(0.1, "building the graph")
         graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
-        format_named(self.format).write(graph.builder, self.folder)
+        places = format_named(self.format).write(graph.builder, self.folder)
+        if places:
+            write_plan(self.folder, graph.stored(self.checkpoint, decision.plan, places))
         self.checkpoint.tokenizer.save(self.folder)
         write_json(self.folder / CONFIG, write_config(self.checkpoint.config))
         if decision.ranges is not None:

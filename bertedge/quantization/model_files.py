@@ -9,7 +9,7 @@ from pathlib import Path
 from bertedge.bundle import OPERATORS
 from bertedge.engines.onnxruntime.ort_format import save_ort_format, write_required_operators
 from bertedge.errors import UsageError, nearest
-from bertedge.graph.builder import GraphBuilder
+from bertedge.graph.builder import GraphBuilder, Place
 from bertedge.manifest import MODELS, WEIGHTS
 from bertedge.scratch import temporary_folder
 
@@ -24,21 +24,22 @@ class ModelFormat:
     """A format, named as in ``bertedge.manifest.MODELS``.
 
     Attributes:
-        write: puts a graph, and what belongs to its format, into a bundle's folder.
+        write: puts a graph, and what belongs to its format, into a bundle's folder; returns where each tensor is, or
+            nothing for a file that only onnxruntime can read.
         minimal_build: minimal builds of onnxruntime read it.
     """
 
-    write: Callable[[GraphBuilder, Path], None]
+    write: Callable[[GraphBuilder, Path], dict[str, Place]]
     minimal_build: bool
 
 
-def write_onnx(builder: GraphBuilder, folder: Path) -> None:
+def write_onnx(builder: GraphBuilder, folder: Path) -> dict[str, Place]:
     """``model.onnx``, and the weights of a larger model in ``model.onnx_data``."""
     external = folder / WEIGHTS if builder.size_bytes >= EXTERNAL_WEIGHTS_MIN_BYTES else None
-    builder.write(folder / MODELS["onnx"], external=external)
+    return builder.write(folder / MODELS["onnx"], external=external)
 
 
-def write_ort(builder: GraphBuilder, folder: Path) -> None:
+def write_ort(builder: GraphBuilder, folder: Path) -> dict[str, Place]:
     """``model.ort``, and the operators and types that an onnxruntime built for it needs.
 
     It is larger than ``model.onnx`` by a second word table: the decoder's is turned here, as nothing is turned at load.
@@ -48,6 +49,7 @@ def write_ort(builder: GraphBuilder, folder: Path) -> None:
         write_onnx(builder, scratch)
         save_ort_format(scratch / MODELS["onnx"], folder / MODELS["ort"])
     write_required_operators(folder / MODELS["ort"], folder / OPERATORS)
+    return {}
 
 
 FORMATS = {

@@ -1,0 +1,159 @@
+"""A bundle's model computed in numpy from ``plan.json`` and the tensors that it names, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import erf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.plan import QuantizedInput, StoredLayer, StoredMatrix, StoredTable, read_plan
+
+Floats = NDArray[np.float32]
+ACTIVATIONS: dict[str, Callable[[Floats], Any]] = {
+    "gelu": lambda x: x * (1 + np.vectorize(erf)(x / np.sqrt(2))) / 2,
+    "gelu_tanh": lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
+    "relu": lambda x: np.maximum(x, 0),
+}
+
+
+@dataclass
+class PlanModel:
+    """The model of a bundle's folder. One text at a time, without padding."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.plan = read_plan(self.folder)
+        self.encoder = self.plan.encoder
+
+    def outputs(self, ids: list[int], types: list[int], masked: list[int]) -> dict[str, Floats]:
+        """``hidden_states`` (S, H) and what the heads make of them."""
+        x = self.norm("embeddings.norm", self.embeddings(ids, types))
+        for index in range(self.encoder["num_hidden_layers"]):
+            x = self.block(f"encoder.layer.{index}", x)
+        found = {"hidden_states": x}
+        if "pooler" in self.plan.heads:
+            found["pooler_output"] = np.tanh(self.linear("pooler", x[:1]))[0]
+        if "mlm" in self.plan.heads:
+            inner = self.norm("mlm.transform.norm", self.activation(self.linear("mlm.transform", x[masked])))
+            found["mlm_logits"] = self.linear("mlm.decoder", inner)
+        if "nsp" in self.plan.heads:
+            found["nsp_logits"] = self.linear("nsp", found["pooler_output"][None])[0]
+        return found
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        stored = self.plan.load(self.folder, name)
+        return stored.astype(np.float32) if stored.dtype == np.float16 else np.asarray(stored)
+
+    # -- parts of the model -------------------------------------------------------------------------------------
+
+    def embeddings(self, ids: list[int], types: list[int]) -> Floats:
+        first = self.encoder["position_offset"]
+        positions = self.rows("embeddings.position", list(range(first, first + len(ids))))
+        summed = self.rows("embeddings.word", ids) + positions
+        with_types = self.encoder["type_vocab_size"] > 0
+        return summed + self.rows("embeddings.token_type", types) if with_types else summed
+
+    def block(self, name: str, x: Floats) -> Floats:
+        attended = self.linear(f"{name}.attention.output", self.attention(f"{name}.attention.qkv", x))
+        x = self.norm(f"{name}.attention.output.norm", attended + x)
+        inner = self.activation(self.linear(f"{name}.intermediate", x))
+        return self.norm(f"{name}.output.norm", self.linear(f"{name}.output", inner) + x)
+
+    def attention(self, name: str, x: Floats) -> Floats:
+        heads = self.encoder["num_attention_heads"]
+        joined = self.linear(name, x)  # (S, 3 H)
+        query, key, value = joined.reshape(len(x), 3, heads, -1).transpose(1, 2, 0, 3)  # (heads, S, size)
+        scores = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(query.shape[-1]))
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        context = weights / weights.sum(axis=-1, keepdims=True) @ value
+        return context.transpose(1, 0, 2).reshape(len(x), -1)
+
+    def activation(self, x: Floats) -> Floats:
+        return np.asarray(ACTIVATIONS[self.encoder["activation"]](x), dtype=np.float32)
+
+    def norm(self, name: str, x: Floats) -> Floats:
+        stored = self.plan.norms[name]
+        centered = x - x.mean(axis=-1, keepdims=True)
+        variance = np.square(centered).mean(axis=-1, keepdims=True)
+        scaled = centered / np.sqrt(variance + np.float32(self.encoder["layer_norm_eps"]))
+        return scaled * self.tensor(stored.weight) + self.tensor(stored.bias)
+
+    # -- tables -------------------------------------------------------------------------------------------------
+
+    def rows(self, name: str, ids: list[int]) -> Floats:
+        table = self.plan.tables[name]
+        values = self.table_rows(table, ids)
+        if table.exact is not None:
+            which = self.tensor(table.exact.index)[ids]
+            values = values + (self.tensor(table.exact.rows) * self.tensor(table.exact.scale))[which]
+        return values if table.reciprocals is None else values * self.tensor(table.reciprocals)
+
+    def table_rows(self, table: StoredTable, ids: list[int]) -> Floats:
+        values = self.tensor(table.values)[ids]
+        if table.scale is None:
+            return values
+        scale = self.tensor(table.scale)[ids]
+        if table.blocks is None:
+            return values * scale
+        return in_floats(values, scale, table.blocks.bits, table.blocks.block_size)[:, : table.columns]
+
+    # -- linear layers ------------------------------------------------------------------------------------------
+
+    def linear(self, name: str, x: Floats) -> Floats:
+        """(rows, inputs) -> (rows, outputs)."""
+        layer = self.plan.layers[name]
+        assert sum(matrix.outputs for matrix in layer.matrices) == layer.outputs
+        return np.concatenate([self.multiply(layer, matrix, x) for matrix in layer.matrices], axis=1)
+
+    def multiply(self, layer: StoredLayer, matrix: StoredMatrix, x: Floats) -> Floats:
+        if matrix.shifts is not None:
+            x = x - self.tensor(matrix.shifts)
+        if matrix.reciprocals is not None:
+            x = x * self.tensor(matrix.reciprocals)
+        weight = self.tensor(matrix.weight)
+        if layer.blocks is not None:
+            assert matrix.scale is not None
+            scale = self.tensor(matrix.scale)
+            weight = in_floats(weight, scale, layer.blocks.bits, layer.blocks.block_size)[:, : layer.inputs]
+        weight = weight.T if matrix.layout == "outputs_inputs" else weight
+        y = self.product(layer, matrix, x, weight) + self.tensor(matrix.bias)
+        if matrix.outlier_weight is not None:
+            y = y + x[:, list(layer.outliers)] @ self.tensor(matrix.outlier_weight)
+        return y
+
+    def product(self, layer: StoredLayer, matrix: StoredMatrix, x: Floats, weight: NDArray[Any]) -> Floats:
+        if layer.format in ("float32", "float16", "blocks"):
+            return x @ weight
+        assert matrix.scale is not None
+        scale, weight = self.tensor(matrix.scale).reshape(-1), weight.astype(np.int32)
+        given = layer.input or range_of(x)
+        levels = quantized(x, given.scale, given.zero_point)
+        y = (levels @ weight).astype(np.float32) * (np.float32(given.scale) * scale)
+        if given.residual_scale is not None:
+            rest = quantized(x - levels * np.float32(given.scale), given.residual_scale, 128)
+            y = y + (rest @ weight).astype(np.float32) * (np.float32(given.residual_scale) * scale)
+        return y
+
+
+def quantized(x: Floats, scale: float, zero_point: int) -> NDArray[np.int32]:
+    """Steps from the zero point."""
+    return np.clip(np.rint(x / np.float32(scale)) + zero_point, 0, 255).astype(np.int32) - zero_point
+
+
+def range_of(x: Floats) -> QuantizedInput:
+    """The scale and the zero point of a whole tensor, as ``DynamicQuantizeLinear`` takes them."""
+    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    scale = np.float32(high - low) / np.float32(255)
+    return QuantizedInput(scale=float(scale), zero_point=int(np.clip(np.rint(-low / scale), 0, 255)))
+
+
+def in_floats(packed: NDArray[np.uint8], scale: Floats, bits: int, block_size: int) -> Floats:
+    """Rows in blocks as float32, padding included."""
+    levels = packed if bits == 8 else np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
+    return (levels.astype(np.float32) - 2 ** (bits - 1)) * np.repeat(scale, block_size, axis=1)
