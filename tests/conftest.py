@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from bertedge.bundle import Bundle
-from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.checkpoint import BUILT_IN, Checkpoint, write_checkpoint
 from bertedge.encoders import BERT, EncoderConfig
 from bertedge.encoders.names import expected_shapes
 from bertedge.quantization import export, quantize
@@ -137,6 +138,13 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corp
         return made[key]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def built_in_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """Make, or find again, the built-in model in int8 for a target; not to be changed by tests."""
+    root = tmp_path_factory.mktemp("built-in")
+    return cache(lambda target: quantize(BUILT_IN[0], root / target, target=target))
 
 
 @pytest.fixture(scope="module")

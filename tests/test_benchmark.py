@@ -15,7 +15,7 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
-from bertedge.evaluate.latency import Workload
+from bertedge.evaluate.latency import LatencyReport, Workload
 from bertedge.evaluate.study import Effort
 from bertedge.metric import MetricValue
 from bertedge.quantization import export, quantize
@@ -27,8 +27,24 @@ from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 
 QUICK = BenchSettings(
-    starts=1, examples=8, effort=Effort(rounds=2, max_rounds=2), grid=(Workload(batch_size=1, seq_len=8),)
+    starts=1,
+    examples=8,
+    effort=Effort(rounds=2, max_rounds=2, seconds=0),
+    grid=(Workload(batch_size=1, seq_len=8),),
+    threads=1,
 )
+
+
+@pytest.fixture(scope="module")
+def baseline(bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path) -> Report:
+    """A report of the tiny model."""
+    return bench([bundle_of("static").folder], reference=model_folder, corpus=corpus_file, settings=QUICK)
+
+
+def with_latency(report: Report, *entries: LatencyReport) -> Report:
+    """A report whose candidate was timed otherwise."""
+    (row,) = report.candidates
+    return replace(report, candidates=(replace(row, latency=entries),))
 
 
 def test_a_head_that_is_not_there_is_skipped_in_words(
@@ -92,13 +108,12 @@ def test_there_has_to_be_a_candidate(model_folder: Path) -> None:
 
 
 def test_it_ends_where_more_rounds_would_decide_nothing(
-    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path
+    baseline: Report, bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path
 ) -> None:
     """A workload that only the baseline has is not measured by any number of rounds."""
-    bundle, longer = bundle_of("static").folder, Workload(batch_size=1, seq_len=16)
-    both = replace(QUICK, grid=(*QUICK.grid, longer))
-    baseline = bench([bundle], reference=model_folder, corpus=corpus_file, settings=both)
-    standard = Standard(baseline=baseline, budgets={LATENCY: Budget(metric=LATENCY, max_ratio=1e30)})
+    bundle, (timed,) = bundle_of("static").folder, baseline.candidates[0].latency
+    longer = with_latency(baseline, timed, replace(timed, seq_len=16))
+    standard = Standard(baseline=longer, budgets={LATENCY: Budget(metric=LATENCY, max_ratio=1e30)})
     settings = replace(QUICK, effort=Effort(rounds=2, max_rounds=9, seconds=600))
     report = bench([bundle], reference=model_folder, corpus=corpus_file, settings=settings, standard=standard)
     assert len(report.candidates[0].latency[0].samples_ms) == 2
@@ -111,28 +126,25 @@ def test_a_model_that_reads_less_than_the_usual_workloads(
     (tmp_path / "short").mkdir()
     write_checkpoint(tmp_path / "short", short, random_tensors(short, ("mlm",)), tokenizer)
     export(tmp_path / "short", tmp_path / "bundle")
-    settings = BenchSettings(starts=1, examples=4, effort=QUICK.effort)
+    settings = replace(QUICK, grid=BenchSettings().grid)
     report = bench([tmp_path / "bundle"], reference=tmp_path / "short", corpus=corpus_file, settings=settings)
     assert [(entry.batch_size, entry.seq_len) for entry in report.reference.latency] == [(1, 12)]
 
 
 def test_it_goes_on_while_nothing_is_decided_and_ends_when_it_is(
-    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path
+    baseline: Report, bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path
 ) -> None:
     bundle = bundle_of("static").folder
-
     settings = replace(QUICK, effort=Effort(rounds=2, max_rounds=5, seconds=600))
     wide = MetricValue(value=1.0, low=1e-9, high=1e9, n=2)  # the baseline's interval, so that no number of rounds helps
+    (timed,) = baseline.candidates[0].latency
+    uncertain = with_latency(baseline, replace(timed, ratio_to_reference=wide))
 
     def rounds(max_ratio: float) -> int:
-        standard = Standard(baseline=baseline, budgets={LATENCY: Budget(metric=LATENCY, max_ratio=max_ratio)})
+        standard = Standard(baseline=uncertain, budgets={LATENCY: Budget(metric=LATENCY, max_ratio=max_ratio)})
         report = bench([bundle], reference=model_folder, corpus=corpus_file, settings=settings, standard=standard)
         return len(report.candidates[0].latency[0].samples_ms)
 
-    baseline = bench([bundle], reference=model_folder, corpus=corpus_file, settings=QUICK)
-    (row,) = baseline.candidates
-    uncertain = replace(row, latency=(replace(row.latency[0], ratio_to_reference=wide),))
-    baseline = replace(baseline, candidates=(uncertain,))
     assert rounds(1e30) == 2
     assert rounds(1.05) == 5
 
@@ -172,15 +184,14 @@ def test_a_run_that_is_interrupted_keeps_what_it_has(
 
 
 def test_a_baseline_of_another_model_is_refused_before_anything_is_measured(
+    baseline: Report,
     bundle_of: Callable[..., Bundle],
-    model_folder: Path,
     corpus_file: Path,
     config: EncoderConfig,
     tokenizer: Tokenizer,
     tmp_path: Path,
 ) -> None:
     bundle = bundle_of("static").folder
-    baseline = bench([bundle], reference=model_folder, corpus=corpus_file, settings=QUICK)
     other = tmp_path / "other"
     other.mkdir()
     write_checkpoint(other, config, random_tensors(config, ("pooler", "mlm", "nsp"), seed=1), tokenizer)
@@ -259,7 +270,7 @@ def test_two_bundles_of_one_name_are_two_rows(
     for kind in kinds:
         shutil.copytree(bundle_of(kind).folder, tmp_path / kind / "best")
     folders = [tmp_path / kind / "best" for kind in kinds]
-    report = bench(folders, reference=model_folder, corpus=corpus_file, settings=QUICK)
+    report = bench(folders, reference=model_folder, corpus=corpus_file, settings=replace(QUICK, threads=None))
     assert [row.name for row in report.candidates] == ["static/best", "float32/best"]
     verdicts = judge(report, report, Standard().budgets)
     assert {verdict.candidate for verdict in verdicts} == {"static/best", "float32/best"}
@@ -268,14 +279,13 @@ def test_two_bundles_of_one_name_are_two_rows(
 
 
 def test_a_reference_of_fewer_pieces_is_another_model(
-    bundle_of: Callable[..., Bundle], checkpoint: Checkpoint, model_folder: Path, corpus_file: Path, tmp_path: Path
+    baseline: Report, checkpoint: Checkpoint, model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
     keep = checkpoint.tokenizer.vocab_size - 40
     for name, make in (("reference", export), ("candidate", quantize)):
         make(model_folder, tmp_path / name, keep_vocab=keep, vocab_corpus=corpus_file)
-    whole = bench([bundle_of("static").folder], reference=model_folder, corpus=corpus_file, settings=QUICK)
     settings = {"reference": tmp_path / "reference", "corpus": corpus_file, "settings": QUICK}
     trimmed = bench([tmp_path / "candidate"], **settings)
     with pytest.raises(UsageError, match="another model"):
-        judge(trimmed, whole, Standard().budgets)
+        judge(trimmed, baseline, Standard().budgets)
     assert judge(trimmed, trimmed, Standard().budgets)

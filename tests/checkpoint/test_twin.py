@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bertedge.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from bertedge.bundle import Bundle
+from bertedge.checkpoint import BUILT_IN, Checkpoint, open_checkpoint, write_checkpoint
 from bertedge.checkpoint.twin import outlier_twin
 from bertedge.data.batches import Layout
+from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.encoders import EncoderConfig
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
 from bertedge.metric import MetricValue
 from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe
-from bertedge.runtime import BertRuntime, load
+from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 
-DEFAULT = QuantizationRecipe()
-PLAIN = DEFAULT.changed(smoothing=False, float_outliers=False)
+DEFAULT = QuantizationRecipe().changed(num_examples=64)
+RECIPES = {"plain": DEFAULT.changed(smoothing=False, float_outliers=False), "default": DEFAULT}
 
 
 @pytest.mark.parametrize("heads", [("pooler", "mlm", "nsp"), ("pooler", "mlm", "decoder"), ("mlm",), ()])
@@ -52,28 +55,25 @@ def test_every_layer_of_a_twin_reads_outliers(checkpoint: Checkpoint) -> None:
             assert shape == moved.shape
 
 
-def fidelity(
-    checkpoint: Checkpoint, reference: BertRuntime, corpus_file: Path, folder: Path, *recipes: QuantizationRecipe
-):
-    made = [quantize(checkpoint, folder / str(i), recipe=r, target="portable") for i, r in enumerate(recipes)]
-    corpus = tokenize_corpus(corpus_file, reference.tokenizer)
-    layout = Layout.of(reference.tokenizer, reference.bundle.config.vocab_size)
-    batches = evaluation_batches(corpus, layout, examples=48, max_length=64, seed=0)
-    return measure_fidelity(reference, [load(bundle.folder) for bundle in made], batches)
-
-
-def test_plain_int8_collapses_on_the_built_in_twin_and_the_default_recipe_holds(tmp_path: Path) -> None:
-    from bertedge.data.calibration import default_text
-
-    checkpoint = open_checkpoint("bertedge-small-en")
-    reference = load(export(checkpoint, tmp_path / "float").folder)
+def test_plain_int8_collapses_on_the_built_in_twin_and_the_default_recipe_holds(
+    built_in_of: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    checkpoint = open_checkpoint(BUILT_IN[0])
     twin = outlier_twin(checkpoint)
-    plain, default = fidelity(twin, reference, default_text(), tmp_path / "twin", PLAIN, DEFAULT)
-    (original,) = fidelity(checkpoint, reference, default_text(), tmp_path / "own", DEFAULT)
+    made = [quantize(twin, tmp_path / name, recipe=r, target="portable") for name, r in RECIPES.items()]
+    plain, default, original = fidelity(checkpoint, tmp_path, [*made, built_in_of("portable")])
     assert plain["mlm.top1_agreement"].value < 0.8
     assert plain["mlm.kl_mean"].value > 50 * default["mlm.kl_mean"].value
     assert default["mlm.kl_mean"].value < 0.003
     assert _not_much_below(default["mlm.top1_agreement"], original["mlm.top1_agreement"])
+
+
+def fidelity(checkpoint: Checkpoint, folder: Path, bundles: Sequence[Bundle]) -> list[dict[str, MetricValue]]:
+    reference = load(export(checkpoint, folder / "float").folder)
+    corpus = tokenize_corpus(default_text(), reference.tokenizer)
+    layout = Layout.of(reference.tokenizer, reference.bundle.config.vocab_size)
+    batches = evaluation_batches(corpus, layout, examples=48, max_length=64, seed=0)
+    return measure_fidelity(reference, [load(bundle.folder) for bundle in bundles], batches)
 
 
 def _not_much_below(value: MetricValue, other: MetricValue) -> bool:

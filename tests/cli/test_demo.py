@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bertedge.bundle import Bundle
-from bertedge.checkpoint import BUILT_IN
 from bertedge.cli import demo
 from bertedge.cli.bench import bench
 from bertedge.cli.examples import FIRST, FOLLOWING, MASKED, UNRELATED
 from bertedge.errors import FileError
-from bertedge.quantization import quantize
 from bertedge.runtime import load
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def built_in(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The built-in model in int8, by the default recipe, as a new user makes it."""
-    return quantize(BUILT_IN[0], tmp_path_factory.mktemp("built-in") / "int8")
+def built_in(built_in_of: Callable[[str], Bundle]) -> Bundle:
+    """The built-in model in int8 by the default recipe."""
+    return built_in_of("portable")
 
 
 def test_the_built_in_model_answers_the_examples_well(built_in: Bundle) -> None:

@@ -13,7 +13,7 @@ from bertedge.bundle import Bundle
 from bertedge.emulate.cpus import ARCHITECTURES
 from bertedge.evaluate.metrics import METRICS
 from bertedge.quantization import quantize
-from tests.cli.test_cli import bertedge
+from tests.cli.test_cli import bertedge, typed
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from tests.cli.test_cli import bertedge
     ],
 )
 def test_wrong_arguments(bundle_of: Callable[..., Bundle], arguments: list[str], message: str, hint: str) -> None:
-    done = bertedge("verify", bundle_of("static").folder, *arguments)
+    done = typed("verify", bundle_of("static").folder, *arguments)
     assert done.returncode == 2
     error, way_out = done.stderr.splitlines()
     assert message in error
@@ -39,21 +39,21 @@ def test_wrong_arguments(bundle_of: Callable[..., Bundle], arguments: list[str],
 
 
 def test_without_qemu_or_sysroot_there_is_a_way_out(bundle_of: Callable[..., Bundle]) -> None:
-    done = bertedge("verify", bundle_of("static").folder, "--on", "cortex-a72")  # the tests' own cache has no sysroot
+    done = typed("verify", bundle_of("static").folder, "--on", "cortex-a72")  # the tests' own cache has no sysroot
     expected = "emulator-setup" if any(map(shutil.which, ARCHITECTURES["aarch64"].qemu)) else "qemu-user-static"
     assert done.returncode == 3
     assert expected in done.stderr.splitlines()[-1]
 
 
 def test_setup_knows_its_architectures() -> None:
-    done = bertedge("emulator-setup", "--arch", "arm64")
+    done = typed("emulator-setup", "--arch", "arm64")
     assert done.returncode == 2
     assert "architecture 'arm64' cannot be emulated" in done.stderr
     assert "aarch64" in done.stderr
 
 
 def test_a_broken_bundle_is_found_before_anything_runs(tmp_path: Path) -> None:
-    done = bertedge("verify", tmp_path / "nowhere", "--on", "haswell")
+    done = typed("verify", tmp_path / "nowhere", "--on", "haswell")
     assert done.returncode == 3
     assert "no such bundle" in done.stderr
 
@@ -61,7 +61,7 @@ def test_a_broken_bundle_is_found_before_anything_runs(tmp_path: Path) -> None:
 def test_a_simulation_as_json(bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path) -> None:
     folder = bundle_of("static").folder
     arguments = ["--reference", model_folder, "--corpus", corpus_file, "--examples", 8]
-    done = bertedge("verify", folder, "--simulate", "avx2", *arguments, "--json")
+    done = typed("verify", folder, "--simulate", "avx2", *arguments, "--json")
     here, simulated = json.loads(done.stdout)
     assert done.returncode == 0
     assert (here["cpu"], here["judged"]) == ("this machine", False)
@@ -71,21 +71,20 @@ def test_a_simulation_as_json(bundle_of: Callable[..., Bundle], model_folder: Pa
 
 
 def test_another_models_reference_is_refused(bundle_of: Callable[..., Bundle]) -> None:
-    done = bertedge("verify", bundle_of("static").folder, "--simulate", "avx2", "--reference", "bertedge-small-en")
+    done = typed("verify", bundle_of("static").folder, "--simulate", "avx2", "--reference", "bertedge-small-en")
     assert done.returncode == 2
     assert "another vocabulary" in done.stderr
 
 
 def test_models_in_ort_format_are_not_taken_apart(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
     quantize(model_folder, tmp_path / "b", target="portable", calibration=corpus_file, format="ort")
-    done = bertedge("verify", tmp_path / "b", "--simulate", "avx2")
+    done = typed("verify", tmp_path / "b", "--simulate", "avx2")
     assert done.returncode == 2
     assert "in ort format cannot be taken apart" in done.stderr
 
 
-def test_the_built_in_model_with_eight_bits_goes_wrong(tmp_path: Path) -> None:
-    quantize("bertedge-small-en", tmp_path / "b", target="avx512-vnni")
-    done = bertedge("verify", tmp_path / "b", "--simulate", "avx2")
+def test_the_built_in_model_with_eight_bits_goes_wrong(built_in_of: Callable[[str], Bundle]) -> None:
+    done = bertedge("verify", built_in_of("avx512-vnni").folder, "--simulate", "avx2")
     assert done.returncode == 1
     assert "avx2, simulated" in done.stderr
     assert "DIFFERENT" in done.stdout

@@ -17,7 +17,6 @@ from bertedge.emulate.machine import EmulatedMachine
 from bertedge.emulate.simulate import simulated
 from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch
-from bertedge.quantization import quantize
 from bertedge.runtime import load
 from bertedge.runtime.golden import INPUTS, TOLERANCE, verify
 from tests.cli.test_cli import bertedge
@@ -42,16 +41,9 @@ def machine_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], EmulatedMachi
 
 
 @pytest.fixture(scope="module")
-def built_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The built-in model in int8, for a target."""
-    root = tmp_path_factory.mktemp("built-in")
-
-    def make(target: str) -> Path:
-        if not (root / target).exists():
-            quantize("bertedge-small-en", root / target, target=target)
-        return root / target
-
-    return make
+def built_in(built_in_of: Callable[[str], Bundle]) -> Callable[[str], Path]:
+    """The folder of the built-in model in int8, for a target."""
+    return lambda target: built_in_of(target).folder
 
 
 @pytest.mark.parametrize("cpu", CPUS.values(), ids=CPUS)

@@ -425,9 +425,9 @@ def _training_kind(name: str, mutators: tuple[Mutator, ...], costs: int) -> None
         return Case(path=run / name, mutators=mutators, read=resume, before=restore)
 
 
-_training_kind("run.json", JSON, 4)
-_training_kind("metrics.jsonl", TEXT, 8)
-_training_kind("state/place.json", JSON, 4)
+_training_kind("run.json", JSON, 8)
+_training_kind("metrics.jsonl", TEXT, 20)
+_training_kind("state/place.json", JSON, 8)
 _training_kind("state/state.pt", ZIP, 4)
 
 

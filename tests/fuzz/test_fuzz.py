@@ -20,7 +20,7 @@ from tests.fuzz.harness import EXIT_CODES, MOST_BY_CLOCK, MOST_BYTES, fuzz, muta
 from tests.fuzz.kinds import COSTLY, KINDS, NATIVE, Samples
 from tests.fuzz.mutators import BOMB_BYTES, bomb
 
-COUNT = int(os.environ.get("FUZZ_COUNT", "200"))
+COUNT = int(os.environ.get("FUZZ_COUNT", "100"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 #: Mutations for native readers, of which each crash takes a new process.
 NATIVE_COUNT = max(10, COUNT // 10)

@@ -192,8 +192,8 @@ def test_texts_are_split_as_in_python(node: str, lowercase: bool, built_in: Bund
 
 
 @pytest.fixture(scope="module")
-def built_in(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return quantize("bertedge-small-en", tmp_path_factory.mktemp("built-in") / "b", target="portable")
+def built_in(built_in_of: Callable[[str], Bundle]) -> Bundle:
+    return built_in_of("portable")
 
 
 def test_the_command_prints_the_words_of_fill_mask(node: str, runtime: str, built_in: Bundle) -> None:
