@@ -18,15 +18,13 @@ class Encoding:
     """One encoded text or pair of texts.
 
     Attributes:
-        input_ids: token ids with ``[CLS]`` and ``[SEP]``, length S.
-        token_type_ids: 0 for the first segment, 1 for the second, length S.
-        special_tokens: True at ``[CLS]`` and ``[SEP]``, length S.
+        input_ids: token ids, special tokens included, length S.
+        token_type_ids: the segment of each token, length S.
         truncated: whether a part of the text was cut off.
     """
 
     input_ids: list[int]
     token_type_ids: list[int]
-    special_tokens: list[bool]
     truncated: bool
 
 

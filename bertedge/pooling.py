@@ -19,8 +19,6 @@ PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmea
 POOLING_MODES: tuple[PoolingMode, ...] = get_args(PoolingMode)
 #: A checkpoint that says nothing of vectors: the mean over the tokens, as sentence-transformers does with such folders.
 UNTOLD: tuple[PoolingMode, ...] = ("mean",)
-#: ``[CLS]`` and ``[SEP]``.
-SHORTEST = 2
 #: A vector shorter than this is not scaled up to length 1.
 TINY = 1e-12
 
@@ -32,7 +30,7 @@ class EmbeddingSettings:
     Attributes:
         pooling: how the hidden states become one vector; the vectors of several modes are concatenated in this order.
             Empty where the model has no pooling, and so no vector of its own.
-        max_seq_length: tokens that a text may have, ``[CLS]`` and ``[SEP]`` included; the rest is cut off.
+        max_seq_length: tokens that a text may have, special tokens included; the rest is cut off.
         normalize: whether vectors are scaled to length 1.
         include_prompt: whether the tokens of a prompt are pooled as well.
         prompts: name -> the words that are put in front of a text.
@@ -52,9 +50,9 @@ class EmbeddingSettings:
         for mode in self.pooling:
             if mode not in POOLING_MODES:
                 raise CheckpointError(f"pooling mode {mode!r} is not known", nearest(mode, POOLING_MODES))
-        if self.max_seq_length < SHORTEST:
+        if self.max_seq_length < 1:
             raise CheckpointError(
-                f"max_seq_length is {self.max_seq_length}, expected at least {SHORTEST}", "correct the model's settings"
+                f"max_seq_length is {self.max_seq_length}, expected at least 1", "correct the model's settings"
             )
         if self.default_prompt_name is not None and self.default_prompt_name not in self.prompts:
             raise CheckpointError(

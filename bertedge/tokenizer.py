@@ -24,10 +24,14 @@ from bertedge.errors import CheckpointError, TruncationWarning, UnknownTextWarni
 from bertedge.files import write_text
 from bertedge.printable import shown
 from bertedge.records import write_json
+from bertedge.template import Template
 from bertedge.texts import Pair, texts_or_pairs
 from bertedge.tokenizer_folder import read_folder
 from bertedge.tokenizer_json import library_errors, tokenizer_settings
 from bertedge.wordpiece import SPECIAL_TOKENS, learn, lowercased, recased, trimmed, without_added
+
+#: Texts that one vocabulary or another has tokens for.
+EXAMPLES = ("a", "A", "1")
 
 
 class Tokenizer:
@@ -40,6 +44,9 @@ class Tokenizer:
         own_pipeline: whether the tokenizer is what its ``tokenizer.json`` says, not what BERT's class makes of it.
         truncation_side: the side on which too long a text is cut, ``right`` or ``left``.
         warnings: what a user should know of how it was read, a sentence each.
+
+    Attributes:
+        template: the special tokens around a text and around a pair.
     """
 
     def __init__(
@@ -55,7 +62,13 @@ class Tokenizer:
         self._backend = backend
         self.max_length = max_length
         self.special = {**SPECIAL_TOKENS, **(special or {})}
-        self._own_pipeline, self._truncation_side, self._warnings = own_pipeline, truncation_side, warnings
+        self._truncation_side, self._warnings = truncation_side, warnings
+        self._settings: dict[str, Any] = {
+            "max_length": max_length,
+            "special": self.special,
+            "own_pipeline": own_pipeline,
+            "truncation_side": truncation_side,
+        }
         missing = [t for role, t in self.special.items() if role != "unk" and backend.token_to_id(t) is None]
         if missing:
             raise CheckpointError(
@@ -63,6 +76,9 @@ class Tokenizer:
                 "; ".join(warnings) or "BERT needs [PAD], [CLS], [SEP] and [MASK] in its vocabulary",
             )
         backend.no_padding()
+        backend.no_truncation()
+        self.template = Template.learn(backend, (self.mask_token, *EXAMPLES))
+        self.template.require_room(max_length)
         backend.enable_truncation(max_length, direction=truncation_side)
 
     @classmethod
@@ -95,19 +111,12 @@ class Tokenizer:
         return cls(learn(lines, vocab_size=vocab_size, lowercase=lowercase), max_length=max_length)
 
     def save(self, folder: Path) -> None:
-        """Write ``tokenizer.json`` without our truncation setting, so that other tools find it as it was.
+        """Write ``tokenizer.json`` and ``tokenizer_config.json``.
 
-        ``tokenizer_config.json`` repeats length and casing: ``transformers`` trusts it more than the tokenizer itself.
+        The second repeats length and casing: ``transformers`` trusts it more than the first.
         """
         write_text(folder / "tokenizer.json", self._json)
-        settings = tokenizer_settings(
-            json.loads(self._json),
-            max_length=self.max_length,
-            special=self.special,
-            own_pipeline=self._own_pipeline,
-            truncation_side=self._truncation_side,
-        )
-        write_json(folder / "tokenizer_config.json", settings)
+        write_json(folder / "tokenizer_config.json", tokenizer_settings(json.loads(self._json), **self._settings))
 
     @cached_property
     def _whole(self) -> tokenizers.Tokenizer:
@@ -118,19 +127,12 @@ class Tokenizer:
 
     @cached_property
     def _json(self) -> str:
-        """``tokenizer.json`` without our truncation setting."""
+        """``tokenizer.json`` without our truncation setting, so that other tools find it as it was."""
         return self._whole.to_str()
 
     def _changed(self, backend: tokenizers.Tokenizer, **changes: Any) -> Tokenizer:
         """Another tokenizer with everything but the backend, and what is given, from this one."""
-        same: dict[str, Any] = {
-            "max_length": self.max_length,
-            "special": self.special,
-            "own_pipeline": self._own_pipeline,
-            "truncation_side": self._truncation_side,
-            "warnings": self._warnings,
-        }
-        return Tokenizer(backend, **{**same, **changes})
+        return Tokenizer(backend, **{**self._settings, "warnings": self._warnings, **changes})
 
     def recased(self, cased: bool) -> Tokenizer:
         """The same tokenizer, which keeps capital letters or does not, whatever its files say.
@@ -167,9 +169,13 @@ class Tokenizer:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know: how the files were read, and whether casing and vocabulary fit, a sentence each."""
-        added = {token.content for token in self._backend.get_added_tokens_decoder().values()}
-        told = about_capitals(self.vocabulary().keys() - added) if self.lowercases else None
+        told = about_capitals(self.vocabulary().keys() - set(self.added.values())) if self.lowercases else None
         return self._warnings if told is None else (*self._warnings, told)
+
+    @property
+    def added(self) -> dict[int, str]:
+        """Id -> token of the tokens that are found in a text before anything else, special tokens among them."""
+        return {index: token.content for index, token in self._backend.get_added_tokens_decoder().items()}
 
     @property
     def sha256(self) -> str:
@@ -187,20 +193,23 @@ class Tokenizer:
         found.pop("", None)
         return found
 
+    @property
+    def continuation_prefix(self) -> str | None:
+        """What tokens inside a word begin with, ``##`` in BERT; None where tokens show it in another way."""
+        return getattr(self._backend.model, "continuing_subword_prefix", None)
+
     def continuation(self, vocab_size: int) -> NDArray[np.bool_]:
-        """True at the ids of tokens that go on with the word before them (``##``), shape (vocab_size,)."""
-        prefix = getattr(self._backend.model, "continuing_subword_prefix", None) or "##"
+        """True at the ids of tokens that continue the word before them, shape (vocab_size,)."""
         flags = np.zeros(vocab_size, dtype=np.bool_)
-        flags[[index for token, index in self.vocabulary().items() if token.startswith(prefix)]] = True
+        flags[[index for token, index in self.vocabulary().items() if self._continues(token)]] = True
         return flags
 
-    def indispensable(self) -> set[int]:
-        """The ids that every text can be spelt with: special tokens, and single characters in both positions."""
-        letters = {
-            index for token, index in self.vocabulary().items() if len(token.removeprefix("##")) == 1 or token == "##"
-        }
-        added = set(self._backend.get_added_tokens_decoder())
-        return letters | added | {self.id_of(role) for role in SPECIAL_TOKENS}
+    def _continues(self, token: str) -> bool:
+        """Whether a token continues a word; without a prefix, the decoder tells by putting no blank before it."""
+        if prefix := self.continuation_prefix:
+            return token.startswith(prefix)
+        decoder = self._backend.decoder
+        return decoder is not None and not decoder.decode(["a", token])[1:].startswith(" ")
 
     def trimmed(self, kept: Sequence[int]) -> Tokenizer:
         """The same tokenizer with some of its tokens only; the i-th of ``kept`` gets the id i.
@@ -234,11 +243,11 @@ class Tokenizer:
         return self.special["mask"]
 
     def encode(self, text: str, pair: str | None = None) -> Encoding:
-        """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``; see :meth:`encode_many`."""
+        """Encode a text or a pair of texts; see :meth:`encode_many`."""
         return self.encode_many([text if pair is None else (text, pair)])[0]
 
     def encode_many(self, texts: Iterable[str | Pair], *, prompt: str = "") -> list[Encoding]:
-        """Encode texts, or pairs of texts. An empty text is ``[CLS] [SEP]``.
+        """Encode texts, or pairs of texts, with their special tokens; an empty text is nothing but these.
 
         Args:
             prompt: what the texts begin with and no user has written; its words make no text a known one.
@@ -254,27 +263,20 @@ class Tokenizer:
         checked = texts_or_pairs(texts)
         with library_errors():
             found = self._backend.encode_batch(checked)
-        encodings = [
-            Encoding(
-                input_ids=e.ids,
-                token_type_ids=e.type_ids,
-                special_tokens=[bool(flag) for flag in e.special_tokens_mask],
-                truncated=bool(e.overflowing),
-            )
-            for e in found
-        ]
-        cut = sum(e.truncated for e in encodings)
-        if cut:
+        encodings = [Encoding(input_ids=e.ids, token_type_ids=e.type_ids, truncated=bool(e.overflowing)) for e in found]
+        if cut := sum(encoding.truncated for encoding in encodings):
             told = about_cut(cut, len(encodings), self.max_length, self._truncation_side)
             warnings.warn(told, TruncationWarning, stacklevel=2)
-        unknown_id = self._backend.token_to_id(self.special["unk"])
-        silent_ids = {self.id_of(role) for role in ("pad", "cls", "sep", "mask")}
-        if prompt:
-            silent_ids |= {token for token in self.pieces(prompt) if token != unknown_id}
-        unknown = [index for index, e in enumerate(found) if is_unknown(e, unknown_id, silent_ids)]
-        if unknown:
+        if unknown := self._without_words(found, prompt):
             warnings.warn(about_unknown(unknown, len(found)), UnknownTextWarning, stacklevel=2)
         return encodings
+
+    def _without_words(self, found: Sequence[tokenizers.Encoding], prompt: str) -> list[int]:
+        """The indices of texts that hold no known word; those of the prompt do not count."""
+        unknown_id = self._backend.token_to_id(self.special["unk"])
+        silent = {self.id_of("pad"), self.id_of("mask"), *self.template.special_ids}
+        silent |= {token for token in (self.pieces(prompt) if prompt else ()) if token != unknown_id}
+        return [index for index, encoding in enumerate(found) if is_unknown(encoding, unknown_id, silent)]
 
     def pieces(self, text: str) -> list[int]:
         """The token ids of a text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
@@ -287,7 +289,7 @@ class Tokenizer:
             return [e.ids for e in self._whole.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        """Text of a list of ids; ``##`` tokens are joined to their word."""
+        """Text of a list of ids; the tokens of a word are joined."""
         return self._backend.decode(list(ids), skip_special_tokens=skip_special)
 
     def token(self, token_id: int) -> str:

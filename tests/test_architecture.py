@@ -22,7 +22,7 @@ LAYERS = (
     ("cpu", "weight_range"),
     ("encoders", "target", "recipe", "pooling"),
     ("layers", "plan"),
-    ("wordpiece", "encoding", "texts", "tokenizer_classes", "added_tokens", "tokenizer_json"),
+    ("wordpiece", "encoding", "template", "texts", "tokenizer_classes", "added_tokens", "tokenizer_json"),
     ("tokenizer_folder",),
     ("tokenizer",),
     ("predictor", "metric", "probabilities"),

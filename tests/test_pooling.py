@@ -74,7 +74,7 @@ def test_settings_are_written_and_read() -> None:
         {"pooling": ["attention"]},
         {"pooling": "mean"},
         {"pooling": [3]},
-        {"max_seq_length": 1},
+        {"max_seq_length": 0},
         {"max_seq_length": -1},
         {"max_seq_length": 2.5},
         {"prompts": {"query": 3}},

@@ -160,6 +160,8 @@ class Checkpoint:
             UsageError: the casing is given, and cannot be set.
         """
         tokenizer = self.tokenizer_ or self._load_tokenizer()
+        if self.embedding is not None:
+            tokenizer.template.require_room(self.embedding.max_seq_length)
         if tokenizer.vocab_size > self.config.vocab_size:
             ids = {index: token for token, index in tokenizer.vocabulary().items() if index >= self.config.vocab_size}
             names = ", ".join(f"{ids[index]!r}" for index in sorted(ids)[:5])

@@ -18,6 +18,7 @@ from bertedge.checkpoint.sources import TensorSource
 from bertedge.data.corpus import tokenized_chunks
 from bertedge.encoders import names
 from bertedge.errors import UsageError
+from bertedge.tokenizer import Tokenizer
 
 #: Tensors with a row, or a number, for every piece.
 PER_PIECE = (names.WORD_EMBEDDINGS, names.DECODER, names.DECODER_BIAS, names.UNTIED_DECODER_BIAS)
@@ -63,7 +64,7 @@ def trim_vocabulary(
     counts = np.zeros(size, dtype=np.int64)
     for ids in piece_ids:
         counts += np.bincount(ids.reshape(-1), minlength=size)[:size]
-    always = np.array(sorted(tokenizer.indispensable()), dtype=np.int64)
+    always = np.array(sorted(always_kept(tokenizer)), dtype=np.int64)
     there = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no piece
     if not len(always) <= keep <= len(there):
         raise UsageError(
@@ -87,6 +88,14 @@ def trim_vocabulary(
         selection=kept.tobytes(),
     )
     return trimmed, Trim(pieces=len(kept), coverage=float(counts[kept].sum() / max(counts.sum(), 1)))
+
+
+def always_kept(tokenizer: Tokenizer) -> set[int]:
+    """The ids that every text can be spelt with: special tokens, and single characters at a word's start and inside."""
+    prefix = tokenizer.continuation_prefix or ""
+    vocabulary = tokenizer.vocabulary()
+    letters = {index for token, index in vocabulary.items() if len(token.removeprefix(prefix)) == 1 or token == prefix}
+    return {*letters, *tokenizer.added, *map(tokenizer.id_of, tokenizer.special)}
 
 
 def trim_to_text(checkpoint: Checkpoint, keep: int, text: Path) -> tuple[Checkpoint, Trim]:

@@ -14,6 +14,7 @@ from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.masking import mask_tokens
 from bertedge.data.pairs import Pair, sentence_pairs
 from bertedge.predictor import NO_LABEL, Batch
+from bertedge.template import Template
 from bertedge.tokenizer import Tokenizer
 
 
@@ -27,8 +28,7 @@ class Walk(Protocol):
 class Layout:
     """The ids that a batch is put together with."""
 
-    cls_id: int
-    sep_id: int
+    template: Template
     mask_id: int
     pad_id: int
     vocab_size: int
@@ -38,9 +38,13 @@ class Layout:
     def of(cls, tokenizer: Tokenizer, vocab_size: int, *, whole_words: bool = False) -> Layout:
         """The ids of a tokenizer; ``vocab_size`` bounds the random replacements, and so does the tokenizer's own."""
         vocab_size = min(vocab_size, tokenizer.vocab_size)  # a model may have ids that stand for nothing
-        ids = {f"{role}_id": tokenizer.id_of(role) for role in ("cls", "sep", "mask", "pad")}
-        continuation = tokenizer.continuation(vocab_size) if whole_words else None
-        return cls(vocab_size=vocab_size, continuation=continuation, **ids)
+        return cls(
+            template=tokenizer.template,
+            mask_id=tokenizer.id_of("mask"),
+            pad_id=tokenizer.id_of("pad"),
+            vocab_size=vocab_size,
+            continuation=tokenizer.continuation(vocab_size) if whole_words else None,
+        )
 
 
 def masked_batch(
@@ -50,24 +54,24 @@ def masked_batch(
     *,
     always_mask: bool = False,
 ) -> Batch:
-    """Lay out ``[CLS] A [SEP] B [SEP]`` for each pair, mask it, and pad to the longest.
+    """Lay out each pair with its special tokens, mask it, and pad to the longest.
 
     Args:
         rng: one generator for all pairs, or one for each, so that a pair's masks do not depend on its batch.
     """
     rngs = [rng] * len(pairs) if isinstance(rng, np.random.Generator) else rng
-    rows = [_lay_out(pair, layout) for pair in pairs]
+    rows = [layout.template.lay_out(pair.first, pair.second) for pair in pairs]
+    special = [*layout.template.special_ids]
     length = max(len(ids) for ids, _ in rows)
     input_ids = np.full((len(rows), length), layout.pad_id, dtype=np.int64)
     attention_mask = np.zeros_like(input_ids)
     token_type_ids = np.zeros_like(input_ids)
     positions, labels = [], []
-    for row, (ids, boundary) in enumerate(rows):
+    for row, (ids, segments) in enumerate(rows):
         original = np.asarray(ids, dtype=np.int64)
-        maskable = (original != layout.cls_id) & (original != layout.sep_id)
         changed, chosen = mask_tokens(
             original,
-            maskable,
+            ~np.isin(original, special),
             mask_id=layout.mask_id,
             vocab_size=layout.vocab_size,
             rng=rngs[row],
@@ -76,7 +80,7 @@ def masked_batch(
         )
         input_ids[row, : len(ids)] = changed
         attention_mask[row, : len(ids)] = 1
-        token_type_ids[row, boundary : len(ids)] = 1
+        token_type_ids[row, : len(ids)] = segments
         positions.append(chosen)
         labels.append(original[chosen])
     return Batch(
@@ -132,12 +136,6 @@ def next_sentence_classes(batches: Sequence[Batch]) -> list[int]:
     """The different next-sentence labels in some batches, in ascending order."""
     labels = {int(label) for batch in batches for label in batch.labels["nsp"]}
     return sorted(labels - {NO_LABEL})
-
-
-def _lay_out(pair: Pair, layout: Layout) -> tuple[list[int], int]:
-    """The ids of a pair, and where its second segment starts."""
-    first = [layout.cls_id, *pair.first, layout.sep_id]
-    return ([*first, *pair.second, layout.sep_id] if pair.second else first), len(first)
 
 
 def _pad_rows(rows: Sequence[np.ndarray], filling: int) -> np.ndarray:

@@ -74,11 +74,11 @@ def cached_corpus(path: Path, tokenizer: Tokenizer, cache: Path | None = None) -
     folder = (cache or default_cache()) / hashlib.sha256(parts.encode()).hexdigest()[:32]
     if (folder / DESCRIPTION).is_file():
         try:
-            return _open(folder, text, pieces)
+            return _open(folder, text, tokenizer)
         except BertEdgeError as error:
             _log.warning("the token cache is damaged and made again: %s", error.message)
     _write(folder, path, tokenizer, text)
-    return _open(folder, text, pieces)
+    return _open(folder, text, tokenizer)
 
 
 def _write(folder: Path, path: Path, tokenizer: Tokenizer, corpus_sha256: str) -> None:
@@ -117,7 +117,7 @@ def _document_starts(chunk: Chunk, last: int) -> NDArray[np.int64]:
     return np.flatnonzero(np.diff(chunk.documents, prepend=last)).astype(np.int64)
 
 
-def _open(folder: Path, corpus_sha256: str, tokenizer_sha256: str) -> TokenizedCorpus:
+def _open(folder: Path, corpus_sha256: str, tokenizer: Tokenizer) -> TokenizedCorpus:
     """Map a cache that is whole, and was made of this text with this tokenizer.
 
     Raises:
@@ -125,12 +125,13 @@ def _open(folder: Path, corpus_sha256: str, tokenizer_sha256: str) -> TokenizedC
     """
     description = from_json(Description, read_json(folder / DESCRIPTION), str(folder / DESCRIPTION))
     made_of = (description.schema_version, description.corpus_sha256, description.tokenizer_sha256)
-    if made_of != (SCHEMA_VERSION, corpus_sha256, tokenizer_sha256):
+    if made_of != (SCHEMA_VERSION, corpus_sha256, tokenizer.sha256):
         raise FileError(f"{folder}: was made of something else", MADE_AGAIN)
     corpus = TokenizedCorpus(
         piece_ids=_mapped(folder / "piece_ids", description.piece_dtype, description.pieces),
         sentence_starts=_mapped(folder / "sentence_starts", np.int64, description.sentences + 1),
         document_starts=_mapped(folder / "document_starts", np.int64, description.documents + 1),
+        template=tokenizer.template,
         text_sha256=corpus_sha256,
     )
     for name in ARRAYS:

@@ -60,7 +60,7 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
             f"{name}: {100 * unknown:.0f} % of its words are unknown to the vocabulary; is it in the model's language?"
         )
     broken = float(tokenizer.continuation(tokenizer.vocab_size)[ids].mean())
-    if broken > MANY_BROKEN:
+    if broken > MANY_BROKEN and tokenizer.continuation_prefix:  # without one, tokens may be longer than words
         pieces = 1 / (1 - min(broken, 0.99))
         warnings.append(f"{name}: its words break into {pieces:.1f} tokens on average; is it in the model's language?")
     if len(ids) < FEW_PIECES:
@@ -95,7 +95,7 @@ def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: i
     parts = corpus.divided(LONG_DOCUMENT)
     pairs: list[Pair] = []
     while len(pairs) < count:
-        length = int(rng.integers(max(5, max_length // 10), max_length + 1))
+        length = int(rng.integers(max(corpus.template.pair.count + 2, max_length // 10), max_length + 1))
         stream = sentence_pairs(_drawn_from(corpus, parts, rng), max_length=length, rng=rng)
         pairs.extend(pair for pair, _ in zip(stream, range(4), strict=False))
     return pairs[:count]

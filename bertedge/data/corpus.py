@@ -22,6 +22,7 @@ from bertedge.data.files import BLOCK, TextFile, open_text
 from bertedge.data.rows import rows_of
 from bertedge.data.sentences import line_or_sentences, split_sentences
 from bertedge.errors import CorpusError
+from bertedge.template import Template
 from bertedge.tokenizer import Tokenizer
 
 #: Sentences, and characters, that are handed to the tokenizer at once; enough to keep all cores busy.
@@ -120,12 +121,14 @@ class TokenizedCorpus:
         sentence_starts: index in ``piece_ids`` where each sentence starts, and the end of the last one.
         document_starts: index in ``sentence_starts`` where each document starts, and the end of the last one.
         chosen: the documents that belong to this part of the corpus; None for all of them.
+        template: the special tokens that the tokenizer puts around these texts.
         text_sha256: hash of the file that it was read from, where that is known.
     """
 
     piece_ids: NDArray[np.integer]
     sentence_starts: NDArray[np.int64]
     document_starts: NDArray[np.int64]
+    template: Template
     chosen: NDArray[np.int64] | None = None
     text_sha256: str | None = None
 
@@ -279,6 +282,7 @@ def tokenize_corpus(path: Path, tokenizer: Tokenizer) -> TokenizedCorpus:
         piece_ids=np.asarray(ids),
         sentence_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         document_starts=np.concatenate([[0], starts, [len(lengths)]]).astype(np.int64),
+        template=tokenizer.template,
     )
 
 

@@ -37,9 +37,9 @@ def sentence_pairs(corpus: TokenizedCorpus, *, max_length: int, rng: np.random.G
     do.
 
     Args:
-        max_length: tokens of ``[CLS] A [SEP] B [SEP]`` at most.
+        max_length: tokens of a pair at most, special tokens included.
     """
-    room = max_length - 3
+    room = max_length - corpus.template.pair.count
     for document in rng.permutation(corpus.num_documents):
         sentences = corpus.document(int(document))
         position = sentences.start

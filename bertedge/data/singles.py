@@ -9,8 +9,6 @@ import numpy as np
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import Pair
 
-#: ``[CLS]`` and ``[SEP]``.
-SPECIAL = 2
 #: Tokens that the shortest stretches are drawn for; a single line may be shorter.
 SHORTEST = 8
 
@@ -25,7 +23,7 @@ def single_texts(
     than ``max_length`` is cut off.
 
     Args:
-        max_length: tokens of ``[CLS] text [SEP]`` at most.
+        max_length: tokens of a text at most, special tokens included.
         lines: the share of the texts that are one line. Default: a half; all, where the corpus has no blank lines,
             because each line of such a file is usually a text of its own.
 
@@ -34,14 +32,15 @@ def single_texts(
     """
     if lines is None:
         lines = 0.5 if corpus.num_documents > 1 else 1.0
-    room = max_length - SPECIAL
+    special = corpus.template.single.count
+    room = max_length - special
     for document in rng.permutation(corpus.num_documents):
         sentences = corpus.document(int(document))
         position = sentences.start
         while position < sentences.stop:
             stop = position + 1
             if rng.random() >= lines:
-                target = int(np.exp(rng.uniform(np.log(min(SHORTEST, max_length)), np.log(max_length)))) - SPECIAL
+                target = int(np.exp(rng.uniform(np.log(min(SHORTEST, max_length)), np.log(max_length)))) - special
                 stop = _end(corpus, position, sentences.stop, target)
             starts = corpus.sentence_starts
             tokens = corpus.piece_ids[starts[position] : min(starts[stop], starts[position] + room)].tolist()

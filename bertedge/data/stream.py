@@ -44,7 +44,7 @@ class PairStream:
     """Fresh pairs in every epoch, without end.
 
     Args:
-        max_length: tokens of ``[CLS] A [SEP] B [SEP]`` at most.
+        max_length: tokens of a pair at most, special tokens included.
         place: where to go on; by default at the start.
 
     Raises:
@@ -54,7 +54,8 @@ class PairStream:
     def __init__(
         self, corpus: TokenizedCorpus, *, max_length: int, seed: int, place: Place | None = None, window: int = WINDOW
     ) -> None:
-        self._corpus, self._room, self._seed, self._size = corpus, max_length - 3, seed, window
+        self._corpus, self._seed, self._size = corpus, seed, window
+        self._room = max_length - corpus.template.pair.count
         self._start = place or Place()
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._require_known(self._start)

@@ -124,10 +124,12 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
     """Real text cut to exactly ``seq_len`` tokens."""
     rng = np.random.default_rng(seed)
     rows, length = workload.batch_size, workload.seq_len
-    pieces = np.resize(corpus.piece_ids, rows * (length - 2)).reshape(rows, length - 2).astype(np.int64)
-    ids = np.concatenate([np.full((rows, 1), layout.cls_id), pieces, np.full((rows, 1), layout.sep_id)], axis=1)
-    maskable = np.ones(length, dtype=bool)
-    maskable[[0, -1]] = False
+    frame = layout.template.single
+    room, start = length - frame.count, len(frame.special[0])
+    laid_out = [frame.lay_out(text) for text in np.resize(corpus.piece_ids, (rows, room)).tolist()]
+    ids, segments = (np.array(part, dtype=np.int64) for part in zip(*laid_out, strict=True))
+    maskable = np.zeros(length, dtype=bool)
+    maskable[start : start + room] = True
     changed, positions = zip(
         *(
             mask_tokens(r, maskable, mask_id=layout.mask_id, vocab_size=layout.vocab_size, rng=rng, always_mask=True)
@@ -139,7 +141,7 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
     return Batch(
         input_ids=np.stack(changed),
         attention_mask=np.ones_like(ids),
-        token_type_ids=np.zeros_like(ids),
+        token_type_ids=segments,
         masked_positions=where,
         labels={"mlm": np.take_along_axis(ids, where, axis=1), "nsp": np.full(rows, NO_LABEL)},
     )

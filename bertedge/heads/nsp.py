@@ -129,10 +129,11 @@ class WorstPairs:
 
     def _pair(self, batch: Batch, row: int, reference: float, candidate: float) -> PairDisagreement:
         ids, end = batch.input_ids[row], int(batch.lengths[row])
-        boundary = int(np.argmax(batch.token_type_ids[row] == 1))  # [CLS] first [SEP] second [SEP]
+        start, middle, last = map(len, self._tokenizer.template.pair.special)
+        boundary = int(np.argmax(batch.token_type_ids[row] == 1))  # where the second text starts
         return PairDisagreement(
-            first=self._tokenizer.decode(ids[1 : boundary - 1].tolist(), skip_special=False),
-            second=self._tokenizer.decode(ids[boundary : end - 1].tolist(), skip_special=False),
+            first=self._tokenizer.decode(ids[start : boundary - middle].tolist(), skip_special=False),
+            second=self._tokenizer.decode(ids[boundary : end - last].tolist(), skip_special=False),
             is_next=bool(batch.labels["nsp"][row] == 0),
             reference=reference,
             candidate=candidate,

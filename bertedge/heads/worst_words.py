@@ -101,9 +101,12 @@ class WorstWords:
         return sorted(before + new, key=lambda one: -score(one))[: self._count]
 
     def _around(self, batch: Batch, row: int, place: int) -> tuple[str, str]:
-        """The text before and after a position, without ``[CLS]`` and ``[SEP]``."""
-        ids, end = batch.input_ids[row].tolist(), int(batch.lengths[row])
-        parts = (ids[1:place], ids[place + 1 : end - 1])
+        """The text before and after a position, without the special tokens at both ends."""
+        template, end = self._tokenizer.template, int(batch.lengths[row])
+        special = (template.pair if batch.token_type_ids[row].any() else template.single).special
+        ids = batch.input_ids[row, len(special[0]) : end - len(special[-1])].tolist()
+        place -= len(special[0])
+        parts = (ids[:place], ids[place + 1 :])
         before, after = (self._tokenizer.decode(part, skip_special=False) for part in parts)
         return before, after
 

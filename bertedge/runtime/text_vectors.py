@@ -144,9 +144,9 @@ class TextVectors:
         return self.tokenizer.with_max_length(settings.max_seq_length)
 
     def _prompt_tokens(self, prompt: str) -> int:
-        """Tokens that a text with this prompt begins with, ``[CLS]`` included."""
+        """Tokens that a text with this prompt begins with, special tokens included."""
         encoding = self._embedding_tokenizer.encode(prompt)
-        return len(encoding.input_ids) - encoding.special_tokens[-1]
+        return len(encoding.input_ids) - len(self.tokenizer.template.single.special[-1])
 
     def _require(self, head: str) -> None:
         heads = self.bundle.manifest.heads

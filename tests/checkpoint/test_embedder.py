@@ -180,7 +180,7 @@ def test_broken_settings(tmp_path: Path, model_folder: Path, file: str, content:
     folder = embedder_folder(tmp_path, model_folder)
     write(folder / file, content)
     with pytest.raises((FileError, CheckpointError)) as caught:
-        Checkpoint.read(folder)
+        _ = Checkpoint.read(folder).tokenizer
     assert len(str(caught.value).splitlines()) == 2
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint, trim_to_text, trim_vocabulary
+from bertedge.checkpoint.trim import always_kept
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.encoders import names
 from bertedge.errors import CorpusError, UsageError
@@ -55,10 +56,10 @@ def test_every_piece_keeps_its_weights(checkpoint: Checkpoint, trimmed: Checkpoi
 def test_the_most_used_pieces_stay(checkpoint: Checkpoint, corpus_file: Path) -> None:
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     counts = np.bincount(corpus.piece_ids, minlength=checkpoint.tokenizer.vocab_size)
-    keep = len(checkpoint.tokenizer.indispensable()) + 10
+    keep = len(always_kept(checkpoint.tokenizer)) + 10
     small, trim = trim_vocabulary(checkpoint, keep, [corpus.piece_ids])
     kept = {checkpoint.tokenizer.vocabulary()[piece] for piece in small.tokenizer.vocabulary()}
-    chosen = kept - checkpoint.tokenizer.indispensable()
+    chosen = kept - always_kept(checkpoint.tokenizer)
     dropped = set(range(len(counts))) - kept
     assert len(chosen) == 10
     assert min(counts[list(chosen)]) >= max(counts[list(dropped)])

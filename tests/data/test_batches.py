@@ -15,9 +15,10 @@ from bertedge.data.pairs import IS_NEXT, IS_RANDOM, Pair, sentence_pairs
 from bertedge.errors import CheckpointError
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.tokenizer import Tokenizer
+from tests.templates import template
 
 CLS, SEP, MASK, PAD = 1, 2, 3, 0
-LAYOUT = Layout(cls_id=CLS, sep_id=SEP, mask_id=MASK, pad_id=PAD, vocab_size=90)
+LAYOUT = Layout(template=template(CLS, SEP), mask_id=MASK, pad_id=PAD, vocab_size=90)
 
 segments = st.lists(st.integers(5, 89), min_size=1, max_size=12)
 labelled = st.builds(Pair, first=segments, second=segments, label=st.sampled_from([IS_NEXT, IS_RANDOM]))
@@ -117,7 +118,8 @@ def test_a_text_of_nothing_but_specials_has_no_mask() -> None:
 
 def test_layout_of_a_tokenizer(tokenizer: Tokenizer) -> None:
     layout = Layout.of(tokenizer, 123)
-    assert (layout.pad_id, layout.cls_id, layout.sep_id, layout.mask_id, layout.vocab_size) == (0, 2, 3, 4, 123)
+    assert (layout.pad_id, layout.mask_id, layout.vocab_size) == (0, 4, 123)
+    assert layout.template == template(2, 3)
 
 
 def test_random_words_are_words_of_the_tokenizer(tokenizer: Tokenizer) -> None:

@@ -26,6 +26,7 @@ from bertedge.data.corpus import (
 )
 from bertedge.errors import CorpusError
 from bertedge.tokenizer import Tokenizer
+from tests.templates import template
 
 FUZZ = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 sentences = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=12)
@@ -182,6 +183,7 @@ def test_documents_of_long_lines(
 def test_divided_documents(documents: list[list[int]], tokens: int) -> None:
     sizes = [size for document in documents for size in document]
     corpus = TokenizedCorpus(
+        template=template(),
         piece_ids=np.arange(sum(sizes)),
         sentence_starts=np.cumsum([0, *sizes]),
         document_starts=np.cumsum([0, *map(len, documents)]),

@@ -15,11 +15,13 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
 from bertedge.errors import CorpusError, ShortTextWarning
+from tests.templates import template
 
 
 def corpus_of(*documents: int) -> TokenizedCorpus:
     """Documents of so many sentences, a piece each, numbered throughout."""
     return TokenizedCorpus(
+        template=template(),
         piece_ids=np.arange(sum(documents)),
         sentence_starts=np.arange(sum(documents) + 1),
         document_starts=np.cumsum([0, *documents]),

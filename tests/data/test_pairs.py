@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import IS_NEXT, IS_RANDOM, Pair, sentence_pairs
+from tests.templates import template
 
 #: The pieces of document d count up from d * STEP, so a piece tells its document and its place there.
 STEP = 100_000
@@ -21,6 +22,7 @@ def corpus_of(documents: list[list[int]]) -> TokenizedCorpus:
     lengths = [length for document in documents for length in document]
     pieces = [STEP * number + np.arange(sum(document)) for number, document in enumerate(documents)]
     return TokenizedCorpus(
+        template=template(),
         piece_ids=np.concatenate(pieces).astype(np.int32),
         sentence_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         document_starts=np.concatenate([[0], np.cumsum([len(document) for document in documents])]).astype(np.int64),

@@ -7,12 +7,14 @@ import pytest
 
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.singles import single_texts
+from tests.templates import template
 
 
 def corpus_of(*documents: list[int]) -> TokenizedCorpus:
     """Documents as lists of line lengths; the tokens count up."""
     lengths = [length for document in documents for length in document]
     return TokenizedCorpus(
+        template=template(),
         piece_ids=np.arange(sum(lengths), dtype=np.int32),
         sentence_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         document_starts=np.concatenate([[0], np.cumsum([len(document) for document in documents])]).astype(np.int64),

@@ -22,6 +22,7 @@ from bertedge.evaluate.machine import this_machine
 from bertedge.evaluate.metrics import METRICS
 from bertedge.evaluate.study import Effort, LatencyStudy
 from bertedge.predictor import NO_LABEL, Batch, Outputs
+from tests.templates import template
 
 VOCAB = 6
 
@@ -143,9 +144,12 @@ def test_a_rare_slow_call_shows_in_the_percentiles_and_not_in_the_ratio() -> Non
             return super().predict(batch)
 
     corpus = TokenizedCorpus(
-        piece_ids=np.full(50, 5, dtype=np.int32), sentence_starts=np.array([0, 50]), document_starts=np.array([0, 1])
+        template=template(),
+        piece_ids=np.full(50, 5, dtype=np.int32),
+        sentence_starts=np.array([0, 50]),
+        document_starts=np.array([0, 1]),
     )
-    layout = Layout(cls_id=0, sep_id=0, mask_id=0, pad_id=0, vocab_size=VOCAB)
+    layout = Layout(template=template(0, 0), mask_id=0, pad_id=0, vocab_size=VOCAB)
     model = Stumbling(np.zeros((1, 2, VOCAB)), np.zeros((1, 2)))
     grid = [Workload(batch_size=1, seq_len=8)]
     study = LatencyStudy([lambda: model], grid, corpus, layout, threads=1, effort=Effort(rounds=10, max_rounds=10))

@@ -16,12 +16,16 @@ from bertedge.evaluate.intervals import outcome_of
 from bertedge.evaluate.latency import Timing, Workload, paired_ratio
 from bertedge.evaluate.study import Effort, LatencyStudy, Reports
 from bertedge.predictor import Batch, Outputs
+from tests.templates import template
 
 BUDGET = 1.05
 CORPUS = TokenizedCorpus(
-    piece_ids=np.full(50, 5, dtype=np.int32), sentence_starts=np.array([0, 50]), document_starts=np.array([0, 1])
+    template=template(),
+    piece_ids=np.full(50, 5, dtype=np.int32),
+    sentence_starts=np.array([0, 50]),
+    document_starts=np.array([0, 1]),
 )
-LAYOUT = Layout(cls_id=0, sep_id=0, mask_id=0, pad_id=0, vocab_size=6)
+LAYOUT = Layout(template=template(0, 0), mask_id=0, pad_id=0, vocab_size=6)
 GRID = (Workload(batch_size=1, seq_len=8),)
 
 

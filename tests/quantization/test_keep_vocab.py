@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from bertedge.benchmark import BenchSettings, bench
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint
+from bertedge.checkpoint.trim import always_kept
 from bertedge.cli.app import app
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
@@ -31,7 +32,7 @@ SETTINGS = BenchSettings(
 @pytest.fixture(scope="module")
 def kept(checkpoint: Checkpoint) -> int:
     """A number between the pieces that always stay and those that there are."""
-    return (len(checkpoint.tokenizer.indispensable()) + checkpoint.config.vocab_size) // 2
+    return (len(always_kept(checkpoint.tokenizer)) + checkpoint.config.vocab_size) // 2
 
 
 def test_the_tokenizer_agrees_with_the_weights(

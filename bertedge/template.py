@@ -1,0 +1,103 @@
+"""The special tokens around a text and around a pair of texts, as a tokenizer puts them.
+
+They are learned from one encoded text and one encoded pair, so nothing else has to know how many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import tokenizers
+
+from bertedge.errors import CheckpointError
+
+Token = tuple[int, int]  # an id, and its segment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The special tokens around one text, or around two.
+
+    Attributes:
+        special: ids and segments of the special tokens before the first text, after it, and after the second one.
+        segments: the segment of each text.
+    """
+
+    special: tuple[tuple[Token, ...], ...]
+    segments: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many special tokens there are."""
+        return sum(map(len, self.special))
+
+    def lay_out(self, *texts: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The ids and the segments of texts with their special tokens."""
+        tokens = [*self.special[0]]
+        for text, segment, special in zip(texts, self.segments, self.special[1:], strict=True):
+            tokens += [(token, segment) for token in text]
+            tokens += special
+        return [token for token, _ in tokens], [segment for _, segment in tokens]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """What a tokenizer makes of one text and of a pair; BERT's are ``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]``."""
+
+    single: Frame
+    pair: Frame
+
+    @classmethod
+    def learn(cls, backend: tokenizers.Tokenizer, texts: Iterable[str]) -> Template:
+        """Learn it from a tokenizer that truncates nothing.
+
+        Args:
+            texts: examples; the first one that the tokenizer can encode is used.
+
+        Raises:
+            CheckpointError: it can encode none, or leaves a text of a pair out.
+        """
+        for text in texts:
+            with suppress(Exception):  # the library raises a bare Exception for a text that it cannot encode
+                single, pair = _frame(backend.encode(text)), _frame(backend.encode(text, text))
+                if (len(single.segments), len(pair.segments)) == (1, 2):
+                    return cls(single=single, pair=pair)
+        raise CheckpointError(
+            "the tokenizer cannot encode a text and a pair",
+            "use the tokenizer that the model was trained with",
+        )
+
+    def require_room(self, max_length: int) -> None:
+        """Refuse a limit that the special tokens alone exceed.
+
+        Raises:
+            CheckpointError: it is one.
+        """
+        if max_length < self.single.count:
+            raise CheckpointError(
+                f"texts of at most {max_length} tokens have no room for {self.single.count} special tokens",
+                "correct the model's maximum length",
+            )
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of all special tokens in it."""
+        return frozenset(token for frame in (self.single, self.pair) for part in frame.special for token, _ in part)
+
+    def lay_out(self, first: Sequence[int], second: Sequence[int] = ()) -> tuple[list[int], list[int]]:
+        """The ids and the segments of a text, or of a pair where there is a second text."""
+        return self.pair.lay_out(first, second) if second else self.single.lay_out(first)
+
+
+def _frame(encoding: tokenizers.Encoding) -> Frame:
+    special: list[list[Token]] = [[]]
+    segments: list[int] = []
+    for token, segment, text in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
+        if text is None:
+            special[-1].append((token, segment))
+        elif text == len(segments):  # its first token
+            segments.append(segment)
+            special.append([])
+    return Frame(special=tuple(map(tuple, special)), segments=tuple(segments))
