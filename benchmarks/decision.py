@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.progress import unheard
+from bertedge.progress import no_progress
 from bertedge.quantization.float_model import float_model
 from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.methods import decide as method_decision
@@ -26,6 +26,6 @@ def decide(checkpoint: Checkpoint, recipe: QuantizationRecipe, corpus: Tokenized
             ranges=None,
             model_sha256="",
             calibration_sha256="",
-            listen=unheard,
+            listen=no_progress,
         )
         return method_decision(job)

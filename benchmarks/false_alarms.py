@@ -41,7 +41,7 @@ from bertedge.evaluate.stability import Snapshot, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Opener
 from bertedge.metric import MetricValue
 from bertedge.predictor import Batch, Outputs, Predictor
-from bertedge.progress import unheard
+from bertedge.progress import no_progress
 from bertedge.quantization import export, quantize
 from bertedge.records import from_json
 from bertedge.runtime import load
@@ -132,7 +132,7 @@ class Setting:
         grid = [Workload(batch_size=1, seq_len=self.conditions.length)]
         study = LatencyStudy(openers, grid, corpus, layout, threads=threads, effort=self.effort, seed=seed)
         before = Snapshot.now()
-        study.run(lambda reports: enough([own[0].ratio_to_reference for own in reports[1:]]), unheard)
+        study.run(lambda reports: enough([own[0].ratio_to_reference for own in reports[1:]]), no_progress)
         reports = study.reports()
         weather = stability(before, Snapshot.now(), reports[0])
         return [own[0].ratio_to_reference for own in reports[1:]], weather.seconds, weather.others

@@ -20,7 +20,7 @@ from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.latency import Workload
 from bertedge.quantization import export, quantize, sensitivity
 from bertedge.quantization.promote import taken_of
-from bertedge.quantization.result_cache import Memory
+from bertedge.quantization.result_cache import Cache
 from bertedge.quantization.sensitivity import FLOAT16, Sensitivity, recipe_with
 from bertedge.recipe import RECIPES, QuantizationRecipe
 from bertedge.runtime import load
@@ -47,14 +47,14 @@ def layer_table(found: Sensitivity) -> list[str]:
 
 
 def make(
-    checkpoint: Checkpoint, recipe: QuantizationRecipe, found: Sensitivity, memory: Memory, scratch: Path
+    checkpoint: Checkpoint, recipe: QuantizationRecipe, found: Sensitivity, cache: Cache, scratch: Path
 ) -> dict[str, Bundle]:
     """The recipe with more and more of the promotions."""
     steps = found.path(HEADS)
     counts = sorted({math.ceil(share * len(steps)) for share in SHARES})
     return {
         f"{count} of {len(steps)} promotions": quantize(
-            checkpoint, scratch / f"{count}", recipe=recipe_with(recipe, taken_of(steps[:count])), memory=memory
+            checkpoint, scratch / f"{count}", recipe=recipe_with(recipe, taken_of(steps[:count])), cache=cache
         )
         for count in counts
     }
@@ -65,13 +65,13 @@ def main() -> None:
     parser = arguments(__doc__, examples=400, rounds=15)
     parser.add_argument("--recipe", choices=RECIPES, default="default")
     options = parser.parse_args()
-    checkpoint, recipe, memory = open_checkpoint(options.model), RECIPES[options.recipe], Memory()
-    found = sensitivity(checkpoint, recipe=recipe, memory=memory)
+    checkpoint, recipe, cache = open_checkpoint(options.model), RECIPES[options.recipe], Cache()
+    found = sensitivity(checkpoint, recipe=recipe, cache=cache)
     print(f"### {checkpoint.name}\n\n" + "\n".join(layer_table(found)) + "\n")
     sample = Sample.of(checkpoint, options.corpus, options.examples)
     length = min(MAX_LENGTH, checkpoint.config.max_length)
     with tempfile.TemporaryDirectory() as scratch:
-        bundles = make(checkpoint, recipe, found, memory, Path(scratch))
+        bundles = make(checkpoint, recipe, found, cache, Path(scratch))
         reference = load(export(checkpoint, Path(scratch) / "float").folder, threads=1)
         models = [load(bundle.folder, threads=1) for bundle in bundles.values()]
         fidelity = measure_fidelity(reference, models, sample.batches)

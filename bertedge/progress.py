@@ -8,5 +8,5 @@ from collections.abc import Callable
 Listener = Callable[[float, str], None]
 
 
-def unheard(share: float, text: str) -> None:
-    """A listener for those who do not ask."""
+def no_progress(share: float, text: str) -> None:
+    """A listener that ignores everything."""

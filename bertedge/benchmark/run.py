@@ -9,7 +9,7 @@ from bertedge.benchmark.bench_settings import BenchSettings, Standard
 from bertedge.benchmark.measurement import Measurement
 from bertedge.data.calibration import default_text
 from bertedge.errors import UsageError
-from bertedge.progress import Listener, unheard
+from bertedge.progress import Listener, no_progress
 from bertedge.report.schema import Report
 from bertedge.scratch import temporary_folder
 
@@ -22,7 +22,7 @@ def bench(
     cased: bool | None = None,
     settings: BenchSettings | None = None,
     standard: Standard | None = None,
-    listen: Listener = unheard,
+    listen: Listener = no_progress,
     keep: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Measure size, start, latency and fidelity of bundles against their float model.

@@ -15,7 +15,7 @@ from bertedge.emulate.saturate import Saturation
 from bertedge.emulate.sysroot import default_folder, open_sysroot
 from bertedge.metric import MetricValue
 from bertedge.predictor import Batch, Outputs, Predictor
-from bertedge.progress import Listener, unheard
+from bertedge.progress import Listener, no_progress
 from bertedge.runtime import BertRuntime
 from bertedge.runtime.golden import Verification, verify
 from bertedge.target import resolve_target
@@ -75,7 +75,7 @@ def find_out_emulated(
     machines: Sequence[EmulatedMachine],
     bundle: Path,
     sample: Sample | None = None,
-    listen: Listener = unheard,
+    listen: Listener = no_progress,
 ) -> Iterator[Finding]:
     """Run a bundle on emulated CPUs, one after the other.
 

@@ -18,7 +18,7 @@ from bertedge.emulate.cpus import ARCHITECTURES, Architecture
 from bertedge.emulate.sysroot import LOCK, ROOT, SCHEMA_VERSION, SITE, Fetched, Lock, hashed_files
 from bertedge.errors import UnfitMachineError, UsageError, nearest
 from bertedge.files import new_folder, sha256
-from bertedge.progress import Listener, unheard
+from bertedge.progress import Listener, no_progress
 from bertedge.records import write_json
 
 #: What the interpreter and the wheels link against comes along as dependencies.
@@ -39,7 +39,7 @@ def set_up(
     *,
     sources: Path | None = None,
     force: bool = False,
-    listen: Listener = unheard,
+    listen: Listener = no_progress,
 ) -> Lock:
     """Fetch and unpack a sysroot; whole or not at all.
 

@@ -18,7 +18,7 @@ from bertedge.evaluate.invariance import invariance
 from bertedge.metric import MetricValue
 from bertedge.pooling import UNTOLD
 from bertedge.predictor import Batch, Outputs, Predictor
-from bertedge.progress import Listener, unheard
+from bertedge.progress import Listener, no_progress
 
 #: What models are compared on.
 Kind = Literal["pairs", "single texts"]
@@ -69,7 +69,7 @@ def measure_fidelity(
     reference: Predictor,
     candidates: Sequence[Predictor],
     batches: Sequence[Batch],
-    listen: Listener = unheard,
+    listen: Listener = no_progress,
     watch: Watch = _look_away,
     *,
     pooling: Sequence[str] = UNTOLD,
@@ -94,7 +94,7 @@ def observe_all(
     reference: Predictor,
     candidates: Sequence[Predictor],
     batches: Sequence[Batch],
-    listen: Listener = unheard,
+    listen: Listener = no_progress,
     watch: Watch = _look_away,
     *,
     pooling: Sequence[str] = UNTOLD,

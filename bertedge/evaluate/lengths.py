@@ -14,7 +14,7 @@ from bertedge.evaluate.metrics import METRICS
 from bertedge.metric import MetricValue
 from bertedge.pooling import UNTOLD
 from bertedge.predictor import Batch, Predictor
-from bertedge.progress import Listener, unheard
+from bertedge.progress import Listener, no_progress
 
 #: Tokens that texts are cut to, as far as the model reads so many.
 LENGTHS = (16, 32, 64, 128, 256, 512)
@@ -50,7 +50,7 @@ def measure_by_length(
     seed: int,
     kind: Kind,
     pooling: Sequence[str] = UNTOLD,
-    listen: Listener = unheard,
+    listen: Listener = no_progress,
 ) -> list[tuple[LengthFidelity, ...]]:
     """Fidelity of each candidate on texts of each length.
 

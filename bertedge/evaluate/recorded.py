@@ -18,7 +18,7 @@ from bertedge.heads import HEADS
 from bertedge.metric import Floats
 from bertedge.pooling import UNTOLD
 from bertedge.predictor import Batch, Predictor
-from bertedge.progress import Listener, unheard
+from bertedge.progress import Listener, no_progress
 
 #: Bytes that are kept on the disk; the reference of a larger sample runs again for every candidate.
 MAX_KEPT_BYTES = 2**30
@@ -40,7 +40,7 @@ class Recorded:
         reference: Predictor,
         batches: Sequence[Batch],
         folder: Path,
-        listen: Listener = unheard,
+        listen: Listener = no_progress,
         *,
         pooling: Sequence[str] = UNTOLD,
     ) -> None:

@@ -1,8 +1,8 @@
 """Nodes and tensors of an ONNX graph, and a writer that needs the memory of one tensor.
 
-``onnx.save`` holds every weight twice (once in the message, once serialized). Here the sizes of all tensors are known
-beforehand, so the file is written front to back, with each tensor loaded, written and dropped. The result is an
-ordinary ONNX file: the bytes are those that protobuf itself would write, with the initializers last.
+``onnx.save`` holds every weight twice, in the message and serialized. This writer knows the sizes of all tensors before
+it starts, so it loads and writes one tensor after the other. The file is the same that protobuf would write, with the
+initializers last.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Tensor:
 
 @dataclass
 class GraphBuilder:
-    """Collects a graph. Every method that adds something returns its name, so that calls nest like formulas."""
+    """Collects a graph. Methods that add something return its name, so that calls nest like formulas."""
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class GraphBuilder:
         return name
 
     def expose(self, source: str) -> None:
-        """Make an inner value an output as well; shape and type are left for the runtime to infer."""
+        """Make an inner value an output as well; onnxruntime infers its shape and type."""
         self.outputs.append(helper.make_empty_tensor_value_info(source))
 
     def op(
@@ -92,18 +92,18 @@ class GraphBuilder:
         return names[0] if outputs == 1 else names
 
     def once(self, op_type: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        """The value of that name; its node is added by the first one who asks."""
+        """The value of that name; its node is added if it is not there yet."""
         if name not in self._values:
             self.op(op_type, inputs, name, **attributes)
         return name
 
     def tensor(self, name: str, dtype: DTypeLike, shape: Sequence[int], load: Loader) -> str:
-        """An initializer whose data is loaded while the file is written; the same name is stored once."""
+        """An initializer whose data is loaded when the file is written; the same name is stored once."""
         self.tensors.setdefault(name, Tensor(name=name, dtype=np.dtype(dtype), shape=tuple(shape), load=load))
         return name
 
     def constant(self, name: str, value: Any, dtype: DTypeLike | None = None) -> str:
-        """An initializer that is at hand."""
+        """An initializer with a given value."""
         array = np.asarray(value, dtype=dtype)
         return self.tensor(name, array.dtype, array.shape, lambda: array)
 

@@ -109,8 +109,8 @@ class EncoderWriter(LayerWriter):
         rows = self.table(self.layers[Role.POSITION_TABLE])
         if rows.scale is None:
             return rows.values
-        widened = self.g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
-        return self.g.op("Mul", [widened, rows.scale], "embeddings.position.scaled")
+        floats = self.g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
+        return self.g.op("Mul", [floats, rows.scale], "embeddings.position.scaled")
 
     # -- encoder ------------------------------------------------------------------------------------------------
 

@@ -16,15 +16,15 @@ class Float32:
 
 @dataclass(frozen=True, kw_only=True)
 class Float16Weights:
-    """Weights stored as float16, widened when the model is loaded; everything is computed in float32."""
+    """Weights stored as float16 and converted when the model is loaded; everything is computed in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicInt8:
-    """int8 weights, one scale an output channel; uint8 activations whose range is taken from each input tensor.
+    """int8 weights with one scale for each output; uint8 activations with the range of each input tensor.
 
     Attributes:
-        weight_range: limits of the weights, which are tighter where the CPU adds pairs of products in 16 bits.
+        weight_range: limits of the weights; tighter for CPUs that add pairs of products in 16 bits.
     """
 
     weight_range: WeightRange = FULL_RANGE
@@ -32,11 +32,11 @@ class DynamicInt8:
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Rows(DynamicInt8):
-    """A look-up table as int8 with one scale a row.
+    """A look-up table as int8 with one scale for each row.
 
     Attributes:
-        exact: rows that are looked up without rounding, for instance those of the words that fill most of any text:
-            what rounding took from them is kept as int8 rows of its own and added after the look-up.
+        exact: rows that are looked up without rounding errors, for instance those of the most frequent words. Their
+            errors are stored as further int8 rows, and added after the look-up.
     """
 
     exact: tuple[int, ...] = ()
@@ -54,20 +54,19 @@ MAX_EXACT_ROWS = 255
 class StaticInt8:
     """int8 weights as in :class:`DynamicInt8`; uint8 activations with a range that calibration found.
 
-    Trained BERTs send a few channels of their activations far beyond the others (Kovaleva et al. 2021). One range for
-    all would leave the others a handful of steps, so those few channels get out of the way, in one of two forms.
+    In trained BERTs a few channels of the activations have much larger values than the others (Kovaleva et al. 2021).
+    With one range for all, the other channels would have a few steps only. So these channels are balanced, or
+    multiplied in float.
 
     Attributes:
         scale: width of one step of the activations.
         zero_point: the step that stands for zero, 0 to 255.
-        input_divisors: every channel of the input is divided by its own number before it is quantized, and the weights
-            that read it are multiplied by it (Xiao et al. 2023, equation 3); empty for none. In front of the decoder it
-            is the layer norm that divides.
-        input_shifts: what is taken from every channel of the input before it is divided; its product with the weights
-            is added to the bias (Wei et al. 2023, "Outlier Suppression+", equation 3); empty for nothing.
-        outliers: channels of the input that are multiplied in float32 beside the others, weights and all (Dettmers et
-            al. 2022, section 3.2, with channels that are known beforehand); what does not fit the range is clipped
-            there.
+        input_divisors: each channel of the input is divided by its divisor before it is quantized, and its weights are
+            multiplied by it (Xiao et al. 2023, equation 3); empty for none. Before the decoder, the layer norm divides.
+        input_shifts: subtracted from each channel of the input before it is divided; their product with the weights is
+            added to the bias (Wei et al. 2023, "Outlier Suppression+", equation 3); empty for none.
+        outliers: channels of the input that are multiplied in float32 (Dettmers et al. 2022, section 3.2, with channels
+            known from calibration). In the int8 product their weights are zero.
     """
 
     scale: float
@@ -85,17 +84,17 @@ class StaticInt8:
 
 @dataclass(frozen=True, kw_only=True)
 class TwoTermInt8(StaticInt8):
-    """As :class:`StaticInt8`, and what rounding the activations left over is rounded and multiplied as well.
+    """As :class:`StaticInt8`, with the rounding error of the activations as a second int8 term.
 
-    With q the first rounding, x = s q + r, and r lies within half a step: r / (s / RESIDUAL_STEPS) is an int8 of its
-    own, so x has about 16 bits. Both terms meet the same int8 weights, which are stored once; it costs a second int8
-    matmul, and coverage stays what it was.
+    With q the rounded activation and s its scale, x = s q + r, and r is at most half a step. So r / (s /
+    RESIDUAL_STEPS) is an int8 as well, and x has about 16 bits. Both terms are multiplied by the same int8 weights,
+    which are stored once.
     """
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockWeights:
-    """Weights of few bits, with one scale for every ``block_size`` of a row; see :mod:`bertedge.graph.weight_blocks`.
+    """Weights of a few bits, with a scale for each block of a row; see :mod:`bertedge.graph.weight_blocks`.
 
     Attributes:
         bits: 4 or 8.
@@ -141,7 +140,7 @@ class BlockRows(BlockWeights):
             raise ValueError(f"{len(self.exact)} exact rows, at most {MAX_EXACT_ROWS}")
 
 
-#: Steps that half a step to either side is divided into: 127 on each.
+#: Steps of the second term in one step of the first: 127 on each side.
 RESIDUAL_STEPS = 254
 
 Int8 = DynamicInt8 | StaticInt8

@@ -1,4 +1,4 @@
-"""What a graph consists of: the share that is int8, and where the bytes go."""
+"""What a graph consists of: the shares in int8, and the bytes of each part."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bertedge.graph.writer import EncoderGraph
 from bertedge.layers import PARTS, Layer, Role
 from bertedge.manifest import Coverage
 
-#: The text that multiply-accumulates are counted on, and the rows of its last block that are read: ``[CLS]`` and these.
+#: Multiply-accumulates are counted for a text of so many tokens; of the last block ``[CLS]`` and so many rows are read.
 TOKENS, MASKED = 128, 19
-#: What a multiply-accumulate of a format takes, in those of plain int8; a format that is not listed takes one.
+#: Cost of a multiply-accumulate relative to plain int8; a format that is not listed costs 1.
 MAC_COSTS: dict[type[NumberFormat], int] = {Float32: 4, Float16Weights: 4, TwoTermInt8: 2, BlockWeights: 2}
 #: int8, and blocks of 4 or 8 bits.
 QUANTIZED_DTYPES = (np.int8, np.uint8)
 
 
 def coverage(graph: EncoderGraph, plan: Plan) -> Coverage:
-    """Shares of 8 bits and fewer: in the linear layers' multiply-accumulates (see above), and in the weights' bytes."""
+    """Shares of 8 bits and fewer, of the linear layers' multiply-accumulates and of the weights' bytes."""
     counts = macs(graph)
     quantized = sum(count for layer, count in counts.items() if isinstance(plan.get(layer), Quantized))
     tensors = graph.builder.tensors.values()

@@ -1,4 +1,4 @@
-"""A linear layer in each number format. A new format is one dataclass in ``plan`` and one function here."""
+"""A linear layer in each number format. A new format is one dataclass in ``formats`` and one function here."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Int8Matrix:
 
 
 class Weights(Protocol):
-    """The weights of a linear layer, wherever they are stored; ``shape`` is (outputs, inputs)."""
+    """The weights of a linear layer, its own or a table's; ``shape`` is (outputs, inputs)."""
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -50,7 +50,7 @@ class Weights(Protocol):
         ...
 
     def float16_matrix(self, g: GraphBuilder, name: str) -> str:
-        """Add the matrix (inputs, outputs) as float32 that is float16 on disk; onnxruntime widens it when it loads."""
+        """Add the matrix (inputs, outputs) as float32, stored as float16; onnxruntime converts it on load."""
         ...
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: WeightRange) -> Int8Matrix:
@@ -68,7 +68,7 @@ class Weights(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnWeights:
-    """A matrix (outputs, inputs) of this layer's own, loaded when it is written."""
+    """A matrix (outputs, inputs) that no other layer shares; it is loaded when the file is written."""
 
     shape: tuple[int, int]
     load: Load = field(repr=False)
@@ -87,7 +87,7 @@ class OwnWeights:
         return Int8Matrix(
             values=g.tensor(f"{name}.weight", np.int8, self.shape[::-1], lambda: rows().values.T),
             scale=g.tensor(f"{name}.scale", np.float32, self.shape[:1], lambda: rows().scale),
-            bias=g.tensor(f"{name}.bias", np.float32, self.shape[:1], lambda: put_right(self.load_bias(), rows())),
+            bias=g.tensor(f"{name}.bias", np.float32, self.shape[:1], lambda: corrected_bias(self.load_bias(), rows())),
         )
 
     def blocks(self, g: GraphBuilder, name: str, form: BlockWeights) -> BlockMatrix:
@@ -102,11 +102,11 @@ class OwnWeights:
         return replace(self, shape=(self.shape[0], len(chosen)), load=lambda: self.load()[:, chosen])
 
     def with_columns_scaled(self, factors: NDArray[np.float32]) -> OwnWeights:
-        """Every input's weights multiplied by a number of its own."""
+        """The weights of each input multiplied by its factor."""
         return replace(self, load=lambda: self.load() * factors, rounding=self.rounding.scaled(factors))
 
     def with_inputs_shifted(self, shifts: NDArray[np.float32]) -> OwnWeights:
-        """The weights and the bias for inputs that a number was taken from, each its own."""
+        """The weights and the bias for inputs from which the shifts were subtracted."""
 
         def load_bias() -> NDArray[np.float32]:
             return (self.load_bias() + self.load().astype(np.float64) @ shifts).astype(np.float32)
@@ -114,8 +114,8 @@ class OwnWeights:
         return replace(self, load_bias=load_bias, rounding=self.rounding.shifted(shifts))
 
 
-def put_right(bias: NDArray[np.float32], rows: QuantizedRows) -> NDArray[np.float32]:
-    """The bias with what rounding the weights costs on average."""
+def corrected_bias(bias: NDArray[np.float32], rows: QuantizedRows) -> NDArray[np.float32]:
+    """The bias plus the mean error that rounding the weights causes."""
     return bias if rows.lost is None else bias + rows.lost
 
 
@@ -142,13 +142,13 @@ def _(form: DynamicInt8, g: GraphBuilder, name: str, x: str, weights: Weights) -
 
 @linear.register
 def _(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
-    x, weights = evened(form, g, name, x, weights)
+    x, weights = balanced(form, g, name, x, weights)
     if not form.outliers:
         return _int8_linear(form, g, name, x, weights)
     own, chosen = _own(form, name, weights), list(form.outliers)
-    rest = np.ones(own.shape[1], dtype=np.float32)
-    rest[chosen] = 0
-    inliers = _int8_linear(form, g, name, x, own.with_columns_scaled(rest))
+    kept = np.ones(own.shape[1], dtype=np.float32)
+    kept[chosen] = 0
+    inliers = _int8_linear(form, g, name, x, own.with_columns_scaled(kept))
     index = g.constant(f"{name}.outlier.index", chosen, np.int64)
     values = g.op("Gather", [x, index], f"{name}.outlier.values", axis=-1)
     product = g.op("MatMul", [values, own.columns(chosen).float16_matrix(g, f"{name}.outlier")], f"{name}.outlier")
@@ -160,8 +160,8 @@ def _(form: BlockWeights, g: GraphBuilder, name: str, x: str, weights: Weights) 
     return multiply(g, name, x, weights.blocks(g, name, form), weights.bias(g, name))
 
 
-def evened(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weights) -> tuple[str, Weights]:
-    """x with every channel shifted and divided by numbers of its own, and the weights that undo that."""
+def balanced(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weights) -> tuple[str, Weights]:
+    """x with its channels shifted and divided, and the weights that undo it (SmoothQuant)."""
     if form.input_shifts:
         shifts = np.asarray(form.input_shifts, dtype=np.float32)
         weights = _own(form, name, weights).with_inputs_shifted(shifts)
@@ -175,7 +175,7 @@ def evened(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weight
 
 def _own(form: NumberFormat, name: str, weights: Weights) -> OwnWeights:
     if not isinstance(weights, OwnWeights):
-        raise TypeError(f"{name}: {form} would change a table that is shared")
+        raise TypeError(f"{name}: {form} would change a table that the embeddings share")
     return weights
 
 
@@ -189,8 +189,8 @@ def _int8_linear(form: Int8, g: GraphBuilder, name: str, x: str, weights: Weight
     if not isinstance(form, TwoTermInt8):
         return g.op("MatMulIntegerToFloat", inputs, name, domain=MICROSOFT)
     first = g.op("MatMulIntegerToFloat", inputs, f"{name}.first", domain=MICROSOFT)
-    rest = quantize_rest(form, g, x, quantized)
-    inputs = [rest.values, matrix.values, rest.scale, matrix.scale, rest.zero_point]
+    residual = quantize_residual(form, g, x, quantized)
+    inputs = [residual.values, matrix.values, residual.scale, matrix.scale, residual.zero_point]
     second = g.op("MatMulIntegerToFloat", inputs, f"{name}.second", domain=MICROSOFT)
     return g.op("Add", [first, second], name)
 
@@ -224,8 +224,8 @@ def _(form: StaticInt8, g: GraphBuilder, x: str) -> QuantizedInput:
     return QuantizedInput(values=values, scale=scale, zero_point=zero_point)
 
 
-def quantize_rest(form: TwoTermInt8, g: GraphBuilder, x: str, first: QuantizedInput) -> QuantizedInput:
-    """Write what the first rounding of x left over as uint8 around 128."""
+def quantize_residual(form: TwoTermInt8, g: GraphBuilder, x: str, first: QuantizedInput) -> QuantizedInput:
+    """Write the error of the first rounding of x as uint8 around 128."""
     scale = g.constant(f"{x}.rest.scale", form.scale / RESIDUAL_STEPS, np.float32)
     zero_point = g.constant("rest.zero_point", 128, np.uint8)
     rounded = g.once("DequantizeLinear", [first.values, first.scale, first.zero_point], f"{x}.rounded")
@@ -235,18 +235,18 @@ def quantize_rest(form: TwoTermInt8, g: GraphBuilder, x: str, first: QuantizedIn
 
 
 def has_int8_attention(form: NumberFormat) -> bool:
-    """Whether :func:`int8_attention` computes this format: the operator multiplies once."""
+    """Whether :func:`int8_attention` can compute this format: the operator has one int8 term."""
     return isinstance(form, Int8) and not isinstance(form, TwoTermInt8)
 
 
 def int8_attention(form: Int8, g: GraphBuilder, name: str, x: str, weights: Weights, mask: str, num_heads: int) -> str:
     """Query, key, value and attention over all positions in one operator, (B, S, H) -> (B, S, H).
 
-    It multiplies straight into the layout that the heads need: a tenth faster in all than a matmul, Split and
-    MultiHeadAttention.
+    It writes its products in the layout that the attention heads need. The whole model is a tenth faster than with a
+    matmul, Split and MultiHeadAttention.
     """
     if isinstance(form, StaticInt8):
-        x, weights = evened(form, g, name, x, weights)
+        x, weights = balanced(form, g, name, x, weights)
     matrix, quantized = weights.int8_matrix(g, name, form.weight_range), quantize_input(form, g, x)
     inputs = [quantized.values, matrix.values, matrix.bias, quantized.scale, matrix.scale, mask, quantized.zero_point]
     return g.op("QAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=num_heads)

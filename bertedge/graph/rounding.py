@@ -1,4 +1,4 @@
-"""How a float matrix becomes int8 rows: to the nearest step here, or by whatever else keeps to the protocol."""
+"""How a float matrix is rounded to int8: the protocol, and rounding to the nearest step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class QuantizedRows:
     """A matrix (rows, columns) as int8 with one scale a row: ``values * scale[:, None]``.
 
     Attributes:
-        lost: what each row's product with its usual input lost by rounding, (rows,), if that was asked for.
+        lost: the mean error of each row's product with the layer's input, (rows,), if it was asked for.
     """
 
     values: NDArray[np.int8]
@@ -35,7 +35,7 @@ class Rounding(Protocol):
         ...
 
     def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
-        """In blocks, each with a scale of its own."""
+        """Blocks, each with its own scale."""
         ...
 
     def scaled(self, factors: NDArray[np.float32]) -> Rounding:
@@ -43,7 +43,7 @@ class Rounding(Protocol):
         ...
 
     def shifted(self, shifts: NDArray[np.float32]) -> Rounding:
-        """The rounding for the same layer where a number is taken from every input, (inputs,)."""
+        """The rounding for the same layer where a shift is subtracted from each input, (inputs,)."""
         ...
 
 
@@ -56,18 +56,18 @@ Scales = Callable[[NDArray[np.float32], WeightRange], NDArray[np.float32]]
 
 
 def row_scales(matrix: NDArray[np.float32], weight_range: WeightRange) -> NDArray[np.float32]:
-    """The smallest scale at which each row keeps to ``weight_range``, (rows,)."""
+    """The smallest scale at which each row keeps within ``weight_range``, (rows,)."""
     needed = np.maximum(matrix.max(axis=1), -matrix.min(axis=1)) / weight_range.largest
     if weight_range.limits_pairs:
         first, second = _pairs(matrix)
         sums = first + second
         needed = np.maximum(needed, np.abs(sums, out=sums).max(axis=1, initial=0) / weight_range.pair)
-    # a row of zeros, or one so small that its scale would vanish, needs no scale
+    # rows of zeros, and rows so small that the scale would be 0, get the scale 1
     return np.where(needed > np.finfo(np.float32).tiny, needed, 1.0).astype(np.float32)
 
 
 def least_squares_scales(matrix: NDArray[np.float32], weight_range: WeightRange) -> NDArray[np.float32]:
-    """Of some scales at and below :func:`row_scales`, that with the smallest squared error of its row, (rows,)."""
+    """Of some scales up to :func:`row_scales`, the one with the smallest squared error of each row, (rows,)."""
     widest = row_scales(matrix, weight_range)
     best, smallest = widest, np.full(len(matrix), np.inf, dtype=np.float32)
     for share in SHARES:
@@ -85,7 +85,7 @@ SHARES = np.linspace(1.0, 0.5, 26)
 
 @dataclass(frozen=True)
 class Nearest:
-    """Every weight to the nearest step of its row."""
+    """Rounds every weight to the nearest step of its row."""
 
     scales: Scales = row_scales
 
@@ -98,11 +98,11 @@ class Nearest:
         return quantize_blocks(matrix, form)
 
     def scaled(self, factors: NDArray[np.float32]) -> Nearest:
-        """The nearest step is the nearest step, whatever the columns were multiplied by."""
+        """The same: rounding to the nearest step does not depend on the inputs."""
         return self
 
     def shifted(self, shifts: NDArray[np.float32]) -> Nearest:
-        """The inputs do not matter."""
+        """The same."""
         return self
 
 
@@ -110,8 +110,8 @@ NEAREST = Nearest()
 
 
 @dataclass(frozen=True, eq=False)
-class MeanKept:
-    """Rounds as another rounding does, and says what that costs on average.
+class WithMeanError:
+    """Rounds as another rounding does, and computes the mean error of the products, for the bias.
 
     Attributes:
         mean: mean of each input of the layer, (inputs,).
@@ -121,41 +121,41 @@ class MeanKept:
     mean: NDArray[np.float32]
 
     def __call__(self, matrix: NDArray[np.float32], weight_range: WeightRange) -> QuantizedRows:
-        """The rounded rows, with what they lost."""
+        """The rounded rows, with their mean error."""
         rows = self.rounding(matrix, weight_range)
         return replace(rows, lost=(matrix - rows.values * rows.scale[:, None]) @ self.mean)
 
     def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
-        """Blocks lose too little on average to put it right."""
+        """Blocks have too small a mean error to correct it."""
         return self.rounding.in_blocks(matrix, form)
 
-    def scaled(self, factors: NDArray[np.float32]) -> MeanKept:
-        """Inputs are divided where columns are multiplied; a factor of zero means an input that is not read."""
+    def scaled(self, factors: NDArray[np.float32]) -> WithMeanError:
+        """Inputs are divided by the factors; an input with the factor zero is not read."""
         mean = np.divide(self.mean, factors, out=np.zeros_like(self.mean), where=factors != 0)
-        return MeanKept(self.rounding.scaled(factors), mean)
+        return WithMeanError(self.rounding.scaled(factors), mean)
 
-    def shifted(self, shifts: NDArray[np.float32]) -> MeanKept:
-        """The mean is lower by what is taken from the inputs."""
-        return MeanKept(self.rounding.shifted(shifts), self.mean - shifts)
+    def shifted(self, shifts: NDArray[np.float32]) -> WithMeanError:
+        """The mean is lower by the shifts."""
+        return WithMeanError(self.rounding.shifted(shifts), self.mean - shifts)
 
 
 def quantize_rows(
     matrix: NDArray[np.float32], weight_range: WeightRange, scale: NDArray[np.float32] | None = None
 ) -> QuantizedRows:
-    """Round each row to whole multiples of its scale, by default :func:`row_scales`; symmetric, never -128."""
+    """Round each row to multiples of its scale, by default :func:`row_scales`; symmetric, never -128."""
     scale = row_scales(matrix, weight_range) if scale is None else scale
     scaled = matrix / scale[:, None]
     np.rint(scaled, out=scaled)
     values = np.clip(scaled, -weight_range.largest, weight_range.largest, out=scaled).astype(np.int8)
     if weight_range.limits_pairs:
-        _mend_pairs(values, matrix, scale, weight_range)
+        _limit_pairs(values, matrix, scale, weight_range)
     return QuantizedRows(values=values, scale=scale)
 
 
-def _mend_pairs(
+def _limit_pairs(
     values: NDArray[np.int8], matrix: NDArray[np.float32], scale: NDArray[np.float32], weight_range: WeightRange
 ) -> None:
-    """Move pairs that are too large together to the nearest that is not; in place."""
+    """Change pairs whose sum is too large to the nearest allowed pair, in place."""
     first, second = _pairs(values)
     sums = first + second.astype(np.int16)
     too_large = np.nonzero(np.abs(sums) > weight_range.pair)
@@ -167,6 +167,6 @@ def _mend_pairs(
 
 
 def _pairs(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Views of the columns of inputs 2i and of inputs 2i + 1; a last one without a neighbour is left out."""
+    """Views of the columns of inputs 2i and of inputs 2i + 1; a last column without a partner is left out."""
     whole = matrix.shape[1] // 2 * 2
     return matrix[:, 0:whole:2], matrix[:, 1:whole:2]

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from bertedge.graph.builder import GraphBuilder
 from bertedge.graph.formats import BlockWeights, Float16Weights, Int8, NumberFormat
-from bertedge.graph.linear import Int8Matrix, Load, put_right
+from bertedge.graph.linear import Int8Matrix, Load, corrected_bias
 from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, quantize_rows
 from bertedge.graph.weight_blocks import BlockMatrix, block_matrix, look_up_blocks
 from bertedge.weight_range import FULL_RANGE, WeightRange
@@ -24,8 +24,8 @@ class Table:
 
     Attributes:
         matrix: a table in blocks.
-        rounded: the int8 rows, made when they are first asked for.
-        correction: what to add to looked-up rows, (1 + exact rows, columns), and each row's index into it, (rows,).
+        rounded: gives the int8 rows.
+        correction: errors of exact rows, (1 + exact rows, columns), and each row's index into them, (rows,).
     """
 
     values: str
@@ -48,10 +48,10 @@ def table(
     """Add a table; asking for the same name again stores nothing twice.
 
     Args:
-        exact: rows of a rounded table whose rounding can be undone after a look-up; see :class:`Int8Rows`.
+        exact: rows of a rounded table whose errors are stored as well; see :class:`Int8Rows`.
     """
     if isinstance(form, Float16Weights):
-        values = _widened(g, g.tensor(f"{name}.table", np.float16, shape, load), TensorProto.FLOAT)
+        values = _cast(g, g.tensor(f"{name}.table", np.float16, shape, load), TensorProto.FLOAT)
         return Table(values=values, scale=None, shape=shape)
     if isinstance(form, BlockWeights):
         rounded = cache(lambda: rounding.in_blocks(load(), form))
@@ -83,35 +83,35 @@ def _correction(
     load: Load,
     exact: tuple[int, ...],
 ) -> tuple[str, str]:
-    """What rounding took from some rows, int8 of its own on disk, and each row's index into it.
+    """The rounding errors of some rows, stored as int8, and each row's index into them.
 
-    It is looked up and never multiplied, so any int8 will do on any CPU.
+    They are looked up and never multiplied, so the weight range of the CPU does not matter.
 
     Args:
-        kept: those rows as they were rounded.
+        kept: gives these rows as they were rounded.
     """
     chosen, columns = list(exact), shape[1]
 
     @cache
     def lost() -> QuantizedRows:
-        none_for_the_others = ((1, 0), (0, 0))
-        return quantize_rows(np.pad(load()[chosen] - kept(chosen), none_for_the_others), FULL_RANGE)
+        zeros_first = ((1, 0), (0, 0))
+        return quantize_rows(np.pad(load()[chosen] - kept(chosen), zeros_first), FULL_RANGE)
 
     index = np.zeros(shape[0], dtype=np.uint8)
     index[chosen] = 1 + np.arange(len(chosen))
-    where = _widened(g, g.constant(f"{name}.exact.index", index), TensorProto.INT32)
+    where = _cast(g, g.constant(f"{name}.exact.index", index), TensorProto.INT32)
     stored = g.tensor(f"{name}.exact.rows", np.int8, (1 + len(chosen), columns), lambda: lost().values)
     scale = g.tensor(f"{name}.exact.scale", np.float32, (1 + len(chosen), 1), lambda: lost().scale[:, None])
-    return g.once("Mul", [_widened(g, stored, TensorProto.FLOAT), scale], f"{name}.exact.values"), where
+    return g.once("Mul", [_cast(g, stored, TensorProto.FLOAT), scale], f"{name}.exact.values"), where
 
 
-def _widened(g: GraphBuilder, constant: str, to: int) -> str:
-    """A constant in a wider type, which onnxruntime makes when it loads the model."""
+def _cast(g: GraphBuilder, constant: str, to: int) -> str:
+    """A constant in a wider type; onnxruntime converts it when it loads the model."""
     return g.once("Cast", [constant], f"{constant}.wide", to=to)
 
 
 def look_up(g: GraphBuilder, name: str, rows: Table, ids: str) -> str:
-    """The rows of ids as float32; int8 rows are scaled after the look-up, so the table stays int8 in memory too."""
+    """The rows of ids as float32; int8 rows are scaled after the look-up, so the table stays int8 in memory."""
     if rows.matrix is not None:
         scaled = look_up_blocks(g, name, rows.matrix, ids)
     else:
@@ -129,9 +129,9 @@ def look_up(g: GraphBuilder, name: str, rows: Table, ids: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TableWeights:
-    """A decoder that shares the embeddings' table (Press and Wolf 2017): one copy on disk.
+    """A decoder that shares the words' table (Press and Wolf 2017), which is stored once.
 
-    The transposition reads constants only, so onnxruntime does it once, when it loads the model.
+    onnxruntime transposes it once, when it loads the model.
     """
 
     table: Table
@@ -145,7 +145,7 @@ class TableWeights:
         return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
 
     def float16_matrix(self, g: GraphBuilder, name: str) -> str:
-        return self.float_matrix(g, name)  # the table is widened already
+        return self.float_matrix(g, name)  # the table is float32 in the graph
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: WeightRange) -> Int8Matrix:
         scale, rounded = self.table.scale, self.table.rounded
@@ -155,7 +155,9 @@ class TableWeights:
         return Int8Matrix(
             values=self.float_matrix(g, name),
             scale=g.op("Reshape", [scale, flat], f"{name}.scale"),
-            bias=g.tensor(f"{name}.bias", np.float32, self.shape[:1], lambda: put_right(self.load_bias(), rounded())),
+            bias=g.tensor(
+                f"{name}.bias", np.float32, self.shape[:1], lambda: corrected_bias(self.load_bias(), rounded())
+            ),
         )
 
     def blocks(self, g: GraphBuilder, name: str, form: BlockWeights) -> BlockMatrix:

@@ -1,20 +1,20 @@
-"""Matrices in blocks: some weights of a row share a scale, and every weight is a few bits.
+"""Matrices in blocks: weights of a few bits, with one scale for each block of a row.
 
-What onnxruntime's two block-wise operators ask for and do, read in its sources, tried with 1.21 to 1.32 and on
-emulated CPUs:
+Facts about onnxruntime's two block-wise operators, read in its sources and tried with 1.21 to 1.32 and on emulated
+CPUs:
 
-- ``MatMulNBits`` multiplies by rows of blocks; a row that ends inside a block is padded. The kernels take blocks of 16,
-  32, 64, 128 and 256. With ``accuracy_level=4`` the input is rounded to int8 as well, never two rows together: in the
-  same blocks on x86 with AVX2 or better, where all CPUs agree to 1e-6 and nothing saturates, and for 8 bits on ARM with
-  dot products; each row as a whole for 4 bits there (KleidiAI). Other CPUs multiply in float, truer and slower: ARM
-  without dot products has a kernel for 4 bits, everything else unpacks the matrix in every call.
-- One row may take another kernel than several do: in whole models, where activations stand on rounding edges, results
-  then differ by up to 1e-3 of a probability.
-- It packs the weights when the model is loaded. Kept from that (``session.disable_prepacking``) it computes in float.
-- ``GatherBlockQuantized`` looks rows up in the very same bytes, padding included.
-- Both take 8 bits from 1.23 on, and 4 bits from 1.22 on, where ``bits`` is not an attribute of the second yet.
-- A zero point for each block would take 15 % off the KL and rule out KleidiAI's kernels, the fast ones on ARM. So the
-  grid is symmetric, and its scale signed, to reach the largest weight of a block with the one step without an opposite.
+- ``MatMulNBits`` multiplies by rows of blocks; a row that ends inside a block is padded. Its kernels take blocks of 16,
+  32, 64, 128 and 256. With ``accuracy_level=4`` it rounds the input to int8, each row for itself. x86 with AVX2 or
+  better rounds in the same blocks; all these CPUs agree to 1e-6 and nothing saturates. ARM with dot products rounds in
+  blocks for 8 bits and whole rows for 4 bits (KleidiAI). Other CPUs multiply in float, which is more exact and slower:
+  ARM without dot products has a kernel for 4 bits, all others unpack the matrix in every call.
+- A single row may use another kernel than several rows do. In whole models, results then differ by up to 1e-3 of a
+  probability.
+- It packs the weights when the model is loaded. Without packing (``session.disable_prepacking``) it computes in float.
+- ``GatherBlockQuantized`` looks up rows in the same bytes, padding included.
+- Both take 8 bits since 1.23, and 4 bits since 1.22, where the second does not have the attribute ``bits`` yet.
+- A zero point for each block would lower the KL by 15 %, but KleidiAI's fast kernels on ARM do not take it. So the grid
+  is symmetric with a signed scale: the largest weight of a block gets the lowest level, which has no opposite.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from bertedge.graph.formats import BlockWeights
 
 #: Accuracy level of ``MatMulNBits`` that allows int8 activations.
 INT8_ACTIVATIONS = 4
-#: Weights that are looked at together: their copies fit into the cache.
+#: Weights that are rounded together, so that their copies fit into the CPU's cache.
 AT_ONCE = 1 << 16
-#: Scales are stored as float16: these are the smallest one of full precision, and the largest.
+#: Scales are stored as float16: the smallest of full precision, and the largest.
 SMALLEST_SCALE, LARGEST_SCALE = float(np.finfo(np.float16).tiny), float(np.finfo(np.float16).max)
-#: Bits -> shares of the scale that reaches a block's largest weight which are tried; with 8 bits none is better.
+#: Bits -> the scales that are tried, as shares of the scale that reaches the block's largest weight.
 SHARES = {4: tuple(np.linspace(1.0, 0.7, 11)), 8: (1.0,)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedBlocks:
-    """A matrix (rows, columns) on a grid of its own in every block.
+    """A matrix (rows, columns) in blocks.
 
     Attributes:
-        values: (rows, columns), from the form's lowest level to its highest.
-        scale: (rows, blocks), as float16 holds it.
+        values: (rows, columns), from the format's lowest level to its highest.
+        scale: (rows, blocks); values that float16 can hold.
     """
 
     form: BlockWeights
@@ -54,21 +54,22 @@ class QuantizedBlocks:
     scale: NDArray[np.float32]
 
     def floats(self, rows: list[int]) -> NDArray[np.float32]:
-        """Some rows as the operators see them."""
+        """Some rows as float32."""
         values = self.values[rows]
         return values * np.repeat(self.scale[rows], self.form.block_size, axis=1)[:, : values.shape[1]]
 
     def packed(self) -> NDArray[np.uint8]:
-        """(rows, bytes): counted from the lowest level, the first of two weights in a byte's lower half, padded."""
+        """(rows, bytes): levels counted from the lowest, the first of two in a byte's lower half, padded."""
         padding = self.scale.shape[1] * self.form.block_size - self.values.shape[1]
         levels = (np.pad(self.values, ((0, 0), (0, padding))).astype(np.int16) - self.form.lowest).astype(np.uint8)
         return levels if self.form.bits == 8 else np.bitwise_or(levels[:, ::2], levels[:, 1::2] << 4)
 
 
 def block_scales(matrix: NDArray[np.float32], form: BlockWeights) -> NDArray[np.float32]:
-    """The scale of each block with the least squared error of those that are tried, (rows, blocks).
+    """The scale of each block that has the least squared error of those that are tried, (rows, blocks).
 
-    The widest gives the weight that is farthest from zero the lowest level: there is one more below zero than above.
+    The largest scale gives the lowest level to the weight that is farthest from zero: there is one more level below
+    zero than above.
     """
     rows, columns = matrix.shape
     blocks = -(-columns // form.block_size)
@@ -91,7 +92,7 @@ def _least_squares(blocks: NDArray[np.float32], form: BlockWeights) -> NDArray[n
         scale = as_float16(farthest / lowest * share)
         rounded = np.clip(np.rint(blocks / scale[..., None]), lowest, highest)
         rounded *= scale[..., None]
-        with np.errstate(over="ignore"):  # of a weight beyond all measure
+        with np.errstate(over="ignore"):  # where a weight is extremely large
             error = np.square(blocks - rounded).sum(axis=-1)
         best = np.where(error < smallest, scale, best)
         smallest = np.minimum(error, smallest)
@@ -99,13 +100,13 @@ def _least_squares(blocks: NDArray[np.float32], form: BlockWeights) -> NDArray[n
 
 
 def as_float16(scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scales as they are stored: none is zero, and a weight beyond half a million is cut off."""
+    """Scales as they are stored: none is zero, and weights above half a million are clipped."""
     size = np.clip(np.abs(scale), SMALLEST_SCALE, LARGEST_SCALE).astype(np.float16)
     return np.copysign(size, scale).astype(np.float32)
 
 
 def quantize_blocks(matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
-    """Every weight to the nearest step of its block."""
+    """Round every weight to the nearest level of its block."""
     scale = block_scales(matrix, form)
     values = np.empty(matrix.shape, dtype=np.int8)
     step = max(1, AT_ONCE // matrix.shape[1])
@@ -121,9 +122,9 @@ class BlockMatrix:
     """A matrix in the graph.
 
     Attributes:
-        shape: (rows, columns) of what it stands for.
+        shape: (rows, columns) of the matrix in float.
         values: uint8 (rows, bytes).
-        scale: float32 (rows, blocks), float16 on disk.
+        scale: float32 (rows, blocks), stored as float16.
     """
 
     form: BlockWeights
@@ -135,7 +136,7 @@ class BlockMatrix:
 def block_matrix(
     g: GraphBuilder, name: str, form: BlockWeights, shape: tuple[int, int], rounded: Callable[[], QuantizedBlocks]
 ) -> BlockMatrix:
-    """Add a matrix; asking for the same name again stores nothing twice."""
+    """Add a matrix; a name that is there already is stored once."""
     rows, blocks = shape[0], -(-shape[1] // form.block_size)
     values = g.tensor(name, np.uint8, (rows, blocks * form.block_bytes), lambda: rounded().packed())
     stored = g.tensor(f"{name}_scale", np.float16, (rows, blocks), lambda: rounded().scale)
@@ -144,7 +145,7 @@ def block_matrix(
 
 
 def multiply(g: GraphBuilder, name: str, x: str, matrix: BlockMatrix, bias: str) -> str:
-    """Write ``x @ matrix.T + bias``. The reshaped constants cost nothing: onnxruntime folds them when it loads."""
+    """Write ``x @ matrix.T + bias``. onnxruntime folds the reshaped constants when it loads the model."""
     form, (rows, columns) = matrix.form, matrix.shape
     shape = g.constant(f"{name}.blocks", [rows, -1, form.block_bytes], np.int64)
     flat = g.constant(f"{name}.flat", [-1], np.int64)

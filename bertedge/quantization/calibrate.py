@@ -74,8 +74,8 @@ def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
     that a layer mostly reads, which are the masked ones in the MLM head.
     """
     key, model = (job.recipe.held_out, method.num_examples, _length(job, method)), job.float_model
-    if key in job.memory.observed and (not products or job.memory.observed[key].products):
-        return job.memory.observed[key]
+    if key in job.cache.observed and (not products or job.cache.observed[key].products):
+        return job.cache.observed[key]
     channels = {value: Channels.unseen(extent) for value, extent in model.channels.items()}
     sums = {value: Products(extent) for value, extent in model.channels.items()} if products else {}
     masked = {model.layer_inputs[layer.name] for layer in job.layers if layer.reads == "masked"}
@@ -85,8 +85,8 @@ def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
             channels[value].observe(array, typical)
             if value in sums:
                 sums[value].observe(typical)
-    job.memory.observed = {key: Observed(channels=channels, products=sums)}  # products are large: one set at a time
-    return job.memory.observed[key]
+    job.cache.observed = {key: Observed(channels=channels, products=sums)}  # products are large: one set at a time
+    return job.cache.observed[key]
 
 
 def observe_products(job: Job, method: Calibrated) -> dict[str, Products]:
@@ -143,7 +143,7 @@ def _observed(job: Job, method: Calibrated, words: str) -> Iterator[tuple[Batch,
         job.listen((index + 1) / method.num_examples, f"{words} {index + 1}/{method.num_examples}")
 
 
-def frequent_pieces(job: Job, method: Calibrated, count: int) -> tuple[int, ...]:
+def frequent_tokens(job: Job, method: Calibrated, count: int) -> tuple[int, ...]:
     """The ids that occur most in the calibration text as the model reads it, ``[MASK]`` included; at most ``count``."""
     occurrences: Counter[int] = Counter()
     for batch in _texts(job, method):

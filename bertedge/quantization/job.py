@@ -16,7 +16,7 @@ from bertedge.layers import KEPT, Layer, model_layers, planned_layers, sharing
 from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.ranges import Ranges
-from bertedge.quantization.result_cache import Memory
+from bertedge.quantization.result_cache import Cache
 from bertedge.recipe import QuantizationRecipe
 from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
 
@@ -31,7 +31,7 @@ class Job:
         ranges: those of an earlier calibration; None to calibrate.
         model_sha256: hash of the checkpoint: weights, sizes, tokenizer.
         calibration_sha256: hash of the calibration text.
-        memory: what earlier jobs with this checkpoint and this text found out.
+        cache: results of earlier jobs with the same checkpoint and text.
     """
 
     checkpoint: Checkpoint
@@ -45,7 +45,7 @@ class Job:
     model_sha256: str
     calibration_sha256: str
     listen: Listener
-    memory: Memory = field(default_factory=Memory)
+    cache: Cache = field(default_factory=Cache)
 
     @cached_property
     def all_layers(self) -> tuple[Layer, ...]:

@@ -18,7 +18,7 @@ from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.files import new_folder
 from bertedge.graph.writer import Positions
 from bertedge.manifest import MANIFEST
-from bertedge.progress import Listener, unheard
+from bertedge.progress import Listener, no_progress
 from bertedge.quantization.calibrate import about_reading
 from bertedge.quantization.float_model import float_model
 from bertedge.quantization.job import Decision
@@ -28,7 +28,7 @@ from bertedge.quantization.model_files import format_named
 from bertedge.quantization.one_thread import one_blas_thread
 from bertedge.quantization.promote import HELD_OUT, Promotion, promote
 from bertedge.quantization.reasons import layer_reasons
-from bertedge.quantization.result_cache import Memory
+from bertedge.quantization.result_cache import Cache
 from bertedge.quantization.sensitivity import Sensitivity, Trials, measure_layers
 from bertedge.recipe import QuantizationRecipe, require_examples
 from bertedge.records import write_json
@@ -48,7 +48,7 @@ def export(
     vocab_corpus: str | Path | None = None,
     cased: bool | None = None,
     force: bool = False,
-    listen: Listener = unheard,
+    listen: Listener = no_progress,
 ) -> Bundle:
     """Write a float32 bundle.
 
@@ -88,12 +88,12 @@ def quantize(
     format: str = "onnx",
     goals: Collection[Goal] = (),
     promoted: Mapping[str, str] | None = None,
-    memory: Memory | None = None,
+    cache: Cache | None = None,
     keep_vocab: int | None = None,
     vocab_corpus: str | Path | None = None,
     cased: bool | None = None,
     force: bool = False,
-    listen: Listener = unheard,
+    listen: Listener = no_progress,
 ) -> Bundle:
     """Write an int8 bundle.
 
@@ -108,7 +108,7 @@ def quantize(
             they are too large, layers are promoted to finer formats until they are not. The bundle is written either
             way, and its manifest's ``goals`` say what was reached.
         promoted: layers that the recipe makes finer because of what was measured, each with that in words.
-        memory: what earlier calls with the same model, calibration and target found out.
+        cache: results of earlier calls with the same model, calibration text and target.
 
     Raises:
         CheckpointError: the checkpoint does not make a BERT.
@@ -135,7 +135,7 @@ def quantize(
     ):
         maker = Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
         _log.info("quantizing %s to %s: target %s, text %s", checkpoint.name, output, profile.name, maker.text)
-        job = maker.job(recipe, profile, ranges, memory or Memory())
+        job = maker.job(recipe, profile, ranges, cache or Cache())
         about_text = (*text_warnings(job.corpus, checkpoint.tokenizer, job.corpus_name), *about_reading(job))
         judged_on = _text_for_goals(maker, recipe, profile, goals) if goals else None
         decision = decide(job)
@@ -180,15 +180,15 @@ def sensitivity(
     target: str = "auto",
     recipe: QuantizationRecipe | None = None,
     calibration: str | Path | None = None,
-    memory: Memory | None = None,
-    listen: Listener = unheard,
+    cache: Cache | None = None,
+    listen: Listener = no_progress,
 ) -> Sensitivity:
     """What each layer of a recipe loses, and what finer formats would save and cost; arguments as for ``quantize``."""
     recipe = recipe or QuantizationRecipe()
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
     with temporary_folder() as scratch, float_model(checkpoint) as in_float, one_blas_thread():
         maker = Maker(checkpoint, in_float, scratch, "masked", "onnx", listen, calibration)
-        job = maker.job(recipe, resolve_target(target), None, memory or Memory())
+        job = maker.job(recipe, resolve_target(target), None, cache or Cache())
         row_independent = decider_of(recipe.method).row_independent
         trials = Trials(job=job, decision=decide(job), row_independent=row_independent, scratch=scratch)
         return measure_layers(trials)

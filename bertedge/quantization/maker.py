@@ -38,7 +38,7 @@ from bertedge.quantization.golden_vectors import GoldenRecorder
 from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.model_files import format_named
 from bertedge.quantization.ranges import read_ranges, write_ranges
-from bertedge.quantization.result_cache import Memory
+from bertedge.quantization.result_cache import Cache
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import write_json
 from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
@@ -60,7 +60,7 @@ class Maker:
         self.text = Path(self.calibration or default_text())
         self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
 
-    def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: str | Path | None, memory: Memory) -> Job:
+    def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: str | Path | None, cache: Cache) -> Job:
         """What the method is given."""
         return Job(
             checkpoint=self.checkpoint,
@@ -74,7 +74,7 @@ class Maker:
             model_sha256=self.checkpoint.model_sha256,
             calibration_sha256=self.calibration_sha256,
             listen=self.listen,
-            memory=memory,
+            cache=cache,
         )
 
     def make(

@@ -1,7 +1,7 @@
-"""What quantizing a checkpoint once found out, for quantizing it again by another recipe.
+"""Results that quantizing one checkpoint several times can use again, with another recipe each time.
 
-Calibration runs the float model, and compensated rounding solves a system for every layer: both are worth keeping while
-many recipes for one checkpoint and one text are tried.
+Calibration runs the float model, and compensated rounding solves a system for each layer. ``tune`` and the sensitivity
+measurement try many recipes for one checkpoint and one text, and do both only once.
 """
 
 from __future__ import annotations
@@ -19,68 +19,63 @@ from bertedge.quantization.compensate import Products
 from bertedge.quantization.observers import Channels
 from bertedge.weight_range import WeightRange
 
+Results = dict[Hashable, QuantizedRows | QuantizedBlocks]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observed:
-    """What calibration saw: value name -> its channels, and the products of its inputs if they were asked for."""
+    """What calibration observed: value name -> its channels, and the products of its inputs if they were asked for."""
 
     channels: dict[str, Channels]
     products: dict[str, Products]
 
 
 @dataclass(kw_only=True, eq=False)
-class Memory:
-    """Of one checkpoint and one text.
+class Cache:
+    """Results for one checkpoint and one text.
 
     Attributes:
-        observed: how calibration was run -> what it saw.
+        observed: settings of a calibration -> what it observed.
     """
 
     observed: dict[Hashable, Observed] = field(default_factory=dict)
-    _rounded: dict[Hashable, QuantizedRows] = field(default_factory=dict)
-    _blocks: dict[Hashable, QuantizedBlocks] = field(default_factory=dict)
+    _rounded: Results = field(default_factory=dict)
     _rounded_by: Hashable = None
 
-    def remembering(self, roundings: Roundings, key: Hashable) -> Roundings:
-        """Roundings that solve each matrix once, as long as the key stays the same.
+    def cached(self, roundings: Roundings, key: Hashable) -> Roundings:
+        """Roundings that round each matrix once, as long as the key stays the same.
 
         Args:
-            key: everything that the roundings depend on beside the layer.
+            key: everything that the roundings depend on, except the layer.
         """
-        if key != self._rounded_by:  # the weights of one way of rounding are as large as the model: keep one way
-            self._rounded, self._blocks, self._rounded_by = {}, {}, key
-
-        def remembered(layer: str) -> Rounding:
-            return _Remembered(roundings(layer), (layer,), self._rounded, self._blocks)
-
-        return remembered
+        if key != self._rounded_by:  # results take as much memory as the model: keep those of one key
+            self._rounded, self._rounded_by = {}, key
+        results = self._rounded
+        return lambda layer: _CachedRounding(roundings(layer), (layer,), results)
 
 
 @dataclass(frozen=True, eq=False)
-class _Remembered:
-    """A rounding that looks its result up; what was done to the matrix before is part of the place."""
+class _CachedRounding:
+    """A rounding that looks up its results; the key holds the layer and every change made to its matrix."""
 
     rounding: Rounding
-    place: tuple[Hashable, ...]
-    rounded: dict[Hashable, QuantizedRows]
-    blocks: dict[Hashable, QuantizedBlocks]
+    key: tuple[Hashable, ...]
+    results: Results
 
     def __call__(self, matrix: NDArray[np.float32], weight_range: WeightRange) -> QuantizedRows:
-        place = (*self.place, matrix.shape, weight_range)
-        if place not in self.rounded:
-            self.rounded[place] = self.rounding(matrix, weight_range)
-        return self.rounded[place]
+        key = (*self.key, matrix.shape, weight_range)
+        if key not in self.results:
+            self.results[key] = self.rounding(matrix, weight_range)
+        return self.results[key]  # type: ignore[return-value]
 
     def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
-        place = (*self.place, matrix.shape, form)
-        if place not in self.blocks:
-            self.blocks[place] = self.rounding.in_blocks(matrix, form)
-        return self.blocks[place]
+        key = (*self.key, matrix.shape, form)
+        if key not in self.results:
+            self.results[key] = self.rounding.in_blocks(matrix, form)
+        return self.results[key]  # type: ignore[return-value]
 
-    def scaled(self, factors: NDArray[np.float32]) -> _Remembered:
-        place = (*self.place, "scaled", factors.tobytes())
-        return replace(self, rounding=self.rounding.scaled(factors), place=place)
+    def scaled(self, factors: NDArray[np.float32]) -> _CachedRounding:
+        return replace(self, rounding=self.rounding.scaled(factors), key=(*self.key, "scaled", factors.tobytes()))
 
-    def shifted(self, shifts: NDArray[np.float32]) -> _Remembered:
-        place = (*self.place, "shifted", shifts.tobytes())
-        return replace(self, rounding=self.rounding.shifted(shifts), place=place)
+    def shifted(self, shifts: NDArray[np.float32]) -> _CachedRounding:
+        return replace(self, rounding=self.rounding.shifted(shifts), key=(*self.key, "shifted", shifts.tobytes()))

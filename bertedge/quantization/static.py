@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.graph.formats import Float16Weights, Int8Rows, NumberFormat, StaticInt8, TwoTermInt8
-from bertedge.graph.rounding import MeanKept, Nearest, Rounding, Roundings, least_squares_scales, row_scales
+from bertedge.graph.rounding import Nearest, Rounding, Roundings, WithMeanError, least_squares_scales, row_scales
 from bertedge.layers import Layer, Role
-from bertedge.quantization.calibrate import calibrate, frequent_pieces, observe_clips
+from bertedge.quantization.calibrate import calibrate, frequent_tokens, observe_clips
 from bertedge.quantization.compensate import Products, is_cheap
 from bertedge.quantization.job import Decision, Job, plan_of
 from bertedge.quantization.observers import CLIPPING, Channels, Clip, scale_and_zero_point
@@ -52,7 +52,7 @@ def decide(job: Job, method: Static) -> Decision:
         if layer.role == Role.POSITION_TABLE:
             return Int8Rows()  # looked up, never multiplied
         if layer.role == Role.WORD_TABLE:
-            exact = frequent_pieces(job, method, EXACT_ROWS)
+            exact = frequent_tokens(job, method, EXACT_ROWS)
             return Int8Rows(weight_range=job.target.weight_range, exact=exact)
         return _linear_format(layer.role, ranges.seen(layer.name), job.target.weight_range, method)
 
@@ -104,7 +104,7 @@ def _roundings(method: Static, ranges: Ranges, products: dict[str, Products]) ->
         if layer in products:
             chosen = products[layer].rounding(nearest)
         if method.bias_correction and layer in ranges.layers:
-            chosen = MeanKept(chosen, ranges.seen(layer).mean)
+            chosen = WithMeanError(chosen, ranges.seen(layer).mean)
         return chosen
 
     return rounding
@@ -166,8 +166,8 @@ def _balanced(seen: Channels, weight_range: WeightRange) -> StaticInt8:
     if median == 0.0:
         return _plain(seen.low, seen.high, weight_range)
     divisors = np.sqrt(np.maximum(reach / median, MIN_REACH))
-    evened = _plain(seen.low / divisors, seen.high / divisors, weight_range)
-    return replace(evened, input_divisors=tuple(map(float, divisors)))
+    balanced = _plain(seen.low / divisors, seen.high / divisors, weight_range)
+    return replace(balanced, input_divisors=tuple(map(float, divisors)))
 
 
 def _plain(low: NDArray[np.floating], high: NDArray[np.floating], weight_range: WeightRange) -> StaticInt8:

@@ -6,7 +6,7 @@ from bertedge.errors import UsageError
 from bertedge.graph.formats import MAX_EXACT_ROWS, BlockRows, BlockWeights, Int8Rows, NumberFormat, Plan
 from bertedge.graph.rounding import NEAREST, Rounding, Roundings
 from bertedge.layers import Layer, Role
-from bertedge.quantization.calibrate import frequent_pieces, observe_products
+from bertedge.quantization.calibrate import frequent_tokens, observe_products
 from bertedge.quantization.job import Decision, Job, plan_of
 from bertedge.recipe import BLOCK_SIZES, WeightOnly
 
@@ -40,7 +40,7 @@ def _plan(job: Job, method: WeightOnly) -> Plan:
         if layer.role == Role.POSITION_TABLE:
             return Int8Rows()
         if layer.role == Role.WORD_TABLE:
-            exact = frequent_pieces(job, method, EXACT_ROWS)
+            exact = frequent_tokens(job, method, EXACT_ROWS)
             return BlockRows(bits=method.bits, block_size=size, exact=exact)
         return BlockWeights(bits=method.bits, block_size=size)
 

@@ -19,7 +19,7 @@ from bertedge.evaluate.goals import Goal, require_measurable, told_of
 from bertedge.files import alone_in, new_folder
 from bertedge.layers import model_layers, planned_layers
 from bertedge.manifest import MANIFEST
-from bertedge.progress import Listener, unheard
+from bertedge.progress import Listener, no_progress
 from bertedge.quantization.promote import HELD_OUT, reasons_of
 from bertedge.recipe import QuantizationRecipe
 from bertedge.scratch import temporary_folder
@@ -61,7 +61,7 @@ def tune(
     settings: TuneSettings | None = None,
     cased: bool | None = None,
     force: bool = False,
-    listen: Listener = unheard,
+    listen: Listener = no_progress,
     note: Note = _log.info,
 ) -> Tuned:
     """Search for the fastest bundle that keeps within the goals.

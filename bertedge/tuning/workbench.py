@@ -26,7 +26,7 @@ from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.quantization import export, quantize, sensitivity
 from bertedge.quantization.promote import HELD_OUT
-from bertedge.quantization.result_cache import Memory
+from bertedge.quantization.result_cache import Cache
 from bertedge.quantization.sensitivity import Sensitivity
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime import BertRuntime, load
@@ -60,7 +60,7 @@ class Workbench:
     def __post_init__(self) -> None:
         self._floats: dict[int, BertRuntime] = {}
         self._recorded: dict[int, Recorded] = {}
-        self._memory: tuple[int, Memory] = (-1, Memory())
+        self._cache: tuple[int, Cache] = (-1, Cache())
         self._require_one_vocabulary()
         shortest = min(checkpoint.config.max_length for checkpoint in self.checkpoints)
         if self.workload.seq_len > shortest:
@@ -123,7 +123,7 @@ class Workbench:
             recipe=recipe,
             calibration=self.calibration,
             promoted=promoted,
-            memory=self._memory_of(model),
+            cache=self._cache_of(model),
             force=True,
             listen=self.listen,
         )
@@ -135,7 +135,7 @@ class Workbench:
             target=self.target,
             recipe=recipe,
             calibration=self.calibration,
-            memory=self._memory_of(model),
+            cache=self._cache_of(model),
             listen=self.listen,
         )
 
@@ -171,11 +171,11 @@ class Workbench:
             self._recorded[model] = Recorded(self._float(model), self._batches, folder, self.listen, pooling=pooling)
         return self._recorded[model]
 
-    def _memory_of(self, model: int) -> Memory:
-        """What is known of one model at a time: it takes the memory of some models."""
-        if self._memory[0] != model:
-            self._memory = (model, Memory())
-        return self._memory[1]
+    def _cache_of(self, model: int) -> Cache:
+        """The cache of one model; the caches of several would take too much memory."""
+        if self._cache[0] != model:
+            self._cache = (model, Cache())
+        return self._cache[1]
 
 
 def _loaded(folder: Path, threads: int) -> BertRuntime:

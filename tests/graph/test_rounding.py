@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 
 from bertedge.graph.rounding import (
     NEAREST,
-    MeanKept,
     Nearest,
     QuantizedRows,
+    WithMeanError,
     least_squares_scales,
     quantize_rows,
     row_scales,
@@ -75,7 +75,7 @@ def test_what_is_lost_on_average_is_told(compensated: bool) -> None:
     products = Products(40)
     products.observe(INPUTS)
     inner = products.rounding() if compensated else NEAREST
-    rows = MeanKept(inner, INPUTS.mean(axis=0))(MATRIX, WeightRange(largest=15))
+    rows = WithMeanError(inner, INPUTS.mean(axis=0))(MATRIX, WeightRange(largest=15))
     assert rows.lost is not None
     error = INPUTS @ (MATRIX - value(rows)).T
     assert np.abs(error.mean(axis=0)).max() > 1e-3 or compensated
@@ -90,8 +90,8 @@ def test_a_layer_that_is_shifted_and_divided_is_rounded_as_if_it_had_always_read
     before, after = Products(40), Products(40)
     before.observe(INPUTS)
     after.observe(changed)
-    kept = MeanKept(before.rounding() if compensated else NEAREST, INPUTS.mean(axis=0))
-    direct = MeanKept(after.rounding() if compensated else NEAREST, changed.mean(axis=0))
+    kept = WithMeanError(before.rounding() if compensated else NEAREST, INPUTS.mean(axis=0))
+    direct = WithMeanError(after.rounding() if compensated else NEAREST, changed.mean(axis=0))
     ours, theirs = (r(MATRIX * factors, FULL_RANGE) for r in (kept.shifted(shifts).scaled(factors), direct))
     assert (ours.values != theirs.values).mean() < 0.02
     assert ours.lost is not None

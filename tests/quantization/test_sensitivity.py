@@ -13,7 +13,7 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.encoders import BERT
 from bertedge.layers import block_layers, word_table
 from bertedge.quantization import sensitivity
-from bertedge.quantization.result_cache import Memory
+from bertedge.quantization.result_cache import Cache
 from bertedge.quantization.sensitivity import (
     FLOAT16,
     Remedy,
@@ -97,12 +97,12 @@ def test_deep_models_are_tried_in_groups() -> None:
 
 def test_every_layer_is_tried_in_every_finer_format(checkpoint: Checkpoint, corpus_file: Path) -> None:
     told: list[str] = []
-    memory = Memory()
+    cache = Cache()
     found = sensitivity(
         checkpoint,
         recipe=RECIPE,
         calibration=corpus_file,
-        memory=memory,
+        cache=cache,
         listen=lambda share, text: told.append(text),
     )
     tried = {(r.group, r.field) for r in found.remedies}
@@ -125,7 +125,7 @@ def test_every_layer_is_tried_in_every_finer_format(checkpoint: Checkpoint, corp
     assert any("sensitivity of" in text for text in told)
     told.clear()
     again = sensitivity(
-        checkpoint, recipe=RECIPE, calibration=corpus_file, memory=memory, listen=lambda s, t: told.append(t)
+        checkpoint, recipe=RECIPE, calibration=corpus_file, cache=cache, listen=lambda s, t: told.append(t)
     )
     assert again.losses == pytest.approx(found.losses)
     assert not [text for text in told if text.startswith("calibrating")]
