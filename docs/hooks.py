@@ -14,6 +14,9 @@ from bertedge.cli.app import app
 from bertedge.cli.layout import SET_KEYS, key_rows
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Mark on a page -> what defines a file format; its docstring goes there.
+FORMATS = {"<!-- plan -->": "bertedge.plan", "<!-- manifest -->": "bertedge.manifest.Manifest"}
+FORMAT_OPTIONS = "      members: false\n      show_root_heading: false\n      show_bases: false\n"
 LINK = re.compile(r"(?<=\]\()(\.\./[^)#\s]*)")
 
 
@@ -21,6 +24,8 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
     """MkDocs calls this for every page."""
     markdown = markdown.replace("<!-- commands -->", commands())
     markdown = markdown.replace("<!-- public names -->", public_names())
+    for mark, name in FORMATS.items():
+        markdown = markdown.replace(mark, f"::: {name}\n    options:\n{FORMAT_OPTIONS}")
     folder = Path(page.file.src_uri).parent
     return LINK.sub(lambda link: outside(link[1], folder, config.repo_url), markdown)
 
@@ -64,7 +69,6 @@ def _command(name: str, command: Any) -> str:
             *_option_tables(options, context),
             _keys(name),
             _epilog(command.epilog or ""),
-            _keys(name),
         ]
     return "\n\n".join(part for part in parts if part)
 
@@ -107,14 +111,6 @@ def _table(heading: str, rows: list[tuple[str, str]]) -> str:
         return ""
     cells = "\n".join(f"| {left} | {right} |" for left, right in (map(_escaped, row) for row in rows))
     return f"| {heading} | |\n| --- | --- |\n{cells}"
-
-
-def _keys(name: str) -> str:
-    """The keys of ``--set``, if the command has that option."""
-    if name not in SET_KEYS:
-        return ""
-    rows = [(f"`{key}`, default: {default}", meaning) for key, default, meaning in key_rows(SET_KEYS[name]())]
-    return _table("Keys of `--set`", rows)
 
 
 def _escaped(text: str) -> str:
