@@ -104,6 +104,14 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def long_corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same documents several times: enough texts for a verdict on fidelity."""
+    path = tmp_path_factory.mktemp("corpus") / "long.txt"
+    path.write_text("\n\n".join("\n".join(document) for document in DOCUMENTS * 3) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
 def english_l6() -> Path:
     """A real checkpoint that lies beside the project on some machines."""
     if not ENGLISH_L6.is_dir():

@@ -15,7 +15,7 @@ from bertedge.encoders import read_config_file
 from bertedge.errors import CheckpointError, FileError
 from bertedge.files import new_folder, read_text, require_writable, sha256, write_text
 from bertedge.records import read_json
-from bertedge.report.budget import read_budgets
+from bertedge.report.budget_file import read_budgets
 
 MARKER = "manifest.json"
 

@@ -37,7 +37,8 @@ from bertedge.pooling import pooling_of
 from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.report.budget import LATENCY, LATENCY_MS
-from bertedge.report.gate import judge, require_judgeable
+from bertedge.report.comparable import require_judgeable
+from bertedge.report.gate import judge
 from bertedge.report.schema import SCHEMA_VERSION, CandidateReport, CorpusInfo, KindFidelity, Report
 from bertedge.runtime import load
 
@@ -105,7 +106,7 @@ class Measurement:
         self.after: Snapshot | None = None
         self.starts: dict[int, ColdStart] = {}
         if standard.baseline or standard.against:
-            require_judgeable(self.report(), standard.baseline, standard.budgets)
+            require_judgeable(self.report(), standard.baseline, standard.budgets, threads=self.threads)
 
     def _samples(self, length: int) -> dict[Kind, list[Batch]]:
         """The texts of each kind that outputs are compared on."""

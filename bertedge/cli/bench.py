@@ -21,7 +21,6 @@ from bertedge.cli.judging import (
     ReasonOption,
     StrictOption,
     UpdateOption,
-    comparable,
 )
 from bertedge.cli.options import CasedOption, ThreadsOption, library
 from bertedge.errors import UsageError
@@ -136,7 +135,7 @@ def bench(
         note(f"{found}, fewer than the {examples} asked for")
     report = replace(report, run=this_run())
     try:
-        earlier = comparable(report, earlier, updating=update_baseline)
+        earlier = gate.judgeable(report, earlier)
         verdicts = judge(report, earlier, limits) if earlier or against else ()
     except Exception:  # what took minutes to measure is kept, whatever is the matter with what it is held against
         gate.write(report, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,6 @@ from bertedge.cli.judging import (
     ReasonOption,
     StrictOption,
     UpdateOption,
-    comparable,
 )
 
 
@@ -52,7 +52,7 @@ def compare(
     )
     limits, old, new = gate.budgets(), gate.baseline(), read_report(report)
     gate.require_writable()
-    old = comparable(new, old, updating=update_baseline)
+    old = gate.judgeable(replace(new, against=None), old)
     verdicts = judged(old, new, budgets=limits) if old else ()
     gate.conclude(
         new, verdicts, lambda: stdout.print(rich_verdicts(verdicts, width=stdout.width)) if verdicts else None

@@ -12,7 +12,7 @@ import typer
 
 from bertedge.cli.console import note
 from bertedge.cli.options import library, require_different_files
-from bertedge.errors import BertEdgeError, UsageError
+from bertedge.errors import UsageError
 
 if TYPE_CHECKING:
     from bertedge.report.budget import Budgets
@@ -85,12 +85,31 @@ class Gate:
 
     def budgets(self) -> Budgets:
         """The defaults, or what the file makes of them."""
-        from bertedge.report.budget import DEFAULTS, read_budgets
+        from bertedge.report.budget import DEFAULTS
+        from bertedge.report.budget_file import read_budgets
 
         return read_budgets(self.budgets_file) if self.budgets_file else dict(DEFAULTS)
 
+    def judgeable(self, report: Report, baseline: Report | None) -> Report | None:
+        """The baseline, or None where it is about to be replaced and cannot be compared.
+
+        Raises:
+            UsageError: it cannot be compared, and is not about to be replaced.
+        """
+        from bertedge.report.comparable import require_judgeable
+
+        if baseline is None:
+            return None
+        try:
+            require_judgeable(report, baseline, self.budgets())
+        except UsageError:
+            if not self.update:
+                raise
+            return None
+        return baseline
+
     def baseline(self) -> Report | None:
-        """The baseline; none where the first one is about to be written, or its model is about to be replaced."""
+        """The baseline; None where the first one is about to be written."""
         from bertedge.report.baseline import read_baseline
 
         if self.baseline_file is None or (self.update and not self.baseline_file.exists()):
@@ -198,18 +217,3 @@ def unjudged(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
         if verdict.outcome == "skipped":
             reasons.setdefault(verdict.sentence, []).append(f"{verdict.candidate} {verdict.subject}")
     return reasons
-
-
-def comparable(report: Report, baseline: Report | None, *, updating: bool) -> Report | None:
-    """The baseline, if it is one of this model; where it is about to be replaced, none rather than an error."""
-    from bertedge.report.pair import require_comparable
-
-    if baseline is None:
-        return None
-    try:
-        require_comparable(report, baseline)
-    except BertEdgeError:
-        if not updating:
-            raise
-        return None
-    return baseline

@@ -1,36 +1,35 @@
-"""Metrics of what was seen, each with a 95 % bootstrap interval.
+"""Metrics of observations, each with a 95 % bootstrap interval.
 
 Positions of one text are not independent of each other, so whole texts are resampled (Efron and Tibshirani 1993, ch.
-8). An event that was never seen is in no resample. So where few events were seen, or none, intervals of shares reach as
-far as :func:`largest_share`, which takes events for independent.
+8). An event that was never seen is in no resample. So where few events were seen, the interval of a share reaches as
+far as :func:`largest_share`, which treats events as independent.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.evaluate.intervals import beta_quantile
 from bertedge.evaluate.metrics import METRICS
 from bertedge.metric import Change, Floats, Metric, MetricValue
 
 RESAMPLES = 1000
-#: Events that are too few for the bootstrap to know how many more there may be.
+#: So few events do not tell the bootstrap how rare they are.
 FEW_EVENTS = 5
 SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seen:
-    """One group of observations of a candidate, next to its reference.
+    """One group of observations of a candidate and its reference.
 
     Attributes:
-        values: quantity -> one number for each observation, such as a masked position, a pair or a text.
-        text: the text that each observation belongs to.
+        values: quantity -> a number for each observation: a masked position, a pair or a text; shape (N,).
+        text: index of each observation's text, shape (N,).
     """
 
     values: dict[str, Floats]
@@ -39,12 +38,12 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observations:
-    """What was seen of a candidate next to its reference.
+    """Observations of a candidate and its reference.
 
     Attributes:
-        groups: group of :class:`bertedge.metric.Metric` -> what was seen; only of heads that both models have, and that
-            the texts have labels for.
-        texts: how many texts there were.
+        groups: group of :class:`bertedge.metric.Metric` -> its observations; only of heads that both models have and the
+            texts have labels for.
+        texts: number of texts.
     """
 
     groups: dict[str, Seen]
@@ -54,7 +53,7 @@ class Observations:
 def estimate_all(
     seen: Observations, *, names: Collection[str] = tuple(METRICS), resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, MetricValue]:
-    """Every metric of the names that there are observations for, with its bootstrap interval."""
+    """Every metric among ``names`` that has observations, with its bootstrap interval."""
     counts = _resampled(seen.texts, resamples, seed)
     values = {}
     for name in names:
@@ -67,10 +66,10 @@ def estimate_all(
 def estimate_changes(
     new: Observations, old: Observations, *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, Change]:
-    """How each metric of a model differs from that of another one, where both have the head.
+    """How each metric differs between two models that both have its head.
 
-    A text that is hard for the one is hard for the other, so each draw has the same texts for both, and the interval
-    is much narrower than that of two samples.
+    A text that is hard for one model is hard for the other too. So each resample has the same texts for both, and the
+    interval is much narrower than that of two separate samples.
 
     Args:
         new, old: observations on the same texts and positions.
@@ -93,14 +92,14 @@ def _change(metric: Metric, new: Seen, old: Seen, counts: Floats) -> Change:
 
 
 def estimate(name: str, seen: Observations) -> float | None:
-    """One metric without its interval; None where there are no observations of its head."""
+    """One metric without its interval; None without observations of its head."""
     metric = METRICS[name]
     own = _observed(metric, seen)
     return metric.estimate.prepare(own.values)(np.ones(len(own.text))) if own else None
 
 
 def _observed(metric: Metric, seen: Observations) -> Seen | None:
-    """The observations that a metric is made of; None where there are none."""
+    """The observations that a metric needs; None where some are missing."""
     own = seen.groups.get(metric.group)
     if own is None or not len(own.text) or not own.values.keys() >= {*metric.estimate.quantities}:
         return None
@@ -108,31 +107,31 @@ def _observed(metric: Metric, seen: Observations) -> Seen | None:
 
 
 def _resampled(texts: int, resamples: int, seed: int) -> Floats:
-    """(draws, texts): how often each text is in each draw."""
+    """How often each text is in each resample, shape (resamples, texts)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(texts, np.full(texts, 1 / texts), size=resamples).astype(np.float64)
 
 
 def _draws(metric: Metric, seen: Seen, counts: Floats) -> Floats:
-    """The metric's value as observed, and then that of each draw that has an observation."""
+    """The metric's observed value, then its value in each resample that has an observation."""
     estimate = metric.estimate.prepare(seen.values)
     drawn = (weights for weights in (row[seen.text] for row in counts) if weights.any())
     return np.array([estimate(np.ones(len(seen.text))), *map(estimate, drawn)])
 
 
 def _interval(draws: Floats, n: int) -> MetricValue:
-    """Of values as :func:`_draws` gives them."""
+    """The observed value and the interval of its resamples, as :func:`_draws` returns them."""
     value, (low, high) = float(draws[0]), map(float, np.quantile(draws[1:], [0.025, 0.975]))
-    # the draws of a skewed metric may all lie on one side of what was observed, which is no less possible for that
+    # all resamples of a skewed metric can lie on one side of the observed value
     return MetricValue(value=value, low=min(low, value), high=max(high, value), n=n)
 
 
 def _with_the_unseen(estimate: MetricValue, bounds: tuple[float, float] | None) -> MetricValue:
-    """The interval of a mean of events, of which the bootstrap knows too little where few were seen."""
+    """A wider interval for a share whose events are too few for the bootstrap."""
     if bounds is None:
         return estimate
     value, n, (least, most) = estimate.value, estimate.n, bounds
-    # a share rises by more of its events, and falls by more of the others; a difference has both kinds on either side
+    # more events raise a share, more of the others lower it; a difference has both kinds on both sides
     more, fewer = (value * n, (1 - value) * n) if least == 0 else (abs(value) * n,) * 2
     high = max(estimate.high, min(value + _reach(more, n), most))
     low = min(estimate.low, max(value - _reach(fewer, n), least))
@@ -140,21 +139,17 @@ def _with_the_unseen(estimate: MetricValue, bounds: tuple[float, float] | None) 
 
 
 def _reach(events: float, n: int) -> float:
-    """How far above its estimate a share may lie of which so many events were seen, if they are few."""
+    """How far above its estimate a share of few events can be; 0 for many events."""
     return largest_share(events, n) - events / n if events <= FEW_EVENTS else 0.0
 
 
 def largest_share(events: float, n: int) -> float:
-    """The largest share that an event may have which was seen a few times, or never, in ``n`` observations.
+    """The largest share that an event can have after few events, or none, in ``n`` observations.
 
-    The upper end of the 95 % interval of Jeffreys (Brown, Cai and DasGupta 2001, "Interval estimation for a binomial
-    proportion"), the 0.975 quantile of Beta(events + 1/2, n - events + 1/2), to 3 %: a quantile of chi-squared with
-    2 events + 1 degrees of freedom by Wilson and Hilferty's cube, over 2 n.
+    The upper end of Jeffreys' 95 % interval (Brown, Cai and DasGupta 2001, "Interval estimation for a binomial
+    proportion").
     """
-    freedom = 2 * events + 1
-    spread = 2 / (9 * freedom)
-    quantile = freedom * (1 - spread + NormalDist().inv_cdf(0.975) * math.sqrt(spread)) ** 3
-    return -math.expm1(-quantile / (2 * n + 0.5 - events))
+    return beta_quantile(0.975, events + 0.5, n - events + 0.5)
 
 
 def _of_differences(bounds: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -1,12 +1,13 @@
-"""Intervals: of few clusters, and of the difference or ratio of two estimates that were made apart."""
+"""Intervals of few clusters, and of the difference or ratio of two independent estimates."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from statistics import NormalDist, mean, stdev
-from typing import Literal
+from typing import Any, Literal
 
+from bertedge.errors import MissingExtraError
 from bertedge.metric import MetricValue
 
 NORMAL = NormalDist()
@@ -16,22 +17,26 @@ LARGEST_EXPONENT = 700.0
 
 
 def outcome_of(value: MetricValue, limit: float) -> Outcome:
-    """The rule for everything that has a limit: budgets of a gate, goals of ``quantize`` and ``tune``.
+    """The rule for everything that has a limit: the budgets of the gate, the goals of ``quantize`` and ``tune``.
 
-    Within the limit with the whole interval is ``pass``, beyond it with the whole interval is ``fail``, and anything
-    else is ``inconclusive``, NaN included.
+    ``pass`` if the whole interval is within the limit, ``fail`` if all of it is beyond, otherwise ``inconclusive``,
+    also for NaN.
 
     Args:
-        limit: the largest value that is allowed. For a smallest one, negate both.
+        limit: the largest value that is allowed. For a smallest value, negate both.
     """
-    tolerance = 1e-9 * abs(limit)  # a budget of 0.01 allows a fall from 0.99 to 0.98, whatever binary fractions say
+    tolerance = 1e-9 * abs(limit)  # a budget of 0.01 allows a fall from 0.99 to 0.98, in binary fractions too
     if value.low > limit + tolerance:
         return "fail"
     return "pass" if value.high <= limit + tolerance else "inconclusive"
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """An interval for the mean of two values or more."""
+    """An interval for the mean of two values or more.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
+    """
     half = student_t(0.5 + level / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
     return mean(values) - half, mean(values) + half
 
@@ -39,37 +44,47 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
 def expanded_tail(clusters: int, level: float = 0.95) -> float:
     """The share to leave out at each end of a bootstrap over few clusters; see Hesterberg (2015), section 5.3.
 
-    A bootstrap of n values has the spread of n, not of n - 1, and knows nothing of Student's wider tails; taking its
-    percentiles further outwards repairs both.
+    A bootstrap of n values has the spread of n values, not of n - 1, and no tails as wide as Student's t. Percentiles
+    farther out correct both.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
     """
     return NORMAL.cdf(-math.sqrt(clusters / (clusters - 1)) * student_t(0.5 + level / 2, clusters - 1))
 
 
 def student_t(share: float, freedom: int) -> float:
-    """Quantile of Student's t: exact for 1 degree of freedom, good to 3 % for 2 and to 1 % for more.
+    """Quantile of Student's t distribution."""
+    return float(_special().stdtrit(freedom, share))
 
-    Abramowitz and Stegun 26.7.5.
+
+def beta_quantile(share: float, a: float, b: float) -> float:
+    """Quantile of the Beta distribution.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
     """
-    if freedom == 1:
-        return math.tan(math.pi * (share - 0.5))
-    z, n = NORMAL.inv_cdf(share), freedom
-    return (
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-    )
+    return float(_special().betaincinv(a, b, share))
+
+
+def _special() -> Any:
+    """``scipy.special``, which only measuring needs and reading a report does not."""
+    try:
+        from scipy import special
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("scipy", "tools") from error
+    return special
 
 
 def exactly(value: float) -> MetricValue:
-    """A number without any doubt about it."""
+    """A number without an interval."""
     return MetricValue(value=value, low=value, high=value, n=1)
 
 
 def difference(new: MetricValue, old: MetricValue) -> MetricValue:
-    """``new - old`` of two independent estimates, with a 95 % interval made of theirs (MOVER, Zou and Donner 2008).
+    """``new - old`` of two independent estimates, with a 95 % interval (MOVER, Zou and Donner 2008).
 
-    Where both saw the same texts the true interval is narrower: the two err in the same direction.
+    If both are of the same texts, the interval is wider than necessary.
     """
     value = new.value - old.value
     return MetricValue(
@@ -83,7 +98,7 @@ def difference(new: MetricValue, old: MetricValue) -> MetricValue:
 def quotient(new: MetricValue, old: MetricValue) -> MetricValue:
     """``new / old`` of two independent estimates: :func:`difference` of their logarithms.
 
-    Nothing to nothing is 1; something to nothing is infinite, and so is the upper end where ``old`` may be nothing.
+    0 to 0 is 1; more than 0 to 0 is infinite, and so is the upper end where ``old`` can be 0.
     """
     if old.value <= 0:
         if new.high <= 0 and old.high <= 0:

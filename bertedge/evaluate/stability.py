@@ -22,6 +22,8 @@ STAT, CPUINFO = Path("/proc/stat"), Path("/proc/cpuinfo")
 FREQUENCIES = "/sys/devices/system/cpu"
 #: From here on a number is worth a sentence; shares are 0 to 1.
 MAX_STOLEN, MAX_OTHERS, MIN_FREQUENCY_KEPT, MAX_DRIFT, MAX_SPREAD = 0.02, 0.10, 0.95, 0.10, 0.25
+#: A run whose host took so much more of the CPU time than another run's is busier.
+MAX_STOLEN_MORE = 0.05
 #: Columns of /proc/stat's first line after its name; guest time is part of user time already.
 IDLE, IOWAIT, STEAL, COLUMNS = 3, 4, 7, 8
 
@@ -108,6 +110,16 @@ class Stability:
     def __post_init__(self) -> None:
         if self.drift is not None and not self.drift > 0:
             raise FileError(f"stability: drift is {self.drift}", EDITED)
+
+    def busier_than(self, other: Stability) -> str:
+        """Why times of this run can be longer than those of another run, in words; empty where nothing tells so."""
+        for mine, its, limit, words in (
+            (self.others, other.others, MAX_OTHERS, "other processes used"),
+            (self.stolen, other.stolen, MAX_STOLEN_MORE, "the host took"),
+        ):
+            if mine is not None and its is not None and mine - its > limit:
+                return f"{words} {100 * mine:.0f} % of the CPU time now and {100 * its:.0f} % in the baseline's run"
+        return ""
 
     @property
     def notes(self) -> list[str]:

@@ -1,44 +1,43 @@
-"""Budgets: how much worse than its baseline a number may be. One table of what can be judged, one of the defaults."""
+"""Budgets: how much worse a value may get. A table of what can be judged, and a table of the defaults."""
 
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from bertedge.errors import FileError, UsageError, nearest
+from bertedge.errors import UsageError, nearest
 from bertedge.evaluate.cold_start import STARTS
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import paired_ratio, workload_name
 from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS
-from bertedge.files import read_text
 from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport
 
 LATENCY, LATENCY_MS = "latency.p50", "latency.p50_ms"
+#: From one day to another, the ratio of an unchanged bundle's time to float's was up to 1.17 times as large.
+APART = 1.25
 HIGHER, LOWER = "higher", "lower"
 BYTES = " bytes"
-#: Where two runs may be compared: ``fidelity`` on the same text; ``file`` always; ``time`` and ``memory`` on the same
-#: machine; ``relative`` on machines of the same kind, for each number is a ratio to the reference beside it.
+#: Where two runs can be compared: ``fidelity`` on the same text; ``file`` always; ``time`` and ``memory`` on the same
+#: machine; ``relative``, a ratio to float's time in the same run, on the same kind of CPU.
 Scope = Literal["fidelity", "file", "time", "memory", "relative"]
-#: Detail (a workload, or nothing) -> value with its interval.
+#: Detail (a workload, a kind of texts, or empty) -> value with its interval.
 Readings = dict[str, MetricValue]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """Something in a report that can have a budget.
+    """A metric that can have a budget.
 
     Attributes:
-        read: what a model has of it.
+        read: a model's values of it.
         better: ``higher`` or ``lower``.
-        floor: smaller numbers are as good as this one; below it there is only rounding.
-        unit: to be written after a value.
+        floor: smaller values count as this one, because only rounding makes them differ.
+        unit: is written after a value.
     """
 
     read: Callable[[CandidateReport], Readings]
@@ -79,9 +78,9 @@ def _milliseconds(model: CandidateReport) -> Readings:
 
 
 def _cold_start(model: CandidateReport) -> Readings:
-    """The median of n starts lies between the smallest and the largest with a probability of 1 - 2 / 2**n.
+    """The median with the smallest and the largest start as its interval, which n starts hold with 1 - 2 / 2**n.
 
-    Of five that is 0.94; of fewer it is no interval to judge by.
+    For five starts that is 0.94. Fewer starts are not judged.
     """
     samples = model.cold_start_samples_ms
     if model.cold_start_ms is None or len(samples) < STARTS:
@@ -110,20 +109,19 @@ JUDGED: dict[str, Judged] = {
 }
 
 
-#: What is negative where int8 does better than float.
+#: Metrics that are negative where int8 is better than float.
 SIGNED = frozenset(name for name in METRICS if name.endswith("_drop"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much worse than the baseline a metric may be; exactly one of the two.
+    """How much worse a metric may get; exactly one of ``max_drop`` and ``max_ratio``.
 
     Attributes:
-        max_drop: in the metric's own unit; a fall where higher is better, a rise where lower is.
-        max_ratio: new over old, for what is better when it is lower.
-        apart: ``max_ratio`` of two runs, for ``latency.p50`` only: from one day to the next the same machine is another
-            one, and so is another machine of the same kind. Without it, ``max_ratio`` holds on the same machine, and
-            elsewhere nothing is judged.
+        max_drop: in the metric's own unit: a fall where higher is better, a rise where lower is better.
+        max_ratio: new / old, for metrics that are better when lower.
+        apart: ``max_ratio`` between two runs, for ``latency.p50`` only; default: ``APART``, or ``max_ratio`` if that
+            is more.
     """
 
     metric: str
@@ -139,11 +137,11 @@ class Budget:
         judged = JUDGED[self.metric]
         if self.max_ratio is not None and judged.better == HIGHER:
             raise UsageError(
-                f"budget {self.metric}: max_ratio is for what is better when it is lower", "give max_drop instead"
+                f"budget {self.metric}: max_ratio is for metrics that are better when lower", "give max_drop instead"
             )
         if self.max_ratio is not None and self.metric in SIGNED:
             raise UsageError(
-                f"budget {self.metric}: may be negative, so a ratio means nothing", "give max_drop instead"
+                f"budget {self.metric}: it can be negative, so a ratio has no meaning", "give max_drop instead"
             )
         if self.max_drop is not None and judged.scope == "relative":
             raise UsageError(f"budget {self.metric}: max_drop has no meaning for a ratio", "give max_ratio instead")
@@ -152,6 +150,18 @@ class Budget:
         for name, value, least in (("max_drop", self.max_drop, 0), ("max_ratio", self.max_ratio, 1)):
             _require_at_least(self.metric, name, value, least)
         _require_at_least(self.metric, "apart", self.apart, 1)
+
+    def limit(self, *, apart: bool) -> float:
+        """The largest change that is allowed.
+
+        Args:
+            apart: new and old are of two runs.
+        """
+        if self.max_ratio is None:
+            return self.max_drop or 0.0
+        if apart and JUDGED[self.metric].scope == "relative":
+            return self.apart or max(self.max_ratio, APART)
+        return self.max_ratio
 
 
 def _require_at_least(metric: str, name: str, value: float | None, least: float) -> None:
@@ -168,95 +178,17 @@ DEFAULTS: Budgets = {
         Budget(metric="mlm.top1_agreement", max_drop=0.01),
         Budget(metric="mlm.kl_mean", max_ratio=1.25),
         Budget(metric="mlm.top1_accuracy_drop", max_drop=0.01),
-        Budget(metric="nsp.flip_rate", max_drop=0.02),  # what the 181 pairs of the built-in text can tell
+        Budget(metric="nsp.flip_rate", max_drop=0.02),  # the built-in text has 181 pairs, which decide no less
         Budget(metric="embedding.cosine_mean", max_drop=0.002),
         Budget(metric="embedding.cosine_p01", max_drop=0.01),
         Budget(metric="embedding.neighbours_at_10", max_drop=0.02),
         Budget(metric="pooler.cosine_mean", max_drop=0.005),
         Budget(metric=f"{INVARIANCE}max_prob_diff", max_drop=1e-4),
         Budget(metric=f"{INVARIANCE}max_vector_diff", max_drop=1e-4),
-        Budget(metric=LATENCY, max_ratio=1.05, apart=1.25),
+        Budget(metric=LATENCY, max_ratio=1.05),
         Budget(metric="cold_start_ms", max_ratio=2.0),
         Budget(metric="peak_rss_bytes", max_ratio=1.1),
         Budget(metric="size_bytes", max_ratio=1.02),
         Budget(metric="coverage.macs", max_drop=0.01),
     )
 }
-LIMITS = tuple(field.name for field in fields(Budget) if field.name != "metric")
-#: What a limit was called -> what to do.
-RENAMED = {"elsewhere": "it is called apart now, and holds for every two runs, on one machine or two"}
-EXAMPLE = 'for instance: "mlm.top1_agreement" = { max_drop = 0.01 }'
-
-
-def read_budgets(path: Path) -> Budgets:
-    """The defaults, changed by a TOML file: ``metric = { max_ratio = 1.1 }``, or ``metric = false`` for none.
-
-    Raises:
-        FileError: it cannot be read, or is not TOML.
-        UsageError: a metric that is not known, or a limit that makes no sense.
-    """
-    try:
-        raw = tomllib.loads(read_text(path))
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{path}: is not TOML ({error})", EXAMPLE) from error
-    budgets = dict(DEFAULTS)
-    seen: set[str] = set()
-    for metric, limits in _flat(raw):
-        if metric in seen:
-            raise UsageError(f"{path}: {metric} stands there twice", "TOML has two spellings of it; keep one")
-        seen.add(metric)
-        if metric not in JUDGED:
-            raise UsageError(f"{path}: no metric is called {metric!r}", nearest(metric, JUDGED))
-        if limits is False:
-            budgets.pop(metric, None)
-            continue
-        budgets[metric] = _budget(path, metric, limits)
-    if not budgets:
-        raise UsageError(f"{path}: every budget is switched off", "leave out what is to be judged as usual")
-    return budgets
-
-
-def _flat(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """``[mlm.top1_agreement]`` and ``["mlm.top1_agreement"]`` are the same; a table inside a table is a longer name."""
-    rows = []
-    for key, value in raw.items():
-        name = f"{prefix}{key}"
-        inner = isinstance(value, dict) and value and name not in JUDGED and not set(value) & set(LIMITS)
-        rows += _flat(value, f"{name}.") if inner else [(name, value)]
-    return rows
-
-
-def _budget(path: Path, metric: str, limits: Any) -> Budget:
-    if not isinstance(limits, dict):
-        raise UsageError(f"{path}: {metric} is {limits!r}, expected a table or false", EXAMPLE)
-    for name, value in limits.items():
-        if name not in LIMITS:
-            hint = RENAMED.get(name) or nearest(name, LIMITS)
-            raise UsageError(f"{path}: {metric} has no limit called {name!r}", hint)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UsageError(f"{path}: {metric}.{name} is {value!r}, expected a number", EXAMPLE)
-    try:
-        return Budget(metric=metric, **_completed(metric, {name: _float(value) for name, value in limits.items()}))
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.message}", error.hint) from error
-
-
-def _completed(metric: str, limits: dict[str, float]) -> dict[str, float]:
-    """Where one of the two limits of latency is named, the other is the default's.
-
-    Two runs differ by more than the rounds of one do, so they are never judged more strictly by default.
-    """
-    default = DEFAULTS.get(metric)
-    if default is None or default.apart is None or default.max_ratio is None or not limits or "max_drop" in limits:
-        return limits
-    ratio = limits.get("max_ratio", default.max_ratio)
-    return {"max_ratio": ratio, "apart": max(ratio, default.apart), **limits}
-
-
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # TOML's integers have no end
-        return math.inf

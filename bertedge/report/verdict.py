@@ -1,4 +1,4 @@
-"""Verdicts, and the sentences that say by how much and how sure."""
+"""Verdicts and their sentences."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Literal
 
 from bertedge.evaluate.intervals import outcome_of
 from bertedge.metric import MetricValue
-from bertedge.report.budget import JUDGED, Budget
+from bertedge.report.budget import Budget
 
-#: The metric of a verdict on a candidate that was not measured; it decides nothing about those that were.
+#: The metric of a verdict on a candidate that only the baseline has. It decides nothing about other candidates.
 ABSENT = "candidate"
 Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
 OUTCOMES: tuple[Outcome, ...] = ("pass", "fail", "inconclusive", "skipped")
@@ -24,10 +24,10 @@ class Verdict:
     """One budget of one candidate.
 
     Attributes:
-        detail: the workload, where the metric has several values; or nothing.
-        sentence: by how much it changed, how sure that is, and what is allowed.
-        change: new - old or new / old, with its 95 % interval; None where it was not judged.
-        undecided: the interval reaches over the limit, so that measuring more might decide.
+        detail: the workload or the kind of texts, where a metric has several values; otherwise empty.
+        sentence: by how much the value changed, how sure that is, and what is allowed.
+        change: new - old or new / old, with its 95 % interval; None where nothing was compared.
+        undecided: the interval reaches across the limit, and more measuring can decide.
     """
 
     candidate: str
@@ -44,40 +44,27 @@ class Verdict:
         return f"{self.metric} {self.detail}".strip()
 
 
-def say(
-    budget: Budget,
-    limit: float,
-    new: MetricValue,
-    old: MetricValue,
-    change: MetricValue,
-    *,
-    than: str,
-    unit: str | None = None,
+def sentence(
+    budget: Budget, limit: float, new: MetricValue, old: MetricValue, change: MetricValue, *, than: str, unit: str
 ) -> str:
-    """What changed by how much, what is allowed, and whether that is sure.
+    """By how much a value changed, what is allowed, and how sure that is.
 
     Args:
-        than: what it is judged by.
+        than: what judges the candidate, in words.
+        unit: of both values.
     """
-    unit = JUDGED[budget.metric].unit if unit is None else unit
-    values = f"{_short(new.value)}{unit} where {than} has {_short(old.value)}{unit}"
+    values = f"{_short(new.value)}{unit}, {than} {_short(old.value)}{unit}"
+    limit_words, interval = _short(limit), _interval(change.low, change.high)
     if budget.max_ratio is not None:
-        changed = f"{_times(change.value)}{_interval(change.low, change.high)}"
-        allowed = "no more is allowed" if limit == 1 else f"{_short(limit)} times are allowed"
+        changed, allowed = f"{_short(change.value)} times as much{interval}", f"{limit_words} times"
     elif change.value == 0 and change.low == change.high:
-        changed, allowed = "unchanged", f"worse by {_short(limit)} is allowed"
+        changed, allowed = "unchanged", f"{limit_words} worse"
     elif change.value < 0:
-        changed = f"better by {_short(-change.value)}{_interval(-change.high, -change.low)}"
-        allowed = f"worse by {_short(limit)} is allowed"
+        better = _interval(-change.high, -change.low)
+        changed, allowed = f"{_short(-change.value)} better{better}", f"{limit_words} worse"
     else:
-        changed = f"worse by {_short(change.value)}{_interval(change.low, change.high)}"
-        allowed = f"{_short(limit)} is allowed"
-    return f"{values}, {changed}; {allowed}: {_sureness(change, limit)}"
-
-
-def _times(ratio: float) -> str:
-    words = _short(ratio)
-    return "as much" if words == "1" else f"{words} times as much"
+        changed, allowed = f"{_short(change.value)} worse{interval}", f"{limit_words} worse"
+    return f"{values}: {changed}; allowed: {allowed}; {_sureness(change, limit)}"
 
 
 def _interval(low: float, high: float) -> str:
@@ -85,50 +72,50 @@ def _interval(low: float, high: float) -> str:
 
 
 def _sureness(change: MetricValue, limit: float) -> str:
-    outcome = outcome_of(change, limit)
+    outcome, exact = outcome_of(change, limit), change.low == change.high
     if outcome == "inconclusive":
-        return "the interval is too wide to tell"
-    place = "beyond" if outcome == "fail" else "within"
-    return f"{place} the budget" + ("" if change.low == change.high else " with the whole interval")
+        return "the interval reaches across the budget"
+    place = "beyond the budget" if outcome == "fail" else "within the budget"
+    return place if exact else f"the whole interval is {place}"
 
 
 def _short(value: float) -> str:
-    """Four digits, and all of a large whole number."""
+    """Four digits; of large numbers all digits before the point."""
     return f"{value:,.0f}" if abs(value) >= 10_000 and math.isfinite(value) else f"{value:.4g}"
 
 
 def counted(verdicts: Sequence[Verdict]) -> str:
-    """As in ``3 pass, 1 fail``."""
+    """``3 pass, 1 fail``."""
     counts = Counter(verdict.outcome for verdict in verdicts)
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome]) or "nothing was judged"
 
 
 def by_severity(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Failures first, then what was not decided, what was not judged, and what passed."""
+    """Failures first, then inconclusive, skipped and passed verdicts."""
     return sorted(verdicts, key=lambda verdict: SEVERITY.index(verdict.outcome))
 
 
 def by_candidate(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
-    """Each candidate's verdicts, wherever they stand."""
+    """The verdicts of each candidate, in their order."""
     for candidate in dict.fromkeys(verdict.candidate for verdict in verdicts):
         yield candidate, [verdict for verdict in verdicts if verdict.candidate == candidate]
 
 
 def failing_outcomes(verdicts: Sequence[Verdict], *, strict: bool) -> frozenset[Outcome]:
-    """The outcomes that a gate does not let through.
+    """The outcomes that count as a failure.
 
     Args:
         verdicts: those of one candidate.
-        strict: everything that was not found to be within its budget.
+        strict: everything but ``pass`` counts as a failure.
     """
     nothing = all(verdict.outcome == "skipped" and verdict.metric != ABSENT for verdict in verdicts)
-    if strict or nothing:  # what judged nothing has not passed
+    if strict or nothing:  # a candidate of which nothing was judged has not passed
         return frozenset(OUTCOMES) - {"pass"}
     return frozenset({"fail"})
 
 
 def is_regression(verdicts: Sequence[Verdict], *, strict: bool) -> bool:
-    """Whether a gate stays shut for one of the candidates."""
+    """Whether one of the candidates fails."""
     return any(
         not failing_outcomes(own, strict=strict).isdisjoint(verdict.outcome for verdict in own)
         for _, own in by_candidate(verdicts)

@@ -56,14 +56,16 @@ def folder(bundle_of: Callable[..., Bundle]) -> Path:
 
 
 #: ``bench`` with as little work as it can do.
-LITTLE = ("--examples", 8, "--rounds", 2, "--seconds", 0, "--lengths", "1x8", "--threads", 1)
+LITTLE = ("--examples", 16, "--rounds", 2, "--seconds", 0, "--lengths", "1x8", "--threads", 1)
 
 
 @pytest.fixture(scope="module")
-def measured(folder: Path, model_folder: Path, corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(
+    folder: Path, model_folder: Path, long_corpus_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder with a report of the tiny model in every format, and what was printed; not to be changed by tests."""
     out = tmp_path_factory.mktemp("measured")
-    more = ["--corpus", corpus_file, *LITTLE, "--rounds", 6, "--lengths", "1x8,2x16"]
+    more = ["--corpus", long_corpus_file, *LITTLE, "--rounds", 6, "--lengths", "1x8,2x16"]
     files = ["--json", out / "report.json", "--markdown", out / "report.md", "--html", out / "report.html"]
     done = bertedge("bench", folder, "--reference", model_folder, *more, *files)
     assert done.returncode == 0, done.stderr
@@ -152,7 +154,7 @@ def test_compare_ends_with_what_it_found(report_file: Path, tmp_path: Path) -> N
     assert "1 fail" in done.stderr
     suites = ElementTree.parse(junit).getroot()
     assert suites.attrib["failures"] == "1"
-    assert suites.find(".//failure").attrib["message"].startswith(f"{2 * size:,} bytes where")  # type: ignore[union-attr]
+    assert suites.find(".//failure").attrib["message"].startswith(f"{2 * size:,} bytes, the baseline")  # type: ignore[union-attr]
     assert summary.read_text() == "before\n" + markdown.read_text() + "\n"
     loose = written(tmp_path, "[size_bytes]\nmax_ratio = 3")
     assert typed("compare", report_file, larger, "--budgets", loose).returncode == 0
@@ -193,17 +195,27 @@ def test_a_page_that_cannot_be_drawn_costs_no_other_file(
 
 
 def test_what_was_measured_is_kept_where_it_cannot_be_judged(
-    folder: Path, model_folder: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, model_folder: Path, long_corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> tuple:
         raise FileError("the baseline is odd", "look at it")
 
     importlib.import_module("bertedge.benchmark")  # which keeps the true one: it has judged before the command does
     monkeypatch.setattr("bertedge.report.gate.judge", fail)
-    more = ["--corpus", corpus_file, *LITTLE, "--examples", 300, "--against", folder, "--json", tmp_path / "r.json"]
+    more = [
+        "--corpus",
+        long_corpus_file,
+        *LITTLE,
+        "--examples",
+        300,
+        "--against",
+        folder,
+        "--json",
+        tmp_path / "r.json",
+    ]
     done = typed("bench", folder, "--reference", model_folder, *more)
     found = read_report(tmp_path / "r.json").corpus.examples
-    assert f"corpus.txt: has {found} texts to compare on, fewer than the 300 asked for" in done.stderr
+    assert f"long.txt: has {found} texts to compare on, fewer than the 300 asked for" in done.stderr
     assert (done.returncode, done.stderr.splitlines()[-2]) == (3, "error: the baseline is odd")
     assert read_report(tmp_path / "r.json").complete
 
@@ -247,11 +259,11 @@ def test_baselines_that_say_nothing(
 
 
 def test_a_candidate_is_judged_by_what_was_measured_beside_it(
-    folder: Path, bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+    folder: Path, bundle_of: Callable[..., Bundle], model_folder: Path, long_corpus_file: Path, tmp_path: Path
 ) -> None:
     """The float bundle is larger than the int8 one, whatever the clock says."""
     larger = bundle_of("float32").folder
-    more = ["--corpus", corpus_file, *LITTLE, "--against", folder, "--json", tmp_path / "r.json"]
+    more = ["--corpus", long_corpus_file, *LITTLE, "--against", folder, "--json", tmp_path / "r.json"]
     done = typed("bench", larger, "--reference", model_folder, *more)
     assert done.returncode == 1, done.stderr
     assert "(against)" in done.stdout
@@ -259,10 +271,10 @@ def test_a_candidate_is_judged_by_what_was_measured_beside_it(
 
 
 def test_the_first_baseline_is_written_by_bench(
-    folder: Path, model_folder: Path, corpus_file: Path, tmp_path: Path
+    folder: Path, model_folder: Path, long_corpus_file: Path, tmp_path: Path
 ) -> None:
     baseline = tmp_path / "baselines" / "here.json"
-    more = ["--corpus", corpus_file, *LITTLE, "--baseline", baseline, "--update-baseline", "--reason", "the first"]
+    more = ["--corpus", long_corpus_file, *LITTLE, "--baseline", baseline, "--update-baseline", "--reason", "the first"]
     done = typed("bench", folder, "--reference", model_folder, *more)
     assert done.returncode == 0, done.stderr
     assert [entry.reason for entry in read_report(baseline).history] == ["the first"]

@@ -169,7 +169,7 @@ def test_what_was_measured_is_saved_where_the_table_cannot_be_printed(
     saved = {"markdown": tmp_path / "r.md", "junit": tmp_path / "r.xml", "html": tmp_path / "r.html"}
     bench = [
         *("bench", bundle_of("static").folder, "--reference", model_folder, "--corpus", corpus_file, "--seconds", 0),
-        *("--examples", 8, "--rounds", 2, "--lengths", "1x8", "--threads", 1, "--json", tmp_path / "r.json"),
+        *("--examples", 16, "--rounds", 2, "--lengths", "1x8", "--threads", 1, "--json", tmp_path / "r.json"),
     ]
     if command == "compare":
         for name in ("r.json", "baseline.json"):

@@ -19,10 +19,10 @@ from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.bootstrap import Observations, Seen, estimate_all, estimate_changes
 from bertedge.evaluate.fidelity import evaluation_batches
-from bertedge.evaluate.intervals import difference, outcome_of, quotient, student_t
+from bertedge.evaluate.intervals import difference, outcome_of, quotient
 from bertedge.metric import Change, MetricValue
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
-from bertedge.report.comparison import FEW_TEXTS
+from bertedge.report.comparable import FEW_TEXTS, require_judgeable
 from bertedge.report.gate import interrupted, judge
 from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.verdict import Verdict, counted, is_regression
@@ -67,11 +67,11 @@ def test_only_a_whole_interval_decides(now: float, half: float, outcome: str) ->
 def test_the_sentence_says_by_how_much_and_how_sure() -> None:
     verdict = verdict_of(report_of(agreeing(0.95)), report_of(agreeing(0.98)), AGREEMENT)
     assert verdict.sentence == (
-        "0.95 where the baseline has 0.98, worse by 0.03 (95 %: 0.02859 to 0.03141); 0.01 is allowed: "
-        "beyond the budget with the whole interval (two samples that were measured apart)"
+        "0.95, the baseline 0.98: 0.03 worse (95 %: 0.02859 to 0.03141); allowed: 0.01 worse; "
+        "the whole interval is beyond the budget (two separate samples)"
     )
     better = verdict_of(report_of(agreeing(0.99)), report_of(agreeing(0.98)), AGREEMENT)
-    assert "better by 0.01 (95 %: 0.008586 to 0.01141); worse by 0.01 is allowed: within the budget" in better.sentence
+    assert "0.01 better (95 %: 0.008586 to 0.01141); allowed: 0.01 worse; the whole" in better.sentence
 
 
 def test_a_fall_of_exactly_the_budget_is_within_it() -> None:
@@ -85,12 +85,14 @@ def test_the_same_to_the_last_digit_is_no_change_however_wide_the_interval() -> 
     assert verdict_of(other_texts, wide, AGREEMENT).outcome == "inconclusive"
 
 
-def test_fidelity_on_another_text_is_not_compared() -> None:
+def test_fidelity_on_another_text_is_refused() -> None:
     old = report_of(agreeing(0.98))
     new = replace(report_of(agreeing(0.5)), corpus=replace(old.corpus, sha256="1", name="other.txt"))
-    verdict = verdict_of(new, old, AGREEMENT)
-    assert verdict.outcome == "skipped"
-    assert "measured on another text: other.txt, not text" in verdict.sentence
+    for report in (new, replace(new, against=agreeing(0.98))):  # a baseline judges fidelity, whatever else is there
+        with pytest.raises(UsageError, match="measured on other.txt, the baseline's on another text: text") as caught:
+            judge(report, old, {AGREEMENT.metric: AGREEMENT})
+        assert "--corpus" in caught.value.hint
+    assert verdict_of(new, old, SIZE).outcome == "pass"
 
 
 def test_rounding_in_float_is_no_regression() -> None:
@@ -102,8 +104,7 @@ def test_rounding_in_float_is_no_regression() -> None:
     assert verdict_of(floating(1e-3), floating(1e-9), budget).outcome == "fail"
 
 
-SLOWER = Budget(metric=LATENCY, max_ratio=1.05)  # on the same machine, or beside another bundle
-APART = replace(SLOWER, apart=1.25)
+SLOWER = Budget(metric=LATENCY, max_ratio=1.05, apart=1.05)  # the same between two runs as in one
 
 
 @pytest.mark.parametrize(
@@ -116,37 +117,49 @@ def test_latency_of_two_runs_is_compared_by_the_ratios_to_float(now: float, half
     assert "of float's time" in verdict.sentence
 
 
-def test_a_machine_that_was_busier_proves_nothing() -> None:
+def busy(report: Report, **shares: float) -> Report:
+    return replace(report, stability=replace(QUIET, **shares))
+
+
+def test_a_busier_machine_halves_the_low_end_of_a_time() -> None:
+    """In another run on a loaded machine, an unchanged bundle took up to 1.8 times its share of float's time."""
     old = report_of(timed(0.5))
-    new = replace(report_of(timed(0.6)), stability=replace(QUIET, others=0.5))
-    verdict = verdict_of(new, old, SLOWER)
+    slower = report_of(timed(0.9))
+    verdict = verdict_of(busy(slower, others=0.5), old, SLOWER)
     assert verdict.outcome == "inconclusive"
-    assert "other processes used 50 % of the CPU time now and 1 % in the baseline's run" in verdict.sentence
-    assert verdict_of(replace(new, stability=QUIET), old, SLOWER).outcome == "fail"
-    stolen = replace(new, stability=replace(QUIET, stolen=0.3))
-    assert "the host took 30 %" in verdict_of(stolen, old, SLOWER).sentence
+    assert not verdict.undecided  # more rounds do not make the machine quiet
+    assert "low end halved, because other processes used 50 % of the CPU time now and 1 % in" in verdict.sentence
+    assert verdict_of(busy(slower, others=0.01), old, SLOWER).outcome == "fail"
+    assert "the host took 30 %" in verdict_of(busy(slower, stolen=0.3), old, SLOWER).sentence
+    assert verdict_of(busy(report_of(timed(1.2)), others=0.9), old, SLOWER).outcome == "fail"
+    assert verdict_of(busy(report_of(timed(0.5)), others=0.9), old, SLOWER).outcome == "pass"
+    assert verdict_of(slower, busy(old, others=0.5), SLOWER).outcome == "fail"  # the baseline's machine was busy
+
+
+def test_a_busier_machine_excuses_no_memory() -> None:
+    old = report_of(timed(0.5))
+    heavier = busy(report_of(replace(old.candidates[0], peak_rss_bytes=2 * 10**8)), others=0.9)
+    assert verdict_of(heavier, old, Budget(metric="peak_rss_bytes", max_ratio=1.1)).outcome == "fail"
 
 
 def elsewhere(report: Report, **changes: object) -> Report:
     return replace(report, machine=replace(report.machine, **changes))  # type: ignore[arg-type]
 
 
-def test_of_two_runs_more_is_allowed_than_beside_another_bundle() -> None:
+def test_of_two_runs_more_is_allowed_than_in_one_run() -> None:
     """From one day to the next, an unchanged bundle took 1.17 times its share of float's time on the same machine."""
-    assert DEFAULTS[LATENCY] == APART
+    default = DEFAULTS[LATENCY]
+    assert (default.limit(apart=False), default.limit(apart=True)) == (1.05, 1.25)
     old = report_of(timed(0.5))
-    same, other = report_of(timed(0.585)), elsewhere(report_of(timed(0.585)), cpu="Another CPU")
-    for new in (same, other):
-        verdict = verdict_of(new, old, APART)
+    for new in (report_of(timed(0.585)), elsewhere(report_of(timed(0.585)), cpu="Another CPU")):
+        verdict = verdict_of(new, old, default)
         assert verdict.outcome == "pass"
-        assert "1.25 times are allowed" in verdict.sentence
-        assert ("on another machine of the same kind" in verdict.sentence) == (new is other)
-    assert verdict_of(report_of(timed(0.7)), old, APART).outcome == "fail"
-    assert verdict_of(same, old, SLOWER).outcome == "fail"
-    assert verdict_of(other, old, SLOWER).outcome == "skipped"
-    assert verdict_of(elsewhere(other, target="avx2"), old, APART).sentence.startswith("another kind of CPU (avx2")
+        assert "allowed: 1.25 times" in verdict.sentence
+        assert verdict_of(new, old, SLOWER).outcome == "fail"
+    assert verdict_of(report_of(timed(0.7)), old, default).outcome == "fail"
+    assert verdict_of(elsewhere(new, target="avx2"), old, default).sentence.startswith("another kind of CPU: avx2")
     slower = beside([1.1 * ms for ms in (1.0, 1.01, 1.02, 1.0)], [1.0, 1.01, 1.02, 1.0])
-    assert verdict_of(slower, None, APART).outcome == "fail"
+    assert verdict_of(slower, None, default).outcome == "fail"
 
 
 @pytest.mark.parametrize("metric", ["cold_start_ms", "peak_rss_bytes", "latency.p50_ms"])
@@ -160,11 +173,18 @@ def test_times_and_memory_are_judged_on_the_same_machine_only(metric: str, chang
     assert next(iter(change)) in verdict.sentence
 
 
-def test_other_threads_are_another_measurement() -> None:
+def test_other_threads_are_refused() -> None:
     old = report_of(timed(0.5))
-    (entry,) = old.candidates[0].latency
-    new = report_of(replace(old.candidates[0], latency=(replace(entry, threads=1),)))
-    assert verdict_of(new, old, SLOWER).sentence == "measured with 1 threads, the baseline with 2"
+    (entry,) = old.reference.latency
+    new = replace(old, reference=replace(old.reference, latency=(replace(entry, threads=1),)))
+    with pytest.raises(UsageError, match="threads: 1, but the baseline has 2") as caught:
+        judge(new, old, {LATENCY: SLOWER})
+    assert "--threads 2" in caught.value.hint
+    assert verdict_of(new, old, SIZE).outcome == "pass"
+    unmeasured = replace(old, reference=replace(old.reference, latency=()))
+    with pytest.raises(UsageError, match="threads: 4, but the baseline has 2"):
+        require_judgeable(unmeasured, old, {LATENCY}, threads=4)
+    judge(replace(new, against=timed(0.5)), old, {LATENCY: SLOWER})  # which judges times
 
 
 def beside(new: list[float], old: list[float]) -> Report:
@@ -180,10 +200,9 @@ def test_rounds_of_one_run_are_compared_in_pairs() -> None:
     slower = beside([1.1 * ms for ms in old], old)
     verdict = verdict_of(slower, None, SLOWER)
     assert verdict.outcome == "fail"
-    assert "1.661 ms where old has 1.51 ms, 1.1 times as much" in verdict.sentence  # medians of the rounds
+    assert "1.661 ms, old 1.51 ms: 1.1 times as much" in verdict.sentence  # medians of the rounds
     assert "pairs of 8 rounds of one run" in verdict.sentence
-    busy = replace(slower, stability=replace(QUIET, others=0.9))
-    assert verdict_of(busy, None, SLOWER).outcome == "fail"  # both were there
+    assert verdict_of(busy(slower, others=0.9), None, SLOWER).outcome == "fail"  # both were there
     assert verdict_of(beside(old, old), None, SLOWER).outcome == "pass"
     noisy = [ms * factor for ms, factor in zip(old, [1.3, 0.8, 1.2, 0.9, 1.4, 0.7, 1.1, 1.0], strict=True)]
     assert verdict_of(beside(noisy, old), None, SLOWER).outcome == "inconclusive"
@@ -209,7 +228,7 @@ def test_size_is_exact_and_judged_everywhere() -> None:
     assert verdict_of(elsewhere(report_of(model("small", 1020)), cpu="x"), old, budget).outcome == "pass"
     verdict = verdict_of(report_of(model("small", 1021)), old, budget)
     assert verdict.outcome == "fail"
-    assert "1.021 times as much; 1.02 times are allowed: beyond the budget" in verdict.sentence
+    assert "1.021 times as much; allowed: 1.02 times; beyond the budget" in verdict.sentence
 
 
 def test_a_baseline_of_another_model() -> None:
@@ -230,16 +249,17 @@ def test_an_interrupted_run_is_no_baseline_but_can_be_judged() -> None:
     with pytest.raises(UsageError, match="the baseline's run was interrupted: latency 1 x 16 missing"):
         judge(old, cut, DEFAULTS)
     verdict = verdict_of(cut, old, SLOWER)
-    assert (verdict.outcome, verdict.sentence) == ("inconclusive", "not measured: the run was interrupted")
+    assert (verdict.outcome, verdict.sentence) == ("skipped", "not measured this time, but the baseline has it")
+    lost = replace(cut, candidates=(replace(cut.candidates[0], fidelity={}),))
+    assert verdict_of(lost, report_of(agreeing(0.98)), AGREEMENT).outcome == "skipped"  # not yet measured
 
 
 def test_candidates_are_found_by_their_names() -> None:
     old = report_of(timed(0.5, name="a"), timed(0.9, name="b"))
     by_name = {v.candidate: v.outcome for v in judge(report_of(timed(0.9, name="b")), old, {LATENCY: SLOWER})}
     assert by_name == {"b": "pass", "a": "skipped"}
-    stranger, *absent = judge(report_of(timed(0.9, name="c")), old, {LATENCY: SLOWER})
-    assert [verdict.candidate for verdict in absent] == ["a", "b"]
-    assert (stranger.outcome, stranger.sentence) == ("skipped", "c is not in the baseline, which has a, b")
+    with pytest.raises(UsageError, match="c is not in the baseline, which has a, b"):
+        judge(report_of(timed(0.9, name="c")), old, {LATENCY: SLOWER})
     renamed = verdict_of(report_of(timed(0.5, name="new")), report_of(timed(0.5, name="old")), SLOWER)
     assert renamed.outcome == "pass"
 
@@ -302,11 +322,6 @@ def test_quotients_of_nothing() -> None:
     assert quotient(something, MetricValue(value=1.0, low=0.0, high=2.0, n=3)).high == math.inf
 
 
-@pytest.mark.parametrize(("freedom", "expected"), [(1, 12.706), (2, 4.303), (4, 2.776), (9, 2.262), (30, 2.042)])
-def test_student_t(freedom: int, expected: float) -> None:
-    assert student_t(0.975, freedom) == pytest.approx(expected, rel=0.035 if freedom == 2 else 0.01)
-
-
 SIZE = Budget(metric="size_bytes", max_ratio=1.0)
 
 
@@ -321,16 +336,13 @@ def test_what_judges_nothing_has_not_passed() -> None:
     assert not is_regression(some, strict=False)
     assert is_regression(some, strict=True)
     assert not is_regression((), strict=True)  # every budget was switched off
-    other = judge(replace(new, candidates=(new.candidates[0], timed(0.5, name="b"))), old, {"size_bytes": SIZE})
-    assert counted(other) == "1 pass, 1 skipped"
-    assert is_regression(other, strict=False)  # of b nothing was judged
 
 
 def test_a_head_that_was_lost_is_a_failure() -> None:
     new = report_of(model("small", fidelity={"mlm.kl_mean": about(0.001, 0)}))
     verdict = verdict_of(new, report_of(agreeing(0.98)), AGREEMENT)
     assert verdict.outcome == "fail"
-    assert "lost a head" in verdict.sentence
+    assert "a lost head?" in verdict.sentence
 
 
 def test_fidelity_beside_another_bundle_is_judged_by_pairs_of_answers() -> None:
@@ -342,8 +354,8 @@ def test_fidelity_beside_another_bundle_is_judged_by_pairs_of_answers() -> None:
     assert verdict.outcome == "pass"
     assert verdict.change is not None
     assert (verdict.change.low, verdict.change.high) == pytest.approx((0.001, 0.003))
-    assert "worse by 0.002" in verdict.sentence
-    assert "pairs of answers to the same 99 texts" in verdict.sentence
+    assert "0.002 worse" in verdict.sentence
+    assert "pairs of answers to the same texts" in verdict.sentence
     worse = replace(new, changes={AGREEMENT.metric: replace(change, difference=about(-0.03, 0.001))})
     assert verdict_of(replace(report, candidates=(worse,)), None, AGREEMENT).outcome == "fail"
     assert (
@@ -365,16 +377,13 @@ def test_what_is_no_number_any_more_fails(bad: float) -> None:
     assert verdict_of(new, report_of(agreeing(0.98)), AGREEMENT).outcome == "fail"
 
 
-def test_few_texts_decide_nothing() -> None:
-    def few(value: float, half: float) -> Report:
-        report = report_of(agreeing(value, half))
-        return replace(report, corpus=replace(report.corpus, examples=4))
-
-    for half in (0.001, 0.0):
-        verdict = verdict_of(few(0.9, half), few(0.98, half), AGREEMENT)
-        assert verdict.outcome == "inconclusive"
-        assert "but 4 texts are too few" in verdict.sentence
-    assert verdict_of(few(0.98, 0.0), few(0.98, 0.0), AGREEMENT).outcome == "pass"
+def test_fidelity_on_few_texts_is_refused() -> None:
+    old = report_of(agreeing(0.98))
+    few = replace(old, corpus=replace(old.corpus, examples=FEW_TEXTS - 1))
+    for report, baseline in ((few, old), (old, few), (few, few)):
+        with pytest.raises(UsageError, match="15 texts are too few to judge fidelity: 16 are needed"):
+            judge(report, baseline, {AGREEMENT.metric: AGREEMENT})
+    assert verdict_of(few, old, SIZE).outcome == "pass"
 
 
 def test_one_metric_that_is_the_same_by_chance_says_nothing_of_the_answers() -> None:
@@ -384,22 +393,6 @@ def test_one_metric_that_is_the_same_by_chance_says_nothing_of_the_answers() -> 
         for kl in (0.0020, 0.0021)
     )
     assert verdict_of(new, old, AGREEMENT).outcome == "inconclusive"
-
-
-def test_a_candidate_that_the_baseline_does_not_know_is_judged_by_what_was_beside_it() -> None:
-    known, stranger = timed(0.5, name="a"), replace(agreeing(0.5), name="b")
-    report = replace(report_of(known, stranger), against=agreeing(0.98))
-    outcomes = {
-        (verdict.candidate, verdict.metric): verdict.outcome
-        for verdict in judge(report, report_of(known, timed(0.5, name="c")), {AGREEMENT.metric: AGREEMENT})
-    }
-    assert outcomes["b", AGREEMENT.metric] == "fail"
-    assert outcomes["b", "baseline"] == "skipped"
-
-
-def test_a_baseline_of_a_busy_machine_excuses_nothing() -> None:
-    busy = replace(report_of(timed(0.5)), stability=replace(QUIET, others=0.5))
-    assert verdict_of(report_of(timed(0.6)), busy, SLOWER).outcome == "fail"
 
 
 def test_an_interrupted_run_cannot_pass() -> None:
@@ -478,15 +471,10 @@ def test_a_bundle_of_another_model_beside_says_nothing_of_fidelity() -> None:
     with pytest.raises(UsageError, match="old is of another float model: its weights are eeeeeeeeeeee") as caught:
         judge(replace(report, against=replace(other, name="old")), None, DEFAULTS)
     assert "--baseline" in caught.value.hint
-    # fidelity by the baseline, the rest beside
+    # fidelity by the baseline, times and memory by the bundle of the same run
     by_both = {verdict.metric: verdict.outcome for verdict in judge(report, report_of(agreeing(0.98)), DEFAULTS)}
     assert by_both[AGREEMENT.metric] == "fail"
     assert by_both["size_bytes"] == "pass"
-    stranger = replace(report, candidates=(replace(agreeing(0.9), name="c"), agreeing(0.98)))
-    verdicts = {v.metric: v for v in judge(stranger, report_of(agreeing(0.98)), DEFAULTS) if v.candidate == "c"}
-    assert verdicts[AGREEMENT.metric].outcome == "skipped"
-    assert "of another float model" in verdicts[AGREEMENT.metric].sentence
-    assert verdicts["size_bytes"].outcome == "pass"
     (size,) = judge(report, None, {"size_bytes": SIZE})
     assert size.outcome == "pass"
 
@@ -509,32 +497,17 @@ def test_a_candidate_that_only_the_baseline_has_is_mentioned() -> None:
     assert [verdict.outcome for verdict in renamed] == ["pass"]
 
 
-def test_a_busy_machine_excuses_no_memory_and_no_disaster() -> None:
-    old = report_of(timed(0.5))
-    busy = replace(QUIET, others=0.9)
-    (row,) = old.candidates
-    heavier = replace(report_of(replace(row, peak_rss_bytes=2 * 10**8)), stability=busy)
-    assert verdict_of(heavier, old, Budget(metric="peak_rss_bytes", max_ratio=1.1)).outcome == "fail"
-    for ratio, outcome in ((0.6, "inconclusive"), (1.5, "fail")):
-        assert verdict_of(replace(report_of(timed(ratio)), stability=busy), old, SLOWER).outcome == outcome
-
-
 def test_few_starts_are_no_interval() -> None:
     few = replace(timed(0.5), cold_start_ms=400.0, cold_start_samples_ms=(400.0,))
     verdict = verdict_of(report_of(few), report_of(timed(0.5)), DEFAULTS["cold_start_ms"])
     assert verdict.outcome == "skipped"
 
 
-def test_what_the_baseline_cannot_judge_the_bundle_beside_does() -> None:
-    """A text that was changed in the same pull request, and a metric that the baseline has not."""
+def test_fidelity_is_judged_by_the_baseline_where_there_is_one() -> None:
     change = Change(difference=about(-0.05, 0.001), ratio=about(0.95, 0.001))
     new = replace(agreeing(0.93), changes={AGREEMENT.metric: change})
     report = replace(report_of(new), against=agreeing(0.98))
-    other_text = replace(report_of(agreeing(0.93)), corpus=replace(report.corpus, sha256="1"))
-    for baseline in (other_text, report_of(model("small"))):
-        verdict = verdict_of(report, baseline, AGREEMENT)
-        assert verdict.outcome == "fail"
-        assert "pairs of answers" in verdict.sentence
+    assert "pairs of answers" in verdict_of(report, None, AGREEMENT).sentence
     assert "pairs of answers" not in verdict_of(report, report_of(agreeing(0.98)), AGREEMENT).sentence
 
 
@@ -548,19 +521,7 @@ def test_the_same_answers_are_no_change_whatever_made_their_intervals() -> None:
 def test_only_what_more_rounds_might_decide_is_undecided() -> None:
     old = report_of(timed(0.5))
     assert verdict_of(report_of(timed(0.525)), old, SLOWER).undecided
-    excused = replace(report_of(timed(0.6)), stability=replace(QUIET, others=0.5))
-    assert verdict_of(excused, old, SLOWER).outcome == "inconclusive"
-    assert not verdict_of(excused, old, SLOWER).undecided
     cut = replace(report_of(model("small", 1, {}, times(1.0, 1.0, seq_len=64))), complete=False, missing=("profile",))
     assert not any(verdict.undecided for verdict in judge(cut, old, {LATENCY: SLOWER}))
     noisy = beside([1.3, 0.8, 1.2, 0.9], [1.0, 1.0, 1.0, 1.0])
     assert verdict_of(noisy, None, SLOWER).undecided
-
-
-def test_a_fall_that_no_luck_explains_stands_on_any_number_of_texts() -> None:
-    def few(value: float) -> Report:
-        report = report_of(agreeing(value, 0.001))
-        return replace(report, corpus=replace(report.corpus, examples=8))
-
-    assert verdict_of(few(0.3), few(0.98), AGREEMENT).outcome == "fail"
-    assert verdict_of(few(0.9), few(0.98), AGREEMENT).outcome == "inconclusive"

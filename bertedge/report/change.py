@@ -1,0 +1,106 @@
+"""The change of one value from what judges it, with its 95 % interval, and the verdict on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from bertedge.errors import FileError
+from bertedge.evaluate.intervals import difference, exactly, outcome_of, quotient
+from bertedge.evaluate.latency import MEASURE_AGAIN, paired_ratio, workload_name
+from bertedge.metric import MetricValue
+from bertedge.report.budget import HIGHER, JUDGED, Budget
+from bertedge.report.pair import Pair
+from bertedge.report.verdict import Verdict, sentence
+
+#: How much longer a time or its ratio to float can be on a busy machine; up to 1.8 times was measured.
+BUSY_FACTOR = 2.0
+
+
+def verdict_on(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old: MetricValue) -> Verdict:
+    """The verdict on one value.
+
+    Args:
+        blank: has the candidate, the metric and the detail.
+    """
+    judged = JUDGED[budget.metric]
+    timed, unit, busier = judged.scope in ("time", "relative"), judged.unit, ""
+    if timed and pair.together and blank.detail and budget.max_ratio is not None:
+        new, old, change = _rounds(pair, blank.detail)
+        how, unit = f"pairs of {change.n} rounds of one run", " ms"
+    else:
+        change, how = _change(pair, budget, blank.detail, new, old)
+    if timed and not pair.together:
+        busier = _busier(pair)
+        if busier:
+            change = replace(change, low=min(change.low / BUSY_FACTOR, change.value))
+            how = f"low end halved, because {busier}"
+    limit = budget.limit(apart=not pair.together)
+    outcome = outcome_of(change, limit)
+    words = sentence(budget, limit, new, old, change, than=pair.than, unit=unit)
+    return replace(
+        blank,
+        outcome=outcome,
+        sentence=f"{words} ({how})" if how else words,
+        change=change,
+        undecided=outcome == "inconclusive" and not busier,
+    )
+
+
+def _busier(pair: Pair) -> str:
+    now, then = pair.report.stability, pair.baseline.stability
+    return now.busier_than(then) if now and then else ""
+
+
+def _rounds(pair: Pair, workload: str) -> tuple[MetricValue, MetricValue, MetricValue]:
+    """Both medians of the rounds in ms, and the ratio of each round to the round measured next to it."""
+    new, old = (
+        next(entry for entry in model.latency if workload_name(entry) == workload) for model in (pair.new, pair.old)
+    )
+    if len(new.samples_ms) != len(old.samples_ms):
+        raise FileError(
+            f"latency of {workload}: {pair.new.name} and {pair.old.name} have different numbers of rounds",
+            MEASURE_AGAIN,
+        )
+    ratio = paired_ratio(np.array(new.samples_ms), np.array(old.samples_ms), rounds_per_sitting=new.rounds_per_sitting)
+    mine, its = (exactly(float(np.median(entry.samples_ms))) for entry in (new, old))
+    return mine, its, ratio
+
+
+def _change(pair: Pair, budget: Budget, detail: str, new: MetricValue, old: MetricValue) -> tuple[MetricValue, str]:
+    """How much worse the new value is, and how the two were compared.
+
+    Args:
+        detail: of fidelity, the kind of texts; empty for the main kind.
+    """
+    judged, by_ratio = JUDGED[budget.metric], budget.max_ratio is not None
+    if judged.scope == "fidelity" and pair.same_sample and _same_answers(pair, budget.metric, detail):
+        return exactly(1.0 if by_ratio else 0.0), "the same texts and the same numbers"
+    paired = pair.new.changes_on(detail).get(budget.metric) if pair.together else None
+    change = paired and (paired.ratio if by_ratio else paired.difference)
+    if change:
+        return (-change if judged.better == HIGHER else change), "pairs of answers to the same texts"
+    new, old = (_floored(value, judged.floor) for value in (new, old))
+    if by_ratio:
+        change = quotient(new, old)
+    else:
+        change = difference(old, new) if judged.better == HIGHER else difference(new, old)
+    return change, "" if change.low == change.high else "two separate samples"
+
+
+def _same_answers(pair: Pair, metric: str, detail: str) -> bool:
+    """Whether all metrics of a head have the same values; a single one can have it by chance.
+
+    Intervals may differ: another version may compute them in another way from the same answers.
+    """
+    head = f"{metric.split('.')[0]}."
+    mine, its = (
+        {name: (seen.value, seen.n) for name, seen in model.fidelity_on(detail).items() if name.startswith(head)}
+        for model in (pair.new, pair.old)
+    )
+    return mine == its
+
+
+def _floored(value: MetricValue, floor: float) -> MetricValue:
+    return replace(value, value=max(value.value, floor), low=max(value.low, floor), high=max(value.high, floor))
