@@ -41,8 +41,8 @@ class Observations:
     """Observations of a candidate and its reference.
 
     Attributes:
-        groups: group of :class:`bertedge.metric.Metric` -> its observations; only of heads that both models have and the
-            texts have labels for.
+        groups: group of :class:`bertedge.metric.Metric` -> its observations, of heads that both models have and
+            the texts have labels for.
         texts: number of texts.
     """
 
