@@ -121,14 +121,14 @@ def run_step(environment: dict[str, str], folder: Path) -> subprocess.CompletedP
 
 
 def test_the_action_measures_and_judges(
-    bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
+    bundle_of: Callable[..., Bundle], model_folder: Path, long_corpus_file: Path, tmp_path: Path
 ) -> None:
     small, large = bundle_of("static").folder, bundle_of("float32").folder
     common = {
         "REFERENCE": str(model_folder),
-        "CORPUS": str(corpus_file),
+        "CORPUS": str(long_corpus_file),
         "REPORTS": "a folder/reports",
-        "OPTIONS": "--examples 8  --rounds 2\n--seconds 0 --lengths 1x8\n",
+        "OPTIONS": "--examples 16  --rounds 2\n--seconds 0 --lengths 1x8\n",
     }
     own_threads = {"THREADS": "1", "OPTIONS": f"{common['OPTIONS']}--threads 2"}
     done = run_step({**common, **own_threads, "CANDIDATES": f"{small}\n\n{large}\n"}, tmp_path)
