@@ -3,7 +3,7 @@
     python benchmarks/accuracy_tools.py MODEL CORPUS [--examples 250]
 
 MODEL is a checkpoint folder or a built-in name. Every row is a real bundle for this machine, compared with float on the
-same pairs. The twin is the same model with outliers in every layer's input (bertedge.checkpoint.twin). Prints Markdown.
+same pairs. The outlier twin is the same model with outliers in every layer's input (outlier_model.py). Prints Markdown.
 Install with ``pip install 'bertedge[tools]'``.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from measuring import METRICS, Sample, arguments, show
+from outlier_model import with_outliers
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.checkpoint.twin import outlier_twin
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe
@@ -51,7 +51,7 @@ def main() -> None:
     rows: dict[str, tuple[Checkpoint, QuantizationRecipe]] = {
         name: (checkpoint, QuantizationRecipe().changed(**changes)) for name, changes in OPTIONS.items()
     }
-    twin = outlier_twin(checkpoint)
+    twin = with_outliers(checkpoint)
     rows |= {f"outlier twin, {name}": (twin, QuantizationRecipe().changed(**OPTIONS[name])) for name in TWIN_ROWS}
     batches = Sample.of(checkpoint, options.corpus, options.examples).batches
     print(f"### {checkpoint.name}\n\n| | " + " | ".join(METRICS) + " |\n| --- |" + " --- |" * len(METRICS))

@@ -30,7 +30,7 @@ stream = PairStream(corpus, max_length=128, seed=0)
 for _ in range(1000):
     stream.take(32)
 fields = dict(line.split(":") for line in open("/proc/self/status") if ":" in line)
-print(corpus.num_documents, len(corpus.piece_ids), round(made, 1), int(fields["VmData"].split()[0]) // 1000)
+print(corpus.num_documents, len(corpus.token_ids), round(made, 1), int(fields["VmData"].split()[0]) // 1000)
 """
 
 

@@ -275,14 +275,14 @@ class Tokenizer:
         """The indices of texts that hold no known word; those of the prompt do not count."""
         unknown_id = self._backend.token_to_id(self.special["unk"])
         silent = {self.id_of("pad"), self.id_of("mask"), *self.template.special_ids}
-        silent |= {token for token in (self.pieces(prompt) if prompt else ()) if token != unknown_id}
+        silent |= {token for token in (self.token_ids(prompt) if prompt else ()) if token != unknown_id}
         return [index for index, encoding in enumerate(found) if is_unknown(encoding, unknown_id, silent)]
 
-    def pieces(self, text: str) -> list[int]:
+    def token_ids(self, text: str) -> list[int]:
         """The token ids of a text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
-        return self.pieces_many([text])[0]
+        return self.token_ids_many([text])[0]
 
-    def pieces_many(self, texts: Sequence[str]) -> list[list[int]]:
+    def token_ids_many(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
         # "fast" leaves out where in the text each token stands, which nobody asks for here
         with library_errors():

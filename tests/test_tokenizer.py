@@ -124,10 +124,10 @@ def test_settings_beside_a_vocabulary_are_kept(tmp_path: Path, words: list[str],
 def test_casing_is_what_the_settings_say(tmp_path: Path, words: list[str]) -> None:
     cased = Tokenizer.load(write_vocab(tmp_path / "cased", words, do_lower_case=False))
     uncased = Tokenizer.load(write_vocab(tmp_path / "uncased", words))
-    assert cased.pieces("Cat") == [words.index("Cat")]
-    assert cased.pieces("É") == [words.index("É")]
-    assert uncased.pieces("Cat") == uncased.pieces("cat")
-    assert uncased.pieces("É") == uncased.pieces("e")
+    assert cased.token_ids("Cat") == [words.index("Cat")]
+    assert cased.token_ids("É") == [words.index("É")]
+    assert uncased.token_ids("Cat") == uncased.token_ids("cat")
+    assert uncased.token_ids("É") == uncased.token_ids("e")
 
 
 def test_line_numbers_are_ids(ours: Tokenizer, words: list[str]) -> None:
@@ -141,7 +141,7 @@ def test_windows_line_ends(tmp_path: Path, words: list[str], ours: Tokenizer) ->
 
 def test_segments_and_specials(ours: Tokenizer) -> None:
     cls, sep = ours.id_of("cls"), ours.id_of("sep")
-    the, cat = ours.pieces("the"), ours.pieces("cat")
+    the, cat = ours.token_ids("the"), ours.token_ids("cat")
     encoding = ours.encode("the", "cat")
     assert encoding.input_ids == [cls, *the, sep, *cat, sep]
     assert encoding.token_type_ids == [0] * (len(the) + 2) + [1] * (len(cat) + 1)
@@ -175,7 +175,7 @@ def test_transformers_loads_what_is_saved(tmp_path: Path, lowercase: bool) -> No
     assert other.mask_token_id == tokenizer.id_of("mask")
     for text in ("The cat sat on THE mat.", "É é", "a [MASK] b"):
         assert_equal(tokenizer, other, text)
-    assert (tokenizer.pieces("THE") == tokenizer.pieces("the")) is lowercase
+    assert (tokenizer.token_ids("THE") == tokenizer.token_ids("the")) is lowercase
 
 
 def test_no_truncation_and_no_padding_are_saved(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -221,14 +221,14 @@ def test_never_longer_than_the_limit(vocab_folder: Path, length: int, text: str,
         warnings.simplefilter("ignore", TruncationWarning)
         encoding = tokenizer.encode(text, pair)
     assert len(encoding.input_ids) == len(encoding.token_type_ids) <= length
-    whole = len(tokenizer.pieces(text)) + (0 if pair is None else len(tokenizer.pieces(pair)) + 1) + 2
+    whole = len(tokenizer.token_ids(text)) + (0 if pair is None else len(tokenizer.token_ids(pair)) + 1) + 2
     assert encoding.truncated is (whole > length)
 
 
 def test_pieces_know_no_limit(vocab_folder: Path) -> None:
     tokenizer = Tokenizer.load(vocab_folder, max_length=8)
-    assert len(tokenizer.pieces("cat " * 100)) == 100 * len(tokenizer.pieces("cat"))
-    assert tokenizer.pieces_many(["the", "cat"]) == [tokenizer.pieces("the"), tokenizer.pieces("cat")]
+    assert len(tokenizer.token_ids("cat " * 100)) == 100 * len(tokenizer.token_ids("cat"))
+    assert tokenizer.token_ids_many(["the", "cat"]) == [tokenizer.token_ids("the"), tokenizer.token_ids("cat")]
     with pytest.warns(TruncationWarning):
         tokenizer.encode("cat " * 100)
 
@@ -239,7 +239,7 @@ def test_an_empty_text_is_a_text(ours: Tokenizer, text: str) -> None:
     fine, empty, pair = ours.encode_many(["fine", text, ("a", text)])
     assert fine == ours.encode("fine")
     assert empty.input_ids == [cls, sep]
-    assert pair.input_ids == [cls, *ours.pieces("a"), sep, sep]
+    assert pair.input_ids == [cls, *ours.token_ids("a"), sep, sep]
     assert not empty.truncated
 
 
@@ -296,7 +296,7 @@ def test_threads_do_not_change_each_others_lengths(vocab_folder: Path) -> None:
 
     def read_whole() -> None:
         while not stop.is_set():
-            if len(tokenizer.pieces(long)) < 400 or not tokenizer.sha256:
+            if len(tokenizer.token_ids(long)) < 400 or not tokenizer.sha256:
                 wrong.append("cut")
 
     others = [threading.Thread(target=read_whole)]
@@ -316,10 +316,10 @@ def test_nothing_changes_the_backend(vocab_folder: Path, tmp_path: Path) -> None
     tokenizer = Tokenizer.load(vocab_folder, max_length=8)
     before = tokenizer._backend.to_str()
     assert tokenizer._backend.truncation["max_length"] == 8
-    tokenizer.pieces_many(["the cat " * 9])
+    tokenizer.token_ids_many(["the cat " * 9])
     tokenizer.save(tmp_path)
     assert tokenizer.sha256 == tokenizer.with_max_length(30).sha256
-    tokenizer.recased(True).pieces("The Cat")
+    tokenizer.recased(True).token_ids("The Cat")
     assert tokenizer._whole is tokenizer._whole is not tokenizer._backend
     assert tokenizer._backend.to_str() == before
 
@@ -356,7 +356,7 @@ def test_training_has_the_five_specials_first(tokenizer: Tokenizer) -> None:
     assert [tokenizer.id_of(role) for role in SPECIAL_TOKENS] == [0, 1, 2, 3, 4]
     assert tokenizer.mask_token == "[MASK]"
     assert tokenizer.vocab_size <= 300
-    assert len(tokenizer.pieces("the cat")) == 2
+    assert len(tokenizer.token_ids("the cat")) == 2
 
 
 def test_training_is_repeatable() -> None:
@@ -447,7 +447,7 @@ def test_a_large_alphabet_stays_within_the_vocabulary() -> None:
 def test_a_word_that_the_library_cannot_encode() -> None:
     backend = tokenizers.Tokenizer(models.WordPiece({"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[MASK]": 3, "a": 4}))
     tokenizer = Tokenizer(backend, max_length=8)
-    assert tokenizer.pieces("a") == [4]
-    for encode in (tokenizer.encode, tokenizer.pieces):
+    assert tokenizer.token_ids("a") == [4]
+    for encode in (tokenizer.encode, tokenizer.token_ids):
         with pytest.raises(CheckpointError, match="cannot encode this text .*UNK"):
             encode("b")

@@ -21,7 +21,7 @@ from bertedge.errors import UsageError
 from bertedge.tokenizer import Tokenizer
 
 #: Tensors with a row, or a number, for every piece.
-PER_PIECE = (names.WORD_EMBEDDINGS, names.DECODER, names.DECODER_BIAS, names.UNTIED_DECODER_BIAS)
+PER_TOKEN = (names.WORD_EMBEDDINGS, names.DECODER, names.DECODER_BIAS, names.UNTIED_DECODER_BIAS)
 
 
 class TrimmedSource:
@@ -30,39 +30,39 @@ class TrimmedSource:
     def __init__(self, source: TensorSource, kept: NDArray[np.int64]) -> None:
         self._source, self._kept = source, kept
         self.shapes = {
-            name: (len(kept), *shape[1:]) if name in PER_PIECE else shape for name, shape in source.shapes.items()
+            name: (len(kept), *shape[1:]) if name in PER_TOKEN else shape for name, shape in source.shapes.items()
         }
         self.kinds, self.files = source.kinds, source.files
 
     def load(self, name: str) -> NDArray[np.float32]:
         tensor = self._source.load(name)
-        return tensor[self._kept] if name in PER_PIECE else tensor
+        return tensor[self._kept] if name in PER_TOKEN else tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trim:
     """What was kept: pieces, and the share of the text's pieces that are still whole."""
 
-    pieces: int
+    tokens: int
     coverage: float
 
 
 def trim_vocabulary(
-    checkpoint: Checkpoint, keep: int, piece_ids: Iterable[NDArray[np.integer]]
+    checkpoint: Checkpoint, keep: int, token_ids: Iterable[NDArray[np.integer]]
 ) -> tuple[Checkpoint, Trim]:
     """The same BERT with the ``keep`` pieces that a text uses most; its weights are not copied but read as needed.
 
     Special tokens and single characters, at the start of a word and inside, always stay.
 
     Args:
-        piece_ids: the text's ids under the checkpoint's own tokenizer, in arrays of any shape.
+        token_ids: the text's ids under the checkpoint's own tokenizer, in arrays of any shape.
 
     Raises:
         UsageError: ``keep`` is not between the pieces that always stay and the pieces that there are.
     """
     tokenizer, size = checkpoint.tokenizer, checkpoint.tokenizer.vocab_size
     counts = np.zeros(size, dtype=np.int64)
-    for ids in piece_ids:
+    for ids in token_ids:
         counts += np.bincount(ids.reshape(-1), minlength=size)[:size]
     always = np.array(sorted(always_kept(tokenizer)), dtype=np.int64)
     there = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no piece
@@ -87,7 +87,7 @@ def trim_vocabulary(
         tokenizer_=tokenizer.trimmed(kept.tolist()),
         selection=kept.tobytes(),
     )
-    return trimmed, Trim(pieces=len(kept), coverage=float(counts[kept].sum() / max(counts.sum(), 1)))
+    return trimmed, Trim(tokens=len(kept), coverage=float(counts[kept].sum() / max(counts.sum(), 1)))
 
 
 def always_kept(tokenizer: Tokenizer) -> set[int]:
@@ -105,4 +105,4 @@ def trim_to_text(checkpoint: Checkpoint, keep: int, text: Path) -> tuple[Checkpo
         CorpusError: the file cannot be read or holds no text.
     """
     chunks = tokenized_chunks(text, checkpoint.tokenizer)
-    return trim_vocabulary(checkpoint, keep, (chunk.piece_ids for chunk in chunks))
+    return trim_vocabulary(checkpoint, keep, (chunk.token_ids for chunk in chunks))

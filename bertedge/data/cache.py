@@ -27,9 +27,9 @@ from bertedge.tokenizer import Tokenizer
 _log = logging.getLogger(__name__)
 SCHEMA_VERSION = 2
 #: To be raised whenever the same file gives other sentences or documents than before.
-READER = 2
+READER = 3
 DESCRIPTION = "corpus.json"
-ARRAYS = ("piece_ids", "sentence_starts", "document_starts")
+ARRAYS = ("token_ids", "sentence_starts", "document_starts")
 MADE_AGAIN = "it is made again on the next use"
 #: Ids of a vocabulary up to this size take two bytes.
 SMALL_VOCABULARY = 2**16
@@ -42,8 +42,8 @@ class Description:
     schema_version: int
     corpus_sha256: str
     tokenizer_sha256: str
-    piece_dtype: Literal["uint16", "int32"]
-    pieces: int
+    token_dtype: Literal["uint16", "int32"]
+    tokens: int
     sentences: int
     documents: int
     sha256: dict[str, str]
@@ -69,8 +69,8 @@ def cached_corpus(path: Path, tokenizer: Tokenizer, cache: Path | None = None) -
         CorpusError: the corpus cannot be read or holds no text.
         FileError: the cache cannot be written.
     """
-    text, pieces = text_sha256(path), tokenizer.sha256
-    parts = f"{READER} {suffix_of(path)} {text} {pieces}"
+    text = text_sha256(path)
+    parts = f"{READER} {suffix_of(path)} {text} {tokenizer.sha256}"
     folder = (cache or default_cache()) / hashlib.sha256(parts.encode()).hexdigest()[:32]
     if (folder / DESCRIPTION).is_file():
         try:
@@ -85,26 +85,26 @@ def _write(folder: Path, path: Path, tokenizer: Tokenizer, corpus_sha256: str) -
     dtype: Literal["uint16", "int32"] = "uint16" if tokenizer.vocab_size <= SMALL_VOCABULARY else "int32"
     with new_folder(folder, force=True) as scratch:
         with (
-            open(scratch / "piece_ids", "wb") as piece_ids,
+            open(scratch / "token_ids", "wb") as token_ids,
             open(scratch / "sentence_starts", "wb") as sentence_starts,
             open(scratch / "document_starts", "wb") as document_starts,
         ):
-            pieces, sentences, documents, last = 0, 0, 0, -1
+            tokens, sentences, documents, last = 0, 0, 0, -1
             for chunk in tokenized_chunks(path, tokenizer):
-                chunk.piece_ids.astype(dtype).tofile(piece_ids)
-                (pieces + np.concatenate([[0], np.cumsum(chunk.lengths)[:-1]])).astype(np.int64).tofile(sentence_starts)
+                chunk.token_ids.astype(dtype).tofile(token_ids)
+                (tokens + np.concatenate([[0], np.cumsum(chunk.lengths)[:-1]])).astype(np.int64).tofile(sentence_starts)
                 starts = _document_starts(chunk, last)
                 (sentences + starts).tofile(document_starts)
-                pieces, sentences = pieces + len(chunk.piece_ids), sentences + len(chunk.lengths)
+                tokens, sentences = tokens + len(chunk.token_ids), sentences + len(chunk.lengths)
                 documents, last = documents + len(starts), int(chunk.documents[-1])
-            np.array([pieces], dtype=np.int64).tofile(sentence_starts)
+            np.array([tokens], dtype=np.int64).tofile(sentence_starts)
             np.array([sentences], dtype=np.int64).tofile(document_starts)
         description = Description(
             schema_version=SCHEMA_VERSION,
             corpus_sha256=corpus_sha256,
             tokenizer_sha256=tokenizer.sha256,
-            piece_dtype=dtype,
-            pieces=pieces,
+            token_dtype=dtype,
+            tokens=tokens,
             sentences=sentences,
             documents=documents,
             sha256={name: sha256(scratch / name) for name in ARRAYS},
@@ -128,7 +128,7 @@ def _open(folder: Path, corpus_sha256: str, tokenizer: Tokenizer) -> TokenizedCo
     if made_of != (SCHEMA_VERSION, corpus_sha256, tokenizer.sha256):
         raise FileError(f"{folder}: was made of something else", MADE_AGAIN)
     corpus = TokenizedCorpus(
-        piece_ids=_mapped(folder / "piece_ids", description.piece_dtype, description.pieces),
+        token_ids=_mapped(folder / "token_ids", description.token_dtype, description.tokens),
         sentence_starts=_mapped(folder / "sentence_starts", np.int64, description.sentences + 1),
         document_starts=_mapped(folder / "document_starts", np.int64, description.documents + 1),
         template=tokenizer.template,

@@ -25,7 +25,7 @@ MANY_BROKEN = 0.35
 #: What tells the generator of single texts from others; texts of a walk that each of them is drawn from.
 SINGLES, DRAWN_FROM = 1, 16
 #: Pieces that calibration should have.
-FEW_PIECES = 1000
+FEW_TOKENS = 1000
 #: The share of a text that calibration should read, and how often it may read the same text.
 LITTLE_READ, OFTEN_READ = 0.05, 8
 #: Tokens of a document that is calibrated with in parts; the longest one of the text that ships has 367.
@@ -47,7 +47,7 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
     Raises:
         CorpusError: most of it is unknown to the tokenizer.
     """
-    ids = corpus.piece_ids
+    ids = corpus.token_ids
     unknown = float((ids == tokenizer.id_of("unk")).mean())
     if unknown > MOST_UNKNOWN:
         raise CorpusError(
@@ -63,9 +63,9 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
     if broken > MANY_BROKEN and tokenizer.continuation_prefix:  # without one, tokens may be longer than words
         pieces = 1 / (1 - min(broken, 0.99))
         warnings.append(f"{name}: its words break into {pieces:.1f} tokens on average; is it in the model's language?")
-    if len(ids) < FEW_PIECES:
+    if len(ids) < FEW_TOKENS:
         warnings.append(
-            f"{name}: has {len(ids)} tokens, so ranges may be too narrow for other text; better {FEW_PIECES} or more"
+            f"{name}: has {len(ids)} tokens, so ranges may be too narrow for other text; better {FEW_TOKENS} or more"
         )
     return tuple(warnings)
 
@@ -81,7 +81,7 @@ def reading_warnings(corpus: TokenizedCorpus, draw: Draw, name: str) -> tuple[st
     if share < LITTLE_READ:
         return (f"{name}: calibration reads {read.different:,} of its {tokens:,} tokens ({100 * share:.1f} %)",)
     times = read.drawn / max(read.different, 1)
-    if times > OFTEN_READ and tokens >= FEW_PIECES:  # of a shorter text that is said anyhow
+    if times > OFTEN_READ and tokens >= FEW_TOKENS:  # of a shorter text that is said anyhow
         return (f"{name}: calibration reads it {times:.0f} times over; give more text rather than more examples",)
     return ()
 

@@ -117,15 +117,15 @@ class TokenizedCorpus:
     The arrays may lie in memory or be mapped from disk (:mod:`bertedge.data.cache`).
 
     Attributes:
-        piece_ids: the WordPiece ids of all sentences, one after another.
-        sentence_starts: index in ``piece_ids`` where each sentence starts, and the end of the last one.
+        token_ids: the WordPiece ids of all sentences, one after another.
+        sentence_starts: index in ``token_ids`` where each sentence starts, and the end of the last one.
         document_starts: index in ``sentence_starts`` where each document starts, and the end of the last one.
         chosen: the documents that belong to this part of the corpus; None for all of them.
         template: the special tokens that the tokenizer puts around these texts.
         text_sha256: hash of the file that it was read from, where that is known.
     """
 
-    piece_ids: NDArray[np.integer]
+    token_ids: NDArray[np.integer]
     sentence_starts: NDArray[np.int64]
     document_starts: NDArray[np.int64]
     template: Template
@@ -170,7 +170,7 @@ class TokenizedCorpus:
 
     def sentence(self, index: int) -> list[int]:
         """The ids of one sentence."""
-        return self.piece_ids[self.sentence_starts[index] : self.sentence_starts[index + 1]].tolist()
+        return self.token_ids[self.sentence_starts[index] : self.sentence_starts[index + 1]].tolist()
 
     def document(self, index: int) -> range:
         """The sentences of one document, as indices."""
@@ -209,7 +209,7 @@ class TokenizedCorpus:
 class Chunk:
     """Some sentences in a row: their ids one after another, the length of each, and its document."""
 
-    piece_ids: NDArray[np.int32]
+    token_ids: NDArray[np.int32]
     lengths: NDArray[np.int64]
     documents: NDArray[np.int64]
 
@@ -227,7 +227,7 @@ def tokenized_chunks(path: Path, tokenizer: Tokenizer) -> Iterator[Chunk]:
     for members in _chunked(read_sentences(path)):
         sentences = [sentence for _, sentence in members]
         owners = np.array([document for document, _ in members], dtype=np.int64)
-        ids = tokenizer.pieces_many(sentences)
+        ids = tokenizer.token_ids_many(sentences)
         lengths = np.array([len(tokens) for tokens in ids], dtype=np.int64)
         if lengths.max() > LONG_LINE:
             cut = [_cut(line, tokens, tokenizer, continuation) for line, tokens in zip(sentences, ids, strict=True)]
@@ -238,7 +238,7 @@ def tokenized_chunks(path: Path, tokenizer: Tokenizer) -> Iterator[Chunk]:
         if len(kept):
             found = True
             yield Chunk(
-                piece_ids=np.concatenate([np.asarray(ids[i], dtype=np.int32) for i in kept]),
+                token_ids=np.concatenate([np.asarray(ids[i], dtype=np.int32) for i in kept]),
                 lengths=lengths[kept],
                 documents=owners[kept],
             )
@@ -251,7 +251,7 @@ def _cut(sentence: str, tokens: list[int], tokenizer: Tokenizer, continuation: N
     if len(tokens) <= LONG_LINE:
         return [tokens]
     cut = []
-    for part in tokenizer.pieces_many(split_sentences(sentence)):
+    for part in tokenizer.token_ids_many(split_sentences(sentence)):
         count = -(-len(part) // STRETCH) if len(part) > LONG_LINE else 1
         edges = [_word_start(part, index * len(part) // count, continuation) for index in range(count)]
         cut += [part[start:stop] for start, stop in pairwise([*edges, len(part)])]
@@ -274,12 +274,12 @@ def tokenize_corpus(path: Path, tokenizer: Tokenizer) -> TokenizedCorpus:
     """
     ids, lengths, documents = array("i"), array("q"), array("q")  # they grow without a second copy of the text
     for chunk in tokenized_chunks(path, tokenizer):
-        ids.frombytes(chunk.piece_ids.tobytes())
+        ids.frombytes(chunk.token_ids.tobytes())
         lengths.frombytes(chunk.lengths.tobytes())
         documents.frombytes(chunk.documents.tobytes())
     starts = np.flatnonzero(np.diff(np.asarray(documents))) + 1
     return TokenizedCorpus(
-        piece_ids=np.asarray(ids),
+        token_ids=np.asarray(ids),
         sentence_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         document_starts=np.concatenate([[0], starts, [len(lengths)]]).astype(np.int64),
         template=tokenizer.template,

@@ -45,7 +45,7 @@ def read_by(corpus: TokenizedCorpus, draw: Draw) -> Reading:
     Args:
         draw: makes pairs of a corpus; which places it reads must not depend on the tokens that stand there.
     """
-    places = replace(corpus, piece_ids=cast(Any, _Places(len(corpus.piece_ids))))
+    places = replace(corpus, token_ids=cast(Any, _Places(len(corpus.token_ids))))
     read = [np.array([*pair.first, *pair.second], dtype=np.int64) for pair in draw(places)]
     every = np.concatenate([*read, np.zeros(0, dtype=np.int64)])
     return Reading(different=len(np.unique(every)), drawn=len(every))

@@ -86,7 +86,7 @@ def _fill(corpus: TokenizedCorpus, start: int, stop: int, room: int) -> range:
 
 
 def _join(corpus: TokenizedCorpus, sentences: range) -> list[int]:
-    return corpus.piece_ids[corpus.sentence_starts[sentences.start] : corpus.sentence_starts[sentences.stop]].tolist()
+    return corpus.token_ids[corpus.sentence_starts[sentences.start] : corpus.sentence_starts[sentences.stop]].tolist()
 
 
 def _random_stretch(

@@ -43,7 +43,7 @@ def single_texts(
                 target = int(np.exp(rng.uniform(np.log(min(SHORTEST, max_length)), np.log(max_length)))) - special
                 stop = _end(corpus, position, sentences.stop, target)
             starts = corpus.sentence_starts
-            tokens = corpus.piece_ids[starts[position] : min(starts[stop], starts[position] + room)].tolist()
+            tokens = corpus.token_ids[starts[position] : min(starts[stop], starts[position] + room)].tolist()
             position = stop
             if tokens:
                 yield Pair(first=tokens, second=[], label=None)

@@ -126,7 +126,7 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
     rows, length = workload.batch_size, workload.seq_len
     frame = layout.template.single
     room, start = length - frame.count, len(frame.special[0])
-    laid_out = [frame.lay_out(text) for text in np.resize(corpus.piece_ids, (rows, room)).tolist()]
+    laid_out = [frame.lay_out(text) for text in np.resize(corpus.token_ids, (rows, room)).tolist()]
     ids, segments = (np.array(part, dtype=np.int64) for part in zip(*laid_out, strict=True))
     maskable = np.zeros(length, dtype=bool)
     maskable[start : start + room] = True

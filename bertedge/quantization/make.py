@@ -205,5 +205,5 @@ def _opened(
         return checkpoint, ()
     size = checkpoint.config.vocab_size
     checkpoint, trim = trim_to_text(checkpoint, keep_vocab, Path(text))
-    kept = f"keeps {trim.pieces:,} of {size:,} tokens, {100 * trim.coverage:.1f} % of those in {Path(text).name}"
+    kept = f"keeps {trim.tokens:,} of {size:,} tokens, {100 * trim.coverage:.1f} % of those in {Path(text).name}"
     return checkpoint, (f"{kept}; other words are spelt with them",)

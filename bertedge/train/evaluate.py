@@ -41,8 +41,13 @@ class Score:
     pairs: int
 
 
-def hold_out(corpus: TokenizedCorpus, share: float, seed: int) -> tuple[TokenizedCorpus, TokenizedCorpus | None]:
-    """What is learned from, and what is held out: ``share`` of the documents, at least two, None of a small corpus."""
+def hold_out_documents(
+    corpus: TokenizedCorpus, share: float, seed: int
+) -> tuple[TokenizedCorpus, TokenizedCorpus | None]:
+    """The documents for training, and ``share`` of the documents for validation.
+
+    At least two are held out; none of a corpus with fewer than :data:`MIN_DOCUMENTS`.
+    """
     if share == 0 or corpus.num_documents < MIN_DOCUMENTS:
         return corpus, None
     return corpus.split(max(2, round(share * corpus.num_documents)), np.random.default_rng([seed, 0]))
@@ -54,7 +59,7 @@ class HeldOut:
     Args:
         pairs: how many at most.
         always_mask: show ``[MASK]`` at every chosen position, as at inference; False for the 80/10/10 of pretraining,
-            which is easier, since one position in ten shows its own piece.
+            which is easier, since one position in ten shows its own token.
     """
 
     def __init__(

@@ -132,7 +132,7 @@ def distill(
         tell_warnings(checkpoint, note)
         if keep_vocab is not None:
             checkpoint, trim = trim_to_text(checkpoint, keep_vocab, corpus)
-            note(f"vocabulary: {trim.pieces} tokens, {100 * trim.coverage:.2f} % of the corpus's tokens stay whole")
+            note(f"vocabulary: {trim.tokens} tokens, {100 * trim.coverage:.2f} % of the corpus's tokens stay whole")
         described = {
             "kind": "distillation",
             "teacher": checkpoint.name,

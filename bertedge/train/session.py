@@ -22,7 +22,7 @@ from bertedge.files import check_replaceable
 from bertedge.pooling import EmbeddingSettings
 from bertedge.scratch import settle
 from bertedge.tokenizer import Tokenizer
-from bertedge.train.evaluate import HeldOut, hold_out
+from bertedge.train.evaluate import HeldOut, hold_out_documents
 from bertedge.train.folder import BROKEN, RunFolder, Saved
 from bertedge.train.heads import HeadPlan, sentences, why_no_next_sentences
 from bertedge.train.inputs import Feed
@@ -110,11 +110,11 @@ class Session:
         with world.first_goes_first():
             whole = cached_corpus(paths.corpus, tokenizer, paths.cache)
         self._check_corpus(whole)
-        self.corpus, held_out = hold_out(whole, settings.held_out, settings.seed)
+        self.corpus, held_out = hold_out_documents(whole, settings.held_out, settings.seed)
         read = share_of_walk(self.corpus, max_length=settings.max_length, seed=settings.seed)
         note(
             f"{paths.corpus}: {layout_of(paths.corpus)}; {whole.num_documents:,} documents, "
-            f"{whole.num_sentences:,} sentences, {len(whole.piece_ids):,} tokens; "
+            f"{whole.num_sentences:,} sentences, {len(whole.token_ids):,} tokens; "
             f"one pass reads {100 * read:.0f} % of them"
         )
         self.layout = Layout.of(tokenizer, tokenizer.vocab_size, whole_words=settings.whole_words)
@@ -130,7 +130,7 @@ class Session:
                 "sha256": whole.text_sha256,
                 "documents": whole.num_documents,
                 "sentences": whole.num_sentences,
-                "tokens": len(whole.piece_ids),
+                "tokens": len(whole.token_ids),
                 "share_read_in_a_walk": round(read, 3),
                 "held_out_documents": held_out.num_documents if held_out else 0,
             },
@@ -140,8 +140,8 @@ class Session:
         }
 
     def _check_corpus(self, whole: TokenizedCorpus) -> None:
-        if len(whole.piece_ids) < self.settings.batch_size:
-            raise CorpusError(f"{self.paths.corpus}: only {len(whole.piece_ids)} tokens of text", "give more text")
+        if len(whole.token_ids) < self.settings.batch_size:
+            raise CorpusError(f"{self.paths.corpus}: only {len(whole.token_ids)} tokens of text", "give more text")
 
     @cached_property
     def unteachable(self) -> dict[str, str]:

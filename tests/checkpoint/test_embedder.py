@@ -194,9 +194,9 @@ def test_lower_case(tmp_path: Path, model_folder: Path, text: str) -> None:
         write(folder / "tokenizer.json", cased)
         settings = json.loads((folder / "tokenizer_config.json").read_text())
         write(folder / "tokenizer_config.json", {**settings, "do_lower_case": False})
-    ids = Checkpoint.read(plain).tokenizer.pieces(text.lower())
-    assert Checkpoint.read(lower).tokenizer.pieces(text) == ids
-    assert Checkpoint.read(plain).tokenizer.pieces(text) != ids
+    ids = Checkpoint.read(plain).tokenizer.token_ids(text.lower())
+    assert Checkpoint.read(lower).tokenizer.token_ids(text) == ids
+    assert Checkpoint.read(plain).tokenizer.token_ids(text) != ids
 
 
 @pytest.mark.parametrize(

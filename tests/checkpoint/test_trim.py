@@ -55,9 +55,9 @@ def test_every_piece_keeps_its_weights(checkpoint: Checkpoint, trimmed: Checkpoi
 
 def test_the_most_used_pieces_stay(checkpoint: Checkpoint, corpus_file: Path) -> None:
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
-    counts = np.bincount(corpus.piece_ids, minlength=checkpoint.tokenizer.vocab_size)
+    counts = np.bincount(corpus.token_ids, minlength=checkpoint.tokenizer.vocab_size)
     keep = len(always_kept(checkpoint.tokenizer)) + 10
-    small, trim = trim_vocabulary(checkpoint, keep, [corpus.piece_ids])
+    small, trim = trim_vocabulary(checkpoint, keep, [corpus.token_ids])
     kept = {checkpoint.tokenizer.vocabulary()[piece] for piece in small.tokenizer.vocabulary()}
     chosen = kept - always_kept(checkpoint.tokenizer)
     dropped = set(range(len(counts))) - kept
@@ -70,9 +70,9 @@ def test_the_most_used_pieces_stay(checkpoint: Checkpoint, corpus_file: Path) ->
 @given(st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz ,."), min_size=1, max_size=40))
 def test_letters_that_were_known_never_become_unknown(checkpoint: Checkpoint, trimmed: Checkpoint, text: str) -> None:
     whole, small = checkpoint.tokenizer, trimmed.tokenizer
-    if whole.id_of("unk") not in whole.pieces(text):
-        assert small.id_of("unk") not in small.pieces(text)
-        assert small.decode(small.pieces(text)) == whole.decode(whole.pieces(text))
+    if whole.id_of("unk") not in whole.token_ids(text):
+        assert small.id_of("unk") not in small.token_ids(text)
+        assert small.decode(small.token_ids(text)) == whole.decode(whole.token_ids(text))
 
 
 def test_where_all_pieces_stayed_the_model_is_the_same(
@@ -84,7 +84,7 @@ def test_where_all_pieces_stayed_the_model_is_the_same(
     whole, small = load(tmp_path / "whole"), load(tmp_path / "small")
     compared = 0
     for text in TEXTS:
-        old, new = ([c.tokenizer.token(i) for i in c.tokenizer.pieces(text)] for c in (checkpoint, trimmed))
+        old, new = ([c.tokenizer.token(i) for i in c.tokenizer.token_ids(text)] for c in (checkpoint, trimmed))
         if old == new:
             compared += 1
             np.testing.assert_allclose(whole.encode(text), small.encode(text), atol=1e-5)
@@ -133,7 +133,7 @@ def test_a_piece_that_is_listed_twice_leaves_a_hole(
     assert len(holed.tokenizer.vocabulary()) == len(words) - 1
     assert quantize(folder, tmp_path / "int8", calibration=corpus_file).manifest.files
     small, trim = trim_to_text(holed, len(words) - 1, corpus_file)
-    assert trim.pieces == len(small.tokenizer.vocabulary()) == len(words) - 1
+    assert trim.tokens == len(small.tokenizer.vocabulary()) == len(words) - 1
     table = holed.tensor(names.WORD_EMBEDDINGS)
     for piece, index in small.tokenizer.vocabulary().items():
         np.testing.assert_array_equal(

@@ -86,7 +86,7 @@ def test_casing_is_set_and_stored(model_folder: Path, corpus_file: Path, tmp_pat
     done = call(command, model_folder, "-o", made, "--cased", *more)
     assert done.exit_code == 0, done.stderr
     tokenizer = Bundle.open(made).tokenizer
-    assert tokenizer.pieces("Cat") != tokenizer.pieces("cat")
+    assert tokenizer.token_ids("Cat") != tokenizer.token_ids("cat")
     expected = [tokenizer.encode(text).input_ids for text in TEXTS]
     assert theirs(made, TEXTS) == expected
     again = open_checkpoint(model_folder, cased=True)
@@ -140,7 +140,7 @@ def test_added_tokens_that_the_model_has_no_row_for_are_text(model_folder: Path,
     checkpoint = Checkpoint.read(folder)
     assert max(theirs(folder, ["<ent>"])[0]) == checkpoint.config.vocab_size
     assert checkpoint.tokenizer.vocab_size == checkpoint.config.vocab_size
-    assert checkpoint.tokenizer.pieces("<ent>") == Tokenizer.load(model_folder).pieces("<ent>")
+    assert checkpoint.tokenizer.token_ids("<ent>") == Tokenizer.load(model_folder).token_ids("<ent>")
     assert any("'<ent>'" in told for told in checkpoint.tokenizer.warnings)
 
 

@@ -105,9 +105,9 @@ def test_a_seed_fixes_the_batch(pairs: list[Pair], seed: int) -> None:
 
 def test_a_special_that_stands_in_the_text_is_not_masked(tokenizer: Tokenizer) -> None:
     layout = Layout.of(tokenizer, tokenizer.vocab_size)
-    pieces = tokenizer.pieces("[SEP] cat [CLS] [SEP]")
+    pieces = tokenizer.token_ids("[SEP] cat [CLS] [SEP]")
     batch = masked_batch([Pair(first=pieces, second=[], label=None)], layout, np.random.default_rng(0))
-    assert batch.labels["mlm"].tolist() == [tokenizer.pieces("cat")]
+    assert batch.labels["mlm"].tolist() == [tokenizer.token_ids("cat")]
 
 
 def test_a_text_of_nothing_but_specials_has_no_mask() -> None:

@@ -83,7 +83,7 @@ def test_a_changed_array_is_noticed(
     whole = cached_corpus(corpus_file, tokenizer, tmp_path)
     (folder,) = tmp_path.iterdir()
     array = np.fromfile(folder / name, dtype=getattr(whole, name).dtype)
-    array[1] += 1 if name == "piece_ids" else -1
+    array[1] += 1 if name == "token_ids" else -1
     array.tofile(folder / name)
     same(cached_corpus(corpus_file, tokenizer, tmp_path), tokenize_corpus(corpus_file, tokenizer))
     assert f"{name}: is not what was written" in caplog.text
@@ -92,7 +92,7 @@ def test_a_changed_array_is_noticed(
 
 @pytest.mark.parametrize(
     "change",
-    [{"piece_dtype": "object"}, {"pieces": -1}, {"sha256": None}, {"corpus_sha256": "0"}, {"schema_version": 1}],
+    [{"token_dtype": "object"}, {"tokens": -1}, {"sha256": None}, {"corpus_sha256": "0"}, {"schema_version": 1}],
     ids=str,
 )
 def test_a_changed_description_is_noticed(
@@ -128,7 +128,7 @@ def test_documents_are_held_out_without_a_copy(corpus_file: Path, tokenizer: Tok
     rest, held_out = whole.split(1, np.random.default_rng(0))
     assert (rest.num_documents, held_out.num_documents) == (3, 1)
     assert rest.num_sentences + held_out.num_sentences == whole.num_sentences
-    assert rest.piece_ids is whole.piece_ids
+    assert rest.token_ids is whole.token_ids
     spans = {part.document(i) for part in (rest, held_out) for i in range(part.num_documents)}
     assert spans == {whole.document(i) for i in range(4)}
 
@@ -145,7 +145,7 @@ def data_bytes():
     return int(fields["VmData"].split()[0]) * 1024
 
 tokenizer = Tokenizer.load(Path(sys.argv[2]))
-tokenizer.pieces_many(["warm up and be warm"] * 2048)
+tokenizer.token_ids_many(["warm up and be warm"] * 2048)
 resource.setrlimit(resource.RLIMIT_DATA, (data_bytes() + int(sys.argv[4]),) * 2)
 corpus = cached_corpus(Path(sys.argv[1]), tokenizer, Path(sys.argv[3]))
 stream = PairStream(corpus, max_length=64, seed=0, window=256)

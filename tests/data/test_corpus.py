@@ -89,14 +89,14 @@ def test_places_of_sentences_and_documents(tmp_path: Path, tokenizer: Tokenizer,
     corpus = tokenize_corpus(write(tmp_path, "\n\n".join(map("\n".join, documents))), tokenizer)
     assert corpus.num_documents == len(documents)
     for index, document in enumerate(documents):
-        assert [corpus.sentence(i) for i in corpus.document(index)] == tokenizer.pieces_many(document)
-    assert corpus.sentence_starts[-1] == len(corpus.piece_ids)
+        assert [corpus.sentence(i) for i in corpus.document(index)] == tokenizer.token_ids_many(document)
+    assert corpus.sentence_starts[-1] == len(corpus.token_ids)
 
 
 def test_one_sentence_is_a_corpus(tmp_path: Path, tokenizer: Tokenizer) -> None:
     corpus = tokenize_corpus(write(tmp_path, "the cat"), tokenizer)
     assert (corpus.num_documents, corpus.num_sentences) == (1, 1)
-    assert corpus.sentence(0) == tokenizer.pieces("the cat")
+    assert corpus.sentence(0) == tokenizer.token_ids("the cat")
 
 
 @pytest.mark.parametrize("unseen", ["\ufeff", "\u200b", "\x07"], ids=["byte order mark", "zero width", "bell"])
@@ -104,7 +104,7 @@ def test_a_line_that_nobody_sees_is_no_sentence(tmp_path: Path, tokenizer: Token
     content = f"{unseen}\n\nthe cat\n{unseen}\nsat\n\n{unseen}\n{unseen}\n\nthe door\n"
     corpus = tokenize_corpus(write(tmp_path, content), tokenizer)
     found = [[corpus.sentence(i) for i in corpus.document(d)] for d in range(corpus.num_documents)]
-    assert found == [tokenizer.pieces_many(["the cat", "sat"]), tokenizer.pieces_many(["the door"])]
+    assert found == [tokenizer.token_ids_many(["the cat", "sat"]), tokenizer.token_ids_many(["the door"])]
 
 
 @pytest.mark.parametrize("content", ["\ufeff", "\ufeff\n\n\u200b\n", "\x07"])
@@ -119,7 +119,7 @@ def test_a_corpus_of_many_chunks(
     whole = tokenize_corpus(corpus_file, tokenizer)
     monkeypatch.setattr(corpus_module, "CHUNK", 3)
     parts = tokenize_corpus(corpus_file, tokenizer)
-    for name in ("piece_ids", "sentence_starts", "document_starts"):
+    for name in ("token_ids", "sentence_starts", "document_starts"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
 
 
@@ -132,15 +132,15 @@ def test_lines_of_the_text_that_ships_are_not_cut() -> None:
 
 def test_a_line_is_cut_where_it_is_long(tmp_path: Path, tokenizer: Tokenizer) -> None:
     sentence = "The cat sat on the mat and the ship left the port at dawn."
-    length = len(tokenizer.pieces(sentence))
+    length = len(tokenizer.token_ids(sentence))
     few = LONG_LINE // length
     line = " ".join([sentence] * few)
     corpus = tokenize_corpus(write(tmp_path, f"{line}\n{line} {sentence}\nthe cat\n"), tokenizer)
     found = [corpus.sentence(index) for index in range(corpus.num_sentences)]
     assert found == [
-        tokenizer.pieces(line),
-        *[tokenizer.pieces(sentence)] * (few + 1),
-        tokenizer.pieces("the cat"),
+        tokenizer.token_ids(line),
+        *[tokenizer.token_ids(sentence)] * (few + 1),
+        tokenizer.token_ids("the cat"),
     ]
 
 
@@ -148,10 +148,10 @@ def test_a_line_is_cut_where_it_is_long(tmp_path: Path, tokenizer: Tokenizer) ->
 def test_a_long_sentence_is_cut_between_words(tmp_path: Path, tokenizer: Tokenizer, word: str) -> None:
     corpus = tokenize_corpus(write(tmp_path, " ".join([word] * 200)), tokenizer)
     found = [corpus.sentence(index) for index in range(corpus.num_sentences)]
-    assert [token for stretch in found for token in stretch] == tokenizer.pieces(" ".join([word] * 200))
+    assert [token for stretch in found for token in stretch] == tokenizer.token_ids(" ".join([word] * 200))
     assert max(map(len, found)) <= STRETCH * 3 // 2
-    if len(tokenizer.pieces(word)) < STRETCH // 2:
-        assert {stretch[0] for stretch in found} == {tokenizer.pieces(word)[0]}
+    if len(tokenizer.token_ids(word)) < STRETCH // 2:
+        assert {stretch[0] for stretch in found} == {tokenizer.token_ids(word)[0]}
 
 
 PARAGRAPH = "The cat sat on the mat and the ship left the port at dawn. " * 9
@@ -175,7 +175,7 @@ def test_documents_of_long_lines(
     assert layout_of(path) == layout
     corpus = tokenize_corpus(path, tokenizer)
     assert corpus.num_documents == documents
-    assert len(corpus.piece_ids) == len(tokenizer.pieces(content))
+    assert len(corpus.token_ids) == len(tokenizer.token_ids(content))
 
 
 @FUZZ
@@ -184,7 +184,7 @@ def test_divided_documents(documents: list[list[int]], tokens: int) -> None:
     sizes = [size for document in documents for size in document]
     corpus = TokenizedCorpus(
         template=template(),
-        piece_ids=np.arange(sum(sizes)),
+        token_ids=np.arange(sum(sizes)),
         sentence_starts=np.cumsum([0, *sizes]),
         document_starts=np.cumsum([0, *map(len, documents)]),
     )

@@ -35,16 +35,16 @@ def corpus_of(folder: Path, text: str, tokenizer: Tokenizer) -> TokenizedCorpus:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_walk_reads_nearly_everything(tmp_path: Path, tokenizer: Tokenizer, layout: str) -> None:
     corpus = corpus_of(tmp_path, LAYOUTS[layout], tokenizer)
-    assert len(corpus.piece_ids) == sum(map(len, tokenizer.pieces_many(LAYOUTS[layout].split())))
+    assert len(corpus.token_ids) == sum(map(len, tokenizer.token_ids_many(LAYOUTS[layout].split())))
     assert share_of_walk(corpus, max_length=128, seed=0) > (0.99 if corpus.num_documents == 1 else 0.85)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_calibration_reads_all_over_the_text(tmp_path: Path, tokenizer: Tokenizer, layout: str) -> None:
     corpus = corpus_of(tmp_path, LAYOUTS[layout], tokenizer)
-    places = replace(corpus, piece_ids=np.arange(len(corpus.piece_ids)))
+    places = replace(corpus, token_ids=np.arange(len(corpus.token_ids)))
     read = np.unique([place for pair in mixed_pairs(places, 64, max_length=64, seed=0) for place in pair.first])
-    tenths = np.histogram(read, bins=10, range=(0, len(corpus.piece_ids)))[0]
+    tenths = np.histogram(read, bins=10, range=(0, len(corpus.token_ids)))[0]
     assert np.count_nonzero(tenths) >= 6  # sixteen places are drawn
 
 

@@ -22,7 +22,7 @@ def corpus_of(*documents: int) -> TokenizedCorpus:
     """Documents of so many sentences, a piece each, numbered throughout."""
     return TokenizedCorpus(
         template=template(),
-        piece_ids=np.arange(sum(documents)),
+        token_ids=np.arange(sum(documents)),
         sentence_starts=np.arange(sum(documents) + 1),
         document_starts=np.cumsum([0, *documents]),
     )

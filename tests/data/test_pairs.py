@@ -23,7 +23,7 @@ def corpus_of(documents: list[list[int]]) -> TokenizedCorpus:
     pieces = [STEP * number + np.arange(sum(document)) for number, document in enumerate(documents)]
     return TokenizedCorpus(
         template=template(),
-        piece_ids=np.concatenate(pieces).astype(np.int32),
+        token_ids=np.concatenate(pieces).astype(np.int32),
         sentence_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         document_starts=np.concatenate([[0], np.cumsum([len(document) for document in documents])]).astype(np.int64),
     )
@@ -79,7 +79,7 @@ def test_every_sentence_is_read(corpus: TokenizedCorpus, seed: int) -> None:
     read: set[int] = set()
     for pair in walk(corpus, 10**4, seed):
         read |= {*pair.first, *(pair.second if pair.label == IS_NEXT else [])}
-    assert read == set(corpus.piece_ids.tolist())
+    assert read == set(corpus.token_ids.tolist())
 
 
 @settings(max_examples=40)

@@ -114,7 +114,7 @@ def test_rows_are_the_documents_of_plain_text(
     content = table(rows, "\t" if "tsv" in name else ",") if "jsonl" not in name else json_lines(rows)
     (tmp_path / name).write_bytes(gzip.compress(content.encode()) if name.endswith("gz") else content.encode())
     found, expected = (tokenize_corpus(path, tokenizer) for path in (tmp_path / name, corpus_file))
-    for array in ("piece_ids", "sentence_starts", "document_starts"):
+    for array in ("token_ids", "sentence_starts", "document_starts"):
         np.testing.assert_array_equal(getattr(found, array), getattr(expected, array))
 
 

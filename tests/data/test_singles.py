@@ -15,7 +15,7 @@ def corpus_of(*documents: list[int]) -> TokenizedCorpus:
     lengths = [length for document in documents for length in document]
     return TokenizedCorpus(
         template=template(),
-        piece_ids=np.arange(sum(lengths), dtype=np.int32),
+        token_ids=np.arange(sum(lengths), dtype=np.int32),
         sentence_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         document_starts=np.concatenate([[0], np.cumsum([len(document) for document in documents])]).astype(np.int64),
     )
@@ -31,7 +31,7 @@ def texts_of(corpus: TokenizedCorpus, max_length: int, lines: float | None = Non
 def test_every_token_is_in_one_text(lines: float) -> None:
     corpus = corpus_of([5, 7, 3, 9, 4], [6, 2], [8])
     texts = texts_of(corpus, 64, lines)
-    assert sorted(token for text in texts for token in text) == list(range(len(corpus.piece_ids)))
+    assert sorted(token for text in texts for token in text) == list(range(len(corpus.token_ids)))
 
 
 def test_texts_begin_and_end_with_lines() -> None:

@@ -106,7 +106,7 @@ def test_fidelity_by_length(bundle_of: Callable[..., Bundle], corpus: TokenizedC
 def two_texts(tokenizer: Tokenizer) -> Batch:
     """[CLS] a [MASK] cat [SEP] a [MASK] [SEP], and [CLS] the [MASK] [SEP] [PAD]..."""
     ids = {role: tokenizer.id_of(role) for role in ("cls", "sep", "mask", "pad")}
-    a, the, cat = (tokenizer.pieces(word)[0] for word in ("a", "the", "cat"))
+    a, the, cat = (tokenizer.token_ids(word)[0] for word in ("a", "the", "cat"))
     rows = [
         [ids["cls"], a, ids["mask"], cat, ids["sep"], a, ids["mask"], ids["sep"]],
         [ids["cls"], the, ids["mask"], ids["sep"], *[ids["pad"]] * 4],
@@ -123,7 +123,7 @@ def two_texts(tokenizer: Tokenizer) -> Batch:
 
 def test_the_worst_are_found_and_told_in_words(tokenizer: Tokenizer) -> None:
     batch = two_texts(tokenizer)
-    cat, the = (tokenizer.pieces(word)[0] for word in ("cat", "the"))
+    cat, the = (tokenizer.token_ids(word)[0] for word in ("cat", "the"))
     expected = np.zeros((2, 2, tokenizer.vocab_size), dtype=np.float32)
     expected[0, 0, cat], expected[0, 1, the], expected[1, 0, the] = 9, 9, 9
     got = expected.copy()

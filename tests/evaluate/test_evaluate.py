@@ -145,7 +145,7 @@ def test_a_rare_slow_call_shows_in_the_percentiles_and_not_in_the_ratio() -> Non
 
     corpus = TokenizedCorpus(
         template=template(),
-        piece_ids=np.full(50, 5, dtype=np.int32),
+        token_ids=np.full(50, 5, dtype=np.int32),
         sentence_starts=np.array([0, 50]),
         document_starts=np.array([0, 1]),
     )

@@ -21,7 +21,7 @@ from tests.templates import template
 BUDGET = 1.05
 CORPUS = TokenizedCorpus(
     template=template(),
-    piece_ids=np.full(50, 5, dtype=np.int32),
+    token_ids=np.full(50, 5, dtype=np.int32),
     sentence_starts=np.array([0, 50]),
     document_starts=np.array([0, 1]),
 )

@@ -134,7 +134,7 @@ def _tokenized(folder: Path) -> Callable[[], object]:
         tokenizer = checkpoint.tokenizer
         for encoding in tokenizer.encode_many(SENTENCES):
             tokenizer.decode(encoding.input_ids)
-        tokenizer.pieces_many(SENTENCES)
+        tokenizer.token_ids_many(SENTENCES)
         assert tokenizer.sha256
         info(str(folder))
 
@@ -371,12 +371,12 @@ def _cache_kind(name: str) -> None:
             corpus = cached_corpus(samples.corpus, tokenizer, cache)
             stream = PairStream(corpus, max_length=48, seed=0)
             stream.take(32)
-            assert np.asarray(corpus.piece_ids).max() < tokenizer.vocab_size
+            assert np.asarray(corpus.token_ids).max() < tokenizer.vocab_size
 
         return Case(path=folder / name, mutators=JSON if name.endswith(".json") else BYTES, read=read)
 
 
-for _name in ("corpus.json", "piece_ids", "sentence_starts", "document_starts"):
+for _name in ("corpus.json", "token_ids", "sentence_starts", "document_starts"):
     _cache_kind(_name)
 
 

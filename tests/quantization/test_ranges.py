@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.outlier_model import with_outliers
 from bertedge.bundle import RANGES, Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
-from bertedge.checkpoint.twin import outlier_twin
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.goals import goals_of
@@ -127,7 +127,7 @@ def test_other_sizes_and_a_twin_are_other_models(
     other = Path(shutil.copytree(model_folder, tmp_path / "other"))
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
-    for model in (other, outlier_twin(checkpoint)):
+    for model in (other, with_outliers(checkpoint)):
         with pytest.raises(UsageError, match="which is not this"):
             quantize(model, tmp_path / "b", ranges=bundle_of("static").folder, calibration=corpus_file)
 

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
+from benchmarks.outlier_model import ChangedSource
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint
-from bertedge.checkpoint.twin import ChangedSource
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.encoders.names import DECODER, WORD_EMBEDDINGS

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.outlier_model import with_outliers
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import BUILT_IN, Checkpoint, open_checkpoint, write_checkpoint
-from bertedge.checkpoint.twin import outlier_twin
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
@@ -34,7 +34,7 @@ def test_a_twin_computes_the_same(
 ) -> None:
     write_checkpoint(tmp_path, config, random_tensors(config, heads), tokenizer)
     checkpoint = Checkpoint.read(tmp_path)
-    twin = outlier_twin(checkpoint)
+    twin = with_outliers(checkpoint)
     one, other = load(export(checkpoint, tmp_path / "a").folder), load(export(twin, tmp_path / "b").folder)
     texts = ["The cat sat on the [MASK]." if "mlm" in heads else "The cat sat.", "Bread needs flour and time."]
     assert np.allclose(one.encode(texts), other.encode(texts), atol=1e-4)
@@ -47,7 +47,7 @@ def test_a_twin_computes_the_same(
 
 
 def test_every_layer_of_a_twin_reads_outliers(checkpoint: Checkpoint) -> None:
-    twin = outlier_twin(checkpoint, factor=40.0, channels=2)
+    twin = with_outliers(checkpoint, factor=40.0, channels=2)
     for name, shape in checkpoint.source.shapes.items():
         if name.endswith("LayerNorm.bias") and "predictions" not in name:
             moved = np.abs(twin.tensor(name) - checkpoint.tensor(name))
@@ -59,7 +59,7 @@ def test_plain_int8_collapses_on_the_built_in_twin_and_the_default_recipe_holds(
     built_in_of: Callable[[str], Bundle], tmp_path: Path
 ) -> None:
     checkpoint = open_checkpoint(BUILT_IN[0])
-    twin = outlier_twin(checkpoint)
+    twin = with_outliers(checkpoint)
     made = [quantize(twin, tmp_path / name, recipe=r, target="portable") for name, r in RECIPES.items()]
     plain, default, original = fidelity(checkpoint, tmp_path, [*made, built_in_of("portable")])
     assert plain["mlm.top1_agreement"].value < 0.8
@@ -81,6 +81,6 @@ def _not_much_below(value: MetricValue, other: MetricValue) -> bool:
 
 
 def test_a_twin_of_a_twin_is_still_the_same(checkpoint: Checkpoint) -> None:
-    twin = outlier_twin(outlier_twin(checkpoint, factor=30.0), factor=30.0, seed=1)
+    twin = with_outliers(with_outliers(checkpoint, factor=30.0), factor=30.0, seed=1)
     assert twin.heads == checkpoint.heads
     assert replace(twin, name="x").tokenizer is not None

@@ -1,8 +1,8 @@
-"""An adversarial twin of a checkpoint: the same function in float, with activations that are hard to quantize.
+"""A model with outliers: the same function in float, with activations that are hard to quantize.
 
-Trained BERTs grow a few channels of huge activations (Kovaleva et al. 2021; Dettmers et al. 2022). The twin has them
-made to measure, by changes that cancel each other exactly, so that what a quantizer loses on the twin and not on the
-original is lost to outliers.
+Trained BERTs grow a few channels of large activations (Kovaleva et al. 2021; Dettmers et al. 2022). This model has
+them by design, in changes that cancel each other exactly. So whatever a quantizer loses on it, and not on the original
+model, is lost to outliers.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class ChangedSource:
         return tensor
 
 
-def outlier_twin(checkpoint: Checkpoint, *, factor: float = 50.0, channels: int = 3, seed: int = 0) -> Checkpoint:
-    """The same BERT with outliers of about ``factor`` in some channels of every layer's input.
+def with_outliers(checkpoint: Checkpoint, *, factor: float = 50.0, channels: int = 3, seed: int = 0) -> Checkpoint:
+    """The same model with outliers of about ``factor`` in some channels of every layer's input.
 
-    - Behind every layer norm but the last, whose output is the model's: its bias is raised by ``factor``, and what
-      reads the channel takes that away again, the skip connection included. (Multiplied it could not be: the sum behind
-      the skip connection would be another one.)
-    - Between attention's values and its output layer: rows of the one times ``factor``, columns of the other divided.
-    - Behind the MLM head's layer norm, if the decoder has a matrix of its own: the same.
+    - After every layer norm but the last, whose output is the model's: its bias is raised by ``factor``, and the layers
+      that read the channel subtract it again, the skip connection included.
+    - Between attention's values and its output layer: rows of the first are multiplied by ``factor``, columns of the
+      second divided.
+    - After the MLM head's layer norm, if the decoder has a matrix of its own: the same.
 
     Args:
         channels: how many of each layer.
@@ -63,12 +63,12 @@ def outlier_twin(checkpoint: Checkpoint, *, factor: float = 50.0, channels: int 
         block = names.layer(index)
         attention = f"{block}.attention.output"
         for part in ("query", "key", "value"):
-            _make_good(source, f"{block}.attention.self.{part}", where, factor * signs)
+            _compensate(source, f"{block}.attention.self.{part}", where, factor * signs)
         _shift(source, f"{attention}.dense.bias", where, -factor * signs)
         _scale(source, f"{block}.attention.self.value", f"{attention}.dense.weight", chosen(), factor)
         where = chosen()
         _shift(source, f"{attention}.LayerNorm.bias", where, factor * signs)
-        _make_good(source, f"{block}.intermediate.dense", where, factor * signs)
+        _compensate(source, f"{block}.intermediate.dense", where, factor * signs)
         _shift(source, f"{block}.output.dense.bias", where, -factor * signs)
         if index + 1 < config.num_hidden_layers:
             where = chosen()
@@ -94,7 +94,7 @@ def _shift(source: ChangedSource, bias: str, where: NDArray[np.int64], by: NDArr
     source.change(bias, change)
 
 
-def _make_good(source: ChangedSource, layer: str, where: NDArray[np.int64], by: NDArray[np.float32]) -> None:
+def _compensate(source: ChangedSource, layer: str, where: NDArray[np.int64], by: NDArray[np.float32]) -> None:
     """Let a layer compute the same although some of its inputs are larger by ``by``."""
     lost = source.load(f"{layer}.weight")[:, where].astype(np.float64) @ by
     source.change(f"{layer}.bias", lambda values: (values - lost).astype(np.float32))
