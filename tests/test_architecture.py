@@ -134,6 +134,10 @@ def test_torch_lives_in_one_folder() -> None:
     assert {part_of(name) for name in importers("torch")} == {"train"}
 
 
+def test_onnxruntime_lives_in_the_engines() -> None:
+    assert {part_of(name) for name in importers("onnxruntime")} == {"engines"}
+
+
 def test_pictures_are_drawn_by_way_of_plotting() -> None:
     assert importers("matplotlib") == {"bertedge.plotting"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bertedge.engines import AUTO, engine_named
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import UsageError
 from bertedge.evaluate.cold_start import STARTS
@@ -23,6 +24,7 @@ class BenchSettings:
         examples: sentence pairs that outputs are compared on.
         max_length: tokens of a pair at most.
         effort: timed rounds of each workload.
+        engines: every candidate is measured on each; see :data:`bertedge.engines.ENGINES`.
         threads: threads an operator may use; None for what :func:`bertedge.load` takes.
         starts: fresh processes of each model; at most as many as rounds.
     """
@@ -31,6 +33,7 @@ class BenchSettings:
     max_length: int = 128
     effort: Effort = field(default_factory=Effort)
     grid: tuple[Workload, ...] = DEFAULT_GRID
+    engines: tuple[str, ...] = (AUTO,)
     threads: int | None = None
     seed: int = 0
     starts: int = STARTS
@@ -40,6 +43,11 @@ class BenchSettings:
         if self.max_length < 8 or self.starts < 1:
             raise UsageError(f"bench: {self.max_length} tokens, {self.starts} starts", "at least 8 tokens, and 1 start")
         checked_threads(self.threads)
+        if not self.engines:
+            raise UsageError("bench: no engine", "name one, or auto")
+        for name in self.engines:
+            if name != AUTO:
+                engine_named(name)
 
 
 @dataclass(frozen=True, kw_only=True)

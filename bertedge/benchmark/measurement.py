@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bertedge.benchmark.bench_settings import BenchSettings, Standard
 from bertedge.benchmark.models import (
-    distinct_names,
+    candidate_names,
     fitting,
     float_reference,
     require_one_tokenizer,
@@ -68,17 +68,19 @@ class Measurement:
     ) -> None:
         self.settings, self.standard = settings, standard
         self.threads = checked_threads(settings.threads)
-        earlier = [standard.against] if standard.against else []
+        wanted = [(folder, engine) for folder in candidates for engine in settings.engines]
+        wanted += [(standard.against, settings.engines[0])] if standard.against else []
         self.models = [
             float_reference(reference, scratch, self.threads, cased=cased),
-            *(load(folder, threads=self.threads) for folder in (*candidates, *earlier)),
+            *(load(folder, engine=engine, threads=self.threads) for folder, engine in wanted),
         ]
         require_one_vocabulary(self.models)
         require_one_tokenizer(self.models, text)
         first = self.models[0]
         self.bundles = [model.bundle for model in self.models]
-        own = [bundle.folder for bundle in self.bundles[1 : 1 + len(candidates)]]
-        self.names = [first.name, *distinct_names(own), *(model.name for model in self.models[1 + len(own) :])]
+        self.engines = [model.engine for model in self.models]
+        self.names = [first.name, *candidate_names(candidates, settings.engines)]
+        self.names += [model.name for model in self.models[len(self.names) :]]
         self.tokenized = tokenize_corpus(text, first.tokenizer)
         self.layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
         longest = first.bundle.config.max_length
@@ -89,7 +91,10 @@ class Measurement:
         self.batches = self.samples[self.kinds[0]]
         self.corpus = self._corpus_info(text, length)
         self.study = LatencyStudy(
-            [partial(load, bundle.folder, threads=self.threads, check=False) for bundle in self.bundles],
+            [
+                partial(load, bundle.folder, engine=engine.name, threads=self.threads, check=False)
+                for bundle, engine in zip(self.bundles, self.engines, strict=True)
+            ],
             fitting(settings.grid, longest),
             self.tokenized,
             self.layout,
@@ -223,7 +228,7 @@ class Measurement:
     def profile(self, listen: Listener) -> None:
         """What each operator takes."""
         self.details.profile(
-            self.bundles,
+            list(zip(self.bundles, self.engines, strict=True)),
             self.study.grid,
             self.tokenized,
             self.layout,
@@ -235,9 +240,11 @@ class Measurement:
     def start(self, listen: Listener) -> None:
         """Fresh processes."""
         repeats = min(self.settings.starts, self.settings.effort.rounds)
-        for index, bundle in enumerate(self.bundles):
+        for index, (bundle, engine) in enumerate(zip(self.bundles, self.engines, strict=True)):
             listen(PROFILED + (1 - PROFILED) * index / len(self.bundles), "cold starts")
-            self.starts[index] = measure_cold_start(bundle.folder, threads=self.threads, repeats=repeats)
+            self.starts[index] = measure_cold_start(
+                bundle.folder, engine=engine.name, threads=self.threads, repeats=repeats
+            )
 
     def report(self) -> Report:
         """What is known by now."""
@@ -267,7 +274,7 @@ class Measurement:
         missing = [] if all(self.fidelity[1:]) else ["fidelity"]
         missing += [] if all(self.details.by_length[1:]) else ["fidelity by length"]
         missing += [f"latency {workload_name(w)}" for w in self.study.missing()]
-        missing += [] if all(self.details.profiles) else ["profile"]
+        missing += [] if len(self.details.profiles) == len(self.bundles) else ["profile"]
         return missing + ([] if len(self.starts) == len(self.bundles) else ["cold start"])
 
     def _row(self, index: int, latency: tuple[LatencyReport, ...]) -> CandidateReport:
@@ -275,6 +282,7 @@ class Measurement:
         return CandidateReport(
             name=self.names[index],
             target=bundle.manifest.target,
+            engine=self.engines[index].name,
             size_bytes=bundle.size_bytes,
             peak_rss_bytes=start.peak_rss_bytes if start else None,
             cold_start_ms=start.cold_start_ms if start else None,
@@ -288,5 +296,5 @@ class Measurement:
             clipping=self.clipping[index],
             by_length=self.details.by_length[index],
             disagreements=self.details.disagreements(index),
-            profile=self.details.profiles[index],
+            profile=self.details.profiles.get(index),
         )

@@ -36,6 +36,12 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
+def candidate_names(folders: Sequence[str | Path], engines: Sequence[str]) -> list[str]:
+    """A name for each folder on each engine."""
+    names = distinct_names([Path(folder) for folder in folders])
+    return names if len(engines) == 1 else [f"{name} on {engine}" for name in names for engine in engines]
+
+
 def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | None) -> dict[str, str]:
     """What no candidate could be compared on, and why.
 

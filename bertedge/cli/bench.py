@@ -23,6 +23,7 @@ from bertedge.cli.judging import (
     UpdateOption,
 )
 from bertedge.cli.options import CasedOption, ThreadsOption, library
+from bertedge.engines import AUTO, ENGINES
 from bertedge.errors import UsageError
 
 #: Seconds that latencies may take over all workloads, and those that a verdict on them may.
@@ -62,6 +63,14 @@ def bench(
     lengths: Annotated[
         str | None,
         typer.Option(help="Workloads as BATCHxTOKENS, separated by commas.", show_default="1x16,1x64,1x128,8x64"),
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"What computes the candidates: {', '.join(ENGINES)}; may be repeated, to compare engines.",
+            metavar="ENGINE",
+            show_default=AUTO,
+        ),
     ] = None,
     threads: ThreadsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the texts and masks.")] = 0,
@@ -103,14 +112,16 @@ def bench(
         for option, given in (("--strict", strict), ("--budgets", budgets), ("--junit", junit_file)):
             if given:
                 raise UsageError(f"{option}: there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
-    grid = {"grid": parse_grid(lengths)} if lengths is not None else {}
+    chosen: dict[str, Any] = {"grid": parse_grid(lengths)} if lengths is not None else {}
+    if engine:
+        chosen["engines"] = tuple(dict.fromkeys(engine))
     enough = JUDGING_S if baseline or against else MEASURING_S
     effort = Effort(
         rounds=rounds or min(ROUNDS, max_rounds or ROUNDS),
         max_rounds=max_rounds or max(MAX_ROUNDS, rounds or 0),
         seconds=enough if seconds is None else seconds,
     )
-    settings = benchmark.BenchSettings(examples=examples, effort=effort, threads=threads, seed=seed, **grid)
+    settings = benchmark.BenchSettings(examples=examples, effort=effort, threads=threads, seed=seed, **chosen)
     limits, earlier = gate.budgets(), gate.baseline()
     standard = benchmark.Standard(baseline=None if update_baseline else earlier, against=against, budgets=limits)
     gate.require_writable()

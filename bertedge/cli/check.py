@@ -9,17 +9,16 @@ import typer
 
 from bertedge.cli.console import at_least, print_json, stdout
 from bertedge.cli.elsewhere import verify_elsewhere
-from bertedge.cli.options import AnyCpuOption, BundleArgument, JsonFlag, ThreadsOption
+from bertedge.cli.options import AnyCpuOption, BundleArgument, EngineOption, JsonFlag, ThreadsOption
 from bertedge.emulate.cpus import CPUS, SIMULATED
+from bertedge.engines import AUTO
 from bertedge.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
-    pass
+    from bertedge.runtime import BertRuntime
 
 #: An emulated CPU takes its time.
 FEW_EXAMPLES = 16
-#: Columns that the values of ``info`` take at least, however narrow the terminal is.
-LEAST_WIDTH = 20
 
 
 def verify(
@@ -49,43 +48,49 @@ def verify(
         int | None,
         typer.Option(min=1, help="With --reference: sentence pairs to measure on.", show_default=str(FEW_EXAMPLES)),
     ] = None,
+    engine: EngineOption = AUTO,
     threads: ThreadsOption = None,
     allow_any_cpu: AnyCpuOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Check a bundle's files, and replay its golden vectors on this CPU, or on others."""
+    from bertedge.runtime import load
+
     for option, given in (("--corpus", corpus), ("--examples", examples)):
         if reference is None and given is not None:
             raise UsageError(f"verify: {option} takes the float model too", "name it with --reference MODEL")
     if on is not None or simulate is not None:
-        if threads is not None or allow_any_cpu:
-            option = "--allow-any-cpu" if allow_any_cpu else "--threads"
-            raise UsageError(f"verify: {option} is for this CPU", "leave it out, or leave out --on and --simulate")
+        for option, is_given in (
+            ("--allow-any-cpu", allow_any_cpu),
+            ("--threads", threads is not None),
+            ("--engine", engine != AUTO),
+        ):
+            if is_given:
+                raise UsageError(f"verify: {option} is for this CPU", "leave it out, or leave out --on and --simulate")
         return verify_elsewhere(bundle, on, simulate, reference, corpus, examples or FEW_EXAMPLES, as_json)
     if reference is not None:
         raise UsageError(
             "verify: --reference is for other CPUs", "add --on or --simulate; on this CPU there is: bertedge bench"
         )
-    _verify_here(bundle, threads, allow_any_cpu, as_json)
+    _verify_here(load(bundle, engine=engine, threads=threads, allow_any_cpu=allow_any_cpu), as_json)
 
 
-def _verify_here(bundle: Path, threads: int | None, allow_any_cpu: bool, as_json: bool) -> None:
-    from bertedge.runtime import load
+def _verify_here(runtime: BertRuntime, as_json: bool) -> None:
     from bertedge.runtime.golden import verify as replay
 
-    runtime = load(bundle, threads=threads, allow_any_cpu=allow_any_cpu)
     result = replay(runtime)
     if as_json:
         print_json(result)
     else:
         stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
+        stdout.print(f"engine           {runtime.engine.name}: {runtime.engine.describe()}")
         stdout.print(f"CPU              {runtime.bundle.manifest.fit_here}")
         for line in _replayed(result):
             stdout.print(line)
         stdout.print("verified" if result.passed else "FAILED")
     if not result.passed:
         raise CheckFailed(
-            f"{bundle}: results differ from those where it was made: {result.differences}",
+            f"{runtime.bundle.folder}: results differ from those where it was made: {result.differences}",
             "quantize again on this machine, or with --target portable",
         )
 

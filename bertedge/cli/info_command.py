@@ -15,10 +15,12 @@ from bertedge.cli.console import note, print_json, stdout
 from bertedge.cli.made_bundle import fidelity_words
 from bertedge.cli.options import JsonFlag
 from bertedge.encoders import EncoderConfig
-from bertedge.errors import CheckpointError, FileError, UsageError
+from bertedge.engines import AUTO as ENGINE_AUTO
+from bertedge.engines import choose_engine
+from bertedge.errors import CheckpointError, FileError, UnfitMachineError, UsageError
 from bertedge.evaluate.goals import sentence
 from bertedge.keys import to_toml
-from bertedge.manifest import MANIFEST, GoldenFidelity
+from bertedge.manifest import MANIFEST, GoldenFidelity, Manifest
 from bertedge.pooling import EmbeddingSettings
 from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.records import from_json, to_json
@@ -91,6 +93,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "recipe": to_json(manifest.recipe) if manifest.recipe else "float32",
         "target": manifest.target,
         "here": manifest.fit_here,
+        "engine": _engine(manifest),
         "format": manifest.format,
         "positions": manifest.positions,
         "size_bytes": bundle.size_bytes,
@@ -102,6 +105,15 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "min_onnxruntime": manifest.min_onnxruntime,
         "provenance": to_json(manifest.provenance),
     }
+
+
+def _engine(manifest: Manifest) -> str:
+    """Which engine ``auto`` takes here, and what it runs."""
+    try:
+        engine = choose_engine(ENGINE_AUTO, manifest)
+    except UnfitMachineError as error:
+        return f"none: {error.message}"
+    return f"{engine.name}: {engine.describe()}"
 
 
 def _describe_checkpoint(model: str) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from bertedge.engines import AUTO as AUTO_ENGINE
+from bertedge.engines import ENGINES
 from bertedge.errors import MissingExtraError, UsageError
 from bertedge.target import AUTO, TARGETS
 
@@ -76,6 +78,14 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(min=1, help="Threads; default: one for each core this process may use.", show_default=False),
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        help=f"What computes the model: {', '.join((AUTO_ENGINE, *ENGINES))}; auto: the fastest that is correct here.",
+        metavar="ENGINE",
+        autocompletion=lambda: [AUTO_ENGINE, *ENGINES],
+    ),
 ]
 AnyCpuOption = Annotated[
     bool, typer.Option("--allow-any-cpu", help="Run a bundle even where its target says that results are wrong.")

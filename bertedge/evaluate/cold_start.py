@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertedge.engines import AUTO
 from bertedge.errors import BertEdgeError
 
 #: Imports, load, one prediction. VmHWM, not getrusage: the latter starts at the parent's peak.
@@ -16,7 +17,7 @@ PROBE = """
 import sys, time
 start = time.perf_counter()
 from bertedge.runtime import load
-runtime = load(sys.argv[1], threads=int(sys.argv[2]))
+runtime = load(sys.argv[1], engine=sys.argv[2], threads=int(sys.argv[3]))
 mask = runtime.tokenizer.mask_token
 before = "The capital of France is" if runtime.bundle.config.max_length >= 64 else ""
 if "mlm" in runtime.bundle.manifest.heads:
@@ -54,13 +55,13 @@ class ColdStart:
     modules: tuple[str, ...]
 
 
-def measure_cold_start(bundle: Path, *, threads: int, repeats: int = STARTS) -> ColdStart:
+def measure_cold_start(bundle: Path, *, threads: int, engine: str = AUTO, repeats: int = STARTS) -> ColdStart:
     """Median time and largest memory of several fresh processes.
 
     Raises:
         BertEdgeError: the process failed.
     """
-    runs = [_probe(bundle, threads) for _ in range(repeats)]
+    runs = [_probe(bundle, engine, threads) for _ in range(repeats)]
     return ColdStart(
         cold_start_ms=statistics.median(run["cold_start_ms"] for run in runs),
         samples_ms=tuple(run["cold_start_ms"] for run in runs),
@@ -69,8 +70,8 @@ def measure_cold_start(bundle: Path, *, threads: int, repeats: int = STARTS) -> 
     )
 
 
-def _probe(bundle: Path, threads: int) -> dict:
-    command = [sys.executable, "-c", PROBE, str(bundle.resolve()), str(threads)]
+def _probe(bundle: Path, engine: str, threads: int) -> dict:
+    command = [sys.executable, "-c", PROBE, str(bundle.resolve()), engine, str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in done.stderr.strip().splitlines() if not line.startswith("hint: ")]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.engines.onnxruntime import ONNXRUNTIME
+from bertedge.engines import Engine
 from bertedge.evaluate.disagreements import Disagreements, WorstCases
 from bertedge.evaluate.fidelity import Kind
 from bertedge.evaluate.latency import Workload, workload_batch
@@ -24,13 +24,13 @@ class Details:
 
     Attributes:
         by_length: of each model; nothing for the reference, and until it was measured.
-        profiles: of each model; None until it was measured.
+        profiles: index of a model that was measured -> its profile; None where its engine has none.
     """
 
     def __init__(self, models: int, tokenizer: Tokenizer) -> None:
         self._worst = [WorstCases(tokenizer) for _ in range(models)]
         self.by_length: list[tuple[LengthFidelity, ...]] = [() for _ in range(models)]
-        self.profiles: list[Profile | None] = [None for _ in range(models)]
+        self.profiles: dict[int, Profile | None] = {}
 
     def disagreements(self, index: int) -> Disagreements:
         """Where a model is farthest from the reference, of what was watched."""
@@ -82,7 +82,7 @@ class Details:
 
     def profile(
         self,
-        bundles: Sequence[Bundle],
+        models: Sequence[tuple[Bundle, Engine]],
         grid: Sequence[Workload],
         corpus: TokenizedCorpus,
         layout: Layout,
@@ -95,7 +95,7 @@ class Details:
         alone = [workload for workload in grid if workload.batch_size == 1]
         workload = max(alone, key=lambda one: one.seq_len) if alone else grid[-1]
         batch = workload_batch(workload, corpus, layout)
-        for index, bundle in enumerate(bundles):
-            listen(index / len(bundles), "profiles")
-            profile = profile_bundle(bundle, batch, engine=ONNXRUNTIME, threads=threads, seconds=seconds)
+        for index, (bundle, engine) in enumerate(models):
+            listen(index / len(models), "profiles")
+            profile = profile_bundle(bundle, batch, engine=engine, threads=threads, seconds=seconds)
             self.profiles[index] = profile

@@ -69,6 +69,7 @@ class CandidateReport:
     """One model: the reference itself, or a candidate beside it.
 
     Attributes:
+        engine: what computed it; onnxruntime in reports that do not say.
         peak_rss_bytes: None, like ``cold_start_ms``, where the run ended before.
         manifest: of the bundle that was measured.
         changes: metric -> how it differs from that of the report's ``against``, which saw the same texts.
@@ -96,6 +97,7 @@ class CandidateReport:
     by_length: tuple[LengthFidelity, ...] = ()
     disagreements: Disagreements = field(default_factory=Disagreements)
     profile: Profile | None = None
+    engine: str = "onnxruntime"
 
     def fidelity_on(self, kind: str) -> dict[str, MetricValue]:
         """Fidelity on texts of a further kind, or on the main kind where ``kind`` is empty."""

@@ -122,6 +122,7 @@ def about_model(model: CandidateReport) -> Facts:
         ("heads", ", ".join(manifest.heads) or "none"),
         ("recipe", "float32" if recipe is None else _recipe(recipe)),
         ("target", manifest.target),
+        ("engine", model.engine),
         ("in integers", f"{percent(model.coverage.macs)} of the work, {percent(model.coverage.bytes)} of the bytes"),
         (
             "texts of a batch",

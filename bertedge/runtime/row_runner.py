@@ -69,11 +69,8 @@ class RowRunner:
             ("token_type_ids", row.token_type_ids, token_types),
             ("masked_positions", row.masked_positions, length),
         ):
-            if not values.size:
-                continue
-            low, high = values.min(), values.max()
-            if low < 0 or high >= limit:
-                bad = low if low < 0 else high
+            if values.size and values.astype(np.uint64).max() >= limit:  # negative numbers become large ones
+                bad = next(value for value in values.tolist() if not 0 <= value < limit)
                 raise UsageError(
                     f"{name}: {bad} is out of range, expected 0 to {limit - 1}",
                     "encode with the bundle's own tokenizer",
@@ -106,7 +103,7 @@ def joined_rows(rows: Sequence[NDArray[np.float32]], width: int | None) -> NDArr
     first = rows[0]
     shape = (len(rows), *first.shape) if width is None else (len(rows), width, *first.shape[1:])
     whole = first.base
-    if isinstance(whole, np.ndarray) and whole.shape == shape and _is_in_order(rows, whole):
+    if isinstance(whole, np.ndarray) and whole.shape == shape and _are_rows_of(whole, rows):
         return whole
     joined = np.zeros(shape, dtype=np.float32)
     for place, row in enumerate(rows):
@@ -114,10 +111,16 @@ def joined_rows(rows: Sequence[NDArray[np.float32]], width: int | None) -> NDArr
     return joined
 
 
-def _is_in_order(rows: Sequence[NDArray[np.float32]], whole: NDArray[np.float32]) -> bool:
-    """Whether the rows are those of an array."""
-    start, step = whole.ctypes.data, whole.strides[0]
+def _are_rows_of(whole: NDArray[np.float32], rows: Sequence[NDArray[np.float32]]) -> bool:
+    """Whether an array consists of these rows, in their order."""
+    if len(rows) == 1:
+        return rows[0].shape == whole.shape[1:]
+    start, step = _address(whole), whole.strides[0]
     return all(
-        row.base is whole and row.shape == whole.shape[1:] and row.ctypes.data == start + place * step
+        row.base is whole and row.shape == whole.shape[1:] and _address(row) == start + place * step
         for place, row in enumerate(rows)
     )
+
+
+def _address(array: NDArray[np.float32]) -> int:
+    return array.__array_interface__["data"][0]

@@ -1,4 +1,4 @@
-"""A bundle's file as plain onnxruntime runs it: padded batches with a mask, and nothing done about them."""
+"""A bundle's file as plain onnxruntime runs it: padded batches with an attention mask."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
 
 class PaddedPredictor:
-    """What somebody sees who gives ``model.onnx`` a padded batch; see :class:`bertedge.predictor.Predictor`.
+    """What users get who give a padded batch to ``model.onnx``; see :class:`bertedge.predictor.Predictor`.
 
-    :class:`~bertedge.runtime.bert_runtime.BertRuntime` cuts padding away and keeps strangers apart. This one does
-    neither, and its session has onnxruntime's own defaults: it shows what the file is worth without our runtime.
+    :class:`~bertedge.runtime.bert_runtime.BertRuntime` removes padding and keeps texts independent. This predictor does
+    neither, and its session has onnxruntime's defaults: it shows what the file is worth without bertedge's runtime.
 
     Args:
         threads: threads that one operator may use.
@@ -36,7 +36,7 @@ class PaddedPredictor:
         self._all_positions = bundle.manifest.positions == "all"
 
     def predict(self, batch: Batch) -> Outputs:
-        """All outputs; the logits at a row's filling, and the states at its padding, are of no meaning."""
+        """All outputs; logits at positions that are only filled up, and states at padding, mean nothing."""
         session = self._sessions[self._threads]
         known = OUTPUT_NAMES["all" if self._all_positions else "masked"]
         names = [known[output.name] for output in session.get_outputs()]
