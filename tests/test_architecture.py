@@ -27,7 +27,6 @@ LAYERS = (
     ("tokenizer",),
     ("predictor", "metric", "probabilities"),
     ("heads",),
-    ("feed",),
     ("manifest",),
     ("data",),
     ("checkpoint", "bundle"),

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.bundle import Bundle
+from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import inputs_of, open_session
-from bertedge.feed import feed
 from bertedge.predictor import Batch
 
 #: How the graph names the second term of a rounded input, and the channels that a layer multiplies in float.

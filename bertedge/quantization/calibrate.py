@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts, reading_warnings
 from bertedge.data.pairs import Pair
+from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import inputs_of, open_session
 from bertedge.engines.side_by_side import in_order
 from bertedge.engines.threads import usable_cpus
-from bertedge.feed import feed
 from bertedge.graph.formats import Plan, StaticInt8
 from bertedge.predictor import Batch
 from bertedge.quantization.compensate import Products

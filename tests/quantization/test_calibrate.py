@@ -14,8 +14,8 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import inputs_of
-from bertedge.feed import feed
 from bertedge.graph.rounding import NEAREST
 from bertedge.layers import block_layers
 from bertedge.quantization import calibrate, quantize

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.encoders import EncoderConfig
+from bertedge.engines.onnxruntime.feed import Feed, rows_feed, stacked
 from bertedge.engines.onnxruntime.sessions import Run
 from bertedge.engines.side_by_side import side_by_side
-from bertedge.feed import feed
 from bertedge.manifest import OUTPUT_NAMES
-from bertedge.predictor import Batch, Row, RowOutputs
+from bertedge.predictor import Row, RowOutputs
 
 T = TypeVar("T")
-Feed = dict[str, NDArray[np.int64]]
 
 #: Tokens that run together at most: enough to fill the cores, few enough to stay in the cache.
 TOKENS_AT_ONCE = 512
@@ -89,18 +88,10 @@ class GroupingExecutor:
 
     def feed(self, rows: Sequence[Row]) -> Feed:
         """The inputs of the graph for rows of one length, with the same number of masked positions."""
-        input_ids = _stack([row.input_ids for row in rows])
-        batch = Batch(
-            input_ids=input_ids,
-            attention_mask=np.ones_like(input_ids),
-            token_type_ids=_stack([row.token_type_ids for row in rows]),
-            masked_positions=_stack([row.masked_positions for row in rows]),
-            hidden=rows[0].hidden,
-        )
-        arrays = feed(batch, self._model.input_names)
+        feed = rows_feed(rows, self._model.input_names)
         if self._head_is_optional and not len(rows[0].masked_positions):
-            arrays["logits_end"] = NOWHERE
-        return arrays
+            feed["logits_end"] = NOWHERE
+        return feed
 
     def _run_groups(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> Iterator[tuple[list[int], T]]:
         """The rows' indices and what was read from their outputs, group by group; outputs have a batch dimension."""
@@ -131,7 +122,7 @@ class GroupingExecutor:
         values = run(self.feed(rows), self._work(rows))
         named = {self._names[name]: array for name, array in values.items()}
         if self._all_positions and "mlm" in named:
-            positions = _stack([row.masked_positions for row in rows])
+            positions = stacked([row.masked_positions for row in rows])
             named["mlm"] = np.take_along_axis(named["mlm"], positions[:, :, None], axis=1)
         return named
 
@@ -142,8 +133,3 @@ class GroupingExecutor:
             decoded = length
         macs = len(rows) * (length * config.block_macs + decoded * config.hidden_size * config.vocab_size)
         return int(macs * self._mac_cost)
-
-
-def _stack(arrays: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """``np.stack``, without its checks and its copy where there is a single array."""
-    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)

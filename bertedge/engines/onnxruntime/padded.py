@@ -10,10 +10,10 @@ import onnxruntime as ort
 
 from bertedge.bundle import Bundle
 from bertedge.engines.fork import PerProcess
+from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import ERRORS_ONLY, inputs_of
 from bertedge.engines.onnxruntime.utf8_path import utf8_path
 from bertedge.engines.threads import checked_threads
-from bertedge.feed import feed
 from bertedge.manifest import OUTPUT_NAMES
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 

@@ -1,0 +1,169 @@
+"""What every engine promises, and what a new one costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bertedge
+from bertedge.bundle import Bundle
+from bertedge.cpu import Cpu
+from bertedge.engines import AUTO, ENGINES, Engine, choose_engine
+from bertedge.engines.engine import ProfilingExecutor
+from bertedge.errors import UnfitMachineError, UsageError
+from bertedge.predictor import Row, RowOutputs
+from bertedge.runtime import load
+from bertedge.target import TARGETS
+from bertedge.weight_range import PAIRED_RANGE
+from tests.cli.test_cli import LITTLE, typed
+from tests.conftest import FLOAT, KINDS
+
+ROWS = [
+    Row(
+        input_ids=np.arange(5, 5 + length),
+        token_type_ids=np.arange(length) // 5,
+        masked_positions=np.arange(masked),
+        hidden=hidden,
+    )
+    for length, masked, hidden in product((3, 9, 4), (0, 2), (True, False))
+]
+
+
+@pytest.fixture(params=ENGINES.values(), ids=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return request.param
+
+
+def test_a_row_describes_itself() -> None:
+    cpus = [Cpu(arch=row.arch, features=row.required_features, model=row.name) for row in TARGETS.values()]
+    for name, engine in ENGINES.items():
+        assert name == engine.name != AUTO
+        assert engine.describe()
+        assert all(PAIRED_RANGE.within(engine.weight_range(cpu)) for cpu in cpus)
+    assert any(engine.automatic for engine in ENGINES.values())
+
+
+@pytest.mark.parametrize("positions", ["masked", "all"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_engine_gives_the_same_answers(bundle_of: Callable[..., Bundle], kind: str, positions: str) -> None:
+    bundle = bundle_of(kind, positions=positions)
+    answers = {}
+    for name, engine in ENGINES.items():
+        engine.require(bundle.manifest)
+        executor = engine.open(bundle, threads=1)
+        together = executor.run(ROWS, copied)
+        for row, found in zip(ROWS, together, strict=True):
+            (alone,) = executor.run([row], copied)
+            assert set(found) - {"hidden_states"} == {"mlm", "nsp", "pooler_output"}
+            assert not row.hidden or found["hidden_states"].shape == (len(row.input_ids), bundle.config.hidden_size)
+            assert len(found["mlm"]) == len(row.masked_positions)
+            assert all(np.array_equal(found[key], alone[key]) for key in found)
+        answers[name] = together
+    for name, found in answers.items():
+        for row, mine, reference in zip(ROWS, found, answers["onnxruntime"], strict=True):
+            for key in set(reference) - (set() if row.hidden else {"hidden_states"}):
+                np.testing.assert_allclose(mine[key], reference[key], rtol=1e-2, atol=1e-2, err_msg=f"{name}: {key}")
+
+
+def copied(outputs: RowOutputs) -> RowOutputs:
+    return {name: array.copy() for name, array in outputs.items()}
+
+
+def test_what_is_read_is_returned(engine: Engine, bundle_of: Callable[..., Bundle]) -> None:
+    executor = engine.open(bundle_of("static"), threads=2)
+    assert executor.run([], copied) == []
+    assert executor.run(ROWS, lambda outputs: len(outputs["mlm"])) == [len(row.masked_positions) for row in ROWS]
+
+
+def test_profiles_name_the_operators(engine: Engine, bundle_of: Callable[..., Bundle]) -> None:
+    executor = engine.open(bundle_of(FLOAT), threads=1)
+    if isinstance(executor, ProfilingExecutor):
+        nodes = executor.profile(ROWS[:1], seconds=0)
+        assert {len(node.calls_ms) for node in nodes} == {len(nodes[0].calls_ms)}
+        assert all(node.ms >= 0 for node in nodes)
+
+
+def test_golden_vectors_are_met_on_each(engine: Engine, bundle_of: Callable[..., Bundle]) -> None:
+    bundle = bundle_of("static")
+    result = bertedge.verify(bundle.folder, engine=engine.name)
+    assert result.passed
+    assert load(bundle.folder, engine=engine.name).engine is engine
+    done = typed("verify", bundle.folder, "--engine", engine.name)
+    assert done.returncode == 0
+    assert f"engine           {engine.name}: " in done.stdout
+
+
+def test_auto_takes_the_first_that_is_correct(
+    bundle_of: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **more: object) -> None:
+        raise UnfitMachineError("the first cannot", "take another one")
+
+    manifest = bundle_of("static").manifest
+    engines = {"first": replace(ENGINES["onnxruntime"], name="first", require=refuse), **ENGINES}
+    monkeypatch.setattr("bertedge.engines.ENGINES", engines)
+    assert choose_engine(AUTO, manifest) is ENGINES["onnxruntime"]
+    with pytest.raises(UnfitMachineError, match="the first cannot"):
+        choose_engine("first", manifest)
+    monkeypatch.setattr("bertedge.engines.ENGINES", {"first": engines["first"], "numpy": ENGINES["numpy"]})
+    with pytest.raises(UnfitMachineError, match="the first cannot"):
+        choose_engine(AUTO, manifest)
+    with pytest.raises(UsageError, match="engine 'numpi' is not known") as caught:
+        choose_engine("numpi", manifest)
+    assert "did you mean 'numpy'" in caught.value.hint
+
+
+#: A new engine, as a package of its own would add it.
+NEW_ENGINE = """
+from dataclasses import replace
+from bertedge.engines import ENGINES
+ENGINES["new"] = replace(ENGINES["numpy"], name="new", describe=lambda: "a new one")
+"""
+
+
+@pytest.fixture
+def with_new_engine(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run commands where a new engine is registered."""
+    (tmp_path / "sitecustomize.py").write_text(NEW_ENGINE)
+    package = str(Path(bertedge.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), package]), "COLUMNS": "200"}
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command: Sequence[str] = [sys.executable, "-m", "bertedge", *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_a_new_engine_is_one_row(
+    with_new_engine: Callable[..., subprocess.CompletedProcess[str]],
+    bundle_of: Callable[..., Bundle],
+    model_folder: Path,
+    corpus_file: Path,
+    tmp_path: Path,
+) -> None:
+    folder = bundle_of("static").folder
+    verified = with_new_engine("verify", folder, "--engine", "new")
+    assert verified.returncode == 0, verified.stderr
+    assert "engine           new: a new one" in verified.stdout
+    assert with_new_engine("fill-mask", folder, "A [MASK].", "--engine", "new").returncode == 0
+    engines = ("--engine", "onnxruntime", "--engine", "new")
+    options = ("--reference", model_folder, "--corpus", corpus_file, *engines, "--json", tmp_path / "report.json")
+    measured = with_new_engine("bench", folder, *options, *LITTLE)
+    assert measured.returncode == 0, measured.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    found = [(row["engine"], row["name"], row["profile"] is None) for row in report["candidates"]]
+    assert found == [
+        ("onnxruntime", f"{folder.name} on onnxruntime", False),
+        ("new", f"{folder.name} on new", True),
+    ]
+    assert report["missing"] == []
