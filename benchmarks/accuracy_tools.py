@@ -1,10 +1,10 @@
-"""Each accuracy tool of the static method alone, and all together; and what outliers do to it.
+"""Measure each accuracy tool of the static method alone and all together, also on a model with outliers.
 
     python benchmarks/accuracy_tools.py MODEL CORPUS [--examples 250]
 
 MODEL is a checkpoint folder or a built-in name. Every row is a real bundle for this machine, compared with float on the
-same pairs. The outlier twin is the same model with outliers in every layer's input (outlier_model.py). Prints Markdown.
-Install with ``pip install 'bertedge[tools]'``.
+same pairs. The outlier model is the same model with outliers in every layer's input (outlier_model.py). Prints
+Markdown. Install with ``pip install 'bertedge[tools]'``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
         name: (checkpoint, QuantizationRecipe().changed(**changes)) for name, changes in OPTIONS.items()
     }
     twin = with_outliers(checkpoint)
-    rows |= {f"outlier twin, {name}": (twin, QuantizationRecipe().changed(**OPTIONS[name])) for name in TWIN_ROWS}
+    rows |= {f"outlier model, {name}": (twin, QuantizationRecipe().changed(**OPTIONS[name])) for name in TWIN_ROWS}
     batches = Sample.of(checkpoint, options.corpus, options.examples).batches
     print(f"### {checkpoint.name}\n\n| | " + " | ".join(METRICS) + " |\n| --- |" + " --- |" * len(METRICS))
     with tempfile.TemporaryDirectory() as scratch:

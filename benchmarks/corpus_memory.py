@@ -1,9 +1,9 @@
-"""Memory that it takes to tokenize a corpus into the cache and to draw training pairs from it.
+"""Measure the memory for tokenizing a corpus into the cache and for drawing training pairs from it.
 
     python benchmarks/corpus_memory.py CORPUS [--copies 1,10,40] [--cap-mb 200]
 
-The corpus is written several times over into one file. The process may have ``--cap-mb`` of private memory in all
-(RLIMIT_DATA; mapped files do not count, the kernel takes them back when it needs the room), and prints its own peak.
+The corpus is written several times into one file. ``--cap-mb`` limits the private memory of the process (RLIMIT_DATA;
+mapped files do not count, since the kernel can drop them). The process prints its own peak.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--cap-mb", type=float, default=200)
     options = parser.parse_args()
     text = options.corpus.read_bytes()
-    print("| text | pieces | tokenized in | private memory, cap |")
+    print("| text | tokens | tokenized in | private memory, cap |")
     print("| --- | --- | --- | --- |", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         for copies in map(int, options.copies.split(",")):
@@ -52,9 +52,9 @@ def main() -> None:
                     file.write(text + b"\n\n")
             command = [sys.executable, "-c", CHILD, path, "bertedge-small-en", Path(scratch) / "cache", options.cap_mb]
             done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
-            _, pieces, seconds, memory = done.stdout.split()
+            _, tokens, seconds, memory = done.stdout.split()
             size = path.stat().st_size / 1e6
-            millions = int(pieces) / 1e6
+            millions = int(tokens) / 1e6
             row = f"| {size:.0f} MB | {millions:.1f} million | {seconds} s | {memory} MB, {options.cap_mb:.0f} MB |"
             print(row, flush=True)
 

@@ -1,4 +1,4 @@
-"""What a recipe decides about a checkpoint on this machine, without making a bundle; for the scripts beside it."""
+"""What a recipe decides about a checkpoint on this machine, without making a bundle."""
 
 from __future__ import annotations
 

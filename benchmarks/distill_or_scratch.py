@@ -1,8 +1,8 @@
-"""Whether distillation beats training the same student from scratch with the same minutes, side by side.
+"""Compare distillation with training the same student from scratch in the same time.
 
     python benchmarks/distill_or_scratch.py TEACHER train.txt valid.txt [--minutes 4] [--seeds 3]
 
-Each pair of runs has one seed, one after the other on the same machine, so that each gets the same time.
+The two runs of a seed follow each other on the same machine, each with the same minutes.
 """
 
 from __future__ import annotations

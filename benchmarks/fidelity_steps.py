@@ -1,4 +1,4 @@
-"""What raises fidelity, and what it costs: the static int8 graph with one step more at a time.
+"""Measure what raises fidelity and what it costs: the static int8 graph with one more step at a time.
 
     python benchmarks/fidelity_steps.py MODEL CORPUS [--examples 500] [--rounds 12]
 
@@ -51,7 +51,7 @@ def open_graph(name: str, path: Path, checkpoint: Checkpoint) -> RowRunner:
 
 
 def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundings]]:
-    """Name -> plan and roundings; the first without any of the steps."""
+    """Name -> plan and roundings; the first has none of the steps."""
     assert decision.ranges is not None
     plan, compensated = dict(decision.plan), decision.roundings
     decoder = plan["mlm.decoder"]

@@ -1,11 +1,10 @@
-"""What each choice in the graph is worth: the graph as it is beside graphs with one choice made otherwise.
+"""Measure each choice in the graph: the graph as it is, and graphs with one choice made differently.
 
     python benchmarks/graph_choices.py [MODEL ...] [--rounds 12] [--lengths 1x16,1x128] [--threads 2]
 
-MODEL is a checkpoint folder or a built-in name; default: the built-in one. Every graph is the static int8 one of this
-machine, run as a bare session, by default on all the CPUs that this process may use, on texts with 15 % of their
-positions masked.
-Prints Markdown. Install with ``pip install 'bertedge[tools]'``.
+MODEL is a checkpoint folder or a built-in name; default: the built-in model. Every graph is the static int8 graph of
+this machine, run as a plain onnxruntime session on texts with 15 % of their positions masked. ``--threads`` defaults to
+all CPUs that this process may use. Prints Markdown. Install with ``pip install 'bertedge[tools]'``.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ class ThreeMatmuls(JoinedMatmul):
 
 
 class WholeLastBlock(EncoderWriter):
-    """The last block at every position, and only then the rows that are read."""
+    """The last block at every position; rows are selected after it."""
 
     def build(self) -> EncoderGraph:
         self._declare_inputs()
@@ -147,7 +146,7 @@ def compare(
 
 
 def session(path: Path, level: ort.GraphOptimizationLevel, threads: int) -> ort.InferenceSession:
-    """A bare session."""
+    """A plain onnxruntime session."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

@@ -1,11 +1,11 @@
-"""Bundles of every kind through onnxruntime's packages for JavaScript, beside Python's on this machine.
+"""Compare onnxruntime's packages for JavaScript with Python on this machine, for bundles of every kind.
 
     (cd benchmarks/web && npm install)
     python benchmarks/in_javascript.py [MODEL] [CORPUS] [--examples 16]
 
 MODEL is a checkpoint folder or a built-in name, default ``bertedge-small-en``; CORPUS is text, default the one that
 ships with bertedge. Every bundle runs in Node, on ``onnxruntime-node`` and on the WebAssembly of ``onnxruntime-web``,
-below bertedge's own runtime: only what computes is exchanged. Prints Markdown. Install with
+under bertedge's own runtime: only the computation is replaced. Prints Markdown. Install with
 ``pip install 'bertedge[tools]'``.
 """
 
@@ -78,7 +78,7 @@ class NodeModel:
         }
 
     def run_alone(self) -> Any:
-        """The same, for there is one process."""
+        """The same, since there is only one process."""
         return self.run
 
 
@@ -108,7 +108,7 @@ def rows(words: str, reference: BertRuntime, bundle: Bundle, batches: list[Batch
 
 
 def largest_differences(one: BertRuntime, other: BertRuntime, batches: list[Batch]) -> tuple[float, float]:
-    """Of a logit of either head, and of a probability."""
+    """The largest difference of a logit of any head, and of a probability."""
     logits, probabilities = [0.0], [0.0]
     for batch in batches:
         mine, others = one.predict(batch), other.predict(batch)
@@ -128,7 +128,7 @@ def main() -> None:
     options = parser.parse_args()
     checkpoint = open_checkpoint(options.model)
     sample = Sample.of(checkpoint, options.corpus or default_text(), options.examples)
-    print("| bundle | on | logits | probabilities | forgiven | best words | agreement | KL |")
+    print("| bundle | on | logits | probabilities | accepted | best words | agreement | KL |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as scratch:
         in_float = export(checkpoint, Path(scratch) / "float32")

@@ -1,9 +1,9 @@
-"""How much fidelity int8 can keep at all: each part of a model rounded alone, in float arithmetic.
+"""Measure how much fidelity int8 can keep: each part of a model is rounded alone, in float arithmetic.
 
     python benchmarks/int8_limits.py MODEL CORPUS [--examples 64]
 
 Weights and activations are rounded as the recipes round them, everything else stays float32, and the result is compared
-with the untouched model. What a row loses is the best that any int8 kernel with those scales could do. Prints Markdown.
+with the original model. No int8 kernel with those scales can lose less than a row. Prints Markdown.
 Install with ``pip install 'bertedge[train]'``.
 """
 

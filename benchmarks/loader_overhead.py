@@ -1,8 +1,8 @@
-"""What detection and checks add to loading a bundle, hashing apart.
+"""Measure what the detection of the CPU and the checks add to loading a bundle, without hashing.
 
     python benchmarks/loader_overhead.py BUNDLE [--rounds 200]
 
-The budget is 5 ms for all but the hashes, which --no-verify and check=False leave out.
+The budget is 5 ms for everything but the hashes, which --no-verify and check=False skip.
 """
 
 from __future__ import annotations
@@ -46,17 +46,19 @@ def main() -> None:
         "engine, target and versions": lambda: choose_engine(AUTO, bundle.manifest),
         "default threads": threads_here,
     }
-    apart = {"detection from numpy": numpy_features, "hashes": bundle.check_files}
+    separate = {"detection from numpy": numpy_features, "hashes": bundle.check_files}
     total = 0.0
     print("| part | p50, ms | p99, ms |\n| --- | --- | --- |")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, act in (counted | apart).items():
+        for name, act in (counted | separate).items():
             samples = milliseconds(act, arguments.rounds)
             p99 = samples[int(0.99 * (len(samples) - 1))]
             total += p99 if name in counted else 0.0
-            print(f"| {name}{'' if name in counted else ' (apart)'} | {statistics.median(samples):.3f} | {p99:.3f} |")
-    print(f"\nsum of the p99 without what is apart: {total:.2f} ms, budget {BUDGET_MS:g} ms")
+            print(
+                f"| {name}{'' if name in counted else ' (separately)'} | {statistics.median(samples):.3f} | {p99:.3f} |"
+            )
+    print(f"\nsum of the p99 of the counted parts: {total:.2f} ms, budget {BUDGET_MS:g} ms")
 
 
 if __name__ == "__main__":

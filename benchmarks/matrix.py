@@ -1,11 +1,11 @@
-"""Every target with every recipe: what is kept, how large the file is, and how long a text takes.
+"""Measure every target with every recipe: fidelity, size of the file, and time of a text.
 
     python benchmarks/matrix.py MODEL CORPUS [--examples 1250] [--rounds 15]
 
-MODEL is a checkpoint folder or a built-in name. Nothing of a target but its range of weights enters a graph, so one
-file is made for each range, and targets with the same file share a row. Fidelity is against float, on this machine; a
-file that this CPU is not right for is not run. Latency of one text is measured on this machine, interleaved. The last
-table has estimates of one chip for each target (roofline.py) and no measurement. Prints Markdown. Install with
+MODEL is a checkpoint folder or a built-in name. A graph depends only on the target's range of weights, so one file is
+made for each range, and targets with the same file share a row. Fidelity is against float, on this machine; a file that
+is not correct on this CPU is not run. The latency of one text is measured on this machine, interleaved. The last table
+holds estimates for one chip of each target (roofline.py), not measurements. Prints Markdown. Install with
 ``pip install 'bertedge[tools]'``.
 """
 
@@ -37,12 +37,12 @@ ROWS: dict[str, QuantizationRecipe] = {
     "weight-only, 8 bits": QuantizationRecipe(method=WeightOnly(bits=8)),
     "weight-only, 4 bits": QuantizationRecipe(method=WeightOnly(bits=4)),
 }
-FLOAT, NOT_RUN = "float32", "not right here"
+FLOAT, NOT_RUN = "float32", "not correct here"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A bundle of one recipe, the targets that it is for, and what was measured of it."""
+    """A bundle of one recipe, its targets, and what was measured."""
 
     recipe: str
     targets: tuple[str, ...]
@@ -109,7 +109,7 @@ def _print_measured(cells: list[Cell]) -> None:
 
 def _print_estimated(cells: list[Cell], linear: int) -> None:
     recipes = [FLOAT, *ROWS]
-    print(f"**Estimates**, {TOKENS} tokens, {MASKED} of them to fill: a text takes at least so many ms.\n")
+    print(f"**Estimates**, {TOKENS} tokens, {MASKED} of them to fill: the least time of a text in ms.\n")
     print("| target | chip | " + " | ".join(recipes) + " |\n| --- | --- |" + " --- |" * len(recipes))
     for chip in CHIPS:
         own = {cell.recipe: cell.bundle for cell in cells if chip.target in cell.targets}

@@ -1,4 +1,4 @@
-"""What the scripts beside it share: their arguments, a sample of a text, and the cells of their tables."""
+"""What the scripts share: their arguments, a sample of a text, and the cells of their tables."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def arguments(script: str | None, *, examples: int, rounds: int | None = None) -
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """Latency of one model, in milliseconds and as a ratio to another one that was timed beside it."""
+    """Latency of one model, in milliseconds, and as a ratio to another model that was timed in the same rounds."""
 
     ms: float
     ratio: MetricValue

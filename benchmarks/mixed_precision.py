@@ -1,9 +1,10 @@
-"""What each layer loses in int8, and what promoting the worst ones brings and costs.
+"""Measure what each layer loses in int8, and what promoting the worst layers brings and costs.
 
     python benchmarks/mixed_precision.py MODEL CORPUS [--examples 400] [--rounds 15] [--recipe default]
 
-MODEL is a checkpoint folder or a built-in name; layers are measured on the text that ships, the promoted models on
-CORPUS, beside float, all interleaved on one thread. Prints Markdown. Install with ``pip install 'bertedge[tools]'``.
+MODEL is a checkpoint folder or a built-in name. Layers are measured on the text that ships with bertedge. The promoted
+models and float are measured on CORPUS, all interleaved on one thread. Prints Markdown. Install with
+``pip install 'bertedge[tools]'``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SHARES = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 
 
 def layer_table(found: Sensitivity) -> list[str]:
-    """A line for every remedy, the best for its cost first."""
+    """A line for every promotion, the best for its cost first."""
     lines = [
         f"{found.examples} texts, {found.positions} masked positions; as decided: "
         + ", ".join(f"{metric} {value:.3g}" for metric, value in found.losses.items()),

@@ -1,4 +1,4 @@
-"""Where a bundle's best word differs from float's: how close were float's first two words?
+"""Measure how close float's two best words are where a bundle's best word differs from float's.
 
     python benchmarks/near_ties.py MODEL CORPUS BUNDLE [--examples 256]
 

@@ -1,9 +1,9 @@
-"""Where the time of a call goes, by operator.
+"""Measure the time of a call by operator.
 
     python benchmarks/operators.py BUNDLE ... [--lengths 1x16,1x128] [--threads 2]
 
-onnxruntime's own profile of each bundle's file, on the calibration text with 15 % of the positions masked. Noting the
-time takes time, so the sum is a little more than the latency. Prints Markdown. Install with
+Prints onnxruntime's profile of each bundle's file, on the calibration text with 15 % of the positions masked. Profiling
+takes time, so the sum is a little more than the latency. Prints Markdown. Install with
 ``pip install 'bertedge[tools]'``.
 """
 
@@ -61,7 +61,7 @@ def _profile(folder: Path, workload: Workload, threads: int) -> Profile:
 
 
 def _by_operator(profile: Profile) -> dict[str, float]:
-    """Milliseconds by operator; the decoder's matmul, which grows with the vocabulary, stands by itself."""
+    """Milliseconds by operator; the decoder's matmul, which grows with the vocabulary, is a row of its own."""
     found: dict[str, float] = defaultdict(float)
     for operator in profile.operators:
         name = f"`{operator.op_type}`"

@@ -1,9 +1,9 @@
-"""How right models are on held-out text, with `[MASK]` at every chosen position and with BERT's own 80/10/10.
+"""Measure accuracy on held-out text, with `[MASK]` at every chosen position and with BERT's own 80/10/10.
 
     python benchmarks/pretraining_scores.py valid.txt MODEL...
 
-The second way is how pretraining reports its accuracy; it is easier, since one chosen position in ten shows its own
-piece. Intervals are 95 % bootstrap over texts.
+Pretraining reports its accuracy in the second way. It is easier, since one chosen position in ten shows its own token.
+Intervals are 95 % bootstrap over texts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DRAWS = 1000
 
 @torch.no_grad()
 def hits(model: BertForPreTraining, held_out: HeldOut) -> np.ndarray:
-    """(texts, 4): masked positions found, masked positions, pairs judged rightly, pairs with a label."""
+    """(texts, 4): masked positions found, masked positions, pairs decided correctly, pairs with a label."""
     rows = []
     for batch in held_out.batches:
         inputs = Inputs.of(batch)
@@ -53,7 +53,7 @@ def interval(rows: np.ndarray, part: int, whole: int) -> str:
 
 
 def main() -> None:
-    """Print a row a model."""
+    """Print a row for each model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("models", nargs="+")

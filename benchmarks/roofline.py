@@ -1,7 +1,7 @@
-"""What a call takes at least on a CPU that is not here: what it multiplies and reads, over what the CPU can do.
+"""Estimate the least time of a call on another CPU: its multiplications and reads over the CPU's peak rates.
 
-An estimate, never a measurement: the layer norms, GELU, the rounding between layers and every wait are left out, and no
-kernel reaches its CPU's peak (Williams et al. 2009, "Roofline: an insightful visual performance model").
+Layer norms, GELU, the rounding between layers and all waiting are left out, and no kernel reaches the peak of its CPU
+(Williams et al. 2009, "Roofline: an insightful visual performance model").
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""Memory of the runtime, and whether it grows: thousands of calls of all lengths in a fresh process.
+"""Measure the runtime's memory, and whether it grows over thousands of calls of all lengths in a fresh process.
 
     python benchmarks/runtime_memory.py BUNDLE ... [--calls 10000] [--threads 2] [--longest 512]
 
-Each bundle has a process of its own that loads it and nothing else, fills a ``[MASK]`` in texts of 3 to ``--longest``
-tokens (evenly spread over their logarithm, so most are short), then encodes one list of texts. Prints Markdown: the
-largest memory after the first call, after a tenth of the calls and after all, and the same for the memory held at that
-moment, as multiples of the file. Ends with 1 if the last nine tenths of the calls raised the largest memory by more
-than 2 %. Linux only.
+Each bundle has its own process, which fills a ``[MASK]`` in texts of 3 to ``--longest`` tokens (uniform in their
+logarithm, so most are short), then encodes one list of texts. Prints Markdown: the largest memory after the first call,
+after a tenth of the calls and after all, and the memory held at these moments, as multiples of the file. Ends with exit
+code 1 if the last nine tenths of the calls raised the largest memory by more than 2 %. Linux only.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def _cell(value: int, size: int) -> str:
 
 
 def measure(bundle: Path, calls: int, threads: int, longest: int) -> dict[str, dict[str, int]]:
-    """Bytes at each of the moments."""
+    """Bytes at each of these moments."""
     runtime = load(bundle, threads=threads)
     mask, rng = runtime.tokenizer.mask_token, np.random.default_rng(0)
     lengths = np.exp(rng.uniform(math.log(3), math.log(longest), size=calls)).astype(int)

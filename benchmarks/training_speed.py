@@ -1,9 +1,9 @@
-"""Tokens a second of `bertedge train` against a plain transformers loop on the same batches, step by step in turn.
+"""Compare tokens per second of `bertedge train` with a plain transformers loop, on the same batches in turn.
 
     python benchmarks/training_speed.py [--layers 6 --hidden 384] [--precision bfloat16] [--rounds 12]
 
-Both learn the same two tasks from the same masked pairs with AdamW and gradient clipping. The plain loop is what one
-writes with `transformers`: `BertForPreTraining` on whole padded batches, labels of -100 where nothing is masked.
+Both learn the same two tasks from the same masked pairs with AdamW and gradient clipping. The plain loop is the
+usual one with `transformers`: `BertForPreTraining` on whole padded batches, labels of -100 where nothing is masked.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def plain_loop(feed: Feed, shape: ModelShape, settings: TrainingSettings, vocab_
 
 
 def main() -> None:
-    """Print tokens a second of both and their ratio."""
+    """Print tokens per second of both and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--hidden", type=int, default=384)

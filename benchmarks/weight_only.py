@@ -1,4 +1,4 @@
-"""Weight-only bundles of every number of bits and block size beside the default recipe: size, fidelity, latency.
+"""Compare weight-only bundles of all bits and block sizes with the default recipe: size, fidelity, latency.
 
     python benchmarks/weight_only.py MODEL CORPUS [--examples 200] [--rounds 0]
     python benchmarks/weight_only.py MODEL CORPUS --rounds 15 --rows static,4x64,8x64

@@ -1,4 +1,4 @@
-"""Processes of peers, seen from the process that compares them."""
+"""Start the processes of peers and send them requests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import numpy as np
 from bertedge.predictor import Batch, Outputs
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
-#: Seconds until an answer is given up on; compiling and quantizing the largest model take minutes.
+#: Seconds to wait for an answer; compiling and quantizing the largest model take minutes.
 PATIENCE_S = 900.0
 
 
 class PeerFailed(Exception):
-    """A peer could not do what it was asked to; the message is the reason."""
+    """A peer could not do what it was asked to; the message gives the reason."""
 
 
 class Process:
@@ -41,7 +41,7 @@ class Process:
             "PYTHONPATH": path,
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "true",
-            # OpenVINO and NNCF tell a server that they are used, from a process that stays behind, except in a CI
+            # OpenVINO and NNCF send telemetry from a process that stays behind, except in CI
             "CI": "true",
             "NNCF_CI": "1",
             "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
@@ -61,7 +61,7 @@ class Process:
         self.end()
 
     def end(self) -> None:
-        """Let the process end, and see to it that it does."""
+        """End the process; kill it if it does not end."""
         try:
             self._process.communicate(timeout=10)
         except (subprocess.TimeoutExpired, BrokenPipeError):

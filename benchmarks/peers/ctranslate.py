@@ -17,7 +17,7 @@ HEADS = "heads.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class CTranslate2:
-    """A converted encoder, and the heads' weights beside it."""
+    """A converted encoder, with the heads' weights in a separate file."""
 
     def prepare(self, checkpoint: Path, calibration: Path, folder: Path, work: Work) -> list[Path]:
         converter = ctranslate2.converters.TransformersConverter(str(checkpoint))
@@ -51,7 +51,7 @@ class CTranslate2:
 
 
 def _write_heads(checkpoint: Path, path: Path) -> Path:
-    """Weights of both heads; the word table once more, in float32."""
+    """Weights of both heads; the word table a second time, in float32."""
     from transformers import BertForPreTraining
 
     model = BertForPreTraining.from_pretrained(checkpoint)

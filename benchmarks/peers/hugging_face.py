@@ -1,4 +1,4 @@
-"""transformers' BERT with the work that is compared, and no more: heads at masked positions, or states."""
+"""transformers' BERT with only the work that is compared: heads at masked positions, or states."""
 
 from __future__ import annotations
 

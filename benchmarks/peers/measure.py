@@ -1,4 +1,4 @@
-"""All peers on one model, side by side: every step's results, or the reason why a peer has none."""
+"""Measure all peers on one model: the results of every step, or the reason why a peer has none."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from peers.client import PeerFailed, Process, write_batch
 from peers.models import THROUGHPUT_LIMIT, Model, Texts
 from peers.table import PEERS, REFERENCE
 
-#: Fewer rounds have no interval to speak of.
+#: Fewer rounds give no useful interval.
 MIN_ROUNDS = 5
-#: Cold starts and passes over all sentences: so many, or fewer once these seconds are over.
+#: Cold starts and passes over all sentences: their number, and seconds after which none is added.
 STARTS, STARTS_S = 3, 4.0
 PASSES, PASS_S = 5, 30.0
 STRATEGIES = ("usual", "fastest")
-#: "fastest" of the peers that batch by themselves, in the rounds of the others' "usual", to be compared with it.
+#: "fastest" of peers that batch by themselves, measured in the rounds of "usual" to be compared with it.
 BESIDE_USUAL = "fastest beside usual"
 
 
@@ -36,7 +36,7 @@ class Settings:
 
     Attributes:
         rounds: timed rounds of each workload at most.
-        budget_s: seconds that the rounds of one workload shall take; at least ``MIN_ROUNDS`` are made.
+        budget_s: seconds for the rounds of one workload; at least ``MIN_ROUNDS`` are made.
     """
 
     threads: int
@@ -48,11 +48,11 @@ class Settings:
 
 @dataclass(kw_only=True)
 class Result:
-    """What was found out about one peer on one model; times in ms a call, blocks round by round.
+    """The results of one peer on one model; times in ms per call, blocks round by round.
 
     Attributes:
         made: kind of work -> size, seconds, peak memory, versions.
-        blocks: workload -> what a call took in each round's block, as ``bertedge bench`` reckons it.
+        blocks: workload -> what a call took in each round's block, as ``bertedge bench`` computes it.
         calls: workload -> median of all calls.
         many: strategy, or ``BESIDE_USUAL`` -> seconds of each pass over all sentences.
         cosine: strategy -> smallest cosine of a sentence's vector with the reference's.
@@ -70,7 +70,7 @@ class Result:
 
 
 class Comparison:
-    """One model's peers; call the steps in their order."""
+    """The peers of one model; call the steps in their order."""
 
     def __init__(self, model: Model, texts: Texts, peers: list[str], settings: Settings) -> None:
         self.model, self.texts, self.settings = model, texts, settings
@@ -127,7 +127,7 @@ class Comparison:
                 }
 
     def time(self, live: dict[str, Process]) -> None:
-        """Rounds over all peers in a fresh order each, workload by workload."""
+        """Rounds over all peers, each in a new random order, workload by workload."""
         rng = np.random.default_rng(0)
         for workload, batch in self.texts.workloads.items():
             path = str(write_batch(self.settings.scratch / "workload.npz", batch))
@@ -166,7 +166,7 @@ class Comparison:
                 self.results[name].fidelity = to_json(seen)
 
     def go_through(self, strategy: str) -> None:
-        """All sentences to vectors, peer by peer in every round; a peer that has cost too much already drops out."""
+        """All sentences to vectors, peer by peer in every round; a peer that has taken too long drops out."""
         (self.settings.scratch / "sentences.txt").write_text("\n".join(self.texts.sentences), encoding="utf-8")
         usual = strategy == "usual"
         with self._loaded("vectors", alone=not usual) as live:
@@ -236,7 +236,7 @@ class Comparison:
 
 
 class _Remembered:
-    """A predictor that runs every batch once."""
+    """A predictor that runs each batch only once."""
 
     def __init__(self, process: Process) -> None:
         self.name, self._process = process.name, process

@@ -21,7 +21,7 @@ from bertedge.predictor import Batch
 RANDOM = {"random-12x768": (12, 768, 12), "random-6x384": (6, 384, 12)}
 LENGTHS = (8, 16, 32, 64, 128, 256, 512)
 MIXED, MIXED_ROWS = "32 sentences", 32
-#: Multiply-accumulates a token in the blocks; thousands of sentences through larger models would take half an hour.
+#: Multiply-accumulates per token in the blocks; larger models would take half an hour for thousands of sentences.
 THROUGHPUT_LIMIT = 20_000_000
 SEED = 0
 
@@ -31,7 +31,7 @@ class Model:
     """A checkpoint on disk.
 
     Attributes:
-        real: trained weights; what random ones say is noise, so fidelity is not measured.
+        real: trained weights; with random weights fidelity is not measured.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Texts:
 
 
 def texts_for(model: Model, text: Path, *, lengths: tuple[int, ...], examples: int, sentences: int) -> Texts:
-    """The same texts for all peers; where there are fewer sentences than asked for, they are gone through again."""
+    """The same texts for all peers; if the text has fewer sentences, they are repeated."""
     tokenizer, size = model.checkpoint.tokenizer, model.checkpoint.config.vocab_size
     corpus, layout = tokenize_corpus(text, tokenizer), Layout.of(tokenizer, size)
     workloads = {

@@ -13,7 +13,7 @@ import openvino as ov
 from bertedge.predictor import Batch, Outputs
 from peers.protocol import Run, Vectors, Work, ids_of, mean_over_tokens
 
-#: bertedge's default recipe reads as many texts, of as many tokens at most.
+#: As many texts and tokens as bertedge's default recipe reads.
 EXAMPLES, MAX_LENGTH, SEED = 64, 128, 0
 
 
@@ -34,7 +34,7 @@ class OpenVino:
         names = list(examples[0])
         import torch
 
-        # every dimension free: "?" is what OpenVINO makes of -1
+        # every dimension is dynamic: OpenVINO writes -1 as "?"
         model = ov.convert_model(
             torch_model(checkpoint, work),
             example_input={name: torch.from_numpy(examples[0][name]) for name in names},

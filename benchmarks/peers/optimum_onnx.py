@@ -1,4 +1,4 @@
-"""Optimum: export to ONNX and dynamic int8 by its documentation, run as bare onnxruntime sessions."""
+"""Optimum: export to ONNX and dynamic int8 by its documentation, run as plain onnxruntime sessions."""
 
 from __future__ import annotations
 

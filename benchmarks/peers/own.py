@@ -1,4 +1,4 @@
-"""bertedge, through its runtime: grouping, checks and copies included."""
+"""bertedge, run through its runtime, with grouping, checks and copies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Bertedge:
         return [bundle.model_path]
 
     def load(self, files: list[Path], work: Work, threads: int, callers: int) -> Run:
-        # the runtime itself decides how its threads call
+        # the runtime decides how its threads call
         runtime = load(files[0].parent, threads=threads * callers)
 
         def vectors(batch: Batch) -> Vectors:

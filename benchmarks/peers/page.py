@@ -73,7 +73,7 @@ COSTS = {
 }
 #: Ways to go through all sentences.
 WAYS = {"usual": "sentences, against usual batches", "fastest": "sentences, against its fastest"}
-#: Differences of a cost that are not worth a word.
+#: Differences of a cost that are not reported.
 TOLERATED = 0.02
 
 

@@ -1,6 +1,6 @@
-"""What a peer is: a way to make something of a checkpoint that runs, and to run it.
+"""The interface of a peer: it makes a model file from a checkpoint, and runs it.
 
-There are two kinds of work, and a peer makes an artefact for each, so that it never computes what is not asked for:
+There are two kinds of work. A peer makes an artefact for each, so that it computes only what is needed:
 
 - ``words``: a batch of encoded texts -> MLM logits at the masked positions, NSP logits where the peer has that head;
 - ``vectors``: a batch of encoded texts -> the mean of the last layer's states over each text's tokens.
@@ -26,7 +26,7 @@ Run = Callable[[Batch], Outputs | Vectors]
 
 
 class Peer(Protocol):
-    """One way to run a BERT. Its methods run in a process of their own."""
+    """One way to run a BERT. Its methods run in a separate process."""
 
     def prepare(self, checkpoint: Path, calibration: Path, folder: Path, work: Work) -> list[Path]:
         """Make the artefact.
@@ -53,12 +53,12 @@ class Peer(Protocol):
 
 
 def ids_of(batch: Batch) -> dict[str, NDArray[np.int64]]:
-    """What every BERT reads."""
+    """The inputs of every BERT."""
     return {name: getattr(batch, name) for name in ("input_ids", "attention_mask", "token_type_ids")}
 
 
 def mean_over_tokens(states: NDArray[Any], batch: Batch) -> Vectors:
-    """(B, S, H) -> (B, H), padding left out."""
+    """(B, S, H) -> (B, H), without padding."""
     mask = batch.attention_mask[..., None].astype(np.float32)
     return (states * mask).sum(axis=1) / mask.sum(axis=1)
 
@@ -69,7 +69,7 @@ def at_masked_positions(states: NDArray[Any], batch: Batch) -> NDArray[Any]:
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process held; not getrusage, which starts at the parent's peak on Linux."""
+    """The peak memory of this process. getrusage is not used: on Linux it starts at the parent's peak."""
     try:
         status = Path("/proc/self/status").read_text()
         return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status).group(1))

@@ -14,7 +14,7 @@ from peers.protocol import Run, Vectors, Work, ids_of, mean_over_tokens
 
 @dataclass(frozen=True, kw_only=True)
 class PyTorch:
-    """The checkpoint as it is; nothing is made of it."""
+    """The checkpoint as it is; no file is made."""
 
     dtype: str
     compiled: bool = False
@@ -26,7 +26,7 @@ class PyTorch:
         torch.set_num_threads(threads)
         model = torch_model(files[0].parent, work).to(getattr(torch, self.dtype))
         if self.compiled:
-            # layer by layer, which PyTorch calls regional compilation: twelve equal layers are compiled once
+            # layer by layer ("regional compilation"): twelve equal layers are compiled once
             for layer in (model.model if work == "words" else model).bert.encoder.layer:
                 layer.compile(dynamic=True)
 

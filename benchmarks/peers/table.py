@@ -1,6 +1,6 @@
-"""The peers. A new one is a row here and, if it runs on something new, a file beside this one.
+"""The table of peers. A new peer is a row here and, for a new library, a file in this folder.
 
-Modules are loaded when a row is used, in its own process, so a package that is missing is a row with a reason.
+Modules are loaded when a row is used, in its own process, so a missing package gives a row with the reason.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Row:
         words: what the work ``words`` includes beyond the encoder.
         how: how it was made and is run.
         int8: its fidelity is compared with bertedge's int8.
-        batches_itself: it takes any number of texts in one call and sees itself to their grouping and to its threads;
-            the others are given batches of 32.
+        batches_itself: it takes any number of texts in one call and groups them itself; other peers get batches of
+            32.
     """
 
     home: str

@@ -1,7 +1,7 @@
 """The process of one peer: it reads requests, one JSON object a line, and answers each with one.
 
-Started by :mod:`peers.client`. A peer's crash, its memory and its threads are its own this way, and rounds of timing
-can still go from peer to peer: each process holds its loaded model and times a block of calls when it is told to.
+Started by :mod:`peers.client`. So crashes, memory and threads of a peer do not affect the others, and rounds can still
+go from peer to peer: each process holds its loaded model and times a block of calls on request.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from bertedge.predictor import Batch  # noqa: E402
 from peers.protocol import Run, peak_rss_bytes  # noqa: E402
 from peers.table import PEERS  # noqa: E402
 
-#: Calls that take so long are timed one by one.
+#: Calls of this many seconds or more are timed one by one.
 LONG_S = 0.3
-#: Untimed calls at the start: so many, or fewer where these seconds are over.
+#: Untimed calls at the start: their number, and seconds after which none is added.
 SETTLE_CALLS, SETTLE_S = 26, 2.0
-#: After a block a library's threads may go on spinning; the next peer's turn comes when they use less than a tenth of a
+#: After a block the threads of a library may keep spinning. The next peer starts when they use less than a tenth of a
 #: core, or after a second.
 QUIET_SHARE, QUIET_STEP_S, QUIET_LIMIT_S = 0.1, 0.02, 1.0
 BATCH_ROWS = 32
@@ -80,7 +80,7 @@ class Worker:
     def block(self) -> dict[str, Any]:
         """An untimed call, then calls as in a block of ``bertedge bench``: milliseconds of each.
 
-        A long call brings its weights into the caches by itself, and is timed at once, and once.
+        A long call fills the caches itself, so it is timed without a call before it, and only once.
         """
         if self.call_s < LONG_S:
             self.run(self.batch)
@@ -160,7 +160,7 @@ def read_batch(path: str) -> Batch:
 
 
 def _quiet() -> dict[str, float]:
-    """Wait until this process's threads rest; says how long they went on."""
+    """Wait until the threads of this process are idle; returns how long that took."""
     start = time.perf_counter()
     while time.perf_counter() - start < QUIET_LIMIT_S:
         before, used = time.perf_counter(), time.process_time()
@@ -172,7 +172,7 @@ def _quiet() -> dict[str, float]:
 
 def main() -> None:
     """Answer requests until there are no more."""
-    # what libraries print goes to stderr; answers have the real stdout to themselves
+    # output of libraries goes to stderr; only answers go to the real stdout
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker: Worker | None = None
@@ -187,7 +187,7 @@ def main() -> None:
             answer = {"error": f"{type(error).__name__}: {words[0]}"}
         print(json.dumps(answer), file=answers, flush=True)
     answers.flush()
-    os._exit(0)  # some libraries' threads end badly
+    os._exit(0)  # threads of some libraries crash at exit
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ export class Bert {
     const manifest = await parsed("manifest.json");
     const words = new WordPiece(await parsed("tokenizer.json"), await parsed("tokenizer_config.json"));
     const model = await read("model.onnx" in manifest.files ? "model.onnx" : "model.ort");
-    // errors only: it warns of each input that has a default
+    // errors only: onnxruntime warns about each input that has a default
     const settings = { graphOptimizationLevel: "basic", logSeverityLevel: 3, ...options };
     const weights = "model.onnx_data"; // of a larger model
     if (weights in manifest.files) settings.externalData = [{ path: weights, data: await read(weights) }];
@@ -48,7 +48,7 @@ export class Bert {
     return { ids, positions, mlm, nsp: outputs.nsp_logits?.data };
   }
 
-  /** The most probable pieces for every mask: [[{ token, probability }, ...], ...]. */
+  /** The most probable tokens for every mask: [[{ token, probability }, ...], ...]. */
   async fillMask(text, count = 5) {
     const { mlm, positions } = await this.run(text);
     if (!positions.length) throw new Error(`no ${this.words.pieces.get(this.words.mask)} in the text`);

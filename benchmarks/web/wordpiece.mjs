@@ -1,5 +1,5 @@
 // BERT's WordPiece, from a bundle's tokenizer.json. Steps and their order are those of the `tokenizers` library, whose
-// tables of characters are older than a browser's: a character of the last years may count as a letter there.
+// tables of characters are older than a browser's, so a recent character may count as a letter there.
 
 const WHITESPACE = /\p{White_Space}/u;
 const DROPPED = /(?![\t\n\r])[\ufffd\p{Cc}\p{Cf}\p{Co}]/u;
@@ -59,7 +59,7 @@ export class WordPiece {
     if (strip_accents ?? lowercase) spaced = spaced.normalize("NFD").replace(ACCENTS, "");
     const words = [""];
     for (const char of spaced) {
-      // each by itself, for a whole word's last sigma would become another one
+      // one character at a time: a final sigma in a whole word would become another letter
       const lower = lowercase ? char.toLowerCase() : char;
       if (WHITESPACE.test(char)) words.push("");
       else if (PUNCTUATION.test(lower)) words.push(lower, "");
@@ -68,7 +68,7 @@ export class WordPiece {
     return words.filter((word) => word);
   }
 
-  /** The longest piece that a word begins with, then the longest of what is left; one unknown if that fails. */
+  /** The longest token at the start of the word, then the longest at the start of the remainder; [UNK] if none fits. */
   split(word) {
     const { unk_token, continuing_subword_prefix, max_input_chars_per_word } = this.model;
     const chars = [...word];
