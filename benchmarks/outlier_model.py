@@ -73,7 +73,7 @@ def with_outliers(checkpoint: Checkpoint, *, factor: float = 50.0, channels: int
         if index + 1 < config.num_hidden_layers:
             where = chosen()
             _shift(source, f"{block}.output.LayerNorm.bias", where, factor * signs)
-    if "decoder" in checkpoint.heads:
+    if not checkpoint.parts.tied:
         _scale(source, f"{names.MLM_TRANSFORM}.LayerNorm", names.DECODER, chosen(), factor)
     return replace(
         checkpoint,

@@ -11,8 +11,10 @@ from pathlib import Path
 from bertedge.encoders import EncoderConfig, read_config
 from bertedge.errors import BundleError, FileError
 from bertedge.files import placeholder, sha256
-from bertedge.layers import linear_layers, model_layers
-from bertedge.manifest import AGAIN, HEADS, MANIFEST, MODELS, STATES, Manifest, read_manifest
+from bertedge.heads import HEADS
+from bertedge.layers import linear_layers
+from bertedge.manifest import AGAIN, MANIFEST, MODELS, Manifest, read_manifest
+from bertedge.predictor import POOLER_OUTPUT
 from bertedge.tokenizer import Tokenizer
 
 #: What an onnxruntime that is built for this model has to have; beside a ``model.ort``.
@@ -97,14 +99,14 @@ class Bundle:
     def output_sizes(self) -> dict[str, int]:
         """Output of the graph -> its last extent."""
         positions, config = self.manifest.positions, self.config
-        sizes = {"mlm": config.vocab_size, "nsp": 2, "pooler": config.hidden_size}
-        heads = {HEADS[positions][head]: sizes[head] for head in self.manifest.heads}
-        return {STATES[positions]: config.hidden_size, **heads}
+        parts = self.manifest.parts
+        sizes = {head.outputs[positions]: head.size(config) for name, head in HEADS.items() if parts.has(name)}
+        return sizes | ({POOLER_OUTPUT: config.hidden_size} if parts.pooler else {})
 
     @property
     def layer_names(self) -> list[str]:
         """The linear layers, in the order of computation."""
-        return [layer.name for layer in linear_layers(model_layers(self.config, self.manifest.heads))]
+        return [layer.name for layer in linear_layers(self.manifest.parts.layers(self.config))]
 
     @property
     def size_bytes(self) -> int:

@@ -6,15 +6,13 @@ what a recipe does with it, which positions it reads, which table it shares.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 from bertedge.encoders import EncoderConfig, names
 
-#: What the names of layers, nodes and tensors begin with; anything else belongs to no part.
-PARTS = ("embeddings", "encoder", "mlm", "pooler", "nsp")
 #: Which positions of a text a layer is computed for, if all outputs are asked for.
 Reads = Literal["every", "first", "masked"]
 
@@ -163,57 +161,6 @@ def pooler(config: EncoderConfig) -> Layer:
     """The pooler, which reads the first token."""
     width = config.hidden_size
     return Layer(name="pooler", role=Role.POOLER, owners=(names.POOLER,), inputs=width, outputs=width, reads="first")
-
-
-def mlm_layers(config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
-    """The layers of the masked-language-model head.
-
-    Args:
-        tied: whether the words' table is the decoder's matrix (Press and Wolf 2017).
-    """
-    width = config.hidden_size
-    return (
-        Layer(
-            name="mlm.transform",
-            role=Role.HEAD_TRANSFORM,
-            owners=("cls.predictions.transform.dense",),
-            inputs=width,
-            outputs=width,
-            reads="masked",
-        ),
-        Layer(
-            name="mlm.decoder",
-            role=Role.DECODER,
-            owners=("cls.predictions.decoder",),
-            inputs=width,
-            outputs=config.vocab_size,
-            reads="masked",
-            tied_to=word_table(config).name if tied else None,
-        ),
-    )
-
-
-def nsp_layers(config: EncoderConfig) -> tuple[Layer, ...]:
-    """The layer of the next-sentence head."""
-    owners, width = ("cls.seq_relationship",), config.hidden_size
-    return (Layer(name="nsp", role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=2, reads="first"),)
-
-
-def model_layers(config: EncoderConfig, heads: Sequence[str]) -> tuple[Layer, ...]:
-    """All layers of a model, in the order of computation; tables and classifiers follow.
-
-    Args:
-        heads: of ``pooler``, ``mlm``, ``decoder`` (an untied one) and ``nsp``, those that it has.
-    """
-    layers = [layer for index in range(config.num_hidden_layers) for layer in block_layers(config, index).layers]
-    if "pooler" in heads:
-        layers.append(pooler(config))
-    if "mlm" in heads:
-        layers += mlm_layers(config, tied="decoder" not in heads)
-    layers += [word_table(config), position_table(config)]
-    if "nsp" in heads:
-        layers += nsp_layers(config)
-    return tuple(layers)
 
 
 def linear_layers(layers: Iterable[Layer]) -> list[Layer]:

@@ -15,8 +15,10 @@ from bertedge.bounds import Bytes, Cosine, Count, Share
 from bertedge.encoders import read_config
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.files import sha256
+from bertedge.heads import HEADS
+from bertedge.heads.parts import Parts
 from bertedge.pooling import EmbeddingSettings
-from bertedge.predictor import HIDDEN_STATES, POOLER_OUTPUT
+from bertedge.predictor import POOLER_OUTPUT
 from bertedge.recipe import QuantizationRecipe
 from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
@@ -36,17 +38,10 @@ VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 READ_INPUTS = {"masked": ("masked_positions", "hidden_positions"), "all": ("logits_end",)}
 #: A model without the head has nothing that it would spare, and tools take inputs away that have a default.
 OPTIONAL_INPUTS = ("logits_end",)
-STATES = {"masked": "hidden_states", "all": "last_hidden_state"}
-#: The output of each head.
-HEADS = {
-    "masked": {"mlm": "mlm_logits", "nsp": "nsp_logits", "pooler": "pooler_output"},
-    "all": {"mlm": "logits", "nsp": "nsp_logits", "pooler": "pooler_output"},
-}
 #: positions -> the graph's output -> its name in :class:`bertedge.predictor.Outputs`.
-OUTPUT_NAMES = {
-    positions: {STATES[positions]: HIDDEN_STATES}
-    | {output: POOLER_OUTPUT if head == "pooler" else head for head, output in outputs.items()}
-    for positions, outputs in HEADS.items()
+OUTPUT_NAMES: dict[str, dict[str, str]] = {
+    positions: {POOLER_OUTPUT: POOLER_OUTPUT} | {head.outputs[positions]: head.key for head in HEADS.values()}
+    for positions in READ_INPUTS
 }
 AGAIN = "copy the bundle again from its source, or make it again"
 
@@ -122,7 +117,7 @@ class Manifest:
 
     Attributes:
         recipe: None for a float32 bundle.
-        heads: which of ``mlm``, ``nsp`` and ``pooler`` the model has.
+        heads: names in :data:`bertedge.heads.HEADS` of the heads that the model has tensors for.
         positions: ``masked`` or ``all``; see :func:`bertedge.graph.encoder_graph.build_graph`.
         row_independent: a row of a batch comes out the same whatever is beside it.
         warnings: what the user should know of, a sentence each.
@@ -169,10 +164,10 @@ class Manifest:
     @property
     def contradiction(self) -> str | None:
         """What in it does not go together, in words. (The manifest in a report may be that of an earlier schema.)"""
-        outputs = HEADS[self.positions]
-        if strangers := [head for head in self.heads if head not in outputs]:
-            return f"head {strangers[0]!r} is not known"
-        given = {STATES[self.positions], *(outputs[head] for head in self.heads)}
+        if unknown := [head for head in self.heads if head not in HEADS]:
+            return f"head {unknown[0]!r} is not known"
+        given = {head.outputs[self.positions] for name, head in HEADS.items() if self.parts.has(name)}
+        given |= {POOLER_OUTPUT} if self.parts.pooler else set()
         taken = {*read_config(self.config).text_inputs, *READ_INPUTS[self.positions]}
         for words, names, expected, optional in (
             ("inputs", self.inputs, taken, OPTIONAL_INPUTS),
@@ -181,6 +176,11 @@ class Manifest:
             if not expected.difference(optional) <= set(names) <= expected:
                 return f"{words} are {', '.join(names) or 'none'}, expected {', '.join(sorted(expected))}"
         return None
+
+    @property
+    def parts(self) -> Parts:
+        """Its heads, and whether it has a pooler."""
+        return Parts(self.heads, pooler=POOLER_OUTPUT in self.outputs)
 
     @property
     def _models(self) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import BUILT_IN, Checkpoint, write_checkpoint
 from bertedge.encoders import BERT, EncoderConfig
-from bertedge.encoders.names import expected_shapes
+from bertedge.heads.parts import Parts
 from bertedge.quantization import export, quantize
 from bertedge.recipe import METHODS, RECIPES, Calibrated, QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
@@ -70,11 +70,11 @@ def config(tokenizer: Tokenizer) -> EncoderConfig:
     )
 
 
-def random_tensors(config: EncoderConfig, heads: tuple[str, ...], seed: int = 0) -> dict[str, np.ndarray]:
+def random_tensors(config: EncoderConfig, parts: Parts, seed: int = 0) -> dict[str, np.ndarray]:
     """Weights large enough that outputs differ clearly from text to text."""
     rng = np.random.default_rng(seed)
     tensors = {}
-    for name, shape in expected_shapes(config, heads).items():
+    for name, shape in parts.shapes(config).items():
         values = rng.normal(scale=0.15, size=shape).astype(np.float32)
         tensors[name] = values + 1 if name.endswith("LayerNorm.weight") else values
     return tensors
@@ -85,7 +85,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig
     """A float checkpoint with both heads on disk; not to be changed by tests."""
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     folder.mkdir()
-    write_checkpoint(folder, config, random_tensors(config, ("pooler", "mlm", "nsp")), tokenizer)
+    write_checkpoint(folder, config, random_tensors(config, Parts(("mlm", "nsp"))), tokenizer)
     return folder
 
 

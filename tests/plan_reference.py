@@ -37,7 +37,7 @@ class PlanModel:
         for index in range(self.encoder["num_hidden_layers"]):
             x = self.block(f"encoder.layer.{index}", x)
         found = {"hidden_states": x}
-        if "pooler" in self.plan.heads:
+        if "pooler" in self.plan.layers:
             found["pooler_output"] = np.tanh(self.linear("pooler", x[:1]))[0]
         if "mlm" in self.plan.heads:
             inner = self.norm("mlm.transform.norm", self.activation(self.linear("mlm.transform", x[masked])))

@@ -17,6 +17,7 @@ from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import LatencyReport, Workload
 from bertedge.evaluate.study import Effort
+from bertedge.heads.parts import Parts
 from bertedge.metric import MetricValue
 from bertedge.quantization import export, quantize
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget
@@ -51,7 +52,7 @@ def test_a_head_that_is_not_there_is_skipped_in_words(
     config: EncoderConfig, tokenizer: Tokenizer, long_corpus_file: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "plain").mkdir()
-    write_checkpoint(tmp_path / "plain", config, random_tensors(config, ("mlm",)), tokenizer)
+    write_checkpoint(tmp_path / "plain", config, random_tensors(config, Parts(("mlm",))), tokenizer)
     export(tmp_path / "plain", tmp_path / "exported")
     report = bench([tmp_path / "exported"], reference=tmp_path / "plain", corpus=str(long_corpus_file), settings=QUICK)
     assert report.skipped == {"nsp": "no next-sentence head in plain, exported"}
@@ -124,7 +125,7 @@ def test_a_model_that_reads_less_than_the_usual_workloads(
 ) -> None:
     short = replace(config, max_position_embeddings=12)
     (tmp_path / "short").mkdir()
-    write_checkpoint(tmp_path / "short", short, random_tensors(short, ("mlm",)), tokenizer)
+    write_checkpoint(tmp_path / "short", short, random_tensors(short, Parts(("mlm",))), tokenizer)
     export(tmp_path / "short", tmp_path / "bundle")
     settings = replace(QUICK, grid=BenchSettings().grid)
     report = bench([tmp_path / "bundle"], reference=tmp_path / "short", corpus=long_corpus_file, settings=settings)
@@ -194,7 +195,7 @@ def test_a_baseline_of_another_model_is_refused_before_anything_is_measured(
     bundle = bundle_of("static").folder
     other = tmp_path / "other"
     other.mkdir()
-    write_checkpoint(other, config, random_tensors(config, ("pooler", "mlm", "nsp"), seed=1), tokenizer)
+    write_checkpoint(other, config, random_tensors(config, Parts(("mlm", "nsp")), seed=1), tokenizer)
     steps: list[str] = []
     with pytest.raises(UsageError, match="baseline is of another model") as caught:
         bench(
@@ -219,7 +220,7 @@ def test_an_earlier_bundle_of_another_model_is_refused_before_anything_is_measur
     """A retrained model is near its own float model, whatever quantizing did to it; the old bundle is far from it."""
     retrained, candidate = tmp_path / "retrained", tmp_path / "candidate"
     retrained.mkdir()
-    write_checkpoint(retrained, config, random_tensors(config, ("pooler", "mlm", "nsp"), seed=1), tokenizer)
+    write_checkpoint(retrained, config, random_tensors(config, Parts(("mlm", "nsp")), seed=1), tokenizer)
     export(retrained, candidate)
     steps: list[str] = []
 

@@ -19,6 +19,7 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.checkpoint.sources import ArraysSource
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import BundleError
+from bertedge.heads.parts import Parts
 from bertedge.plan import PLAN, read_plan
 from bertedge.quantization import quantize
 from bertedge.recipe import QuantizationRecipe, Static, WeightOnly
@@ -74,7 +75,7 @@ def test_blocks_that_do_not_fit_the_width(bits: int, checkpoint: Checkpoint, cor
 def test_an_own_decoder_and_layers_in_every_format(
     activation: str, config: EncoderConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
 ) -> None:
-    source = ArraysSource(random_tensors(config, ("pooler", "mlm", "decoder", "nsp")))
+    source = ArraysSource(random_tensors(config, Parts(("mlm", "nsp"), tied=False)))
     checkpoint = Checkpoint(
         name="odd", config=replace(config, hidden_act=activation), source=source, tokenizer_=tokenizer
     )
@@ -93,7 +94,7 @@ def test_channels_that_stand_out(
     config: EncoderConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
 ) -> None:
     """Some are divided, some are moved to zero before, and some units are multiplied in float."""
-    tensors = random_tensors(config, ("pooler", "mlm", "nsp"))
+    tensors = random_tensors(config, Parts(("mlm", "nsp")))
     for name, values in tensors.items():
         if name.endswith("LayerNorm.weight") and "cls" not in name:
             values[3] *= 30

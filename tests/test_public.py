@@ -16,6 +16,7 @@ import pytest
 import bertedge
 from bertedge.bundle import Bundle
 from bertedge.errors import FileError, MissingExtraError, UsageError
+from bertedge.heads.parts import Parts
 from bertedge.recipe import Dynamic
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify as replay
@@ -162,7 +163,7 @@ def test_train_trains(corpus_file: Path, tmp_path: Path) -> None:
     settings = bertedge.TrainingSettings(steps=1, batch_size=2, max_length=16, precision="float32", evaluations=1)
     shape = bertedge.ModelShape(layers=1, hidden=32, vocab_size=200)
     assert bertedge.train(str(corpus_file), str(tmp_path / "out"), settings, shape=shape).step == 1
-    assert bertedge.Checkpoint.read(tmp_path / "out").heads == ("pooler", "mlm", "nsp")
+    assert bertedge.Checkpoint.read(tmp_path / "out").parts == Parts(("mlm", "nsp"))
 
 
 def callables() -> Iterator[tuple[str, Callable[..., Any]]]:

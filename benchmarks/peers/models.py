@@ -12,9 +12,9 @@ from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.pairs import Pair
 from bertedge.encoders import BERT
-from bertedge.encoders.names import expected_shapes
 from bertedge.evaluate.fidelity import evaluation_batches
 from bertedge.evaluate.latency import Workload, workload_batch
+from bertedge.heads.parts import Parts
 from bertedge.predictor import Batch
 
 #: name -> layers, hidden size, heads; random weights, the built-in model's vocabulary.
@@ -60,7 +60,7 @@ def _write_random(folder: Path, layers: int, hidden: int, heads: int) -> None:
     )
     rng = np.random.default_rng(SEED)
     tensors = {}
-    for name, shape in expected_shapes(config, ("pooler", "mlm", "nsp")).items():
+    for name, shape in Parts(("mlm", "nsp")).shapes(config).items():
         values = rng.normal(scale=config.initializer_range, size=shape) if len(shape) > 1 else np.zeros(shape)
         tensors[name] = (values + name.endswith("LayerNorm.weight")).astype(np.float32)
     folder.mkdir(parents=True)

@@ -86,7 +86,7 @@ class Measurement:
         longest = first.bundle.config.max_length
         length = min(settings.max_length, longest)
         self.longest, self.pooling = longest, pooling_of(first.bundle.manifest.embedding)
-        self.kinds = kinds_of_texts(first.bundle.manifest.heads, self.tokenized)
+        self.kinds = kinds_of_texts(first.bundle.manifest.parts, self.tokenized)
         self.samples = self._samples(length)
         self.batches = self.samples[self.kinds[0]]
         self.corpus = self._corpus_info(text, length)

@@ -12,6 +12,7 @@ from bertedge.checkpoint import open_checkpoint
 from bertedge.data.corpus import read_sentences
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import DEFAULT_GRID, Workload
+from bertedge.heads import HEADS
 from bertedge.manifest import MANIFEST
 from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
@@ -49,13 +50,13 @@ def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | Non
         no_pairs: why the text has no next-sentence pairs; None if it has.
     """
     reasons = {}
-    for head, words in (("mlm", "masked-word"), ("nsp", "next-sentence")):
-        there = [head in bundle.manifest.heads for bundle in bundles]
+    for name, head in HEADS.items():
+        there = [bundle.manifest.parts.has(name) for bundle in bundles]
         if not there[0] or not any(there[1:]):
-            without = [name for name, has in zip(names, there, strict=True) if not has]
-            reasons[head] = f"no {words} head in {', '.join(without)}"
-    if no_pairs is not None:
-        reasons.setdefault("nsp", no_pairs)
+            without = [model for model, has in zip(names, there, strict=True) if not has]
+            reasons[name] = f"no {head.words} head in {', '.join(without)}"
+        elif head.reads == "pair" and no_pairs is not None:
+            reasons[name] = no_pairs
     return reasons
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +21,8 @@ from bertedge.encoders import Encoder, EncoderConfig, encoder_of, names, read_co
 from bertedge.encoders.foreign_names import IGNORED, ForeignNames
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
+from bertedge.heads import HEADS
+from bertedge.heads.parts import Parts
 from bertedge.pooling import EmbeddingSettings
 from bertedge.printable import shown
 from bertedge.records import to_json, write_json
@@ -34,13 +36,6 @@ TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
 MANY = 12
 #: The square of a larger weight is no float32; those of a sound BERT are below 100.
 LARGEST_WEIGHT = 1e18
-#: A head counts as there when this tensor is.
-HEAD_MARKS = {
-    "pooler": f"{names.POOLER}.weight",
-    "mlm": f"{names.MLM_TRANSFORM}.dense.weight",
-    "decoder": names.DECODER,
-    "nsp": f"{names.NSP}.weight",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,20 +103,24 @@ class Checkpoint:
     @property
     def reads_pairs(self) -> bool:
         """Whether it judges pairs of texts, so that it is to be calibrated and compared on them as well."""
-        return "nsp" in self.heads
+        return self.parts.reads_pairs
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads that it has tensors for: names in :data:`bertedge.heads.HEADS`."""
+        return self.parts.heads
 
     @cached_property
-    def heads(self) -> tuple[str, ...]:
-        """Which of ``pooler``, ``mlm``, ``decoder`` (an untied one) and ``nsp`` are there."""
+    def parts(self) -> Parts:
+        """Its heads, whether it has a pooler, and whether its decoder is tied."""
         shapes = self.source.shapes
-        found = [head for head, mark in HEAD_MARKS.items() if mark in shapes]
-        if "decoder" in found and ("mlm" not in found or self._decoder_is_tied):
-            found.remove("decoder")
-        if "nsp" in found and "pooler" not in found:
+        heads, pooler = _heads_of(shapes), f"{names.POOLER}.weight" in shapes
+        without = [HEADS[head].words for head in heads if HEADS[head].needs_pooler and not pooler]
+        if without:
             raise CheckpointError(
-                f"{self.name}: has a next-sentence head but no pooler under it", "take the complete checkpoint"
+                f"{self.name}: has a {without[0]} head but no pooler under it", "take the complete checkpoint"
             )
-        return tuple(found)
+        return Parts(heads, pooler=pooler, tied=names.DECODER not in shapes or self._decoder_is_tied)
 
     @cached_property
     def _decoder_is_tied(self) -> bool:
@@ -203,13 +202,13 @@ class Checkpoint:
 
     def tensors(self) -> Iterable[tuple[str, NDArray[np.float32]]]:
         """All tensors of this BERT, one at a time."""
-        for name in names.expected_shapes(self.config, self.heads):
+        for name in self.parts.shapes(self.config):
             yield name, self.tensor(name)
 
     @cached_property
     def left_out(self) -> tuple[str, ...]:
         """Tensors in the file that no part of BERT reads, such as a classifier's; no buffers and no tied copies."""
-        expected = names.expected_shapes(self.config, self.heads)
+        expected = self.parts.shapes(self.config)
         read = {*expected, names.DECODER} if self._decoder_is_tied else {*expected}
         return tuple(sorted(name for name in self.source.shapes.keys() - read if not IGNORED.search(name)))
 
@@ -227,7 +226,7 @@ class Checkpoint:
         return tuple(found)
 
     def _check(self) -> None:
-        require_fit(self.name, self.config, self.heads, self.source.shapes, self.source.kinds)
+        require_fit(self.name, self.config, self.parts, self.source.shapes, self.source.kinds)
 
 
 def _config(path: Path, name: str) -> EncoderConfig:
@@ -240,12 +239,15 @@ def _config(path: Path, name: str) -> EncoderConfig:
         raise
 
 
-def _architecture(encoder: Encoder, tensors: Iterable[str]) -> str:
+def _architecture(encoder: Encoder, tensors: Container[str]) -> str:
     """The class of ``transformers`` that has the heads of these tensors."""
-    found = {head for head, mark in HEAD_MARKS.items() if mark in tensors}
-    heads = "ForPreTraining" if {"mlm", "nsp"} <= found else ""
-    heads = heads or ("ForMaskedLM" if "mlm" in found else "ForNextSentencePrediction" if "nsp" in found else "Model")
-    return f"{encoder.class_prefix}{heads}"
+    own = [HEADS[head].architecture for head in _heads_of(tensors)]
+    return f"{encoder.class_prefix}{'ForPreTraining' if len(own) > 1 else own[0] if own else 'Model'}"
+
+
+def _heads_of(tensors: Container[str]) -> tuple[str, ...]:
+    """The heads whose mark is among the tensors."""
+    return tuple(name for name, head in HEADS.items() if head.mark is not None and head.mark in tensors)
 
 
 def write_checkpoint(

@@ -10,6 +10,7 @@ from bertedge.encoders import ENCODERS, Encoder, EncoderConfig, encoder_of, name
 from bertedge.encoders.foreign_names import IGNORED
 from bertedge.encoders.others import OTHER_FAMILIES
 from bertedge.errors import CheckpointError
+from bertedge.heads.parts import Parts
 from bertedge.printable import and_more, shown
 
 #: Names of tensors that only these forms of a checkpoint have -> the form, and what to do. The first match counts.
@@ -26,17 +27,17 @@ FORMS: tuple[tuple[str, str, str], ...] = (
 def require_fit(
     name: str,
     config: EncoderConfig,
-    heads: Iterable[str],
+    parts: Parts,
     shapes: Mapping[str, tuple[int, ...]],
     kinds: Mapping[str, str],
 ) -> None:
-    """Compare a model's tensors with what its configuration and heads need.
+    """Compare a model's tensors with what its configuration and parts need.
 
     Raises:
         CheckpointError: it is another family's, its heads were pruned, or tensors are missing, misshapen or of a type
             that holds no weights.
     """
-    title, expected = encoder_of(config).title, names.expected_shapes(config, heads)
+    title, expected = encoder_of(config).title, parts.shapes(config)
     missing = [tensor for tensor in expected if tensor not in shapes and tensor != names.DECODER_BIAS]
     misshapen = [tensor for tensor, shape in expected.items() if tuple(shapes.get(tensor, shape)) != shape]
     unloadable = [tensor for tensor in expected if kinds.get(tensor, "float32") not in FLOAT_TYPES]
@@ -75,7 +76,7 @@ def _added(config: EncoderConfig, expected: Iterable[str], tensors: Iterable[str
     ``transformers`` ignores the other layers.
     """
     is_inside = encoder_of(config).names.is_inside
-    known = {*expected, *names.expected_shapes(config, ("pooler",))}
+    known = {*expected, *names.pooler_shapes(config)}
     found = [tensor for tensor in tensors if is_inside(tensor) and tensor not in known]
     layers = {tensor: int(match[1]) for tensor in found if (match := names.IN_LAYER.match(tensor))}
     return [

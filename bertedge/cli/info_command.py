@@ -86,6 +86,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "model": manifest.provenance.source,
         "shape": _shape(bundle.config),
         "heads": list(manifest.heads),
+        "pooler": manifest.parts.pooler,
         "left_out": list(manifest.left_out),
         "warnings": list(manifest.warnings),
         **_tokenizer(bundle),
@@ -118,7 +119,6 @@ def _engine(manifest: Manifest) -> str:
 
 def _describe_checkpoint(model: str) -> dict[str, Any]:
     from bertedge.checkpoint import open_checkpoint
-    from bertedge.encoders import names
 
     checkpoint = open_checkpoint(model)
     return {
@@ -126,7 +126,8 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
         "model": checkpoint.name,
         "shape": _shape(checkpoint.config),
         "heads": list(checkpoint.heads),
-        "parameters": sum(map(math.prod, names.expected_shapes(checkpoint.config, checkpoint.heads).values())),
+        "pooler": checkpoint.parts.pooler,
+        "parameters": sum(map(math.prod, checkpoint.parts.shapes(checkpoint.config).values())),
         "left_out": list(checkpoint.left_out),
         "warnings": list(checkpoint.warnings),
         **_tokenizer(checkpoint),

@@ -54,7 +54,7 @@ def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | No
         text = tokenize_corpus(corpus or default_text(), model.tokenizer)
         batches = [
             replace(batch, hidden=True)
-            for kind in kinds_of_texts(model.bundle.manifest.heads, text)
+            for kind in kinds_of_texts(model.bundle.manifest.parts, text)
             for batch in evaluation_batches(
                 text,
                 Layout.of(model.tokenizer, config.vocab_size),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from bertedge.data.singles import single_texts
 from bertedge.evaluate.bootstrap import Observations, estimate_all
 from bertedge.evaluate.collector import Collector
 from bertedge.evaluate.invariance import invariance
+from bertedge.heads.parts import Parts
 from bertedge.metric import MetricValue
 from bertedge.pooling import UNTOLD
 from bertedge.predictor import Batch, Outputs, Predictor
@@ -32,9 +33,9 @@ def _look_away(index: int, batch: Batch, expected: Outputs, got: Outputs) -> Non
     pass
 
 
-def kinds_of_texts(heads: Collection[str], corpus: TokenizedCorpus) -> tuple[Kind, ...]:
+def kinds_of_texts(parts: Parts, corpus: TokenizedCorpus) -> tuple[Kind, ...]:
     """What a model is compared on, the main kind first: pairs where it judges them, and single texts always."""
-    return (PAIRS, SINGLE_TEXTS) if "nsp" in heads and corpus.why_no_pairs is None else (SINGLE_TEXTS,)
+    return (PAIRS, SINGLE_TEXTS) if parts.reads_pairs and corpus.why_no_pairs is None else (SINGLE_TEXTS,)
 
 
 def evaluation_batches(

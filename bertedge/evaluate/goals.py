@@ -9,6 +9,8 @@ from typing import Any
 
 from bertedge.errors import UsageError, nearest
 from bertedge.evaluate.intervals import Outcome, outcome_of
+from bertedge.heads import HEADS
+from bertedge.heads.parts import Parts
 from bertedge.manifest import ReachedGoal
 from bertedge.metric import MetricValue
 
@@ -200,11 +202,11 @@ def total_miss(goals: Collection[Goal], measured: Measured) -> float:
     return sum(goal.miss(measured) for goal in goals)
 
 
-def require_measurable(goals: Collection[Goal], heads: Collection[str], *, pairs: bool, name: str) -> None:
+def require_measurable(goals: Collection[Goal], parts: Parts, *, pairs: bool, name: str) -> None:
     """Refuse goals for what cannot be measured.
 
     Args:
-        heads: those of the model.
+        parts: those of the model.
         pairs: the text has next sentences, and random ones to tell them from.
 
     Raises:
@@ -212,9 +214,11 @@ def require_measurable(goals: Collection[Goal], heads: Collection[str], *, pairs
     """
     for goal in goals:
         head = goal.kind.head
-        if head is not None and head != EMBEDDING and head not in heads:
+        if head is None:
+            continue
+        if not parts.has(head):
             raise UsageError(f"{goal.flag}: {name} has no {head} head", "leave the goal out")
-        if head == "nsp" and not pairs:
+        if HEADS[head].reads == "pair" and not pairs:
             raise UsageError(
                 f"{goal.flag}: the text to judge by is a single document, or has one sentence in every document",
                 "put a blank line between documents of several sentences",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bertedge.bounds import Count, Milliseconds
 from bertedge.bundle import Bundle
 from bertedge.engines.engine import Engine, NodeTime, ProfilingExecutor
-from bertedge.layers import PARTS
+from bertedge.heads.parts import PARTS
 from bertedge.metric import MetricValue
 from bertedge.predictor import Batch
 from bertedge.runtime.row_runner import rows_of

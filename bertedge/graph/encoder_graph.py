@@ -20,7 +20,7 @@ from bertedge.graph.linear import has_int8_attention, int8_attention
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.tables import look_up
 from bertedge.graph.writer import EncoderGraph, LayerWriter, Positions, nearest
-from bertedge.layers import Layer, Role, block_layers, token_type_table
+from bertedge.layers import Layer, block_layers, position_table, token_type_table
 
 #: The tensor of the embeddings' layer norm.
 FIRST_NORM = "embeddings.norm.weight"
@@ -76,7 +76,7 @@ class EncoderWriter(LayerWriter):
             self.g.input("masked_positions", np.int64, ("batch", "masked"))
             self.g.input("hidden_positions", np.int64, ("hidden",))
             self.g.constant("hidden_positions", [], np.int64)  # the default: an input that may be left out
-        elif "mlm" in self.heads:
+        elif self.parts.reads_masked:
             self.g.input("logits_end", np.int64, (1,))
             self.g.constant("logits_end", [EVERYWHERE], np.int64)
 
@@ -106,7 +106,7 @@ class EncoderWriter(LayerWriter):
 
     def _position_rows(self) -> str:
         """(max_position_embeddings, H) as float; int8 on disk only, since the runtime converts it when it loads."""
-        rows = self.table(self.layers[Role.POSITION_TABLE])
+        rows = self.table(position_table(self.config))
         if rows.scale is None:
             return rows.values
         floats = self.g.op("Cast", [rows.values], "embeddings.position.float", to=TensorProto.FLOAT)
@@ -120,11 +120,11 @@ class EncoderWriter(LayerWriter):
         if read != x:
             self.graph.at_read_rows |= {layer.name for layer in block.layers}
         context = self._attention(block.qkv, x, read, mask)
-        attended = self.linear(block.attention_output, context)
+        attended = self.linear(block.attention_output.name, context)
         x = self.add_norm(f"{block.attention_output.name}.norm", f"{owner}.attention.output", attended, read)
-        inner = self.linear(block.intermediate, x)
+        inner = self.linear(block.intermediate.name, x)
         inner = self.activation(f"{block.intermediate.name}.activation", inner)
-        outer = self.linear(block.output, inner)
+        outer = self.linear(block.output.name, inner)
         return self.add_norm(f"{block.output.name}.norm", f"{owner}.output", outer, x)
 
     def _attention(self, layer: Layer, x: str, read: str, mask: str) -> str:

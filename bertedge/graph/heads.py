@@ -5,17 +5,11 @@ Shapes as in :mod:`bertedge.graph.encoder_graph`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-from numpy.typing import NDArray
 
-from bertedge.encoders import names
-from bertedge.graph.formats import StaticInt8
-from bertedge.graph.linear import OwnWeights, Weights
-from bertedge.graph.tables import TableWeights
 from bertedge.graph.writer import LayerWriter
-from bertedge.layers import Layer, Role
+from bertedge.heads import HEADS
+from bertedge.predictor import POOLER_OUTPUT
 
 
 def read_rows(w: LayerWriter, x: str) -> str:
@@ -37,61 +31,42 @@ def read_heads(w: LayerWriter, x: str) -> None:
     one = g.constant("read.one", [1], np.int64)
     hidden = g.op("Shape", ["hidden_positions"], "read.hidden_count", start=0, end=1)
     counts = g.op("Concat", [one, masked, hidden], "read.counts", axis=0)
-    first, for_mlm, for_hidden = g.op("Split", [x, counts], "read.split", outputs=3, axis=1)
-    g.output(for_hidden, "hidden_states", np.float32, ("batch", "hidden", config.hidden_size))
-    if "mlm" in w.heads:
-        g.output(_mlm(w, for_mlm), "mlm_logits", np.float32, ("batch", "masked", config.vocab_size))
-    _pooled_heads(w, g.op("Squeeze", [first, one], "pooler.cls"))
+    first, for_masked, for_every = g.op("Split", [x, counts], "read.split", outputs=3, axis=1)
+    g.output(for_every, HEADS["embedding"].outputs["masked"], np.float32, ("batch", "hidden", config.hidden_size))
+    _heads(w, "masked", for_masked, "masked")
+    _heads(w, "every", for_every, "hidden")
+    _first_token_heads(w, g.op("Squeeze", [first, one], "pooler.cls"))
 
 
 def all_heads(w: LayerWriter, x: str) -> None:
     """The heads at every position, (B, S, H), under the names that Optimum and its pipelines use."""
     g, config = w.g, w.config
-    if "mlm" in w.heads:
+    if w.parts.reads_masked:
         # onnxruntime computes outputs that nobody asks for too; a head on no rows costs nothing
         zero = g.constant("mlm.start", [0], np.int64)
         rows = g.op("Slice", [x, zero, "logits_end", g.constant("mlm.axis", [1], np.int64)], "mlm.rows")
         # the dimension is called as where nothing is cut: Optimum looks its length up among the inputs'
-        g.output(_mlm(w, rows), "logits", np.float32, ("batch", "sequence", config.vocab_size))
-    g.output(x, "last_hidden_state", np.float32, ("batch", "sequence", config.hidden_size))
-    _pooled_heads(w, g.op("Gather", [x, g.constant("pooler.zero", 0, np.int64)], "pooler.cls", axis=1))
+        _heads(w, "masked", rows, "sequence")
+    g.output(x, HEADS["embedding"].outputs["all"], np.float32, ("batch", "sequence", config.hidden_size))
+    _heads(w, "every", x, "sequence")
+    _first_token_heads(w, g.op("Gather", [x, g.constant("pooler.zero", 0, np.int64)], "pooler.cls", axis=1))
 
 
-def _mlm(w: LayerWriter, x: str) -> str:
-    """The MLM head: (B, K, H) -> (B, K, V)."""
-    transform, decoder = w.layers[Role.HEAD_TRANSFORM], w.layers[Role.DECODER]
-    inner = w.linear(transform, x)
-    inner = w.activation(f"{transform.name}.activation", inner)
-    divisors = w.decoder_divisors
-    inner = w.layer_norm(f"{transform.name}.norm", names.MLM_TRANSFORM, inner, divisors)
-    weights = _decoder_weights(w, decoder)
-    form = w.record_format(decoder, inner)
-    if divisors and isinstance(form, StaticInt8):  # the layer norm has divided, the matrix is multiplied
-        form = replace(form, input_divisors=())
-    return w.multiply(decoder, form, decoder.name, inner, weights)
+def _heads(w: LayerWriter, reads: str, x: str, dimension: str) -> None:
+    """The heads that read such positions: (B, K, H) -> (B, K, size)."""
+    for head in w.parts.rows:
+        if head.reads == reads:
+            shape = ("batch", dimension, head.size(w.config))
+            w.g.output(head.write(w, x), head.outputs[w.positions], np.float32, shape)
 
 
-def _decoder_weights(w: LayerWriter, decoder: Layer) -> Weights:
-    """The MLM head's decoder: the words' table, or a matrix of its own."""
-
-    def load_bias() -> NDArray[np.float32]:
-        return w.checkpoint.tensor(names.DECODER_BIAS)
-
-    if decoder.tied_to is not None:
-        return TableWeights(table=w.word_table(), load_bias=load_bias)
-    shape = (decoder.outputs, decoder.inputs)
-    load, rounding = (lambda: w.checkpoint.tensor(names.DECODER)), w.roundings(decoder.name)
-    weights = OwnWeights(shape=shape, load=load, load_bias=load_bias, rounding=rounding)
-    divisors = np.asarray(w.decoder_divisors, dtype=np.float32)
-    return weights.with_columns_scaled(divisors) if len(divisors) else weights
-
-
-def _pooled_heads(w: LayerWriter, first: str) -> None:
-    """The pooler and the next-sentence head on ``[CLS]``: (B, H) -> (B, H), (B, 2)."""
-    if "pooler" not in w.heads:
-        return
-    g = w.g
-    pooled = g.op("Tanh", [w.linear(w.layers[Role.POOLER], first)], "pooler.tanh")
-    g.output(pooled, "pooler_output", np.float32, ("batch", w.config.hidden_size))
-    if "nsp" in w.heads:
-        g.output(w.linear(w.layers[Role.CLASSIFIER], pooled), "nsp_logits", np.float32, ("batch", 2))
+def _first_token_heads(w: LayerWriter, first: str) -> None:
+    """The pooler, and the heads that read it or the first token: (B, H) -> (B, H), (B, size)."""
+    pooled = ""
+    if w.parts.pooler:
+        pooled = w.g.op("Tanh", [w.linear("pooler", first)], "pooler.tanh")
+        w.g.output(pooled, POOLER_OUTPUT, np.float32, ("batch", w.config.hidden_size))
+    for head in w.parts.rows:
+        if head.reads in ("first", "pair"):
+            logits = head.write(w, pooled if head.needs_pooler else first)
+            w.g.output(logits, head.outputs[w.positions], np.float32, ("batch", head.size(w.config)))

@@ -8,7 +8,8 @@ import numpy as np
 
 from bertedge.graph.formats import BlockWeights, Float16Weights, Float32, NumberFormat, Plan, Quantized, TwoTermInt8
 from bertedge.graph.writer import EncoderGraph
-from bertedge.layers import PARTS, Layer, Role
+from bertedge.heads.parts import PARTS
+from bertedge.layers import Layer, Role
 from bertedge.manifest import Coverage
 
 #: Multiply-accumulates are counted for a text of so many tokens; of the last block ``[CLS]`` and so many rows are read.

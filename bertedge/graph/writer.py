@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from bertedge.checkpoint import Checkpoint
 from bertedge.graph.builder import MICROSOFT, GraphBuilder, Place
 from bertedge.graph.formats import BlockRows, Float32, Int8Rows, NumberFormat, Plan, StaticInt8
-from bertedge.graph.linear import OwnWeights, Weights, linear
+from bertedge.graph.linear import Load, OwnWeights, Weights, linear
 from bertedge.graph.rounding import NEAREST, Rounding, Roundings
 from bertedge.graph.stored import stored_layer, stored_matrix, stored_table, stored_tensors
-from bertedge.graph.tables import Table, table
-from bertedge.layers import Layer, Role, model_layers, sharing
+from bertedge.graph.tables import Table, TableWeights, table
+from bertedge.layers import Layer, Role, sharing, word_table
 from bertedge.plan import SCHEMA_VERSION, StoredMatrix, StoredModel, StoredNorm, StoredTable
 
-#: ``masked``: the MLM head at ``masked_positions`` only. ``all``: at every position, under the ecosystem's names.
+#: ``masked``: heads that read masked positions at ``masked_positions`` only. ``all``: at every position, with the names
+#: that Optimum expects.
 Positions = Literal["masked", "all"]
 #: Fields of a config that only training reads, and the name of the activation in the wild.
 UNUSED = ("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
@@ -58,7 +59,7 @@ class EncoderGraph:
         return StoredModel(
             schema_version=SCHEMA_VERSION,
             encoder={**sizes, "activation": config.activation},
-            heads=tuple(head for head in checkpoint.heads if head != "decoder"),
+            heads=checkpoint.heads,
             tables=self.tables,
             layers={
                 name: stored_layer(layer, plan.get(name, Float32()), self.matrices[name])
@@ -78,8 +79,8 @@ class LayerWriter:
     """Writes single layers into a graph, and records what each linear layer reads.
 
     Attributes:
-        heads: the heads that the checkpoint has.
-        layers: role -> layers of the model.
+        parts: the checkpoint's heads and pooler.
+        layers: the layers of the model, by name.
         g: where nodes and tensors go.
         graph: the same with what was recorded.
     """
@@ -89,19 +90,19 @@ class LayerWriter:
     ) -> None:
         self.checkpoint = checkpoint
         self.config = checkpoint.config
-        self.heads = checkpoint.heads
-        layers = model_layers(checkpoint.config, checkpoint.heads)
-        self.layers = {layer.role: layer for layer in layers if not layer.role.in_blocks}
-        self.sharing = sharing(layers)
+        self.parts = checkpoint.parts
+        self.layers = {layer.name: layer for layer in checkpoint.parts.layers(checkpoint.config)}
+        self.sharing = sharing(self.layers.values())
         self.plan = plan
         self.positions = positions
         self.roundings = roundings
         self.g = GraphBuilder()
         self.graph = EncoderGraph(self.g, positions)
 
-    def linear(self, layer: Layer, x: str) -> str:
+    def linear(self, layer: str, x: str) -> str:
         """A linear layer in the format that the plan gives it."""
-        return self.multiply(layer, self.record_format(layer, x), layer.name, x, self.weights(layer))
+        own = self.layers[layer]
+        return self.multiply(own, self.record_format(own, x), layer, x, self.weights(own))
 
     def multiply(self, layer: Layer, form: NumberFormat, name: str, x: str, weights: Weights) -> str:
         """Multiply by the matrix of a layer, or by a part of it under a name of its own."""
@@ -113,6 +114,22 @@ class LayerWriter:
         """Record how a matrix was stored."""
         matrix = stored_matrix(self.g, name, x, weights.shape[0], table=layer.tied_to)
         self.graph.matrices.setdefault(layer.name, []).append(matrix)
+
+    def decode(self, layer: str, x: str, bias: str) -> str:
+        """A decoder: the words' table, or a matrix of its own."""
+        decoder, divisors = self.layers[layer], self.decoder_divisors
+        weights = self._decoder_weights(decoder, lambda: self.checkpoint.tensor(bias))
+        form = self.record_format(decoder, x)
+        if divisors and isinstance(form, StaticInt8):  # the layer norm has divided, the matrix is multiplied
+            form = replace(form, input_divisors=())
+        return self.multiply(decoder, form, layer, x, weights)
+
+    def _decoder_weights(self, decoder: Layer, load_bias: Load) -> Weights:
+        if decoder.tied_to is not None:
+            return TableWeights(table=self.word_table(), load_bias=load_bias)
+        weights = replace(self.weights(decoder), load_bias=load_bias)
+        divisors = np.asarray(self.decoder_divisors, dtype=np.float32)
+        return weights.with_columns_scaled(divisors) if len(divisors) else weights
 
     def record_format(self, layer: Layer, x: str) -> NumberFormat:
         """Record what a layer reads, for calibration and coverage; returns its format."""
@@ -169,7 +186,7 @@ class LayerWriter:
 
     def word_table(self) -> Table:
         """(V, H). A table that the decoder shares has the decoder's format, for it is stored once."""
-        word = self.layers[Role.WORD_TABLE]
+        word = word_table(self.config)
         form = self.format_of(word.name)
         exact = form.exact if isinstance(form, Int8Rows | BlockRows) else ()
         if self.shared_divisors:
@@ -182,8 +199,8 @@ class LayerWriter:
 
     @property
     def decoder_divisors(self) -> tuple[float, ...]:
-        """What the MLM head's layer norm divides its channels by, for the decoder's sake."""
-        decoder = self.layers.get(Role.DECODER)
+        """What the layer norm in front of the decoder divides its channels by, for the decoder's sake."""
+        decoder = next((layer for layer in self.layers.values() if layer.role == Role.DECODER), None)
         form = self.format_of(decoder.name) if decoder else None
         return form.input_divisors if isinstance(form, StaticInt8) else ()
 

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
+from bertedge.encoders import EncoderConfig
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.metric import Metric, mean, quantile
 from bertedge.pooling import TINY, cosines, pool
-from bertedge.predictor import Batch, Outputs
+from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
 Vectors = NDArray[np.float32]
 #: Relative to a vector's length; float32 itself differs by as much from one order of summation to another.
@@ -64,6 +65,13 @@ class TextEmbedding(Head):
     """Three groups: ``embedding``, one vector for each single text; ``hidden``, all states; ``pooler``, its output."""
 
     name = "embedding"
+
+    @property
+    def key(self) -> str:
+        return HIDDEN_STATES
+
+    def size(self, config: EncoderConfig) -> int:
+        return config.hidden_size
 
     def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
         """``hidden`` (tokens, H), ``embedding`` (single texts, D), ``pooler`` (B, H); those that there are."""
@@ -120,7 +128,13 @@ class TextEmbedding(Head):
         return {"cls_state": states[:, 0].copy(), "mean_state": means, **pooled}
 
 
-EMBEDDING = TextEmbedding(metrics=METRICS, max_change="max_vector_diff")
+EMBEDDING = TextEmbedding(
+    words="text vector",
+    reads="every",
+    outputs={"masked": "hidden_states", "all": "last_hidden_state"},
+    metrics=METRICS,
+    max_change="max_vector_diff",
+)
 
 
 def quantities(expected: Vectors, got: Vectors) -> Quantities:

@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
+from bertedge.encoders import EncoderConfig
+from bertedge.encoders.names import Shapes
+from bertedge.layers import Layer
 from bertedge.metric import Metric
 from bertedge.predictor import Batch, Outputs
 from bertedge.tokenizer import Tokenizer
@@ -50,6 +53,35 @@ class GoldenArray:
     kind: Literal["ids", "given ids", "probabilities", "vectors"]
 
 
+class HeadWriter(Protocol):
+    """Writes layers into a graph; all methods return the name of a value."""
+
+    @property
+    def decoder_divisors(self) -> tuple[float, ...]:
+        """What the layer norm in front of a decoder divides its channels by; see :class:`StaticInt8`."""
+        ...
+
+    def linear(self, layer: str, x: str) -> str:
+        """A linear layer of :meth:`Head.layers`, by its name."""
+        ...
+
+    def activation(self, name: str, x: str) -> str:
+        """The activation function of the model's configuration."""
+        ...
+
+    def layer_norm(self, name: str, owner: str, x: str, divisors: tuple[float, ...] = ()) -> str:
+        """A layer norm with the tensors ``<owner>.LayerNorm.*``."""
+        ...
+
+    def decode(self, layer: str, x: str, bias: str) -> str:
+        """A decoder: the table of the word embeddings, or a matrix of its own.
+
+        Args:
+            bias: the tensor of its bias.
+        """
+        ...
+
+
 class Worst(Protocol):
     """Keeps the texts on which a candidate differs most from its reference, while batches go by."""
 
@@ -67,6 +99,14 @@ class Head(ABC):
     """A kind of answer; see the attributes and methods for all that a new one has to bring.
 
     Attributes:
+        name: of the head in reports, labels and logits.
+        words: its kind of answer in words, such as "masked-word".
+        reads: the positions that it is computed for; ``pair``: the first token of two texts.
+        outputs: positions of the graph (``masked`` or ``all``) -> name of the output; the latter as in Optimum.
+        needs_pooler: whether it reads the pooler's output instead of a hidden state.
+        mark: the tensor that shows that a checkpoint has it; None for what every model has.
+        architecture: the class in ``transformers`` of a model with this head alone, without the family's name.
+        part_names: pattern of layer names -> name of the part in the report.
         metrics: name -> metric, in the order of the report.
         labels: what the head should answer in a batch, if it can be labelled; sizes as for :class:`GoldenArray`.
         max_change: the metric that says how far an answer depends on the other texts of a batch: ``max_prob_diff`` or
@@ -75,10 +115,51 @@ class Head(ABC):
     """
 
     name: ClassVar[str]
+    words: str
+    reads: Literal["masked", "first", "every", "pair"]
+    outputs: Mapping[str, str]
+    needs_pooler: bool = False
+    mark: str | None = None
+    architecture: str | None = None
+    part_names: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Metric]
     labels: ArraySpec | None = None
     max_change: Literal["max_prob_diff", "max_vector_diff"] = "max_prob_diff"
     cases: Mapping[str, type] = field(default_factory=dict)
+
+    # -- weights and graph --------------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        """Its output in :class:`bertedge.predictor.Outputs`: its name, or ``hidden_states``."""
+        return self.name
+
+    @abstractmethod
+    def size(self, config: EncoderConfig) -> int:
+        """The last extent of its output."""
+
+    def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
+        """Its tensors, by canonical name.
+
+        Args:
+            tied: whether its decoder, if it has one, is the table of the word embeddings.
+        """
+        return {}
+
+    def layers(self, config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
+        """Its linear layers, in the order of computation; their names begin with the head's."""
+        return ()
+
+    def write(self, w: HeadWriter, x: str) -> str:
+        """Write it into a graph.
+
+        Args:
+            x: what it reads: (B, K, H) for masked positions, (B, S, H) for every position, otherwise (B, H).
+
+        Returns:
+            The logits, with the same positions.
+        """
+        raise NotImplementedError
 
     # -- fidelity: a candidate's outputs next to a reference's ---------------------------------------------------
 

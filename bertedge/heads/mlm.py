@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
-from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, Observed, Quantities, Worst
+from bertedge.encoders import EncoderConfig, names
+from bertedge.encoders.names import Shapes
+from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, HeadWriter, Observed, Quantities, Worst
 from bertedge.heads.worst_words import WordDisagreement, WorstWords
+from bertedge.layers import Layer, Role, word_table
 from bertedge.metric import Metric, difference, exponential, mean, quantile
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.probabilities import Logits, answers, log_softmax, softmax, top_indices
 from bertedge.tokenizer import Tokenizer
 
+TRANSFORM = "cls.predictions.transform"
 #: Best tokens that are compared.
 TOP = 5
 #: nats; float32 itself differs by as much from one order of summation to another.
@@ -78,6 +82,45 @@ class MaskedWords(Head):
     """Logits (B, K, V) of the tokens of the vocabulary at K masked positions."""
 
     name = "mlm"
+
+    def size(self, config: EncoderConfig) -> int:
+        return config.vocab_size
+
+    def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
+        """Without the decoder's matrix where it is the table of the word embeddings."""
+        hidden, vocabulary = config.hidden_size, config.vocab_size
+        return {
+            **names.linear_shapes(f"{TRANSFORM}.dense", hidden, hidden),
+            **names.norm_shapes(TRANSFORM, hidden),
+            names.DECODER_BIAS: (vocabulary,),
+        } | ({} if tied else {names.DECODER: (vocabulary, hidden)})
+
+    def layers(self, config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
+        hidden = config.hidden_size
+        return (
+            Layer(
+                name="mlm.transform",
+                role=Role.HEAD_TRANSFORM,
+                owners=(f"{TRANSFORM}.dense",),
+                inputs=hidden,
+                outputs=hidden,
+                reads="masked",
+            ),
+            Layer(
+                name="mlm.decoder",
+                role=Role.DECODER,
+                owners=(names.DECODER.removesuffix(".weight"),),
+                inputs=hidden,
+                outputs=config.vocab_size,
+                reads="masked",
+                tied_to=word_table(config).name if tied else None,
+            ),
+        )
+
+    def write(self, w: HeadWriter, x: str) -> str:
+        inner = w.activation("mlm.transform.activation", w.linear("mlm.transform", x))
+        inner = w.layer_norm("mlm.transform.norm", TRANSFORM, inner, w.decoder_divisors)
+        return w.decode("mlm.decoder", inner, names.DECODER_BIAS)
 
     def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
         if "mlm" not in outputs.logits or "mlm" not in batch.labels:
@@ -148,6 +191,12 @@ class MaskedWords(Head):
 
 
 MLM = MaskedWords(
+    words="masked-word",
+    reads="masked",
+    outputs={"masked": "mlm_logits", "all": "logits"},
+    mark=f"{TRANSFORM}.dense.weight",
+    architecture="ForMaskedLM",
+    part_names={r"mlm\.transform": "MLM transform", r"mlm\.decoder": "MLM decoder", r"mlm": "MLM head"},
     metrics=METRICS,
     labels=ArraySpec(dtype="int64", shape=("B", "K"), least=NO_LABEL, below="V"),
     cases={"flips": WordDisagreement, "words": WordDisagreement},

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
 from bertedge.bounds import MaybeShare
-from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Worst
+from bertedge.encoders import EncoderConfig, names
+from bertedge.encoders.names import Shapes
+from bertedge.heads.head import Arrays, GoldenArray, Head, HeadWriter, Observed, Worst
 from bertedge.heads.mlm import largest_change
+from bertedge.layers import Layer, Role
 from bertedge.metric import Metric, difference, mean
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.probabilities import answers, log_softmax, softmax
 from bertedge.tokenizer import Tokenizer
 
+CLASSIFIER = "cls.seq_relationship"
 #: Differences of a probability that are only rounding: in a metric, and in the list of worst disagreements.
 PROBABILITY_FLOOR = 1e-5
 #: Pairs in the list of worst disagreements.
@@ -72,6 +76,19 @@ class NextSentence(Head):
     """Logits (B, 2) of a pair of segments: class 0 = the second follows the first, 1 = it does not."""
 
     name = "nsp"
+
+    def size(self, config: EncoderConfig) -> int:
+        return 2
+
+    def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
+        return names.linear_shapes(CLASSIFIER, 2, config.hidden_size)
+
+    def layers(self, config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
+        width = config.hidden_size
+        return (Layer(name="nsp", role=Role.CLASSIFIER, owners=(CLASSIFIER,), inputs=width, outputs=2, reads="first"),)
+
+    def write(self, w: HeadWriter, x: str) -> str:
+        return w.linear("nsp", x)
 
     def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
         if "nsp" not in outputs.logits or "nsp" not in batch.labels:
@@ -141,6 +158,13 @@ class WorstPairs:
 
 
 NSP = NextSentence(
+    words="next-sentence",
+    reads="pair",
+    outputs={"masked": "nsp_logits", "all": "nsp_logits"},
+    needs_pooler=True,
+    mark=f"{CLASSIFIER}.weight",
+    architecture="ForNextSentencePrediction",
+    part_names={"nsp": "next-sentence head"},
     metrics=METRICS,
     labels=ArraySpec(dtype="int64", shape=("B",), least=NO_LABEL, below=2),
     cases={"pairs": PairDisagreement},

@@ -12,7 +12,7 @@ from bertedge.errors import UsageError
 from bertedge.graph.formats import Float16Weights, NumberFormat, Plan
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.writer import Positions, nearest
-from bertedge.layers import KEPT, Layer, model_layers, planned_layers, sharing
+from bertedge.layers import KEPT, Layer, planned_layers, sharing
 from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.ranges import Ranges
@@ -50,7 +50,7 @@ class Job:
     @cached_property
     def all_layers(self) -> tuple[Layer, ...]:
         """Every layer of the model."""
-        return model_layers(self.checkpoint.config, self.checkpoint.heads)
+        return self.checkpoint.parts.layers(self.checkpoint.config)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:

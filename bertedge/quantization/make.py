@@ -170,7 +170,7 @@ def _text_for_goals(
     if recipe.method.may_overflow:
         require_correct_here(target.name)
     text, model = hold_out(maker.corpus, recipe.held_out)[1], maker.checkpoint
-    require_measurable(goals, model.heads, pairs=text.why_no_pairs is None, name=model.name)
+    require_measurable(goals, model.parts, pairs=text.why_no_pairs is None, name=model.name)
     return text
 
 

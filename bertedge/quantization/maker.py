@@ -132,7 +132,7 @@ class Maker:
             config=write_config(self.checkpoint.config),
             target=target.name,
             recipe=recipe,
-            heads=tuple(head for head in self.checkpoint.heads if head != "decoder"),
+            heads=self.checkpoint.heads,
             positions=self.positions,
             row_independent=row_independent,
             inputs=tuple(value.name for value in graph.builder.inputs),

@@ -214,10 +214,9 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
         "SEGMENTS": max(config.type_vocab_size, 2),
         "TOP": min(GOLDEN_TOP, config.vocab_size),
     }
-    heads = bundle.manifest.heads
-    golden = {name: head.golden(pooler="pooler" in heads) for name, head in HEADS.items()}
-    there = [arrays for name, arrays in golden.items() if name in (*heads, "embedding")]
-    outputs = {name: array.spec for arrays in there for name, array in arrays.items()}
+    model = bundle.manifest.parts
+    golden = [head.golden(pooler=model.pooler) for head in HEADS.values() if model.has(head.name)]
+    outputs = {name: array.spec for arrays in golden for name, array in arrays.items()}
     parts = {"input": INPUTS, "float": outputs, "bundle": outputs, "noise": NOISE}
     schema = {f"{part}.{name}": spec for part, specs in parts.items() for name, spec in specs.items()}
     arrays = read_arrays(path, schema, sizes, error=BundleError, hint=AGAIN)

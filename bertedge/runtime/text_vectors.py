@@ -119,7 +119,7 @@ class TextVectors:
         settings = self.bundle.manifest.embedding
         recipe = vector_recipe(settings, pooling=pooling, normalize=normalize, prompt_name=prompt_name, prompt=prompt)
         if not recipe.hidden:
-            self._require("pooler")
+            self._require_pooler()
         if pooling is None and settings is not None and settings.warning:
             warnings.warn(f"{self.name}: {settings.warning}", LeftOutWarning, stacklevel=2)
         several = texts_of([texts] if isinstance(texts, str) else texts, "encode: expected a text or a list of texts")
@@ -147,6 +147,10 @@ class TextVectors:
         """Tokens that a text with this prompt begins with, special tokens included."""
         encoding = self._embedding_tokenizer.encode(prompt)
         return len(encoding.input_ids) - len(self.tokenizer.template.single.special[-1])
+
+    def _require_pooler(self) -> None:
+        if not self.bundle.manifest.parts.pooler:
+            raise CheckpointError(f"{self.name}: has no pooler", "choose another pooling, such as mean")
 
     def _require(self, head: str) -> None:
         heads = self.bundle.manifest.heads

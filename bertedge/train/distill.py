@@ -8,7 +8,7 @@ for the self-attention relations.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
+from bertedge.heads.parts import Parts
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Inputs
 from bertedge.train.loop import Objective, pretraining_loss
-from bertedge.train.model import ALL_HEADS, BertForPreTraining, Block, PretrainingOutput
+from bertedge.train.model import ALL_PARTS, BertForPreTraining, Block, PretrainingOutput
 from bertedge.train.student import layer_map, project_student
 from bertedge.train.training_settings import DistillationSettings
 
@@ -29,9 +30,9 @@ PROJECTION_BATCHES = 8
 
 @torch.no_grad()
 def start_student(
-    teacher: BertForPreTraining, config: EncoderConfig, batches: Iterable[Inputs], heads: Collection[str] = ALL_HEADS
+    teacher: BertForPreTraining, config: EncoderConfig, batches: Iterable[Inputs], parts: Parts = ALL_PARTS
 ) -> tuple[BertForPreTraining, Tensor]:
-    """A student with ``heads`` projected from its teacher, and the projection (H_teacher, H_student)."""
+    """A student projected from its teacher, and the projection (H_teacher, H_student)."""
     teacher.eval()
     streams: list[Tensor] = [teacher.embeddings.word_embeddings.weight.detach()]
     for inputs in batches:
@@ -39,7 +40,7 @@ def start_student(
         streams += [state.flatten(0, 1) for state in hidden]
         if teacher.cls.predictions is not None:
             streams.append(teacher.cls.predictions.transform(hidden[-1].flatten(0, 1)[inputs.masked_index]))
-    return project_student(teacher, config, streams, heads)
+    return project_student(teacher, config, streams, parts)
 
 
 def distillation_objective(

@@ -11,6 +11,7 @@ import numpy as np
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import sentence_pairs
 from bertedge.errors import UsageError
+from bertedge.heads.parts import Parts
 from bertedge.train.model import TASKS
 
 #: Next sentences are learned where this share of the pairs can be continued with the text that follows.
@@ -25,12 +26,12 @@ class HeadPlan:
     """What becomes of every head.
 
     Attributes:
-        heads: of the model: ``pooler``, ``mlm``, ``decoder``, ``nsp``.
+        parts: of the model.
         tasks: the heads that are trained.
         told: head -> what becomes of it, in words.
     """
 
-    heads: tuple[str, ...]
+    parts: Parts
     tasks: tuple[str, ...]
     told: dict[str, str] = field(default_factory=dict)
 
@@ -50,13 +51,11 @@ def why_no_next_sentences(corpus: TokenizedCorpus, max_length: int) -> str | Non
     )
 
 
-def plan_heads(
-    there: Collection[str], add: Collection[str], cannot: dict[str, str], *, fresh: bool = False
-) -> HeadPlan:
+def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fresh: bool = False) -> HeadPlan:
     """What becomes of a model's heads.
 
     Args:
-        there: the heads that the model has, or starts from.
+        there: what the model has, or starts from.
         add: tasks whose heads the user asks for; those that are there already are trained as ever.
         cannot: task -> why this run cannot train it.
         fresh: the weights of ``there`` are not those of the finished model: a head that is not trained is left out.
@@ -64,12 +63,13 @@ def plan_heads(
     Raises:
         UsageError: a head is asked for that cannot be trained.
     """
-    heads, tasks, told = [head for head in there if head not in TASKS and head != "pooler"], [], {}
+    heads: list[str] = [head for head in there.heads if head not in TASKS]
+    tasks, told = [], {}
     for task in TASKS:
-        added = task in add and task not in there
+        added = task in add and task not in there.heads
         if added and task in cannot:
             raise UsageError(f"--add-head {task}: {cannot[task]}", "leave it out, or give a text that teaches it")
-        if task not in there and not added:
+        if task not in there.heads and not added:
             continue
         if task not in cannot:
             tasks.append(task)
@@ -80,11 +80,8 @@ def plan_heads(
         else:
             told[task] = f"kept as it was: {cannot[task]}"
         heads.append(task)
-    if "nsp" in heads or ("pooler" in there and not fresh):
-        heads.insert(0, "pooler")
-    if fresh and "mlm" not in heads:
-        heads = [head for head in heads if head != "decoder"]
-    return HeadPlan(heads=tuple(heads), tasks=tuple(tasks), told=told)
+    parts = Parts(tuple(heads), pooler=there.pooler and not fresh, tied=there.tied)
+    return HeadPlan(parts=parts, tasks=tuple(tasks), told=told)
 
 
 def sentences(told: dict[str, str]) -> Iterable[str]:

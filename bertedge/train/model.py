@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.encoders import EncoderConfig, names
+from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError
+from bertedge.heads.parts import Parts
 
 #: What a model is trained for; each is the name of its head.
 TASKS = ("mlm", "nsp")
-ALL_HEADS = ("pooler", "mlm", "nsp")
+ALL_PARTS = Parts(TASKS)
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
@@ -191,10 +192,10 @@ class MaskedLanguageModel(nn.Module):
 class Heads(nn.Module):
     """MLM and NSP, where the model has them."""
 
-    def __init__(self, config: EncoderConfig, heads: Collection[str]) -> None:
+    def __init__(self, config: EncoderConfig, parts: Parts) -> None:
         super().__init__()
-        self.predictions = MaskedLanguageModel(config, tied="decoder" not in heads) if "mlm" in heads else None
-        self.seq_relationship = nn.Linear(config.hidden_size, 2) if "nsp" in heads else None
+        self.predictions = MaskedLanguageModel(config, tied=parts.tied) if "mlm" in parts.heads else None
+        self.seq_relationship = nn.Linear(config.hidden_size, 2) if "nsp" in parts.heads else None
 
 
 class PretrainingOutput(NamedTuple):
@@ -205,20 +206,16 @@ class PretrainingOutput(NamedTuple):
 
 
 class BertForPreTraining(nn.Module):
-    """The whole BERT. New weights are normal with ``initializer_range``, biases zero, as in BERT.
+    """The whole BERT. New weights are normal with ``initializer_range``, biases zero, as in BERT."""
 
-    Args:
-        heads: of ``pooler``, ``mlm``, ``decoder`` (an untied one) and ``nsp``, which needs the pooler.
-    """
-
-    def __init__(self, config: EncoderConfig, heads: Collection[str] = ALL_HEADS) -> None:
+    def __init__(self, config: EncoderConfig, parts: Parts = ALL_PARTS) -> None:
         super().__init__()
-        self.config, self.heads = config, tuple(heads)
-        self.tasks = tuple(task for task in TASKS if task in heads)
+        self.config, self.parts = config, parts
+        self.tasks = tuple(task for task in TASKS if task in parts.heads)
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
-        self.pooler = Dense(config.hidden_size, config.hidden_size, torch.tanh) if "pooler" in heads else None
-        self.cls = Heads(config, heads)
+        self.pooler = Dense(config.hidden_size, config.hidden_size, torch.tanh) if parts.pooler else None
+        self.cls = Heads(config, parts)
         self.apply(self._initialize)
 
     def _initialize(self, module: nn.Module) -> None:
@@ -272,12 +269,12 @@ class BertForPreTraining(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, add: Collection[str] = ()) -> BertForPreTraining:
-        """Load a checkpoint with its heads (see ``checkpoint.heads``).
+        """Load a checkpoint with its heads.
 
         Args:
             add: heads that the model is to have as well, with fresh weights where the checkpoint has none.
         """
-        model = cls(checkpoint.config, (*checkpoint.heads, *(head for head in add if head not in checkpoint.heads)))
+        model = cls(checkpoint.config, checkpoint.parts.with_heads(add))
         found = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors()}
         unexpected = model.load_state_dict(found, strict=False).unexpected_keys
         if unexpected:
@@ -286,5 +283,5 @@ class BertForPreTraining(nn.Module):
 
     def float_tensors(self) -> dict[str, Tensor]:
         """Every weight under its canonical name, detached, float32."""
-        known = names.expected_shapes(self.config, self.heads)
+        known = self.parts.shapes(self.config)
         return {name: t.detach().float().cpu() for name, t in self.state_dict().items() if name in known}

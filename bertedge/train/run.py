@@ -19,7 +19,7 @@ from bertedge.train.folder import METRICS, RunFolder, Saved, read_records
 from bertedge.train.heads import HeadPlan, plan_heads
 from bertedge.train.inputs import Feed
 from bertedge.train.loop import Objective, Progress, pretraining_loss
-from bertedge.train.model import ALL_HEADS, TASKS, BertForPreTraining
+from bertedge.train.model import ALL_PARTS, TASKS, BertForPreTraining
 from bertedge.train.session import Listener, Note, Paths, Session
 from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
 from bertedge.train.world import World, joined
@@ -82,14 +82,14 @@ def train(
             **({"add_heads": sorted(add_heads)} if add_heads else {}),
         }
         run = Session(paths, settings, world, tokenizer, described, note, start.embedding if start else None)
-        heads = plan_heads(start.heads if start else ALL_HEADS, add_heads, run.unteachable, fresh=start is None)
+        heads = plan_heads(start.parts if start else ALL_PARTS, add_heads, run.unteachable, fresh=start is None)
         if not heads.tasks:
             raise _nothing_to_train(start.name if start else corpus.name, heads)
         torch.manual_seed(settings.seed)
         if start is not None:
-            model = BertForPreTraining.from_checkpoint(start, heads.heads)
+            model = BertForPreTraining.from_checkpoint(start, heads.parts.heads)
         else:
-            model = BertForPreTraining(shape.config(tokenizer.vocab_size), heads.heads)
+            model = BertForPreTraining(shape.config(tokenizer.vocab_size), heads.parts)
         return run.go(model, heads, lambda saved: pretraining_loss, on_step)
 
 
@@ -183,9 +183,10 @@ def _student_heads(
         taught = weights.labels_weight or (weights.logits_weight and task in teacher.heads)
         if not taught:
             cannot.setdefault(task, "neither the text nor the teacher's answers have a weight for it")
-    there = given.heads if given else [head for head in teacher.heads if head != "decoder"]  # students tie it
+    there = given.parts if given else replace(teacher.parts, tied=True)
     heads = plan_heads(there, add, cannot, fresh=given is None)
-    if given is None and "pooler" in teacher.heads and "pooler" not in heads.heads and "nsp" not in teacher.heads:
+    unused = teacher.parts.pooler and not any(head.needs_pooler for head in teacher.parts.rows)
+    if given is None and unused and not heads.parts.pooler:
         heads.told["pooler"] = "left out: a pooler without a next-sentence head is not distilled"
     if not heads.tasks and not (weights.hidden_weight or weights.relations_weight):
         raise _nothing_to_train(teacher.name, heads)
@@ -205,9 +206,9 @@ def _student(
     settings = replace(run.settings, seed=run.settings.seed + 1, accumulate=1)  # the same sample in every process
     batches = Feed(run.corpus, run.layout, settings, World(device=run.device))
     projected, projection = start_student(
-        teacher, config, (inputs for _ in range(PROJECTION_BATCHES) for inputs in batches.next()), heads.heads
+        teacher, config, (inputs for _ in range(PROJECTION_BATCHES) for inputs in batches.next()), heads.parts
     )
-    return (projected if given is None else BertForPreTraining.from_checkpoint(given, heads.heads)), projection
+    return (projected if given is None else BertForPreTraining.from_checkpoint(given, heads.parts.heads)), projection
 
 
 def log_of(output: Path) -> list[dict[str, Any]]:

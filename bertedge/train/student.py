@@ -8,14 +8,14 @@ Layer norm does not commute with P, so the result is an approximation that disti
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
-from bertedge.train.model import ALL_HEADS, BertForPreTraining
+from bertedge.heads.parts import Parts
+from bertedge.train.model import ALL_PARTS, BertForPreTraining
 
 
 def principal_directions(streams: list[Tensor], size: int) -> Tensor:
@@ -35,12 +35,12 @@ def layer_map(teacher_layers: int, student_layers: int) -> list[int]:
 
 
 def project_student(
-    teacher: BertForPreTraining, config: EncoderConfig, streams: list[Tensor], heads: Collection[str] = ALL_HEADS
+    teacher: BertForPreTraining, config: EncoderConfig, streams: list[Tensor], parts: Parts = ALL_PARTS
 ) -> tuple[BertForPreTraining, Tensor]:
     """Make a student of shape ``config`` from a teacher.
 
     Args:
-        heads: of the student; those that its teacher lacks have fresh weights.
+        parts: of the student; heads that its teacher lacks have fresh weights.
         streams: samples of the teacher's residual stream, each (rows, H_teacher).
 
     Returns:
@@ -53,7 +53,7 @@ def project_student(
             "both share one tokenizer",
         )
     directions = principal_directions(streams, config.hidden_size)
-    student = BertForPreTraining(config, heads)
+    student = BertForPreTraining(config, parts)
     source, target = teacher.float_tensors(), student.state_dict()
     here = directions.cpu()  # as the tensors of both are; the streams come from where the teacher computes
     chosen = layer_map(teacher.config.num_hidden_layers, config.num_hidden_layers)

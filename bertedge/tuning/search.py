@@ -17,7 +17,7 @@ from bertedge.engines.onnxruntime.cpu_check import require_correct_here
 from bertedge.errors import BundleError, FileError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable, told_of
 from bertedge.files import alone_in, new_folder
-from bertedge.layers import model_layers, planned_layers
+from bertedge.layers import planned_layers
 from bertedge.manifest import MANIFEST
 from bertedge.progress import Listener, no_progress
 from bertedge.quantization.promote import HELD_OUT, reasons_of
@@ -88,7 +88,7 @@ def tune(
     require_correct_here(resolve_target(settings.target).name)  # its candidates are run here
     checkpoints = [open_checkpoint(model, cased=cased) for model in models]
     for checkpoint in checkpoints:
-        layers = planned_layers(model_layers(checkpoint.config, checkpoint.heads))
+        layers = planned_layers(checkpoint.parts.layers(checkpoint.config))
         QuantizationRecipe(exclude=settings.exclude).excluded([layer.name for layer in layers])
     with temporary_folder() as scratch:
         bench = Workbench(
@@ -105,7 +105,7 @@ def tune(
         )
         for checkpoint in checkpoints:
             pairs = bench.text.why_no_pairs is None
-            require_measurable(goals, checkpoint.heads, pairs=pairs, name=checkpoint.name)
+            require_measurable(goals, checkpoint.parts, pairs=pairs, name=checkpoint.name)
         with alone_in(output, "searching"):
             state = open_state(output, fixed(settings, checkpoints), force=force)
             save(output, state)

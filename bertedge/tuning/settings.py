@@ -13,6 +13,7 @@ from bertedge.engines.threads import checked_threads
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.machine import this_machine
+from bertedge.layers import Role
 from bertedge.recipe import require_examples
 from bertedge.target import AUTO, resolve_target
 from bertedge.tuning.state import Settings
@@ -96,5 +97,6 @@ def prefixes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
 def work_of(checkpoint: Checkpoint, tokens: int) -> float:
     """Multiply-accumulates of a text, roughly: the blocks and the decoder at 15 % of the positions."""
     config = checkpoint.config
-    decoder = config.hidden_size * config.vocab_size if "mlm" in checkpoint.heads else 0
+    masked = [layer for layer in checkpoint.parts.layers(config) if layer.role == Role.DECODER]
+    decoder = sum(layer.inputs * layer.outputs for layer in masked)
     return tokens * (config.block_macs + 0.15 * decoder)

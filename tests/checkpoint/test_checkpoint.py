@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,12 @@ from safetensors.torch import save_file
 
 from bertedge.checkpoint import BUILT_IN, Checkpoint, open_checkpoint, write_checkpoint
 from bertedge.encoders import BERT, EncoderConfig, names
-from bertedge.encoders.names import expected_shapes
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, MissingExtraError
+from bertedge.heads.parts import Parts
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 
-HEADS = ("pooler", "mlm", "nsp")
+HEADS = Parts(("mlm", "nsp"))
 Tensors = dict[str, torch.Tensor]
 
 
@@ -44,7 +45,7 @@ def same(checkpoint: Checkpoint, tensors: Tensors, tolerance: float = 0.0) -> No
 
 def test_plain(folder: Path, tensors: Tensors) -> None:
     checkpoint = Checkpoint.read(folder)
-    assert checkpoint.heads == HEADS
+    assert checkpoint.parts == HEADS
     assert checkpoint.left_out == ()
     same(checkpoint, tensors)
 
@@ -115,15 +116,15 @@ def test_a_missing_decoder_bias_is_zero(folder: Path, tensors: Tensors) -> None:
 
 def test_tied_and_untied_decoders(folder: Path, tensors: Tensors) -> None:
     tensors[names.DECODER] = tensors[names.WORD_EMBEDDINGS].clone()
-    assert rewrite(folder, tensors).heads == HEADS
+    assert rewrite(folder, tensors).parts == HEADS
     tensors[names.DECODER][0, 0] += 1
-    assert "decoder" in rewrite(folder, tensors).heads
+    assert not rewrite(folder, tensors).parts.tied
 
 
-@pytest.mark.parametrize("heads", [(), ("pooler",), ("mlm",), ("pooler", "nsp")])
-def test_fewer_heads(folder: Path, config: EncoderConfig, tensors: Tensors, heads: tuple[str, ...]) -> None:
-    kept = expected_shapes(config, heads)
-    assert rewrite(folder, {name: tensors[name] for name in kept}).heads == heads
+@pytest.mark.parametrize("heads", [Parts(), Parts(pooler=True), Parts(("mlm",)), Parts(("nsp",))])
+def test_fewer_heads(folder: Path, config: EncoderConfig, tensors: Tensors, heads: Parts) -> None:
+    kept = heads.shapes(config)
+    assert rewrite(folder, {name: tensors[name] for name in kept}).parts == heads
 
 
 def test_every_fault_is_in_one_error(folder: Path, tensors: Tensors) -> None:
@@ -212,7 +213,7 @@ def test_places_that_hold_no_model(tmp_path: Path, folder: Path, monkeypatch: py
 
 def test_every_tensorflow_name_is_known(config: EncoderConfig) -> None:
     foreign = []
-    for name in map(BERT.names.written, expected_shapes(config, HEADS)):
+    for name in map(BERT.names.written, HEADS.shapes(config)):
         name = name.replace(names.DECODER_BIAS, "cls/predictions/output_bias")
         name = name.replace(f"{names.NSP}.weight", "cls/seq_relationship/output_weights")
         name = name.replace(f"{names.NSP}.bias", "cls/seq_relationship/output_bias")
@@ -221,7 +222,7 @@ def test_every_tensorflow_name_is_known(config: EncoderConfig) -> None:
         for part in ("query", "key", "value"):
             name = name.replace(f"{part}.weight", f"{part}.kernel")
         foreign.append(name.replace("layer.", "layer_").replace(".", "/"))
-    assert [BERT.names.canonical_tensorflow(name)[0] for name in foreign] == list(expected_shapes(config, HEADS))
+    assert [BERT.names.canonical_tensorflow(name)[0] for name in foreign] == list(HEADS.shapes(config))
 
 
 def test_a_tensorflow_checkpoint(folder: Path, config: EncoderConfig, tensors: Tensors) -> None:
@@ -251,23 +252,23 @@ def test_a_tensorflow_checkpoint(folder: Path, config: EncoderConfig, tensors: T
 
 
 def test_what_is_written_is_read_back(tmp_path: Path, config: EncoderConfig, tokenizer: Tokenizer) -> None:
-    arrays = random_tensors(config, (*HEADS, "decoder"))
+    arrays = random_tensors(config, replace(HEADS, tied=False))
     write_checkpoint(tmp_path, config, arrays, tokenizer, dtype="float16")
     checkpoint = Checkpoint.read(tmp_path)
-    assert checkpoint.heads == ("pooler", "mlm", "decoder", "nsp")
+    assert checkpoint.parts == Parts(("mlm", "nsp"), tied=False)
     assert checkpoint.config == config
     same(checkpoint, {name: torch.from_numpy(array) for name, array in arrays.items()}, 1e-3)
 
 
 def test_the_built_in_model_is_complete() -> None:
     checkpoint = open_checkpoint(BUILT_IN[0])
-    assert checkpoint.heads == HEADS
+    assert checkpoint.parts == HEADS
     assert checkpoint.tokenizer.vocab_size == checkpoint.config.vocab_size
     assert sum(path.stat().st_size for path in checkpoint.source.files) < 25e6
 
 
 def test_a_next_sentence_head_needs_its_pooler(folder: Path, config: EncoderConfig, tensors: Tensors) -> None:
-    kept = expected_shapes(config, ("mlm", "nsp"))
+    kept = [name for name in HEADS.shapes(config) if not name.startswith("pooler")]
     with pytest.raises(CheckpointError, match="no pooler under it"):
         rewrite(folder, {name: tensors[name] for name in kept})
 
@@ -279,14 +280,14 @@ def test_a_decoder_of_another_size_is_named(folder: Path, tensors: Tensors) -> N
 
 
 def test_a_decoder_without_its_transform_is_no_head(folder: Path, config: EncoderConfig, tensors: Tensors) -> None:
-    kept = {name: tensors[name] for name in expected_shapes(config, ("pooler",))}
-    assert rewrite(folder, kept | {names.DECODER: torch.zeros(3, 32)}).heads == ("pooler",)
+    kept = {name: tensors[name] for name in Parts(pooler=True).shapes(config)}
+    assert rewrite(folder, kept | {names.DECODER: torch.zeros(3, 32)}).parts == Parts(pooler=True)
 
 
 def test_a_few_of_the_missing_tensors_are_named(folder: Path, config: EncoderConfig) -> None:
     with pytest.raises(CheckpointError) as caught:
         rewrite(folder, {})
-    expected = list(expected_shapes(config, ()))
+    expected = list(Parts().shapes(config))
     for name in expected[:5]:
         assert f"{name} is missing" in caught.value.message
     assert caught.value.message.endswith(f" and {len(expected) - 5} more")
@@ -329,7 +330,7 @@ def test_what_is_written_beside_the_weights(tmp_path: Path, config: EncoderConfi
     assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
     with safe_open(tmp_path / "model.safetensors", "np") as file:
         assert file.metadata() == {"format": "pt", "seed": "7"}
-        assert set(file.keys()) == set(map(BERT.names.written, expected_shapes(config, HEADS)))
+        assert set(file.keys()) == set(map(BERT.names.written, HEADS.shapes(config)))
     assert json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"] is True
 
 

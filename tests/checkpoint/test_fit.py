@@ -15,15 +15,15 @@ from safetensors.numpy import save_file
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.encoders import BERT, EncoderConfig, names
-from bertedge.encoders.names import expected_shapes
 from bertedge.errors import BertEdgeError, BundleError, CheckpointError, FileError
+from bertedge.heads.parts import Parts
 from bertedge.quantization import export, quantize
 from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.records import read_json
 from tests.cli.test_cli import typed
 from tests.conftest import random_tensors
 
-HEADS = ("pooler", "mlm", "nsp")
+HEADS = Parts(("mlm", "nsp"))
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 438023232\n"
 PREFIXES = ("", "module.", "_orig_mod.", "model.", "base_model.model.")
 Arrays = dict[str, np.ndarray]
@@ -43,7 +43,7 @@ def rewrite(folder: Path, arrays: Arrays, **config: object) -> None:
 
 @pytest.mark.parametrize("prefix", ["".join(pair) for pair in itertools.product(PREFIXES, PREFIXES)][1:])
 def test_prefixes_of_trainers_are_stripped(prefix: str, config: EncoderConfig) -> None:
-    for name in expected_shapes(config, HEADS):
+    for name in HEADS.shapes(config):
         assert BERT.names.canonical(prefix + name) == name
         assert BERT.names.canonical(prefix + BERT.names.written(name)) == name
 
@@ -219,7 +219,7 @@ def test_a_git_lfs_pointer_in_the_place_of_a_shard_or_vocabulary(folder: Path) -
 def test_weights_that_are_there_are_read_beside_a_pointer(folder: Path, arrays: Arrays) -> None:
     (folder / "model.safetensors").write_text(POINTER)
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, folder / "pytorch_model.bin")
-    assert Checkpoint.read(folder).heads == HEADS
+    assert Checkpoint.read(folder).parts == HEADS
 
 
 def test_a_web_page_is_named(folder: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_long_list_is_cut_in_words_and_whole_in_the_manifest(folder: Path, arr
 
 
 def test_an_untied_decoder_without_its_head_is_left_out(folder: Path, config: EncoderConfig, arrays: Arrays) -> None:
-    kept = {name: arrays[name] for name in expected_shapes(config, ("pooler",))}
+    kept = {name: arrays[name] for name in Parts(pooler=True).shapes(config)}
     rewrite(folder, {**kept, names.DECODER: arrays[names.WORD_EMBEDDINGS]})
     assert Checkpoint.read(folder).left_out == ()
     rewrite(folder, {**kept, names.DECODER: arrays[names.WORD_EMBEDDINGS] + 1})

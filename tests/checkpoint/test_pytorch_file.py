@@ -25,11 +25,12 @@ from bertedge.checkpoint.sources import open_source
 from bertedge.checkpoint.torch_pickle import MAX_BYTES
 from bertedge.encoders import BERT, EncoderConfig, names, write_config
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
+from bertedge.heads.parts import Parts
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 
 BIN, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-HEADS = ("pooler", "mlm", "nsp")
+HEADS = Parts(("mlm", "nsp"))
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 SPECIAL = [0.0, -0.0, 1.0, -1.5, 3e-5, 1e-42, 65504.0, float("inf"), -float("inf"), float("nan")]
 
@@ -126,7 +127,7 @@ def weights(config: EncoderConfig) -> dict[str, torch.Tensor]:
 
 
 def assert_same(checkpoint: Checkpoint, weights: dict[str, torch.Tensor]) -> None:
-    assert checkpoint.heads == HEADS
+    assert checkpoint.parts == HEADS
     for name, array in checkpoint.tensors():
         assert_bits(array, weights[name])
 

@@ -17,7 +17,8 @@ from typer.core import TyperCommand
 from bertedge.cli.app import COMMANDS, app
 from bertedge.cli.layout import COMMAND_GROUPS, EXAMPLES, LAYERS, OPTION_GROUPS, TAKE_PATTERNS
 from bertedge.evaluate.goals import GOALS
-from bertedge.layers import linear_layers, model_layers
+from bertedge.heads.parts import Parts
+from bertedge.layers import linear_layers
 from bertedge.recipe import METHODS, OBSERVERS, RECIPES, ROUNDINGS, WEIGHT_SCALES
 from bertedge.target import TARGETS
 from tests.report.samples import CONFIG
@@ -98,7 +99,7 @@ def test_help_of_quantize() -> None:
 
 
 def test_the_names_of_layers_are_those_of_a_model() -> None:
-    layers = linear_layers(model_layers(CONFIG, ("pooler", "mlm", "nsp")))
+    layers = linear_layers(Parts(("mlm", "nsp")).layers(CONFIG))
     named = {re.sub(r"\.\d+\.", ".N.", layer.name) for layer in layers}
     assert named <= set(re.findall(r"[a-z]+[\w.]*\w", LAYERS)) | {"nsp"}
     for name in TAKE_PATTERNS:

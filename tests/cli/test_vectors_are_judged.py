@@ -12,6 +12,7 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
 from bertedge.cli.console import at_least
 from bertedge.encoders import EncoderConfig
+from bertedge.heads.parts import Parts
 from bertedge.quantization import quantize
 from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.tokenizer import Tokenizer
@@ -26,7 +27,7 @@ def embedder(tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig, to
     """A bare encoder with some channels that carry much, as real encoders have."""
     folder = tmp_path_factory.mktemp("embedder") / "bare"
     folder.mkdir()
-    tensors = random_tensors(config, ("pooler",))
+    tensors = random_tensors(config, Parts(pooler=True))
     for name in tensors:
         if name.endswith("LayerNorm.weight"):
             tensors[name][:2] *= 12

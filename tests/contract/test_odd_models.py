@@ -13,6 +13,7 @@ from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.encoders import BERT, EncoderConfig
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.heads.parts import Parts
 from bertedge.quantization import export, quantize
 from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.runtime import load
@@ -20,7 +21,7 @@ from bertedge.runtime.golden import verify
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import DOCUMENTS, random_tensors
 
-HEADS = ("pooler", "mlm", "nsp")
+HEADS = Parts(("mlm", "nsp"))
 #: layers, hidden size, heads, inner size, pieces
 SHAPES = {
     "2 x 128": (2, 128, 2, 512, 300),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,10 +14,10 @@ from bertedge.encoders.names import (
     DECODER,
     DECODER_BIAS,
     NSP,
-    expected_shapes,
 )
+from bertedge.heads.parts import Parts
 
-HEADS = ("pooler", "mlm", "nsp")
+HEADS = Parts(("mlm", "nsp"))
 TWO_LAYERS = BERT.config(vocab_size=9, hidden_size=4, num_hidden_layers=2, num_attention_heads=2, intermediate_size=6)
 
 #: The variables that Google's run_pretraining.py writes, in the shapes that it gives them.
@@ -75,7 +77,7 @@ def test_tensorflow_names_cover_a_pretraining_checkpoint() -> None:
         name, transposed = BERT.names.canonical_tensorflow(foreign)
         assert name not in shapes, f"two variables become {name}"
         shapes[name] = shape[::-1] if transposed else shape
-    assert shapes == expected_shapes(TWO_LAYERS, HEADS)
+    assert shapes == HEADS.shapes(TWO_LAYERS)
 
 
 def test_only_kernels_are_transposed() -> None:
@@ -90,7 +92,7 @@ def test_layers_of_two_digits() -> None:
 
 @pytest.mark.parametrize("name", ["global_step", "bert/pooler/dense/kernel/adam_m", "bert/pooler/dense/bias/adam_v"])
 def test_the_optimizers_variables_are_nobodys(name: str) -> None:
-    assert BERT.names.canonical_tensorflow(name)[0] not in expected_shapes(TWO_LAYERS, HEADS)
+    assert BERT.names.canonical_tensorflow(name)[0] not in HEADS.shapes(TWO_LAYERS)
     assert IGNORED.search(name)
 
 
@@ -118,13 +120,13 @@ def test_torch_names(foreign: str, name: str) -> None:
 
 
 def test_canonical_names_stay_as_they_are() -> None:
-    for name in expected_shapes(TWO_LAYERS, (*HEADS, "decoder")):
+    for name in replace(HEADS, tied=False).shapes(TWO_LAYERS):
         assert BERT.names.canonical(name) == name
         assert not IGNORED.search(name)
 
 
 def test_every_name_of_2018_is_found_again() -> None:
-    for name in expected_shapes(TWO_LAYERS, ("pooler",)):
+    for name in Parts(pooler=True).shapes(TWO_LAYERS):
         old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         assert BERT.names.canonical(old) == BERT.names.canonical(f"module.bert.{old}") == name
 
@@ -136,9 +138,9 @@ def test_any_name_has_one_canonical_form(foreign: str) -> None:
 
 
 def test_heads_add_their_tensors_and_nothing_else() -> None:
-    bare = expected_shapes(TWO_LAYERS, ())
+    bare = Parts().shapes(TWO_LAYERS)
     assert len(bare) == 5 + 2 * 16
-    assert len(expected_shapes(TWO_LAYERS, ("pooler",))) == len(bare) + 2
-    assert len(expected_shapes(TWO_LAYERS, ("mlm",))) == len(bare) + 5
-    assert len(expected_shapes(TWO_LAYERS, ("decoder",))) == len(bare) + 1
-    assert len(expected_shapes(TWO_LAYERS, ("nsp",))) == len(bare) + 2
+    assert len(Parts(pooler=True).shapes(TWO_LAYERS)) == len(bare) + 2
+    assert len(Parts(("mlm",)).shapes(TWO_LAYERS)) == len(bare) + 5
+    assert len(Parts(("mlm",), tied=False).shapes(TWO_LAYERS)) == len(bare) + 6
+    assert len(Parts(("nsp",)).shapes(TWO_LAYERS)) == len(bare) + 4  # with its pooler

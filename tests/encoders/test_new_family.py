@@ -11,6 +11,7 @@ import torch
 from bertedge.checkpoint import Checkpoint
 from bertedge.encoders import ENCODERS
 from bertedge.errors import CheckpointError
+from bertedge.heads.parts import Parts
 from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.runtime import load
@@ -59,7 +60,7 @@ def test_it_is_refused_by_its_name_while_it_is_no_row(folder: Path, monkeypatch:
 
 def test_every_tensor_is_read(folder: Path) -> None:
     checkpoint = Checkpoint.read(folder)
-    assert checkpoint.heads == ("mlm",)
+    assert checkpoint.parts == Parts(("mlm",))
     assert checkpoint.left_out == ()
     assert checkpoint.config.text_inputs == ("input_ids", "attention_mask")
 

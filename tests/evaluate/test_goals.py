@@ -12,6 +12,7 @@ from bertedge.errors import UsageError
 from bertedge.evaluate.goals import GOALS, Goal, goals_of, require_measurable, said, sentence, total_miss
 from bertedge.evaluate.intervals import outcome_of
 from bertedge.evaluate.metrics import METRICS
+from bertedge.heads.parts import Parts
 from bertedge.metric import MetricValue
 
 
@@ -87,8 +88,8 @@ def test_the_sentence_says_what_was_reached_and_what_was_asked_for() -> None:
 
 def test_a_goal_for_what_the_model_or_the_text_lacks_is_refused() -> None:
     goals = goals_of({"max_nsp_flips": 0.1})
-    require_measurable(goals, ("mlm", "nsp"), pairs=True, name="m")
+    require_measurable(goals, Parts(("mlm", "nsp")), pairs=True, name="m")
     with pytest.raises(UsageError, match="m has no nsp head"):
-        require_measurable(goals, ("mlm",), pairs=True, name="m")
+        require_measurable(goals, Parts(("mlm",)), pairs=True, name="m")
     with pytest.raises(UsageError, match="single document"):
-        require_measurable(goals, ("mlm", "nsp"), pairs=False, name="m")
+        require_measurable(goals, Parts(("mlm", "nsp")), pairs=False, name="m")

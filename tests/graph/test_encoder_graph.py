@@ -19,14 +19,15 @@ from bertedge.graph.encoder_graph import build_graph
 from bertedge.graph.formats import DynamicInt8, Float32, NumberFormat
 from bertedge.graph.inspect import bytes_by_part, coverage
 from bertedge.graph.writer import Positions
-from bertedge.layers import model_layers, planned_layers
+from bertedge.heads.parts import Parts
+from bertedge.layers import planned_layers
 from bertedge.train.model import BertForPreTraining
 from tests.conftest import random_tensors
 
-ALL_HEADS = ("pooler", "mlm", "nsp")
+ALL_HEADS = Parts(("mlm", "nsp"))
 
 
-def in_memory(config: EncoderConfig, heads: tuple[str, ...] = ALL_HEADS) -> Checkpoint:
+def in_memory(config: EncoderConfig, heads: Parts = ALL_HEADS) -> Checkpoint:
     return Checkpoint(name="memory", config=config, source=ArraysSource(random_tensors(config, heads)))
 
 
@@ -68,15 +69,13 @@ def in_torch(checkpoint: Checkpoint, feed: dict) -> dict[str, np.ndarray]:
 
 
 def int8_plan(checkpoint: Checkpoint) -> dict[str, NumberFormat]:
-    layers = planned_layers(model_layers(checkpoint.config, checkpoint.heads))
+    layers = planned_layers(checkpoint.parts.layers(checkpoint.config))
     return {layer.name: DynamicInt8() for layer in layers}
 
 
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new", "relu"])
-@pytest.mark.parametrize("heads", [(*ALL_HEADS, "decoder"), ALL_HEADS])
-def test_float_graph_equals_torch(
-    config: EncoderConfig, hidden_act: str, heads: tuple[str, ...], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("heads", [replace(ALL_HEADS, tied=False), ALL_HEADS])
+def test_float_graph_equals_torch(config: EncoderConfig, hidden_act: str, heads: Parts, tmp_path: Path) -> None:
     checkpoint = in_memory(replace(config, hidden_act=hidden_act), heads)
     feed = inputs(config)
     got, expected = run(checkpoint, {}, feed, tmp_path), in_torch(checkpoint, feed)
@@ -138,7 +137,7 @@ def test_where_the_logits_end(config: EncoderConfig, quantized: bool, tmp_path: 
 
 def test_the_ecosystem_sees_its_own_inputs_only(config: EncoderConfig, tmp_path: Path) -> None:
     """Those that a caller must give; and nothing to cut where there is no MLM head."""
-    for heads, optional in ((ALL_HEADS, ["logits_end"]), (("pooler", "nsp"), [])):
+    for heads, optional in ((ALL_HEADS, ["logits_end"]), (Parts(("nsp",)), [])):
         build_graph(in_memory(config, heads), {}, positions="all").builder.write(tmp_path / "model.onnx")
         session = ort.InferenceSession(str(tmp_path / "model.onnx"))
         assert [i.name for i in session.get_inputs()] == ["input_ids", "attention_mask", "token_type_ids"]
@@ -163,13 +162,13 @@ def test_nothing_masked_is_no_work_for_the_head(config: EncoderConfig, tmp_path:
 @pytest.mark.parametrize(
     ("heads", "outputs"),
     [
-        ((), {"hidden_states"}),
-        (("pooler",), {"hidden_states", "pooler_output"}),
-        (("mlm",), {"hidden_states", "mlm_logits"}),
-        (("pooler", "nsp"), {"hidden_states", "pooler_output", "nsp_logits"}),
+        (Parts(), {"hidden_states"}),
+        (Parts(pooler=True), {"hidden_states", "pooler_output"}),
+        (Parts(("mlm",)), {"hidden_states", "mlm_logits"}),
+        (Parts(("nsp",)), {"hidden_states", "pooler_output", "nsp_logits"}),
     ],
 )
-def test_models_with_fewer_heads(config: EncoderConfig, heads: tuple[str, ...], outputs: set, tmp_path: Path) -> None:
+def test_models_with_fewer_heads(config: EncoderConfig, heads: Parts, outputs: set, tmp_path: Path) -> None:
     checkpoint = in_memory(config, heads)
     feed = inputs(config)
     feed["hidden_positions"] = np.arange(2)

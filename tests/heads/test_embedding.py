@@ -14,6 +14,7 @@ from bertedge.data.corpus import tokenize_corpus
 from bertedge.evaluate.fidelity import SINGLE_TEXTS, evaluation_batches, kinds_of_texts, measure_fidelity
 from bertedge.heads import HEADS, embedding
 from bertedge.heads.embedding import FEWEST_TEXTS, NEIGHBOURS, quantities, shared_neighbours
+from bertedge.heads.parts import Parts
 from bertedge.pooling import cosines
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime import load
@@ -107,6 +108,6 @@ def test_pairs_have_no_vector_of_a_text(batches: list[Batch]) -> None:
 def test_a_model_with_a_next_sentence_head_is_compared_on_both_kinds(bundle_of: Callable[..., Bundle]) -> None:
     from tests.data.test_singles import corpus_of
 
-    assert kinds_of_texts(("pooler", "mlm", "nsp"), corpus_of([3, 4], [5, 6])) == ("pairs", "single texts")
-    assert kinds_of_texts(("pooler", "mlm", "nsp"), corpus_of([3, 4])) == ("single texts",)
-    assert kinds_of_texts((), corpus_of([3, 4], [5, 6])) == ("single texts",)
+    assert kinds_of_texts(Parts(("mlm", "nsp")), corpus_of([3, 4], [5, 6])) == ("pairs", "single texts")
+    assert kinds_of_texts(Parts(("mlm", "nsp")), corpus_of([3, 4])) == ("single texts",)
+    assert kinds_of_texts(Parts(), corpus_of([3, 4], [5, 6])) == ("single texts",)

@@ -13,14 +13,14 @@ import torch
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.encoders import BERT, EncoderConfig, names, write_config
 from bertedge.encoders.config import ACTIVATIONS
-from bertedge.encoders.names import expected_shapes
+from bertedge.heads.parts import Parts
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.model import BertForPreTraining
 from tests.conftest import random_tensors
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
-HEADS = ("pooler", "mlm", "nsp")
+HEADS = Parts(("mlm", "nsp"))
 
 
 def theirs_of(folder: Path) -> torch.nn.Module:
@@ -62,10 +62,10 @@ def test_every_activation(config: EncoderConfig, tokenizer: Tokenizer, tmp_path:
     assert_same(tmp_path)
 
 
-@pytest.mark.parametrize("heads", [HEADS, (*HEADS, "decoder")], ids=["tied", "untied"])
+@pytest.mark.parametrize("heads", [HEADS, replace(HEADS, tied=False)], ids=["tied", "untied"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_what_we_write_they_load(
-    config: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path, heads: tuple[str, ...], dtype: str
+    config: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path, heads: Parts, dtype: str
 ) -> None:
     write_checkpoint(tmp_path, config, random_tensors(config, heads), tokenizer, dtype=dtype)
     assert_same(tmp_path)
@@ -83,7 +83,7 @@ def test_what_they_write_we_load(config: EncoderConfig, tmp_path: Path, tied: bo
     checkpoint = Checkpoint.read(tmp_path)
     assert checkpoint.config == config
     assert checkpoint.left_out == ()
-    assert ("decoder" in checkpoint.heads) is not tied
+    assert checkpoint.parts.tied is tied
     assert_same(tmp_path)
 
 
@@ -91,7 +91,7 @@ def test_their_table_of_tensors_is_ours(config: EncoderConfig) -> None:
     fields = write_config(config)
     model = transformers.BertForPreTraining(transformers.BertConfig(**fields))
     theirs = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    ours = {BERT.names.written(name): shape for name, shape in expected_shapes(config, HEADS).items()}
+    ours = {BERT.names.written(name): shape for name, shape in HEADS.shapes(config).items()}
     assert {name: shape for name, shape in theirs.items() if "decoder" not in name} == ours
 
 
@@ -100,7 +100,7 @@ def test_an_mlm_only_model_of_theirs(config: EncoderConfig, tmp_path: Path) -> N
     model = transformers.BertForMaskedLM(transformers.BertConfig(**fields)).eval()
     model.save_pretrained(tmp_path)
     checkpoint = Checkpoint.read(tmp_path)
-    assert checkpoint.heads == ("mlm",)
+    assert checkpoint.parts == Parts(("mlm",))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ours = BertForPreTraining.from_checkpoint(checkpoint).eval()
@@ -120,7 +120,7 @@ def test_a_checkpoint_comes_back_bit_by_bit(checkpoint: Checkpoint, tokenizer: T
     arrays = {name: tensor.numpy() for name, tensor in model.float_tensors().items()}
     write_checkpoint(tmp_path, checkpoint.config, arrays, tokenizer)
     again = Checkpoint.read(tmp_path)
-    assert again.heads == checkpoint.heads
+    assert again.parts == checkpoint.parts
     for name, tensor in checkpoint.tensors():
         np.testing.assert_array_equal(again.tensor(name), tensor)
     assert names.DECODER not in again.source.shapes

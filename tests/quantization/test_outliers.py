@@ -17,6 +17,7 @@ from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.encoders import EncoderConfig
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
+from bertedge.heads.parts import Parts
 from bertedge.metric import MetricValue
 from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe
@@ -28,21 +29,23 @@ DEFAULT = QuantizationRecipe().changed(num_examples=64)
 RECIPES = {"plain": DEFAULT.changed(smoothing=False, float_outliers=False), "default": DEFAULT}
 
 
-@pytest.mark.parametrize("heads", [("pooler", "mlm", "nsp"), ("pooler", "mlm", "decoder"), ("mlm",), ()])
+@pytest.mark.parametrize(
+    "heads", [Parts(("mlm", "nsp")), Parts(("mlm",), pooler=True, tied=False), Parts(("mlm",)), Parts()]
+)
 def test_a_twin_computes_the_same(
-    heads: tuple[str, ...], config: EncoderConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
+    heads: Parts, config: EncoderConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
 ) -> None:
     write_checkpoint(tmp_path, config, random_tensors(config, heads), tokenizer)
     checkpoint = Checkpoint.read(tmp_path)
     twin = with_outliers(checkpoint)
     one, other = load(export(checkpoint, tmp_path / "a").folder), load(export(twin, tmp_path / "b").folder)
-    texts = ["The cat sat on the [MASK]." if "mlm" in heads else "The cat sat.", "Bread needs flour and time."]
+    texts = ["The cat sat on the [MASK]." if "mlm" in heads.heads else "The cat sat.", "Bread needs flour and time."]
     assert np.allclose(one.encode(texts), other.encode(texts), atol=1e-4)
-    if "mlm" in heads:
+    if "mlm" in heads.heads:
         (ours,), (theirs,) = (model.fill_mask(texts[0], top_k=5) for model in (one, other))
         assert [word.token_id for word in ours] == [word.token_id for word in theirs]
         assert np.allclose([w.probability for w in ours], [w.probability for w in theirs], atol=1e-4)
-    if "nsp" in heads:
+    if "nsp" in heads.heads:
         assert one.next_sentence(*texts) == pytest.approx(other.next_sentence(*texts), abs=1e-4)
 
 
@@ -82,5 +85,5 @@ def _not_much_below(value: MetricValue, other: MetricValue) -> bool:
 
 def test_a_twin_of_a_twin_is_still_the_same(checkpoint: Checkpoint) -> None:
     twin = with_outliers(with_outliers(checkpoint, factor=30.0), factor=30.0, seed=1)
-    assert twin.heads == checkpoint.heads
+    assert twin.parts == checkpoint.parts
     assert replace(twin, name="x").tokenizer is not None

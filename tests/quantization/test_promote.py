@@ -20,6 +20,7 @@ from bertedge.cli.info_command import recipe_toml
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.evaluate.goals import Goal, goals_of
+from bertedge.heads.parts import Parts
 from bertedge.quantization import quantize
 from bertedge.quantization.promote import next_try
 from bertedge.recipe import Dynamic, QuantizationRecipe, Static, recipe_of_table
@@ -167,7 +168,7 @@ def test_goals_for_a_missing_head_or_a_single_document(
 ) -> None:
     folder = tmp_path / "mlm-only"
     folder.mkdir()
-    write_checkpoint(folder, config, random_tensors(config, ("mlm",)), tokenizer)
+    write_checkpoint(folder, config, random_tensors(config, Parts(("mlm",))), tokenizer)
     goals = goals_of({"max_nsp_flips": 0.1})
     with pytest.raises(UsageError, match="mlm-only has no nsp head"):
         quantize(folder, tmp_path / "b", recipe=RECIPE, calibration=corpus_file, goals=goals)
@@ -175,7 +176,7 @@ def test_goals_for_a_missing_head_or_a_single_document(
     one.write_text("\n".join(line for line in corpus_file.read_text().splitlines() if line))
     shutil.rmtree(folder)
     folder.mkdir()
-    write_checkpoint(folder, config, random_tensors(config, ("pooler", "mlm", "nsp")), tokenizer)
+    write_checkpoint(folder, config, random_tensors(config, Parts(("mlm", "nsp"))), tokenizer)
     with pytest.raises(UsageError, match="single document"):
         quantize(folder, tmp_path / "b", recipe=RECIPE, calibration=one, goals=goals)
     bundle = quantize(folder, tmp_path / "b", recipe=RECIPE, calibration=one, goals=goals_of({"max_kl": 1.0}))

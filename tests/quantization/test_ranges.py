@@ -19,6 +19,7 @@ from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.goals import goals_of
+from bertedge.heads.parts import Parts
 from bertedge.quantization import quantize
 from bertedge.quantization.observers import Channels
 from bertedge.quantization.ranges import channel_range, read_ranges, write_ranges
@@ -75,7 +76,7 @@ def test_other_bundles_have_none(bundle_of: Callable[..., Bundle]) -> None:
 def test_ranges_of_another_model_are_refused(
     bundle_of: Callable[..., Bundle], config: EncoderConfig, tokenizer: Tokenizer, corpus_file: Path, tmp_path: Path
 ) -> None:
-    write_checkpoint(tmp_path, config, random_tensors(config, ("pooler", "mlm", "nsp"), seed=1), tokenizer)
+    write_checkpoint(tmp_path, config, random_tensors(config, Parts(("mlm", "nsp")), seed=1), tokenizer)
     with pytest.raises(UsageError, match="made for a model called tiny-bert"):
         quantize(tmp_path, tmp_path / "b", ranges=bundle_of("static").folder, calibration=corpus_file)
 

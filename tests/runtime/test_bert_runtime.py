@@ -23,6 +23,7 @@ from bertedge.encoders import EncoderConfig
 from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.engines.onnxruntime.versions import require_onnxruntime
 from bertedge.errors import CheckpointError, TruncationWarning, UnfitMachineError, UsageError
+from bertedge.heads.parts import Parts
 from bertedge.predictor import Row
 from bertedge.probabilities import top_indices
 from bertedge.quantization import export
@@ -196,7 +197,7 @@ def test_ids_out_of_range(runtime: BertRuntime, row: dict, words: str) -> None:
 def test_a_head_that_is_not_there(config: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
     folder = tmp_path / "encoder"
     folder.mkdir()
-    write_checkpoint(folder, config, random_tensors(config, ()), tokenizer)
+    write_checkpoint(folder, config, random_tensors(config, Parts()), tokenizer)
     export(folder, tmp_path / "bundle")
     encoder = load(tmp_path / "bundle")
     assert encoder.encode("The cat sat.").shape == (config.hidden_size,)

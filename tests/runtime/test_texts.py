@@ -13,6 +13,7 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UnknownTextWarning, UsageError
+from bertedge.heads.parts import Parts
 from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
 from bertedge.tokenizer import Tokenizer
@@ -126,7 +127,7 @@ def roomy(tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig, token
     """A model with 20 more ids than its tokenizer, which it likes best of all."""
     folder = tmp_path_factory.mktemp("roomy")
     roomy = replace(config, vocab_size=tokenizer.vocab_size + 20)
-    tensors = random_tensors(roomy, ("pooler", "mlm", "nsp"))
+    tensors = random_tensors(roomy, Parts(("mlm", "nsp")))
     tensors["cls.predictions.bias"][tokenizer.vocab_size :] = 50
     write_checkpoint(folder, roomy, tensors, tokenizer)
     return load(export(folder, folder / "bundle").folder)

@@ -16,6 +16,7 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, LeftOutWarning, TruncationWarning, UsageError
+from bertedge.heads.parts import Parts
 from bertedge.pooling import POOLING_MODES, normalized, pool
 from bertedge.quantization import export, quantize
 from bertedge.runtime import BertRuntime, load
@@ -157,7 +158,7 @@ def test_refused(make: Make, plain: BertRuntime, asked: dict[str, Any], words: s
 
 def test_a_model_without_pooler(tmp_path: Path, config: EncoderConfig, tokenizer: Tokenizer) -> None:
     (tmp_path / "plain").mkdir()
-    write_checkpoint(tmp_path / "plain", config, random_tensors(config, ()), tokenizer)
+    write_checkpoint(tmp_path / "plain", config, random_tensors(config, Parts()), tokenizer)
     export(embedder_folder(tmp_path / "model", tmp_path / "plain"), tmp_path / "bundle")
     runtime = load(tmp_path / "bundle", threads=1)
     assert runtime.encode(TEXTS).shape == (3, config.hidden_size)

@@ -16,6 +16,7 @@ from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.cli.train_command import _line
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, UsageError
+from bertedge.heads.parts import Parts
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.curve import draw_curve
 from bertedge.train.heads import plan_heads
@@ -29,18 +30,34 @@ SETTINGS = TrainingSettings(steps=4, batch_size=8, max_length=32, learning_rate=
 SHAPE = ModelShape(layers=1, hidden=16, vocab_size=200)
 NSP = ("pooler.", "cls.seq_relationship.")
 #: Heads that published encoders come with.
-KINDS = [("pooler", "mlm", "nsp"), ("pooler", "mlm"), ("mlm",), ("mlm", "decoder"), ("pooler", "nsp"), ("pooler",), ()]
+KINDS = [
+    Parts(("mlm", "nsp")),
+    Parts(("mlm",), pooler=True),
+    Parts(("mlm",)),
+    Parts(("mlm",), tied=False),
+    Parts(("nsp",)),
+    Parts(pooler=True),
+    Parts(),
+]
+
+
+def named(parts: object) -> str | None:
+    """For folders and names of tests."""
+    if not isinstance(parts, Parts):
+        return None
+    words = [*parts.heads, *["pooler"] * parts.pooler, *["untied"] * (not parts.tied)]
+    return "-".join(words) or "bare"
 
 
 @pytest.fixture(scope="session")
 def model_with(
     tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig, tokenizer: Tokenizer
-) -> Callable[[tuple[str, ...]], Path]:
+) -> Callable[[Parts], Path]:
     """A checkpoint with the heads that are asked for."""
     root = tmp_path_factory.mktemp("heads")
 
-    def make(heads: tuple[str, ...]) -> Path:
-        folder = root / ("-".join(heads) or "bare")
+    def make(heads: Parts) -> Path:
+        folder = root / str(named(heads))
         if not folder.is_dir():
             folder.mkdir()
             write_checkpoint(folder, config, random_tensors(config, heads), tokenizer)
@@ -99,63 +116,60 @@ def test_mostly_documents_of_one_sentence(
 def test_a_new_model_has_no_head_that_nothing_teaches(tweets: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     train(tweets, tmp_path / "out", SETTINGS, shape=SHAPE, note=notes.append)
-    assert Checkpoint.read(tmp_path / "out").heads == ("mlm",)
+    assert Checkpoint.read(tmp_path / "out").parts == Parts(("mlm",))
     assert any("the head is left out: tweets.txt has one sentence" in note for note in notes)
 
 
-@pytest.mark.parametrize("heads", KINDS, ids="-".join)
+@pytest.mark.parametrize("heads", KINDS, ids=named)
 def test_every_teacher_is_distilled(
-    library: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path, heads: tuple[str, ...]
+    library: Path, model_with: Callable[[Parts], Path], tmp_path: Path, heads: Parts
 ) -> None:
     settings = replace(SETTINGS, held_out=0.2, evaluations=2)
     done = distill(model_with(heads), library, tmp_path / "out", settings, shape=SHAPE)
     assert np.isfinite(done.loss)
     student = Checkpoint.read(tmp_path / "out")
-    tasks = [head for head in heads if head in ("mlm", "nsp")]
-    assert [head for head in student.heads if head in ("mlm", "nsp")] == tasks
-    assert ("pooler" in student.heads) == ("nsp" in heads)
-    assert "decoder" not in student.heads
+    assert student.parts == Parts(heads.heads)
     told = told_by(tmp_path / "out")
-    assert [head for head in told if told[head] == "trained"] == tasks
-    assert ("pooler" in told) == ("pooler" in heads and "nsp" not in heads)
+    assert [head for head in told if told[head] == "trained"] == [*heads.heads]
+    assert ("pooler" in told) == (heads.pooler and "nsp" not in heads.heads)
     (*_, last) = [record for record in log_of(tmp_path / "out") if "held_out_loss" in record]
     assert last["held_out_loss"] > 0  # of a bare encoder, the distance of its hidden states from its teacher's
-    assert (last["held_out_mlm_accuracy"] is not None) == ("mlm" in heads)
+    assert (last["held_out_mlm_accuracy"] is not None) == ("mlm" in heads.heads)
 
 
-@pytest.mark.parametrize("heads", KINDS, ids="-".join)
+@pytest.mark.parametrize("heads", KINDS, ids=named)
 def test_every_checkpoint_goes_on(
-    library: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path, heads: tuple[str, ...]
+    library: Path, model_with: Callable[[Parts], Path], tmp_path: Path, heads: Parts
 ) -> None:
     start = model_with(heads)
-    if not {"mlm", "nsp"} & set(heads):
+    if not heads.heads:
         with pytest.raises(CheckpointError, match="has no head to train") as caught:
             train(library, tmp_path / "out", SETTINGS, init=start)
         assert "--add-head mlm" in caught.value.hint
         assert [path.name for path in tmp_path.iterdir()] == []
         return
     train(library, tmp_path / "out", SETTINGS, init=start)
-    assert Checkpoint.read(tmp_path / "out").heads == Checkpoint.read(start).heads
+    assert Checkpoint.read(tmp_path / "out").parts == Checkpoint.read(start).parts
     before, after = weights_of(start), weights_of(tmp_path / "out")
     kept = {name for name in before if np.array_equal(before[name], after[name])}
-    assert kept == ({name for name in before if name.startswith(NSP)} if "nsp" not in heads else set())
+    assert kept == ({name for name in before if name.startswith(NSP)} if "nsp" not in heads.heads else set())
 
 
 @pytest.mark.parametrize(
     ("heads", "add"),
     [
-        ((), ("mlm",)),
-        ((), ("mlm", "nsp")),
-        (("pooler",), ("nsp",)),
-        (("mlm",), ("mlm", "nsp")),
-        (("pooler", "nsp"), ("mlm",)),
+        (Parts(), ("mlm",)),
+        (Parts(), ("mlm", "nsp")),
+        (Parts(pooler=True), ("nsp",)),
+        (Parts(("mlm",)), ("mlm", "nsp")),
+        (Parts(("nsp",)), ("mlm",)),
     ],
 )
 def test_a_missing_head_is_added(
     library: Path,
-    model_with: Callable[[tuple[str, ...]], Path],
+    model_with: Callable[[Parts], Path],
     tmp_path: Path,
-    heads: tuple[str, ...],
+    heads: Parts,
     add: tuple[str, ...],
 ) -> None:
     for name, run in (("train", train), ("distill", distill)):
@@ -168,50 +182,50 @@ def test_a_missing_head_is_added(
         assert set(add) <= set(Checkpoint.read(output).heads)
         told = told_by(output)
         for head in add:
-            assert told[head] == ("trained" if head in heads else "added and trained")
-        assert sum("is added with new weights" in note for note in notes) == len(set(add) - set(heads))
+            assert told[head] == ("trained" if head in heads.heads else "added and trained")
+        assert sum("is added with new weights" in note for note in notes) == len(set(add) - set(heads.heads))
 
 
 def test_a_head_that_the_text_cannot_teach_is_not_added(
-    tweets: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path
+    tweets: Path, model_with: Callable[[Parts], Path], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="--add-head nsp: tweets.txt has one sentence in every document"):
-        train(tweets, tmp_path / "out", SETTINGS, init=model_with(("mlm",)), add_heads=["nsp"])
+        train(tweets, tmp_path / "out", SETTINGS, init=model_with(Parts(("mlm",))), add_heads=["nsp"])
     with pytest.raises(UsageError, match="nothing can be trained"):
-        train(tweets, tmp_path / "out", SETTINGS, init=model_with(("pooler", "nsp")))
+        train(tweets, tmp_path / "out", SETTINGS, init=model_with(Parts(("nsp",))))
     nothing = DistillationSettings(hidden_weight=0.0)
     with pytest.raises(CheckpointError, match="has no head to train"):
-        distill(model_with(()), tweets, tmp_path / "out", SETTINGS, shape=SHAPE, distillation=nothing)
+        distill(model_with(Parts()), tweets, tmp_path / "out", SETTINGS, shape=SHAPE, distillation=nothing)
     answers = DistillationSettings(labels_weight=0.0)
     with pytest.raises(UsageError, match="--add-head mlm: neither the text nor"):
-        distill(model_with(()), tweets, tmp_path / "out", SETTINGS, add_heads=["mlm"], distillation=answers)
+        distill(model_with(Parts()), tweets, tmp_path / "out", SETTINGS, add_heads=["mlm"], distillation=answers)
 
 
 def test_heads_that_are_there_come_out_as_they_are() -> None:
-    plan = plan_heads(("pooler", "mlm", "decoder"), (), {"nsp": "why not"})
-    assert plan.heads == ("pooler", "decoder", "mlm")
+    plan = plan_heads(Parts(("mlm",), pooler=True, tied=False), (), {"nsp": "why not"})
+    assert plan.parts == Parts(("mlm",), pooler=True, tied=False)
     assert (plan.tasks, plan.told) == (("mlm",), {"mlm": "trained"})
-    assert plan_heads(("pooler", "mlm", "nsp"), (), {"nsp": "why not"}, fresh=True).heads == ("mlm",)
+    assert plan_heads(Parts(("mlm", "nsp")), (), {"nsp": "why not"}, fresh=True).parts == Parts(("mlm",))
 
 
 def test_a_student_without_heads_is_nearer_to_its_teacher(
-    library: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path
+    library: Path, model_with: Callable[[Parts], Path], tmp_path: Path
 ) -> None:
     settings = replace(SETTINGS, steps=24, held_out=0.2, evaluations=3)
-    distill(model_with(()), library, tmp_path / "out", settings, shape=replace(SHAPE, hidden=32))
+    distill(model_with(Parts()), library, tmp_path / "out", settings, shape=replace(SHAPE, hidden=32))
     losses = [r["held_out_loss"] for r in log_of(tmp_path / "out") if "held_out_loss" in r]
     assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("heads", [("mlm",), ("pooler", "nsp"), ()], ids=lambda heads: "-".join(heads) or "bare")
+@pytest.mark.parametrize("heads", [Parts(("mlm",)), Parts(("nsp",)), Parts()], ids=named)
 def test_transformers_reads_what_is_written(
-    library: Path, model_with: Callable[[tuple[str, ...]], Path], tmp_path: Path, heads: tuple[str, ...]
+    library: Path, model_with: Callable[[Parts], Path], tmp_path: Path, heads: Parts
 ) -> None:
     """Under the class that config.json names, with no tensor missing and none left over, and the same outputs."""
     transformers = pytest.importorskip("transformers")
     distill(model_with(heads), library, tmp_path / "out", replace(SETTINGS, steps=1), shape=SHAPE)
     (architecture,) = json.loads((tmp_path / "out" / "config.json").read_text())["architectures"]
-    options = {} if heads else {"add_pooling_layer": False}
+    options = {} if heads.heads else {"add_pooling_layer": False}
     theirs, info = getattr(transformers, architecture).from_pretrained(
         tmp_path / "out", output_loading_info=True, **options
     )
