@@ -1,7 +1,7 @@
 """The special and added tokens of a folder, by the rules of ``transformers`` 5.
 
-They may stand in ``tokenizer_config.json`` (in five ways), ``special_tokens_map.json``, ``added_tokens.json`` and
-``tokenizer.json``. ``added_tokens_decoder`` in ``tokenizer_config.json`` silences the other three files.
+They are in ``tokenizer_config.json`` (in five forms), ``special_tokens_map.json``, ``added_tokens.json`` and
+``tokenizer.json``. If ``tokenizer_config.json`` has ``added_tokens_decoder``, the other three files are ignored.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from tokenizers import AddedToken
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 Token = str | AddedToken
-#: Ids of a vocabulary, of which the largest have a million.
+#: The largest id that is accepted; the largest vocabularies have a million tokens.
 MOST_ID = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddedTokens:
-    """What the files of a folder say of special and added tokens.
+    """The special and added tokens that a folder's files list.
 
     Attributes:
-        named: a name such as ``mask_token`` -> the token; None where a file says that there is none.
+        named: a name such as ``mask_token`` -> the token; None if a file says that there is none.
         own: the same for names that only this tokenizer has, such as ``url_token``.
         extra: further special tokens.
         listed: id -> added token, as the files list them.
@@ -38,7 +38,7 @@ class AddedTokens:
     listed: dict[int, AddedToken]
 
     def add_to(self, backend: tokenizers.Tokenizer) -> None:
-        """Add them in the order of ``transformers``; those that are not in the vocabulary get the next ids."""
+        """Add them in the order of ``transformers``. Tokens that are not in the vocabulary get the next ids."""
         known = [token.content for token in backend.get_added_tokens_decoder().values()]
         tokens: list[Token] = [self.listed[index] for index in sorted(self.listed)]
         known += map(str, tokens)
@@ -55,17 +55,17 @@ def read_added_tokens(
     in_json: Iterable[Mapping[str, Any]],
     defaults: Mapping[str, str],
 ) -> AddedTokens:
-    """Put together what the files say.
+    """Combine the entries of all files.
 
     Args:
         settings: ``tokenizer_config.json``.
         special_tokens_map: ``special_tokens_map.json``.
         added_tokens: ``added_tokens.json``.
         in_json: ``added_tokens`` of ``tokenizer.json``.
-        defaults: the class's own special tokens.
+        defaults: the special tokens of the tokenizer's class.
 
     Raises:
-        TypeError, ValueError: an entry is no token.
+        TypeError, ValueError: an entry is not a token.
     """
     said = dict(settings)
     if "additional_special_tokens" in said and not said.get("extra_special_tokens"):
@@ -82,7 +82,7 @@ def read_added_tokens(
     for index, entry in entries:
         if index > MOST_ID:
             raise ValueError(f"the id of {entry.content[:60]!r} is larger than {MOST_ID}")
-    by_content = {token.content: token for _, token in entries}  # also those whose id a later entry takes
+    by_content = {token.content: token for _, token in entries}  # including those whose id a later entry has
     named: dict[str, Token | None] = dict(defaults)
     for name in NAMED:
         if name in said:
@@ -102,7 +102,7 @@ def read_added_tokens(
 
 
 def token_of(raw: Any) -> AddedToken:
-    """A token as a file writes it: a string, or an object with ``content`` and flags.
+    """A token from a file's entry: a string, or an object with ``content`` and flags.
 
     Raises:
         TypeError: it is neither.
@@ -112,7 +112,7 @@ def token_of(raw: Any) -> AddedToken:
     if isinstance(raw, str):
         return AddedToken(raw, special=True)
     if not isinstance(raw, Mapping) or not isinstance(raw.get("content"), str):
-        raise TypeError(f"{raw!r:.60} is no token")
+        raise TypeError(f"{raw!r:.60} is not a token")
     return AddedToken(raw["content"], **{flag: raw[flag] for flag in FLAGS if flag in raw})
 
 
@@ -130,12 +130,12 @@ def _is_own(key: str) -> bool:
 
 
 def _popped_names(said: dict[str, Any]) -> dict[str, Any]:
-    """``extra_special_tokens`` where it is a mapping from names to tokens; it is then taken out."""
+    """Remove and return ``extra_special_tokens`` if it maps names to tokens."""
     return said.pop("extra_special_tokens") if isinstance(said.get("extra_special_tokens"), dict) else {}
 
 
 def _of_map(special_tokens_map: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``special_tokens_map.json`` says, which is stronger than ``tokenizer_config.json``."""
+    """The entries of ``special_tokens_map.json``, which override ``tokenizer_config.json``."""
     stronger: dict[str, Any] = {}
     for key, value in special_tokens_map.items():
         if key == "extra_special_tokens" and isinstance(value, list):
@@ -150,9 +150,9 @@ def _of_map(special_tokens_map: Mapping[str, Any], said: Mapping[str, Any]) -> d
 
 
 def _of_file(added_tokens: Mapping[str, Any], said: Mapping[str, Any]) -> list[tuple[int, AddedToken]]:
-    """Ids and tokens of ``added_tokens.json``; those that are named elsewhere are special."""
+    """Ids and tokens of ``added_tokens.json``. Tokens that another file names are special."""
     elsewhere = [*(said.get(name) for name in NAMED), *(said.get("extra_special_tokens") or ())]
-    special = {str(token) for token in elsewhere if isinstance(token, Token)}  # not objects, as in transformers
+    special = {str(token) for token in elsewhere if isinstance(token, Token)}  # only strings, as in transformers
     return [
         (int(index), AddedToken(token, normalized=token not in special, special=token in special))
         for token, index in added_tokens.items()
@@ -160,7 +160,7 @@ def _of_file(added_tokens: Mapping[str, Any], said: Mapping[str, Any]) -> list[t
 
 
 def _token_or_none(raw: Any) -> Token | None:
-    """A string as it is, an object as a token; None for what says nothing."""
+    """A string as it is, an object as a token; None for anything else."""
     if isinstance(raw, str):
         return raw or None
     try:

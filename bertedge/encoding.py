@@ -1,4 +1,4 @@
-"""Encoded texts, and what is said of texts that the vocabulary does not fit."""
+"""Encoded texts, and warnings about texts and vocabularies that do not fit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import tokenizers
 
-#: Share of tokens with capital letters from which a vocabulary is taken for a cased one.
+#: A vocabulary counts as cased if at least this share of its tokens has capital letters.
 CASED_SHARE = 0.01
-#: Indices that a warning names.
+#: The most indices that a warning names.
 SHOWN = 5
 
 
@@ -29,10 +29,10 @@ class Encoding:
 
 
 def is_unknown(encoding: tokenizers.Encoding, unknown_id: int | None, silent_ids: Collection[int]) -> bool:
-    """Whether a text, or half of a pair, has words, and the vocabulary none of them.
+    """Whether a text, or one text of a pair, has words and none of them is in the vocabulary.
 
     Args:
-        silent_ids: special tokens that are no words, even where a text spells them out.
+        silent_ids: special tokens, which are no words, even if a text contains them.
     """
     ids = encoding.ids
     if unknown_id is None or unknown_id not in ids:
@@ -45,13 +45,13 @@ def is_unknown(encoding: tokenizers.Encoding, unknown_id: int | None, silent_ids
 
 
 def about_cut(cut: int, count: int, max_length: int, side: str) -> str:
-    """A sentence about texts that were too long."""
+    """A sentence about texts that were truncated."""
     part = "end" if side == "right" else "beginning"
     return f"{cut} of {count} texts had more than {max_length} tokens; their {part} was cut off"
 
 
 def about_unknown(indices: Sequence[int], count: int) -> str:
-    """A sentence about those of ``count`` texts that hold no known word."""
+    """A sentence about those of ``count`` texts that have no known word."""
     if count == 1:
         return "the text has no word that the model knows, so the answer says nothing about it"
     more = ", ..." if len(indices) > SHOWN else ""
@@ -61,7 +61,7 @@ def about_unknown(indices: Sequence[int], count: int) -> str:
 
 
 def about_capitals(vocabulary: Collection[str]) -> str | None:
-    """A sentence about a vocabulary of cased text, for a tokenizer that makes text lower case; None for another."""
+    """A sentence about a cased vocabulary of a tokenizer that makes text lower case; None for other vocabularies."""
     ordinary = [token for token in vocabulary if not (token.startswith("[") and token.endswith("]"))]
     capitals = sum(token != token.lower() for token in ordinary)
     if capitals < max(CASED_SHARE * len(ordinary), 1):

@@ -1,4 +1,4 @@
-"""What a caller gives as texts: any iterable of strings, or of pairs of strings."""
+"""Texts as callers give them: any iterable of strings, or of pairs of strings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from bertedge.errors import UsageError
 
 Pair = tuple[str, str]
-#: Half of a surrogate pair: what Python makes of bytes that are not UTF-8; it stands for no character.
+#: Half of a surrogate pair, which is no character; Python decodes bytes that are not UTF-8 to these.
 SURROGATE = re.compile("[\ud800-\udfff]")
-#: Characters of a value that is no text which a message shows.
+#: The most characters of a wrong value that a message shows.
 SHOWN = 40
 PAIRS_HINT = 'for instance [("One.", "Two.")]'
 
@@ -25,7 +25,7 @@ def texts_of(texts: Any, expected: str) -> list[str]:
         expected: the method and what it takes, for the message.
 
     Raises:
-        UsageError: it is no iterable, or names the first item that is no text, and its index.
+        UsageError: it is not iterable, or an item is not a text; the message gives the item's index.
     """
     items = _items(texts, expected)
     return [_text(item, index, len(items), "text") for index, item in enumerate(items)]
@@ -35,7 +35,7 @@ def pairs_of(pairs: Any, expected: str) -> list[Pair]:
     """The pairs of texts of any iterable; a pair is a tuple, a list or an array of two.
 
     Raises:
-        UsageError: it is no iterable, or names the first item that is no pair of texts, and its index.
+        UsageError: it is not iterable, or an item is not a pair of texts; the message gives the item's index.
     """
     items = _items(pairs, expected)
     for index, item in enumerate(items):
@@ -48,7 +48,7 @@ def texts_or_pairs(items: Iterable[Any]) -> list[str | Pair]:
     """Texts and pairs of texts, as plain strings.
 
     Raises:
-        UsageError: names the first item that is neither, and its index.
+        UsageError: an item is neither; the message gives its index.
     """
     listed = list(items)
     return [
@@ -83,7 +83,7 @@ def _text(text: Any, index: int, count: int, name: str) -> str:
 
 
 def _described(value: Any) -> str:
-    """A value that is no text, in a few words."""
+    """A value that is not a text, in a few words."""
     if value is None:
         return "None"
     shown = repr(value)

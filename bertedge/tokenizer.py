@@ -1,7 +1,7 @@
-"""WordPiece (Wu et al. 2016; Devlin et al. 2019, section 3) on the ``tokenizers`` library.
+"""Text to token ids and back, on the ``tokenizers`` library.
 
 A folder's tokenizer is read as ``transformers`` reads it (:mod:`bertedge.tokenizer_folder`); :meth:`Tokenizer.train`
-makes a new one.
+makes a new WordPiece tokenizer (Wu et al. 2016; Devlin et al. 2019, section 3).
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from bertedge.tokenizer_folder import read_folder
 from bertedge.tokenizer_json import library_errors, tokenizer_settings
 from bertedge.wordpiece import SPECIAL_TOKENS, learn, lowercased, recased, trimmed, without_added
 
-#: Texts that one vocabulary or another has tokens for.
+#: Texts that most vocabularies have tokens for.
 EXAMPLES = ("a", "A", "1")
 
 
 class Tokenizer:
-    """Text to token ids and back. Nothing in it changes once it is made, so threads may share it.
+    """Text to token ids and back. It never changes after it is made, so threads may share it.
 
     Args:
         backend: a tokenizer of the ``tokenizers`` library; it belongs to this object from now on.
-        max_length: the most tokens that an encoding may have, special tokens included.
-        special: role (``mask``, ``cls``, ...) -> token, where they are not BERT's own.
-        own_pipeline: whether the tokenizer is what its ``tokenizer.json`` says, not what BERT's class makes of it.
-        truncation_side: the side on which too long a text is cut, ``right`` or ``left``.
-        warnings: what a user should know of how it was read, a sentence each.
+        max_length: the most tokens of an encoded text, special tokens included.
+        special: role (``mask``, ``cls``, ...) -> token, where it is not BERT's.
+        own_pipeline: whether ``tokenizer.json`` defines the pipeline; otherwise BERT's class does.
+        truncation_side: the side on which a text that is too long is cut, ``right`` or ``left``.
+        warnings: what a user should know about how it was read, a sentence each.
 
     Attributes:
         template: the special tokens around a text and around a pair.
@@ -83,10 +83,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path, *, max_length: int = 512, vocab_size: int | None = None) -> Tokenizer:
-        """Read a folder's ``tokenizer.json`` or ``vocab.txt``, and what other files say of casing and added tokens.
+        """Read a folder's ``tokenizer.json`` or ``vocab.txt``, and the settings for casing and added tokens.
 
         Args:
-            vocab_size: the ids that the model has; added tokens beyond them are read as ordinary text.
+            vocab_size: the number of ids that the model has; added tokens with larger ids are read as ordinary text.
 
         Raises:
             FileError: neither file is there, or it cannot be parsed.
@@ -120,7 +120,7 @@ class Tokenizer:
 
     @cached_property
     def _whole(self) -> tokenizers.Tokenizer:
-        """A copy of the backend that cuts nothing off."""
+        """A copy of the backend that truncates nothing."""
         copy = tokenizers.Tokenizer.from_str(self._backend.to_str())
         copy.no_truncation()
         return copy
@@ -131,19 +131,19 @@ class Tokenizer:
         return self._whole.to_str()
 
     def _changed(self, backend: tokenizers.Tokenizer, **changes: Any) -> Tokenizer:
-        """Another tokenizer with everything but the backend, and what is given, from this one."""
+        """Another tokenizer, with the settings of this one except for the given changes."""
         return Tokenizer(backend, **{**self._settings, "warnings": self._warnings, **changes})
 
     def recased(self, cased: bool) -> Tokenizer:
-        """The same tokenizer, which keeps capital letters or does not, whatever its files say.
+        """The same tokenizer, with or without capital letters, whatever its files say.
 
         Raises:
-            UsageError: its normalizer is not BERT's, so there is no such switch.
+            UsageError: its normalizer is not BERT's, so it has no such switch.
         """
         return self._changed(recased(self._json, cased))
 
     def _without_ids_from(self, size: int) -> Tokenizer:
-        """The same tokenizer, for which added tokens with ids from ``size`` on are ordinary text."""
+        """The same tokenizer; added tokens with ids from ``size`` on become ordinary text."""
         if self.vocab_size <= size:
             return self
         backend, names = without_added(self._json, size, keep=self.special.values())
@@ -154,12 +154,12 @@ class Tokenizer:
 
     @property
     def lowercases(self) -> bool:
-        """Whether capital letters are made small before anything else."""
+        """Whether text is made lower case first."""
         return self._normalized("A") == "a"
 
     @property
     def strips_accents(self) -> bool:
-        """Whether accents are taken off letters before anything else."""
+        """Whether accents are removed from letters first."""
         return self._normalized("\u00e9") == "e"
 
     def _normalized(self, text: str) -> str:
@@ -174,28 +174,28 @@ class Tokenizer:
 
     @property
     def added(self) -> dict[int, str]:
-        """Id -> token of the tokens that are found in a text before anything else, special tokens among them."""
+        """Id -> token of the tokens that are matched in a text before anything else; special tokens are among them."""
         return {index: token.content for index, token in self._backend.get_added_tokens_decoder().items()}
 
     @property
     def sha256(self) -> str:
-        """A hash of everything that decides about the tokens of a text."""
+        """A hash of everything that decides the tokens of a text."""
         return hashlib.sha256(self._json.encode()).hexdigest()
 
     @cached_property
     def vocab_size(self) -> int:
-        """The largest id, added tokens included, and one; a file that lists a token twice leaves a hole."""
+        """The largest id plus one, added tokens included. Some smaller ids may have no token."""
         return max(self.vocabulary().values()) + 1
 
     def vocabulary(self) -> dict[str, int]:
-        """Token -> id, without the empty token that a blank line makes."""
+        """Token -> id, without the empty token of a blank line."""
         found = self._backend.get_vocab()
         found.pop("", None)
         return found
 
     @property
     def continuation_prefix(self) -> str | None:
-        """What tokens inside a word begin with, ``##`` in BERT; None where tokens show it in another way."""
+        """What tokens inside a word begin with, such as ``##``; None if tokens have no such prefix."""
         return getattr(self._backend.model, "continuing_subword_prefix", None)
 
     def continuation(self, vocab_size: int) -> NDArray[np.bool_]:
@@ -205,7 +205,7 @@ class Tokenizer:
         return flags
 
     def _continues(self, token: str) -> bool:
-        """Whether a token continues a word; without a prefix, the decoder tells by putting no blank before it."""
+        """Whether a token continues a word. Without a prefix, the decoder shows it by putting no space before it."""
         if prefix := self.continuation_prefix:
             return token.startswith(prefix)
         decoder = self._backend.decoder
@@ -215,17 +215,17 @@ class Tokenizer:
         """The same tokenizer with some of its tokens only; the i-th of ``kept`` gets the id i.
 
         Raises:
-            CheckpointError: it is no WordPiece tokenizer.
+            CheckpointError: it is not a WordPiece tokenizer.
         """
         ids = {self.token(old): new for new, old in enumerate(kept)}
         return self._changed(trimmed(self._json, ids))
 
     def lowercased(self) -> Tokenizer:
-        """The same tokenizer on lower-case text."""
+        """The same tokenizer, which makes text lower case first."""
         return self._changed(lowercased(self._json))
 
     def with_max_length(self, max_length: int) -> Tokenizer:
-        """The same tokenizer with another limit of tokens."""
+        """The same tokenizer with another ``max_length``."""
         return self._changed(tokenizers.Tokenizer.from_str(self._json), max_length=max_length)
 
     def id_of(self, role: str) -> int:
@@ -239,7 +239,7 @@ class Tokenizer:
 
     @property
     def mask_token(self) -> str:
-        """The word that stands for a hidden word, ``[MASK]`` in BERT."""
+        """The token that stands for a hidden word, such as ``[MASK]``."""
         return self.special["mask"]
 
     def encode(self, text: str, pair: str | None = None) -> Encoding:
@@ -247,18 +247,17 @@ class Tokenizer:
         return self.encode_many([text if pair is None else (text, pair)])[0]
 
     def encode_many(self, texts: Iterable[str | Pair], *, prompt: str = "") -> list[Encoding]:
-        """Encode texts, or pairs of texts, with their special tokens; an empty text is nothing but these.
+        """Encode texts, or pairs of texts, with their special tokens. An empty text has only these.
 
         Args:
-            prompt: what the texts begin with and no user has written; its words make no text a known one.
+            prompt: the beginning of every text that the program added; a text needs a known word after it.
 
         Warns:
-            TruncationWarning: how many texts were longer than ``max_length`` and lost their end (of a pair: of the
-                longer half).
-            UnknownTextWarning: how many texts, or halves of pairs, consist of unknown words only.
+            TruncationWarning: how many texts were longer than ``max_length`` and were cut (of a pair, the longer text).
+            UnknownTextWarning: how many texts, or texts of a pair, consist of unknown words only.
 
         Raises:
-            UsageError: names the first text that is none (None, NaN, bytes) or not Unicode, and its index.
+            UsageError: an item is not a text (None, NaN, bytes) or not Unicode; the message gives its index.
         """
         checked = texts_or_pairs(texts)
         with library_errors():
@@ -272,26 +271,26 @@ class Tokenizer:
         return encodings
 
     def _without_words(self, found: Sequence[tokenizers.Encoding], prompt: str) -> list[int]:
-        """The indices of texts that hold no known word; those of the prompt do not count."""
+        """The indices of texts without a known word; words of the prompt do not count."""
         unknown_id = self._backend.token_to_id(self.special["unk"])
         silent = {self.id_of("pad"), self.id_of("mask"), *self.template.special_ids}
         silent |= {token for token in (self.token_ids(prompt) if prompt else ()) if token != unknown_id}
         return [index for index, encoding in enumerate(found) if is_unknown(encoding, unknown_id, silent)]
 
     def token_ids(self, text: str) -> list[int]:
-        """The token ids of a text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
+        """The ids of a text, without special tokens and without a length limit."""
         return self.token_ids_many([text])[0]
 
     def token_ids_many(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text without ``[CLS]`` and ``[SEP]`` and without a length limit."""
-        # "fast" leaves out where in the text each token stands, which nobody asks for here
+        """The ids of each text, without special tokens and without a length limit."""
+        # "fast" omits the position of each token in the text, which is not needed here
         with library_errors():
             return [e.ids for e in self._whole.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
-        """Text of a list of ids; the tokens of a word are joined."""
+        """The text of a list of ids; the tokens of a word are joined."""
         return self._backend.decode(list(ids), skip_special_tokens=skip_special)
 
     def token(self, token_id: int) -> str:
-        """The token with this id, as it stands in the vocabulary."""
+        """The token with this id, as the vocabulary writes it."""
         return self._backend.id_to_token(token_id) or self.special["unk"]

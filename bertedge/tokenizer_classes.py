@@ -1,6 +1,6 @@
-"""Which ``tokenizer_class`` is read in which way, as the fast tokenizers of ``transformers`` 5 read them.
+"""How each ``tokenizer_class`` is read, as the fast tokenizers of ``transformers`` 5 read it.
 
-And which settings of ``tokenizer_config.json`` count, change nothing, or cannot be matched.
+Also which settings of ``tokenizer_config.json`` count, have no effect, or are not supported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bertedge.errors import CheckpointError
 #: ``tokenizer.json``. ``as_is``: ``tokenizer.json`` is the tokenizer.
 Kind = Literal["bert", "xlm_roberta", "as_is"]
 
-#: The special tokens of a class where the files do not name them.
+#: The special tokens of a class if the files do not name them.
 DEFAULT_SPECIALS: dict[Kind, dict[str, str]] = {
     "bert": {
         "unk_token": "[UNK]",
@@ -35,7 +35,7 @@ DEFAULT_SPECIALS: dict[Kind, dict[str, str]] = {
     "as_is": {},
 }
 
-#: Class without "Fast" at its end -> how it is read.
+#: Class, without "Fast" at its end -> how it is read.
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(
         (
@@ -54,7 +54,7 @@ KINDS: dict[str, Kind] = {
     "XLMRobertaTokenizer": "xlm_roberta",
 }
 
-#: What ``tokenizer_config.json`` says of the text, and what holds where it does not.
+#: Settings of ``tokenizer_config.json`` about the text, and their defaults.
 SWITCHES: dict[str, bool | None] = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
 
 _OTHERS = """
@@ -67,8 +67,8 @@ Pegasus Perceiver Phobert Pop2Piano ProphetNet Qwen2 Qwen3_5 Rag Reformer RemBer
 SeamlessM4T Siglip2 Siglip Speech2Text SpeechT5 Splinter T5 Tapas Tipsv2 Udop VideoPrism Vits Wav2Vec2CTC
 Wav2Vec2PhonemeCTC Whisper Wordpiece XGLM XLM XLNet
 """
-#: Classes of ``transformers`` that have a pipeline of their own, which bertedge does not build; without "Tokenizer".
-#: A class that is in neither table is unknown to ``transformers`` too, which then reads ``tokenizer.json`` as it is.
+#: Classes of ``transformers`` whose own pipeline bertedge does not build; without "Tokenizer". For a class that is in
+#: neither table, ``transformers`` reads ``tokenizer.json`` as it is, and so does bertedge.
 OTHERS = frozenset(_OTHERS.split())
 
 
@@ -76,7 +76,7 @@ def kind_of(name: str | None, *, where: str, has_json: bool) -> Kind:
     """How a folder with this ``tokenizer_class`` is read.
 
     Args:
-        name: None where no file names one.
+        name: None if no file names one.
         where: the folder, for the message.
         has_json: whether ``tokenizer.json`` is there.
 
@@ -99,7 +99,7 @@ def kind_of(name: str | None, *, where: str, has_json: bool) -> Kind:
 
 
 def ignored(settings: dict[str, Any]) -> list[str]:
-    """Settings that only the slow tokenizers of ``transformers`` heed."""
+    """Warnings about settings that only the slow tokenizers of ``transformers`` use."""
     names = ["do_basic_tokenize"] if settings.get("do_basic_tokenize") is False else []
     names += ["never_split"] if settings.get("never_split") else []
     return [
@@ -109,10 +109,10 @@ def ignored(settings: dict[str, Any]) -> list[str]:
 
 
 def require_known(file: Path, settings: dict[str, Any]) -> None:
-    """Refuse settings that cannot be matched.
+    """Refuse settings that are not supported.
 
     Args:
-        file: where they stand, for the message.
+        file: where they are, for the message.
 
     Raises:
         CheckpointError: names the setting.
@@ -128,8 +128,8 @@ def require_known(file: Path, settings: dict[str, Any]) -> None:
     versions = settings.get("fast_tokenizer_files")
     if versions not in (None, [], ["tokenizer.json"]):
         raise CheckpointError(
-            f"{file}: fast_tokenizer_files lists {versions!r:.60}, of which bertedge cannot choose",
-            "keep the right one as tokenizer.json, and take the entry out",
+            f"{file}: fast_tokenizer_files lists {versions!r:.60}, and bertedge does not choose among them",
+            "keep the right one as tokenizer.json, and remove the entry",
         )
     if settings.get("truncation_side") not in (None, "left", "right"):
         raise CheckpointError(f"{file}: truncation_side is neither left nor right", "correct the file")

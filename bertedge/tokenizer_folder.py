@@ -1,8 +1,8 @@
 """The tokenizer of a model's folder, built by the rules of ``transformers`` 5 (``AutoTokenizer``, fast).
 
-``transformers`` picks a class by ``tokenizer_class``. Its BERT class builds the pipeline anew from
-``tokenizer_config.json`` and takes no more than the vocabulary and the added tokens from ``tokenizer.json``. What
-differs from the files is told in :attr:`FolderTokenizer.warnings`; what cannot be matched is refused.
+``transformers`` chooses a class by ``tokenizer_class``. Its BERT class builds the pipeline from
+``tokenizer_config.json``, and takes only the vocabulary and the added tokens from ``tokenizer.json``. Differences from
+the files are listed in :attr:`FolderTokenizer.warnings`; what bertedge cannot reproduce is refused.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ BYTE_ORDER_MARK = "\ufeff"
 
 @dataclass(frozen=True, kw_only=True)
 class FolderTokenizer:
-    """What a folder holds.
+    """The tokenizer of a folder.
 
     Attributes:
-        backend: without truncation and padding; nobody else has it.
+        backend: without truncation and padding; not shared.
         special: role, such as ``mask`` -> token.
         kind: how the class is read; see :mod:`bertedge.tokenizer_classes`.
-        truncation_side: ``right``, or ``left`` where the beginning of a long text is cut off.
+        truncation_side: ``right``, or ``left`` if the beginning of a long text is cut off.
         warnings: what a user should know, a sentence each.
     """
 
@@ -59,7 +59,7 @@ def read_folder(folder: Path) -> FolderTokenizer:
 
     Raises:
         FileError: there is none, or a file is broken.
-        CheckpointError: ``transformers`` reads it in a way that cannot be matched; the message names it.
+        CheckpointError: bertedge cannot read it as ``transformers`` does; the message says what is different.
     """
     json_file, vocab_file = folder / "tokenizer.json", folder / "vocab.txt"
     settings = _object(folder / "tokenizer_config.json")
@@ -75,7 +75,7 @@ def read_folder(folder: Path) -> FolderTokenizer:
         return _Reader(folder, settings, kind, None).from_vocab(vocab_file)
     except BertEdgeError:
         raise
-    except Exception as error:  # the library raises bare Exception for what it cannot parse or use
+    except Exception as error:  # the library raises a bare Exception if it cannot parse or use something
         file = json_file if has_json else vocab_file
         raise FileError(f"{file}: is not a tokenizer ({error})", FRESH) from error
 
@@ -100,7 +100,7 @@ class _Reader:
         empty = [name for name in ("cls_token", "sep_token") if name in self.added.named and not self.named(name)]
         if empty and kind != "as_is":
             raise CheckpointError(
-                f"{folder}: {empty[0]} is null in tokenizer_config.json", "a BERT needs it; name the model's token"
+                f"{folder}: {empty[0]} is null in tokenizer_config.json", "the model needs it; name the model's token"
             )
 
     def named(self, name: str) -> str | None:
@@ -126,7 +126,7 @@ class _Reader:
             require_whole_templates(raw)
             return self._finished(tokenizers.Tokenizer.from_str(json.dumps(raw)))
         model = raw["model"]
-        # without its vocabulary a file is parsed in no time; one of Unigram, or without a type, cannot do without
+        # parsing is fast without the vocabulary; Unigram, and a model without a type, need it
         typed = model.get("type") not in (None, "Unigram")
         without = {
             **raw,
@@ -161,7 +161,7 @@ class _Reader:
         )
 
     def _xlm_roberta(self, parsed: tokenizers.Tokenizer, vocab: list[list[Any]]) -> tokenizers.Tokenizer:
-        """SentencePiece's Unigram, as XLM-RoBERTa (Conneau et al. 2020) has it; multilingual BERTs borrow it."""
+        """SentencePiece's Unigram as in XLM-RoBERTa (Conneau et al. 2020); multilingual BERTs use it too."""
         backend = tokenizers.Tokenizer(models.Unigram([tuple(entry) for entry in vocab], unk_id=3, byte_fallback=False))
         for normalizer in parts_of((self.raw or {}).get("normalizer"), "normalizers"):
             if normalizer.get("type") == "Precompiled":
@@ -177,7 +177,7 @@ class _Reader:
         return backend
 
     def _finished(self, backend: tokenizers.Tokenizer) -> FolderTokenizer:
-        """With the added tokens and the template."""
+        """The complete tokenizer: with added tokens and template."""
         model = backend.model
         if isinstance(model, models.WordPiece | models.WordLevel) and model.token_to_id(model.unk_token) is None:
             raise CheckpointError(
@@ -210,19 +210,19 @@ class _Reader:
         )
 
     def _compare(self, parsed: tokenizers.Tokenizer, built: tokenizers.Tokenizer) -> None:
-        """Tell which parts of ``tokenizer.json`` the class does not take."""
+        """Warn about parts of ``tokenizer.json`` that the class ignores."""
         parts = [part for part in ("normalizer", "pre_tokenizer") if state_of(parsed, part) != state_of(built, part)]
         if self.kind == "bert":
             fields = ("continuing_subword_prefix", "max_input_chars_per_word")
             parts += [field for field in fields if getattr(parsed.model, field) != getattr(built.model, field)]
         if parts:
             self.warnings.append(
-                f"tokenizer.json: its {' and '.join(parts)} is not that of tokenizer_config.json and tokenizer_class; "
-                "transformers goes by these, and so does bertedge"
+                f"tokenizer.json: its {' and '.join(parts)} differs from tokenizer_config.json and tokenizer_class; "
+                "bertedge uses these two, as transformers does"
             )
 
     def _compare_ids(self, before: set[str], backend: tokenizers.Tokenizer) -> None:
-        """Tell which added tokens have another id than a file gives them, and which special ones are new."""
+        """Warn about added tokens whose id differs from a file's, and about new special tokens."""
         moved = [
             f"{token.content!r} {backend.token_to_id(token.content)} (for {index})"
             for index, token in sorted(self.added.listed.items())
@@ -240,7 +240,7 @@ class _Reader:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """A JSON file's object; nothing where there is no file, or where it holds something else."""
+    """The object in a JSON file; empty if there is no file, or if it holds something else."""
     raw = read_json(path) if path.is_file() else {}
     return raw if isinstance(raw, dict) else {}
 

@@ -1,5 +1,6 @@
-"""``tokenizer.json`` as JSON: what is looked up in it, what the ``tokenizers`` library cannot do with it, and what
-``tokenizer_config.json`` has to say next to it.
+"""``tokenizer.json`` as JSON: reading it, and checking for what the ``tokenizers`` library cannot handle.
+
+Also the matching ``tokenizer_config.json``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FRESH = "take a fresh copy from the model's source"
 
 
 def truncation_side(raw: dict[str, Any] | None) -> str:
-    """The side on which ``tokenizer.json`` cuts."""
+    """The side on which ``tokenizer.json`` truncates."""
     truncation = (raw or {}).get("truncation")
     direction = truncation.get("direction") if isinstance(truncation, dict) else None
     return "left" if direction == "Left" else "right"
@@ -30,10 +31,10 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
     """Parse the file.
 
     Raises:
-        FileError: it cannot be read, or is no tokenizer.
+        FileError: it cannot be read, or is not a tokenizer.
     """
     try:
-        raw = json.loads(read_text(path))  # by Python, which can open any path
+        raw = json.loads(read_text(path))  # Python can open any path, the library cannot
     except (OSError, ValueError, RecursionError) as error:
         raise FileError(f"{path}: is not a tokenizer ({error})", FRESH) from error
     if not isinstance(raw, dict) or not isinstance(raw.get("model"), dict):
@@ -48,7 +49,7 @@ def parts_of(raw: Any, key: str) -> list[dict[str, Any]]:
 
 
 def require_whole_templates(raw: dict[str, Any]) -> None:
-    """Refuse a template with a special token that it does not define; the library would panic at the first text.
+    """Refuse a template that uses a special token without defining it; the library would panic at the first text.
 
     Raises:
         ValueError: names the token.
@@ -62,8 +63,9 @@ def require_whole_templates(raw: dict[str, Any]) -> None:
 
 
 def require_ordinary_ids(raw: dict[str, Any]) -> None:
-    """Refuse ids that no vocabulary has: the library walks over all numbers up to the largest one, and of two tokens
-    with one id a copy of it has one only.
+    """Refuse ids that are too large, or that two tokens share.
+
+    The library iterates over all numbers up to the largest id; if two tokens share an id, it loses one of them.
 
     Raises:
         ValueError: names the token.
@@ -91,12 +93,12 @@ def state_of(backend: tokenizers.Tokenizer, part: str) -> Any:
 def tokenizer_settings(
     raw: dict[str, Any], *, max_length: int, special: Mapping[str, str], own_pipeline: bool, truncation_side: str
 ) -> dict[str, Any]:
-    """``tokenizer_config.json`` for a ``tokenizer.json``, so that ``transformers`` reads the two as bertedge does.
+    """``tokenizer_config.json`` for a ``tokenizer.json``, so that ``transformers`` reads both as bertedge does.
 
     Args:
         raw: ``tokenizer.json``.
         special: role, such as ``mask`` -> token.
-        own_pipeline: whether the tokenizer is what ``raw`` says, not what BERT's class makes of it.
+        own_pipeline: whether ``raw`` defines the pipeline; otherwise BERT's class does.
     """
     added = {token["content"] for token in raw["added_tokens"]}
     roles = {f"{role}_token": token if token in added else None for role, token in special.items()}
@@ -120,11 +122,11 @@ def tokenizer_settings(
 
 @contextmanager
 def library_errors() -> Iterator[None]:
-    """Turn what the library cannot encode, such as a word where no unknown token is, into an error of ours."""
+    """Turn the library's error about a text, such as a missing unknown token, into a :class:`CheckpointError`."""
     try:
         yield
     except Exception as error:
-        if type(error) is not Exception:  # which is what the library raises
+        if type(error) is not Exception:  # the library raises a bare Exception
             raise
         raise CheckpointError(
             f"the tokenizer cannot encode this text ({error})", "use the tokenizer that the model was trained with"

@@ -1,4 +1,4 @@
-"""WordPiece tokenizers of the ``tokenizers`` library: BERT's pipeline around a vocabulary, read or learned."""
+"""WordPiece tokenizers of the ``tokenizers`` library, with BERT's pipeline: read, learned and changed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from bertedge.errors import CheckpointError, FileError, UsageError
 from bertedge.files import FRESH_COPY
 
-#: Unicode's White_Space. Python's own idea of blanks also takes control characters such as U+001C.
+#: Unicode's White_Space. Python's ``strip`` also removes control characters such as U+001C.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
 def read_vocab(path: Path) -> dict[str, int]:
-    """The lines of ``vocab.txt``; the line number is the id, and of equal lines the last one counts.
+    """The lines of ``vocab.txt``. The line number is the id; of equal lines, the last one counts.
 
-    As the ``tokenizers`` library reads it: blanks at a line's end are dropped, so a blank line is an empty token, which
-    no text has.
+    As in the ``tokenizers`` library, white space at the end of a line is dropped, so a blank line is an empty token. No
+    text contains it.
 
     Raises:
         FileError: it cannot be read, or is not UTF-8.
@@ -36,13 +36,13 @@ def read_vocab(path: Path) -> dict[str, int]:
 
 
 def learn(lines: Iterable[str], *, vocab_size: int, lowercase: bool) -> tokenizers.Tokenizer:
-    """Learn a vocabulary of at most ``vocab_size`` pieces from lines of text; the same lines, the same pieces.
+    """Learn a vocabulary of at most ``vocab_size`` tokens from lines of text. The same lines give the same tokens.
 
-    The library numbers the pieces inside words in the order of a random hash and breaks ties by these numbers, so
-    two runs would differ. Naming them beforehand, in order, as if they were special, leaves it nothing to choose.
+    The library numbers the letters inside words in the order of a random hash, and breaks ties by these numbers, so two
+    runs would differ. Here they are listed in advance as special tokens, in order, so there are no ties to break.
 
     Args:
-        lines: read twice; an iterator, which can be read once only, is first gathered in memory.
+        lines: read twice; an iterator can be read once only, so its lines are first collected in memory.
     """
     texts = list(lines) if isinstance(lines, Iterator) else lines
     learner = bert_pipeline(models.WordPiece(unk_token=SPECIAL_TOKENS["unk"]), lowercase=lowercase)
@@ -63,17 +63,17 @@ def learn(lines: Iterable[str], *, vocab_size: int, lowercase: bool) -> tokenize
 
 
 def trimmed(serialized: str, ids: dict[str, int]) -> tokenizers.Tokenizer:
-    """A serialized tokenizer with the pieces of ``ids`` only, under these ids.
+    """A serialized tokenizer with only the tokens of ``ids``, under these ids.
 
     Raises:
-        CheckpointError: it is no WordPiece tokenizer.
+        CheckpointError: it is not a WordPiece tokenizer.
     """
     raw = json.loads(serialized)
     if raw["model"].get("type") != "WordPiece":
         raise CheckpointError(
-            f"the tokenizer is {raw['model'].get('type')}, only WordPiece can be trimmed", "keep its vocabulary"
+            f"the tokenizer is {raw['model'].get('type')}, only WordPiece can be trimmed", "leave out --keep-vocab"
         )
-    raw["model"]["vocab"] = {piece: ids[piece] for piece in raw["model"]["vocab"] if piece in ids}
+    raw["model"]["vocab"] = {token: ids[token] for token in raw["model"]["vocab"] if token in ids}
     for token in raw.get("added_tokens", ()):
         token["id"] = ids[token["content"]]
     _renumber(raw.get("post_processor") or {}, ids)
@@ -81,12 +81,12 @@ def trimmed(serialized: str, ids: dict[str, int]) -> tokenizers.Tokenizer:
 
 
 def lowercased(serialized: str) -> tokenizers.Tokenizer:
-    """A serialized tokenizer that lower-cases texts before all else; accents stay if they stayed before."""
+    """A serialized tokenizer that first makes texts lower case. Accents are kept if they were kept before."""
     raw = json.loads(serialized)
     normalizer = raw.get("normalizer")
     if isinstance(normalizer, dict) and normalizer.get("type") == "BertNormalizer":
         if not normalizer.get("lowercase"):
-            # unless it is told otherwise, this normalizer strips accents when it lower-cases
+            # by default, this normalizer strips accents when it makes text lower case
             accents = normalizer.get("strip_accents")
             raw["normalizer"] = {**normalizer, "lowercase": True, "strip_accents": bool(accents)}
     else:
@@ -96,10 +96,10 @@ def lowercased(serialized: str) -> tokenizers.Tokenizer:
 
 
 def recased(serialized: str, cased: bool) -> tokenizers.Tokenizer:
-    """A serialized tokenizer that keeps capital letters, or makes them small.
+    """A serialized tokenizer that keeps capital letters, or makes them lower case.
 
     Raises:
-        UsageError: its normalizer is not BERT's, so there is no such switch.
+        UsageError: its normalizer is not BERT's, so it has no such switch.
     """
     raw = json.loads(serialized)
     normalizer = raw["normalizer"] or {}
@@ -113,10 +113,10 @@ def recased(serialized: str, cased: bool) -> tokenizers.Tokenizer:
 
 
 def without_added(serialized: str, size: int, keep: Collection[str]) -> tuple[tokenizers.Tokenizer, list[str]]:
-    """A serialized tokenizer without the added tokens whose ids are ``size`` or more, and the names of these.
+    """A serialized tokenizer without the added tokens whose ids are ``size`` or more, and the removed tokens.
 
     Args:
-        keep: added tokens that stay.
+        keep: added tokens that are not removed.
     """
     raw = json.loads(serialized)
     stay = {*keep, *raw["model"].get("vocab", ())} if isinstance(raw["model"].get("vocab"), dict) else set(keep)
@@ -126,9 +126,9 @@ def without_added(serialized: str, size: int, keep: Collection[str]) -> tuple[to
 
 
 def _renumber(processor: dict[str, Any], ids: dict[str, int]) -> None:
-    """Give a post-processor's special tokens, in each of the library's ways to write them, their new ids."""
+    """Give the special tokens of a post-processor their new ids, in every form in which the library writes them."""
     for token in (processor.get("special_tokens") or {}).values():
-        token["ids"] = [ids[piece] for piece in token["tokens"]]
+        token["ids"] = [ids[name] for name in token["tokens"]]
     for role in ("cls", "sep"):
         if role in processor:
             processor[role] = [processor[role][0], ids[processor[role][0]]]
@@ -142,8 +142,8 @@ def bert_pipeline(
     """BERT's text pipeline around a WordPiece model.
 
     Args:
-        strip_accents: None: as ``lowercase``.
-        chinese: every Chinese character is a word.
+        strip_accents: None: the same as ``lowercase``.
+        chinese: whether every Chinese character is a word.
     """
     backend = tokenizers.Tokenizer(model)
     backend.normalizer = normalizers.BertNormalizer(

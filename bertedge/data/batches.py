@@ -1,4 +1,4 @@
-"""Pairs to batches of arrays."""
+"""From tokenized texts to batches of arrays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ class Walk(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The ids that a batch is put together with."""
+    """What a batch is built with: the tokenizer's template, its special ids, and the size of the vocabulary.
+
+    Attributes:
+        vocab_size: random replacements are drawn from the ids below it.
+        continuation: by id, True for tokens that continue a word, shape (V,); None to mask single tokens.
+    """
 
     template: Template
     mask_id: int
@@ -36,8 +41,8 @@ class Layout:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, vocab_size: int, *, whole_words: bool = False) -> Layout:
-        """The ids of a tokenizer; ``vocab_size`` bounds the random replacements, and so does the tokenizer's own."""
-        vocab_size = min(vocab_size, tokenizer.vocab_size)  # a model may have ids that stand for nothing
+        """The layout of a tokenizer; ``vocab_size`` is that of the model."""
+        vocab_size = min(vocab_size, tokenizer.vocab_size)  # a model may have more ids than tokens
         return cls(
             template=tokenizer.template,
             mask_id=tokenizer.id_of("mask"),
@@ -54,10 +59,10 @@ def masked_batch(
     *,
     always_mask: bool = False,
 ) -> Batch:
-    """Lay out each pair with its special tokens, mask it, and pad to the longest.
+    """Lay out each text or pair with its special tokens, mask it, and pad all to the longest.
 
     Args:
-        rng: one generator for all pairs, or one for each, so that a pair's masks do not depend on its batch.
+        rng: one generator for all, or one for each; with one for each, the masks of a text do not depend on its batch.
     """
     rngs = [rng] * len(pairs) if isinstance(rng, np.random.Generator) else rng
     rows = [layout.template.lay_out(pair.first, pair.second) for pair in pairs]
@@ -108,10 +113,10 @@ def drawn_batches(
     candidates: int | None = None,
     walk: Walk = sentence_pairs,
 ) -> list[Batch]:
-    """``count`` masked texts at most, drawn at random from a walk over the corpus, for measuring models on.
+    """At most ``count`` masked texts, drawn at random from one walk over the corpus; for evaluation.
 
     Args:
-        candidates: texts of the walk that are drawn from; None for all of them.
+        candidates: how many texts of the walk are drawn from; None for all of them.
         walk: makes the texts: pairs, or :func:`bertedge.data.singles.single_texts`.
     """
     pairs = list(islice(walk(corpus, max_length=max_length, rng=rng), candidates))
@@ -123,9 +128,9 @@ def drawn_batches(
 
 
 def without_one_sided_labels(batches: Sequence[Batch]) -> list[Batch]:
-    """The same batches; without next-sentence labels if all labels are equal.
+    """The same batches, without next-sentence labels if all labels are equal.
 
-    An accuracy over one class says nothing: a model that gives the same answer to everything would be perfect.
+    Accuracy on a single class means nothing: a model that always gives this answer would be perfect.
     """
     if len(next_sentence_classes(batches)) == 2:
         return list(batches)

@@ -1,8 +1,8 @@
-"""A tokenized corpus on disk, mapped into memory and read where it is needed.
+"""A tokenized corpus on disk, mapped into memory.
 
-The folder's name is a hash of the text, of the way it is read and of the tokenizer, so a cache is never stale. It is
-written chunk by chunk: neither writing nor reading takes memory that grows with the corpus. The hash of every array is
-kept and checked when the cache is opened (a second or two for a gigabyte), so a damaged cache is made again.
+The folder's name is a hash of the text, of the way it is read and of the tokenizer, so a cache is never out of date.
+It is written and read in chunks, in memory that does not grow with the corpus. The hash of every array is stored and
+checked when the cache is opened (a second or two for a gigabyte), so a damaged cache is made again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bertedge.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 SCHEMA_VERSION = 2
-#: To be raised whenever the same file gives other sentences or documents than before.
+#: Raise it whenever the same file gives other sentences or documents than before, or the arrays change.
 READER = 3
 DESCRIPTION = "corpus.json"
 ARRAYS = ("token_ids", "sentence_starts", "document_starts")
@@ -37,7 +37,7 @@ SMALL_VOCABULARY = 2**16
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a cache folder holds: entries of each array, what they were made of, and the hash of each array's file."""
+    """What a cache folder holds: the sizes of the arrays, their sources, and the hash of each array's file."""
 
     schema_version: int
     corpus_sha256: str
@@ -60,10 +60,10 @@ def default_cache() -> Path:
 
 
 def cached_corpus(path: Path, tokenizer: Tokenizer, cache: Path | None = None) -> TokenizedCorpus:
-    """A corpus whose arrays are mapped from a cache folder; tokenized on first use.
+    """A corpus whose arrays are mapped from a cache folder; it is tokenized on first use.
 
     Args:
-        cache: where caches are kept; default: :func:`default_cache`.
+        cache: the folder of all caches; default: :func:`default_cache`.
 
     Raises:
         CorpusError: the corpus cannot be read or holds no text.
@@ -113,20 +113,20 @@ def _write(folder: Path, path: Path, tokenizer: Tokenizer, corpus_sha256: str) -
 
 
 def _document_starts(chunk: Chunk, last: int) -> NDArray[np.int64]:
-    """The sentences of a chunk that start a document, where ``last`` is the document of the sentence before it."""
+    """The sentences of a chunk that start a document; ``last`` is the document of the sentence before the chunk."""
     return np.flatnonzero(np.diff(chunk.documents, prepend=last)).astype(np.int64)
 
 
 def _open(folder: Path, corpus_sha256: str, tokenizer: Tokenizer) -> TokenizedCorpus:
-    """Map a cache that is whole, and was made of this text with this tokenizer.
+    """Map a complete cache of this text and this tokenizer.
 
     Raises:
-        FileError: it is not.
+        FileError: it is incomplete, damaged, or was made from something else.
     """
     description = from_json(Description, read_json(folder / DESCRIPTION), str(folder / DESCRIPTION))
     made_of = (description.schema_version, description.corpus_sha256, description.tokenizer_sha256)
     if made_of != (SCHEMA_VERSION, corpus_sha256, tokenizer.sha256):
-        raise FileError(f"{folder}: was made of something else", MADE_AGAIN)
+        raise FileError(f"{folder}: was made from something else", MADE_AGAIN)
     corpus = TokenizedCorpus(
         token_ids=_mapped(folder / "token_ids", description.token_dtype, description.tokens),
         sentence_starts=_mapped(folder / "sentence_starts", np.int64, description.sentences + 1),
@@ -136,12 +136,12 @@ def _open(folder: Path, corpus_sha256: str, tokenizer: Tokenizer) -> TokenizedCo
     )
     for name in ARRAYS:
         if sha256(folder / name) != description.sha256.get(name):
-            raise FileError(f"{folder / name}: is not what was written", MADE_AGAIN)
+            raise FileError(f"{folder / name}: was changed after it was written", MADE_AGAIN)
     return corpus
 
 
 def _mapped(path: Path, dtype: DTypeLike, count: int) -> NDArray[Any]:
-    """A file as a read-only array that takes memory only where it is touched."""
+    """A file as a read-only array; only the parts that are read take memory."""
     if not path.is_file() or path.stat().st_size != count * np.dtype(dtype).itemsize:
         raise FileError(f"{path}: is missing or cut off", MADE_AGAIN)
     return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=(count,)))

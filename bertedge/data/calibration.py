@@ -1,4 +1,4 @@
-"""The text that ships with bertedge: for calibration, golden vectors and the demo."""
+"""The texts of calibration: the one that ships with bertedge, warnings about a text, and samples of many lengths."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from bertedge.errors import CorpusError, FileError
 from bertedge.tokenizer import Tokenizer
 
 ENGLISH = "en.txt"
-#: Share of unknown words that no model can make sense of, and that is worth a warning.
+#: Shares of unknown words: too many for any model, and enough for a warning.
 MOST_UNKNOWN, MANY_UNKNOWN = 0.5, 0.1
-#: Share of pieces that go on with a word. With BERT's English vocabulary it is 0.04 in English, and 0.42 or more in
+#: Share of tokens that continue a word. With BERT's English vocabulary it is 0.04 in English, and 0.42 or more in
 #: French, Spanish, German, Finnish and Russian sentences.
 MANY_BROKEN = 0.35
-#: What tells the generator of single texts from others; texts of a walk that each of them is drawn from.
+#: Part of the seed for single texts; how many texts of a walk each of them is drawn from.
 SINGLES, DRAWN_FROM = 1, 16
-#: Pieces that calibration should have.
+#: The least number of tokens that calibration should have.
 FEW_TOKENS = 1000
-#: The share of a text that calibration should read, and how often it may read the same text.
+#: The least share of a text that calibration should read, and how often it may read the same text.
 LITTLE_READ, OFTEN_READ = 0.05, 8
-#: Tokens of a document that is calibrated with in parts; the longest one of the text that ships has 367.
+#: Longer documents are divided, in tokens. The longest document of the text that ships has 367.
 LONG_DOCUMENT = 512
 
 
 def default_text() -> Path:
-    """``calibration/en.txt``: inside the installed package, or beside it in a source tree."""
+    """``calibration/en.txt``: inside the installed package, or next to the package in a source tree."""
     package = Path(str(resources.files("bertedge")))
     for folder in (package / "calibration", package.parent / "calibration"):
         if (folder / ENGLISH).is_file():
@@ -42,10 +42,10 @@ def default_text() -> Path:
 
 
 def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> tuple[str, ...]:
-    """What speaks against a text as calibration for the model of a tokenizer, a sentence each.
+    """Reasons why a text is a bad choice to calibrate the model of this tokenizer, a sentence each.
 
     Raises:
-        CorpusError: most of it is unknown to the tokenizer.
+        CorpusError: most of its words are unknown to the tokenizer.
     """
     ids = corpus.token_ids
     unknown = float((ids == tokenizer.id_of("unk")).mean())
@@ -61,8 +61,8 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
         )
     broken = float(tokenizer.continuation(tokenizer.vocab_size)[ids].mean())
     if broken > MANY_BROKEN and tokenizer.continuation_prefix:  # without one, tokens may be longer than words
-        pieces = 1 / (1 - min(broken, 0.99))
-        warnings.append(f"{name}: its words break into {pieces:.1f} tokens on average; is it in the model's language?")
+        tokens = 1 / (1 - min(broken, 0.99))
+        warnings.append(f"{name}: its words break into {tokens:.1f} tokens on average; is it in the model's language?")
     if len(ids) < FEW_TOKENS:
         warnings.append(
             f"{name}: has {len(ids)} tokens, so ranges may be too narrow for other text; better {FEW_TOKENS} or more"
@@ -71,25 +71,25 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
 
 
 def reading_warnings(corpus: TokenizedCorpus, draw: Draw, name: str) -> tuple[str, ...]:
-    """A sentence where calibration reads little of its text, or the same text again and again.
+    """A sentence if calibration reads only a little of its text, or reads the same text many times.
 
     Args:
-        draw: makes the texts that are calibrated with.
+        draw: makes the calibration texts from a corpus.
     """
     read, tokens = read_by(corpus, draw), corpus.num_tokens
     share = read.different / max(tokens, 1)
     if share < LITTLE_READ:
         return (f"{name}: calibration reads {read.different:,} of its {tokens:,} tokens ({100 * share:.1f} %)",)
     times = read.drawn / max(read.different, 1)
-    if times > OFTEN_READ and tokens >= FEW_TOKENS:  # of a shorter text that is said anyhow
+    if times > OFTEN_READ and tokens >= FEW_TOKENS:  # a shorter text has a warning already
         return (f"{name}: calibration reads it {times:.0f} times over; give more text rather than more examples",)
     return ()
 
 
 def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int) -> list[Pair]:
-    """``count`` pairs of many lengths, from a tenth of ``max_length`` up; the corpus is walked as often as it takes.
+    """``count`` pairs of many lengths, from a tenth of ``max_length`` up to all of it.
 
-    Pairs are drawn from all over the text: of a long document a part is taken for each few of them.
+    Pairs are drawn from all parts of the text, in as many walks as needed.
     """
     rng = np.random.default_rng(seed)
     parts = corpus.divided(LONG_DOCUMENT)
@@ -102,7 +102,11 @@ def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: i
 
 
 def _drawn_from(corpus: TokenizedCorpus, parts: TokenizedCorpus, rng: np.random.Generator) -> TokenizedCorpus:
-    """The parts of a text; of a single document one part, since a single document has no second segments."""
+    """The documents to draw a few pairs from.
+
+    A text that is a single document has been divided into parts. One of them is chosen, because a single document gives
+    single texts and several documents would give pairs.
+    """
     if corpus.num_documents > 1 or parts.num_documents == 1:
         return parts
     chosen = np.arange(parts.num_documents) if parts.chosen is None else parts.chosen
@@ -110,13 +114,11 @@ def _drawn_from(corpus: TokenizedCorpus, parts: TokenizedCorpus, rng: np.random.
 
 
 def mixed_texts(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int, pairs: bool) -> list[Pair]:
-    """``count`` texts of many lengths, as a model may be given them: single ones or, by turns, pairs and single ones.
-
-    The corpus is walked as often as it takes.
+    """``count`` texts of many lengths: single texts only, or pairs and single texts alternately.
 
     Args:
         max_length: tokens of a text or a pair at most.
-        pairs: whether the model reads pairs as well.
+        pairs: whether the model reads pairs.
     """
     of_pairs = mixed_pairs(corpus, (count + 1) // 2, max_length=max_length, seed=seed) if pairs else []
     singles = mixed_singles(corpus, count - len(of_pairs), max_length=max_length, seed=seed)
@@ -125,7 +127,7 @@ def mixed_texts(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: i
 
 
 def mixed_singles(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int) -> list[Pair]:
-    """``count`` single texts from all over the text, half of them one line each.
+    """``count`` single texts from all parts of the text; half of them are single lines.
 
     See :func:`bertedge.data.singles.single_texts`.
     """

@@ -1,8 +1,7 @@
 """A corpus: one sentence a line, a blank line between documents, UTF-8; or rows of JSON Lines and CSV.
 
-Long lines are read whole: one with more tokens than :data:`LONG_LINE` is cut into its sentences, and a sentence that
-is still as long into stretches of equal length. A file without blank lines whose text mostly stands in long lines
-holds a document in each line; in any other a line, however long, belongs to the document around it.
+A line with more tokens than :data:`LONG_LINE` is cut into its sentences, and a sentence that is still too long into
+stretches of equal length. If a file has no blank lines and most of its text is in long lines, each line is a document.
 """
 
 from __future__ import annotations
@@ -25,21 +24,20 @@ from bertedge.errors import CorpusError
 from bertedge.template import Template
 from bertedge.tokenizer import Tokenizer
 
-#: Sentences, and characters, that are handed to the tokenizer at once; enough to keep all cores busy.
+#: Sentences, and characters, that the tokenizer gets at once; enough to keep all cores busy.
 CHUNK, CHUNK_CHARACTERS = 2048, 2**18
-#: Tokens of a line that is not cut; the longest line of the text that ships has 136.
+#: Longer lines are cut, in tokens. The longest line of the text that ships has 136.
 LONG_LINE = 160
-#: Tokens of a stretch, at most, where a sentence is longer than that.
+#: Longer sentences are cut into stretches of at most so many tokens.
 STRETCH = 64
-#: Characters of a line that is hardly one sentence.
+#: A line of more characters is hardly a single sentence.
 LONG_PARAGRAPH = 400
 
 
 def read_sentences(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield every sentence of a corpus with the number of the document it stands in.
+    """Yield every sentence of a corpus, with the number of its document.
 
-    A line of ordinary length is taken for a sentence, one of more than :data:`bertedge.data.files.BLOCK` characters
-    is cut.
+    A line is a sentence, unless it has more than :data:`bertedge.data.files.BLOCK` characters; then it is cut.
 
     Raises:
         CorpusError: the file cannot be read, is not UTF-8, or is no text.
@@ -57,7 +55,7 @@ def read_sentences(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _lines(file: TextFile) -> Iterator[tuple[bool, Iterator[tuple[str, bool]]]]:
-    """Whether each line begins a document, and its parts; a line has to be read before the next one is asked for."""
+    """Whether each line begins a document, and its parts. Read all parts of a line before you ask for the next line."""
     rows = rows_of(file)
     if rows is None:
         parts = file.parts()
@@ -85,7 +83,7 @@ def layout_of(path: Path) -> str:
 
 
 def _line(first: str, parts: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """The parts of a line, and whether it ends with each."""
+    """The parts of a line, and whether the line ends with each."""
     part: str | None = first
     while part is not None:
         ended = part.endswith("\n") or len(part) < BLOCK
@@ -94,7 +92,7 @@ def _line(first: str, parts: Iterator[str]) -> Iterator[tuple[str, bool]]:
 
 
 def _a_document_in_each_line(beginning: str) -> bool:
-    """Whether there is no blank line, and more than half of the text stands in long ones."""
+    """Whether there is no blank line, and more than half of the text is in long lines."""
     lines = beginning.strip().split("\n")
     long = sum(len(line) for line in lines if len(line) > LONG_PARAGRAPH)
     return all(line.strip() for line in lines) and 2 * long > len(beginning)
@@ -102,7 +100,7 @@ def _a_document_in_each_line(beginning: str) -> bool:
 
 @dataclass(frozen=True)
 class Sentences:
-    """The sentences of a corpus, read from its file each time that they are asked for."""
+    """The sentences of a corpus, read from its file for each iteration."""
 
     path: Path
 
@@ -112,16 +110,16 @@ class Sentences:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizedCorpus:
-    """All pieces of a corpus in one flat array, with the places where sentences and documents start.
+    """All tokens of a corpus in one flat array, with the places where sentences and documents start.
 
-    The arrays may lie in memory or be mapped from disk (:mod:`bertedge.data.cache`).
+    The arrays are in memory or mapped from disk (:mod:`bertedge.data.cache`).
 
     Attributes:
-        token_ids: the WordPiece ids of all sentences, one after another.
+        token_ids: the ids of all sentences, one after another, without special tokens.
         sentence_starts: index in ``token_ids`` where each sentence starts, and the end of the last one.
         document_starts: index in ``sentence_starts`` where each document starts, and the end of the last one.
-        chosen: the documents that belong to this part of the corpus; None for all of them.
         template: the special tokens that the tokenizer puts around these texts.
+        chosen: the documents that belong to this part of the corpus; None for all of them.
         text_sha256: hash of the file that it was read from, where that is known.
     """
 
@@ -134,32 +132,32 @@ class TokenizedCorpus:
 
     @property
     def num_documents(self) -> int:
-        """How many documents there are."""
+        """The number of documents."""
         return len(self.document_starts) - 1 if self.chosen is None else len(self.chosen)
 
     @property
     def num_sentences(self) -> int:
-        """How many sentences there are."""
+        """The number of sentences."""
         if self.chosen is None:
             return len(self.sentence_starts) - 1
         return int((self.document_starts[self.chosen + 1] - self.document_starts[self.chosen]).sum())
 
     @property
     def num_tokens(self) -> int:
-        """How many tokens there are."""
+        """The number of tokens."""
         sizes = np.diff(self.sentence_starts[self.document_starts])
         return int((sizes if self.chosen is None else sizes[self.chosen]).sum())
 
     @cached_property
     def longer_documents(self) -> NDArray[np.int64] | range:
-        """The documents that have a second sentence, in ascending order."""
+        """The documents with more than one sentence, in ascending order."""
         sizes = np.diff(self.document_starts)
         longer = np.flatnonzero((sizes if self.chosen is None else sizes[self.chosen]) > 1).astype(np.int64)
         return range(self.num_documents) if len(longer) == self.num_documents else longer
 
     @property
     def why_no_pairs(self) -> str | None:
-        """Why there are no next sentences to tell from random ones, in words; None if there are."""
+        """Why there are no next-sentence pairs with labels, in words; None if there are some."""
         if self.num_documents < 2:
             return "is a single document"
         if not len(self.longer_documents):
@@ -173,20 +171,20 @@ class TokenizedCorpus:
         return self.token_ids[self.sentence_starts[index] : self.sentence_starts[index + 1]].tolist()
 
     def document(self, index: int) -> range:
-        """The sentences of one document, as indices."""
+        """The indices of one document's sentences."""
         own = index if self.chosen is None else int(self.chosen[index])
         return range(int(self.document_starts[own]), int(self.document_starts[own + 1]))
 
     def split(self, held_out: int, rng: np.random.Generator) -> tuple[TokenizedCorpus, TokenizedCorpus]:
-        """The corpus without ``held_out`` documents drawn by ``rng``, and those documents; nothing is copied."""
+        """The corpus without ``held_out`` documents that ``rng`` draws, and these documents. Nothing is copied."""
         order = rng.permutation(self.num_documents).astype(np.int64)
         own = order if self.chosen is None else self.chosen[order]
         return replace(self, chosen=np.sort(own[held_out:])), replace(self, chosen=np.sort(own[:held_out]))
 
     def divided(self, tokens: int) -> TokenizedCorpus:
-        """The same text with documents of more than so many tokens divided into parts of about that; no copy is made.
+        """The same text with long documents divided into parts of about so many tokens. Nothing is copied.
 
-        A part is whole sentences, so it may be longer by one.
+        A part is made of whole sentences, so it may be one sentence longer.
         """
         starts, sizes = self.sentence_starts, np.diff(self.sentence_starts[self.document_starts])
         if (sizes if self.chosen is None else sizes[self.chosen]).max(initial=0) <= tokens:
@@ -197,7 +195,7 @@ class TokenizedCorpus:
             first, last = int(starts[sentences.start]), int(starts[sentences.stop])
             count = -(-(last - first) // tokens)
             inside = np.searchsorted(starts, [first + part * (last - first) // count for part in range(1, count)])
-            if edges[-1] != sentences.start:  # what is not chosen lies between
+            if edges[-1] != sentences.start:  # documents that are not chosen are between
                 edges.append(sentences.start)
             for stop in sorted({*map(int, inside), sentences.stop} - {sentences.start}):
                 chosen.append(len(edges) - 1)
@@ -207,7 +205,7 @@ class TokenizedCorpus:
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Some sentences in a row: their ids one after another, the length of each, and its document."""
+    """Consecutive sentences: their ids one after another, the length of each, and its document."""
 
     token_ids: NDArray[np.int32]
     lengths: NDArray[np.int64]
@@ -215,9 +213,9 @@ class Chunk:
 
 
 def tokenized_chunks(path: Path, tokenizer: Tokenizer) -> Iterator[Chunk]:
-    """Read and tokenize a corpus piece by piece, in memory that does not grow with it.
+    """Read and tokenize a corpus in chunks, in memory that does not grow with it.
 
-    A line of characters that nobody sees, such as a byte order mark, is no sentence.
+    A line without a token, such as a byte order mark, is skipped.
 
     Raises:
         CorpusError: there is no sentence in it.
@@ -247,7 +245,7 @@ def tokenized_chunks(path: Path, tokenizer: Tokenizer) -> Iterator[Chunk]:
 
 
 def _cut(sentence: str, tokens: list[int], tokenizer: Tokenizer, continuation: NDArray[np.bool_]) -> list[list[int]]:
-    """The tokens of a line in sentences, and in stretches of equal length where a sentence is too long."""
+    """The tokens of a line, sentence by sentence; a sentence that is too long in stretches of equal length."""
     if len(tokens) <= LONG_LINE:
         return [tokens]
     cut = []
@@ -259,7 +257,7 @@ def _cut(sentence: str, tokens: list[int], tokenizer: Tokenizer, continuation: N
 
 
 def _word_start(tokens: list[int], place: int, continuation: NDArray[np.bool_]) -> int:
-    """The beginning of the word at a place, unless it is a very long word."""
+    """The beginning of the word at a place, unless the word is very long."""
     start = place
     while start > max(place - STRETCH // 2, 0) and continuation[tokens[start]]:
         start -= 1
@@ -272,7 +270,7 @@ def tokenize_corpus(path: Path, tokenizer: Tokenizer) -> TokenizedCorpus:
     Raises:
         CorpusError: there is no sentence in it.
     """
-    ids, lengths, documents = array("i"), array("q"), array("q")  # they grow without a second copy of the text
+    ids, lengths, documents = array("i"), array("q"), array("q")  # these grow without a second copy of the text
     for chunk in tokenized_chunks(path, tokenizer):
         ids.frombytes(chunk.token_ids.tobytes())
         lengths.frombytes(chunk.lengths.tobytes())

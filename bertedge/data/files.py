@@ -1,6 +1,6 @@
-"""Files of text as users have them: compressed, through a pipe, in another encoding; opened as text, or refused.
+"""Text files as users have them: compressed, through a pipe, in another encoding. They are opened as text, or refused.
 
-What is read is bounded: devices are refused, pipes have a limit, and a line of any length comes in parts.
+Memory and disk are limited: devices are refused, pipes have a limit, and long lines are read in parts.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from bertedge.scratch import temporary_folder
 
 #: Characters of a line that are read at once.
 BLOCK = 4096
-#: Bytes that are looked at to tell what a file is, and how its text is laid out.
+#: Bytes that decide what a file is, and how its text is laid out.
 BEGINNING = 2**20
-#: Bytes that are read from a pipe at most: they are kept in a temporary file, since most texts are read twice.
+#: The most bytes that are read from a pipe; they go to a temporary file, because most texts are read twice.
 PIPE_LIMIT = 2**28
-#: Suffix and first bytes of what is decompressed while it is read.
+#: Compressed files: suffix, first bytes, and how to open them.
 COMPRESSED: dict[str, tuple[bytes, Callable[[IO[bytes]], Any]]] = {
     ".gz": (b"\x1f\x8b", gzip.open),
     ".bz2": (b"BZh", bz2.open),
     ".xz": (b"\xfd7zXZ\x00", lzma.open),
 }
 TEXT_HINT = "write its text to a file: one sentence a line; or JSON Lines or CSV with a column 'text'"
-#: Formats that are no text: where their first bytes stand, these bytes, and their name.
+#: Formats that are not text: offset, bytes at that offset, name.
 OTHER_FORMATS = (
     (0, b"PAR1", "Parquet"),
     (0, b"ARROW1", "Arrow"),
@@ -56,17 +56,17 @@ MARKS = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
-#: What bytes above ASCII are in the letters, quotation marks and dashes of Windows-1252.
+#: The bytes above ASCII that Windows-1252 uses for letters, quotation marks and dashes.
 LATIN = bytes(range(0xA0, 0x100)) + b"\x80\x84\x85\x8c\x91\x92\x93\x94\x96\x97\x9c"
 
 
 class TextFile:
-    """An open file of text.
+    """An open text file.
 
     Attributes:
         path: as the user wrote it, for messages.
-        suffix: what the name ends in, without the compression, in lower case.
-        beginning: the first text in it, whatever its line ends; :meth:`parts` begins with it all the same.
+        suffix: of the name without the compression's, in lower case.
+        beginning: the first text in it; :meth:`parts` begins with the same text.
         lines_read: lines that were read to their end.
     """
 
@@ -76,16 +76,16 @@ class TextFile:
         self.beginning = io.StringIO(beginning.decode("utf-8", errors="replace"), newline=None).read()
 
     def parts(self) -> Iterator[str]:
-        """Lines with the line feed at their end, those of more than :data:`BLOCK` characters in several parts.
+        """Lines with their line feed; a line of more than :data:`BLOCK` characters in several parts.
 
         Raises:
-            CorpusError: there is a NUL character, which no text has.
+            CorpusError: there is a NUL character, so it is no text.
         """
         while part := self._file.readline(BLOCK):
             if "\0" in part:
                 raise CorpusError(
                     f"{self.path}: is not text: holds NUL bytes{self.where()}",
-                    "if it is text all the same, remove them: tr -d '\\000' < FILE > NEW",
+                    "if it is text, remove them: tr -d '\\000' < FILE > NEW",
                 )
             self.lines_read += part.endswith("\n")
             yield part
@@ -96,18 +96,18 @@ class TextFile:
 
 
 def suffix_of(path: Path) -> str:
-    """What the name of a text ends in, without the compression, in lower case: ``.csv`` of ``reviews.CSV.gz``."""
+    """The suffix of a text's name without the compression's, in lower case: ``.csv`` of ``reviews.CSV.gz``."""
     name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     return name.suffix.lower()
 
 
 def local_file(path: Path) -> Path:
-    """The path of a regular file with the same bytes: the path itself, or a copy of what comes through a pipe.
+    """The path of a regular file with the same bytes: the path itself, or a copy of what a pipe delivers.
 
     A path of ``-`` is the standard input.
 
     Raises:
-        CorpusError: it is missing, a folder or a device, or too much comes through the pipe.
+        CorpusError: it is missing, a folder or a device, or the pipe delivers too much.
     """
     source = Path("/dev/stdin") if str(path) == "-" and not path.exists() else path
     try:
@@ -125,7 +125,7 @@ def local_file(path: Path) -> Path:
 
 
 def text_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of the bytes of a text, also of one that came through a pipe.
+    """Hexadecimal SHA-256 of the bytes of a text, also of one from a pipe.
 
     Raises:
         CorpusError: see :func:`local_file`.
@@ -135,10 +135,10 @@ def text_sha256(path: Path) -> str:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[TextFile]:
-    """Open a file of text in UTF-8, compressed or not; while it is open, what goes wrong with it is an error in words.
+    """Open a UTF-8 text file, compressed or not. While it is open, read errors become a :class:`CorpusError`.
 
     Raises:
-        CorpusError: it cannot be read, is no text, is damaged, or is in another encoding.
+        CorpusError: it cannot be read, is no text, is damaged, or has another encoding.
     """
     text: TextFile | None = None
     try:
@@ -166,7 +166,7 @@ def _decompressed(raw: io.BufferedReader) -> Any:
 
 
 def _require_text(path: Path, beginning: bytes) -> None:
-    """Refuse what does not begin as text does.
+    """Refuse a file that does not begin as text does.
 
     Raises:
         CorpusError: names the format or the encoding.
@@ -186,7 +186,7 @@ def _require_text(path: Path, beginning: bytes) -> None:
 
 
 def _encoding_hint(data: bytes) -> str:
-    """What to do about bytes that are not UTF-8: in European languages most letters are ASCII even in old encodings."""
+    """What to do about bytes that are not UTF-8. In European languages most letters are ASCII in old encodings too."""
     others = bytes(byte for byte in data if byte >= 0x80)
     if len(others) < 0.3 * len(data) and not others.translate(None, LATIN):
         return f"is it Latin-1 or Windows-1252? {_iconv('WINDOWS-1252')}"
@@ -197,7 +197,7 @@ def _iconv(encoding: str) -> str:
     return f"convert it: iconv -f {encoding} -t UTF-8 FILE > NEW"
 
 
-#: What came through pipes in this process: device and number of the pipe -> copy.
+#: Device and number of each pipe that this process read -> the copy.
 _copies: dict[tuple[int, int], Path] = {}
 
 
@@ -213,13 +213,13 @@ def _copy_of_pipe(path: Path, pipe: tuple[int, int]) -> Path:
             if target.tell() > PIPE_LIMIT:
                 opened.close()
                 raise CorpusError(
-                    f"{path}: more than {PIPE_LIMIT // 2**20} MB come through the pipe",
-                    "write the text to a file, and name that",
+                    f"{path}: more than {PIPE_LIMIT // 2**20} MB came through the pipe",
+                    "write the text to a file, and give the file",
                 )
     _copies[pipe] = copy
     return copy
 
 
 def _close(opened: ExitStack, process: int) -> None:
-    if os.getpid() == process:  # a fork has the same list of things to do at its end
+    if os.getpid() == process:  # a forked process has the same list of exit functions
         opened.close()

@@ -1,4 +1,4 @@
-"""A part of a text that is kept back, so that what was tuned on the rest can be judged on it."""
+"""A part of a text that is held out, so that the result of tuning on the remaining text can be judged on it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from bertedge.data.singles import single_texts
 from bertedge.errors import CorpusError, ShortTextWarning
 from bertedge.predictor import Batch
 
-#: With fewer documents than these every document is cut in two, so that both parts can make next-sentence pairs.
+#: If there are fewer documents, every document is cut in two, so that both parts have next-sentence pairs.
 FEW_DOCUMENTS = 8
 SEED = 11
 
 
 def hold_out(corpus: TokenizedCorpus, share: float) -> tuple[TokenizedCorpus, TokenizedCorpus]:
-    """The rest of a text, and about ``share`` of it: some documents, or the ends of all where there are few.
+    """The remaining text, and about ``share`` of it: whole documents, or the ends of all documents if there are few.
 
-    The same text is always parted in the same way, and nothing is copied.
+    The same text is always divided in the same way, and nothing is copied.
 
     Raises:
-        CorpusError: there is too little of it for two parts.
+        CorpusError: the text is too short for two parts.
     """
     if corpus.num_documents >= FEW_DOCUMENTS:
         kept_back = max(2, round(share * corpus.num_documents))
@@ -46,7 +46,7 @@ def hold_out(corpus: TokenizedCorpus, share: float) -> tuple[TokenizedCorpus, To
 def warn_if_short(
     corpus: TokenizedCorpus, *, examples: int, max_length: int, seed: int, pairs: bool, name: str
 ) -> None:
-    """Tell how many pairs, or single texts, a text has where there are fewer than asked for.
+    """Warn if a text has fewer pairs, or single texts, than asked for.
 
     Warns:
         ShortTextWarning: :func:`drawn_sample` has to walk over it more than once.
@@ -69,9 +69,9 @@ def drawn_sample(
     pairs: bool,
     batch_size: int = 16,
 ) -> list[Batch]:
-    """So many masked single texts, or so many pairs and half as many single texts.
+    """``examples`` masked single texts; or ``examples`` pairs, and half as many single texts.
 
-    From as many walks over a short text as it takes: every walk cuts and masks it afresh.
+    A short text is walked over several times; every walk cuts and masks it differently.
 
     Args:
         pairs: whether the model reads pairs.

@@ -1,4 +1,4 @@
-"""Which positions are hidden, and what stands there instead (Devlin et al. 2019, section 3.1, task 1)."""
+"""Which positions are masked, and what replaces their tokens (Devlin et al. 2019, section 3.1, task 1)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ def mask_tokens(
     always_mask: bool = False,
     continuation: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hide ``share`` of the maskable positions of one sequence, at least one if there is any.
+    """Mask ``share`` of the maskable positions of one sequence, at least one if there is any.
 
-    Of the chosen positions 80 % become ``[MASK]``, 10 % a random piece and 10 % stay as they are.
+    Of the chosen positions, 80 % become the mask token, 10 % a random token, and 10 % stay as they are.
 
     Args:
         input_ids: ids of one sequence, shape (S,); not changed.
         maskable: False at special tokens and padding, shape (S,).
-        always_mask: put ``[MASK]`` at every chosen position; evaluation does so, because at inference there is
-            nothing else.
-        continuation: True where a piece goes on with the word before it, by id, shape (V,). Given, whole words are
-            chosen (the second release of Devlin et al.), and what happens to a word happens to each of its pieces
-            by itself.
+        always_mask: put the mask token at every chosen position, as at inference; for evaluation.
+        continuation: by id, True for tokens that continue a word, shape (V,). If given, whole words are chosen (the
+            second release of Devlin et al.); each token of a word is still replaced independently.
 
     Returns:
         The changed ids (S,) and the chosen positions in ascending order (K,); the labels are ``input_ids[positions]``.
@@ -53,9 +51,9 @@ def mask_tokens(
 def _whole_words(
     candidates: NDArray[np.int64], continues: NDArray[np.bool_], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Positions of words in a random order, as long as they fit into ``count``; the first one always does."""
+    """Positions of words in random order, as long as they fit into ``count``; the first word is always taken."""
     follows = continues & (np.diff(candidates, prepend=-2) == 1)
-    word = np.cumsum(~follows)  # a stretch may begin in the middle of a word: that is a word, too
+    word = np.cumsum(~follows)  # a text may begin in the middle of a word; its part counts as a word
     sizes = np.bincount(word)
     order = rng.permutation(np.flatnonzero(sizes))
     fits = np.cumsum(sizes[order]) <= count

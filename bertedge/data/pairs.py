@@ -1,4 +1,4 @@
-"""Next-sentence pairs, made as BERT makes them (Devlin et al. 2019, section 3.1 and appendix A.2)."""
+"""Next-sentence pairs, made as for BERT (Devlin et al. 2019, section 3.1 and appendix A.2)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ IS_NEXT, IS_RANDOM = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two segments of pieces.
+    """Two segments of tokens; the second is empty for a single text.
 
-    ``label`` is 0 where the second follows the first, 1 where it is random, and None where it could only be random.
+    ``label`` is 0 if the second follows the first, 1 if it is random, and None if it could only be random.
     """
 
     first: list[int]
@@ -25,16 +25,15 @@ class Pair:
 
 
 def sentence_pairs(corpus: TokenizedCorpus, *, max_length: int, rng: np.random.Generator) -> Iterator[Pair]:
-    """Walk once over the corpus in a fresh random order of documents and yield pairs that fill ``max_length`` tokens.
+    """Walk once over the corpus, documents in random order, and yield pairs that fill ``max_length`` tokens.
 
-    Half of the pairs are continued with the text that follows, half with a stretch of another document; the sentences
-    thus displaced are read again as the start of the next pair. A corpus of a single document has no random stretch to
-    offer, so its pairs have no label and every segment stands alone.
+    Half of the pairs continue with the text that follows, half with a stretch of another document. Sentences that a
+    random stretch replaced are read again at the start of the next pair. A corpus of a single document has no random
+    stretches, so it gives single texts without a label.
 
-    Where the text that follows cannot be the second segment, since the first one is the last sentence of its document
-    or fills the pair alone, the second is random and the pair has no label. So half of the labels are "next", however
-    short the documents are. Random segments of labelled pairs come from documents of several sentences, as "next" ones
-    do.
+    If the first segment is the last sentence of its document, or fills the pair alone, no text can follow: the second
+    segment is random and the pair has no label. So half of the labels are "next" even if documents are short. Random
+    segments of labelled pairs come from documents with several sentences, as "next" segments do.
 
     Args:
         max_length: tokens of a pair at most, special tokens included.
@@ -52,7 +51,7 @@ def sentence_pairs(corpus: TokenizedCorpus, *, max_length: int, rng: np.random.G
 def next_pair(
     corpus: TokenizedCorpus, document: int, position: int, room: int, rng: np.random.Generator
 ) -> tuple[Pair, int]:
-    """The pair that starts at a sentence, ``room`` pieces at most, and the sentence that the next one starts at."""
+    """The pair that starts at a sentence, with at most ``room`` tokens, and the sentence where the next pair starts."""
     stop = corpus.document(document).stop
     chunk = _fill(corpus, position, stop, room)
     if corpus.num_documents < 2:
@@ -71,7 +70,7 @@ def next_pair(
 
 
 def _stretch(corpus: TokenizedCorpus, chunk: range, room: int, rng: np.random.Generator) -> tuple[Pair, int]:
-    """One segment alone, and the sentence that the next one starts at: one that is cut off is read again from there."""
+    """A single segment, and the sentence where the next one starts. A sentence that was cut off is read again."""
     tokens = _join(corpus, chunk)
     if len(chunk) == 1:
         return Pair(first=_crop(tokens, room, rng), second=[], label=None), chunk.stop
@@ -79,7 +78,7 @@ def _stretch(corpus: TokenizedCorpus, chunk: range, room: int, rng: np.random.Ge
 
 
 def _fill(corpus: TokenizedCorpus, start: int, stop: int, room: int) -> range:
-    """As many whole sentences from ``start`` as it takes to fill ``room`` pieces, at least one."""
+    """As many whole sentences from ``start`` as are needed to fill ``room`` tokens, at least one."""
     target = int(corpus.sentence_starts[start]) + room
     end = int(np.searchsorted(corpus.sentence_starts, target, side="left"))
     return range(start, min(max(end, start + 1), stop))
@@ -95,7 +94,7 @@ def _random_stretch(
     """Sentences from a random place in another document.
 
     Args:
-        longer: in one of those that "next" segments come from: else a model could tell the answer by the document.
+        longer: only from documents with several sentences, so that the document does not reveal the answer.
     """
     documents = corpus.longer_documents if longer else range(corpus.num_documents)
     other = int(rng.integers(len(documents) - 1))
@@ -106,13 +105,13 @@ def _random_stretch(
 
 
 def _truncate(first: list[int], second: list[int], room: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-    """Shorten the longer segment, at its front or its end, until both fit."""
+    """Shorten the longer segment, at its beginning or its end, until both fit."""
     keep_second = max(min(len(second), room - len(first)), min(len(second), room // 2))
     keep_first = min(len(first), room - keep_second)
     return _crop(first, keep_first, rng), _crop(second, keep_second, rng)
 
 
-def _crop(pieces: list[int], keep: int, rng: np.random.Generator) -> list[int]:
-    excess = len(pieces) - keep
+def _crop(tokens: list[int], keep: int, rng: np.random.Generator) -> list[int]:
+    excess = len(tokens) - keep
     front = int(rng.integers(excess + 1)) if excess > 0 else 0
-    return pieces[front : front + keep]
+    return tokens[front : front + keep]

@@ -1,4 +1,4 @@
-"""Rows of JSON Lines and CSV: the texts of their column ``text``, each a document."""
+"""Rows of JSON Lines and CSV: each text in the column ``text`` is a document."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bertedge.data.files import TextFile
 from bertedge.errors import CorpusError
 
 COLUMN, BYTE_ORDER_MARK = "text", "\ufeff"
-#: Characters of a row at most.
+#: The most characters of a row.
 LONGEST_ROW = 2**24
-#: What may stand between the columns of a file.
+#: Suffix -> possible delimiters.
 DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t",)}
 
 Rows = Callable[[TextFile], Iterator[str]]
 
 
 def rows_of(file: TextFile) -> Rows | None:
-    """How to read the rows of a file, by its suffix or, for JSON Lines, by its beginning; None for plain text."""
+    """The reader for a file's rows, by its suffix or, for JSON Lines, by its beginning; None for plain text."""
     return READERS.get(file.suffix) or (json_rows if _begins_with_objects(file.beginning) else None)
 
 
@@ -29,7 +29,7 @@ def json_rows(file: TextFile) -> Iterator[str]:
     """The texts of a file with a JSON object in each line.
 
     Raises:
-        CorpusError: a line is no object, or has no text under that name.
+        CorpusError: a line is not an object, or has no text under that name.
     """
     for number, line in enumerate(_lines(file), start=1):
         if not line.strip():
@@ -55,7 +55,7 @@ def json_rows(file: TextFile) -> Iterator[str]:
 
 
 def csv_rows(file: TextFile) -> Iterator[str]:
-    """The texts of a file of comma or tab separated values whose first line names the columns.
+    """The texts of comma or tab separated values; the first line names the columns.
 
     Raises:
         CorpusError: no column has that name, or a row cannot be read.
@@ -72,7 +72,7 @@ def csv_rows(file: TextFile) -> Iterator[str]:
                 yield row[column]
     except csv.Error as error:
         raise CorpusError(
-            f"{file.path}: line {rows.line_num}: {error}", "is a quotation mark missing? quote fields as CSV does"
+            f"{file.path}: line {rows.line_num}: {error}", "check the quotation marks in this row"
         ) from error
 
 
@@ -86,7 +86,7 @@ READERS: dict[str, Rows] = {
 
 
 def _header(file: TextFile) -> tuple[str, list[str]]:
-    """The delimiter and the columns of the first line; of several delimiters that with which one is the text."""
+    """The delimiter and the columns of the first line. A delimiter that gives a text column is preferred."""
     line = file.beginning.split("\n", 1)[0].lstrip(BYTE_ORDER_MARK)
     headers = []
     for delimiter in DELIMITERS[file.suffix]:

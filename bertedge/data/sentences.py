@@ -1,9 +1,8 @@
-"""Where a line of many sentences may be cut.
+"""Where a line of many sentences is cut.
 
-A rule of our own instead of a library: ``pysbd``, ``blingfire``, ``syntok`` and ``sentence-splitter`` have had no
-release since 2022, and ``sentencex`` has to be told the language. Nor may the rules move with a library's version,
-since the same text has to give the same bundle. A cut in a wrong place costs little here: sentences are joined again
-to pairs and stretches, only the beginning of one may then be odd.
+Own rules instead of a library: ``pysbd``, ``blingfire``, ``syntok`` and ``sentence-splitter`` have had no release since
+2022, and ``sentencex`` needs to know the language. The rules must also stay the same, because the same text has to give
+the same bundle. A wrong cut costs little here: sentences are joined again to pairs and stretches.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ END = re.compile(rf"[.!?…؟۔।॥։።။។]+[{CLOSING}]*\s+(?=\S)|[。！�
 
 
 def split_sentences(text: str) -> list[str]:
-    """Cut a text after each sentence; the parts, put together, are the text.
+    """Cut a text after each sentence. The parts joined are the text.
 
-    A full stop after a single letter ("J. Smith"), or with a small letter behind it, ends no sentence.
+    A full stop after a single letter ("J. Smith"), or before a small letter, does not end a sentence.
     """
     parts, start = [], 0
     for match in END.finditer(text):
@@ -36,18 +35,18 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _is_initial(text: str, dot: int) -> bool:
-    """Whether a single letter stands before a full stop."""
+    """Whether there is a single letter before a full stop."""
     return text[dot] == "." and text[dot - 1 : dot].isalpha() and not text[max(dot - 2, 0) : dot - 1].isalnum()
 
 
 def line_or_sentences(parts: Iterable[tuple[str, bool]]) -> Iterator[str]:
-    """Put the parts of one line together: a line of one block at most is handed on whole, a longer one in sentences.
+    """Join the parts of one line. A line of at most one block is yielded whole, a longer one in sentences.
 
     Args:
         parts: text of one block at most, and whether the line ends with it; the last part ends it.
 
     Yields:
-        Text without white space around it, of at most two blocks; a single empty one for a blank line.
+        Text of at most two blocks, without white space at its ends; a single empty text for a blank line.
     """
     rest, long = "", False
     for part, ended in parts:

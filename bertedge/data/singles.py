@@ -1,4 +1,4 @@
-"""Single texts of many lengths, as most encoders are used: a line, or some lines of a document in a row."""
+"""Single texts of many lengths, as most encoders are used: one line, or consecutive lines of a document."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ import numpy as np
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import Pair
 
-#: Tokens that the shortest stretches are drawn for; a single line may be shorter.
+#: The shortest length that is drawn, in tokens; a single line may be shorter.
 SHORTEST = 8
 
 
 def single_texts(
     corpus: TokenizedCorpus, *, max_length: int, rng: np.random.Generator, lines: float | None = None
 ) -> Iterator[Pair]:
-    """Walk once over the documents in a random order and cut them into single texts, without overlap.
+    """Walk once over the documents in random order and cut them into single texts that do not overlap.
 
-    A text is one line, or a stretch of whole lines whose length is drawn log-uniformly from 8 tokens up to
-    ``max_length``, so that short and long texts are equally frequent. Nothing but the end of a text that is longer
-    than ``max_length`` is cut off.
+    A text is one line, or a stretch of whole lines whose length is drawn log-uniformly from 8 tokens to ``max_length``,
+    so that short and long texts are equally frequent. Only texts longer than ``max_length`` lose their end.
 
     Args:
         max_length: tokens of a text at most, special tokens included.
-        lines: the share of the texts that are one line. Default: a half; all, where the corpus has no blank lines,
-            because each line of such a file is usually a text of its own.
+        lines: the share of the texts that are one line. Default: a half; all if the corpus has no blank lines, because
+            each line of such a file is usually a text of its own.
 
     Yields:
         Pairs without a second segment and without a label.
@@ -50,7 +49,7 @@ def single_texts(
 
 
 def _end(corpus: TokenizedCorpus, start: int, stop: int, tokens: int) -> int:
-    """The end of the stretch of whole lines from ``start`` that fits into so many tokens; one line at least."""
+    """The end of the stretch of whole lines from ``start`` that fits into so many tokens; at least one line."""
     limit = int(corpus.sentence_starts[start]) + tokens
     end = int(np.searchsorted(corpus.sentence_starts, limit, side="right")) - 1
     return min(max(end, start + 1), stop)

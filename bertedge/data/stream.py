@@ -1,8 +1,8 @@
-"""An endless stream of shuffled sentence pairs whose place is a few numbers, so that a run can go on anywhere.
+"""An endless stream of shuffled sentence pairs. Its position is a few numbers, so a run can resume anywhere.
 
-Every epoch walks over the documents in a fresh order; pairs are shuffled within windows, so that a batch is not one
-document. Each window has a random generator of its own, named by seed, epoch and window: whatever is drawn in it can
-be drawn again without what came before.
+Every epoch walks over the documents in a new order; pairs are shuffled within windows, so that a batch mixes documents.
+Each window has its own random generator, seeded by seed, epoch and window: it can be drawn again without the windows
+before it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from bertedge.data.pairs import Pair, next_pair
 from bertedge.errors import FileError
 
 WINDOW = 8192
-#: What a generator is for; part of its name, beside the seed and the place.
+#: What a generator is for; part of its seed.
 ORDER, PAIRS, MASKS = 1, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a stream stands.
+    """The position of a stream.
 
     Attributes:
         epoch: finished walks over the corpus.
         window: finished windows of this epoch.
-        document: place of the window's first document in this epoch's order.
+        document: index of the window's first document in this epoch's order.
         sentence: sentences of that document that earlier windows have used.
-        taken: pairs of the window that were handed out.
+        taken: pairs of the window that were given out.
     """
 
     epoch: int = 0
@@ -41,11 +41,11 @@ class Place:
 
 
 class PairStream:
-    """Fresh pairs in every epoch, without end.
+    """New pairs in every epoch, without end.
 
     Args:
         max_length: tokens of a pair at most, special tokens included.
-        place: where to go on; by default at the start.
+        place: where to resume; default: the beginning.
 
     Raises:
         FileError: the corpus has no such place.
@@ -65,7 +65,7 @@ class PairStream:
 
     @property
     def place(self) -> Place:
-        """Where the next pair stands."""
+        """The position of the next pair."""
         return self._start
 
     @property
@@ -76,7 +76,7 @@ class PairStream:
         return begin + share * (end - begin)
 
     def take(self, count: int) -> list[tuple[Pair, np.random.Generator]]:
-        """The next ``count`` pairs, each with a generator of its own for its masks."""
+        """The next ``count`` pairs, each with its own generator for its masks."""
         taken: list[tuple[Pair, np.random.Generator]] = []
         while len(taken) < count:
             place = self._start
@@ -91,7 +91,7 @@ class PairStream:
         return taken
 
     def _require_known(self, place: Place) -> None:
-        """Refuse a place that this corpus does not have, as of a damaged file."""
+        """Refuse a place that this corpus does not have, for instance from a damaged file."""
         if min(place.epoch, place.window, place.document, place.sentence, place.taken) < 0:
             raise self._unknown(place)
         if place.document >= self._corpus.num_documents:
@@ -101,7 +101,7 @@ class PairStream:
 
     def _unknown(self, place: Place) -> FileError:
         return FileError(
-            f"the corpus has no such place: {place}", "the saved state is damaged; start anew with --force"
+            f"the corpus has no such place: {place}", "the saved state is damaged; start again with --force"
         )
 
     def _open_window(self) -> None:

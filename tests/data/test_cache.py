@@ -86,7 +86,7 @@ def test_a_changed_array_is_noticed(
     array[1] += 1 if name == "token_ids" else -1
     array.tofile(folder / name)
     same(cached_corpus(corpus_file, tokenizer, tmp_path), tokenize_corpus(corpus_file, tokenizer))
-    assert f"{name}: is not what was written" in caplog.text
+    assert f"{name}: was changed after it was written" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
