@@ -9,6 +9,8 @@ PEERS := torch optimum openvino ctranslate2
 # The baseline that CI judges by. It was measured on an AMD EPYC of family 26, with one thread, as the Action measures.
 BASELINE := benchmarks/baselines/epyc-26-2/small.portable.json
 
+# Tests that run at the same time, each on a CPU of its own.
+WORKERS ?= 2
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= $(shell date +%s)
 
@@ -20,7 +22,7 @@ demo: $(DEMO_VENV)/ready
 
 # Style, types and the whole test suite.
 test: $(TEST_VENV)/ready lint
-	$(TEST_VENV)/bin/python -m pytest
+	$(TEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .

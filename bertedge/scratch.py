@@ -1,13 +1,13 @@
-"""Scratch files and folders: written next to the path that they become, locked while their process lives.
+"""Scratch files and folders: written next to the path that they will replace, and locked until their process ends.
 
-Names next to ``name``, each with 16 random hexadecimal digits::
+Scratch of ``name`` lies in the same folder. Its name has 16 random hexadecimal digits::
 
-    .name.<hex>        being written
-    .name.<hex>.new    whole, about to take the place of ``name``
-    .name.<hex>.old    what was in its place before
+    .name.<hex>        is being written
+    .name.<hex>.new    is complete, and will be renamed to ``name``
+    .name.<hex>.old    is the earlier ``name``, and will be removed
 
-The kernel ends a lock together with its process, however that ends. So scratch without a lock was left by a process
-that was killed, and :func:`settle` may remove it.
+The operating system drops a lock when its process ends, even if the process is killed. So scratch without a lock was
+left by a killed process, and :func:`settle` can remove it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,26 +29,29 @@ except ModuleNotFoundError:  # Windows
 NEW, OLD = ".new", ".old"
 SCRATCH = rf"\.(?P<of>.+)\.[0-9a-f]{{16}}({NEW}|{OLD})?"
 TEMPORARY = re.compile("bertedge-[0-9a-f]{16}")
-#: More files than these are not written to the disk one by one.
+#: Folders with more files than this are flushed to the disk by one ``sync`` of everything.
 MANY_FILES = 200
-#: Of renameat2(2): the current folder as the start of relative paths, and the flag that exchanges two names.
+#: Constants of renameat2(2): paths relative to the current folder, and the flag that exchanges two names.
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
+#: Where temporary files go: environment variables, as Python's tempfile reads them, and then usual folders.
+TEMPORARY_VARIABLES = ("TMPDIR", "TEMP", "TMP")
+TEMPORARY_FOLDERS = ("/tmp", "/var/tmp", ".")
 
 
 def scratch_name(path: Path) -> Path:
-    """A hidden name that is not taken; known before anything bears it, so that Ctrl-C in between leaves nothing."""
+    """A new hidden name next to ``path``."""
     return path.parent / f".{path.name}.{secrets.token_hex(8)}"
 
 
 def is_scratch(name: str, of: str) -> bool:
-    """Whether ``name`` is the name of scratch of a file or folder named ``of``."""
+    """Whether ``name`` is the name of scratch for a file or folder named ``of``."""
     match = re.fullmatch(SCRATCH, name, re.DOTALL)
     return match is not None and match["of"] == of
 
 
 @contextmanager
 def scratch_file(path: Path) -> Iterator[Path]:
-    """An empty, locked file next to ``path``; removed at the end unless it was moved."""
+    """Make an empty, locked file next to ``path``. It is removed at the end if it still has that name."""
     scratch = scratch_name(path)
     with _locked_scratch(scratch, lambda: os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))):
         yield scratch
@@ -57,7 +59,7 @@ def scratch_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """An empty, locked folder next to ``path``; removed at the end unless it was moved."""
+    """Make an empty, locked folder next to ``path``. It is removed at the end if it still has that name."""
     scratch = scratch_name(path)
     with _locked_scratch(scratch, scratch.mkdir):
         yield scratch
@@ -65,11 +67,11 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder for intermediate files, in the system's place for them, which only this user may read.
+    """Make a folder for intermediate files that only this user can read. It is removed at the end.
 
-    Removed at the end; those that killed processes of this user left are removed at the start.
+    Such folders of killed processes are removed first.
     """
-    place = Path(tempfile.gettempdir())
+    place = temporary_place()
     with suppress(OSError):
         for name in sorted(entry.name for entry in os.scandir(place) if TEMPORARY.fullmatch(entry.name)):
             _remove_if_left(place / name)
@@ -78,8 +80,19 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
 
 
+def temporary_place() -> Path:
+    """The folder that temporary files go to.
+
+    This is not ``tempfile.gettempdir()``, which writes a file to find out whether a folder can be used. A signal at
+    that moment leaves the file behind.
+    """
+    named = [os.environ[name] for name in TEMPORARY_VARIABLES if os.environ.get(name)]
+    usable = (folder for folder in (*named, *TEMPORARY_FOLDERS) if os.path.isdir(folder) and os.access(folder, os.W_OK))
+    return Path(os.path.abspath(next(usable, ".")))
+
+
 def _remove_if_left(folder: Path) -> None:
-    with suppress(OSError):  # alive, or another user's
+    with suppress(OSError):  # its process lives, or it belongs to another user
         handle = lock(folder)
         if handle is not None:
             _remove(folder)
@@ -92,7 +105,7 @@ def _locked_scratch(scratch: Path, make: Callable[[], None]) -> Iterator[None]:
     try:
         while handle is None:
             make()
-            with suppress(FileNotFoundError, BlockingIOError):  # removed by a process that settles, before the lock
+            with suppress(FileNotFoundError, BlockingIOError):  # settle() of another process removed it before the lock
                 handle = lock(scratch)
                 break
         yield
@@ -103,11 +116,11 @@ def _locked_scratch(scratch: Path, make: Callable[[], None]) -> Iterator[None]:
 
 
 def lock(path: Path) -> int | None:
-    """An open handle that holds the lock of a file or folder; None where the system has no such locks.
+    """Lock a file or folder. Returns the open handle that holds the lock, or None if the system has no such locks.
 
     Raises:
-        BlockingIOError: another process holds it.
-        FileNotFoundError: it is not there, or no longer.
+        BlockingIOError: another process holds the lock.
+        FileNotFoundError: the path does not exist.
     """
     if fcntl is None:
         return None
@@ -126,37 +139,37 @@ def lock(path: Path) -> int | None:
         except FileNotFoundError:
             os.close(handle)
             raise
-        os.close(handle)  # another file has taken the place in between
+        os.close(handle)  # another file has this name now
 
 
 def lock_folder(folder: Path) -> int | None:
-    """Make a folder if it is not there, and lock it; see :func:`lock`.
+    """Make a folder if it does not exist, and lock it; see :func:`lock`.
 
     Raises:
         BlockingIOError: another process holds the lock.
     """
     while True:
         make_folder(folder)
-        with suppress(FileNotFoundError):  # removed by the process that had it until now
+        with suppress(FileNotFoundError):  # the process that held the lock removed the folder
             return lock(folder)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with those above it, if it is not there.
+    """Make a folder and its parents, if they do not exist.
 
     Raises:
-        NotADirectoryError: a file is in the way.
+        NotADirectoryError: one of them is a file.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:  # "file exists" would be odd to read where a folder was wanted
+    except FileExistsError as error:  # the message "file exists" would not say what is wrong
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
 def settle(path: Path) -> None:
-    """Clear what killed processes left next to a path; what they had finished takes its place if that is empty.
+    """Remove what killed processes left next to a path. If the path is missing, complete scratch is renamed to it.
 
-    Scratch of living processes stays. Errors are ignored: whoever writes there next will see them.
+    Scratch of running processes stays. Errors are ignored: the next write reports them.
     """
     with suppress(OSError):
         names = sorted(entry.name for entry in os.scandir(path.parent) if is_scratch(entry.name, path.name))
@@ -165,7 +178,7 @@ def settle(path: Path) -> None:
 
 
 def settle_inside(folder: Path) -> None:
-    """:func:`settle` for everything that scratch in a folder belongs to."""
+    """Call :func:`settle` for every path in a folder that has scratch there."""
     with suppress(OSError):
         found = (re.fullmatch(SCRATCH, entry.name, re.DOTALL) for entry in os.scandir(folder))
         for name in sorted({match["of"] for match in found if match}):
@@ -173,13 +186,13 @@ def settle_inside(folder: Path) -> None:
 
 
 def _settle_one(stray: Path, path: Path) -> None:
-    with suppress(OSError):  # alive, or settled by another process
+    with suppress(OSError):  # its process runs, or another process settles it
         handle = lock(stray)
         if handle is None:
             return
         try:
             if stray.name.endswith(OLD) and stray.with_suffix(NEW).exists():
-                return  # a living process is between its two renames
+                return  # a running process is between its two renames
             if stray.name.endswith(NEW) and not path.exists():
                 os.rename(stray, path)
                 sync_folder(path.parent)
@@ -190,7 +203,7 @@ def _settle_one(stray: Path, path: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a file or a folder at once: half removed, it is scratch already."""
+    """Remove a file or folder. It is renamed to scratch first, so no half of it stays if that fails."""
     scratch = scratch_name(path)
     with suppress(FileNotFoundError):
         os.rename(path, scratch)
@@ -198,9 +211,9 @@ def discard(path: Path) -> None:
 
 
 def swap(scratch: Path, path: Path) -> None:
-    """Put a whole folder in the place of ``path``, for good: it is on the disk before its name is.
+    """Replace ``path`` by a complete folder, which is flushed to the disk before it gets that name.
 
-    Where the system can exchange two names at once, ``path`` is there at every moment.
+    If the system can exchange two names in one step, ``path`` exists at every moment.
     """
     sync_tree(scratch)
     if not path.exists():
@@ -210,25 +223,25 @@ def swap(scratch: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names at once (Linux); False where that is not possible."""
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two names in one step (Linux only). Returns False if that is not possible."""
     import ctypes
 
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError, TypeError):  # another system, or an old C library
         return False
-    return renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0
+    return renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0
 
 
 def _swap_in_turn(scratch: Path, path: Path) -> None:
-    """Two renames. Where the process dies between them, :func:`settle` finds what is whole by its name."""
+    """Replace ``path`` by two renames. If the process dies between them, :func:`settle` does the second one."""
     new, old = scratch.with_name(scratch.name + NEW), scratch.with_name(scratch.name + OLD)
     try:
         os.rename(scratch, new)
         os.rename(path, old)
         os.rename(new, path)
-    except BaseException:  # Ctrl-C between them included
+    except BaseException:  # includes Ctrl-C
         if not path.exists():
             os.rename(old, path)
         raise
@@ -239,11 +252,11 @@ def _swap_in_turn(scratch: Path, path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Have all files below a folder, and the folder, on the disk."""
+    """Flush all files below a folder, and the folder itself, to the disk."""
     places = [(Path(place), names) for place, _, names in os.walk(folder)]
     files = [place / name for place, names in places for name in names]
     if len(files) > MANY_FILES and hasattr(os, "sync"):
-        os.sync()  # one by one they would take minutes
+        os.sync()  # single files would take minutes
         return
     for path in files:
         if path.is_file() and not path.is_symlink():
@@ -253,8 +266,8 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Have the content of a file on the disk."""
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes what may be written only
+    """Flush the content of a file to the disk."""
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # Windows flushes only writable handles
     try:
         os.fsync(handle)
     finally:
@@ -262,13 +275,13 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Have the names in a folder on the disk, where the file system can do that."""
+    """Flush the names in a folder to the disk, if the file system can."""
     with suppress(OSError):
         sync_file(path)
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

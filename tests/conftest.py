@@ -20,8 +20,8 @@ from bertedge.quantization import export, quantize
 from bertedge.recipe import METHODS, RECIPES, Calibrated, QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
 
-#: How long an example takes is the machine's affair, and no reason to fail.
-hypothesis.settings.register_profile("any machine", deadline=None)
+#: A slow example is no failure, and no example is stored in the source folder.
+hypothesis.settings.register_profile("any machine", deadline=None, database=None)
 hypothesis.settings.load_profile("any machine")
 FLOAT = "float32"
 #: Every kind of bundle that can be made.

@@ -17,7 +17,7 @@ import pytest
 from bertedge import scratch as scratch_module
 from bertedge.errors import FileError
 from bertedge.files import alone_in, new_folder, write_text
-from bertedge.scratch import is_scratch, scratch_name, settle, temporary_folder
+from bertedge.scratch import is_scratch, scratch_name, settle, temporary_folder, temporary_place
 
 MARKER = "manifest.json"
 #: Writes a folder or a file, and dies at the so-manieth call that moves something.
@@ -50,6 +50,7 @@ else:
 """
 WAITS = """
 import sys
+import tempfile
 from pathlib import Path
 from bertedge.files import new_folder
 with new_folder(Path(sys.argv[1]), force=True, marker="manifest.json") as folder:
@@ -209,7 +210,7 @@ with temporary_folder() as folder:
 
 def test_temporary_folders_of_killed_processes_are_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Quantizing and measuring keep whole models there."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", HOLDS],
@@ -230,3 +231,14 @@ def test_temporary_folders_of_killed_processes_are_cleared(tmp_path: Path, monke
         assert own.stat().st_mode & 0o777 == 0o700
     processes[1].communicate("\n")
     assert names(tmp_path) == ["bertedge-other"]
+
+
+def test_temporary_files_go_where_python_puts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found without a file that is written to try the folder: a signal would leave it there."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for first, expected in (("folder", tmp_path / "folder"), ("file", None), ("missing", None), ("", None)):
+        monkeypatch.setenv("TMPDIR", str(tmp_path / first) if first else "")
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        assert temporary_place() == Path(tempfile.gettempdir())
+        assert expected in (None, temporary_place())

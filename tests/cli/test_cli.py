@@ -355,13 +355,13 @@ def test_info_fits_the_terminal(folder: Path, model_folder: Path, width: int, mo
 
 def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path) -> None:
     shape = ["--layers", 1, "--hidden", 32, "--set", "batch_size=4", "--set", "max_length=32", "--steps", 3]
-    trained = bertedge("train", corpus_file, "-o", tmp_path / "trained", "--set", "vocab_size=200", *shape)
+    trained = typed("train", corpus_file, "-o", tmp_path / "trained", "--set", "vocab_size=200", *shape)
     assert trained.returncode == 0, trained.stderr
-    distilled = bertedge("distill", tmp_path / "trained", corpus_file, "-o", tmp_path / "student", *shape)
+    distilled = typed("distill", tmp_path / "trained", corpus_file, "-o", tmp_path / "student", *shape)
     assert distilled.returncode == 0, distilled.stderr
     assert json.loads((tmp_path / "student" / "training.json").read_text())["done"]["steps"] == 3
     again = ["-o", tmp_path / "more", "--init", tmp_path / "trained", "--epochs", 1, "--plot", tmp_path / "curve.svg"]
-    more = bertedge("train", corpus_file, *again, "--set", "batch_size=4", "--set", "max_length=32")
+    more = typed("train", corpus_file, *again, "--set", "batch_size=4", "--set", "max_length=32")
     assert more.returncode == 0, more.stderr
     assert "curves: " in more.stderr
     assert (tmp_path / "curve.svg").read_text().startswith("<?xml")

@@ -23,6 +23,7 @@ from bertedge.train import keeper as keeper_module
 from bertedge.train.loop import Progress
 from bertedge.train.run import distill, log_of, train
 from bertedge.train.training_settings import ModelShape, TrainingSettings
+from tests.cli.test_cli import typed
 
 SETTINGS = TrainingSettings(
     steps=12, batch_size=8, max_length=32, learning_rate=3e-3, held_out=0.2, evaluations=3, precision="float32"
@@ -60,17 +61,24 @@ def killed_after(step: int):  # type: ignore[no-untyped-def]
     return listen
 
 
+@pytest.fixture(scope="module")
+def whole(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a run that nothing interrupted."""
+    output = tmp_path_factory.mktemp("whole") / "whole"
+    train(library, output, SETTINGS, shape=SHAPE)
+    return output
+
+
 @pytest.mark.parametrize("step", [1, 5, 9])
-def test_train_resumed_is_train_unbroken(library: Path, tmp_path: Path, step: int) -> None:
+def test_train_resumed_is_train_unbroken(library: Path, whole: Path, tmp_path: Path, step: int) -> None:
     """Dropout, order of pairs, masks, optimizer, schedule and log: all are as they would have been."""
     settings = replace(SETTINGS, save_minutes=1e-9)  # after every step
-    train(library, tmp_path / "whole", SETTINGS, shape=SHAPE)
     with pytest.raises(Killed):
         train(library, tmp_path / "cut", settings, shape=SHAPE, on_step=killed_after(step))
     assert (tmp_path / "cut.run").is_dir()
     done = train(library, tmp_path / "cut", settings, shape=SHAPE, resume=True)
     assert done.step == SETTINGS.steps
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert_same_run(whole, tmp_path / "cut")
     assert not (tmp_path / "cut.run").exists()
 
 
@@ -83,12 +91,11 @@ def test_distill_resumed_is_distill_unbroken(model_folder: Path, library: Path, 
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
-def test_a_run_killed_before_its_first_save_starts_over(library: Path, tmp_path: Path) -> None:
-    train(library, tmp_path / "whole", SETTINGS, shape=SHAPE)
+def test_a_run_killed_before_its_first_save_starts_over(library: Path, whole: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(library, tmp_path / "cut", SETTINGS, shape=SHAPE, on_step=killed_after(2))
     train(library, tmp_path / "cut", SETTINGS, shape=SHAPE, resume=True)
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert_same_run(whole, tmp_path / "cut")
 
 
 def test_an_interrupted_run_is_not_overwritten_by_accident(library: Path, tmp_path: Path) -> None:
@@ -237,9 +244,8 @@ train(library, output, settings, shape=ModelShape(layers=1, hidden=32, vocab_siz
 
 
 @pytest.mark.parametrize(("deadly", "after"), [("cut.run/state", 2), ("cut", 7)])
-def test_killed_between_two_renames(library: Path, tmp_path: Path, deadly: str, after: int) -> None:
+def test_killed_between_two_renames(library: Path, whole: Path, tmp_path: Path, deadly: str, after: int) -> None:
     """A real SIGKILL where nothing stands under the name: the newest state and the newest checkpoint are found."""
-    train(library, tmp_path / "whole", SETTINGS, shape=SHAPE)
     settings = replace(SETTINGS, save_minutes=1e-9)
     command = [sys.executable, "-c", DIES, library, tmp_path / "cut", tmp_path / deadly, asdict(settings)]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
@@ -248,8 +254,8 @@ def test_killed_between_two_renames(library: Path, tmp_path: Path, deadly: str, 
     notes: list[str] = []
     train(library, tmp_path / "cut", settings, shape=SHAPE, resume=True, note=notes.append)
     assert f"going on after step {after}" in notes
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
+    assert_same_run(whole, tmp_path / "cut")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut"]
 
 
 def test_what_killed_runs_left_is_cleared(library: Path, cut_run: Path, tmp_path: Path) -> None:
@@ -288,9 +294,8 @@ def test_a_killed_run_with_a_checkpoint_hints_at_resume(library: Path, tmp_path:
 
 
 @pytest.mark.parametrize("how", [{}, {"resume": True}, {"force": True}], ids=["", "resume", "force"])
-def test_one_run_at_a_time(library: Path, tmp_path: Path, how: dict[str, bool]) -> None:
+def test_one_run_at_a_time(library: Path, whole: Path, tmp_path: Path, how: dict[str, bool]) -> None:
     """A second run on the same output is refused, and harms nothing."""
-    train(library, tmp_path / "whole", SETTINGS, shape=SHAPE)
     refused: list[str] = []
 
     def second(progress: Progress) -> None:
@@ -301,13 +306,10 @@ def test_one_run_at_a_time(library: Path, tmp_path: Path, how: dict[str, bool]) 
 
     train(library, tmp_path / "out", replace(SETTINGS, save_minutes=1e-9), shape=SHAPE, on_step=second)
     assert refused
-    assert_same_run(tmp_path / "whole", tmp_path / "out")
+    assert_same_run(whole, tmp_path / "out")
 
 
-def test_a_full_disk_costs_a_save_and_not_the_run(
-    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train(library, tmp_path / "whole", SETTINGS, shape=SHAPE)
+def test_a_full_disk_costs_a_save_and_not_the_run(library: Path, whole: Path, tmp_path: Path) -> None:
     notes: list[str] = []
 
     def full(*arguments: object, **options: object) -> None:
@@ -323,19 +325,22 @@ def test_a_full_disk_costs_a_save_and_not_the_run(
         settings = replace(SETTINGS, save_minutes=1e-9)
         train(library, tmp_path / "out", settings, shape=SHAPE, on_step=free_again, note=notes.append)
     assert sum("tried again later" in note for note in notes) >= 6
-    assert_same_run(tmp_path / "whole", tmp_path / "out")
+    assert_same_run(whole, tmp_path / "out")
 
 
-def start(library: Path, output: Path, *extra: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "bertedge", "train", library, "-o", output, "--layers", "1", "--hidden", "32"]
-    command += ["--set", "vocab_size=200", "--steps", "80", "--set", "batch_size=8", "--set", "max_length=32"]
-    command += ["--set", "precision=float32", "--set", "held_out=0.2", *extra]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def words(library: Path, output: Path, *extra: str) -> list[str]:
+    """A training as it is typed."""
+    command = ["train", library, "-o", output, "--layers", 1, "--hidden", 32, "--steps", 80]
+    command += ["--set", "vocab_size=200", "--set", "batch_size=8", "--set", "max_length=32"]
+    return [*map(str, command), "--set", "precision=float32", "--set", "held_out=0.2", *extra]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [str(part) for part in command],
+        [sys.executable, "-m", "bertedge", *arguments],
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job would ignore it
     )
 
@@ -350,22 +355,21 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 def test_kill_nine_and_resume(library: Path, tmp_path: Path) -> None:
     """A real process, a real SIGKILL, the command line: the weights are those of an unbroken run, bit for bit."""
-    whole = start(library, tmp_path / "whole")
-    assert whole.wait() == 0, whole.stderr.read()  # type: ignore[union-attr]
-    cut = start(library, tmp_path / "cut", "--set", "save_minutes=0.0000001")
+    whole = typed(*words(library, tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    cut = start(*words(library, tmp_path / "cut", "--set", "save_minutes=0.0000001"))
     wait_for(tmp_path / "cut.run" / "state", cut)
     cut.send_signal(signal.SIGKILL)
     assert cut.wait() == -signal.SIGKILL
-    again = start(library, tmp_path / "cut", "--set", "save_minutes=1", "--resume")
-    _, told = again.communicate()
-    assert again.returncode == 0, told
-    assert "going on after step" in told
+    again = typed(*words(library, tmp_path / "cut", "--set", "save_minutes=1", "--resume"))
+    assert again.returncode == 0, again.stderr
+    assert "going on after step" in again.stderr
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_says_how_to_go_on(library: Path, tmp_path: Path, number: signal.Signals) -> None:
-    process = start(library, tmp_path / "out")
+    process = start(*words(library, tmp_path / "out"))
     wait_for(tmp_path / "out.run" / "metrics.jsonl", process)
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
@@ -374,11 +378,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(library: Path, tmp_path: Path, numbe
     assert "everything is saved" in told
     assert any(line.startswith("bertedge train") and line.endswith("--resume") for line in told.splitlines())
     assert (tmp_path / "out.run" / "state" / folder_module.TENSORS).is_file()
-    again = start(library, tmp_path / "out", "--resume")
-    _, told = again.communicate()
-    assert again.returncode == 0, told
-    assert not shutil.rmtree(tmp_path / "out")
-    assert not (tmp_path / "out.run").exists()
+    again = typed(*words(library, tmp_path / "out", "--resume"))
+    assert again.returncode == 0, again.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_flipped_bit_in_the_state_is_noticed(library: Path, tmp_path: Path) -> None:

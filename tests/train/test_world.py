@@ -15,6 +15,7 @@ import torch
 from bertedge.checkpoint import Checkpoint
 from bertedge.errors import UnfitMachineError
 from bertedge.train.world import joined
+from tests.cli.test_cli import typed
 
 SETTINGS = """layers = 1
 hidden = 32
@@ -50,16 +51,18 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "distill"])
-def test_two_processes_equal_one(library: Path, model_folder: Path, tmp_path: Path, command: str) -> None:
+def test_two_processes_equal_one(
+    library: Path, model_folder: Path, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = tmp_path / "settings.toml"
     settings.write_text(SETTINGS + ("vocab_size = 200\n" if command == "train" else "relations_weight = 1\n"))
     given = [command, *([] if command == "train" else [model_folder]), library, "--settings", settings]
-    run([sys.executable, "-m", "bertedge", *given, "-o", tmp_path / "one"], tmp_path / "one.log")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    done = typed(*given, "-o", tmp_path / "one")
+    assert done.returncode == 0, done.stderr
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run(
-        [*torchrun, "-m", "bertedge", *given, "-o", tmp_path / "two", "--set", "accumulate=2"],
-        tmp_path / "two.log",
-    )
+    torchrun += ["--log-dir", str(tmp_path / "logs")]
+    run([*torchrun, "-m", "bertedge", *given, "-o", tmp_path / "two", "--set", "accumulate=2"], tmp_path / "two.log")
     one, two = (dict(Checkpoint.read(tmp_path / name).tensors()) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name, tensor in one.items():
