@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from bertedge.train.training_settings import DistillationSettings as DistillationSettings
     from bertedge.train.training_settings import ModelShape as ModelShape
     from bertedge.train.training_settings import TrainingSettings as TrainingSettings
-    from bertedge.tuning import TuneSettings as TuneSettings
-    from bertedge.tuning import tune as tune
+    from bertedge.tuning.search import tune as tune
+    from bertedge.tuning.tuning_settings import TuneSettings as TuneSettings
 
 __version__ = "0.1.0"
 __all__ = [
@@ -84,7 +84,8 @@ _HOMES = {
     "bertedge.runtime.verify": ("verify",),
     "bertedge.train.run": ("distill",),
     "bertedge.train.training_settings": ("DistillationSettings", "ModelShape", "TrainingSettings"),
-    "bertedge.tuning": ("TuneSettings", "tune"),
+    "bertedge.tuning.search": ("tune",),
+    "bertedge.tuning.tuning_settings": ("TuneSettings",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 #: Packages that another extra than ``tools`` brings.

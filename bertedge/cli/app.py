@@ -20,7 +20,7 @@ from bertedge.cli import (
     quantize_command,
     report,
     train_command,
-    tune,
+    tune_command,
     use,
 )
 from bertedge.cli.console import complain, set_volume, short_warnings
@@ -44,7 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "quantize": quantize_command.quantize,
     "export": quantize_command.export,
-    "tune": tune.tune,
+    "tune": tune_command.tune,
     "bench": bench.bench,
     "compare": compare.compare,
     "report": report.report,

@@ -39,10 +39,9 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "tune": {
         PLACE: ("output", "force"),
-        BUNDLE: ("target", "exclude"),
-        "Text": ("corpus", "calibration", "examples", "seed"),
-        "Timing": ("threads", "batch_size", "length"),
-        "Search": ("budget_minutes", "everything"),
+        "Search": ("recipes", "exclude", "target", "everything"),
+        "Text": ("corpus", "calibration"),
+        "Timing": ("threads",),
     },
     "bench": {
         "What is measured": ("reference", "corpus", "examples", "seed"),

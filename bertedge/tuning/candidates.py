@@ -1,17 +1,18 @@
-"""What is tried: every registered method, one option changed at a time, and the recipes that have a name."""
+"""What is tried: every method, each with one setting changed, and the built-in recipes; or the recipes of a file."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from bertedge.recipe import METHODS, RECIPES, Method, QuantizationRecipe
+from bertedge.errors import FileError
+from bertedge.keys import as_file_errors, keys_of, read_toml
+from bertedge.recipe import METHODS, RECIPES, Method, QuantizationRecipe, recipe_of_table
 
-#: Options of methods that are worth trying: name -> values, the likeliest first. A method has those that are fields of
-#: its dataclass, so a new method or a new option joins by its name.
+#: Settings of methods that are worth trying: name -> values, the most promising first. Each method is tried with those
+#: that it has, one at a time.
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "bits": (8, 4),
     "rounding": ("compensated", "nearest"),
@@ -21,12 +22,8 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "smoothing": (True, False),
     "float_outliers": (True, False),
 }
-#: Methods as they are, then their options, then named recipes, which trade time for fidelity, then promotions.
+#: Methods with their defaults; with one setting changed; built-in recipes, slower and closer to float; promotions.
 METHOD_STAGE, OPTION_STAGE, RECIPE_STAGE, PROMOTION_STAGE = range(4)
-
-
-#: Characters of a candidate's name in that of its folder; file systems take 255 in all.
-LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class Candidate:
     """One model by one recipe.
 
     Attributes:
-        model: which of the models.
+        model: index of the model.
         stage: candidates of an earlier stage come first.
     """
 
@@ -44,30 +41,49 @@ class Candidate:
     stage: int
 
 
-def listed(models: Sequence[tuple[int, str]], base: QuantizationRecipe) -> list[Candidate]:
+def listed(
+    models: Sequence[tuple[int, str]],
+    base: QuantizationRecipe,
+    recipes: Mapping[str, QuantizationRecipe] | None = None,
+) -> list[Candidate]:
     """All candidates that are known from the start, stage by stage, in the order of the models.
 
     Args:
-        models: the index of each model, and what the names of its candidates begin with; the cheapest model first.
-        base: what all of them have in common: excluded layers, and the share of text that is kept back.
+        models: index of each model and the prefix of its candidates' names; the cheapest model first.
+        base: what all of them have in common: excluded layers, and the share of text that is held out.
+        recipes: try these, all of them, instead of the usual ones.
     """
+    stages = (_methods(), _options(), RECIPES) if recipes is None else (recipes,)
     found: list[Candidate] = []
-    for stage, recipes in ((METHOD_STAGE, _methods()), (OPTION_STAGE, _options()), (RECIPE_STAGE, RECIPES)):
+    for stage, named in enumerate(stages):
         for model, prefix in models:
-            for name, own in recipes.items():
+            for name, own in named.items():
                 recipe = replace(own, exclude=(*own.exclude, *base.exclude), held_out=base.held_out)
                 if not any(c.model == model and c.recipe == recipe for c in found):
                     found.append(Candidate(model=model, recipe=recipe, name=f"{prefix}{name}", stage=stage))
     return found
 
 
+def read_recipes(path: Path) -> dict[str, QuantizationRecipe]:
+    """The recipes of a TOML file, by name: a table ``[NAME]`` for each, with the keys of a recipe file.
+
+    Raises:
+        FileError: it cannot be read, or holds something else.
+    """
+    table = read_toml(path)
+    if not table or not all(isinstance(recipe, dict) for recipe in table.values()):
+        raise FileError(f"{path}: expected a table for each recipe", "for example [a] and then bits = 8")
+    with as_file_errors(path):
+        return {name: recipe_of_table(recipe) for name, recipe in table.items()}
+
+
 def name_of(method: Method) -> str:
     """The method, and what differs from its defaults."""
     default, words = type(method)(), [str(method.name)]
-    for f in fields(method):
-        value = getattr(method, f.name)
-        if value != getattr(default, f.name):
-            words.append(_option_words(f.name.replace("_", "-"), value))
+    for name in keys_of(type(method)):
+        value = getattr(method, name)
+        if value != getattr(default, name):
+            words.append(_option_words(name.replace("_", "-"), value))
     return " ".join(words)
 
 
@@ -77,26 +93,17 @@ def _option_words(option: str, value: Any) -> str:
     return f"{option}={','.join(value) if isinstance(value, tuple) else value}"
 
 
-def folder_name(name: str) -> str:
-    """A candidate's name as that of a folder; two names never share one, whatever a file system holds for equal."""
-    plain = re.sub(r"[^a-z0-9.=_-]+", "-", name.lower()).strip("-.")
-    if plain == name and len(plain) <= LONGEST_NAME:
-        return plain
-    digest = hashlib.sha256(name.encode("utf-8", errors="surrogateescape")).hexdigest()[:8]
-    return f"{plain[:LONGEST_NAME]}-{digest}".lstrip("-")
-
-
 def _methods() -> dict[str, QuantizationRecipe]:
     return {name: QuantizationRecipe(method=kind()) for name, kind in METHODS.items()}
 
 
 def _options() -> dict[str, QuantizationRecipe]:
-    """Every method with one option changed."""
+    """Every method with one setting changed."""
     changed = [
-        replace(method, **{f.name: value})
+        replace(method, **{name: value})
         for method in (kind() for kind in METHODS.values())
-        for f in fields(method)
-        for value in OPTIONS.get(f.name, ())
-        if value != getattr(method, f.name)
+        for name in keys_of(type(method))
+        for value in OPTIONS.get(name, ())
+        if value != getattr(method, name)
     ]
     return {name_of(method): QuantizationRecipe(method=method) for method in changed}

@@ -13,8 +13,7 @@ from bertedge.evaluate.intervals import outcome_of, quotient
 from bertedge.evaluate.latency import paired_ratio
 from bertedge.evaluate.metrics import METRICS
 from bertedge.quantization.sensitivity import SMOOTH_LOSS
-from bertedge.tuning.pareto import pareto
-from bertedge.tuning.state import RATIO, Entry
+from bertedge.tuning.measured import RATIO, Entry
 
 #: A time that is longer by no more than this share is the same.
 LATENCY_TOLERANCE = 0.05
@@ -22,6 +21,20 @@ LATENCY_TOLERANCE = 0.05
 MAX_FINALISTS = 6
 #: Losses that candidates are compared by where no goal names one, the first that a model has.
 DEFAULT_LOSSES = tuple(SMOOTH_LOSS.values())
+
+
+def pareto(points: Sequence[Sequence[float]]) -> list[int]:
+    """Indices of the points that no other point dominates, in their order; equal points stay together.
+
+    Args:
+        points: numbers of which smaller ones are better, the same kinds in each point.
+    """
+    return [i for i, point in enumerate(points) if not any(dominates(other, point) for other in points)]
+
+
+def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether a point is nowhere worse than another and somewhere better."""
+    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
 
 
 def objectives(goals: Collection[Goal], entries: Sequence[Entry], latency: str = P95) -> tuple[str, ...]:

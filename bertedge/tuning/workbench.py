@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -30,42 +29,33 @@ from bertedge.quantization.result_cache import Cache
 from bertedge.quantization.sensitivity import Sensitivity
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime import BertRuntime, load
-from bertedge.tuning.state import Timed
+from bertedge.tuning.measured import Timed
+from bertedge.tuning.tuning_settings import TuneSettings
 
 #: Tokens of a text that losses are measured on, at most.
 MAX_LENGTH = 128
 
 
-@dataclass(eq=False)
 class Workbench:
-    """Makes and measures; nothing is computed before it is asked for.
+    """Makes and measures candidates; float models and samples are made when they are first needed.
 
-    Attributes:
-        calibration, corpus: texts to calibrate with and to measure on; without the latter a part of the former is kept
-            back for it.
-        scratch: a folder that is cleared away at the end.
+    Args:
+        scratch: a folder that is removed at the end.
     """
 
-    checkpoints: Sequence[Checkpoint]
-    calibration: Path | None
-    corpus: Path | None
-    target: str
-    workload: Workload
-    examples: int
-    seed: int
-    max_threads: int
-    scratch: Path
-    listen: Listener
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, checkpoints: Sequence[Checkpoint], settings: TuneSettings, scratch: Path, listen: Listener
+    ) -> None:
+        self.checkpoints, self.settings, self.scratch, self.listen = checkpoints, settings, scratch, listen
+        self._calibration = Path(settings.calibration) if settings.calibration else None
         self._floats: dict[int, BertRuntime] = {}
         self._recorded: dict[int, Recorded] = {}
         self._cache: tuple[int, Cache] = (-1, Cache())
         self._require_one_vocabulary()
-        shortest = min(checkpoint.config.max_length for checkpoint in self.checkpoints)
-        if self.workload.seq_len > shortest:
+        shortest = min(checkpoint.config.max_length for checkpoint in checkpoints)
+        if settings.length > shortest:
             raise UsageError(
-                f"--length {self.workload.seq_len}: the models read {shortest} tokens at most",
+                f"--length {settings.length}: the models read {shortest} tokens at most",
                 f"for instance --length {shortest}",
             )
         self._longest = min(MAX_LENGTH, shortest)
@@ -83,9 +73,9 @@ class Workbench:
     def text(self) -> TokenizedCorpus:
         """What losses are measured on."""
         tokenizer = self.checkpoints[0].tokenizer
-        if self.corpus is not None:
-            return tokenize_corpus(self.corpus, tokenizer)
-        return hold_out(tokenize_corpus(self.calibration or default_text(), tokenizer), HELD_OUT)[1]
+        if self.settings.corpus is not None:
+            return tokenize_corpus(Path(self.settings.corpus), tokenizer)
+        return hold_out(tokenize_corpus(self._calibration or default_text(), tokenizer), HELD_OUT)[1]
 
     @cached_property
     def _layout(self) -> Layout:
@@ -94,20 +84,21 @@ class Workbench:
 
     @cached_property
     def _batches(self) -> list[Batch]:
-        kept_back = f"the part of {(self.calibration or default_text()).name} that is kept back"
+        kept_back = f"the part of {(self._calibration or default_text()).name} that is held out"
         sample: dict[str, Any] = {
-            "examples": self.examples,
+            "examples": self.settings.examples,
             "max_length": self._longest,
-            "seed": self.seed,
+            "seed": self.settings.seed,
             "pairs": any(checkpoint.reads_pairs for checkpoint in self.checkpoints),
         }
-        warn_if_short(self.text, name=self.corpus.name if self.corpus else kept_back, **sample)
+        warn_if_short(self.text, name=Path(self.settings.corpus).name if self.settings.corpus else kept_back, **sample)
         return drawn_sample(self.text, self._layout, **sample)
 
     @cached_property
     def _call(self) -> Batch:
         """What is timed."""
-        return workload_batch(self.workload, self.text, self._layout)
+        workload = Workload(batch_size=self.settings.batch_size, seq_len=self.settings.length)
+        return workload_batch(workload, self.text, self._layout)
 
     @cached_property
     def _judge(self) -> Observations:
@@ -119,9 +110,9 @@ class Workbench:
         return quantize(
             self.checkpoints[model],
             folder,
-            target=self.target,
+            target=self.settings.target,
             recipe=recipe,
-            calibration=self.calibration,
+            calibration=self._calibration,
             promoted=promoted,
             cache=self._cache_of(model),
             force=True,
@@ -132,25 +123,25 @@ class Workbench:
         """What each layer of a candidate loses."""
         return sensitivity(
             self.checkpoints[model],
-            target=self.target,
+            target=self.settings.target,
             recipe=recipe,
-            calibration=self.calibration,
+            calibration=self._calibration,
             cache=self._cache_of(model),
             listen=self.listen,
         )
 
     def fidelity(self, model: int, bundle: Bundle) -> dict[str, MetricValue]:
         """How a candidate differs from its own float model, and how many hits it loses to the first one."""
-        candidate = _loaded(bundle.folder, self.max_threads)
+        candidate = _loaded(bundle.folder, max(self.settings.numbers))
         return estimate_all(self._record(model).observe(candidate, judge=self._judge))
 
     def float_fidelity(self, model: int) -> dict[str, MetricValue]:
         """The same for a model in float32."""
         return estimate_all(self._record(model).observe(self._float(model), judge=self._judge))
 
-    def time(self, bundles: Sequence[tuple[Bundle, int]], *, rounds: int) -> list[Timed]:
+    def time(self, bundles: Sequence[tuple[Path, int]], *, rounds: int) -> list[Timed]:
         """Time bundles, each with a number of threads, in turn with the first float model and with each other."""
-        runtimes = [_loaded(bundle.folder, threads) for bundle, threads in bundles]
+        runtimes = [_loaded(folder, threads) for folder, threads in bundles]
         calls = [partial(model.predict, self._call) for model in (self._float(0), *runtimes)]
         reference, *timings = interleave(calls, rounds=rounds)
         threads = [threads for _, threads in bundles]
@@ -160,7 +151,7 @@ class Workbench:
         if model not in self._floats:
             folder = self.scratch / f"float-{model}"
             export(self.checkpoints[model], folder)
-            self._floats[model] = _loaded(folder, self.max_threads)
+            self._floats[model] = _loaded(folder, max(self.settings.numbers))
         return self._floats[model]
 
     def _record(self, model: int) -> Recorded:

@@ -432,26 +432,24 @@ _training_kind("state/state.pt", ZIP, 4)
 
 
 # -- searches and sysroots --------------------------------------------------------------------------------------------
-@kind("tune: state.json")
+@kind("tune: a candidate's record")
 def _tune(samples: Samples) -> Case:
+    from bertedge.evaluate.goals import goals_of
+    from bertedge.records import from_json, read_json
     from bertedge.tuning.choice import best, not_beaten
-    from bertedge.tuning.state import STATE, open_state
-    from tests.tuning.helpers import SETTINGS, entry, state_of
+    from bertedge.tuning.measured import Entry
+    from tests.tuning.helpers import entry
 
-    folder = samples.scratch / "runs"
-    folder.mkdir()
-    write_json(folder / STATE, state_of(entry("a"), entry("b", kl=0.1, ms=2.0, recipe=DYNAMIC)))
+    file, other = samples.scratch / "static-0.json", entry("a")
+    write_json(file, entry("b", kl=0.1, ms=2.0, recipe=DYNAMIC))
 
     def read() -> None:
-        from bertedge.evaluate.goals import goals_of
-
-        state = open_state(folder, SETTINGS, force=False)
         goals = goals_of({"max_kl": 0.01, "max_p95_ms": 3.0})
-        if state.entries:
-            best(state.entries, goals)
-            not_beaten(state.entries, goals)
+        entries = [other, from_json(Entry, read_json(file), file.name)]
+        best(entries, goals)
+        not_beaten(entries, goals)
 
-    return Case(path=folder / STATE, mutators=JSON, read=read)
+    return Case(path=file, mutators=JSON, read=read)
 
 
 @kind("sysroot: lock.json")

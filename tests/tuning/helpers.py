@@ -6,21 +6,7 @@ from bertedge.manifest import Coverage
 from bertedge.metric import MetricValue
 from bertedge.recipe import QuantizationRecipe
 from bertedge.tuning.candidates import Candidate
-from bertedge.tuning.state import Entry, Settings, State, Timed
-
-SETTINGS = Settings(
-    models=("m 0",),
-    target="portable",
-    exclude=(),
-    calibration_sha256="c",
-    corpus_sha256=None,
-    examples=8,
-    seed=0,
-    batch_size=1,
-    length=16,
-    threads=(1,),
-    machine="here",
-)
+from bertedge.tuning.measured import Entry, Timed
 
 
 def exactly(value: float) -> MetricValue:
@@ -52,13 +38,8 @@ def entry(
         coverage=Coverage(macs=1.0, bytes=1.0),
         fidelity={"mlm.kl_mean": exactly(kl)},
         latency=(fastest,),
-        session=1,
     )
 
 
 def entry_of(candidate: Candidate, **numbers: float) -> Entry:
     return entry(candidate.name, model=candidate.model, stage=candidate.stage, recipe=candidate.recipe, **numbers)  # type: ignore[arg-type]
-
-
-def state_of(*entries: Entry, **more: object) -> State:
-    return State(schema_version=1, settings=SETTINGS, entries=entries, **{"floats": {}, **more})  # type: ignore[arg-type]

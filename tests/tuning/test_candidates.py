@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from bertedge.recipe import METHODS, RECIPES, QuantizationRecipe
-from bertedge.tuning.candidates import METHOD_STAGE, OPTIONS, RECIPE_STAGE, folder_name, listed
+from bertedge.errors import FileError
+from bertedge.recipe import METHODS, RECIPES, QuantizationRecipe, Static
+from bertedge.tuning.candidates import METHOD_STAGE, OPTIONS, RECIPE_STAGE, listed, read_recipes
 
 BASE = QuantizationRecipe(exclude=("pooler",), held_out=0.25)
 ALL = listed([(1, "small "), (0, "large ")], BASE)
@@ -35,7 +36,7 @@ def test_every_option_belongs_to_some_method_or_is_a_number_of_bits() -> None:
     assert OPTIONS.keys() - there <= {"bits"}  # weight-only methods have it
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name != "default"])
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("default", *METHODS)])
 def test_named_recipes_come_last(name: str) -> None:
     (found,) = [c for c in ALL if c.name == f"small {name}"]
     assert found.stage == RECIPE_STAGE
@@ -44,30 +45,27 @@ def test_named_recipes_come_last(name: str) -> None:
 
 def test_names_tell_candidates_apart_and_stages_are_in_order() -> None:
     names = [c.name for c in ALL]
-    assert len({folder_name(name) for name in names}) == len(set(names)) == len(names)
+    assert len(set(names)) == len(names)
     assert [c.stage for c in ALL] == sorted(c.stage for c in ALL)
     assert ALL[0].name == "small dynamic"
     assert "large static rounding=nearest" in names
     assert "large static no-smoothing" in names
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("模型 static", "модель static", "static"),
-        ("a b static", "a-b static"),
-        ("Tiny static", "tiny static"),
-        ("模", "型"),
-    ],
-)
-def test_names_that_differ_in_what_folders_cannot_hold_get_folders_of_their_own(names: tuple[str, ...]) -> None:
-    folders = [folder_name(name) for name in names]
-    assert len({folder.lower() for folder in folders}) == len(names)
-    assert all(re.fullmatch(r"[a-z0-9][a-z0-9.=_-]*", folder) for folder in folders)
-    assert [folder_name(name) for name in names] == folders
+def test_recipes_of_a_file_take_the_place_of_the_usual_ones(tmp_path: Path) -> None:
+    file = tmp_path / "recipes.toml"
+    file.write_text('[mine]\nrounding = "nearest"\n[small]\nmethod = "weight-only"\nexclude = "mlm.decoder"\n')
+    recipes = read_recipes(file)
+    assert recipes["mine"] == QuantizationRecipe(method=Static(rounding="nearest"))
+    found = listed([(0, "")], BASE, recipes)
+    assert [(c.name, c.stage, c.recipe.exclude) for c in found] == [
+        ("mine", METHOD_STAGE, ("pooler",)),
+        ("small", METHOD_STAGE, ("mlm.decoder", "pooler")),
+    ]
 
 
-def test_long_names_make_folders_that_file_systems_take() -> None:
-    one, other = (folder_name(f"{'x' * 300}{end} static") for end in "ab")
-    assert one != other
-    assert len(one) < 150
+@pytest.mark.parametrize("text", ["", "rounding = 1", "[a]\nroundin = 1", "a"])
+def test_a_file_without_recipes_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
+    (tmp_path / "recipes.toml").write_text(text)
+    with pytest.raises(FileError, match=r"recipes\.toml"):
+        read_recipes(tmp_path / "recipes.toml")

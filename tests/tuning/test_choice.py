@@ -6,10 +6,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bertedge.evaluate.goals import goals_of
 from bertedge.metric import MetricValue
-from bertedge.tuning.choice import MAX_FINALISTS, best, choose, finalists, not_beaten, objectives
+from bertedge.tuning.choice import MAX_FINALISTS, best, choose, dominates, finalists, not_beaten, objectives, pareto
 from tests.tuning.helpers import entry
 
 GOALS = goals_of({"max_kl": 0.001, "max_p95_ms": 8.0})
@@ -102,3 +104,28 @@ def test_finalists_are_few_and_the_best_is_among_them() -> None:
 def test_what_is_no_number_beats_nobody() -> None:
     good, broken = entry("good", kl=0.1, ms=5, mb=10), entry("broken", kl=math.nan, ms=6, mb=11)
     assert [e.name for e in not_beaten([broken, good], GOALS)] == ["good"]
+
+
+POINTS = st.integers(1, 4).flatmap(
+    lambda width: st.lists(st.lists(st.integers(0, 4).map(float), min_size=width, max_size=width), max_size=15)
+)
+
+
+@given(POINTS)
+def test_members_beat_all_others_and_not_each_other(points: list[list[float]]) -> None:
+    chosen = pareto(points)
+    assert chosen == sorted(set(chosen))
+    assert bool(chosen) == bool(points)
+    for i, point in enumerate(points):
+        beaten = [j for j in chosen if dominates(points[j], point)]
+        assert (i in chosen) == (not beaten)
+
+
+@given(POINTS, st.randoms())
+def test_the_order_of_the_points_does_not_matter(points: list[list[float]], random) -> None:  # type: ignore[no-untyped-def]
+    shuffled = random.sample(points, len(points))
+    assert sorted(points[i] for i in pareto(points)) == sorted(shuffled[i] for i in pareto(shuffled))
+
+
+def test_equal_points_stay_together() -> None:
+    assert pareto([(1.0, 2.0), (2.0, 1.0), (1.0, 2.0), (2.0, 2.0)]) == [0, 1, 2]

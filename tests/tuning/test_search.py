@@ -18,20 +18,25 @@ from safetensors.numpy import load_file, save_file
 
 from bertedge import target
 from bertedge.bundle import Bundle
-from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from bertedge.cpu import X86, parse_cpuinfo
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import FileError, UnfitMachineError, UsageError
 from bertedge.evaluate.goals import goals_of
 from bertedge.files import sha256
 from bertedge.heads.parts import Parts
+from bertedge.progress import no_progress
 from bertedge.quantization import quantize
 from bertedge.recipe import METHODS, QuantizationRecipe, WeightOnly
+from bertedge.records import to_json
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
 from bertedge.tokenizer import Tokenizer
-from bertedge.tuning import Tuned, TuneSettings, Workload, search, tune
-from bertedge.tuning.settings import prefixes_of
+from bertedge.tuning import rounds, search
+from bertedge.tuning.outcome import Tuned
+from bertedge.tuning.search import prefixes_of, tune
+from bertedge.tuning.tuning_settings import TuneSettings
+from bertedge.tuning.workbench import Workbench
 from tests.cli.test_cli import typed
 from tests.cli.test_signals_and_streams import start, wait_for
 from tests.conftest import random_tensors
@@ -42,12 +47,12 @@ EASY = goals_of({"max_mlm_drop": 0.5, "max_p95_ms": 60_000.0, "max_size_mb": 30.
 
 @pytest.fixture
 def settings(corpus_file: Path) -> TuneSettings:
-    return TuneSettings(calibration=corpus_file, workload=Workload(batch_size=1, seq_len=16), examples=24, threads=(1,))
+    return TuneSettings(calibration=corpus_file, length=16, examples=24, threads=(1,))
 
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "FIRST_ROUNDS", 2)
+    monkeypatch.setattr(rounds, "FIRST_ROUNDS", 2)
     monkeypatch.setattr(search, "FINAL_ROUNDS", 3)
 
 
@@ -119,7 +124,7 @@ def test_goals_that_cannot_be_met_leave_the_best_and_a_sentence(
     assert raw["goals"]["max_kl"]["met"] is True
 
 
-def test_an_interrupted_search_goes_on(
+def test_an_interrupted_search_resumes(
     model_folder: Path, settings: TuneSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(line: str) -> None:
@@ -128,28 +133,29 @@ def test_an_interrupted_search_goes_on(
     runs = tmp_path / "runs"
     with pytest.raises(KeyboardInterrupt):
         tune([model_folder], runs, goals=EASY, settings=settings, note=interrupt)
-    first = json.loads((runs / "state.json").read_text())["entries"]
-    assert [entry["name"] for entry in first] == ["dynamic"]
+    first = json.loads((runs / "pareto.json").read_text())
+    assert [entry["name"] for entry in first["measured"]] == ["dynamic"]
+    assert first["timed_together"] is False
     assert verify(load(runs / "best")).passed
-    assert json.loads((runs / "pareto.json").read_text())["timed_together"] is False
     made: list[str] = []
-    real = search.Workbench.make
+    real = Workbench.make
 
-    def spy(self: search.Workbench, model: int, recipe, *rest) -> Bundle:  # type: ignore[no-untyped-def]
+    def spy(self: Workbench, model: int, recipe, *rest) -> Bundle:  # type: ignore[no-untyped-def]
         made.append(recipe.method.name)
         return real(self, model, recipe, *rest)
 
-    monkeypatch.setattr(search.Workbench, "make", spy)
-    tuned = tune([model_folder], runs, goals=EASY, settings=settings)
+    monkeypatch.setattr(Workbench, "make", spy)
+    lines: list[str] = []
+    tuned = tune([model_folder], runs, goals=EASY, settings=settings, note=lines.append)
     assert made == [name for name in METHODS if name != "dynamic"]
-    assert json.loads((runs / "state.json").read_text())["entries"][0] == first[0]
-    # times of two sessions stand side by side nowhere but where each says which it is of
-    assert {entry.session for entry in tuned.measured} == {1, 2}
-    assert {entry.session for entry in (*tuned.points, *tuned.beaten)} == {2}
+    assert [line.endswith("(measured before)") for line in lines] == [True, False, False]
+    assert to_json(tuned.measured[0]) == first["measured"][0]
     check_what_is_left(runs, tuned)
     made.clear()
     tune([model_folder], runs, goals=EASY, settings=settings)
     assert made == []
+    tune([model_folder], runs, goals=EASY, settings=settings, force=True)
+    assert made == list(METHODS)
 
 
 def test_harder_goals_take_up_what_was_measured_and_promote(
@@ -202,11 +208,12 @@ def test_a_student_is_judged_by_its_teachers_hits_and_its_own_fidelity(
     tuned = tune([model_folder, student], tmp_path / "runs", goals=goals, settings=replace(settings, everything=False))
     assert {entry.model for entry in tuned.measured} == {1}  # it costs less, and is good enough
     assert tuned.best.startswith("student ")
-    state = json.loads((tmp_path / "runs" / "state.json").read_text())
-    assert abs(state["floats"]["1"]["mlm.kl_mean"]["value"]) < 1e-6
-    lost = state["floats"]["1"]["mlm.top1_accuracy_drop"]["value"]
+    bench = Workbench([open_checkpoint(model) for model in (model_folder, student)], settings, tmp_path, no_progress)
+    in_float = bench.float_fidelity(1)
+    assert abs(in_float["mlm.kl_mean"].value) < 1e-6
     for entry in tuned.measured:
         assert 0 < entry.fidelity["mlm.kl_mean"].value < 0.1
+        lost = in_float["mlm.top1_accuracy_drop"].value
         assert entry.fidelity["mlm.top1_accuracy_drop"].value == pytest.approx(lost, abs=0.05)
     check_what_is_left(tmp_path / "runs", tuned)
 
@@ -221,7 +228,7 @@ def test_bad_input(
     with pytest.raises(UsageError, match=r"exclude 'poolr'"):
         tune([model_folder], runs, goals=EASY, settings=replace(settings, exclude=("poolr",)))
     with pytest.raises(UsageError, match="--length 300"):
-        tune([model_folder], runs, goals=EASY, settings=replace(settings, workload=Workload(batch_size=1, seq_len=300)))
+        tune([model_folder], runs, goals=EASY, settings=replace(settings, length=300))
     other = Tokenizer.train(["some other words altogether"] * 4, vocab_size=300, max_length=64)
     stranger = student_of(replace(config, vocab_size=other.vocab_size), other, tmp_path / "stranger", seed=0)
     with pytest.raises(UsageError, match="stranger: has another vocabulary than tiny-bert"):
@@ -236,12 +243,6 @@ def test_bad_input(
     ):
         with pytest.raises(UsageError):
             TuneSettings(**wrong)  # type: ignore[arg-type]
-    tune([model_folder], runs, goals=EASY, settings=settings)
-    with pytest.raises(UsageError, match="holds a search with examples 24, not 25"):
-        tune([model_folder], runs, goals=EASY, settings=replace(settings, examples=25))
-    again = tune([model_folder], runs, goals=EASY, settings=replace(settings, examples=25), force=True)
-    assert again.settings.examples == 25
-    assert np.isfinite(again.points[0].fidelity["mlm.kl_mean"].value)
 
 
 def test_a_target_that_is_wrong_here_cannot_be_measured(
@@ -281,8 +282,7 @@ def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(
     assert f"bertedge tune {model_folder} -o {runs}" in err
     assert "Traceback" not in err
     assert verify(load(runs / "best")).passed
-    state = json.loads((runs / "state.json").read_text())
-    assert state["entries"]
+    assert json.loads((runs / "pareto.json").read_text())["measured"]
     left = {path.name for path in tmp_path.iterdir()} - {"runs", ".ses"}
     assert left == set()
     assert not list(runs.glob(".*"))
@@ -309,12 +309,18 @@ def test_bundles_that_somebody_was_stopped_removing_are_made_again(
     check_what_is_left(runs, tune([model_folder], runs, goals=EASY, settings=settings))
 
 
-def test_options_that_end_a_search_before_anything_was_measured_may_be_corrected(
+def test_other_settings_are_measured_next_to_what_is_there(
     model_folder: Path, settings: TuneSettings, tmp_path: Path
 ) -> None:
+    runs = tmp_path / "runs"
     with pytest.raises(UsageError, match="shares its table"):
-        tune([model_folder], tmp_path / "runs", goals=EASY, settings=replace(settings, exclude=("embeddings.word",)))
-    assert tune([model_folder], tmp_path / "runs", goals=EASY, settings=settings).met
+        tune([model_folder], runs, goals=EASY, settings=replace(settings, exclude=("embeddings.word",)))
+    mine = replace(settings, recipes={"mine": QuantizationRecipe(method=WeightOnly(bits=8, rounding="nearest"))})
+    for given in (mine, replace(mine, length=24), mine):
+        tuned = tune([model_folder], runs, goals=EASY, settings=given)
+        assert tuned.best == "mine"
+        assert tuned.settings["length"] == given.length
+    assert len([path for path in (runs / "candidates").iterdir() if path.is_dir()]) == 2
 
 
 def test_two_searches_in_one_folder_are_refused(model_folder: Path, settings: TuneSettings, tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""The outcome of a search: the best bundle, all numbers and a picture."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertedge.evaluate.goals import P95, SIZE, Goal
+from bertedge.files import new_folder
+from bertedge.manifest import MANIFEST, ReachedGoal
+from bertedge.plotting import Figure, save, style
+from bertedge.records import write_json
+from bertedge.tuning.choice import choose, finalists, not_beaten, objectives
+from bertedge.tuning.measured import Entry
+
+SCHEMA_VERSION = 2
+CANDIDATES, BEST, PARETO, PICTURE = "candidates", "best", "pareto.json", "pareto.svg"
+BLUE, ORANGE, GREY = "tab:blue", "tab:orange", "0.6"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """The outcome of a search.
+
+    Attributes:
+        settings: what the measurements depend on.
+        complete: nothing was left to try; False if the time was over, or while the search goes on.
+        timed_together: the finalists were timed in one run, so their latencies can be compared. False for what an
+            interrupted search leaves.
+        objectives: the metrics that the points trade off.
+        goals: option -> what the best one reached.
+        best: the name of the best one, whose bundle is ``best``.
+        reason: why it was chosen over another one of the same speed, a sentence; empty if it is the fastest.
+        threads: the number of threads that it was fastest with.
+        points: the Pareto set.
+        beaten: the other finalists.
+        measured: everything that was tried, each with the times of the run that measured it.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    settings: dict[str, Any]
+    complete: bool
+    timed_together: bool
+    objectives: tuple[str, ...]
+    goals: dict[str, ReachedGoal]
+    best: str
+    threads: int
+    points: tuple[Entry, ...]
+    beaten: tuple[Entry, ...]
+    measured: tuple[Entry, ...]
+    reason: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the best one meets all goals."""
+        return all(goal.met for goal in self.goals.values())
+
+
+def write_outcome(
+    output: Path,
+    settings: dict[str, Any],
+    measured: Sequence[Entry],
+    goals: Collection[Goal],
+    *,
+    timed: Sequence[Entry] | None = None,
+    complete: bool = False,
+) -> Tuned:
+    """Copy the best bundle, and write ``pareto.json`` and ``pareto.svg``.
+
+    Args:
+        timed: the finalists with latencies of one run; None while the search goes on.
+    """
+    shown = finalists(measured, goals) if timed is None else timed
+    choice = choose(measured if timed is None else timed, goals)
+    points = not_beaten(shown, goals)
+    tuned = Tuned(
+        settings=settings,
+        complete=complete,
+        timed_together=timed is not None,
+        objectives=objectives(goals, shown),
+        goals={goal.option: goal.reached(choice.entry.measured) for goal in goals},
+        best=choice.entry.name,
+        reason=choice.reason,
+        threads=choice.entry.latency[0].threads,
+        points=tuple(points),
+        beaten=tuple(entry for entry in shown if entry not in points),
+        measured=tuple(measured),
+    )
+    _copy(output / CANDIDATES / choice.entry.folder, output / BEST)
+    write_json(output / PARETO, tuned)
+    draw(output / PICTURE, tuned, goals)
+    return tuned
+
+
+def _copy(source: Path, place: Path) -> None:
+    """Copy a bundle, unless it is there."""
+    manifest = place / MANIFEST
+    if manifest.is_file() and manifest.read_bytes() == (source / MANIFEST).read_bytes():
+        return
+    with new_folder(place, force=True) as folder:  # whatever is there: the folder belongs to the search
+        for file in source.iterdir():
+            shutil.copy2(file, folder)
+
+
+def draw(path: Path, tuned: Tuned, goals: Collection[Goal]) -> None:
+    """Loss and size over latency: the Pareto set filled, the others empty, goals as dashed lines.
+
+    Raises:
+        FileError: the picture cannot be written.
+    """
+    with style():
+        figure = Figure(figsize=(10, 4.8), layout="constrained")
+        for axes, metric in zip(figure.subplots(1, 2), (tuned.objectives[0], SIZE), strict=True):
+            for index, entry in enumerate((*tuned.points, *tuned.beaten)):
+                best, empty = entry.name == tuned.best, index >= len(tuned.points)
+                _mark(axes, entry, metric, best=best, empty=empty, above=index % 2 == 1)
+            for goal in goals:
+                if goal.kind.metric == P95:
+                    axes.axvline(goal.bound, color=ORANGE, linestyle="--", linewidth=1)
+                if goal.kind.metric == metric:
+                    axes.axhline(goal.bound, color=ORANGE, linestyle="--", linewidth=1)
+            axes.set(xlabel="95th percentile of a call, ms", ylabel=metric)
+            axes.margins(0.25)
+            axes.grid(alpha=0.3)
+        times = "timed in one run" if tuned.timed_together else "timed one by one so far"
+        figure.suptitle(f"{times}; filled: no other point is better in everything; dashed: goals")
+        save(figure, path, hint="choose another --output")
+
+
+def _mark(axes: Any, entry: Entry, metric: str, *, best: bool, empty: bool, above: bool) -> None:
+    """A candidate as a circle with its name."""
+    x, y = entry.measured[P95].value, entry.measured[metric].value
+    color = ORANGE if best else GREY if empty else BLUE
+    axes.plot(x, y, "o", color=color, markerfacecolor="none" if empty else color, markersize=9 if best else 7)
+    label, place = f"{entry.name} (best)" if best else entry.name, (0, 8 if above else -14)
+    axes.annotate(label, (x, y), place, textcoords="offset points", fontsize=8, ha="center")
