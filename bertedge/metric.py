@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from bertedge.bounds import Count
 
 Floats = NDArray[np.float64]
+#: How the name of a goal begins that bounds a value from above.
+CEILING = "max"
+#: Bounds of goals that make sense.
+SHARE, ANY = (0.0, 1.0), (0.0, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,32 @@ class Metric:
     meaning: str
     floor: float = -math.inf
     bounds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalKind:
+    """A number that a user can bound.
+
+    Attributes:
+        option: its name on the command line. ``max`` or ``min`` at its beginning says how the bound is meant.
+        metric: the name of what is measured.
+        head: the head whose loss it is; None for what is no loss.
+        limits: the bounds that make sense.
+        scale: a difference that matters, to compare misses of different goals; None for the bound itself.
+        help: for the command line.
+    """
+
+    option: str
+    metric: str
+    head: str | None
+    limits: tuple[float, float]
+    scale: float | None
+    help: str
+
+    @property
+    def is_ceiling(self) -> bool:
+        """Whether the value has to be at or below the bound."""
+        return self.option.startswith(CEILING)
 
 
 def weighted_mean(values: Floats, weights: Floats) -> float:

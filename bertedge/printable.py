@@ -46,3 +46,8 @@ def shortened(name: str) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
+
+
+def rounded_percent(share: float) -> str:
+    """A share in percent, with a decimal below 10 %: ``1.2 %``, ``12 %``."""
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

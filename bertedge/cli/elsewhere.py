@@ -11,6 +11,7 @@ from bertedge.cli.console import at_least, note, print_json, progress_bar, stdou
 from bertedge.cli.options import ForceOption, library
 from bertedge.emulate.cpus import ARCHITECTURES, emulated_cpu
 from bertedge.errors import CheckFailed, UsageError, nearest
+from bertedge.heads import MAIN_FIRST
 from bertedge.records import to_json
 from bertedge.report.terminal import terminal_table, without
 
@@ -19,12 +20,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 #: Metrics of the table; JSON has all of them.
-SHOWN = {
-    "mlm.top1_agreement": "agreement",
-    "mlm.kl_mean": "KL",
-    "embedding.cosine_mean": "mean cosine",
-    "nsp.flip_rate": "NSP flips",
-}
+SHOWN = {metric: title for head in MAIN_FIRST for metric, title in head.columns.items()}
 
 
 def emulator_setup(

@@ -1,4 +1,4 @@
-"""What a user allows a model to lose, to take and to weigh; a new goal is one row."""
+"""What a user allows a model to lose, to take and to weigh; a new goal is one row here or in its head."""
 
 from __future__ import annotations
 
@@ -12,81 +12,35 @@ from bertedge.evaluate.intervals import Outcome, outcome_of
 from bertedge.heads import HEADS
 from bertedge.heads.parts import Parts
 from bertedge.manifest import ReachedGoal
-from bertedge.metric import MetricValue
+from bertedge.metric import ANY, CEILING, GoalKind, MetricValue
 
-#: How the name of an option begins that bounds a value from above.
-CEILING = "max"
 P95, SIZE = "latency.p95_ms", "size_mb"
 Measured = Mapping[str, MetricValue]
 
 
-@dataclass(frozen=True, kw_only=True)
-class GoalKind:
-    """A number that can be bounded.
-
-    Attributes:
-        option: its name on the command line; it begins with ``max`` or ``min``, which says how the bound is meant.
-        metric: the name of what is measured.
-        head: the head that a loss is measured at; None for what is no loss.
-        limits: the bounds that make sense.
-        scale: a difference that matters, to compare misses of different goals by; None for the bound itself.
-        help: for the command line.
-    """
-
-    option: str
-    metric: str
-    head: str | None
-    limits: tuple[float, float]
-    scale: float | None
-    help: str
-
-    @property
-    def is_ceiling(self) -> bool:
-        """Whether the value has to be at or below the bound."""
-        return self.option.startswith(CEILING)
-
-
-#: The vectors that every model makes of texts.
-EMBEDDING = "embedding"
-SHARE, ANY = (0.0, 1.0), (0.0, math.inf)
-#: Goals by the name of their option.
+#: Goals by the name of their option: those of each head, and those for a call and for the file.
 GOALS = {
-    row.option: row
-    for row in (
+    kind.option: kind
+    for kind in (
+        *(goal for head in HEADS.values() for goal in head.goals),
         GoalKind(
-            option="max_mlm_drop", metric="mlm.top1_accuracy_drop", head="mlm", limits=SHARE, scale=0.005,
-            help="Largest drop of the accuracy on masked words, against float.",
-        ),
-        GoalKind(
-            option="max_nsp_drop", metric="nsp.accuracy_drop", head="nsp", limits=SHARE, scale=0.005,
-            help="Largest drop of the accuracy on next sentences, against float.",
-        ),
-        GoalKind(
-            option="max_kl", metric="mlm.kl_mean", head="mlm", limits=ANY, scale=0.002,
-            help="Largest mean KL divergence from float's probabilities, in nats.",
-        ),
-        GoalKind(
-            option="min_agreement", metric="mlm.top1_agreement", head="mlm", limits=SHARE, scale=0.01,
-            help="Smallest share of masked words with the same best word as float.",
-        ),
-        GoalKind(
-            option="max_nsp_flips", metric="nsp.flip_rate", head="nsp", limits=SHARE, scale=0.005,
-            help="Largest share of sentence pairs that float judges differently.",
-        ),
-        GoalKind(
-            option="min_cosine", metric="embedding.cosine_mean", head=EMBEDDING, limits=SHARE, scale=0.002,
-            help="Smallest mean cosine of text vectors with float's.",
-        ),
-        GoalKind(
-            option="max_p95_ms", metric=P95, head=None, limits=ANY, scale=None,
+            option="max_p95_ms",
+            metric=P95,
+            head=None,
+            limits=ANY,
+            scale=None,
             help="Largest 95th percentile of a call, in milliseconds.",
         ),
         GoalKind(
-            option="max_size_mb", metric=SIZE, head=None, limits=ANY, scale=None,
+            option="max_size_mb",
+            metric=SIZE,
+            head=None,
+            limits=ANY,
+            scale=None,
             help="Largest size of the model's file, in millions of bytes.",
         ),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, kw_only=True)

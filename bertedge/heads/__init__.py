@@ -10,4 +10,7 @@ from bertedge.heads.nsp import NSP
 #: Name -> head, in the order of reports.
 HEADS: dict[str, Head] = {head.name: head for head in (MLM, NSP, EMBEDDING)}
 
-__all__ = ["HEADS", "Head"]
+#: The same, those of pairs last: the order in which one of them is taken as a model's main head.
+MAIN_FIRST = sorted(HEADS.values(), key=lambda head: head.reads == "pair")
+
+__all__ = ["HEADS", "MAIN_FIRST", "Head"]

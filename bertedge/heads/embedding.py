@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bertedge.arrays import ArraySpec
 from bertedge.encoders import EncoderConfig
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
-from bertedge.metric import Metric, mean, quantile
+from bertedge.metric import SHARE, GoalKind, Metric, mean, quantile
 from bertedge.pooling import TINY, cosines, pool
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
@@ -134,6 +134,31 @@ EMBEDDING = TextEmbedding(
     outputs={"masked": "hidden_states", "all": "last_hidden_state"},
     metrics=METRICS,
     max_change="max_vector_diff",
+    goals=(
+        GoalKind(
+            option="min_cosine",
+            metric="embedding.cosine_mean",
+            head="embedding",
+            limits=SHARE,
+            scale=0.002,
+            help="Smallest mean cosine of text vectors with float's.",
+        ),
+    ),
+    budgets={
+        "embedding.cosine_mean": {"max_drop": 0.002},
+        "embedding.cosine_p01": {"max_drop": 0.01},
+        "embedding.neighbours_at_10": {"max_drop": 0.02},
+        "pooler.cosine_mean": {"max_drop": 0.005},
+    },
+    smooth_loss="embedding.relative_error",
+    main_metric="embedding.cosine_mean",
+    trade_offs={"embedding.cosine_mean": "cosine of vectors to float's"},
+    over_length={"embedding.cosine_mean": "cosine of vectors to float's"},
+    columns={"embedding.cosine_mean": "mean cosine"},
+    losses={
+        "embedding.cosine_mean": lambda value: f"its vectors have a mean cosine of {value:.4f} with float's",
+        "hidden.cosine_mean": lambda value: f"its hidden states have a mean cosine of {value:.4f} with float's",
+    },
 )
 
 

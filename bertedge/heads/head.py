@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -14,7 +14,7 @@ from bertedge.arrays import ArraySpec
 from bertedge.encoders import EncoderConfig
 from bertedge.encoders.names import Shapes
 from bertedge.layers import Layer
-from bertedge.metric import Metric
+from bertedge.metric import GoalKind, Metric
 from bertedge.predictor import Batch, Outputs
 from bertedge.tokenizer import Tokenizer
 
@@ -111,6 +111,14 @@ class Head(ABC):
         labels: what the head should answer in a batch, if it can be labelled; sizes as for :class:`GoldenArray`.
         max_change: the metric that says how far an answer depends on the other texts of a batch: ``max_prob_diff`` or
             ``max_vector_diff``.
+        goals: what users can bound.
+        budgets: metric -> default limits of the gate; see :class:`bertedge.report.budget.Budget`.
+        smooth_loss: the metric that moves with every bit, so that candidates and layers can be compared by it.
+        main_metric: the metric that users understand, which is recorded next to it.
+        trade_offs: metric -> name of the axis, for the picture of accuracy against latency.
+        over_length: metric -> name of the axis, for the picture of fidelity by length.
+        columns: metric -> title of the column, in tables of several CPUs.
+        losses: metric -> what a value means in words, for a report's first sentence; the first that was measured.
         cases: list of the report's worst disagreements -> the record of one of them.
     """
 
@@ -125,6 +133,14 @@ class Head(ABC):
     metrics: Mapping[str, Metric]
     labels: ArraySpec | None = None
     max_change: Literal["max_prob_diff", "max_vector_diff"] = "max_prob_diff"
+    goals: tuple[GoalKind, ...] = ()
+    budgets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    smooth_loss: str
+    main_metric: str
+    trade_offs: Mapping[str, str] = field(default_factory=dict)
+    over_length: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    losses: Mapping[str, Callable[[float], str]] = field(default_factory=dict)
     cases: Mapping[str, type] = field(default_factory=dict)
 
     # -- weights and graph --------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from bertedge.encoders.names import Shapes
 from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, HeadWriter, Observed, Quantities, Worst
 from bertedge.heads.worst_words import WordDisagreement, WorstWords
 from bertedge.layers import Layer, Role, word_table
-from bertedge.metric import Metric, difference, exponential, mean, quantile
+from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, exponential, mean, quantile
 from bertedge.predictor import NO_LABEL, Batch, Outputs
+from bertedge.printable import rounded_percent
 from bertedge.probabilities import Logits, answers, log_softmax, softmax, top_indices
 from bertedge.tokenizer import Tokenizer
 
@@ -199,6 +200,43 @@ MLM = MaskedWords(
     part_names={r"mlm\.transform": "MLM transform", r"mlm\.decoder": "MLM decoder", r"mlm": "MLM head"},
     metrics=METRICS,
     labels=ArraySpec(dtype="int64", shape=("B", "K"), least=NO_LABEL, below="V"),
+    goals=(
+        GoalKind(
+            option="max_mlm_drop",
+            metric="mlm.top1_accuracy_drop",
+            head="mlm",
+            limits=SHARE,
+            scale=0.005,
+            help="Largest drop of the accuracy on masked words, against float.",
+        ),
+        GoalKind(
+            option="max_kl",
+            metric="mlm.kl_mean",
+            head="mlm",
+            limits=ANY,
+            scale=0.002,
+            help="Largest mean KL divergence from float's probabilities, in nats.",
+        ),
+        GoalKind(
+            option="min_agreement",
+            metric="mlm.top1_agreement",
+            head="mlm",
+            limits=SHARE,
+            scale=0.01,
+            help="Smallest share of masked words with the same best word as float.",
+        ),
+    ),
+    budgets={
+        "mlm.top1_agreement": {"max_drop": 0.01},
+        "mlm.kl_mean": {"max_ratio": 1.25},
+        "mlm.top1_accuracy_drop": {"max_drop": 0.01},
+    },
+    smooth_loss="mlm.kl_mean",
+    main_metric="mlm.top1_agreement",
+    trade_offs={"mlm.top1_agreement": "best word as in float", "mlm.top1_accuracy": "masked words found"},
+    over_length={"mlm.top1_agreement": "best word as in float", "mlm.kl_mean": "KL from float, nats"},
+    columns={"mlm.top1_agreement": "agreement", "mlm.kl_mean": "KL"},
+    losses={"mlm.top1_agreement": lambda value: f"{rounded_percent(1 - value)} of the best words differ"},
     cases={"flips": WordDisagreement, "words": WordDisagreement},
 )
 

@@ -15,8 +15,9 @@ from bertedge.encoders.names import Shapes
 from bertedge.heads.head import Arrays, GoldenArray, Head, HeadWriter, Observed, Worst
 from bertedge.heads.mlm import largest_change
 from bertedge.layers import Layer, Role
-from bertedge.metric import Metric, difference, mean
+from bertedge.metric import SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import NO_LABEL, Batch, Outputs
+from bertedge.printable import rounded_percent
 from bertedge.probabilities import answers, log_softmax, softmax
 from bertedge.tokenizer import Tokenizer
 
@@ -167,6 +168,31 @@ NSP = NextSentence(
     part_names={"nsp": "next-sentence head"},
     metrics=METRICS,
     labels=ArraySpec(dtype="int64", shape=("B",), least=NO_LABEL, below=2),
+    goals=(
+        GoalKind(
+            option="max_nsp_drop",
+            metric="nsp.accuracy_drop",
+            head="nsp",
+            limits=SHARE,
+            scale=0.005,
+            help="Largest drop of the accuracy on next sentences, against float.",
+        ),
+        GoalKind(
+            option="max_nsp_flips",
+            metric="nsp.flip_rate",
+            head="nsp",
+            limits=SHARE,
+            scale=0.005,
+            help="Largest share of sentence pairs that float judges differently.",
+        ),
+    ),
+    budgets={"nsp.flip_rate": {"max_drop": 0.02}},  # the built-in text has 181 pairs, which decide no less
+    smooth_loss="nsp.prob_mae",
+    main_metric="nsp.flip_rate",
+    trade_offs={"nsp.accuracy": "sentence pairs judged rightly"},
+    over_length={"nsp.flip_rate": "pairs judged differently"},
+    columns={"nsp.flip_rate": "NSP flips"},
+    losses={"nsp.flip_rate": lambda value: f"{rounded_percent(value)} of the sentence pairs are judged differently"},
     cases={"pairs": PairDisagreement},
 )
 

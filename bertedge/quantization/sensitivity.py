@@ -21,6 +21,7 @@ from bertedge.evaluate.recorded import Recorded
 from bertedge.graph.encoder_graph import build_graph
 from bertedge.graph.formats import Float16Weights, Float32, NumberFormat, Plan
 from bertedge.graph.inspect import work
+from bertedge.heads import HEADS
 from bertedge.layers import Layer
 from bertedge.pooling import pooling_of
 from bertedge.quantization.job import Decision, Job
@@ -35,15 +36,8 @@ MAX_GROUPS = 28
 #: The recipe's field for weights in float16, which every method has.
 FLOAT16 = "float16"
 #: For each head, the loss that moves with every bit: shares of right answers jump.
-SMOOTH_LOSS = {"mlm": "mlm.kl_mean", "nsp": "nsp.prob_mae", "embedding": "embedding.relative_error"}
-KEPT_METRICS = (
-    "mlm.kl_mean",
-    "mlm.top1_agreement",
-    "nsp.prob_mae",
-    "nsp.flip_rate",
-    "embedding.relative_error",
-    "embedding.cosine_mean",
-)
+SMOOTH_LOSS = {name: head.smooth_loss for name, head in HEADS.items()}
+KEPT_METRICS = tuple(metric for head in HEADS.values() for metric in (head.smooth_loss, head.main_metric))
 #: Of the work and the bytes; what costs nothing is not infinitely good.
 LEAST_COST = 1e-6
 

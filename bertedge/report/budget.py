@@ -14,6 +14,7 @@ from bertedge.evaluate.cold_start import STARTS
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import paired_ratio, workload_name
 from bertedge.evaluate.metrics import DESCRIPTIONS, INVARIANCE, METRICS
+from bertedge.heads import HEADS
 from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport
 
@@ -175,14 +176,7 @@ Budgets = dict[str, Budget]
 DEFAULTS: Budgets = {
     budget.metric: budget
     for budget in (
-        Budget(metric="mlm.top1_agreement", max_drop=0.01),
-        Budget(metric="mlm.kl_mean", max_ratio=1.25),
-        Budget(metric="mlm.top1_accuracy_drop", max_drop=0.01),
-        Budget(metric="nsp.flip_rate", max_drop=0.02),  # the built-in text has 181 pairs, which decide no less
-        Budget(metric="embedding.cosine_mean", max_drop=0.002),
-        Budget(metric="embedding.cosine_p01", max_drop=0.01),
-        Budget(metric="embedding.neighbours_at_10", max_drop=0.02),
-        Budget(metric="pooler.cosine_mean", max_drop=0.005),
+        *(Budget(metric=name, **limits) for head in HEADS.values() for name, limits in head.budgets.items()),
         Budget(metric=f"{INVARIANCE}max_prob_diff", max_drop=1e-4),
         Budget(metric=f"{INVARIANCE}max_vector_diff", max_drop=1e-4),
         Budget(metric=LATENCY, max_ratio=1.05),

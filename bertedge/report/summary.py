@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from bertedge.evaluate.intervals import outcome_of
+from bertedge.heads import MAIN_FIRST
 from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.views import at_workload, main_workload
 
 #: What a candidate loses, in words: the first metric of these that was measured.
-LOSSES = {
-    "mlm.top1_agreement": lambda value: f"{_percent(1 - value)} of the best words differ",
-    "embedding.cosine_mean": lambda value: f"its vectors have a mean cosine of {value:.4f} with float's",
-    "hidden.cosine_mean": lambda value: f"its hidden states have a mean cosine of {value:.4f} with float's",
-    "nsp.flip_rate": lambda value: f"{_percent(value)} of the sentence pairs are judged differently",
-}
+LOSSES = {metric: words for head in MAIN_FIRST for metric, words in head.losses.items()}
 
 
 def summary(report: Report) -> list[str]:
@@ -51,7 +47,3 @@ def _loss(model: CandidateReport) -> str:
         if seen is not None:
             return words(seen.value)
     return "fidelity not measured"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -10,23 +10,14 @@ from dataclasses import dataclass
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.metrics import METRICS
+from bertedge.heads import MAIN_FIRST
 from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 
 #: What accuracy is set against latency by, as far as it was measured: metric -> words of its axis.
-TRADE_OFFS = {
-    "mlm.top1_agreement": "best word as in float",
-    "mlm.top1_accuracy": "masked words found",
-    "embedding.cosine_mean": "cosine of vectors to float's",
-    "nsp.accuracy": "sentence pairs judged rightly",
-}
+TRADE_OFFS = {metric: words for head in MAIN_FIRST for metric, words in head.trade_offs.items()}
 #: Fidelity that is drawn over the length of the text: metric -> the words of its axis.
-OVER_LENGTH = {
-    "mlm.top1_agreement": "best word as in float",
-    "mlm.kl_mean": "KL from float, nats",
-    "embedding.cosine_mean": "cosine of vectors to float's",
-    "nsp.flip_rate": "pairs judged differently",
-}
+OVER_LENGTH = {metric: words for head in MAIN_FIRST for metric, words in head.over_length.items()}
 #: Names of parts, by the first pattern that matches; blocks of one kind are added up.
 PARTS = (
     (r"embeddings", "embeddings"),
@@ -35,11 +26,8 @@ PARTS = (
     (r"encoder\.layer\.\d+\.intermediate", "feed-forward, widening"),
     (r"encoder\.layer\.\d+\.output", "feed-forward, narrowing"),
     (r"encoder\.layer\.\d+", "encoder blocks"),
-    (r"mlm\.transform", "MLM transform"),
-    (r"mlm\.decoder", "MLM decoder"),
-    (r"mlm", "MLM head"),
     (r"pooler", "pooler"),
-    (r"nsp", "next-sentence head"),
+    *(row for head in MAIN_FIRST for row in head.part_names.items()),
 )
 OTHER = "other"
 #: Of a model's whole: rows below it are added up.
