@@ -30,25 +30,26 @@ from bertedge.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
 CONFIG_FILES = ("config.json", "bert_config.json")
-#: Of the files that a tokenizer may be read from; Git LFS pointers among them are named before they are parsed.
+#: Suffixes of the tokenizer's files. Git LFS pointers among them are reported before the files are parsed.
 TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
-#: How many tensors that are left out a warning names; the manifest names all.
+#: The most tensors that a warning names; the manifest names all.
 MANY = 12
-#: The square of a larger weight is no float32; those of a sound BERT are below 100.
+#: The square of a larger weight exceeds float32. Weights of healthy models are below 100.
 LARGEST_WEIGHT = 1e18
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A float BERT whose tensors are loaded one at a time.
+    """A float encoder whose tensors are loaded one at a time.
 
     Attributes:
         name: the folder's name, for reports.
-        folder: where it was read from; None for a model made in memory.
         source: the tensors under canonical names.
-        selection: what was made of its files' tensors, in any bytes; nothing for the tensors as they are.
-        embedding: what a sentence-transformers folder says about its vectors; None for any other folder.
-        cased: whether capital letters are kept, whatever the tokenizer's files say; None: what they say.
+        folder: where it was read from; None for a model made in memory.
+        tokenizer_: the tokenizer, if it is not the folder's.
+        selection: bytes that describe how the files' tensors were changed; empty if they were not.
+        embedding: the settings of a sentence-transformers folder; None for any other folder.
+        cased: whether capital letters are kept, whatever the tokenizer's files say; None: as they say.
     """
 
     name: str
@@ -61,20 +62,20 @@ class Checkpoint:
     cased: bool | None = None
 
     def __post_init__(self) -> None:
-        self._check()
+        require_fit(self.name, self.config, self.parts, self.source.shapes, self.source.kinds)
 
     @classmethod
     def read(cls, folder: str | Path, *, name: str | None = None) -> Checkpoint:
         """Open a checkpoint folder: ``config.json``, weights in any known format, tokenizer files.
 
-        Where ``modules.json`` is in it, the folder is one of sentence-transformers; the BERT may be in a folder inside.
+        A folder with ``modules.json`` is one of sentence-transformers; its transformer may be in a folder inside.
 
         Args:
             name: default: the folder's.
 
         Raises:
             FileError: the folder or a file in it is missing or broken.
-            CheckpointError: the tensors do not make the BERT of ``config.json``.
+            CheckpointError: the family is not supported, or the tensors do not fit ``config.json``.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -93,16 +94,14 @@ class Checkpoint:
         )
 
     def _with_embedder(self, embedder: EmbedderFolder) -> Checkpoint:
-        """The same with what the modules behind the transformer do, and with the tokenizer as they want it."""
-        settings = embedder.settings(
-            hidden_size=self.config.hidden_size, max_position_embeddings=self.config.max_length
-        )
+        """The same with the settings of a sentence-transformers folder."""
+        settings = embedder.settings(self.config)
         tokenizer = self._load_tokenizer().lowercased() if embedder.lowercase else None
         return replace(self, embedding=settings, tokenizer_=tokenizer)
 
     @property
     def reads_pairs(self) -> bool:
-        """Whether it judges pairs of texts, so that it is to be calibrated and compared on them as well."""
+        """Whether it judges pairs of texts, so that it is calibrated and compared on pairs too."""
         return self.parts.reads_pairs
 
     @property
@@ -117,14 +116,12 @@ class Checkpoint:
         heads, pooler = _heads_of(shapes), f"{names.POOLER}.weight" in shapes
         without = [HEADS[head].words for head in heads if HEADS[head].needs_pooler and not pooler]
         if without:
-            raise CheckpointError(
-                f"{self.name}: has a {without[0]} head but no pooler under it", "take the complete checkpoint"
-            )
+            raise CheckpointError(f"{self.name}: has a {without[0]} head but no pooler", "take the complete checkpoint")
         return Parts(heads, pooler=pooler, tied=names.DECODER not in shapes or self._decoder_is_tied)
 
     @cached_property
     def _decoder_is_tied(self) -> bool:
-        """Tools store the tied matrix twice; equal bytes mean one table."""
+        """Some tools store a tied matrix twice; if the bytes are equal, it is one table."""
         for of in (self.source.shapes, self.source.kinds):
             if of.get(names.DECODER) != of.get(names.WORD_EMBEDDINGS):
                 return False
@@ -134,7 +131,7 @@ class Checkpoint:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """One hash over the weights' files and what is taken of them, to know what something was made from."""
+        """A hash of the weights' files and of the changes to them, for provenance."""
         digest = hashlib.sha256()
         for path in self.source.files:
             digest.update(sha256(path).encode())
@@ -143,7 +140,7 @@ class Checkpoint:
 
     @cached_property
     def model_sha256(self) -> str:
-        """One hash over everything that decides what this model answers: weights, sizes, tokenizer, pooling."""
+        """A hash of everything that decides the model's answers: weights, sizes, tokenizer, pooling."""
         sizes = json.dumps(write_config(self.config), sort_keys=True)
         parts = [self.weights_sha256, sizes, self.tokenizer.sha256]
         if self.embedding is not None:
@@ -152,10 +149,10 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer beside the weights.
+        """The folder's tokenizer.
 
         Raises:
-            CheckpointError: it knows more tokens than the model has embeddings for.
+            CheckpointError: it has more tokens than the model has embeddings for.
             UsageError: the casing is given, and cannot be set.
         """
         tokenizer = self.tokenizer_ or self._load_tokenizer()
@@ -180,10 +177,10 @@ class Checkpoint:
         return Tokenizer.load(self.folder, max_length=self.config.max_length, vocab_size=self.config.vocab_size)
 
     def tensor(self, name: str) -> NDArray[np.float32]:
-        """Load one tensor by its canonical name; a decoder bias that nobody stored is zero.
+        """Load one tensor by its canonical name. A decoder bias that is not stored is zero.
 
         Raises:
-            CheckpointError: a weight is not a finite number, or so large that no sum over it would be.
+            CheckpointError: a weight is not a finite number, or so large that sums over it would not be finite.
         """
         if name == names.DECODER_BIAS and name not in self.source.shapes:
             return np.zeros(self.config.vocab_size, dtype=np.float32)
@@ -201,36 +198,35 @@ class Checkpoint:
         return tensor
 
     def tensors(self) -> Iterable[tuple[str, NDArray[np.float32]]]:
-        """All tensors of this BERT, one at a time."""
+        """All tensors of this model, one at a time."""
         for name in self.parts.shapes(self.config):
             yield name, self.tensor(name)
 
     @cached_property
     def left_out(self) -> tuple[str, ...]:
-        """Tensors in the file that no part of BERT reads, such as a classifier's; no buffers and no tied copies."""
+        """Tensors in the file that the model does not read, such as a classifier's; no buffers and no tied copies."""
         expected = self.parts.shapes(self.config)
         read = {*expected, names.DECODER} if self._decoder_is_tied else {*expected}
         return tuple(sorted(name for name in self.source.shapes.keys() - read if not IGNORED.search(name)))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user of this checkpoint should know of, a sentence each."""
+        """What a user of this checkpoint should know, a sentence each."""
         about_vectors = self.embedding.warning if self.embedding else None
         found = [about_vectors] if about_vectors else []
         if self.left_out:
             count, listed = len(self.left_out), shown([*self.left_out], most=MANY)
             tensors, them = ("1 tensor is", "it") if count == 1 else (f"{count} tensors are", "them")
-            found.append(f"{tensors} left out, because no part of BERT reads {them}: {listed}")
-        with suppress(FileError, CheckpointError):  # who needs the tokenizer is told why it cannot be read
+            found.append(
+                f"{tensors} left out, because no part of {encoder_of(self.config).title} reads {them}: {listed}"
+            )
+        with suppress(FileError, CheckpointError):  # code that needs the tokenizer reports why it cannot be read
             found += self.tokenizer.warnings
         return tuple(found)
 
-    def _check(self) -> None:
-        require_fit(self.name, self.config, self.parts, self.source.shapes, self.source.kinds)
-
 
 def _config(path: Path, name: str) -> EncoderConfig:
-    """Read ``config.json``; if that is not supported, the tensors in its folder may tell which family it is."""
+    """Read ``config.json``. If the family is not supported, the tensors in the folder may show which one it is."""
     try:
         return read_config_file(path)
     except CheckpointError:
@@ -260,11 +256,10 @@ def write_checkpoint(
     metadata: Mapping[str, str] | None = None,
     embedding: EmbeddingSettings | None = None,
 ) -> None:
-    """Write ``config.json``, ``model.safetensors`` and the tokenizer into an existing folder; ``transformers`` reads
-    them.
+    """Write ``config.json``, ``model.safetensors`` and the tokenizer into an existing folder, as ``transformers`` does.
 
     Args:
-        tensors: canonical names; a tied decoder is not stored twice.
+        tensors: by canonical names; a tied decoder is not among them.
         dtype: ``float32`` or ``float16``.
         embedding: how the model makes vectors; makes the folder one of sentence-transformers.
     """

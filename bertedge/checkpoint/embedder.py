@@ -1,7 +1,7 @@
-"""Read and write a sentence-transformers folder: where its transformer is, and what it makes of the hidden states.
+"""Read and write a sentence-transformers folder: the place of its transformer, and how it pools the hidden states.
 
-``modules.json`` lists modules that run one after the other: a transformer, a pooling, and others such as Normalize or
-Dense. What is not known here is named, never ignored. The format is that of sentence-transformers 2 to 6.
+``modules.json`` lists modules that run one after another: a transformer, a pooling, and others such as Normalize or
+Dense. Unknown modules are reported, never ignored. The format is that of sentence-transformers 2 to 6.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TRANSFORMER_SETTINGS = tuple(
     f"sentence_{family}_config.json"
     for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-#: The names of the transformer module's class, today's and that of the first releases.
+#: Names of the transformer module's class, the current one and that of the first releases.
 TRANSFORMERS = ("Transformer", "BERT")
 #: Modules that change nothing unless a model is trained.
 WITHOUT_EFFECT = ("Dropout",)
-#: The pooling's settings before version 5.4: a switch for each mode. The order is that of the concatenation.
+#: Settings of the pooling before version 5.4: a switch for each mode, in the order of the concatenation.
 SWITCHES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -42,7 +42,7 @@ FRESH_COPY = "take a fresh copy of the file from the model's source"
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """A line of ``modules.json``: the last word of the class's name, and the folder of its settings."""
+    """An entry of ``modules.json``: the last word of the class's name, and the folder of its settings."""
 
     kind: str
     folder: Path
@@ -54,7 +54,7 @@ class Module:
         return f"{self.path} ({self.kind})" if self.path else self.kind
 
     def settings(self) -> dict[str, Any]:
-        """Its ``config.json``; nothing where there is none."""
+        """Its ``config.json``; empty if there is none."""
         return _settings(self.folder / "config.json")
 
 
@@ -74,7 +74,7 @@ class EmbedderFolder:
         """Read ``modules.json``; None for a folder without one.
 
         Raises:
-            FileError: it is no list of modules, or leads out of the folder.
+            FileError: it is not a list of modules, or a path leaves the folder.
             CheckpointError: its first module is not a transformer.
         """
         path = folder / MODULES
@@ -87,33 +87,33 @@ class EmbedderFolder:
         if modules[0].kind not in TRANSFORMERS:
             raise CheckpointError(
                 f"{path}: the first module is {modules[0].kind}, expected Transformer",
-                f"bertedge runs models whose first module is a BERT; for a BERT alone, take a copy without {MODULES}",
+                f"bertedge runs a transformer as the first module; for that alone, take a copy without {MODULES}",
             )
-        if not os.path.isdir(modules[0].folder):  # unlike Path.is_dir, false for a name that the system refuses
+        if not os.path.isdir(modules[0].folder):  # unlike Path.is_dir, False for a name that the system refuses
             raise FileError(f"{path}: the transformer's folder {modules[0].path[:60]!r} is missing", FRESH_COPY)
         return cls(folder=folder, modules=modules)
 
     @property
     def transformer(self) -> Path:
-        """The folder of the BERT: its config, weights and tokenizer."""
+        """The folder of the transformer: its config, weights and tokenizer."""
         return self.modules[0].folder
 
     @property
     def lowercase(self) -> bool:
-        """Whether texts are lower-cased before the tokenizer sees them."""
+        """Whether texts are made lower case before they are tokenized."""
         return bool(self._transformer_settings().get("do_lower_case"))
 
-    def settings(self, *, hidden_size: int, max_position_embeddings: int) -> EmbeddingSettings:
-        """What the modules behind the transformer do.
+    def settings(self, config: EncoderConfig) -> EmbeddingSettings:
+        """The settings of the modules after the transformer.
 
         Raises:
             FileError: a settings file is missing or broken.
-            CheckpointError: the pooling is not known, or is for another hidden size.
+            CheckpointError: the pooling is unknown, or is for another hidden size.
         """
         try:
-            settings = self._about(EmbeddingSettings(pooling=(), max_seq_length=self._length(max_position_embeddings)))
+            settings = self._about(EmbeddingSettings(pooling=(), max_seq_length=self._length(config.max_length)))
             for module in self.modules[1:]:
-                settings = _add(settings, module, hidden_size)
+                settings = _add(settings, module, config.hidden_size)
         except CheckpointError as error:
             raise CheckpointError(f"{self.folder}: {error.message}", error.hint) from error
         return settings
@@ -130,10 +130,10 @@ class EmbedderFolder:
         return replace(settings, prompts=named, default_prompt_name=default)
 
     def _length(self, positions: int) -> int:
-        """Tokens of a text at most.
+        """The most tokens of a text.
 
-        The transformer module's own setting counts, then the tokenizer's. The library lets texts through that are
-        longer than the position embeddings, and fails; here they are cut.
+        The transformer module's own setting counts first, then the tokenizer's. Texts are truncated to the position
+        embeddings in any case; the library fails on longer ones.
         """
         settings = self._transformer_settings()
         tokenizer_settings = settings.get("processor_kwargs") or settings.get("tokenizer_args") or {}
@@ -161,9 +161,9 @@ class EmbedderFolder:
 
 
 def write_embedder(folder: Path, settings: EmbeddingSettings, config: EncoderConfig) -> None:
-    """Write the settings beside a checkpoint, so that bertedge and sentence-transformers read them again.
+    """Write the settings next to a checkpoint, for bertedge and sentence-transformers.
 
-    Modules that were left out when they were read are left out here too.
+    Modules that bertedge did not read are not written either.
     """
     library = "sentence_transformers.models"
     kinds = ["Transformer", *(["Pooling"] if settings.pooling else []), *(["Normalize"] if settings.normalize else [])]
@@ -179,7 +179,7 @@ def write_embedder(folder: Path, settings: EmbeddingSettings, config: EncoderCon
     if settings.pooling:
         modes: dict[str, Any] = {switch: mode in settings.pooling for switch, mode in SWITCHES.items()}
         if settings.pooling != tuple(mode for mode in SWITCHES.values() if mode in settings.pooling):
-            modes = {"pooling_mode": list(settings.pooling)}  # an order that the switches cannot say
+            modes = {"pooling_mode": list(settings.pooling)}  # the switches cannot express this order
         width = {"word_embedding_dimension": config.hidden_size, "include_prompt": settings.include_prompt}
         write_json(folder / "1_Pooling" / "config.json", {**width, **modes})
 
@@ -196,7 +196,7 @@ def _module(folder: Path, entry: Any) -> Module:
 
 
 def _add(settings: EmbeddingSettings, module: Module, hidden_size: int) -> EmbeddingSettings:
-    """The settings with one more module."""
+    """The settings after one more module."""
     if module.kind == "Pooling":
         pooling, include_prompt = _pooling(module, hidden_size)
         return replace(settings, pooling=pooling, include_prompt=include_prompt, normalize=False)
@@ -204,7 +204,7 @@ def _add(settings: EmbeddingSettings, module: Module, hidden_size: int) -> Embed
         raw = module.settings()
         entrance = raw.get("module_input_name") or "sentence_embedding"
         if entrance == (raw.get("module_output_name") or entrance) == "sentence_embedding":
-            return replace(settings, normalize=bool(settings.pooling))  # before the pooling there is nothing yet
+            return replace(settings, normalize=bool(settings.pooling))  # before the pooling there is no vector to scale
     if module.kind in WITHOUT_EFFECT:
         return settings
     return replace(settings, left_out=(*settings.left_out, module.name))
@@ -214,7 +214,7 @@ def _pooling(module: Module, hidden_size: int) -> tuple[tuple[str, ...], bool]:
     """The modes of a pooling module, and whether prompts are pooled."""
     path = module.folder / "config.json"
     if not os.path.isfile(path):
-        raise FileError(f"{path}: is missing, so how the model pools is not known", FRESH_COPY)
+        raise FileError(f"{path}: is missing, so the pooling of the model is unknown", FRESH_COPY)
     raw = module.settings()
     where = f"{module.path}/config.json"
     unknown = sorted(raw.keys() - POOLING_KEYS)
@@ -223,7 +223,7 @@ def _pooling(module: Module, hidden_size: int) -> tuple[tuple[str, ...], bool]:
     width = raw.get("embedding_dimension", raw.get("word_embedding_dimension"))
     if width != hidden_size:
         raise CheckpointError(
-            f"{where}: pools states of {width!r} numbers, the model's have {hidden_size}",
+            f"{where}: pools states of {width!r} numbers, those of the model have {hidden_size}",
             "the pooling and the transformer must come from the same model",
         )
     modes = raw.get("pooling_mode")
@@ -239,7 +239,7 @@ def _pooling(module: Module, hidden_size: int) -> tuple[tuple[str, ...], bool]:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """A JSON object; nothing where there is no file."""
+    """A JSON object; empty if there is no file."""
     if not os.path.isfile(path):
         return {}
     raw = read_json(path)

@@ -1,4 +1,4 @@
-"""Whether a file's tensors make the encoder that ``config.json`` describes, and if not, what is wrong in words."""
+"""Checks that a file's tensors fit ``config.json``; if not, says in words what they are."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def require_fit(
     """Compare a model's tensors with what its configuration and parts need.
 
     Raises:
-        CheckpointError: it is another family's, its heads were pruned, or tensors are missing, misshapen or of a type
-            that holds no weights.
+        CheckpointError: they are of another family, attention heads were pruned, or tensors are missing, have a wrong
+            shape or a type that is not a float type.
     """
     title, expected = encoder_of(config).title, parts.shapes(config)
     missing = [tensor for tensor in expected if tensor not in shapes and tensor != names.DECODER_BIAS]
@@ -122,7 +122,7 @@ def _matching(pattern: str, tensors: Iterable[str]) -> list[str]:
 def _refuse_pruned(
     name: str, misshapen: list[str], shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Layers whose query has fewer rows than the hidden size lost attention heads."""
+    """If a query has fewer rows than the hidden size, its layer lost attention heads."""
     queries = [
         tensor
         for tensor in misshapen

@@ -1,4 +1,4 @@
-"""From what a user types (folder, built-in name, hub id) to a folder on disk."""
+"""Find a model's folder by what a user types: a folder, a built-in name or a hub id."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _log = logging.getLogger(__name__)
 MODELS = Path(str(resources.files("bertedge") / "models"))
 #: The checkpoints that ship inside the package.
 BUILT_IN = tuple(sorted(p.name for p in MODELS.iterdir() if (p / "config.json").is_file()))
-#: ``owner/name``, or the name alone of a model that the hub has had from the start, such as ``bert-base-uncased``.
+#: ``owner/name``, or only the name for the oldest models of the hub, such as ``bert-base-uncased``.
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
-#: The hub has no longer ones.
+#: The hub has no longer names.
 MAX_ID = 96
 HUB_FILES = [
     "config.json",
@@ -30,7 +30,7 @@ HUB_FILES = [
     "vocab.txt",
     "added_tokens.json",
     "special_tokens_map.json",
-    # sentence-transformers: the modules' settings, and the transformer where it has a folder of its own
+    # sentence-transformers: the modules' settings, and the transformer if it has its own folder
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_*_config.json",
@@ -38,7 +38,7 @@ HUB_FILES = [
     "[0-9]_*/vocab.txt",
     "[0-9]_*/model.safetensors",
 ]
-#: Asked for only where there is no safetensors file.
+#: Downloaded only if there is no safetensors file.
 PICKLED_FILES = [
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
@@ -51,11 +51,11 @@ def open_checkpoint(model: str | Path, *, cased: bool | None = None) -> Checkpoi
     """Open a checkpoint given as a folder, a built-in name or a hub id (downloaded into the hub's own cache).
 
     Args:
-        cased: whether capital letters are kept; None: what the tokenizer's files say.
+        cased: whether capital letters are kept; None: as the tokenizer's files say.
     """
     folder = locate(model)
     _log.info("reading the checkpoint %s from %s", model, folder)
-    # the hub's cache calls its folders by the hashes of commits
+    # folders of the hub's cache are named by commit hashes
     checkpoint = Checkpoint.read(folder, name=None if folder == Path(model) else str(model).rpartition("/")[2])
     return checkpoint if cased is None else replace(checkpoint, cased=cased)
 
@@ -73,14 +73,14 @@ def locate(model: str | Path) -> Path:
         return MODELS / name
     if _there(Path.exists, name):
         raise FileError(f"{name}: is a file, expected a folder", "give the folder that holds config.json")
-    misspelt = get_close_matches(name, BUILT_IN, n=1, cutoff=0.85)  # not worth a question to the hub
+    misspelt = get_close_matches(name, BUILT_IN, n=1, cutoff=0.85)  # no need to ask the hub
     if isinstance(model, str) and not misspelt and len(name) <= MAX_ID and HUB_ID.fullmatch(name):
         return _download(name)
     raise FileError(f"{name}: no such folder or built-in model", nearest(name, BUILT_IN))
 
 
 def _there(test: Callable[[Path], bool], name: str) -> bool:
-    """Whether a path passes the test; one that the system refuses, being too long for instance, is not there."""
+    """Whether a path passes the test; False for a path that the system refuses, for instance because it is too long."""
     try:
         return test(Path(name))
     except OSError:
@@ -92,18 +92,18 @@ def _download(hub_id: str) -> Path:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:
         raise FileError(
-            f"{hub_id}: no such folder, and huggingface_hub is not there to ask the hub",
+            f"{hub_id}: no such folder, and the hub cannot be asked without huggingface_hub",
             f"give a folder or one of {', '.join(BUILT_IN)}; for hub ids: pip install huggingface_hub",
         ) from error
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
-        # those of the BERT itself: the modules behind it have weights of their own
+        # only the transformer's weights count: later modules have their own
         if not any((*folder.glob("*.safetensors*"), *folder.glob("0_*/*.safetensors*"))):
             folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, *PICKLED_FILES]))
-    except Exception as error:  # the hub client raises many kinds, network errors among them
+    except Exception as error:  # the hub client raises many kinds of errors, also of the network
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FileError(
-            f"{hub_id}: no such folder, and the hub did not give it ({reason})",
+            f"{hub_id}: no such folder, and the hub did not deliver it ({reason})",
             f"check the name and the network, or give a folder or one of {', '.join(BUILT_IN)}",
         ) from error
     return folder

@@ -1,6 +1,6 @@
-"""``pytorch_model.bin`` as ``torch.save`` writes it since 1.6: a zip archive of a pickle and one record a storage.
+"""``pytorch_model.bin`` as ``torch.save`` writes it since 1.6: a zip archive with a pickle and a record a storage.
 
-Records are not compressed, so a tensor is read at its place like one of a safetensors file.
+Records are not compressed, so a tensor is read at its offset, as in a safetensors file.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bertedge.checkpoint.torch_pickle import MAX_BYTES, read_pickle
 from bertedge.errors import FileError
 from bertedge.files import FRESH_COPY
 
-#: What torch wrote before 1.6 begins with a pickle of this number.
+#: Files of torch before 1.6 begin with a pickle of this number.
 LEGACY, LEGACY_WITHIN = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", 64
-#: Where training scripts put the weights among other things.
+#: Keys under which training scripts save the weights.
 NESTED = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "weights")
 ONLY_TENSORS = "save model.state_dict() alone, or convert it to safetensors"
 SAVE_AGAIN = (
@@ -29,10 +29,10 @@ SAVE_AGAIN = (
 
 
 def read_pytorch(path: Path) -> Iterator[tuple[str, Place]]:
-    """The tensors of a file, as they are named there; nothing in it is run.
+    """The tensors of a file, under the file's names. No code in the file is run.
 
     Raises:
-        FileError: it is damaged, of torch's old format, or holds other things than a state dict.
+        FileError: it is damaged, has torch's old format, or holds something other than a state dict.
     """
     _refuse_legacy(path)
     with open_archive(path) as archive:
@@ -50,7 +50,7 @@ def read_pytorch(path: Path) -> Iterator[tuple[str, Place]]:
 
 
 def _state_dict(value: Any, depth: int = 3) -> dict[str, StoredTensor]:
-    """The tensors of a state dict, or of the one that lies among other things of a training run; else nothing."""
+    """The tensors of a state dict, or of the state dict inside a training checkpoint; otherwise nothing."""
     if not isinstance(value, dict) or depth == 0:
         return {}
     tensors = {name: item for name, item in value.items() if isinstance(item, StoredTensor)}
@@ -60,7 +60,7 @@ def _state_dict(value: Any, depth: int = 3) -> dict[str, StoredTensor]:
 
 
 def _place(archive: Archive, folder: str, name: str, tensor: StoredTensor, order: Literal["<", ">"]) -> Place:
-    """Where a tensor lies in the file; a kind that is never loaded needs no place."""
+    """The place of a tensor in the file; types that are never loaded have no place."""
     if tensor.kind not in ITEM_BYTES:
         return Place(kind=tensor.kind, shape=tensor.shape)
     start, size = archive.place(f"{folder}/data/{tensor.storage}")
@@ -87,11 +87,11 @@ def _refuse_legacy(path: Path) -> None:
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", FRESH_COPY) from error
     if legacy:
-        raise FileError(f"{path}: is of the format that torch wrote before 1.6", SAVE_AGAIN)
+        raise FileError(f"{path}: has the format of torch before 1.6", SAVE_AGAIN)
 
 
 def _folder(archive: Archive) -> str:
-    """The folder inside the archive that holds everything."""
+    """The archive's only top folder."""
     found = [name.removesuffix("/data.pkl") for name in archive.sizes if name.endswith("/data.pkl")]
     if len(found) != 1 or f"{found[0]}/constants.pkl" in archive:
         what = "a TorchScript program" if found else "an archive without data.pkl"
@@ -100,7 +100,7 @@ def _folder(archive: Archive) -> str:
 
 
 def _content(archive: Archive, name: str, limit: int) -> bytes:
-    """The bytes of a small record; its checksum, which torch may leave out, is not looked at."""
+    """The bytes of a small record. Its checksum is ignored, because torch may omit it."""
     start, size = archive.place(name)
     with open(archive.path, "rb") as file:
         file.seek(start)

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: 8 bytes of length, JSON, data."""
+"""Safetensors files: 8 bytes of header length, the header as JSON, the data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bertedge.checkpoint.tensor_files import ITEM_BYTES, Place
 from bertedge.errors import FileError
 from bertedge.files import FRESH_COPY
 
-#: Types as the format writes them -> their usual names; others are called as they are written.
+#: The format's names of types -> their usual names. Other types keep the format's name.
 TYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -32,10 +32,10 @@ TYPES = {
 
 
 def read_safetensors(path: Path) -> Iterator[tuple[str, Place]]:
-    """The tensors of a file, as they are named there.
+    """The tensors of a file, under the file's names.
 
     Raises:
-        FileError: it is cut off, or is no such file.
+        FileError: it is cut off, or is not a safetensors file.
     """
     for name, entry, offset in _header(path):
         start, stop = entry["data_offsets"]
@@ -68,7 +68,7 @@ def _header(path: Path) -> list[tuple[str, dict[str, Any], int]]:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether this is a tensor's line in the header: its type, its extents, where its bytes start and stop."""
+    """Whether this is a tensor's entry in the header: its type, its shape, the start and the end of its bytes."""
     start, stop = entry["data_offsets"]
     numbers = all(type(number) is int and number >= 0 for number in (*entry["shape"], start, stop))
     return numbers and start <= stop and isinstance(entry["dtype"], str)

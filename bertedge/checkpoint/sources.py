@@ -1,7 +1,7 @@
-"""Where tensors come from: one reader a file format, all with the same face.
+"""Sources of tensors: one reader for each file format, all with the same interface.
 
-A source knows names and shapes at once and loads one tensor at a time, so that a large checkpoint never stands in
-memory whole.
+A source has all names and shapes immediately and loads one tensor at a time, so that a large checkpoint is never in
+memory as a whole.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class TensorSource(Protocol):
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Extents of every tensor."""
+        """The shape of every tensor."""
         ...
 
     @property
     def kinds(self) -> Mapping[str, str]:
-        """The type of every tensor's elements as it is stored, such as ``float32``."""
+        """The stored type of every tensor, such as ``float32``."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class TensorSource(Protocol):
 
 
 class ArraysSource:
-    """Tensors that a library handed over whole, already under canonical names."""
+    """Tensors in memory, under canonical names."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], files: Sequence[Path] = ()) -> None:
         self.files = files
@@ -83,7 +83,9 @@ def _shards(index: Path) -> list[Path]:
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise FileError(f"{index}: has no weight_map of tensor names to files", FRESH_COPY)
     shards = sorted({index.parent / Path(name).name for name in weight_map.values()})
-    absent = [shard.name for shard in shards if not os.path.isfile(shard)]  # False for a name that the system refuses
+    absent = [
+        shard.name for shard in shards if not os.path.isfile(shard)
+    ]  # unlike Path.is_file, False for a name that the system refuses
     if absent or not shards:
         raise FileError(f"{index}: shards missing: {', '.join(absent) or 'all'}", "download the whole model again")
     return shards
@@ -104,7 +106,7 @@ def _tensorflow(index: Path, names: ForeignNames) -> ArraysSource:
             name, transposed = names.canonical_tensorflow(foreign)
             array = np.asarray(reader.get_tensor(foreign))
             arrays[name] = array.T if transposed else array
-    except Exception as error:  # tensorflow's errors share no base with anything importable here
+    except Exception as error:  # tensorflow's errors have no common base class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FileError(f"{prefix}: is not a readable TensorFlow checkpoint ({reason})", FRESH_COPY) from error
     return ArraysSource(arrays, sorted(index.parent.glob(f"{index.stem}.*")))
@@ -121,13 +123,13 @@ READERS: tuple[tuple[str, Callable[[Path, ForeignNames], TensorSource]], ...] = 
 
 
 def open_source(folder: Path, names: ForeignNames) -> TensorSource:
-    """The weights in a checkpoint folder, whatever their format.
+    """The weights in a checkpoint folder, in any known format.
 
     Args:
         names: how the files name the tensors.
 
     Raises:
-        FileError: there are none, or nothing but Git LFS pointers to them.
+        FileError: there are none, or only Git LFS pointers to them.
     """
     found = [(path, reader) for pattern, reader in READERS for path in sorted(folder.glob(pattern))]
     if not found:

@@ -1,7 +1,7 @@
-"""Files that hold tensors at known places: read with plain seeks, one tensor at a time.
+"""Files with tensors at known offsets: one tensor is read at a time.
 
-Mapping a file would count every page that was touched as memory of this process; reading a tensor at its offset needs
-that tensor's bytes and no more.
+A mapped file would count every page that was touched as memory of this process; reading a tensor at its offset takes
+only that tensor's memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bertedge.encoders.foreign_names import IGNORED, ForeignNames
 from bertedge.errors import CheckpointError, FileError
 from bertedge.files import FRESH_COPY, refuse_placeholder
 
-#: The types that weights may have -> numpy's; bfloat16 is widened by hand because numpy has no such type.
+#: The types that weights may have -> numpy's. numpy has no bfloat16, so its bits are converted here.
 FLOAT_TYPES = {"float32": "f4", "float16": "f2", "bfloat16": "u2", "float64": "f8"}
 ITEM_BYTES = {kind: np.dtype(code).itemsize for kind, code in FLOAT_TYPES.items()}
 LONGEST_NAME = 512
@@ -29,11 +29,11 @@ FLOAT_HINT = "take the checkpoint with plain float weights, as it was trained"
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a tensor lies in a file.
+    """The place of a tensor in a file.
 
     Attributes:
-        kind: the type of its elements, such as ``float32``; what is not in ``FLOAT_TYPES`` cannot be loaded.
-        start: bytes before its first element.
+        kind: the type of its elements, such as ``float32``; types that are not in ``FLOAT_TYPES`` cannot be loaded.
+        start: offset of its first element, in bytes.
         count: elements from its first to its last one in the file.
         strides: steps of each axis, in elements; None for row-major.
     """
@@ -50,12 +50,12 @@ class FileSource:
     """The tensors of one or several files, under canonical names.
 
     Args:
-        read: (file) -> the names in it, as they are written there, and their places.
-        names: from the written names to canonical ones.
+        read: (file) -> the tensors' names in the file, and their places.
+        names: translates these names to canonical ones.
 
     Raises:
         FileError: a file is broken.
-        CheckpointError: two tensors have one canonical name, and differ.
+        CheckpointError: two tensors have the same canonical name and differ.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class FileSource:
         self.kinds = {name: place.kind for name, (_, _, place) in self._places.items()}
 
     def _add(self, written: str, path: Path, place: Place) -> None:
-        """Keep a tensor; of equal copies the first."""
+        """Keep a tensor; of equal copies, the first."""
         if not written.isprintable() or len(written) > LONGEST_NAME:
-            raise FileError(f"{path}: no tensor can be called {written[:60]!a}", FRESH_COPY)
+            raise FileError(f"{path}: {written[:60]!a} is not a tensor's name", FRESH_COPY)
         name, found = self._names.canonical(written), (written, path, place)
         first = self._places.setdefault(name, found)
         other = first[0]
@@ -91,7 +91,7 @@ class FileSource:
 
         Raises:
             FileError: its file cannot be read.
-            CheckpointError: it has a type that holds no weights.
+            CheckpointError: its type is not a float type.
         """
         written, path, place = self._places[name]
         return _load(written, path, place)
@@ -111,10 +111,10 @@ def _load(written: str, path: Path, place: Place) -> NDArray[np.float32]:
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", FRESH_COPY) from error
     if raw.size != place.count:
-        raise FileError(f"{path}: {written} ends before its data does", FRESH_COPY)
+        raise FileError(f"{path}: the data of {written} is cut off", FRESH_COPY)
     if place.kind == "bfloat16":  # the upper half of a float32
         raw = (raw.astype(np.uint32) << 16).view(np.float32)
-    with np.errstate(over="ignore"):  # a float64 beyond float32 is infinity, which is refused with its tensor's name
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which is refused later
         return _in_rows(raw, place).astype(np.float32, copy=False)
 
 

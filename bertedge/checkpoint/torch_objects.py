@@ -1,7 +1,6 @@
-"""What stands for torch's objects while a pickle of theirs is read: a record of where each tensor lies.
+"""Stand-ins for torch's objects while a pickle is read: they record where each tensor is.
 
-The functions that a pickle names are never imported; each one in ``REBUILD`` has a stand-in here, and others are
-refused.
+Functions that a pickle names are never imported. Each function in ``REBUILD`` has a stand-in here; others are refused.
 """
 
 from __future__ import annotations
@@ -33,23 +32,23 @@ STORAGES = {
     "torch.storage UntypedStorage": "bytes",
     "torch UntypedStorage": "bytes",
 }
-#: Names that may be called on the way to a tensor, or kept as plain values.
+#: Names that may be called to build a tensor, or kept as plain values.
 TENSOR_CLASSES = {"torch Tensor", "torch.nn.parameter Parameter", "torch.nn.parameter Buffer"}
 #: Types of elements, layouts and the like; they are kept as names.
 TORCH_CONSTANT = re.compile(r"torch [a-z]\w{,30}")
 
 
 class RefusedPickle(ValueError):
-    """The pickle holds what no state dict of tensors holds, or is damaged."""
+    """The pickle holds something other than a state dict of tensors, or is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
-    """Where a tensor lies in its archive.
+    """The place of a tensor in its archive.
 
     Attributes:
         kind: the type of its elements, such as ``float32``; or ``sparse``, ``quantized``, ``meta`` and the like.
-        storage: the name of the record with its bytes; None where the kind has no such record.
+        storage: the name of the record with its bytes; None if the kind has no such record.
         offset: elements before its first one.
         shape, strides: extents, and steps in elements, of each axis.
     """
@@ -84,16 +83,16 @@ class Storage:
 
 
 def rebuilt(function: Any, arguments: Any) -> Any:
-    """What a function that torch writes would have made."""
+    """The result of a function that torch writes, made by its stand-in."""
     if not isinstance(function, Name) or not isinstance(arguments, tuple):
-        raise TypeError("a call of what is no function")
+        raise TypeError("a call of something that is no function")
     if function.path not in REBUILD:
         raise RefusedPickle(f"it holds {dotted(function.path)}, not only tensors")
     return REBUILD[function.path](*arguments)
 
 
 def dotted(path: str) -> str:
-    """A name as Python writes it, cut where it is longer than names are."""
+    """A name as Python writes it, shortened if it is unusually long."""
     return ascii(path[:100].replace(" ", ".", 1))[1:-1]
 
 
@@ -101,7 +100,7 @@ def _strided(storage: Storage, offset: int, shape: Any, strides: Any, *rest: Any
     """``_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[, metadata])``."""
     kind = storage.kind
     if len(rest) > 2 and rest[2]:
-        kind = "lazily conjugated or negated"  # torch writes that it is to be done, not what comes of it
+        kind = "lazily conjugated or negated"  # the file names the operation, not its result
     return _placed(kind, storage, offset, shape, strides)
 
 
@@ -140,7 +139,7 @@ def _from_type(function: Any, kind: Name, arguments: Any, state: Any) -> Any:
     return rebuilt(function, arguments)
 
 
-#: Functions that torch writes -> what takes their place.
+#: Functions that torch writes -> their stand-ins.
 REBUILD: dict[str, Callable[..., Any]] = {
     "collections OrderedDict": lambda: {},
     "collections defaultdict": lambda *_: {},

@@ -1,7 +1,7 @@
-"""The pickle inside ``pytorch_model.bin``, read without torch and without running anything in it.
+"""The pickle inside ``pytorch_model.bin``, read without torch and without running its code.
 
-A pickle is a program for a small stack machine. Here only the instructions that ``torch.save`` writes for a state dict
-are carried out.
+A pickle is a program for a small stack machine. Only the instructions that ``torch.save`` writes for a state dict are
+supported here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read_pickle(data: bytes) -> Any:
     """The value of a pickle: plain values, lists, tuples, dicts and :class:`StoredTensor`.
 
     Raises:
-        RefusedPickle: it names what is not needed for tensors, or is damaged.
+        RefusedPickle: it names something that tensors do not need, or is damaged.
     """
     if len(data) > MAX_BYTES:
         raise RefusedPickle(f"its list of tensors has {len(data):,} bytes, more than {MAX_BYTES:,}")
@@ -50,14 +50,14 @@ def read_pickle(data: bytes) -> Any:
 
 @dataclass
 class _Machine:
-    """The stack, the marks in it, and what was put aside for later use."""
+    """The stack, its marks, and the memo."""
 
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
 
     def step(self, opcode: str, argument: Any) -> None:
-        """Carry out one instruction."""
+        """Execute one instruction."""
         if opcode in IGNORED:
             return
         if opcode in CONSTANTS:
@@ -86,9 +86,9 @@ class _Machine:
 
 
 def _set_items(target: Any, items: list[Any]) -> None:
-    """Put keys and values, which take turns, into a dict."""
+    """Put alternating keys and values into a dict."""
     if not isinstance(target, dict):
-        raise TypeError("items of what is no dict")
+        raise TypeError("items of something that is no dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, KEY_TYPES):
             raise RefusedPickle("its list of tensors has a key that is neither a text nor a number")
@@ -97,7 +97,7 @@ def _set_items(target: Any, items: list[Any]) -> None:
 
 def _append(target: Any, items: list[Any]) -> None:
     if not isinstance(target, list):
-        raise TypeError("items of what is no list")
+        raise TypeError("items of something that is no list")
     target.extend(items)
 
 
@@ -124,14 +124,14 @@ def _put(machine: _Machine, index: int | None) -> None:
 
 
 def _build(machine: _Machine, _: Any) -> None:
-    """Attributes: those of an ordered dict, such as torch's ``_metadata``, are not needed."""
+    """Attributes, such as torch's ``_metadata`` of an ordered dict, are not needed."""
     machine.pop()
     if not isinstance(machine.stack[-1], dict):
-        raise TypeError("attributes of what has none")
+        raise TypeError("attributes of something that has none")
 
 
 def _storage(machine: _Machine, _: Any) -> None:
-    """``("storage", class, record, device, elements)``; the record's own size is what counts."""
+    """``("storage", class, record, device, elements)``; the size of the record counts, not ``elements``."""
     _, kind, record, *_ = machine.pop()
     if kind.path not in STORAGES or not isinstance(record, str):
         raise RefusedPickle(f"it holds the unknown storage {dotted(kind.path)}")

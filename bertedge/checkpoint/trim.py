@@ -1,7 +1,7 @@
-"""A smaller vocabulary for the same BERT: the pieces that a text uses, and the weights that belong to them.
+"""A smaller vocabulary for the same model: the tokens that a text uses, and the weights that belong to them.
 
-Half of a small BERT is its table of words. A text of one field uses few of them; what is dropped is spelt with the
-pieces that stay, since single characters always do.
+Half of a small BERT is its table of word embeddings. A text of one field uses few of them. Dropped words are written
+with the tokens that stay, because single characters always stay.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from bertedge.encoders import names
 from bertedge.errors import UsageError
 from bertedge.tokenizer import Tokenizer
 
-#: Tensors with a row, or a number, for every piece.
+#: Tensors with a row, or a number, for every token.
 PER_TOKEN = (names.WORD_EMBEDDINGS, names.DECODER, names.DECODER_BIAS, names.UNTIED_DECODER_BIAS)
 
 
 class TrimmedSource:
-    """Tensors of another source, with some rows only where a row stands for a piece."""
+    """Tensors of another source; those with a row for every token have only some of their rows."""
 
     def __init__(self, source: TensorSource, kept: NDArray[np.int64]) -> None:
         self._source, self._kept = source, kept
@@ -41,7 +41,7 @@ class TrimmedSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Trim:
-    """What was kept: pieces, and the share of the text's pieces that are still whole."""
+    """How many tokens were kept, and the share of the text's tokens that are among them."""
 
     tokens: int
     coverage: float
@@ -50,7 +50,7 @@ class Trim:
 def trim_vocabulary(
     checkpoint: Checkpoint, keep: int, token_ids: Iterable[NDArray[np.integer]]
 ) -> tuple[Checkpoint, Trim]:
-    """The same BERT with the ``keep`` pieces that a text uses most; its weights are not copied but read as needed.
+    """The same model with the ``keep`` tokens that a text uses most. Its weights are read as needed, not copied.
 
     Special tokens and single characters, at the start of a word and inside, always stay.
 
@@ -58,14 +58,14 @@ def trim_vocabulary(
         token_ids: the text's ids under the checkpoint's own tokenizer, in arrays of any shape.
 
     Raises:
-        UsageError: ``keep`` is not between the pieces that always stay and the pieces that there are.
+        UsageError: ``keep`` is smaller than the number of tokens that always stay, or larger than the vocabulary.
     """
     tokenizer, size = checkpoint.tokenizer, checkpoint.tokenizer.vocab_size
     counts = np.zeros(size, dtype=np.int64)
     for ids in token_ids:
         counts += np.bincount(ids.reshape(-1), minlength=size)[:size]
     always = np.array(sorted(always_kept(tokenizer)), dtype=np.int64)
-    there = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no piece
+    there = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no token
     if not len(always) <= keep <= len(there):
         raise UsageError(
             f"keep_vocab is {keep}: {len(always)} tokens (special tokens, single characters) always stay, and there "
@@ -99,7 +99,7 @@ def always_kept(tokenizer: Tokenizer) -> set[int]:
 
 
 def trim_to_text(checkpoint: Checkpoint, keep: int, text: Path) -> tuple[Checkpoint, Trim]:
-    """:func:`trim_vocabulary` to the pieces of a corpus file, read chunk by chunk.
+    """:func:`trim_vocabulary` for the tokens of a corpus file, which is read in chunks.
 
     Raises:
         CorpusError: the file cannot be read or holds no text.

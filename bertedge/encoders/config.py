@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bertedge.errors import CheckpointError, nearest
 
-#: ``hidden_act`` as written in the wild -> the function meant by it.
+#: ``hidden_act`` of ``config.json`` -> the function.
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_python": "gelu",
@@ -19,12 +19,17 @@ ACTIVATIONS = {
 }
 #: The smallest pair of texts has five tokens: ``[CLS] a [SEP] b [SEP]``.
 LEAST = {"type_vocab_size": 0, "max_position_embeddings": 5}
+#: Fields that are whole numbers.
+SIZES = (
+    *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    *("max_position_embeddings", "type_vocab_size"),
+)
 #: Fields that are a share, from 0 to 1.
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
-#: The smallest ordinary float32: below it, nothing would be added to the variance.
+#: The smallest normal float32. A smaller number would add nothing to the variance.
 LEAST_EPS = 1.18e-38
-#: No BERT comes near; a slip of the keyboard does, and would be looked for tensor by tensor.
-MAX_LAYERS = 1024
+#: More layers are a typing error; their tensors would be listed one by one.
+MOST = {"num_hidden_layers": 1024}
 #: Extents of tensors have 32 bits in some file formats and operators.
 MAX_SIZE = 2**31 - 1
 
@@ -58,28 +63,27 @@ class EncoderConfig:
     position_offset: int = 0
 
     def __post_init__(self) -> None:
-        for name in (
-            "vocab_size",
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-            "max_position_embeddings",
-            "type_vocab_size",
-        ):
+        for name in SIZES:
+            self._require_size(name)
+        for name in SHARES:
             value = getattr(self, name)
-            least = LEAST.get(name, 1)
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SIZE:
-                raise CheckpointError(
-                    f"config: {name} is {reprlib.repr(value)}, expected a whole number of at least {least}, "
-                    f"at most {MAX_SIZE}",
-                    "correct config.json",
-                )
-        if self.num_hidden_layers > MAX_LAYERS:
-            raise CheckpointError(
-                f"config: num_hidden_layers is {self.num_hidden_layers}, expected at most {MAX_LAYERS}",
-                "correct config.json",
-            )
+            if not (_is_number(value) and 0 <= value <= 1):
+                raise _wrong(name, repr(value), "a number from 0 to 1")
+        if not (_is_number(self.layer_norm_eps) and LEAST_EPS <= self.layer_norm_eps <= 1):
+            raise _wrong("layer_norm_eps", reprlib.repr(self.layer_norm_eps), "a number above 0, at most 1")
+        for name in ("layer_norm_eps", *SHARES):  # JSON writes 1.0 as 1, but ONNX distinguishes the two
+            object.__setattr__(self, name, float(getattr(self, name)))
+        self._require_fit()
+
+    def _require_size(self, name: str) -> None:
+        value, least, most = getattr(self, name), LEAST.get(name, 1), MOST.get(name, MAX_SIZE)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SIZE:
+            raise _wrong(name, reprlib.repr(value), f"a whole number of at least {least}, at most {MAX_SIZE}")
+        if value > most:
+            raise _wrong(name, str(value), f"at most {most}")
+
+    def _require_fit(self) -> None:
+        """Compare fields with each other, and the activation with those that are known."""
         if self.hidden_size % self.num_attention_heads:
             raise CheckpointError(
                 f"config: hidden_size {self.hidden_size} is not a multiple of "
@@ -90,24 +94,8 @@ class EncoderConfig:
             raise CheckpointError(
                 f"config: hidden_act {self.hidden_act!r} is not supported", nearest(str(self.hidden_act), ACTIVATIONS)
             )
-        if not (_is_number(self.layer_norm_eps) and LEAST_EPS <= self.layer_norm_eps <= 1):
-            raise CheckpointError(
-                f"config: layer_norm_eps is {reprlib.repr(self.layer_norm_eps)}, expected a number above 0, at most 1",
-                "correct config.json; BERT's own is 1e-12",
-            )
-        for name in SHARES:
-            value = getattr(self, name)
-            if not (_is_number(value) and 0 <= value <= 1):
-                raise CheckpointError(
-                    f"config: {name} is {value!r}, expected a number from 0 to 1", "correct config.json"
-                )
-        for name in ("layer_norm_eps", *SHARES):  # JSON writes 1.0 as 1, and ONNX knows whole numbers apart
-            object.__setattr__(self, name, float(getattr(self, name)))
         if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
-            raise CheckpointError(
-                f"config: pad_token_id is {self.pad_token_id!r}, expected an id below vocab_size {self.vocab_size}",
-                "correct config.json",
-            )
+            raise _wrong("pad_token_id", repr(self.pad_token_id), f"an id below vocab_size {self.vocab_size}")
 
     @property
     def head_size(self) -> int:
@@ -136,6 +124,10 @@ class EncoderConfig:
         return ACTIVATIONS[self.hidden_act]
 
 
+def _wrong(name: str, value: str, expected: str) -> CheckpointError:
+    return CheckpointError(f"config: {name} is {value}, expected {expected}", "correct config.json")
+
+
 def _is_number(value: object) -> bool:
-    """Whether this is a finite number; JSON may also say a string, true, NaN, or an integer of 400 digits."""
+    """Whether this is a finite number. JSON may also hold a string, true, NaN, or an integer of 400 digits."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -1,9 +1,9 @@
 """An encoder as an ONNX graph, from a checkpoint and a plan (Devlin et al. 2019; Vaswani et al. 2017, section 3).
 
-Shapes: B rows, S positions, H hidden size, V pieces, K masked positions of a row, J further positions to read.
-One graph serves every use: the last block computes only the positions that are read (``[CLS]`` for the next-sentence
-head, K for the MLM head, J for hidden states), so asking for none of something costs nothing. The graph that computes
-every position, for the ecosystem's tools, can leave the MLM head out of a call all the same.
+Shapes: B rows, S positions, H hidden size, V tokens, K masked positions of a row, J further positions to read.
+One graph serves every use. Its last block computes only the positions that are read (the first one for the pooler, K
+for the MLM head, J for hidden states), so outputs that are not asked for cost nothing. The graph for other tools
+computes every position; a call can skip its MLM head.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bertedge.layers import Layer, block_layers, position_table, token_type_tabl
 
 #: The tensor of the embeddings' layer norm.
 FIRST_NORM = "embeddings.norm.weight"
-#: Beyond the end of any text, for ``Slice``.
+#: Later than the end of any text, for ``Slice``.
 EVERYWHERE = 2**62
 
 
@@ -41,7 +41,7 @@ def build_graph(
     the positions before it, so 0 spares the MLM head.
 
     Args:
-        roundings: how the weights of each int8 layer are rounded; they are when the graph is written.
+        roundings: how the weights of each int8 layer are rounded when the graph is written.
     """
     return EncoderWriter(checkpoint, plan, positions, roundings).build()
 
@@ -75,7 +75,7 @@ class EncoderWriter(LayerWriter):
         if self.positions == "masked":
             self.g.input("masked_positions", np.int64, ("batch", "masked"))
             self.g.input("hidden_positions", np.int64, ("hidden",))
-            self.g.constant("hidden_positions", [], np.int64)  # the default: an input that may be left out
+            self.g.constant("hidden_positions", [], np.int64)  # a default, so that calls may omit this input
         elif self.parts.reads_masked:
             self.g.input("logits_end", np.int64, (1,))
             self.g.constant("logits_end", [EVERYWHERE], np.int64)

@@ -207,7 +207,7 @@ def test_places_that_hold_no_model(tmp_path: Path, folder: Path, monkeypatch: py
         raise OSError("offline")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(FileError, match="someone/some-bert: no such folder, and the hub did not give it"):
+    with pytest.raises(FileError, match="someone/some-bert: no such folder, and the hub did not deliver it"):
         open_checkpoint("someone/some-bert")
 
 
@@ -269,7 +269,7 @@ def test_the_built_in_model_is_complete() -> None:
 
 def test_a_next_sentence_head_needs_its_pooler(folder: Path, config: EncoderConfig, tensors: Tensors) -> None:
     kept = [name for name in HEADS.shapes(config) if not name.startswith("pooler")]
-    with pytest.raises(CheckpointError, match="no pooler under it"):
+    with pytest.raises(CheckpointError, match="a next-sentence head but no pooler"):
         rewrite(folder, {name: tensors[name] for name in kept})
 
 

@@ -164,13 +164,15 @@ def test_a_download_that_fails_is_a_two_line_error(
     with pytest.raises(FileError) as caught:
         locate(HUB_ID)
     assert BUILT_IN[0] in caught.value.hint
-    assert caught.value.message == f"{HUB_ID}: no such folder, and the hub did not give it ({reason})"
+    assert caught.value.message == f"{HUB_ID}: no such folder, and the hub did not deliver it ({reason})"
     assert str(caught.value).count("\n") == 1
 
 
 def test_without_the_hub_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(FileError, match=f"{HUB_ID}: no such folder, and huggingface_hub is not there") as caught:
+    with pytest.raises(
+        FileError, match=f"{HUB_ID}: no such folder, and the hub cannot be asked without huggingface_hub"
+    ) as caught:
         locate(HUB_ID)
     assert "pip install huggingface_hub" in caught.value.hint
     assert BUILT_IN[0] in caught.value.hint

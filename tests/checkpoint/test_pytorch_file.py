@@ -249,7 +249,7 @@ def test_a_float64_beyond_float32_is_named(folder: Path, weights: dict[str, torc
 def test_the_old_format_is_refused_with_the_way_out(folder: Path, weights: dict[str, torch.Tensor]) -> None:
     for protocol in (4, 2):
         torch.save(weights, folder / BIN, _use_new_zipfile_serialization=False, pickle_protocol=protocol)
-        with pytest.raises(FileError, match="is of the format that torch wrote before 1.6") as caught:
+        with pytest.raises(FileError, match="has the format of torch before 1.6") as caught:
             Checkpoint.read(folder)
     command = caught.value.hint.partition('python -c "')[2].rstrip('"')
     subprocess.run([sys.executable, "-c", command], cwd=folder, check=True)
@@ -401,7 +401,7 @@ def test_pickles_that_mean_harm(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "x" * 600])
 def test_names_that_no_tensor_has(tmp_path: Path, name: str) -> None:
     write_archive(tmp_path, {"data.pkl": pickled(name, kind="FloatStorage", count=2)})
-    with pytest.raises(FileError, match="no tensor can be called") as caught:
+    with pytest.raises(FileError, match="is not a tensor.s name") as caught:
         open_source(tmp_path, BERT.names)
     assert str(caught.value).isascii()
 
