@@ -1,4 +1,4 @@
-"""The pictures of a report, as SVG. A model has the same shape and the same dash in all of them."""
+"""The charts of a report. A model has the same colour, marker and dash in all of them."""
 
 from __future__ import annotations
 
@@ -9,41 +9,27 @@ import numpy as np
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.metric import MetricValue
 from bertedge.plotting import Axes, FuncFormatter, MaxNLocator, NullLocator
-from bertedge.report.svg import (
-    CARD,
-    GRID,
-    INK,
-    MUTED,
-    SMALL,
-    dash_of,
-    drawing,
-    finish,
-    look_of,
-    new_chart,
-    series_color,
-)
+from bertedge.report.svg import GRID, LINE, SMALL, Drawing, color_of, dash_of, drawing, finish, look_of, new_chart
 from bertedge.report.views import Point, Table
 from bertedge.report.words import number, printable
 
-#: Letters of a name that a picture has room for.
+#: Letters of a name that a chart has room for.
 NAME_LENGTH = 22
-#: Pixels of one bar, and between the groups of bars.
+#: Pixels of a bar, and between groups of bars.
 BAR, GAP = 13, 12
-BEST = ", not beaten in both by any other"
-#: An axis of numbers starts at 0, except where all of them are closer to each other than that.
+BEST = ", no other model is better in both"
+#: An axis of numbers starts at 0, unless the smallest is more than this share of the largest.
 CLOSE = 0.8
-#: What lies beyond so many times the largest median is pointed to, not drawn.
+#: Times beyond this multiple of the largest median are shown as an arrow.
 FAR = 2.5
 
 
-def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric: str, share: bool = True) -> str:
-    """Accuracy over latency: every model a point with its interval, the best ones joined by a line of steps."""
+def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric: str, share: bool = True) -> Drawing:
+    """Accuracy over latency: a point with its interval for each model, and steps along the best of them."""
     with drawing():
         figure, axes = new_chart(300)
         best = sorted((p for p in points if p.best), key=lambda p: p.ms)
-        axes.step(
-            [p.ms for p in best], [p.value for p in best], where="post", color=MUTED, linewidth=1.2, dashes=(4, 3)
-        )
+        axes.step([p.ms for p in best], [p.value for p in best], where="post", color=LINE, linewidth=1.2, dashes=(4, 3))
         for point in points:
             axes.errorbar(
                 point.ms,
@@ -60,24 +46,24 @@ def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric:
         axes.set_xlim(left=max(axes.get_xlim()[0], 0))
         cut = _cut(axes, share=share, unit="ms")
         axes.annotate(
-            "better", (0.02, 0.985), (0.115, 0.9), xycoords="axes fraction", textcoords="axes fraction", color=MUTED,
-            fontsize=SMALL, va="center", arrowprops={"arrowstyle": "->", "color": MUTED},
+            "better", (0.02, 0.985), (0.115, 0.9), xycoords="axes fraction", textcoords="axes fraction",
+            fontsize=SMALL, va="center", arrowprops={"arrowstyle": "->", "color": LINE},
         )  # fmt: skip
         words = "; ".join(
             f"{p.name}: {_value(p.value, share)} at {p.ms:.2f} ms{BEST if p.best else ''}" for p in points
         )
-        return finish(figure, name=name, title=f"{metric} over latency", description=f"{words}.{cut}")
+        return finish(figure, name=name, words=f"{metric} over latency. {words}.{cut}")
 
 
-def latency_chart(name: str, rows: Sequence[tuple[int, str, LatencyReport]], *, workload: str) -> str:
-    """A strip for each model: dots are lower quartiles of rounds, a line from the median to the 99th percentile."""
+def latency_chart(name: str, rows: Sequence[tuple[int, str, LatencyReport]], *, workload: str) -> Drawing:
+    """A row for each model: a dot for each round's lower quartile, a line from the median to the 99th percentile."""
     with drawing():
         figure, axes = new_chart(54 + 50 * len(rows))
         limit = FAR * max(latency.p50_ms for _, _, latency in rows)
         end = 1.06 * min(limit, max(max(entry.p99_ms, *entry.samples_ms) for _, _, entry in rows))
         rng = np.random.default_rng(0)
-        across = axes.get_yaxis_transform()  # 0 to 1 from the left to the right, whatever the scale
-        axes.text(1, 0.62, "p50 · p90 · p99", transform=across, va="center", ha="right", fontsize=SMALL, color=MUTED)
+        across = axes.get_yaxis_transform()  # x is 0 at the left end and 1 at the right end
+        axes.text(1, 0.62, "p50 · p90 · p99", transform=across, va="center", ha="right", fontsize=SMALL)
         for row, (series, label, latency) in enumerate(rows):
             y = -row
             axes.plot(
@@ -85,12 +71,12 @@ def latency_chart(name: str, rows: Sequence[tuple[int, str, LatencyReport]], *, 
                 **look_of(series) | {"markersize": 4.5, "markeredgewidth": 0.8}, linestyle="", alpha=0.75,
             )  # fmt: skip
             line = y - 0.36
-            axes.plot([latency.p50_ms, min(latency.p99_ms, end)], [line, line], color=INK, linewidth=1.2)
-            axes.plot([latency.p50_ms] * 2, [line - 0.11, line + 0.11], color=INK, linewidth=3.5)
+            axes.plot([latency.p50_ms, min(latency.p99_ms, end)], [line, line], color=LINE, linewidth=1.2)
+            axes.plot([latency.p50_ms] * 2, [line - 0.11, line + 0.11], color=LINE, linewidth=3.5)
             if latency.p90_ms < end:
-                axes.plot([latency.p90_ms] * 2, [line - 0.09, line + 0.09], color=INK, linewidth=1.2)
-            axes.plot([min(latency.p99_ms, end)], [line], color=INK, marker=">" if latency.p99_ms > end else "o",
-                      markersize=4.5, markerfacecolor=CARD, markeredgewidth=1.2, clip_on=False)  # fmt: skip
+                axes.plot([latency.p90_ms] * 2, [line - 0.09, line + 0.09], color=LINE, linewidth=1.2)
+            axes.plot([min(latency.p99_ms, end)], [line], color=LINE, marker=">" if latency.p99_ms > end else "o",
+                      markersize=4.5, markerfacecolor="none", markeredgewidth=1.2, clip_on=False)  # fmt: skip
             axes.text(0, y + 0.24, _short(label), transform=across, va="center", fontsize=SMALL, weight="bold")
             axes.text(1, y + 0.24, _percentiles(latency), transform=across, va="center", ha="right", fontsize=SMALL)
         axes.set(xlim=(0, end), ylim=(-len(rows) + 0.42, 0.85), xlabel="milliseconds a call")
@@ -98,7 +84,7 @@ def latency_chart(name: str, rows: Sequence[tuple[int, str, LatencyReport]], *, 
         axes.spines.left.set_visible(False)
         axes.xaxis.set_major_locator(_ticks())
         words = "; ".join(f"{label}: {_percentiles(latency)} ms" for _, label, latency in rows)
-        return finish(figure, name=name, title=f"Latency of {workload}", description=f"p50, p90, p99. {words}.")
+        return finish(figure, name=name, words=f"Latency of {workload}: p50, p90, p99. {words}.")
 
 
 def _percentiles(latency: LatencyReport) -> str:
@@ -107,8 +93,8 @@ def _percentiles(latency: LatencyReport) -> str:
 
 def length_chart(
     name: str, lines: Mapping[int, Sequence[tuple[int, MetricValue]]], names: Sequence[str], *, metric: str, share: bool
-) -> str:
-    """A metric over the length of the text, a line for each candidate, with its intervals."""
+) -> Drawing:
+    """A metric over the length of the text: a line with intervals for each candidate."""
     with drawing():
         figure, axes = new_chart(260)
         lengths = sorted({length for line in lines.values() for length, _ in line})
@@ -134,11 +120,11 @@ def length_chart(
             f"{names[series]}: " + ", ".join(f"{value.value:.4g} at {length} tokens" for length, value in line)
             for series, line in lines.items()
         )
-        return finish(figure, name=name, title=f"{metric} by length of the text", description=f"{words}.{cut}")
+        return finish(figure, name=name, words=f"{metric} by length of the text. {words}.{cut}")
 
 
-def bar_chart(name: str, table: Table, names: Sequence[str], *, title: str, unit: str) -> str:
-    """A group of bars for each row of a table, a bar for each model that ends in the model's shape and the value."""
+def bar_chart(name: str, table: Table, names: Sequence[str], *, title: str, unit: str) -> Drawing:
+    """A group of bars for each row of a table; each bar ends in the model's marker and the value."""
     with drawing():
         bars = sum(len(row) for row in table.values())
         height = BAR * bars + (BAR + GAP) * len(table)
@@ -150,9 +136,9 @@ def bar_chart(name: str, table: Table, names: Sequence[str], *, title: str, unit
             for series, value in sorted(row.items()):
                 y -= BAR
                 at = value.value
-                axes.plot([0, at], [y, y], color=series_color(series), linewidth=4, solid_capstyle="butt", alpha=0.5)
+                axes.plot([0, at], [y, y], color=color_of(series), linewidth=4, solid_capstyle="butt", alpha=0.5)
                 if value.low < value.high:
-                    axes.plot([value.low, value.high], [y, y], color=series_color(series), linewidth=1.4, marker="|",
+                    axes.plot([value.low, value.high], [y, y], color=color_of(series), linewidth=1.4, marker="|",
                               markersize=6, clip_on=False)  # fmt: skip
                 axes.plot(at, y, **look_of(series) | {"markersize": 6.5}, clip_on=False, zorder=3)
                 axes.annotate(number(at), (value.high, y), (8, 0), textcoords="offset points", va="center",
@@ -169,7 +155,7 @@ def bar_chart(name: str, table: Table, names: Sequence[str], *, title: str, unit
             + ", ".join(f"{names[series]} {_with_interval(value)}" for series, value in sorted(row.items()))
             for label, row in table.items()
         )
-        return finish(figure, name=name, title=title, description=f"In {unit}. {words}.")
+        return finish(figure, name=name, words=f"{title}, in {unit}. {words}.")
 
 
 def _with_interval(value: MetricValue) -> str:
@@ -182,14 +168,14 @@ def _value(value: float, share: bool) -> str:
 
 
 def _cut(axes: Axes, *, share: bool, unit: str = "") -> str:
-    """Round numbers on the vertical axis, nothing below 0, and of shares percent and nothing beyond 100.
+    """Give the vertical axis round numbers from 0 on; for shares in percent and up to 100.
 
     Args:
         share: the metric is a share of something.
-        unit: of the horizontal axis, where that may start beyond 0 as well.
+        unit: of the horizontal axis, if that can start above 0 too.
 
     Returns:
-        What is to be said of axes that do not start at 0; it also stands in the picture.
+        A sentence about axes that do not start at 0, which the chart shows too; empty without such an axis.
     """
     low, high = axes.get_ylim()
     low = max(low, 0)
@@ -202,13 +188,12 @@ def _cut(axes: Axes, *, share: bool, unit: str = "") -> str:
     if not starts:
         return ""
     words = f"{'axes start' if len(starts) > 1 else 'axis starts'} at {' and '.join(starts)}"
-    axes.text(0.99, 0.015, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=SMALL, color=MUTED,
-              bbox={"facecolor": CARD, "edgecolor": "none", "pad": 1}, zorder=4)  # fmt: skip
+    axes.text(0.99, 0.015, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=SMALL, zorder=4)
     return f" The {words}."
 
 
 def _ticks() -> MaxNLocator:
-    """A handful of round numbers."""
+    """A few round numbers."""
     return MaxNLocator(6, steps=[1, 2, 5, 10])
 
 

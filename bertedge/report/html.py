@@ -16,7 +16,7 @@ from bertedge.report import charts, views
 from bertedge.report.render import CLIPPING, MEGABYTE, fidelity_title, kinds_of, ratio_words, sections
 from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.summary import in_words
-from bertedge.report.svg import marker_symbol
+from bertedge.report.svg import Drawing, marker_symbol
 from bertedge.report.terminal import Rows
 from bertedge.report.verdict import Verdict, by_severity, counted
 from bertedge.report.words import (
@@ -123,13 +123,13 @@ def _shown(metric: str) -> Callable[[float], str]:
     return percent if views.is_share(metric) else "{:.4f}".format
 
 
-#: A heading, what it shows in a sentence, and the picture.
-Picture = tuple[str, str, Markup]
+#: A heading, a sentence about the picture, and the picture.
+Picture = tuple[str, str, Drawing]
 
 
-def _trade_offs(report: Report) -> list[tuple[str, str, Markup, list[tuple[views.Point, str]]]]:
+def _trade_offs(report: Report) -> list[tuple[str, str, Drawing, list[tuple[views.Point, str]]]]:
     workload = views.main_workload(report)
-    pictures: list[tuple[str, str, Markup, list[tuple[views.Point, str]]]] = []
+    pictures: list[tuple[str, str, Drawing, list[tuple[views.Point, str]]]] = []
     for metric, words in views.TRADE_OFFS.items():
         points = views.trade_off(report, metric)
         if points and workload:
@@ -141,7 +141,7 @@ def _trade_offs(report: Report) -> list[tuple[str, str, Markup, list[tuple[views
                 share=views.is_share(metric),
             )
             shown = [(point, _shown(metric)(point.value)) for point in points]
-            pictures.append((_heading(words), DESCRIPTIONS[metric][1], Markup(drawn), shown))
+            pictures.append((_heading(words), DESCRIPTIONS[metric][1], drawn, shown))
     return pictures
 
 
@@ -151,7 +151,7 @@ def _latencies(report: Report) -> list[Picture]:
         rows = [(series, views.models_of(report)[series].name, latency) for series, latency in entries]
         calls = sum(latency.calls for _, latency in entries)
         drawn = charts.latency_chart(f"latency-{place}", rows, workload=workload)
-        pictures.append((_heading(workload), f"{calls} calls in all", Markup(drawn)))
+        pictures.append((_heading(workload), f"{calls} calls in all", drawn))
     return pictures
 
 
@@ -163,7 +163,7 @@ def _lengths(report: Report) -> list[Picture]:
         if lines:
             share = views.is_share(metric)
             drawn = charts.length_chart(f"length-{place}", lines, names, metric=words, share=share)
-            pictures.append((_heading(words), f"{DESCRIPTIONS[metric][0]} is better", Markup(drawn)))
+            pictures.append((_heading(words), f"{DESCRIPTIONS[metric][0]} is better", drawn))
     return pictures
 
 
@@ -178,7 +178,7 @@ def _times(report: Report) -> list[Picture]:
         table = views.time_by(report, key)
         if table:
             drawn = draw(name, table, title=f"Where the time goes, {heading[0].lower()}{heading[1:]}")
-            pictures.append((heading, "", Markup(drawn)))
+            pictures.append((heading, "", drawn))
     return pictures
 
 
@@ -190,7 +190,7 @@ def _sizes(report: Report) -> list[Picture]:
         ("bytes-memory", "On disk and at work", views.memory(report), "megabytes"),
     ):
         if table:
-            pictures.append((heading, "", Markup(charts.bar_chart(name, table, names, title=heading, unit=unit))))
+            pictures.append((heading, "", charts.bar_chart(name, table, names, title=heading, unit=unit)))
     return pictures
 
 

@@ -6,6 +6,7 @@ import math
 import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bertedge.bounds import Count, Milliseconds
 from bertedge.errors import FileError
@@ -22,11 +23,11 @@ from bertedge.manifest import Coverage, Manifest
 from bertedge.metric import Change, MetricValue
 from bertedge.records import EDITED, from_json, read_json, write_json
 
-#: Version 1 took its percentiles from means of many calls, so its p90 and p99 cannot be compared. Version 2 timed one
-#: loading of each model and took its ratios from means, which other processes raise, so its ratios cannot be compared.
 SCHEMA_VERSION = 3
+#: Options of recipes that had another name in earlier reports of this schema.
+RENAMED = {"outliers_beside": "float_outliers"}
 MOST_BYTES = 2**63
-#: What a sum of many shares may be off by.
+#: Rounding in the sum of many shares.
 SLACK = 1e-6
 
 
@@ -35,7 +36,7 @@ class CorpusInfo:
     """The text that fidelity was measured on.
 
     Attributes:
-        kind: ``pairs`` or ``single texts``: what the numbers without a further word are of.
+        kind: ``pairs`` or ``single texts``: the kind that the main numbers are of.
     """
 
     name: str
@@ -49,11 +50,10 @@ class CorpusInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class KindFidelity:
-    """Fidelity on texts of one kind; a model may be as float on pairs and not on single texts.
+    """Fidelity on texts of another kind than the main one; int8 can be good on pairs and bad on single texts.
 
     Attributes:
-        kind: ``pairs`` or ``single texts``.
-        texts: how many there were.
+        texts: number of texts.
         fidelity: metric -> value.
         changes: as for the whole candidate.
     """
@@ -66,19 +66,19 @@ class KindFidelity:
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateReport:
-    """One model: the reference itself, or a candidate beside it.
+    """The numbers of one model: the reference or a candidate.
 
     Attributes:
-        engine: what computed it; onnxruntime in reports that do not say.
-        peak_rss_bytes: None, like ``cold_start_ms``, where the run ended before.
-        manifest: of the bundle that was measured.
-        changes: metric -> how it differs from that of the report's ``against``, which saw the same texts.
-        by_kind: fidelity on texts of a further kind.
+        engine: what ran it.
+        peak_rss_bytes: None if the run was interrupted before; ``cold_start_ms`` likewise.
+        manifest: the bundle's manifest.
+        changes: metric -> difference from the report's ``against`` on the same texts.
+        by_kind: fidelity on texts of other kinds.
         by_length: fidelity on texts of each length.
-        clipping: how many of the values that each int8 layer reads lie outside its range; None where that was not
-            measured, empty where no layer has a range.
-        disagreements: the texts that the candidate is farthest from the reference on.
-        profile: where the time of one size of call goes.
+        clipping: the share of each int8 layer's inputs outside its range; None if not measured, empty if no layer has
+            a range.
+        disagreements: the texts with the largest differences from the reference.
+        profile: the time of each operator in one call.
     """
 
     name: str
@@ -100,20 +100,20 @@ class CandidateReport:
     engine: str = "onnxruntime"
 
     def fidelity_on(self, kind: str) -> dict[str, MetricValue]:
-        """Fidelity on texts of a further kind, or on the main kind where ``kind`` is empty."""
+        """Fidelity on texts of a kind; of the main kind if ``kind`` is empty."""
         return next((other.fidelity for other in self.by_kind if other.kind == kind), {}) if kind else self.fidelity
 
     def changes_on(self, kind: str) -> dict[str, Change]:
-        """Changes, as for :meth:`fidelity_on`."""
+        """Changes on texts of a kind; of the main kind if ``kind`` is empty."""
         return next((other.changes for other in self.by_kind if other.kind == kind), {}) if kind else self.changes
 
     @property
     def threads(self) -> tuple[int, ...]:
-        """How many an operator might use, each number once; nothing where no latency was measured."""
+        """The numbers of threads that calls were timed with; empty if none were timed."""
         return tuple(sorted({entry.threads for entry in self.latency}))
 
     def flaw(self) -> str | None:
-        """What is wrong with it in a file, in words."""
+        """What is wrong with a report that was read, in words."""
         for name, seen in self.fidelity.items():
             least, most = (METRICS[name].bounds if name in METRICS else None) or (-math.inf, math.inf)
             if seen.value < least - SLACK or seen.value > most + SLACK:
@@ -129,7 +129,7 @@ class CandidateReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """How a report came to be: the command as it was typed, and when it ended (ISO 8601, UTC)."""
+    """The command that made a report, and when it ended (ISO 8601, UTC)."""
 
     command: str
     ended: str
@@ -137,11 +137,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
-    """A baseline that somebody accepted.
+    """An accepted baseline.
 
     Attributes:
         day: ISO 8601, UTC.
-        values: ``candidate: metric`` -> value, so that the way there can be read from one file.
+        values: ``candidate: metric`` -> value, so that one file shows how they changed over time.
     """
 
     day: str
@@ -156,13 +156,13 @@ class Report:
     """Everything that one run of ``bench`` measured.
 
     Attributes:
-        skipped: what was not measured (``mlm``, ``nsp``) -> why, in words.
-        against: an earlier bundle that was measured in the same rounds, for the candidates to be judged by.
-        stability: of the machine while latency was measured; None where it was not.
-        complete: the run came to its end.
-        missing: what was not measured because it did not.
-        history: where the report is a baseline: what was accepted before it, itself last.
-        run: None where no command was typed.
+        skipped: what was not measured, such as ``nsp`` -> why, in words.
+        against: an earlier bundle that was measured in the same rounds and judges the candidates.
+        stability: how quiet the machine was while latency was measured; None if it was not measured.
+        complete: the run was not interrupted.
+        missing: what an interrupted run has not measured.
+        history: of a baseline: all accepted baselines, this one last.
+        run: None if bench was called from Python.
     """
 
     schema_version: int
@@ -207,4 +207,10 @@ def read_report(path: str | Path) -> Report:
             f"{path}: is a report of schema {version}, expected {SCHEMA_VERSION}",
             "install a newer bertedge" if newer else "measure it again with: bertedge bench --json",
         )
-    return from_json(Report, raw, path.name)
+    return from_json(Report, _with_present_names(raw), path.name)
+
+
+def _with_present_names(raw: Any) -> Any:
+    if isinstance(raw, dict):
+        return {RENAMED.get(key, key): _with_present_names(value) for key, value in raw.items()}
+    return [_with_present_names(value) for value in raw] if isinstance(raw, list) else raw

@@ -1,7 +1,7 @@
-"""matplotlib figures as SVG that takes its colours and its font from the page around it.
+"""matplotlib figures as SVG inside a page.
 
-matplotlib knows colours only as numbers. Every colour here is a number that stands for a variable of the page's style
-sheet and is replaced by it in the finished picture, so that one picture serves light and dark pages and paper.
+Lines and marks have colours that are visible on light and on dark cards. Text takes its colour and its font from the
+page's style sheet (``.drawing text``), so one picture serves both themes and paper.
 """
 
 from __future__ import annotations
@@ -9,31 +9,22 @@ from __future__ import annotations
 import io
 import re
 import warnings
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from bertedge.plotting import Axes, Figure, style
-from bertedge.report.words import printable
 
-#: Pixels that a chart is drawn for: a phone's width, so that its text is never much smaller than the page's.
+#: Width of a chart in pixels: that of a phone, so that its text is never much smaller than the page's.
 WIDTH = 340
 TEXT_SIZE, SMALL = 12, 10.5
-#: In an inch, so that matplotlib's points are pixels of the picture.
+#: Pixels of an inch, so that matplotlib's points are pixels of the picture.
 PIXELS = 72
-SVG = "http://www.w3.org/2000/svg"
-XLINK = "http://www.w3.org/1999/xlink"
-ET.register_namespace("", SVG)
-ET.register_namespace("xlink", XLINK)
 
-#: Roles of the style sheet -> the number that stands for them.
-ROLES = ("ink", "muted", "grid", "card", *(f"series-{index}" for index in range(8)))
-COLORS = {role: f"#fa10{index:02x}" for index, role in enumerate(ROLES)}
-INK, MUTED, GRID, CARD = (COLORS[role] for role in ROLES[:4])
-PLACEHOLDER = re.compile("#fa10([0-9a-f]{2})")
-
-#: Shape and dash of each series: they tell it apart without its colour. The first is the reference.
+LINE, GRID = "#7c8896", "#7c889640"
+#: Colour, marker and dash of each model: it can be told from others without its colour. The first is the reference.
+COLORS = ("#7c8896", "#2f7fd6", "#d2691e", "#159a6c", "#a855c7", "#e0405a", "#8f8a10", "#0d93a6")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("-", "-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 2)))
 
@@ -47,16 +38,12 @@ STYLE: dict[Any, Any] = {
     "axes.labelsize": TEXT_SIZE,
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
+    "axes.edgecolor": LINE,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": GRID,
@@ -64,99 +51,86 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
     "lines.markersize": 7,
 }
+#: What matplotlib writes into a file that has no place in a page: a style would change the whole page.
+FOR_FILES = re.compile(
+    r'<metadata>.*?</metadata>|<style.*?</style>| id="\w+(?:\.\w+)?_\d+"|(?<=<svg )[^>]*?(?=viewBox)', re.DOTALL
+)
 
 
-def series_color(series: int) -> str:
-    """The colour of a model; 0 is the reference."""
-    return COLORS[f"series-{_wrapped(series)}"]
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A picture.
+
+    Attributes:
+        svg: the ``svg`` element; its ids are its own in the whole page.
+        words: what it shows, for readers who do not see it.
+    """
+
+    svg: str
+    words: str
 
 
 def look_of(series: int) -> dict[str, Any]:
-    """Shape and colour of a model, as matplotlib's keywords; the reference is hollow, candidates are filled."""
-    color = series_color(series)
+    """Marker and colour of a model, as matplotlib's keywords. The reference, 0, is hollow; candidates are filled."""
+    color = color_of(series)
     return {
         "color": color,
-        "marker": MARKERS[_wrapped(series)],
-        "markerfacecolor": CARD if series == 0 else color,
+        "marker": MARKERS[_repeated(series)],
+        "markerfacecolor": "none" if series == 0 else color,
         "markeredgecolor": color,
         "markeredgewidth": 1.6,
     }
 
 
+def color_of(series: int) -> str:
+    """The colour of a model."""
+    return COLORS[_repeated(series)]
+
+
 def dash_of(series: int) -> str | tuple[int, tuple[int, ...]]:
-    """How the lines of a model are dashed."""
-    return DASHES[_wrapped(series)]
+    """The dashes of a model's lines."""
+    return DASHES[_repeated(series)]
 
 
-def _wrapped(series: int) -> int:
-    """Beyond eight models shapes come again, the reference's excepted."""
+def _repeated(series: int) -> int:
+    """Beyond eight models the looks repeat, except for the reference's."""
     return series if series == 0 else 1 + (series - 1) % (len(MARKERS) - 1)
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Everything between is drawn in the report's style; letters that the font lacks are the reader's font's affair."""
+    """Draw everything inside in the report's style."""
     with style(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*constrained_layout not applied.*")
         yield
 
 
-def new_chart(height: float, *, width: float = WIDTH) -> tuple[Figure, Axes]:
-    """A figure of one panel, in pixels."""
-    figure = Figure(figsize=(width / PIXELS, height / PIXELS), dpi=PIXELS, layout="constrained")
+def new_chart(height: float) -> tuple[Figure, Axes]:
+    """A figure of one panel, ``height`` in pixels."""
+    figure = Figure(figsize=(WIDTH / PIXELS, height / PIXELS), dpi=PIXELS, layout="constrained")
     return figure, figure.subplots()
 
 
-def finish(figure: Figure, *, name: str, title: str, description: str) -> str:
-    """The SVG element of a figure.
+def finish(figure: Figure, *, name: str, words: str) -> Drawing:
+    """The picture of a figure.
 
     Args:
-        name: unique in the page; all ids of the picture start with it.
-        title: what it shows, for those who do not see it.
-        description: what is to be seen there.
+        name: unique in the page; the picture's ids depend on it.
+        words: what it shows, for readers who do not see it.
     """
     buffer = io.StringIO()
     with style(STYLE | {"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = PLACEHOLDER.sub(lambda match: f"var(--{ROLES[int(match[1], 16)]})", buffer.getvalue())
-    root = ET.fromstring(text)
-    for parent in root.iter():
-        for child in list(parent):
-            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):  # a style here would rule the whole page
-                parent.remove(child)
-    _rename(root, name)
-    for size in ("width", "height"):
-        root.attrib.pop(size, None)
-    for position, (tag, words) in enumerate((("title", title), ("desc", description))):
-        element = ET.Element(f"{{{SVG}}}{tag}", {"id": f"{name}-{tag}"})
-        element.text = printable(words)
-        root.insert(position, element)
-    root.attrib |= {"role": "img", "aria-labelledby": f"{name}-title", "aria-describedby": f"{name}-desc"}
-    return ET.tostring(root, encoding="unicode")
+    text = buffer.getvalue()
+    return Drawing(svg=FOR_FILES.sub("", text[text.index("<svg") :]), words=words)
 
 
 def marker_symbol(series: int, name: str) -> str:
-    """The shape of a model alone as a ``symbol`` with the id ``name``, for legends."""
+    """The marker of a model as a ``symbol`` with the id ``name``, for legends."""
     with drawing():
         figure = Figure(figsize=(16 / PIXELS, 16 / PIXELS), dpi=PIXELS)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         axes.plot(0, 0, **look_of(series) | {"markersize": 9})
-        root = ET.fromstring(finish(figure, name=name, title="", description=""))
-    symbol = ET.Element(f"{{{SVG}}}symbol", {"id": name, "viewBox": root.attrib["viewBox"]})
-    symbol.extend(list(root)[2:])  # without title and description: it stands beside a name that says the same
-    return ET.tostring(symbol, encoding="unicode")
-
-
-def _rename(root: ET.Element, name: str) -> None:
-    """Ids that something points to get the chart's name in front, all others go: ids are unique in a page."""
-    pointed = set(re.findall(r"#([\w-]+)", " ".join(value for e in root.iter() for value in e.attrib.values())))
-    for element in root.iter():
-        own = element.attrib.pop("id", None)
-        if own in pointed:
-            element.attrib["id"] = f"{name}-{own}"
-        for key, value in element.attrib.items():
-            if key == f"{{{XLINK}}}href":
-                element.attrib[key] = value.replace("#", f"#{name}-")
-            elif "url(#" in value:
-                element.attrib[key] = value.replace("url(#", f"url(#{name}-")
+        svg = finish(figure, name=name, words="").svg
+    return re.sub(r"^<svg ", f'<symbol id="{name}" ', svg).replace("</svg>", "</symbol>")
