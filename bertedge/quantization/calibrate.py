@@ -1,4 +1,4 @@
-"""Run the float graph over calibration text and observe what every linear layer reads."""
+"""Run the float graph over calibration text and observe the inputs of every linear layer."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from bertedge.quantization.result_cache import Observed
 from bertedge.recipe import Calibrated, Static
 
 SEED = 0
-#: Texts that are observed at the same time at most; the activations of a long one may take 200 MB.
+#: The largest number of texts that run at the same time; the activations of a long text may take 200 MB.
 MOST_AT_ONCE = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """What was observed: every layer's range and, if asked for, the products of its inputs, by layer name."""
+    """The range of every layer and, if asked for, the products of its inputs, by layer name."""
 
     ranges: Ranges
     products: dict[str, Products]
@@ -41,10 +41,10 @@ class Calibration:
 def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibration:
     """Observe every linear layer's input.
 
-    Memory is bounded by the activations of :data:`MOST_AT_ONCE` texts, and the float weights.
+    It takes the memory of the float weights and of the activations of :data:`MOST_AT_ONCE` texts.
 
     Args:
-        products: keep the sum of x x^T as well, which takes the square of every layer's inputs in memory.
+        products: keep the sums of x x^T as well, (inputs, inputs) for each layer.
     """
     model, checkpoint = job.float_model, job.checkpoint
     seen = _seen(job, method, products=products)
@@ -68,10 +68,10 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
 
 
 def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
-    """Walk the texts, unless an earlier job did.
+    """Run the texts, unless the cache has the results.
 
-    Ranges hold what any position may give. Means and products, which weights are rounded by, are those of the positions
-    that a layer mostly reads, which are the masked ones in the MLM head.
+    Ranges are those of all positions. Means and products, which decide how weights are rounded, are those of the
+    positions that a layer mostly reads: in the MLM head, the masked ones.
     """
     key, model = (job.recipe.held_out, method.num_examples, _length(job, method)), job.float_model
     if key in job.cache.observed and (not products or job.cache.observed[key].products):
@@ -90,16 +90,16 @@ def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
 
 
 def observe_products(job: Job, method: Calibrated) -> dict[str, Products]:
-    """The sums of x x^T of every linear layer's inputs x, by layer name."""
+    """The sums of x x^T over the inputs x of every linear layer, by layer name."""
     sums = _seen(job, method, products=True).products
     return {layer: sums[value] for layer, value in job.float_model.layer_inputs.items()}
 
 
 def observe_clips(job: Job, method: Static, plan: Plan) -> dict[str, Clip]:
-    """Walk the texts again for the ranges that the method's observer chooses, by layer name.
+    """Run the texts again, and let the method's observer choose the range of each layer, by layer name.
 
     Args:
-        plan: formats whose ranges hold everything; what they divide and take out is not part of the new ranges.
+        plan: formats whose ranges hold all values. The new ranges are those of balanced channels without outliers.
     """
     forms = {layer: form for layer, form in plan.items() if isinstance(form, StaticInt8)}
     histograms = {layer: Histogram(*form.range) for layer, form in forms.items()}
@@ -110,7 +110,7 @@ def observe_clips(job: Job, method: Static, plan: Plan) -> dict[str, Clip]:
 
 
 def multiplied(form: StaticInt8, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a format rounds and multiplies of its input, (..., channels)."""
+    """The values that a format quantizes of its input, (..., channels)."""
     if form.input_shifts:
         values = values - np.asarray(form.input_shifts, dtype=np.float32)
     if form.input_divisors:
@@ -119,10 +119,10 @@ def multiplied(form: StaticInt8, values: NDArray[np.float32]) -> NDArray[np.floa
 
 
 def _observed(job: Job, method: Calibrated, words: str) -> Iterator[tuple[Batch, dict[str, NDArray[np.float32]]]]:
-    """Each text, and what the layers read: value name -> array.
+    """Each text with the inputs of the layers: value name -> array.
 
-    Each text runs on one thread, several at a time, and they are handed out in order: so the last bits of what is
-    observed do not depend on the number of threads.
+    Each text runs on one thread, and several texts run at a time. They are returned in order, so the last bits of what
+    is observed do not depend on the number of threads.
     """
     # Heads are read at every position: a model is as sure of a word that it sees as it may be of a masked one, and the
     # input of the MLM head is much larger where the model is sure.
@@ -144,16 +144,16 @@ def _observed(job: Job, method: Calibrated, words: str) -> Iterator[tuple[Batch,
 
 
 def frequent_tokens(job: Job, method: Calibrated, count: int) -> tuple[int, ...]:
-    """The ids that occur most in the calibration text as the model reads it, ``[MASK]`` included; at most ``count``."""
+    """The ids that occur most in the masked calibration texts, ``[MASK]`` included; at most ``count``."""
     occurrences: Counter[int] = Counter()
     for batch in _texts(job, method):
         occurrences.update(batch.input_ids.ravel().tolist())
-    ranked = sorted(occurrences, key=lambda piece: (-occurrences[piece], piece))
+    ranked = sorted(occurrences, key=lambda token: (-occurrences[token], token))
     return tuple(sorted(ranked[:count]))
 
 
 def _texts(job: Job, method: Calibrated) -> Iterator[Batch]:
-    """The calibration texts, one a batch; the same ones every time."""
+    """The calibration texts, one in each batch, the same every time."""
     layout, rng = Layout.of(job.checkpoint.tokenizer, job.checkpoint.config.vocab_size), np.random.default_rng(SEED)
     for text in _unmasked(job, method):
         yield masked_batch([text], layout, rng)

@@ -1,9 +1,9 @@
-"""Weights rounded one column after the other, each column's error made good by those that are still to come.
+"""Compensated rounding: columns are rounded one after the other, and later columns correct the errors of earlier ones.
 
-Rounding to the nearest step is best for a single weight, not for what the layer computes: its inputs go together, so an
-error in one weight can be balanced by its neighbours. With X the inputs seen in calibration, the loss of a row w of the
-matrix is (w - q) X^T X (w - q)^T, and the update that keeps it smallest after fixing a column is known in closed form
-(Frantar et al. 2023, "GPTQ", algorithm 1; Hassibi and Stork 1993). It costs nothing at run time.
+Rounding to the nearest step is best for a single weight, but not for the output of a layer: its inputs are correlated,
+so one weight can compensate the error of another. With X the inputs in calibration, the loss of a row w of the matrix
+is (w - q) X^T X (w - q)^T. The best update of the other columns after rounding one is known in closed form (Frantar et
+al. 2023, "GPTQ", algorithm 1; Hassibi and Stork 1993). It costs nothing at run time.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from bertedge.graph.rounding import NEAREST, Nearest, QuantizedRows, Rounding
 from bertedge.graph.weight_blocks import QuantizedBlocks, block_scales
 from bertedge.weight_range import WeightRange
 
-#: Share of the mean squared input that is added to each, so that inputs which hardly occurred do not take all errors.
+#: Share of the mean squared input that is added to each input's, so that rare inputs do not get all the errors.
 DAMPING = 0.01
-#: Columns that are worked on before the rest of the matrix is brought up to date.
+#: Columns that are rounded before the remaining columns are updated.
 BLOCK = 128
-#: Outputs that are rounded in blocks at once: what is being worked on fits into the cache.
+#: Outputs of a block format that are rounded together, so that they fit into the CPU's cache.
 OUTPUTS = 1024
-#: Inputs that are multiplied at once.
+#: Rows of inputs that are multiplied together.
 ROWS = 512
-#: A model of more multiply-accumulates a token in its blocks would take too long: 30 million is 8 layers x 512.
+#: Multiply-accumulates of a token in the blocks; larger models would take too long. 30 million is 8 layers x 512.
 MAX_MACS = 30_000_000
 
 
 def is_cheap(config: EncoderConfig) -> bool:
-    """Whether compensation takes seconds and not a minute: its work grows with the cube of the layers' width."""
+    """Whether compensation takes seconds, not minutes: its work grows with the cube of the layers' width."""
     return config.block_macs <= MAX_MACS
 
 
 class Products:
     """Sums over the inputs x of a layer.
 
-    A text has fewer rows than most layers have channels, so that writing the products would take longer than making
-    them: rows are gathered until there are enough of them.
+    A text has fewer rows than most layers have channels, so adding its products would take longer than computing them.
+    So rows are collected first.
     """
 
     def __init__(self, channels: int) -> None:
@@ -57,7 +57,7 @@ class Products:
             self._add()
 
     def rounding(self, nearest: Nearest = NEAREST) -> Compensated:
-        """The rounding that goes by everything observed."""
+        """The rounding for all inputs observed so far."""
         self._add()
         return Compensated(products=self._products, sums=self._sums, rows=self._count, nearest=nearest)
 
@@ -72,13 +72,13 @@ class Products:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compensated:
-    """Rounds the matrix of a layer by the inputs that it was seen to read.
+    """Rounds the matrix of a layer for the inputs that calibration observed.
 
     Attributes:
         products: sum of x x^T over the inputs x, (inputs, inputs).
         sums: sum of x, (inputs,).
-        rows: how many inputs there were.
-        nearest: has the scales, and rounds where the products say nothing.
+        rows: the number of inputs.
+        nearest: gives the scales, and rounds where there were no inputs.
     """
 
     products: NDArray[np.float32]
@@ -87,7 +87,7 @@ class Compensated:
     nearest: Nearest = NEAREST
 
     def scaled(self, factors: NDArray[np.float32]) -> Rounding:
-        """Columns are multiplied where the inputs are divided; a factor of zero means an input that is not read."""
+        """Inputs are divided by the factors; an input with the factor zero is not read."""
         inverse = np.divide(1, factors, out=np.zeros(len(factors), dtype=np.float32), where=factors != 0)
         return replace(self, products=self.products * inverse[:, None] * inverse, sums=self.sums * inverse)
 
@@ -98,7 +98,7 @@ class Compensated:
         return replace(self, products=products, sums=self.sums - self.rows * shifts)
 
     def __call__(self, matrix: NDArray[np.float32], weight_range: WeightRange) -> QuantizedRows:
-        """Round the matrix, (outputs, inputs); to the nearest step where the products say nothing."""
+        """Round the matrix, (outputs, inputs); to the nearest step where there were no inputs."""
         order, factor = self._order_and_factor()
         if factor is None:
             return self.nearest(matrix, weight_range)
@@ -107,7 +107,7 @@ class Compensated:
         return QuantizedRows(values=_put_back(steps, order), scale=scale)
 
     def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
-        """Round the matrix in blocks, whose scales are those of the matrix as it was."""
+        """Round the matrix in blocks, with the scales of the matrix before any compensation."""
         order, factor = self._order_and_factor()
         if factor is None:
             return self.nearest.in_blocks(matrix, form)
@@ -122,7 +122,10 @@ class Compensated:
         return QuantizedBlocks(form=form, values=values, scale=scale)
 
     def _order_and_factor(self) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
-        """Large inputs first, while much can be made good, and :func:`_inverse_factor` in that order."""
+        """The inputs in falling order of size, and :func:`_inverse_factor` in this order.
+
+        Large inputs come first, while many columns remain that can compensate.
+        """
         order = np.argsort(-self.products.diagonal(), kind="stable")
         return order, _inverse_factor(self.products[np.ix_(order, order)])
 
@@ -135,7 +138,7 @@ def _put_back(steps: NDArray[np.int8], order: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _inverse_factor(products: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Upper triangular U with U^T U = (products + damping)^-1; None if there is nothing to go by."""
+    """Upper triangular U with U^T U = (products + damping)^-1; None if there were no inputs."""
     mean = float(products.diagonal().mean())
     if not np.isfinite(mean) or mean <= 0:
         return None
@@ -150,7 +153,7 @@ def _inverse_factor(products: NDArray[np.float32]) -> NDArray[np.float32] | None
 
 
 def _inverse_lower(lower: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Inverse of a lower triangular matrix by halves: an eighth of the work of a general inverse."""
+    """Inverse of a lower triangular matrix, by halves: an eighth of the work of a general inverse."""
     size = len(lower)
     if size <= BLOCK:
         return np.linalg.inv(lower)
@@ -162,12 +165,12 @@ def _inverse_lower(lower: NDArray[np.float32]) -> NDArray[np.float32]:
     return inverse
 
 
-#: (index, the columns before it as they were rounded) -> the lowest and the highest step that it may have.
+#: (index of a column, the rounded columns before it) -> the lowest and the highest step that it may have.
 Ends = Callable[[int, NDArray[np.int8]], tuple[NDArray[np.int16] | int, NDArray[np.int16] | int]]
 
 
 def _in_pairs(order: NDArray[np.int64], weight_range: WeightRange) -> Ends:
-    """What each column may be in that order: of two neighbours the later one has what room the earlier one left."""
+    """The limits of each column in this order: of a pair, the later column's depend on the earlier one."""
     place = np.argsort(order)
     partner = [int(place[other]) if other < len(order) else len(order) for other in order ^ 1]
 
@@ -188,9 +191,9 @@ def _round_columns(
     """Round weights, (inputs, outputs), in the order of the inputs.
 
     Args:
-        columns: used up.
-        ends: what each may be.
-        units: the step of every weight; None where the columns are in units of their steps already.
+        columns: is overwritten.
+        ends: gives the limits of each column.
+        units: the step of each weight; None where the columns are in units of their steps.
     """
     values = np.empty(columns.shape, dtype=np.int8)
     for start in range(0, len(columns), BLOCK):

@@ -1,4 +1,4 @@
-"""Dynamic int8: the range of the activations is taken from each input at run time; nothing to calibrate."""
+"""Dynamic int8: the range of the activations is taken from each input at run time, without calibration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def decide(job: Job, method: Dynamic) -> Decision:
     """int8 for every linear layer and table that is not excluded.
 
     Raises:
-        UsageError: ranges are given, which this method does not have.
+        UsageError: ranges are given, which this method does not use.
     """
     if job.ranges is not None:
         raise UsageError("--ranges: the dynamic method takes its ranges from every input", "leave it out")

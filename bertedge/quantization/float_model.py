@@ -1,4 +1,4 @@
-"""The float graph in a scratch folder: written once, read by calibration and for golden vectors."""
+"""The float graph in a scratch folder, written once for calibration and golden vectors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class FloatModel:
     """Two graphs over one file of weights, which sessions map instead of copying.
 
     Attributes:
-        plain: the model as it is.
-        observed: the same, with what every linear layer reads as further outputs.
-        layer_inputs: layer name -> the output of ``observed`` that holds what it reads; layers may share one.
+        plain: the model.
+        observed: the model with the inputs of all linear layers as further outputs.
+        layer_inputs: layer name -> the output of ``observed`` that is its input; layers may share one.
         channels: such an output -> the extent of its last axis.
     """
 
@@ -31,7 +31,7 @@ class FloatModel:
 
 @contextmanager
 def float_model(checkpoint: Checkpoint) -> Iterator[FloatModel]:
-    """Write the float graphs; close every session on them before the block ends, for their weights are mapped."""
+    """Write the float graphs; sessions map their weights, so close all sessions before the block ends."""
     with temporary_folder() as folder:
         weights = folder / "weights"
         graph = build_graph(checkpoint, {})

@@ -1,4 +1,4 @@
-"""The golden vectors of a new bundle: what float and the bundle make of a few inputs, and how far rounding carries."""
+"""The golden vectors of a new bundle: outputs of float and of the bundle, and how far rounding can change them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from bertedge.scratch import temporary_folder
 EXAMPLES = 8
 LENGTH = 96
 SEED = 7
-#: Trials of how far rounding carries a float that another CPU computes a little differently: in each, the first layer
-#: norm's weights are moved by so much. Kernels of x86 and ARM differ by 3e-7 at the first norm, 1e-6 after some blocks.
+#: Another CPU computes floats slightly differently, and rounding to int8 can enlarge that. In each trial the weights of
+#: the first layer norm change by ``NOISE``. Kernels of x86 and ARM differ by 3e-7 at the first norm, 1e-6 after blocks.
 NOISE_TRIALS = 3
 NOISE = 1e-6
 #: The last bit of a float may depend on the number of threads, and a bundle should not.
@@ -51,7 +51,7 @@ class GoldenRecorder:
     Attributes:
         float_model: the file of the float graph.
         all_positions, row_independent: see :class:`bertedge.engines.onnxruntime.grouping.GroupingExecutor`.
-        packed: with weights packed, as they will be wherever the bundle is used.
+        packed: with packed weights, as when the bundle is used.
     """
 
     checkpoint: Checkpoint
@@ -62,10 +62,10 @@ class GoldenRecorder:
     packed: bool
 
     def write(self, folder: Path, format: str, in_numpy: GraphBuilder | None) -> GoldenFidelity:
-        """Write ``golden.npz`` beside the model.
+        """Write ``golden.npz`` next to the model.
 
         Args:
-            in_numpy: the bundle's graph, to be multiplied in numpy because onnxruntime would be wrong here.
+            in_numpy: the bundle's graph, if numpy has to multiply because onnxruntime is incorrect on this CPU.
 
         Raises:
             CheckpointError: the bundle computes no finite numbers.
@@ -89,7 +89,7 @@ class GoldenRecorder:
             outputs = outputs_of(packed=self.packed)
             trials = [outputs_of(packed=self.packed, moved=self._moved_norm(trial)) for trial in range(NOISE_TRIALS)]
             if self.packed:
-                trials.append(outputs_of(packed=False))  # as on a CPU without the kernels that weights are packed for
+                trials.append(outputs_of(packed=False))  # as on a CPU without kernels for packed weights
         write_golden(folder / GOLDEN, self.batch, in_float, outputs, trials)
         return self._fidelity(outputs, in_float)
 
@@ -116,7 +116,7 @@ class GoldenRecorder:
         return masked_batch(texts, layout, np.random.default_rng(SEED), always_mask=True)
 
     def _moved_norm(self, trial: int) -> Replaced:
-        """The first layer norm's weights, moved up or down by :data:`NOISE`."""
+        """The first layer norm's weights, changed by :data:`NOISE` up or down."""
         weights = self.checkpoint.tensor(f"{names.EMBEDDINGS}.LayerNorm.weight")
         signs = np.random.default_rng(trial).choice(np.array([-1, 1], dtype=np.float32), weights.shape)
         return {FIRST_NORM: weights * (1 + np.float32(NOISE) * signs)}
@@ -128,7 +128,7 @@ class GoldenRecorder:
 
 @contextmanager
 def _model_file(path: Path, graph: GraphBuilder | None) -> Iterator[Path]:
-    """The bundle's own file, or that of a graph, which can be taken apart whatever the bundle's format is."""
+    """The bundle's file, or a file of the graph: a file in ORT format cannot be split into its nodes."""
     if graph is None:
         yield path
         return

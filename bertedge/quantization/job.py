@@ -1,4 +1,4 @@
-"""What a quantization method is given, and what it decides."""
+"""The input of a quantization method, and its decision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Job:
     """One checkpoint to quantize.
 
     Attributes:
-        corpus, corpus_name: calibration text, and what to call it.
+        corpus, corpus_name: calibration text, and its name in messages.
         positions: where the MLM head will be computed; see :func:`bertedge.graph.encoder_graph.build_graph`.
         ranges: those of an earlier calibration; None to calibrate.
         model_sha256: hash of the checkpoint: weights, sizes, tokenizer.
@@ -71,7 +71,7 @@ class Job:
         """The layers that the recipe leaves in float32.
 
         Raises:
-            UsageError: a pattern names none, or only one side of a table that two layers share.
+            UsageError: a pattern names no layer, or a table without the layer that shares it.
         """
         kept = set(self.recipe.excluded(self.names))
         self._require_whole_table("exclude", kept)
@@ -98,15 +98,15 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a method decided.
+    """The decision of a method.
 
     Attributes:
-        ranges: what it calibrated, if it did.
+        ranges: of the calibration, if there was one.
         roundings: how the weights of each layer are rounded.
-        warnings: what the user should know of, a sentence each.
-        finer: a field of the method that holds patterns of layer names -> the layers that can be named there, each with
-            the format that it would get.
-        min_onnxruntime: the oldest version that has the operators of the plan, if that is newer than the target's.
+        warnings: a sentence for each thing that users should know.
+        finer: field of the method with patterns of layer names -> the layers that may be named there, each with the
+            format that it would get.
+        min_onnxruntime: the oldest version that has the operators of the plan.
     """
 
     plan: Plan

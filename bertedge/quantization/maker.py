@@ -36,6 +36,7 @@ from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.golden_vectors import GoldenRecorder
 from bertedge.quantization.job import Decision, Job
+from bertedge.quantization.methods import decider_of
 from bertedge.quantization.model_files import format_named
 from bertedge.quantization.ranges import read_ranges, write_ranges
 from bertedge.quantization.result_cache import Cache
@@ -61,7 +62,7 @@ class Maker:
         self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
 
     def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: str | Path | None, cache: Cache) -> Job:
-        """What the method is given."""
+        """The job that the recipe's method is given."""
         return Job(
             checkpoint=self.checkpoint,
             float_model=self.float_model,
@@ -83,12 +84,15 @@ class Maker:
         *,
         recipe: QuantizationRecipe | None,
         target: TargetProfile,
-        row_independent: bool,
         reasons: dict[str, str] | None = None,
         goals: dict[str, ReachedGoal] | None = None,
-        packed: bool = False,
     ) -> None:
-        """Write every file; see :class:`bertedge.quantization.golden_vectors.GoldenRecorder`."""
+        """Write every file.
+
+        Args:
+            recipe: None for float32.
+            reasons: layer -> why it is not in its method's plain format.
+        """
         self.listen(0.1, "building the graph")
         graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)
         places = format_named(self.format).write(graph.builder, self.folder)
@@ -99,19 +103,24 @@ class Maker:
         if decision.ranges is not None:
             write_ranges(self.folder / RANGES, decision.ranges)
         self.listen(0.6, "recording golden vectors")
-        in_numpy = recipe is not None and recipe.method.may_overflow and not is_correct_here(target)
+        fidelity = self._golden_vectors(graph, recipe, target)
+        manifest = self._manifest(graph, decision, recipe, target, fidelity)
+        write_manifest(self.folder, replace(manifest, layer_reasons=reasons or {}, goals=goals or {}))
+        self.listen(1.0, "done")
+
+    def _golden_vectors(
+        self, graph: EncoderGraph, recipe: QuantizationRecipe | None, target: TargetProfile
+    ) -> GoldenFidelity:
         recorder = GoldenRecorder(
             checkpoint=self.checkpoint,
             float_model=self.float_model.plain,
             corpus=self.corpus,
             all_positions=self.positions == "all",
-            row_independent=row_independent,
-            packed=packed,
+            row_independent=recipe is None or decider_of(recipe.method).row_independent,
+            packed=recipe is not None and decider_of(recipe.method).depends_on_packing,
         )
-        fidelity = recorder.write(self.folder, self.format, graph.builder if in_numpy else None)
-        manifest = self._manifest(graph, decision, recipe, target, row_independent, fidelity)
-        write_manifest(self.folder, replace(manifest, layer_reasons=reasons or {}, goals=goals or {}))
-        self.listen(1.0, "done")
+        in_numpy = recipe is not None and recipe.method.may_overflow and not is_correct_here(target)
+        return recorder.write(self.folder, self.format, graph.builder if in_numpy else None)
 
     @cached_property
     def calibration_sha256(self) -> str:
@@ -124,7 +133,6 @@ class Maker:
         decision: Decision,
         recipe: QuantizationRecipe | None,
         target: TargetProfile,
-        row_independent: bool,
         fidelity: GoldenFidelity,
     ) -> Manifest:
         return Manifest(
@@ -134,7 +142,7 @@ class Maker:
             recipe=recipe,
             heads=self.checkpoint.heads,
             positions=self.positions,
-            row_independent=row_independent,
+            row_independent=recipe is None or decider_of(recipe.method).row_independent,
             inputs=tuple(value.name for value in graph.builder.inputs),
             outputs=tuple(value.name for value in graph.builder.outputs),
             files=file_entries(self.folder),
@@ -144,12 +152,7 @@ class Maker:
                 source=self.checkpoint.name,
                 source_sha256=self.checkpoint.weights_sha256,
                 calibration_sha256=self.calibration_sha256,
-                versions={
-                    "bertedge": bertedge.__version__,
-                    "onnxruntime": versions.version(),
-                    "numpy": np.__version__,
-                    "python": platform.python_version(),
-                },
+                versions=_versions(),
             ),
             min_onnxruntime=versions.newest(MIN_ONNXRUNTIME, decision.min_onnxruntime),
             bytes_by_part=bytes_by_part(graph),
@@ -158,3 +161,13 @@ class Maker:
             embedding=self.checkpoint.embedding,
             weight_range=target.weight_range if recipe is not None and recipe.method.may_overflow else None,
         )
+
+
+def _versions() -> dict[str, str]:
+    """The versions that a bundle may depend on."""
+    return {
+        "bertedge": bertedge.__version__,
+        "onnxruntime": versions.version(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

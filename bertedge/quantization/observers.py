@@ -1,4 +1,4 @@
-"""What calibration sees of activations, in bounded memory, and the range that follows from it."""
+"""Ranges, means and histograms of activations in bounded memory, and the choice of a range."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from bertedge.recipe import Static
 LEVELS = 255
 #: The smallest ordinary float32.
 TINY = float(np.finfo(np.float32).tiny)
-#: The largest activation whose squares can be summed over all texts in float32; those of a sound BERT are below 1e4.
+#: The largest activation whose squares can be summed over all texts in float32; those of a trained BERT are below 1e4.
 LARGEST = 1e15
 #: Bins of a histogram; a step of uint8 is eight of them.
 BINS = 2040
-#: Shares of either end of the range that are tried for the least squared error.
+#: Ends of the range that are tried for the least squared error, as shares of the observed ends.
 TRIED = np.linspace(0.3, 1.0, 36)
 
 
 def require_ordinary(values: NDArray[np.float32], layer: str, model: str) -> None:
-    """Refuse activations that are not finite, or so large that sums of their squares would not be.
+    """Refuse activations that are not finite, or whose sums of squares would not be.
 
     Args:
-        layer, model: which layer reads them, and in what model; for the message.
+        layer, model: for the message.
 
     Raises:
         CheckpointError: they are.
@@ -40,10 +40,10 @@ def require_ordinary(values: NDArray[np.float32], layer: str, model: str) -> Non
 
 
 class Channels:
-    """Range and mean of every channel that was seen.
+    """Range and mean of each channel.
 
     Attributes:
-        low, high: smallest and largest value of each channel, (channels,); zeros as long as nothing was seen.
+        low, high: smallest and largest value of each channel, (channels,); zeros before the first observation.
         mean: mean of each channel, (channels,).
     """
 
@@ -55,14 +55,14 @@ class Channels:
 
     @classmethod
     def unseen(cls, channels: int) -> Channels:
-        """Nothing was observed yet of what has so many channels."""
+        """So many channels without any observation."""
         return cls(**{name: np.zeros(channels, dtype=np.float32) for name in ("low", "high", "mean")}, rows=0)
 
     def observe(self, values: NDArray[np.float32], typical: NDArray[np.float32] | None = None) -> None:
-        """Take in values of shape (..., channels).
+        """Add values of shape (..., channels).
 
         Args:
-            typical: those of them that the mean is to be of, (..., channels); default: all.
+            typical: the values that the mean is computed of, (..., channels); default: all.
         """
         rows = values.reshape(-1, values.shape[-1])
         if not len(rows):
@@ -75,7 +75,7 @@ class Channels:
             self._rows += len(means)
             self.mean += (means.mean(axis=0) - self.mean) * np.float32(len(means) / self._rows)
 
-    def widened(self, factor: float) -> Channels:
+    def with_margin(self, factor: float) -> Channels:
         """The same channels with ranges that are wider by a factor, around the same middle."""
         middle, half = (self.high + self.low) / 2, factor * (self.high - self.low) / 2
         low, high = ((middle + sign * half).astype(np.float32) for sign in (-1, 1))
@@ -88,10 +88,10 @@ class Channels:
 
 
 class Histogram:
-    """How often values of a known range occur, in ``BINS`` equal bins.
+    """A histogram of values in a known range, with ``BINS`` equal bins.
 
     Args:
-        low, high: the range; zero belongs to it.
+        low, high: the range; it is extended to include zero.
     """
 
     def __init__(self, low: float, high: float) -> None:
@@ -99,7 +99,7 @@ class Histogram:
         self.counts = np.zeros(BINS, dtype=np.int64)
 
     def observe(self, values: NDArray[np.float32]) -> None:
-        """Count values; what lies beyond the range is counted at its end."""
+        """Count values; those outside the range are counted in the last bin of their side."""
         width = max(self.high - self.low, TINY) / BINS
         bins = ((values.ravel() - self.low) / width).astype(np.int64)
         self.counts += np.bincount(np.clip(bins, 0, BINS - 1, out=bins), minlength=BINS)
@@ -110,14 +110,14 @@ class Histogram:
         return self.low + (np.arange(BINS) + 0.5) * (self.high - self.low) / BINS
 
     def share_outside(self, low: float, high: float) -> float:
-        """Share of the values that a range does not hold, 0 to 1."""
+        """Share of the values outside a range, 0 to 1."""
         outside = (self.centers < low) | (self.centers > high)
         return float(self.counts[outside].sum() / max(1, self.counts.sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """The range that was chosen for a tensor of activations, and the share of the values that lie beyond it."""
+    """The range that was chosen for a tensor of activations, and the share of the values outside of it."""
 
     low: float
     high: float
@@ -125,9 +125,9 @@ class Clip:
 
 
 def least_squares(seen: Histogram, method: Static) -> tuple[float, float]:
-    """The range with the smallest squared error: clipping beyond it, and rounding, width^2 / 12 a step, inside it.
+    """The range with the smallest squared error of clipping outside and rounding inside (step^2 / 12 for each value).
 
-    Banner et al. 2019, "Post training 4-bit quantization", section 3, with counts in the place of their densities.
+    Banner et al. 2019, "Post training 4-bit quantization", section 3, with counts instead of densities.
     """
     values, counts = seen.centers, seen.counts.astype(np.float64)
     lows, highs = TRIED * seen.low, TRIED * seen.high
@@ -140,7 +140,7 @@ def least_squares(seen: Histogram, method: Static) -> tuple[float, float]:
 
 
 def percentile(seen: Histogram, method: Static) -> tuple[float, float]:
-    """The range that holds ``method.percentile`` of the values, with as many beyond either end."""
+    """The range that holds ``method.percentile`` of the values; the others are divided equally to both sides."""
     rising = np.cumsum(seen.counts) / max(1, seen.counts.sum())
     beyond = (1 - method.percentile / 100) / 2
     edges = seen.low + np.arange(BINS + 1) * (seen.high - seen.low) / BINS
@@ -149,7 +149,7 @@ def percentile(seen: Histogram, method: Static) -> tuple[float, float]:
     return min(float(edges[min(first, BINS)]), 0.0), max(float(edges[min(last + 1, BINS)]), 0.0)
 
 
-#: Observers that clip: name -> the range that follows from what was seen. ``min-max`` keeps it all.
+#: Observers that clip, by name; ``min-max`` keeps the whole range.
 CLIPPING: dict[str, Callable[[Histogram, Static], tuple[float, float]]] = {
     "mse": least_squares,
     "percentile": percentile,
@@ -163,8 +163,8 @@ def clip_of(seen: Histogram, method: Static) -> Clip:
 
 
 def scale_and_zero_point(low: float, high: float) -> tuple[float, int]:
-    """Width of a step, and the step of zero, for uint8 over a range (Jacob et al. 2018, equation 1)."""
+    """Width of a step and zero point for uint8 over a range (Jacob et al. 2018, equation 1)."""
     scale = (max(high, 0.0) - min(low, 0.0)) / LEVELS
-    if scale < TINY:  # a layer that only ever saw zeros, or next to nothing
+    if scale < TINY:  # all values were zero, or almost
         return 1.0, 0
     return scale, int(np.clip(round(-min(low, 0.0) / scale), 0, LEVELS))

@@ -1,4 +1,4 @@
-"""Mixed precision: layers in finer formats, the most gain for the least cost first, until the loss is as allowed."""
+"""Mixed precision: layers get finer formats, the largest gain for its cost first, until the goals are met."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from bertedge.quantization.sensitivity import (
 )
 from bertedge.recipe import QuantizationRecipe
 
-#: Share of the calibration text that losses are measured on, and the pairs that are drawn from it.
+#: Share of the calibration text that losses are measured on, and the number of pairs drawn from it.
 HELD_OUT, EXAMPLES = 0.25, 192
 SEED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """What it took to keep within the goals, or the best that was found.
+    """The fewest promotions that meet the goals, or the best that was found.
 
     Attributes:
-        sensitivity: None where the goals are met without any remedy.
-        promoted: layer -> what its promotion was measured to bring.
+        sensitivity: None where the goals are met without promotions.
+        promoted: layer -> the measured effect of its promotion, in words.
     """
 
     recipe: QuantizationRecipe
@@ -44,11 +44,11 @@ class Promotion:
 
 
 def promote(trials: Trials, goals: Collection[Goal], held_out: TokenizedCorpus) -> Promotion:
-    """Measure, and promote as few layers as the goals take.
+    """Promote as few layers as the goals need.
 
     Args:
-        goals: for losses.
-        held_out: text that calibration did not see.
+        goals: allowed losses.
+        held_out: text that calibration did not read.
     """
     listen = trials.job.listen
     sample = trials.record(held_out, examples=EXAMPLES, seed=SEED)
@@ -75,22 +75,22 @@ def promote(trials: Trials, goals: Collection[Goal], held_out: TokenizedCorpus) 
 
 
 def heads_of(goals: Collection[Goal], measured: Measured) -> tuple[str, ...]:
-    """The heads whose losses are not as allowed."""
+    """The heads whose losses are too large."""
     heads = {goal.kind.head: None for goal in goals if goal.kind.head is not None and goal.miss(measured) > 0}
     return tuple(heads)
 
 
 def taken_of(steps: Collection[Remedy]) -> dict[str, Remedy]:
-    """The remedies in force after some steps, by group: a later one takes an earlier one's place."""
+    """Group -> its remedy after some steps; a later remedy replaces an earlier one."""
     return {remedy.group: remedy for remedy in steps}
 
 
 def next_try(met: Mapping[int, bool], last: int) -> int | None:
-    """How many steps to try next, to find the smallest number that meets the goals; None where the search is over.
+    """The number of steps to try next, to find the smallest that meets the goals; None when it is found.
 
     Args:
-        met: number of steps -> whether the goals were met with them; 0 is among them.
-        last: how many steps there are.
+        met: number of steps -> whether they met the goals; contains 0.
+        last: the number of all steps.
     """
     if last not in met and not any(met.values()):
         return last
@@ -102,7 +102,7 @@ def next_try(met: Mapping[int, bool], last: int) -> int | None:
 
 
 def reasons_of(recipe: QuantizationRecipe, sensitivity: Sensitivity) -> dict[str, str]:
-    """What was measured of the remedies that a recipe names."""
+    """The measured effects of the remedies that a recipe names."""
 
     def named(field: str) -> set[str]:
         return {*getattr(recipe if field == FLOAT16 else recipe.method, field, ())}
@@ -112,7 +112,7 @@ def reasons_of(recipe: QuantizationRecipe, sensitivity: Sensitivity) -> dict[str
 
 
 def promotion_reasons(sensitivity: Sensitivity, taken: Mapping[str, Remedy]) -> dict[str, str]:
-    """What each promoted layer's remedy was measured to bring, in words."""
+    """Layer -> the measured effect of its remedy, in words."""
     reasons: dict[str, str] = {}
     for remedy in taken.values():
         parts = [

@@ -1,4 +1,4 @@
-"""``ranges.json``: what calibration saw, kept in the bundle so that another recipe can start from it."""
+"""``ranges.json``: what calibration observed, kept in the bundle so that another recipe can use it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALIBRATE_AGAIN = "leave --ranges out to calibrate again"
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelRange:
-    """Smallest and largest value of each channel of what a layer reads, and its mean."""
+    """Smallest value, largest value and mean of each channel of a layer's input."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -33,17 +33,16 @@ class ChannelRange:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranges:
-    """Observed ranges, and what they were observed on.
+    """Observed ranges, and the settings of the calibration.
 
     Attributes:
-        model_sha256: the float model.
-        calibration_sha256: the text.
-        held_out: the share of it that was kept back.
-        num_examples, max_length: how much of the rest.
-        observer, percentile: what chose the clips; see :class:`bertedge.recipe.Static`.
+        model_sha256: hash of the float model.
+        calibration_sha256: hash of the text.
+        held_out: the share of the text that was held out.
+        num_examples, max_length: texts of the remaining part, and tokens of a text.
+        observer, percentile: how the clips were chosen; see :class:`bertedge.recipe.Static`.
         layers: layer name -> range.
-        clips: layer name -> the range of what the layer multiplies, channels divided and outliers taken out, if the
-            observer is one that clips.
+        clips: layer name -> the chosen range of its balanced input without outliers, if the observer clips.
     """
 
     schema_version: int
@@ -59,7 +58,7 @@ class Ranges:
     clips: dict[str, Clip]
 
     def seen(self, layer: str) -> Channels:
-        """What was seen of one layer, as if it had just been observed."""
+        """The observed channels of a layer."""
         stored = self.layers[layer]
         low, high, mean = (np.array(values, dtype=np.float32) for values in (stored.low, stored.high, stored.mean))
         return Channels(low=low, high=high, mean=mean, rows=self.num_examples)
@@ -76,11 +75,11 @@ class Ranges:
         """Refuse ranges that do not belong to a model.
 
         Args:
-            held_out: share of the text that losses will be judged on.
-            channels: layer name -> channels of what it reads.
+            held_out: share of the text that losses will be measured on.
+            channels: layer name -> channels of its input.
 
         Raises:
-            UsageError: they were made for another model, otherwise, or from text that has to be kept back.
+            UsageError: they are of another model, of other settings, or of text that has to be held out.
             FileError: layers or channels are missing.
         """
         if self.model_sha256 != model_sha256:
@@ -106,14 +105,14 @@ class Ranges:
 
 
 def channel_range(seen: Channels) -> ChannelRange:
-    """Round what was observed to the digits that are stored, the range outwards."""
+    """Round to the digits that are stored, and the range outwards."""
     return ChannelRange(
         low=_rounded(seen.low, np.floor), high=_rounded(seen.high, np.ceil), mean=_rounded(seen.mean, np.rint)
     )
 
 
 def write_ranges(path: Path, ranges: Ranges) -> None:
-    """Write compact JSON, a line a layer."""
+    """Write compact JSON, a line for each layer."""
     raw = to_json(ranges)
     named = raw.pop("layers")
     lines = (f"{json.dumps(name)}:{json.dumps(named[name], separators=(',', ':'))}" for name in named)
@@ -122,10 +121,10 @@ def write_ranges(path: Path, ranges: Ranges) -> None:
 
 
 def read_ranges(path: Path) -> Ranges:
-    """Read the file, or that of a bundle.
+    """Read the file, or the file of a bundle.
 
     Raises:
-        FileError: there is none, it is broken, or it is of a newer schema.
+        FileError: it is missing, broken, or of another schema.
     """
     if path.is_dir():
         path = path / RANGES

@@ -1,4 +1,4 @@
-"""Why a layer is not in its method's plain format."""
+"""Why a layer does not have its method's plain format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bertedge.layers import KEPT
 from bertedge.quantization.job import Decision, Job
 from bertedge.recipe import matching
 
-#: Formats that take more work or more bytes than plain int8, in words; a format that is not listed needs no reason.
+#: Formats that need more work or more bytes than plain int8, in words; other formats need no reason.
 WORDS: dict[type[NumberFormat], str] = {
     Float32: "float32",
     Float16Weights: "float16",
@@ -18,10 +18,10 @@ WORDS: dict[type[NumberFormat], str] = {
 
 
 def layer_reasons(job: Job, decision: Decision, promoted: Mapping[str, str]) -> dict[str, str]:
-    """Every layer that is not in plain int8: its format, and why.
+    """Every layer that is not in plain int8 -> its format, and why.
 
     Args:
-        promoted: layer -> what was measured, for those that were promoted to keep a loss within bounds.
+        promoted: promoted layer -> the measured effect.
     """
     patterns = {layer: f"exclude={pattern}" for layer, pattern in job.recipe.excluded(job.names).items()}
     patterns = {layer: f"float16={p}" for layer, p in job.recipe.in_float16(job.names).items()} | patterns

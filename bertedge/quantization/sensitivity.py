@@ -1,6 +1,6 @@
-"""What each layer's number format costs: every layer in turn made finer, all others as they were decided.
+"""The loss that each layer's number format causes: one layer at a time gets a finer format.
 
-The loss of the whole graph is measured each time, on real text, so that what layers do to each other is in it.
+Each time the loss of the whole graph is measured on real text, so the effect of layers on each other is included.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from bertedge.heads import HEADS
 from bertedge.layers import Layer
 from bertedge.pooling import pooling_of
 from bertedge.quantization.job import Decision, Job
+from bertedge.quantization.methods import decider_of
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime.row_runner import RowRunner
 
-#: Texts that every layer is tried on, and tokens of one at most.
+#: Texts of a measurement, and the largest number of tokens in a text.
 EXAMPLES, MAX_LENGTH = 48, 128
 SEED = 5
-#: So many groups of encoder layers are tried at most; in a deeper model neighbouring blocks share one.
+#: The largest number of groups of encoder layers; in deeper models, neighbouring blocks share a group.
 MAX_GROUPS = 28
 #: The recipe's field for weights in float16, which every method has.
 FLOAT16 = "float16"
 #: For each head, the loss that moves with every bit: shares of right answers jump.
 SMOOTH_LOSS = {name: head.smooth_loss for name, head in HEADS.items()}
 KEPT_METRICS = tuple(metric for head in HEADS.values() for metric in (head.smooth_loss, head.main_metric))
-#: Of the work and the bytes; what costs nothing is not infinitely good.
+#: The smallest cost of a remedy, so that one without a cost does not have an infinite value.
 LEAST_COST = 1e-6
 
 
@@ -47,12 +48,12 @@ class Remedy:
     """Some layers in a finer format.
 
     Attributes:
-        group: the layers that are treated alike, in a word.
+        group: the name of the layers that get the finer format together.
         field: the field of the recipe or of its method that names such layers.
         layers: those to name there.
         losses: metric -> value of the whole graph with this remedy alone.
-        work: what is added to the graph's multiply-accumulates, as a share of them.
-        bytes: what is added to its bytes, as a share of them.
+        work: additional multiply-accumulates, as a share of the graph's.
+        bytes: additional bytes, as a share of the graph's.
     """
 
     group: str
@@ -64,13 +65,13 @@ class Remedy:
 
     @property
     def cost(self) -> float:
-        """Work and bytes that it adds, as one share."""
+        """Additional work and bytes, as one share."""
         return max(self.work + self.bytes, LEAST_COST)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """Losses of a recipe on a sample, and what every remedy would make of them.
+    """Losses of a recipe on a sample, without any remedy and with each.
 
     Attributes:
         positions: masked positions of the sample.
@@ -83,7 +84,7 @@ class Sensitivity:
     remedies: tuple[Remedy, ...]
 
     def gain(self, remedy: Remedy, heads: Collection[str]) -> float:
-        """Share of the heads' losses that a remedy takes away; below zero where it adds to them."""
+        """Share of the heads' losses that a remedy removes; negative where it adds to them."""
         gain = 0.0
         for metric in (SMOOTH_LOSS[head] for head in heads):
             before, after = self.losses.get(metric, 0.0), remedy.losses.get(metric, math.inf)
@@ -92,13 +93,13 @@ class Sensitivity:
         return gain if math.isfinite(gain) else -math.inf
 
     def path(self, heads: Collection[str]) -> list[Remedy]:
-        """All remedies worth taking, one more at a time: that with the most gain for its added cost first.
+        """All useful remedies in the order to take them: the largest gain for its additional cost first.
 
-        A group may be treated twice, the second time better. At the end every group is in float16, so that there is
-        no loss that the path does not reach.
+        A group may occur twice, with a finer format the second time. At the end of the path every group is in float16,
+        so the path reaches the smallest possible loss.
 
         Args:
-            heads: names in :data:`SMOOTH_LOSS`: where loss matters.
+            heads: names in :data:`SMOOTH_LOSS`: the heads whose losses count.
         """
         taken: dict[str, Remedy] = {}
         steps: list[Remedy] = []
@@ -121,7 +122,7 @@ class Sensitivity:
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """Graphs of one decision with some layers otherwise, measured beside float.
+    """Graphs of one decision with other formats for some layers, compared with float.
 
     Attributes:
         scratch: a folder for one graph at a time.
@@ -129,11 +130,10 @@ class Trials:
 
     job: Job
     decision: Decision
-    row_independent: bool
     scratch: Path
 
     def record(self, corpus: TokenizedCorpus, *, examples: int, seed: int) -> Recorded:
-        """What float says to a sample of a text."""
+        """Float's outputs for a sample of a text."""
         checkpoint = self.job.checkpoint
         layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
         length = min(MAX_LENGTH, checkpoint.config.max_length)
@@ -152,13 +152,14 @@ class Trials:
         graph = build_graph(job.checkpoint, decision.plan, positions=job.positions, roundings=decision.roundings)
         graph.builder.write(path)
         everywhere = job.positions == "all"
-        return sample.observe(self._graph(path, all_positions=everywhere, row_independent=self.row_independent))
+        row_independent = decider_of(job.recipe.method).row_independent
+        return sample.observe(self._graph(path, all_positions=everywhere, row_independent=row_independent))
 
     def cost(self, taken: Mapping[str, Remedy]) -> tuple[float, float]:
-        """Work and bytes of the graph with some remedies; nothing is loaded for it."""
+        """Work and bytes of the graph with some remedies; no weights are loaded."""
         plan = with_remedies(self.decision, taken).plan
         graph = build_graph(self.job.checkpoint, plan, positions=self.job.positions)
-        return work(graph, plan), float(sum(tensor.size_bytes for tensor in graph.builder.tensors.values()))
+        return work(graph, plan), float(graph.builder.size_bytes)
 
     def _graph(self, path: Path, *, all_positions: bool, row_independent: bool) -> RowRunner:
         config = self.job.checkpoint.config
@@ -169,7 +170,7 @@ class Trials:
 
 
 def measure_layers(trials: Trials) -> Sensitivity:
-    """Try every remedy that the method and the formats have, on a sample of the text that calibration used."""
+    """Measure every remedy on a sample of the calibration text."""
     job = trials.job
     sample = trials.record(job.corpus, examples=EXAMPLES, seed=SEED)
     losses = _losses(trials.measure({}, sample))
@@ -200,7 +201,7 @@ def with_remedies(decision: Decision, taken: Mapping[str, Remedy]) -> Decision:
 
 
 def recipe_with(recipe: QuantizationRecipe, taken: Mapping[str, Remedy]) -> QuantizationRecipe:
-    """The recipe that decides so."""
+    """The recipe with some remedies."""
     for remedy in taken.values():
         if remedy.field == FLOAT16:
             recipe = replace(recipe, float16=(*recipe.float16, *remedy.layers))
@@ -230,7 +231,7 @@ def _untried(job: Job, decision: Decision) -> list[Remedy]:
 
 
 def _groups(job: Job, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """The layers that are not float yet: each by itself, or alike ones of neighbouring blocks in a deep model."""
+    """The quantized layers in groups: each alone, or those of one role in neighbouring blocks of a deep model."""
     blocks_each = math.ceil(4 * job.checkpoint.config.num_hidden_layers / MAX_GROUPS)
     groups: dict[str, list[str]] = {}
     for layer in job.layers:
@@ -242,7 +243,11 @@ def _groups(job: Job, plan: Plan) -> dict[str, tuple[str, ...]]:
 
 
 def group_of(layer: Layer, blocks_each: int) -> str:
-    """The name of the layers that are treated as one: those of one role in so many neighbouring blocks."""
+    """The name of a layer's group.
+
+    Args:
+        blocks_each: neighbouring blocks whose layers of one role are a group.
+    """
     if layer.block is None or blocks_each == 1:
         return layer.name
     first = layer.block // blocks_each * blocks_each

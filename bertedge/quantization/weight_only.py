@@ -1,4 +1,4 @@
-"""Weight-only: 4 or 8 bits in blocks, for every matrix and for the words' table. Activations keep their own ranges."""
+"""Weight-only: 4 or 8 bits in blocks for every matrix and the words' table. Activations need no ranges."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bertedge.quantization.calibrate import frequent_tokens, observe_products
 from bertedge.quantization.job import Decision, Job, plan_of
 from bertedge.recipe import BLOCK_SIZES, WeightOnly
 
-#: Words whose rows are looked up with a correction: they fill more than half of any text.
+#: Words whose rows are looked up exactly: they are more than half of a usual text.
 EXACT_ROWS = MAX_EXACT_ROWS
-#: Bits -> the oldest onnxruntime that has both operators for them; see :mod:`bertedge.graph.weight_blocks`.
+#: Bits -> the oldest onnxruntime that has both operators; see :mod:`bertedge.graph.weight_blocks`.
 MIN_ONNXRUNTIME = {4: "1.22", 8: "1.23"}
 
 
@@ -20,7 +20,7 @@ def decide(job: Job, method: WeightOnly) -> Decision:
     """Blocks for every matrix that is not excluded.
 
     Raises:
-        UsageError: ranges are given, which this method does not have.
+        UsageError: ranges are given, which this method does not use.
     """
     if job.ranges is not None:
         raise UsageError("--ranges: weight-only rounds no activations", "leave it out")
@@ -48,7 +48,7 @@ def _plan(job: Job, method: WeightOnly) -> Plan:
 
 
 def fitting_block(wanted: int, inputs: int, bits: int) -> int:
-    """The block size, up to the one that is wanted, with which a row takes the fewest bytes: padding costs too."""
+    """The block size up to ``wanted`` with which a row takes the fewest bytes, padding included."""
     sizes = [size for size in BLOCK_SIZES if size <= wanted]
     return min(reversed(sizes), key=lambda size: -(-inputs // size) * (size * bits // 8 + 2))
 

@@ -80,7 +80,7 @@ def test_constant_and_dead_channels() -> None:
 def test_wider_channels_have_the_same_middle_and_mean() -> None:
     observer = Channels.unseen(3)
     observer.observe(np.array([[-1.0, 2.0, 0.0], [3.0, 4.0, 0.0]], dtype=np.float32))
-    wider = observer.widened(1.5)
+    wider = observer.with_margin(1.5)
     assert wider.low.tolist() == [-2.0, 1.5, 0.0]
     assert wider.high.tolist() == [4.0, 4.5, 0.0]
     assert wider.mean.tolist() == observer.mean.tolist()
