@@ -81,5 +81,6 @@ BERT = Encoder(
     defaults=BASE,
     keys={name: name for name in BASE},
     segments=2,
+    trainable=True,
     refuse=refuse,
 )

@@ -31,9 +31,10 @@ class Encoder:
         defaults: fields of :class:`EncoderConfig` for keys that ``config.json`` leaves out, and for those that the
             family never writes.
         keys: field of :class:`EncoderConfig` -> key in ``config.json``, for all fields that are read from there.
-        segments: rows that the table of token types must have; 0 where the family has no token types.
+        segments: rows that the table of token types must have; 0 if the family has no token types.
+        trainable: whether bertedge trains it, and writes its checkpoints.
         refuse: raises CheckpointError for a configuration of this family that is not supported.
-        positions: from the fields to the row of the position table that belongs to a text's first token.
+        position_offset: from the fields to the row of the position table that belongs to a text's first token.
     """
 
     model_type: str
@@ -44,8 +45,18 @@ class Encoder:
     defaults: Mapping[str, Any]
     keys: Mapping[str, str]
     segments: int = 0
+    trainable: bool = False
     refuse: Callable[[Mapping[str, Any]], None] = field(default=refuse_nothing)
     position_offset: Callable[[Mapping[str, Any]], int] = field(default=lambda fields: 0)
+
+    def require_trainable(self) -> None:
+        """Refuse a family that bertedge does not train.
+
+        Raises:
+            CheckpointError: it is one.
+        """
+        if not self.trainable:
+            raise CheckpointError(f"{self.title} models can be quantized, but not trained", "train a BERT instead")
 
     def config(self, **sizes: Any) -> EncoderConfig:
         """A configuration of this family; what is not given is as in its base model.

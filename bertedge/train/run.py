@@ -12,6 +12,7 @@ import torch
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint, trim_to_text
 from bertedge.data.corpus import Sentences
+from bertedge.encoders import encoder_of
 from bertedge.errors import BertEdgeError, CheckpointError, UsageError
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.distill import PROJECTION_BATCHES, distillation_objective, start_student
@@ -67,6 +68,8 @@ def train(
     paths = Paths(corpus=corpus, output=output, cache=cache, force=force, resume=resume)
     with joined() as world, paths.claimed(world):
         start = open_checkpoint(init, cased=cased) if init is not None else None
+        if start is not None:
+            encoder_of(start.config).require_trainable()
         shape = shape or ModelShape()
         if start is not None:
             tell_warnings(start, note)
@@ -161,6 +164,7 @@ def distill(
 def _given_student(init: str | Path, teacher: Checkpoint, note: Note) -> Checkpoint:
     """The student to go on with."""
     given = open_checkpoint(init)
+    encoder_of(given.config).require_trainable()
     tell_warnings(given, note)
     if given.tokenizer.vocabulary() != teacher.tokenizer.vocabulary():
         raise UsageError(

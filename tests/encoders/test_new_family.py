@@ -17,6 +17,8 @@ from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.runtime import load
 from bertedge.runtime.verify import verify
 from bertedge.tokenizer import Tokenizer
+from bertedge.train.run import train
+from bertedge.train.training_settings import TrainingSettings
 from tests.encoders.distilbert import DISTILBERT
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -78,6 +80,11 @@ def test_float_bundles_equal_transformers(folder: Path, tokenizer: Tokenizer, tm
             expected = np.exp(logits[place]) / np.exp(logits[place]).sum()
             assert [guess.probability for guess in best] == pytest.approx(np.sort(expected)[:-4:-1], abs=1e-4)
     assert verify(tmp_path / "bundle").passed
+
+
+def test_only_bert_is_trained(folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="DistilBERT models can be quantized, but not trained"):
+        train(corpus_file, tmp_path / "out", TrainingSettings(steps=1), init=folder)
 
 
 def test_quantized_bundles_are_made_and_verified(folder: Path, corpus_file: Path, tmp_path: Path) -> None:
