@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -149,6 +150,14 @@ def test_the_command_line_is_complete(hooks: ModuleType) -> None:
             words = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
             assert parameter.hidden or all(f"`{word}`" in section for word in words), (name, parameter.name)
     assert "\x1b" not in text
+
+
+def test_schema_numbers_are_those_of_the_code() -> None:
+    text = (ROOT / "docs" / "schemas.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| (\d+) \| `bertedge/([\w/]+)\.py` \|", text)
+    assert len(rows) > 4
+    for number, path in rows:
+        assert int(number) == import_module(f"bertedge.{path.replace('/', '.')}").SCHEMA_VERSION, path
 
 
 def test_pages_have_a_place_for_what_is_generated() -> None:
