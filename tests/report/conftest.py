@@ -15,6 +15,7 @@ from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.study import Effort
 from bertedge.heads.nsp import PairDisagreement
 from bertedge.heads.worst_words import Guess, WordDisagreement
+from bertedge.report.html import html_report
 from bertedge.report.schema import Report, Run
 
 #: Markup, quotes, formulas, right-to-left text and its overrides, pictures, a word without an end, half a surrogate.
@@ -39,9 +40,22 @@ def measured(bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: 
         [bundle_of("static").folder, bundle_of("dynamic").folder],
         reference=model_folder,
         corpus=corpus_file,
-        settings=BenchSettings(examples=12, max_length=48, effort=Effort(rounds=3, max_rounds=3), grid=grid),
+        settings=BenchSettings(
+            examples=12, max_length=48, effort=Effort(rounds=5, max_rounds=5, seconds=0), grid=grid, threads=1
+        ),
     )
     return replace(report, run=Run(command="bertedge bench a b --reference c", ended="2026-01-31T12:00:00+00:00"))
+
+
+@pytest.fixture(scope="session")
+def measured_page(measured: Report) -> str:
+    """Drawn once, since that takes a second."""
+    return html_report(measured)
+
+
+@pytest.fixture(scope="session")
+def hostile_page(hostile: Report) -> str:
+    return html_report(hostile)
 
 
 @pytest.fixture(scope="session")

@@ -9,25 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertedge.report.html import html_report
-from bertedge.report.schema import Report
-
 PARTS = ("summary", "trade-off", "latency", "fidelity", "time", "bytes", "worst", "provenance")
 WIDTHS = (320, 390, 768, 1280)
 THEMES = ("light", "dark")
 
 
-@pytest.fixture(scope="module", params=["measured", "hostile"])
+@pytest.fixture(scope="module", params=["measured_page", "hostile_page"])
 def page_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(html_report(request.getfixturevalue(request.param)), encoding="utf-8")
+    path.write_text(request.getfixturevalue(request.param), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="module")
-def plain_file(measured: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain_file(measured_page: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(html_report(measured), encoding="utf-8")
+    path.write_text(measured_page, encoding="utf-8")
     return path
 
 

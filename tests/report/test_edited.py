@@ -67,7 +67,7 @@ def read_and_use(report_file: Path, known: Report) -> Report | None:
     return report
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_one_value_is_anything(data: st.DataObject, raw: Any, measured: Report, tmp_path: Path) -> None:
     path = data.draw(st.sampled_from([place for place in places(raw) if place]))
