@@ -25,6 +25,11 @@ def answers(logits: Logits) -> NDArray[np.int64]:
     return np.where(np.isfinite(logits.max(axis=-1)), logits.argmax(axis=-1), -1)
 
 
+def largest_change(here: Logits, there: Logits) -> float:
+    """The largest difference of a probability."""
+    return float(np.abs(np.exp(log_softmax(here)) - np.exp(log_softmax(there))).max(initial=0.0))
+
+
 def top_indices(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Indices of the ``count`` largest along the last axis, largest first; equal values in order of index."""
     count = min(count, values.shape[-1])

@@ -221,7 +221,7 @@ def test_a_runtime_says_what_it_is(bundle_of: Callable[..., Bundle]) -> None:
     bundle = bundle_of("static")
     runtime = load(bundle.folder, threads=2)
     assert repr(runtime) == (
-        f"BertRuntime({str(bundle.folder)!r}, dimension=32, max_length=64, heads='pooler, mlm, nsp', "
+        f"BertRuntime({str(bundle.folder)!r}, dimension=32, max_length=64, heads='mlm, nsp', "
         "engine='onnxruntime', threads=2)"
     )
     assert runtime.encode("The cat sat.").shape == (runtime.dimension,)

@@ -51,8 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": check.verify,
     "emulator-setup": elsewhere.emulator_setup,
     "info": info_command.info,
-    "fill-mask": use.fill_mask,
-    "next-sentence": use.next_sentence,
+    **use.VERBS,
     "train": train_command.train,
     "distill": train_command.distill,
 }

@@ -17,7 +17,7 @@ from bertedge.cli.console import note, stdout
 from bertedge.cli.examples import FIRST, FOLLOWING, MASKED, UNRELATED
 from bertedge.cli.options import ForceOption, library
 from bertedge.cli.quantize_command import quantize
-from bertedge.cli.use import fill_mask, next_sentence
+from bertedge.cli.use import VERBS
 from bertedge.errors import BertEdgeError
 from bertedge.manifest import MANIFEST
 from bertedge.target import AUTO, resolve_target
@@ -58,10 +58,10 @@ def show(model: str, folder: Path, *, force: bool = False, measure: Callable[...
     verify(folder)
     for text in MASKED:
         _step(f'bertedge fill-mask {name} "{text}"')
-        fill_mask(folder, text)
+        VERBS["fill-mask"](bundle=folder, text=text)
     for first, second in (FOLLOWING, UNRELATED):
         _step(f'bertedge next-sentence {name} "{first}" "{second}"')
-        next_sentence(folder, first, second)
+        VERBS["next-sentence"](bundle=folder, first=first, second=second)
     _step(f"bertedge bench {name} --reference {model}")
     measure([folder], reference=model)
     note(f"\nThe bundle is kept in {folder}. Next, ask it something else, or quantize your own model:")

@@ -10,18 +10,25 @@ from typing import Any, get_args
 from typer.core import TyperCommand, TyperGroup
 
 from bertedge.cli.console import stdout
-from bertedge.cli.examples import FIRST, FOLLOWING
+from bertedge.heads import HEADS
 from bertedge.keys import Key
 from bertedge.recipe import listed_keys
 from bertedge.report.terminal import terminal_table
 from bertedge.train.training_settings import distillation_keys, training_keys
+
+VERBS = [head.verb for head in HEADS.values()]
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
 
 #: Group -> commands, in the order of ``bertedge --help``.
 COMMAND_GROUPS = {
     "First": ("demo",),
     "Make a bundle": ("quantize", "export", "tune"),
     "Measure and judge": ("bench", "compare", "report", "verify", "emulator-setup"),
-    "Use": ("info", "fill-mask", "next-sentence"),
+    "Use": ("info", *(head.verb.name for head in HEADS.values())),
     "Train": ("train", "distill"),
 }
 PLACE, BUNDLE, JUDGE, FILES = "Where it is written", "The bundle", "Judging", "Files for people and CI"
@@ -76,8 +83,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "verify": ("bertedge verify my-bert.int8", "bertedge verify my-bert.arm64 --on cortex-a72,cortex-a76"),
     "emulator-setup": ("bertedge emulator-setup --arch aarch64",),
     "info": ("bertedge info my-bert.int8", "bertedge info --targets"),
-    "fill-mask": (f'bertedge fill-mask my-bert.int8 "{FIRST}"',),
-    "next-sentence": ('bertedge next-sentence my-bert.int8 "{}" "{}"'.format(*FOLLOWING),),
+    **{verb.name: (" ".join([f"bertedge {verb.name} my-bert.int8", *map(_quoted, verb.example)]),) for verb in VERBS},
     "train": ("bertedge train text.txt -o my-bert --minutes 60",),
     "distill": ("bertedge distill ./my-bert text.txt -o student --layers 4 --hidden 256",),
 }

@@ -1,60 +1,69 @@
-"""``bertedge fill-mask`` and ``bertedge next-sentence``."""
+"""The commands that use a bundle: one for each head, from the table of heads."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from bertedge.cli.console import print_json, stdout
 from bertedge.cli.options import AnyCpuOption, BundleArgument, EngineOption, JsonFlag, NoVerifyOption, ThreadsOption
 from bertedge.engines import AUTO
+from bertedge.heads import HEADS
+from bertedge.heads.head import Verb
 
 
-def fill_mask(
+def _use(
+    verb: Verb,
     bundle: BundleArgument,
-    text: Annotated[
-        str, typer.Argument(help="A text with [MASK] where words are to be filled in.", show_default=False)
-    ],
-    top_k: Annotated[int, typer.Option(min=1, help="Proposals for each [MASK].")] = 5,
+    given: dict[str, Any],
     engine: EngineOption = AUTO,
     threads: ThreadsOption = None,
     allow_any_cpu: AnyCpuOption = False,
     no_verify: NoVerifyOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fill in the [MASK]s of a text."""
+    """Load a bundle, call the method of a verb, and print its answer."""
     from bertedge.runtime import load
 
     runtime = load(bundle, engine=engine, threads=threads, check=not no_verify, allow_any_cpu=allow_any_cpu)
-    fills = runtime.fill_mask(text, top_k=top_k)
+    texts = [given.pop(argument.name) for argument in verb.arguments]
+    answer = getattr(runtime, verb.method)(*texts, **given)
     if as_json:
-        print_json(fills)
+        print_json(verb.to_json(answer))
         return
-    for index, proposals in enumerate(fills):
-        if index:
-            stdout.print()
-        for fill in proposals:
-            stdout.print(f"{fill.probability:8.4f}  {fill.token}")
+    for line in verb.lines(answer):
+        stdout.print(line)
 
 
-def next_sentence(
-    bundle: BundleArgument,
-    first: Annotated[str, typer.Argument(help="The first sentence.", show_default=False)],
-    second: Annotated[str, typer.Argument(help="The one that may follow.", show_default=False)],
-    engine: EngineOption = AUTO,
-    threads: ThreadsOption = None,
-    allow_any_cpu: AnyCpuOption = False,
-    no_verify: NoVerifyOption = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Judge whether the second sentence follows the first."""
-    from bertedge.runtime import load
+def _command(verb: Verb) -> Callable[..., None]:
+    """A command for typer: the bundle, what the verb takes, and the options that all of them share."""
+    texts = {
+        argument.name: (Annotated[str, typer.Argument(help=argument.help, show_default=False)], inspect.Parameter.empty)
+        for argument in verb.arguments
+    }
+    numbers = {
+        option.name: (Annotated[int, typer.Option(min=option.least, help=option.help)], option.default)
+        for option in verb.options
+    }
 
-    runtime = load(bundle, engine=engine, threads=threads, check=not no_verify, allow_any_cpu=allow_any_cpu)
-    probability = runtime.next_sentence(first, second)
-    if as_json:
-        print_json({"is_next": probability})
-        return
-    verdict, share = ("follows", probability) if probability >= 0.5 else ("does not follow", 1 - probability)
-    stdout.print(f"{share:8.4f}  {verdict}")
+    def command(**given: Any) -> None:
+        own = {name: given.pop(name, default) for name, (_, default) in (texts | numbers).items()}
+        _use(verb, given=own, **given)
+
+    bundle, _, *shared = list(inspect.signature(_use, eval_str=True).parameters.values())[1:]
+    own = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+        for name, (annotation, default) in (texts | numbers).items()
+    ]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (bundle, *own, *shared)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__name__, command.__doc__ = verb.method, verb.help
+    return command
+
+
+#: Name -> command.
+VERBS = {head.verb.name: _command(head.verb) for head in HEADS.values()}

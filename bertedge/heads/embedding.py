@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
 from bertedge.encoders import EncoderConfig
-from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
+from bertedge.heads.head import Argument, Arrays, GoldenArray, Head, Observed, Quantities, Verb
 from bertedge.metric import SHARE, GoalKind, Metric, mean, quantile
 from bertedge.pooling import TINY, cosines, pool
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
@@ -150,6 +150,15 @@ EMBEDDING = TextEmbedding(
         "embedding.neighbours_at_10": {"max_drop": 0.02},
         "pooler.cosine_mean": {"max_drop": 0.005},
     },
+    verb=Verb(
+        name="embed",
+        method="encode",
+        help="Print the vector of a text.",
+        arguments=(Argument(name="text", help="A text."),),
+        example=("She drank a cup of coffee in the kitchen.",),
+        lines=lambda vector: [" ".join(f"{number:.6g}" for number in vector)],
+        to_json=lambda vector: vector.tolist(),
+    ),
     smooth_loss="embedding.relative_error",
     main_metric="embedding.cosine_mean",
     trade_offs={"embedding.cosine_mean": "cosine of vectors to float's"},

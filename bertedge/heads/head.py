@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -51,6 +51,45 @@ class GoldenArray:
 
     spec: ArraySpec
     kind: Literal["ids", "given ids", "probabilities", "vectors"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Argument:
+    """A text that a command takes."""
+
+    name: str
+    help: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A number that a command takes, ``least`` or more."""
+
+    name: str
+    default: int
+    least: int
+    help: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """A command that uses a head.
+
+    Attributes:
+        method: of :class:`bertedge.BertRuntime`; it takes the arguments in order, and the options by name.
+        example: arguments that make sense.
+        lines: the answer for people, line by line.
+        to_json: the answer for programs.
+    """
+
+    name: str
+    method: str
+    help: str
+    arguments: tuple[Argument, ...]
+    options: tuple[Option, ...] = ()
+    example: tuple[str, ...]
+    lines: Callable[[Any], Iterable[str]]
+    to_json: Callable[[Any], Any] = lambda answer: answer
 
 
 class HeadWriter(Protocol):
@@ -119,6 +158,7 @@ class Head(ABC):
         over_length: metric -> name of the axis, for the picture of fidelity by length.
         columns: metric -> title of the column, in tables of several CPUs.
         losses: metric -> what a value means in words, for a report's first sentence; the first that was measured.
+        verb: the command that uses it, and its method of :class:`bertedge.BertRuntime`.
         cases: list of the report's worst disagreements -> the record of one of them.
     """
 
@@ -141,6 +181,7 @@ class Head(ABC):
     over_length: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     losses: Mapping[str, Callable[[float], str]] = field(default_factory=dict)
+    verb: Verb
     cases: Mapping[str, type] = field(default_factory=dict)
 
     # -- weights and graph --------------------------------------------------------------------------------------

@@ -6,23 +6,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
 from bertedge.encoders import EncoderConfig, names
 from bertedge.encoders.names import Shapes
-from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, HeadWriter, Observed, Quantities, Worst
+from bertedge.heads.fill_mask import lines
+from bertedge.heads.head import (
+    GOLDEN_TOP,
+    Argument,
+    Arrays,
+    GoldenArray,
+    Head,
+    HeadWriter,
+    Observed,
+    Option,
+    Quantities,
+    Verb,
+    Worst,
+)
+from bertedge.heads.word_quantities import keep_words, quantities_of_kept, word_quantities
 from bertedge.heads.worst_words import WordDisagreement, WorstWords
 from bertedge.layers import Layer, Role, word_table
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, exponential, mean, quantile
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.printable import rounded_percent
-from bertedge.probabilities import Logits, answers, log_softmax, softmax, top_indices
+from bertedge.probabilities import largest_change, softmax, top_indices
 from bertedge.tokenizer import Tokenizer
 
 TRANSFORM = "cls.predictions.transform"
-#: Best tokens that are compared.
-TOP = 5
 #: nats; float32 itself differs by as much from one order of summation to another.
 KL_FLOOR = 1e-5
 
@@ -130,26 +141,18 @@ class MaskedWords(Head):
 
     def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
         labels = batch.labels["mlm"][batch.filled]
-        return _observed(batch, _quantities(expected["logits"], got["logits"], labels))
+        return _observed(batch, word_quantities(expected["logits"], got["logits"], labels))
 
     def keep(self, batch: Batch, expected: Arrays) -> Arrays:
         """Probabilities (M, V) at masked positions, and the numbers (M,) that follow from them."""
         if not expected:
             return {}
-        logits, labels = expected["logits"], batch.labels["mlm"][batch.filled]
-        log_p = log_softmax(logits)
-        p = np.exp(log_p)
-        return {
-            "probabilities": p,
-            "negentropy": np.einsum("mv,mv->m", p, log_p),
-            "best": logits.argmax(axis=1),
-            "nll": -log_p[np.arange(len(labels)), labels],
-        }
+        return keep_words(expected["logits"], batch.labels["mlm"][batch.filled])
 
     def compare_kept(self, batch: Batch, kept: Arrays, got: Arrays) -> dict[str, Observed]:
         """All quantities but the overlap of the five best words."""
         labels = batch.labels["mlm"][batch.filled]
-        return _observed(batch, _quantities_of_kept(kept, got["logits"], labels))
+        return _observed(batch, quantities_of_kept(kept, got["logits"], labels))
 
     def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
         if "mlm" not in among.logits or "mlm" not in alone.logits:
@@ -237,52 +240,19 @@ MLM = MaskedWords(
     over_length={"mlm.top1_agreement": "best word as in float", "mlm.kl_mean": "KL from float, nats"},
     columns={"mlm.top1_agreement": "agreement", "mlm.kl_mean": "KL"},
     losses={"mlm.top1_agreement": lambda value: f"{rounded_percent(1 - value)} of the best words differ"},
+    verb=Verb(
+        name="fill-mask",
+        method="fill_mask",
+        help="Fill in the [MASK]s of a text.",
+        arguments=(Argument(name="text", help="A text with [MASK] where words are to be filled in."),),
+        options=(Option(name="top_k", default=5, least=1, help="Proposals for each [MASK]."),),
+        example=("She drank a cup of [MASK] in the kitchen.",),
+        lines=lines,
+    ),
     cases={"flips": WordDisagreement, "words": WordDisagreement},
 )
-
-
-def largest_change(here: Logits, there: Logits) -> float:
-    """The largest difference of a probability."""
-    return float(np.abs(np.exp(log_softmax(here)) - np.exp(log_softmax(there))).max(initial=0.0))
 
 
 def _observed(batch: Batch, values: Quantities) -> dict[str, Observed]:
     rows = np.repeat(np.arange(len(batch.input_ids)), batch.filled.sum(axis=1))
     return {"mlm": Observed(values=values, rows=rows)}
-
-
-def _quantities(expected: Logits, got: Logits, labels: NDArray[np.int64]) -> Quantities:
-    """Quantities at M masked positions, from logits (M, V)."""
-    log_p, log_q = log_softmax(expected), log_softmax(got)
-    best, top = _best(expected), _best(got)
-    first, answer = expected.argmax(axis=1), answers(got)
-    rows = np.arange(len(labels))
-    return {
-        "top1_equal": first == answer,
-        "top5_overlap": (best[:, :, None] == top[:, None, :]).any(axis=2).mean(axis=1) * (answer >= 0),
-        "kl": np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=1), 0.0),
-        "reference_hit": first == labels,
-        "hit": answer == labels,
-        "reference_nll": -log_p[rows, labels],
-        "nll": -log_q[rows, labels],
-    }
-
-
-def _quantities_of_kept(kept: Arrays, logits: Logits, labels: NDArray[np.int64]) -> Quantities:
-    """Quantities at M masked positions, from logits (M, V); KL = sum p log p - sum p q + log sum exp q."""
-    top = logits.max(axis=1)
-    normalizer = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    crossed = np.einsum("mv,mv->m", kept["probabilities"], logits)
-    best = answers(logits)
-    return {
-        "top1_equal": best == kept["best"],
-        "kl": np.maximum(kept["negentropy"] - crossed + normalizer, 0.0),
-        "reference_hit": kept["best"] == labels,
-        "hit": best == labels,
-        "reference_nll": kept["nll"],
-        "nll": normalizer - logits[np.arange(len(labels)), labels],
-    }
-
-
-def _best(logits: Logits) -> NDArray[np.int64]:
-    return np.argpartition(-logits, min(TOP, logits.shape[1]) - 1, axis=1)[:, :TOP]

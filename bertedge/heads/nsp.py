@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,15 @@ from bertedge.arrays import ArraySpec
 from bertedge.bounds import MaybeShare
 from bertedge.encoders import EncoderConfig, names
 from bertedge.encoders.names import Shapes
-from bertedge.heads.head import Arrays, GoldenArray, Head, HeadWriter, Observed, Worst
-from bertedge.heads.mlm import largest_change
+from bertedge.errors import UsageError
+from bertedge.heads.head import Argument, Arrays, GoldenArray, Head, HeadWriter, Observed, Verb, Worst
+from bertedge.heads.text_model import TextModel, row_of
 from bertedge.layers import Layer, Role
 from bertedge.metric import SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.printable import rounded_percent
-from bertedge.probabilities import answers, log_softmax, softmax
+from bertedge.probabilities import answers, largest_change, log_softmax, softmax
+from bertedge.texts import Pair, pairs_of
 from bertedge.tokenizer import Tokenizer
 
 CLASSIFIER = "cls.seq_relationship"
@@ -124,6 +127,39 @@ class NextSentence(Head):
         return WorstPairs(tokenizer)
 
 
+class NextSentenceMethod(TextModel):
+    """The method of the next-sentence head."""
+
+    @overload
+    def next_sentence(self, first: str, second: str) -> float: ...
+    @overload
+    def next_sentence(self, first: Iterable[Pair]) -> list[float]: ...
+    def next_sentence(self, first: str | Iterable[Pair], second: str | None = None) -> float | list[float]:
+        """The probability that the second text follows the first, for one pair or for several.
+
+        Args:
+            first: a text; or pairs of texts: a list, an array of two columns, ``zip(a, b)``, a generator.
+            second: the text that may follow, where ``first`` is a text.
+
+        Raises:
+            UsageError: an item is no pair of texts; the message names its index.
+
+        Warns:
+            TruncationWarning: pairs were too long.
+            UnknownTextWarning: pairs have a half of unknown words.
+        """
+        self._require("nsp")
+        if isinstance(first, str):
+            if second is None:
+                raise UsageError("next_sentence: the second sentence is missing", "give two texts, or a list of pairs")
+            return self.next_sentence([(first, second)])[0]
+        expected = "next_sentence: expected two texts, or a list of pairs"
+        if second is not None:
+            raise UsageError(expected, 'for instance [("One.", "Two.")]; of two lists make pairs with zip')
+        rows = [row_of(encoding) for encoding in self.tokenizer.encode_many(pairs_of(first, expected))]
+        return self.runner.run(rows, lambda result: float(softmax(result["nsp"])[0]))
+
+
 class WorstPairs:
     """Keeps the pairs whose probabilities are farthest apart."""
 
@@ -156,6 +192,11 @@ class WorstPairs:
             reference=reference,
             candidate=candidate,
         )
+
+
+def _lines(probability: float) -> Iterator[str]:
+    verdict, share = ("follows", probability) if probability >= 0.5 else ("does not follow", 1 - probability)
+    yield f"{share:8.4f}  {verdict}"
 
 
 NSP = NextSentence(
@@ -193,6 +234,18 @@ NSP = NextSentence(
     over_length={"nsp.flip_rate": "pairs judged differently"},
     columns={"nsp.flip_rate": "NSP flips"},
     losses={"nsp.flip_rate": lambda value: f"{rounded_percent(value)} of the sentence pairs are judged differently"},
+    verb=Verb(
+        name="next-sentence",
+        method="next_sentence",
+        help="Judge whether the second sentence follows the first.",
+        arguments=(
+            Argument(name="first", help="The first sentence."),
+            Argument(name="second", help="The one that may follow."),
+        ),
+        example=("He opened the door.", "It was dark inside."),
+        lines=_lines,
+        to_json=lambda probability: {"is_next": probability},
+    ),
     cases={"pairs": PairDisagreement},
 )
 

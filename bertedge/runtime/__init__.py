@@ -1,5 +1,6 @@
 """Running bundles: numpy, onnxruntime and tokenizers, nothing else."""
 
-from bertedge.runtime.bert_runtime import BertRuntime, Fill, load
+from bertedge.heads.fill_mask import Fill
+from bertedge.runtime.bert_runtime import BertRuntime, load
 
 __all__ = ["BertRuntime", "Fill", "load"]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from bertedge.bundle import Bundle
 from bertedge.engines.side_by_side import AHEAD, side_by_side
 from bertedge.errors import UsageError
+from bertedge.heads.vector_recipe import POOLINGS
 from bertedge.predictor import Batch
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.vectors import POOLINGS
 from tests.conftest import DOCUMENTS, KINDS
 
 SENTENCES = [sentence for document in DOCUMENTS for sentence in document]

@@ -17,7 +17,7 @@ from bertedge.cli.check import verify
 from bertedge.cli.compare import compare
 from bertedge.cli.info_command import info
 from bertedge.cli.report import report
-from bertedge.cli.use import fill_mask
+from bertedge.cli.use import VERBS
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.stream import PairStream
@@ -243,7 +243,7 @@ def _manifest(samples: Samples) -> Case:
     def read() -> None:
         info(str(folder))
         info(str(folder), as_json=True)
-        fill_mask(folder, "The cat [MASK] here.", threads=1, no_verify=True, allow_any_cpu=True)
+        VERBS["fill-mask"](bundle=folder, text="The cat [MASK] here.", threads=1, no_verify=True, allow_any_cpu=True)
         verify(folder, threads=1, allow_any_cpu=True)
 
     return Case(path=folder / MANIFEST, mutators=JSON, read=read, after=lambda: sign(folder))
@@ -288,7 +288,7 @@ NATIVE |= {"bundle: model.onnx": _onnx, "bundle: model.ort": _ort}
 @kind("bundle: tokenizer.json")
 def _bundle_tokenizer(samples: Samples) -> Case:
     folder = _bundle(samples)
-    read = lambda: fill_mask(folder, "The cat [MASK] here.", threads=1)  # noqa: E731
+    read = lambda: VERBS["fill-mask"](bundle=folder, text="The cat [MASK] here.", threads=1)  # noqa: E731
     return Case(path=folder / "tokenizer.json", mutators=JSON, read=read, after=lambda: sign(folder))
 
 

@@ -10,31 +10,21 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.bundle import Bundle
-from bertedge.encoding import Encoding
 from bertedge.errors import CheckpointError, LeftOutWarning
-from bertedge.predictor import Row
-from bertedge.runtime.row_runner import RowRunner
-from bertedge.runtime.vectors import Pooling, VectorPooling, vector_recipe
+from bertedge.heads.text_model import TextModel, row_of
+from bertedge.heads.vector_recipe import Pooling, VectorPooling, vector_recipe
 from bertedge.texts import texts_of
 from bertedge.tokenizer import Tokenizer
 
-NO_POSITIONS = np.zeros(0, dtype=np.int64)
 
-
-class TextVectors:
-    """What a loaded bundle does without its heads; the part of :class:`~bertedge.runtime.BertRuntime` for vectors."""
-
-    name: str
-    bundle: Bundle
-    tokenizer: Tokenizer
-    runner: RowRunner
+class Encode(TextModel):
+    """The method of the hidden states and of the pooler."""
 
     @property
     def dimension(self) -> int:
         """D, the numbers in a vector that :meth:`encode` makes by default."""
-        settings = self.bundle.manifest.embedding
-        return self.bundle.config.hidden_size * (len(settings.pooling) if settings and settings.pooling else 1)
+        settings = self.embedding
+        return self.config.hidden_size * (len(settings.pooling) if settings and settings.pooling else 1)
 
     @property
     def max_length(self) -> int:
@@ -116,7 +106,7 @@ class TextVectors:
             UnknownTextWarning: texts consist of unknown words.
             LeftOutWarning: the model does more with its vectors than bertedge can.
         """
-        settings = self.bundle.manifest.embedding
+        settings = self.embedding
         recipe = vector_recipe(settings, pooling=pooling, normalize=normalize, prompt_name=prompt_name, prompt=prompt)
         if not recipe.hidden:
             self._require_pooler()
@@ -133,12 +123,12 @@ class TextVectors:
             return vectors[0]
         if pooling == "none":
             return vectors
-        return np.stack(vectors) if vectors else recipe.no_vectors(self.bundle.config.hidden_size)
+        return np.stack(vectors) if vectors else recipe.no_vectors(self.config.hidden_size)
 
     @cached_property
     def _embedding_tokenizer(self) -> Tokenizer:
         """The tokenizer with the length that vectors are made with."""
-        settings = self.bundle.manifest.embedding
+        settings = self.embedding
         if settings is None or settings.max_seq_length >= self.tokenizer.max_length:
             return self.tokenizer
         return self.tokenizer.with_max_length(settings.max_seq_length)
@@ -149,22 +139,5 @@ class TextVectors:
         return len(encoding.input_ids) - len(self.tokenizer.template.single.special[-1])
 
     def _require_pooler(self) -> None:
-        if not self.bundle.manifest.parts.pooler:
+        if not self.has_pooler:
             raise CheckpointError(f"{self.name}: has no pooler", "choose another pooling, such as mean")
-
-    def _require(self, head: str) -> None:
-        heads = self.bundle.manifest.heads
-        if head not in heads:
-            raise CheckpointError(
-                f"{self.name}: has no {head} head, only {', '.join(heads) or 'the encoder'}", "use a model that has it"
-            )
-
-
-def row_of(encoding: Encoding, *, masked_positions: NDArray[np.int64] = NO_POSITIONS, hidden: bool = False) -> Row:
-    """What the engine runs of an encoded text."""
-    return Row(
-        input_ids=np.asarray(encoding.input_ids, dtype=np.int64),
-        token_type_ids=np.asarray(encoding.token_type_ids, dtype=np.int64),
-        masked_positions=masked_positions,
-        hidden=hidden,
-    )
