@@ -153,7 +153,7 @@ def test_modules_are_short() -> None:
         "from bertedge import load, Bundle",
         "from bertedge.cli.app import app",
         "import bertedge.runtime.golden",
-        "import bertedge.emulate.guest, bertedge.emulate.elsewhere, bertedge.emulate.setup",
+        "import bertedge.emulate.emulated_job, bertedge.emulate.findings, bertedge.emulate.setup",
     ],
 )
 def test_light_imports(statement: str) -> None:

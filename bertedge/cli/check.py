@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertedge.cli.console import at_least, print_json, stdout
-from bertedge.cli.elsewhere import verify_elsewhere
+from bertedge.cli.emulation import verify_on_other_cpus
 from bertedge.cli.options import AnyCpuOption, BundleArgument, EngineOption, JsonFlag, ThreadsOption
 from bertedge.emulate.cpus import CPUS, SIMULATED
 from bertedge.engines import AUTO
@@ -67,7 +67,7 @@ def verify(
         ):
             if is_given:
                 raise UsageError(f"verify: {option} is for this CPU", "leave it out, or leave out --on and --simulate")
-        return verify_elsewhere(bundle, on, simulate, reference, corpus, examples or FEW_EXAMPLES, as_json)
+        return verify_on_other_cpus(bundle, on, simulate, reference, corpus, examples or FEW_EXAMPLES, as_json)
     if reference is not None:
         raise UsageError(
             "verify: --reference is for other CPUs", "add --on or --simulate; on this CPU there is: bertedge bench"

@@ -1,1 +1,1 @@
-"""Other CPUs than this one: the real runtime under qemu, and a simulation of the one arithmetic that goes wrong."""
+"""Other CPUs than this machine's: the runtime under qemu, and a simulation of 16-bit sums in numpy."""

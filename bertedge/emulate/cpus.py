@@ -1,4 +1,4 @@
-"""The CPUs that can be emulated. A new one is one row; a new architecture is another."""
+"""The CPUs that can be emulated. A new CPU is one row, and so is a new architecture."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bertedge.errors import UsageError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """An instruction set, under the names that others give it.
+    """An instruction set, with the names that tools give it.
 
     Attributes:
-        debian: in Debian's package lists.
-        qemu: programs that run its binaries, best first; the ``-static`` ones need no libraries of the host.
+        debian: its name in Debian's package lists.
+        qemu: programs that run its binaries, best first; the ``-static`` ones need no libraries of this machine.
     """
 
     name: str
@@ -33,13 +33,13 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatedCpu:
-    """A CPU as qemu imitates it.
+    """A CPU as qemu emulates it.
 
-    onnxruntime takes its kernels by what ``/proc/cpuinfo`` says on ARM and by ``cpuid`` on x86, and bertedge reads
+    onnxruntime chooses its kernels by ``/proc/cpuinfo`` on ARM and by ``cpuid`` on x86, and bertedge reads
     ``/proc/cpuinfo`` on both. So every row says the same twice: to qemu, and in that file.
 
     Attributes:
-        qemu: the value of qemu's ``-cpu``; ``,-name`` takes away what qemu would only warn that it cannot do.
+        qemu: the value of qemu's ``-cpu``; ``,-name`` removes a feature that qemu does not emulate.
         cpuinfo: fields of ``/proc/cpuinfo``.
         target: the target that bertedge should find there.
     """
@@ -124,8 +124,8 @@ CPUS = {
     )
 }
 
-#: Targets whose CPUs add pairs of products in 16 bits, which numpy can do as well. qemu has no AVX512 to compare with;
-#: onnxruntime packs the inputs for it as for AVX2.
+#: Targets whose CPUs add pairs of products in 16 bits, which numpy can do as well. qemu has no AVX512 to compare with,
+#: but onnxruntime packs the inputs for it as for AVX2.
 SIMULATED = ("avx2", "avx512")
 
 

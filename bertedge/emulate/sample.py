@@ -1,4 +1,4 @@
-"""A little text with float's answers, for measuring fidelity where every prediction takes seconds."""
+"""A few texts with the float model's outputs, to measure fidelity where every prediction takes seconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEED = 0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """Batches, what the float model says to each, and how vectors are pooled."""
+    """Batches, the float model's outputs of each, and how vectors are pooled."""
 
     batches: tuple[Batch, ...]
     expected: tuple[Outputs, ...]
@@ -36,7 +36,7 @@ class Sample:
 
 
 def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | None, examples: int) -> Sample:
-    """Draw texts of each kind that the model reads, and run the float model on them, here.
+    """Draw texts of each kind that the model reads, and run the float model on them on this machine.
 
     Args:
         reference: a checkpoint, or a float32 bundle.

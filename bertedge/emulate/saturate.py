@@ -1,7 +1,8 @@
-"""An int8 matmul as CPUs do it that add products in 16 bits.
+"""An int8 matmul on CPUs that add products in 16 bits.
 
-AVX2 and AVX512 without VNNI multiply with ``vpmaddubsw``: of every two neighbouring inputs, uint8 times int8 is added
-up in a signed 16-bit lane, and what does not fit is cut to its ends. ``vpmaddwd`` then adds two lanes into 32 bits.
+AVX2 and AVX512 without VNNI multiply with ``vpmaddubsw``: the products of every two neighbouring inputs, uint8 times
+int8, are added in a signed 16-bit lane, and a sum that does not fit is cut to the lane's largest or smallest value.
+``vpmaddwd`` then adds two lanes into 32 bits.
 onnxruntime packs the inputs in groups of four in their order (mlas, ``QgemmU8X8KernelAvx2``), so the pairs are inputs
 2i and 2i + 1; it multiplies the uint8 values as they are, and takes zero points into account afterwards, in 32 bits.
 """
@@ -21,13 +22,13 @@ LARGEST_INPUT = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Saturation:
-    """How much was cut.
+    """How many sums were cut.
 
     Attributes:
         pairs: sums of two products.
-        cut_pairs: those of them that did not fit into 16 bits.
+        cut_pairs: pairs whose sum did not fit into 16 bits.
         sums: results of the matmul.
-        wrong_sums: those of them with a pair that was cut.
+        wrong_sums: results with a pair that was cut.
     """
 
     pairs: int = 0
@@ -47,8 +48,8 @@ class Saturation:
 class PairwiseMatrix:
     """An int8 matrix (K, N) that uint8 inputs are multiplied with, pair by pair.
 
-    Exact products are made first. Then the few pairs of weights that are large enough
-    to overflow with any input are looked at one by one.
+    Exact products come first. Then the few pairs of weights that are large enough to overflow with some input are
+    corrected one by one.
     """
 
     def __init__(self, weight: NDArray[np.int8]) -> None:

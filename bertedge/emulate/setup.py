@@ -1,7 +1,7 @@
-"""Fetch a sysroot: Debian's Python by ``apt-get``, the runtime's wheels by ``pip``, both as this machine is set up.
+"""Fetch a system for emulated machines: Debian's Python by ``apt-get``, the runtime's wheels by ``pip``.
 
-``apt-get`` works in a folder of its own with the machine's sources and keys: it checks signatures, needs no root, and
-leaves the machine's packages as they are.
+``apt-get`` works in a temporary folder with this machine's sources and keys: it checks signatures, needs no root, and
+does not change this machine's packages.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from pathlib import Path
 
 from bertedge.archives import open_archive
 from bertedge.emulate.cpus import ARCHITECTURES, Architecture
-from bertedge.emulate.sysroot import LOCK, ROOT, SCHEMA_VERSION, SITE, Fetched, Lock, hashed_files
+from bertedge.emulate.emulated_system import LOCK, ROOT, SCHEMA_VERSION, SITE, Fetched, Lock, hashed_files
 from bertedge.errors import UnfitMachineError, UsageError, nearest
 from bertedge.files import new_folder, sha256
 from bertedge.progress import Listener, no_progress
 from bertedge.records import write_json
 
-#: What the interpreter and the wheels link against comes along as dependencies.
+#: Libraries that the interpreter and the wheels link against are their dependencies.
 DEBIAN_PACKAGES = ("python3", "libstdc++6")
-#: Parts of Debian's packages that nothing runs.
+#: Parts of Debian's packages that no program reads.
 UNUSED = ("usr/share", "var", "etc")
-#: Wheels are built for the oldest glibc that they run with; Debian 12 has 2.36.
+#: Wheels name the oldest glibc that they run with; Debian 12 has 2.36.
 GLIBC_MINORS = range(17, 37)
 #: Bytes of a wheel when unpacked; onnxruntime's has 50 MB.
 MOST_UNPACKED = 2**31
-#: Folders at the root that distributions have moved below ``usr``.
+#: Folders of the root that distributions moved below ``usr``.
 MERGED = ("bin", "lib", "lib64", "sbin")
 
 
@@ -41,16 +41,16 @@ def set_up(
     force: bool = False,
     listen: Listener = no_progress,
 ) -> Lock:
-    """Fetch and unpack a sysroot; whole or not at all.
+    """Fetch and unpack a system. If that fails, no folder is left.
 
     Args:
-        sources: a list of apt sources to use in place of the machine's.
-        force: replace one that is there.
+        sources: a list of apt sources to use instead of this machine's.
+        force: replace an existing one.
 
     Raises:
         UsageError: unknown architecture.
         UnfitMachineError: a tool is missing or could not fetch.
-        FileError: it is there already, or cannot be written.
+        FileError: it exists already, or cannot be written.
     """
     if arch not in ARCHITECTURES:
         raise UsageError(f"architecture {arch!r} cannot be emulated", nearest(arch, ARCHITECTURES))
@@ -88,7 +88,7 @@ def require_tools() -> None:
     if missing:
         raise UnfitMachineError(
             f"{' and '.join(missing)} not found: the emulated Python is unpacked from Debian's packages",
-            "run this on Debian or Ubuntu, or in a container of one; or learn from: bertedge verify --simulate avx2",
+            "run this on Debian or Ubuntu; everywhere else there is: bertedge verify --simulate avx2",
         )
 
 
@@ -99,7 +99,7 @@ def _fetch_debs(arch: Architecture, work: Path, sources: Path | None) -> list[Pa
     settings = {
         "APT::Architecture": arch.debian,
         "APT::Architectures::": arch.debian,
-        "APT::Sandbox::User": "root",  # the folder need not be open to apt's own user
+        "APT::Sandbox::User": "root",  # the folder may be closed to apt's own user
         "Dir::State": str(work / "state"),
         "Dir::State::status": str(work / "state/status"),
         "Dir::Cache": str(work / "cache"),
@@ -107,17 +107,17 @@ def _fetch_debs(arch: Architecture, work: Path, sources: Path | None) -> list[Pa
     if sources is not None:
         settings |= {"Dir::Etc::sourcelist": str(sources.resolve()), "Dir::Etc::sourceparts": "-"}
     apt = ["apt-get", "-q", "-y", *(f"-o{key}={value}" for key, value in settings.items())]
-    # a source that lacks this architecture is an error here, and none of ours as long as another one has it
+    # a source that lacks this architecture is an error, which does not matter if another source has it
     subprocess.run([*apt, "update"], capture_output=True, check=False)
     _call(
         [*apt, "install", "--download-only", "--no-install-recommends", *DEBIAN_PACKAGES],
-        f"do apt's sources have {arch.debian} packages? name a list that does with --apt-sources FILE",
+        f"do apt's sources have {arch.debian} packages? name a list that has them with --apt-sources FILE",
     )
     return sorted((work / "cache/archives").glob("*.deb"))
 
 
 def _tidy(root: Path) -> None:
-    """Drop what nothing runs, and put links where newer packages expect the distribution's installer to."""
+    """Delete files that no program reads, and add the links that a distribution's installer makes."""
     for name in UNUSED:
         shutil.rmtree(root / name, ignore_errors=True)
     for name in MERGED:
@@ -129,7 +129,9 @@ def _python_version(root: Path) -> str:
     link = root / "usr/bin/python3"
     name = link.readlink().name if link.is_symlink() else ""
     if not name.startswith("python3."):
-        raise UnfitMachineError(f"apt's python3 has no interpreter ({name or 'nothing'})", "take other --apt-sources")
+        raise UnfitMachineError(
+            f"apt's python3 has no interpreter ({name or 'nothing'})", "name other sources with --apt-sources"
+        )
     return name.removeprefix("python")
 
 
@@ -141,13 +143,13 @@ def _fetch_wheels(arch: str, python: str, folder: Path) -> list[Path]:
     command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", f"--dest={folder}", *tags]
     _call(
         [*command, *runtime_requirements()],
-        f"is pip there (python -m ensurepip), and has its index wheels for Python {python} on {arch}?",
+        f"is pip installed (python -m ensurepip), and has its index wheels for Python {python} on {arch}?",
     )
     return sorted(folder.glob("*.whl"))
 
 
 def runtime_requirements() -> list[str]:
-    """What installing bertedge would bring, with the very onnxruntime that is installed here."""
+    """The packages that installing bertedge installs, with the version of onnxruntime that is installed here."""
     try:
         declared = metadata.requires("bertedge") or []
     except metadata.PackageNotFoundError as error:

@@ -1,4 +1,4 @@
-"""A bundle as a CPU without VNNI computes it, without one: int8 matmuls in numpy, with sums that are cut."""
+"""A bundle as a CPU without VNNI computes it: int8 matmuls in numpy, whose 16-bit sums are cut."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bertedge.errors import UsageError, nearest
 from bertedge.runtime import BertRuntime, load
 
 
-def simulated(bundle: str | Path, target: str) -> tuple[BertRuntime, SimulatedModel]:
-    """A bundle that computes as on a CPU of the target.
+def simulate(bundle: str | Path, target: str) -> tuple[BertRuntime, SimulatedModel]:
+    """Load a bundle so that it computes as on a CPU of the target.
 
     Returns:
-        The runtime, and the model below it, which counts.
+        The runtime, and its model, which counts the sums that are cut.
 
     Raises:
         UsageError: no CPU of that target adds in 16 bits, or the model is not in ONNX format.
@@ -44,7 +44,7 @@ class SimulatedModel(NumpyModel):
     """A model file whose sums of two products have 16 bits.
 
     Attributes:
-        saturation: layer -> what was cut in all calls so far.
+        saturation: layer -> what was cut in all calls up to now.
     """
 
     def __init__(self, path: Path) -> None:

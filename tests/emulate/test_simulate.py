@@ -12,7 +12,7 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.emulate.cpus import SIMULATED
 from bertedge.emulate.saturate import Saturation
-from bertedge.emulate.simulate import simulated
+from bertedge.emulate.simulate import simulate
 from bertedge.errors import UsageError
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
@@ -29,7 +29,7 @@ def test_weights_that_are_small_enough_in_pairs_are_never_cut(
     bundle_of: Callable[..., Bundle], kind: str, positions: str
 ) -> None:
     bundle = bundle_of(kind, "portable", positions)
-    runtime, model = simulated(bundle.folder, "avx2")
+    runtime, model = simulate(bundle.folder, "avx2")
     result = verify(runtime)
     assert result.passed
     assert result.max_prob_diff < 1e-5
@@ -43,7 +43,7 @@ def test_weights_that_are_small_enough_in_pairs_are_never_cut(
 @pytest.mark.parametrize("target", SIMULATED)
 def test_larger_ones_are_cut(bundle_of: Callable[..., Bundle], target: str) -> None:
     assert TARGETS[target].weight_range == PAIRED_RANGE
-    runtime, model = simulated(bundle_of("static", "arm64").folder, target)
+    runtime, model = simulate(bundle_of("static", "arm64").folder, target)
     result = verify(runtime)
     total = reduce(add, model.saturation.values(), Saturation())
     assert 0 < total.cut_pairs < total.pairs
@@ -52,7 +52,7 @@ def test_larger_ones_are_cut(bundle_of: Callable[..., Bundle], target: str) -> N
 
 
 def test_every_int8_layer_is_counted(bundle_of: Callable[..., Bundle]) -> None:
-    runtime, model = simulated(bundle_of("static").folder, "avx2")
+    runtime, model = simulate(bundle_of("static").folder, "avx2")
     runtime.fill_mask(TEXT)
     for layer in ("encoder.layer.0.intermediate", "encoder.layer.0.output", "encoder.layer.0.attention.output"):
         assert model.saturation[layer].sums > 0
@@ -62,5 +62,5 @@ def test_every_int8_layer_is_counted(bundle_of: Callable[..., Bundle]) -> None:
 @pytest.mark.parametrize("target", ["avx512-vnni", "arm64", "portable", "avx3"])
 def test_only_what_adds_in_sixteen_bits_is_simulated(bundle_of: Callable[..., Bundle], target: str) -> None:
     with pytest.raises(UsageError, match=f"target '{target}' cannot be simulated") as caught:
-        simulated(bundle_of("static").folder, target)
+        simulate(bundle_of("static").folder, target)
     assert "avx2" in caught.value.hint

@@ -19,7 +19,7 @@ import pytest
 
 import bertedge
 from bertedge.bundle import Bundle
-from bertedge.emulate.simulate import simulated
+from bertedge.emulate.simulate import simulate
 from bertedge.errors import BundleError, FileError, UsageError
 from bertedge.runtime import BertRuntime, load
 
@@ -70,7 +70,7 @@ def test_another_bundle_in_the_same_folder_is_noticed(folder: Path, bundle_of: M
 
 
 def test_a_simulated_runtime_says_that_it_cannot_be_pickled(bundle_of: MakeBundle) -> None:
-    runtime, _ = simulated(bundle_of("static").folder, "avx2")
+    runtime, _ = simulate(bundle_of("static").folder, "avx2")
     for make in (pickle.dumps, copy.deepcopy):
         with pytest.raises(UsageError, match="engine 'avx2, simulated' cannot be pickled") as caught:
             make(runtime)

@@ -21,7 +21,7 @@ from bertedge.cli.use import VERBS
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.stream import PairStream
-from bertedge.emulate.sysroot import Fetched, Lock, hashed_files, open_sysroot
+from bertedge.emulate.emulated_system import Fetched, Lock, hashed_files, open_system
 from bertedge.manifest import DIGEST, MANIFEST, _digest, file_entries
 from bertedge.quantization import export, quantize
 from bertedge.recipe import Dynamic, QuantizationRecipe, Static
@@ -431,7 +431,7 @@ _training_kind("state/place.json", JSON, 8)
 _training_kind("state/state.pt", ZIP, 4)
 
 
-# -- searches and sysroots --------------------------------------------------------------------------------------------
+# -- searches and emulated systems ------------------------------------------------------------------------------------
 @kind("tune: a candidate's record")
 def _tune(samples: Samples) -> Case:
     from bertedge.evaluate.goals import goals_of
@@ -452,9 +452,9 @@ def _tune(samples: Samples) -> Case:
     return Case(path=file, mutators=JSON, read=read)
 
 
-@kind("sysroot: lock.json")
-def _sysroot(samples: Samples) -> Case:
-    folder = samples.scratch / "sysroot"
+@kind("emulated system: lock.json")
+def _system(samples: Samples) -> Case:
+    folder = samples.scratch / "system"
     (folder / "root").mkdir(parents=True)
     (folder / "root/python").write_text("x")
     (folder / "site").mkdir()
@@ -462,4 +462,4 @@ def _sysroot(samples: Samples) -> Case:
         schema_version=1, arch="aarch64", python="3.11", packages=(Fetched(name="a", sha256="0"),), files={},
     )  # fmt: skip
     write_json(folder / "lock.json", replace(lock, files=hashed_files(folder)))
-    return Case(path=folder / "lock.json", mutators=JSON, read=lambda: open_sysroot(folder, "aarch64"))
+    return Case(path=folder / "lock.json", mutators=JSON, read=lambda: open_system(folder, "aarch64"))

@@ -1,4 +1,4 @@
-"""One bundle on several CPUs: what each of them makes of it."""
+"""One bundle on several CPUs: what each of them computes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertedge.emulate.cpus import EmulatedCpu
-from bertedge.emulate.machine import EmulatedMachine, find_qemu
+from bertedge.emulate.emulated_machine import EmulatedMachine, find_qemu
+from bertedge.emulate.emulated_system import default_folder, open_system
 from bertedge.emulate.saturate import Saturation
-from bertedge.emulate.sysroot import default_folder, open_sysroot
 from bertedge.metric import MetricValue
-from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener, no_progress
 from bertedge.runtime import BertRuntime
 from bertedge.runtime.golden import Verification, verify
@@ -32,10 +31,10 @@ class Finding:
     """A bundle on one CPU.
 
     Attributes:
-        cpu: its name here.
-        target: the best target that it satisfies.
-        refusal: why the loader refuses the bundle there; the rest was found out all the same.
-        judged: whether it counts, or stands there for comparison.
+        cpu: the CPU's name in the table.
+        target: the best target that the CPU satisfies.
+        refusal: why the loader refuses the bundle there. The bundle was measured in spite of it.
+        judged: whether it counts for the verdict, or is shown for comparison only.
         saturation: layer -> sums that were cut, where they can be counted.
         fidelity: metrics against float, where a sample was given.
     """
@@ -50,7 +49,7 @@ class Finding:
 
     @property
     def good(self) -> bool:
-        """The bundle may be used there, and does what it did where it was made."""
+        """The loader takes the bundle there, and its golden vectors match."""
         return self.refusal is None and self.verification.passed
 
     @property
@@ -60,63 +59,63 @@ class Finding:
 
 
 def open_machines(cpus: Sequence[EmulatedCpu]) -> list[EmulatedMachine]:
-    """Everything that emulating these CPUs takes; a sysroot is checked once.
+    """A machine for each CPU; the files of each architecture are checked once.
 
     Raises:
-        UnfitMachineError: something is missing.
-        FileError: a sysroot was altered.
+        UnfitMachineError: qemu or the system of an architecture is missing.
+        FileError: a system was altered.
     """
     qemu = {arch: find_qemu(arch) for arch in sorted({cpu.arch for cpu in cpus})}
-    sysroots = {arch: open_sysroot(default_folder(arch), arch) for arch in qemu}
-    return [EmulatedMachine(cpu=cpu, qemu=qemu[cpu.arch], sysroot=sysroots[cpu.arch]) for cpu in cpus]
+    systems = {arch: open_system(default_folder(arch), arch) for arch in qemu}
+    return [EmulatedMachine(cpu=cpu, qemu=qemu[cpu.arch], system=systems[cpu.arch]) for cpu in cpus]
 
 
-def find_out_emulated(
+def emulated(
     machines: Sequence[EmulatedMachine],
     bundle: Path,
     sample: Sample | None = None,
     listen: Listener = no_progress,
 ) -> Iterator[Finding]:
-    """Run a bundle on emulated CPUs, one after the other.
+    """Run a bundle on emulated machines, one after the other.
 
     Raises:
-        UnfitMachineError: a process did not come to its end.
+        UnfitMachineError: an emulated process failed.
     """
     for index, machine in enumerate(machines):
         listen(index / len(machines), machine.cpu.name)
-        replay = machine.run(bundle, sample.batches if sample else ())
+        answer, outputs = machine.run(bundle, sample.batches if sample else ())
         yield Finding(
             cpu=machine.cpu.name,
-            target=replay.answer.target,
-            refusal=replay.answer.refusal,
-            verification=replay.answer.verification,
-            fidelity=sample.fidelity(replay.outputs) if sample else {},
+            target=answer.target,
+            refusal=answer.refusal,
+            verification=answer.verification,
+            fidelity=sample.fidelity(outputs) if sample else {},
         )
 
 
-def find_out_simulated(simulated: tuple[BertRuntime, SimulatedModel], target: str, sample: Sample | None) -> Finding:
-    """Run what :func:`bertedge.emulate.simulate.simulated` made for a target."""
-    runtime, model = simulated
+def simulated(model: tuple[BertRuntime, SimulatedModel], target: str, sample: Sample | None) -> Finding:
+    """Run what :func:`bertedge.emulate.simulate.simulate` made for a target."""
+    runtime, counter = model
     verification = verify(runtime)
     return Finding(
         cpu=f"{target}, simulated",
         target=target,
         verification=verification,
-        saturation=dict(model.saturation),  # of the golden vectors
-        fidelity=sample.fidelity(_predicted(runtime, sample.batches)) if sample else {},
+        saturation=dict(counter.saturation),  # of the golden vectors only
+        fidelity=_fidelity(runtime, sample) if sample else {},
     )
 
 
-def find_out_here(runtime: BertRuntime, sample: Sample) -> Finding:
-    """Run a bundle as it is, for comparison."""
+def on_this_machine(runtime: BertRuntime, sample: Sample) -> Finding:
+    """Run a bundle on this machine, for comparison."""
     return Finding(
         cpu=HERE,
         target=resolve_target("auto").name,
         judged=False,
         verification=verify(runtime),
-        fidelity=sample.fidelity(_predicted(runtime, sample.batches)),
+        fidelity=_fidelity(runtime, sample),
     )
 
 
-def _predicted(predictor: Predictor, batches: Sequence[Batch]) -> tuple[Outputs, ...]:
-    return tuple(predictor.predict(batch) for batch in batches)
+def _fidelity(runtime: BertRuntime, sample: Sample) -> dict[str, MetricValue]:
+    return sample.fidelity(tuple(runtime.predict(batch) for batch in sample.batches))

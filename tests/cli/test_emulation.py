@@ -38,8 +38,8 @@ def test_wrong_arguments(bundle_of: Callable[..., Bundle], arguments: list[str],
     assert hint in way_out
 
 
-def test_without_qemu_or_sysroot_there_is_a_way_out(bundle_of: Callable[..., Bundle]) -> None:
-    done = typed("verify", bundle_of("static").folder, "--on", "cortex-a72")  # the tests' own cache has no sysroot
+def test_without_qemu_or_system_there_is_a_way_out(bundle_of: Callable[..., Bundle]) -> None:
+    done = typed("verify", bundle_of("static").folder, "--on", "cortex-a72")  # the tests' own cache has no system
     expected = "emulator-setup" if any(map(shutil.which, ARCHITECTURES["aarch64"].qemu)) else "qemu-user-static"
     assert done.returncode == 3
     assert expected in done.stderr.splitlines()[-1]

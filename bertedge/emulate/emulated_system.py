@@ -1,7 +1,7 @@
-"""A sysroot: an unpacked Python of another architecture, with the runtime's real wheels, and the hash of every file.
+"""A small system for an emulated machine: Python for its architecture, and the runtime's wheels.
 
-<cache>/sysroots/<arch>/
-  lock.json   what was fetched, and what every file must be
+<cache>/emulated/<arch>/
+  lock.json   what was fetched, and the hash of every file
   root/       Debian's packages, unpacked: usr/bin/python3.X, libc, ...
   site/       wheels, unpacked: numpy, onnxruntime, tokenizers, ...
 """
@@ -25,7 +25,7 @@ SETUP = "bertedge emulator-setup"
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """A package as it came: its file's name and hash."""
+    """A package: the name and hash of its file."""
 
     name: str
     sha256: str
@@ -38,7 +38,7 @@ class Lock:
     Attributes:
         python: version of the interpreter, such as ``3.11``.
         packages: what was fetched.
-        files: path below the sysroot -> hash of a file, or ``-> target`` of a link.
+        files: path below the folder -> hash of a file, or ``-> target`` of a link.
     """
 
     schema_version: int
@@ -49,15 +49,15 @@ class Lock:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sysroot:
-    """A sysroot that is what its lock says."""
+class EmulatedSystem:
+    """A system whose files are those of its lock."""
 
     folder: Path
     lock: Lock
 
     @property
     def root(self) -> Path:
-        """The folder that stands for ``/``."""
+        """The folder that the emulated machine sees as ``/``."""
         return self.folder / ROOT
 
     @property
@@ -67,42 +67,42 @@ class Sysroot:
 
     @property
     def python(self) -> str:
-        """The interpreter, as seen from :attr:`root`."""
+        """The interpreter, below :attr:`root`."""
         return f"usr/bin/python{self.lock.python}"
 
 
 def default_folder(arch: str) -> Path:
-    """Where the sysroot of an architecture is kept."""
-    return user_cache() / "sysroots" / arch
+    """Where the system of an architecture is kept."""
+    return user_cache() / "emulated" / arch
 
 
-def open_sysroot(folder: Path, arch: str) -> Sysroot:
-    """Read a sysroot and compare every file with its lock.
+def open_system(folder: Path, arch: str) -> EmulatedSystem:
+    """Read a system and compare every file with its lock.
 
     Raises:
-        UnfitMachineError: it was not set up, or not for this architecture.
+        UnfitMachineError: it was not fetched, or is for another architecture.
         FileError: it was altered.
     """
-    setup = f"{SETUP} --arch {arch}"
+    fetch = f"{SETUP} --arch {arch}"
     if not (folder / LOCK).is_file():
-        raise UnfitMachineError(f"{folder}: there is no sysroot for {arch}", f"fetch it once with: {setup}")
-    again = f"{setup} --force"
+        raise UnfitMachineError(f"{folder}: there is no system for emulated {arch}", f"fetch it once with: {fetch}")
+    again = f"fetch it again with: {fetch} --force"
     lock = from_json(Lock, read_json(folder / LOCK), LOCK)
     if lock.schema_version != SCHEMA_VERSION or lock.arch != arch:
         raise UnfitMachineError(
-            f"{folder}: is a sysroot for {lock.arch} of schema {lock.schema_version}, "
+            f"{folder}: is a system for {lock.arch} of schema {lock.schema_version}, "
             f"expected {arch} of schema {SCHEMA_VERSION}",
-            f"fetch it again with: {again}",
+            again,
         )
     differences = _differences(lock.files, hashed_files(folder))
     if differences:
         more = f" and {len(differences) - 3} files more" if len(differences) > 3 else ""
-        raise FileError(f"{folder}: {', '.join(differences[:3])}{more}", f"fetch it again with: {again}")
-    return Sysroot(folder=folder, lock=lock)
+        raise FileError(f"{folder}: {', '.join(differences[:3])}{more}", again)
+    return EmulatedSystem(folder=folder, lock=lock)
 
 
 def hashed_files(folder: Path) -> dict[str, str]:
-    """The value of :attr:`Lock.files` for what is in a folder now."""
+    """The value of :attr:`Lock.files` for the files that are in a folder now."""
     found = {}
     for place, names, files in os.walk(folder):
         links = [name for name in names if os.path.islink(os.path.join(place, name))]
@@ -114,6 +114,6 @@ def hashed_files(folder: Path) -> dict[str, str]:
 
 
 def _differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    kinds = {"is missing": expected.keys() - found.keys(), "does not belong there": found.keys() - expected.keys()}
+    kinds = {"is missing": expected.keys() - found.keys(), "is not in the lock": found.keys() - expected.keys()}
     kinds["was altered"] = {name for name in expected.keys() & found.keys() if expected[name] != found[name]}
     return [f"{name} {kind}" for kind, names in kinds.items() for name in sorted(names)]

@@ -1,4 +1,4 @@
-"""An emulated machine: qemu, a sysroot, and the ``/proc/cpuinfo`` of the CPU that qemu imitates."""
+"""An emulated machine: qemu, a small system, and the ``/proc/cpuinfo`` of the CPU that qemu emulates."""
 
 from __future__ import annotations
 
@@ -11,64 +11,45 @@ from pathlib import Path
 
 import bertedge
 from bertedge.emulate.cpus import ARCHITECTURES, EmulatedCpu
-from bertedge.emulate.guest import ANSWER, JOB, Answer, Job, batch_path, outputs_path, read_outputs, write_batch
-from bertedge.emulate.sysroot import Sysroot
+from bertedge.emulate.emulated_job import Answer, read_answer, write_job
+from bertedge.emulate.emulated_system import EmulatedSystem
 from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch, Outputs
-from bertedge.records import from_json, read_json, write_json
 from bertedge.scratch import temporary_folder
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Replay:
-    """What a bundle did on an emulated CPU.
-
-    Attributes:
-        answer: the golden vectors, and what the machine is.
-        outputs: of every batch that was handed over.
-    """
-
-    answer: Answer
-    outputs: tuple[Outputs, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatedMachine:
-    """A CPU with what it takes to run Python on it."""
+    """A CPU with everything that runs Python on it."""
 
     cpu: EmulatedCpu
     qemu: str
-    sysroot: Sysroot
+    system: EmulatedSystem
 
-    def run(self, bundle: Path, batches: Sequence[Batch] = ()) -> Replay:
+    def run(self, bundle: Path, batches: Sequence[Batch] = ()) -> tuple[Answer, tuple[Outputs, ...]]:
         """Replay a bundle's golden vectors, and run batches through it.
 
+        Returns:
+            What the machine found, and the outputs of each batch.
+
         Raises:
-            UnfitMachineError: the emulated process did not come to its end.
+            UnfitMachineError: the emulated process failed.
         """
         with temporary_folder() as scratch:
-            write_json(scratch / JOB, Job(bundle=str(bundle.resolve()), batches=len(batches)))
-            for index, batch in enumerate(batches):
-                write_batch(batch_path(scratch, index), batch)
-            self.run_python(["-m", "bertedge.emulate.guest", str(scratch)], scratch)
-            return Replay(
-                answer=from_json(Answer, read_json(scratch / ANSWER), ANSWER),
-                outputs=tuple(read_outputs(outputs_path(scratch, index)) for index in range(len(batches))),
-            )
+            write_job(scratch, bundle, tuple(batches))
+            self.run_python(["-m", "bertedge.emulate.emulated_job", str(scratch)], scratch)
+            return read_answer(scratch, len(batches))
 
     def run_python(self, arguments: Sequence[str], scratch: Path) -> str:
-        """Run Python with this very bertedge there.
+        """Run Python with this copy of bertedge on the machine, and return what it wrote to stdout.
 
         Args:
-            scratch: a folder for what stands for ``/``.
-
-        Returns:
-            What it wrote to stdout.
+            scratch: a folder for temporary files.
 
         Raises:
-            UnfitMachineError: it did not come to its end.
+            UnfitMachineError: the emulated process failed.
         """
-        prefix = self._prefix(scratch / "prefix")
+        root = self._root(scratch / "root")
         packages = scratch / "packages"
         packages.mkdir()
         (packages / "bertedge").symlink_to(Path(bertedge.__file__).resolve().parent)
@@ -76,11 +57,11 @@ class EmulatedMachine:
             "PATH": "/usr/bin:/bin",
             "HOME": str(scratch),
             "LANG": "C.UTF-8",
-            "PYTHONPATH": f"{packages}:{self.sysroot.site}",
+            "PYTHONPATH": f"{packages}:{self.system.site}",
             "PYTHONNOUSERSITE": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",  # the sysroot stays as it is
+            "PYTHONDONTWRITEBYTECODE": "1",  # the system's files stay as its lock says
         }
-        command = [self.qemu, "-L", str(prefix), "-cpu", self.cpu.qemu, str(prefix / self.sysroot.python), *arguments]
+        command = [self.qemu, "-L", str(root), "-cpu", self.cpu.qemu, str(root / self.system.python), *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             raise UnfitMachineError(
@@ -89,11 +70,11 @@ class EmulatedMachine:
             )
         return done.stdout
 
-    def _prefix(self, folder: Path) -> Path:
-        """The sysroot's root with the CPU's own ``/proc/cpuinfo``; what is not there is the host's."""
+    def _root(self, folder: Path) -> Path:
+        """The system's root with the CPU's ``/proc/cpuinfo``; paths that are not in it are this machine's."""
         (folder / "proc").mkdir(parents=True)
         (folder / "proc/cpuinfo").write_text(self.cpu.cpuinfo_text(), encoding="utf-8")
-        for entry in self.sysroot.root.iterdir():
+        for entry in self.system.root.iterdir():
             (folder / entry.name).symlink_to(entry)
         return folder
 
@@ -108,7 +89,7 @@ def find_qemu(arch: str) -> str:
     found = next((path for path in map(shutil.which, names) if path), None)
     if found is None:
         raise UnfitMachineError(
-            f"{' or '.join(names)} not found, and it takes one to run {arch} programs",
+            f"{' or '.join(names)} not found, which runs {arch} programs",
             "install the package qemu-user-static (Debian, Ubuntu, Fedora) or qemu-user; it exists for Linux only",
         )
     return found

@@ -1,8 +1,7 @@
-"""The built-in model on emulated CPUs; needs qemu and the sysroots of ``bertedge emulator-setup``."""
+"""The built-in model on emulated CPUs; needs qemu and the systems of ``bertedge emulator-setup``."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,16 +11,16 @@ import pytest
 from bertedge.bundle import GOLDEN, Bundle
 from bertedge.data.cache import user_cache
 from bertedge.emulate.cpus import CPUS, EmulatedCpu
-from bertedge.emulate.elsewhere import open_machines
-from bertedge.emulate.machine import EmulatedMachine
-from bertedge.emulate.simulate import simulated
+from bertedge.emulate.emulated_machine import EmulatedMachine
+from bertedge.emulate.findings import open_machines
+from bertedge.emulate.simulate import simulate
 from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch
 from bertedge.runtime import load
-from bertedge.runtime.golden import INPUTS, TOLERANCE, verify
+from bertedge.runtime.golden import TOLERANCE, verify
 from tests.cli.test_cli import bertedge
 
-#: Where the sysroots are; read before the tests get a cache of their own.
+#: Where the systems are; read before the tests get a cache of their own.
 CACHE = user_cache().parent
 RESOLVE = "from bertedge.target import resolve_target\nprint(resolve_target('auto').name)"
 
@@ -58,7 +57,7 @@ def test_portable_is_right_everywhere(
     machine_of: Callable[[str], EmulatedMachine], built_in: Callable[[str], Path], name: str
 ) -> None:
     machine = machine_of(name)
-    answer = machine.run(built_in("portable")).answer
+    answer, _ = machine.run(built_in("portable"))
     assert answer.machine == machine.cpu.arch
     assert answer.refusal is None
     assert answer.verification.passed  # best words too, save those that led by less than rounding explains
@@ -68,12 +67,12 @@ def test_full_range_goes_wrong_on_haswell_as_simulated(
     machine_of: Callable[[str], EmulatedMachine], built_in: Callable[[str], Path]
 ) -> None:
     bundle = built_in("avx512-vnni")
-    answer = machine_of("haswell").run(bundle).answer
+    answer, _ = machine_of("haswell").run(bundle)
     assert "its sums overflow" in (answer.refusal or "")
     assert not answer.verification.passed
     assert not answer.verification.top1_equal
     assert answer.verification.max_prob_diff > 0.1
-    runtime, model = simulated(bundle, "avx2")
+    runtime, model = simulate(bundle, "avx2")
     expected = verify(runtime)
     assert sum(seen.cut_pairs for seen in model.saturation.values()) > 0
     # on a machine whose float kernels sum in the order of Haswell's it is the same to the bit
@@ -84,18 +83,21 @@ def test_full_range_goes_wrong_on_haswell_as_simulated(
 def test_two_terms_do_not_stand_on_an_edge(
     machine_of: Callable[[str], EmulatedMachine], bundle_of: Callable[..., Bundle]
 ) -> None:
-    answer = machine_of("cortex-a72").run(bundle_of("faithful").folder).answer
+    answer, _ = machine_of("cortex-a72").run(bundle_of("faithful").folder)
     assert answer.verification.max_prob_diff <= TOLERANCE
 
 
 def test_batches_come_back(machine_of: Callable[[str], EmulatedMachine], bundle_of: Callable[..., Bundle]) -> None:
     bundle = bundle_of("faithful")
     with np.load(bundle.folder / GOLDEN) as stored:
-        batch = Batch(**{name: stored[f"input.{name}"] for name in INPUTS})
+        inputs = {name.removeprefix("input."): array for name, array in stored.items() if name.startswith("input.")}
+    batch = Batch.of(inputs)
     expected = load(bundle.folder).predict(batch)
-    (outputs,) = machine_of("haswell").run(bundle.folder, [batch]).outputs
-    for field in dataclasses.fields(expected):
-        np.testing.assert_allclose(getattr(outputs, field.name), getattr(expected, field.name), atol=1e-2)
+    _, (outputs,) = machine_of("haswell").run(bundle.folder, [batch])
+    found = outputs.arrays()
+    assert found.keys() == expected.arrays().keys()
+    for name, values in expected.arrays().items():
+        np.testing.assert_allclose(found[name], values, atol=1e-2)
 
 
 def test_the_command(machine_of: Callable[[str], EmulatedMachine], bundle_of: Callable[..., Bundle]) -> None:

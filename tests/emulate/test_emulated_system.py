@@ -1,4 +1,4 @@
-"""Sysroots: hashed, refused when altered, and fetched whole or not at all."""
+"""Emulated systems: hashed, refused when altered, and fetched whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from bertedge.emulate.machine import find_qemu
+from bertedge.emulate.emulated_machine import find_qemu
+from bertedge.emulate.emulated_system import (
+    LOCK,
+    SCHEMA_VERSION,
+    Fetched,
+    Lock,
+    default_folder,
+    hashed_files,
+    open_system,
+)
 from bertedge.emulate.setup import runtime_requirements, set_up
-from bertedge.emulate.sysroot import LOCK, SCHEMA_VERSION, Fetched, Lock, default_folder, hashed_files, open_sysroot
 from bertedge.errors import FileError, UnfitMachineError, UsageError
 from bertedge.records import write_json
 
 
 @pytest.fixture
-def sysroot(tmp_path: Path) -> Path:
+def system(tmp_path: Path) -> Path:
     """A folder with a few files and a true lock."""
     folder = tmp_path / "aarch64"
     (folder / "root/usr/bin").mkdir(parents=True)
@@ -36,8 +44,8 @@ def sysroot(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_sysroot_that_is_as_its_lock_says_opens(sysroot: Path) -> None:
-    opened = open_sysroot(sysroot, "aarch64")
+def test_a_system_that_is_as_its_lock_says_opens(system: Path) -> None:
+    opened = open_system(system, "aarch64")
     assert opened.lock.files["root/usr/bin/python3"] == "-> python3.11"
     assert opened.lock.files["root/lib"] == "-> usr/lib"
     assert (opened.root / opened.python).is_file()
@@ -64,33 +72,33 @@ def _relink(folder: Path) -> None:
     ("change", "message"),
     [
         (_alter, "site/numpy/__init__.py was altered"),
-        (_add, "site/sitecustomize.py does not belong there"),
+        (_add, "site/sitecustomize.py is not in the lock"),
         (_remove, "root/usr/bin/python3.11 is missing"),
         (_relink, "root/lib was altered"),
     ],
 )
-def test_an_altered_sysroot_is_refused(sysroot: Path, change: Callable[[Path], None], message: str) -> None:
-    change(sysroot)
+def test_an_altered_system_is_refused(system: Path, change: Callable[[Path], None], message: str) -> None:
+    change(system)
     with pytest.raises(FileError, match=message) as caught:
-        open_sysroot(sysroot, "aarch64")
+        open_system(system, "aarch64")
     assert "emulator-setup --arch aarch64 --force" in caught.value.hint
 
 
-def test_a_lock_edited_by_hand_is_refused(sysroot: Path) -> None:
-    text = (sysroot / LOCK).read_text()
-    (sysroot / LOCK).write_text(text.replace('"python"', '"pyhton"'))
+def test_a_lock_edited_by_hand_is_refused(system: Path) -> None:
+    text = (system / LOCK).read_text()
+    (system / LOCK).write_text(text.replace('"python"', '"pyhton"'))
     with pytest.raises(FileError, match="unknown key 'pyhton'"):
-        open_sysroot(sysroot, "aarch64")
+        open_system(system, "aarch64")
 
 
-def test_another_architecture_is_refused(sysroot: Path) -> None:
-    with pytest.raises(UnfitMachineError, match="is a sysroot for aarch64"):
-        open_sysroot(sysroot, "x86_64")
+def test_another_architecture_is_refused(system: Path) -> None:
+    with pytest.raises(UnfitMachineError, match="is a system for aarch64"):
+        open_system(system, "x86_64")
 
 
-def test_a_missing_sysroot_names_the_command() -> None:
-    with pytest.raises(UnfitMachineError, match="no sysroot for x86_64") as caught:
-        open_sysroot(default_folder("x86_64"), "x86_64")  # the tests' cache is empty
+def test_a_missing_system_names_the_command() -> None:
+    with pytest.raises(UnfitMachineError, match="no system for emulated x86_64") as caught:
+        open_system(default_folder("x86_64"), "x86_64")  # the tests' cache is empty
     assert caught.value.hint.endswith("bertedge emulator-setup --arch x86_64")
 
 
