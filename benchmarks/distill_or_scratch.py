@@ -16,10 +16,11 @@ import torch
 from bertedge.checkpoint import open_checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.train.evaluate import HeldOut, Score
+from bertedge.train.distill import distill
 from bertedge.train.model import BertForPreTraining
-from bertedge.train.run import distill, train
+from bertedge.train.pretrain import train
 from bertedge.train.training_settings import ModelShape, TrainingSettings
+from bertedge.train.validation import HeldOut, Score
 
 PAIRS = 640
 

@@ -18,9 +18,9 @@ from bertedge.checkpoint import open_checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.predictor import NO_LABEL
-from bertedge.train.evaluate import HeldOut
 from bertedge.train.inputs import Inputs
 from bertedge.train.model import BertForPreTraining
+from bertedge.train.validation import HeldOut
 
 DRAWS = 1000
 

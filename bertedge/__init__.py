@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from bertedge.runtime import BertRuntime as BertRuntime
     from bertedge.runtime import load as load
     from bertedge.runtime.verify import verify as verify
-    from bertedge.train.run import distill as distill
-    from bertedge.train.run import train as train
+    from bertedge.train.distill import distill as distill
+    from bertedge.train.pretrain import train as train
     from bertedge.train.training_settings import DistillationSettings as DistillationSettings
     from bertedge.train.training_settings import ModelShape as ModelShape
     from bertedge.train.training_settings import TrainingSettings as TrainingSettings
@@ -82,7 +82,7 @@ _HOMES = {
     "bertedge.report.schema": ("read_report", "write_report"),
     "bertedge.runtime": ("BertRuntime", "load"),
     "bertedge.runtime.verify": ("verify",),
-    "bertedge.train.run": ("distill",),
+    "bertedge.train.distill": ("distill",),
     "bertedge.train.training_settings": ("DistillationSettings", "ModelShape", "TrainingSettings"),
     "bertedge.tuning.search": ("tune",),
     "bertedge.tuning.tuning_settings": ("TuneSettings",),

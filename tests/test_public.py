@@ -20,7 +20,7 @@ from bertedge.heads.parts import Parts
 from bertedge.recipe import Dynamic
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify as replay
-from bertedge.train import run
+from bertedge.train import pretrain
 from tests.report.samples import model, report_of
 
 ROOT = Path(bertedge.__file__).parents[1]
@@ -169,7 +169,7 @@ def test_train_trains(corpus_file: Path, tmp_path: Path) -> None:
 def callables() -> Iterator[tuple[str, Callable[..., Any]]]:
     """The public functions, and the public classes with their methods."""
     for name in bertedge.__all__:
-        value = run.train if name == "train" else getattr(bertedge, name)
+        value = pretrain.train if name == "train" else getattr(bertedge, name)
         yield name, value
         for method in vars(value) if inspect.isclass(value) else ():
             if not method.startswith("_") and callable(getattr(value, method)):

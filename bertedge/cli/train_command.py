@@ -105,7 +105,7 @@ def train(
     """Pretrain a BERT on plain text: masked words and next sentences. Runs under torchrun as well."""
     values = chosen_settings(training_keys(), settings_file, assignments or (), settings)
     where = {"init": init, "cased": cased, "cache": cache, "resume": resume, "force": force}
-    run = library("bertedge.train.run", "train")
+    run = library("bertedge.train.pretrain", "train")
     with _live("training", output, plot) as live:
         live.done = run.train(
             corpus,
@@ -151,7 +151,7 @@ def distill(
     """Make a smaller BERT that imitates a larger one."""
     values = DISTILLING | chosen_settings(distillation_keys(), settings_file, assignments or (), settings)
     where = {"init": init, "cased": cased, "cache": cache, "resume": resume, "force": force}
-    run = library("bertedge.train.run", "train")
+    run = library("bertedge.train.distill", "train")
     with _live("distilling", output, plot) as live:
         live.done = run.distill(
             teacher,
@@ -218,7 +218,7 @@ def _live(label: str, output: Path, plot: Path | None) -> Iterator[_Live]:
     if not first:
         return
     if plot is not None:
-        log_of = library("bertedge.train.run", "train").log_of
+        log_of = library("bertedge.train.folder", "train").log_of
         curve.draw_curve(log_of(output), plot, f"{output.name}: {label}")
         note(f"curves: {plot}")
     _say_what_was_done(live.done, output)

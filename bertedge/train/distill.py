@@ -1,171 +1,154 @@
-"""Knowledge distillation: a student learns from its teacher's heads, hidden states and self-attention.
-
-Hinton et al. 2015 for the logits; Jiao et al. 2020 (TinyBERT, equation 8) for the hidden states, with the fixed
-projection of :mod:`bertedge.train.student` in the place of a learned one; Wang et al. 2021 (MiniLMv2, equations 5 to 7)
-for the self-attention relations.
-"""
+"""``distill``: from a teacher and a corpus to a smaller checkpoint."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from bertedge.encoders import EncoderConfig
+from bertedge.checkpoint import Checkpoint, trim_to_text
+from bertedge.encoders import encoder_of
 from bertedge.errors import UsageError
-from bertedge.heads.parts import Parts
-from bertedge.predictor import NO_LABEL
-from bertedge.train.inputs import Counts, Inputs
-from bertedge.train.loop import Objective, pretraining_loss
-from bertedge.train.model import ALL_PARTS, BertForPreTraining, Block, PretrainingOutput
-from bertedge.train.student import layer_map, project_student
-from bertedge.train.training_settings import DistillationSettings
+from bertedge.train.distillation_loss import PROJECTION_BATCHES, distillation_objective, start_student
+from bertedge.train.folder import Saved
+from bertedge.train.head_plan import HeadPlan, nothing_to_train, plan_heads
+from bertedge.train.inputs import Feed
+from bertedge.train.loop import Objective, Progress
+from bertedge.train.model import TASKS, BertForPreTraining
+from bertedge.train.training_run import Listener, Note, Paths, TrainingRun, opened
+from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
+from bertedge.train.world import World, joined
 
-#: Batches that the principal directions are taken from.
-PROJECTION_BATCHES = 8
-
-
-@torch.no_grad()
-def start_student(
-    teacher: BertForPreTraining, config: EncoderConfig, batches: Iterable[Inputs], parts: Parts = ALL_PARTS
-) -> tuple[BertForPreTraining, Tensor]:
-    """A student projected from its teacher, and the projection (H_teacher, H_student)."""
-    teacher.eval()
-    streams: list[Tensor] = [teacher.embeddings.word_embeddings.weight.detach()]
-    for inputs in batches:
-        hidden = inputs.run(teacher).hidden_states
-        streams += [state.flatten(0, 1) for state in hidden]
-        if teacher.cls.predictions is not None:
-            streams.append(teacher.cls.predictions.transform(hidden[-1].flatten(0, 1)[inputs.masked_index]))
-    return project_student(teacher, config, streams, parts)
+_log = logging.getLogger(__name__)
 
 
-def distillation_objective(
-    teacher: BertForPreTraining,
-    student: BertForPreTraining,
-    projection: Tensor,
-    settings: DistillationSettings,
-) -> Objective:
-    """The loss of a student against its teacher on the same inputs; parts of weight 0 are not computed.
+def distill(
+    teacher: str | Path,
+    corpus: str | Path,
+    output: str | Path,
+    settings: TrainingSettings,
+    *,
+    shape: ModelShape | None = None,
+    init: str | Path | None = None,
+    distillation: DistillationSettings | None = None,
+    keep_vocab: int | None = None,
+    add_heads: Collection[str] = (),
+    cased: bool | None = None,
+    cache: str | Path | None = None,
+    force: bool = False,
+    resume: bool = False,
+    on_step: Listener = lambda progress: None,
+    note: Note = _log.info,
+) -> Progress:
+    """Make a smaller BERT that imitates ``teacher`` on a corpus, and write it to ``output``; see :func:`train`.
 
-    Raises:
-        UsageError: the relation heads do not divide both widths.
+    The student gets the heads of its teacher that the corpus can teach. From a teacher without heads it learns hidden
+    states, and self-attention relations if they have a weight.
+
+    Args:
+        init: a student to go on with; default: one that is projected from the teacher.
+        keep_vocab: keep this many tokens of the teacher's vocabulary, those that the corpus uses most.
+        add_heads: heads that the student gets even if its teacher has none; it learns them from the text.
+        cased: whether the teacher's tokenizer keeps capital letters; default: what its files say.
     """
-    teacher.eval()
-    layers = layer_map(teacher.config.num_hidden_layers, student.config.num_hidden_layers)
-    imitated = [0, *(1 + i for i in layers)]
-    heads = _relation_heads(settings, teacher.config, student.config)
-
-    def objective(output: PretrainingOutput, inputs: Inputs, counts: Counts) -> Tensor:
-        with torch.no_grad():
-            target = inputs.run(teacher)
-        loss: Tensor | float = 0.0
-        if settings.labels_weight and student.tasks:
-            loss = settings.labels_weight * pretraining_loss(output, inputs, counts)
-        if settings.logits_weight:
-            loss = loss + settings.logits_weight * _logits_loss(output, target, inputs, counts, settings.temperature)
-        if settings.hidden_weight:
-            with torch.no_grad():
-                states = [target.hidden_states[i].float() @ projection for i in imitated]
-            loss = loss + settings.hidden_weight * _hidden_error(output.hidden_states, states, inputs, counts)
-        if settings.relations_weight:
-            loss = loss + settings.relations_weight * _relation_loss(
-                (student, output.hidden_states), (teacher, target.hidden_states), heads, inputs, counts
-            )
-        # every parameter takes part in every step
-        last = output.logits.get("nsp", output.hidden_states[-1])
-        return loss + 0.0 * last.sum()
-
-    return objective
+    paths = Paths.of(corpus, output, cache, force=force, resume=resume)
+    weights, shape = distillation or DistillationSettings(), shape or ModelShape()
+    if settings.dropout is None:  # the teacher's soft answers regularise enough
+        settings = replace(settings, dropout=0.0)
+    with joined() as world, paths.claimed(world):
+        source = opened(teacher, cased, note)
+        if keep_vocab is not None:
+            source, trim = trim_to_text(source, keep_vocab, paths.corpus)
+            note(f"vocabulary: {trim.tokens} tokens, {100 * trim.coverage:.2f} % of the corpus's tokens stay whole")
+        described = {
+            "kind": "distillation",
+            "teacher": source.name,
+            "init": str(init) if init else None,
+            "shape": asdict(shape),
+            "keep_vocab": keep_vocab,
+            "distillation": asdict(weights),
+            **({"add_heads": sorted(add_heads)} if add_heads else {}),
+        }
+        run = TrainingRun(paths, settings, world, source.tokenizer, described, note, source.embedding)
+        given = _given_student(init, source, note) if init is not None else None
+        heads = _student_heads(source, given, add_heads, run.unteachable, weights)
+        return _imitate(run, source, shape, given, heads, weights, on_step)
 
 
-def _logits_loss(
-    output: PretrainingOutput, target: PretrainingOutput, inputs: Inputs, counts: Counts, temperature: float
-) -> Tensor | float:
-    """The heads that both have; the next-sentence head only where the text tells next from random."""
-    loss: Tensor | float = 0.0
-    both = output.logits.keys() & target.logits.keys()
-    if "mlm" in both:
-        loss = loss + _divergence(output.logits["mlm"], target.logits["mlm"], temperature).sum() / counts.masked
-    if "nsp" in both:
-        known = inputs.labels["nsp"] != NO_LABEL
-        divergence = _divergence(output.logits["nsp"][known], target.logits["nsp"][known], temperature)
-        loss = loss + divergence.sum() / counts.pairs
-    return loss
+def _imitate(
+    run: TrainingRun,
+    source: Checkpoint,
+    shape: ModelShape,
+    given: Checkpoint | None,
+    heads: HeadPlan,
+    weights: DistillationSettings,
+    on_step: Listener,
+) -> Progress:
+    """Train a student against its teacher."""
+    torch.manual_seed(run.settings.seed)
+    teacher = BertForPreTraining.from_checkpoint(source).requires_grad_(False).to(run.device)
+    student, projection = _student(run, teacher, source, shape, given, heads)
+    teacher.train_only(heads.tasks)
+
+    def objective(saved: Saved | None) -> Objective:
+        if saved is not None:
+            projection.copy_(saved.tensors["projection"])
+        return distillation_objective(teacher, student, projection, weights)
+
+    return run.go(student, heads, objective, on_step, projection=projection)
 
 
-def _divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """KL(teacher || student) up to the teacher's entropy, which no gradient sees; (rows, classes) -> (rows,).
-
-    The factor ``temperature ** 2`` keeps the gradient's size (Hinton et al. 2015, section 2.1).
-    """
-    if temperature != 1.0:  # a division of (M, V) logits is worth avoiding
-        student, teacher = student / temperature, teacher / temperature
-    return temperature**2 * F.cross_entropy(student.float(), F.softmax(teacher.float(), dim=-1), reduction="none")
-
-
-def _hidden_error(student: list[Tensor], teacher: list[Tensor], inputs: Inputs, counts: Counts) -> Tensor:
-    """Mean over layers and tokens of the squared error relative to the energy of the teacher's state."""
-    errors = [
-        (s.float() - t).square().sum(-1) / t.square().sum(-1).clamp_min(1e-6)
-        for s, t in zip(student, teacher, strict=True)
-    ]
-    error = torch.stack(errors).mean(0)
-    if inputs.attention_mask is not None:
-        error = error * inputs.attention_mask
-    return error.sum() / counts.tokens
-
-
-def _relation_heads(settings: DistillationSettings, teacher: EncoderConfig, student: EncoderConfig) -> int:
-    """Heads that the relations are taken in; by default as many of the student's as divide both widths."""
-    common = math.gcd(teacher.hidden_size, student.hidden_size)
-    heads = settings.relation_heads or math.gcd(common, student.num_attention_heads)
-    if common % heads:
+def _given_student(init: str | Path, teacher: Checkpoint, note: Note) -> Checkpoint:
+    """The student to go on with."""
+    given = opened(init, None, note)
+    encoder_of(given.config).require_trainable()
+    if given.tokenizer.vocabulary() != teacher.tokenizer.vocabulary():
         raise UsageError(
-            f"relations in {heads} heads do not divide the widths {teacher.hidden_size} and {student.hidden_size}",
-            f"choose a number that divides {common}",
+            f"{given.name}: has another vocabulary than its teacher {teacher.name}",
+            "start from a student of this teacher, or without --init",
         )
+    return given
+
+
+def _student_heads(
+    teacher: Checkpoint,
+    given: Checkpoint | None,
+    add: Collection[str],
+    unteachable: Mapping[str, str],
+    weights: DistillationSettings,
+) -> HeadPlan:
+    """What becomes of a student's heads; a head that its teacher lacks is learned from the text alone."""
+    cannot = dict(unteachable)
+    for task in TASKS:
+        taught = weights.labels_weight or (weights.logits_weight and task in teacher.heads)
+        if not taught:
+            cannot.setdefault(task, "neither the text nor the teacher's answers have a weight for it")
+    there = given.parts if given else replace(teacher.parts, tied=True)
+    heads = plan_heads(there, add, cannot, fresh=given is None)
+    unused = teacher.parts.pooler and not any(head.needs_pooler for head in teacher.parts.rows)
+    if given is None and unused and not heads.parts.pooler:
+        heads.told["pooler"] = "left out: a pooler without a next-sentence head is not distilled"
+    if not heads.tasks and not (weights.hidden_weight or weights.relations_weight):
+        raise nothing_to_train(teacher.name, heads)
     return heads
 
 
-def _relation_loss(
-    student: tuple[BertForPreTraining, list[Tensor]],
-    teacher: tuple[BertForPreTraining, list[Tensor]],
-    heads: int,
-    inputs: Inputs,
-    counts: Counts,
-) -> Tensor:
-    """Mean over queries, keys and values, heads and tokens of the divergence of their relations (MiniLMv2, eq. 5)."""
-    total: Tensor | float = 0.0
-    with torch.no_grad():
-        targets = _last_projections(*teacher)
-    for own, target in zip(_last_projections(*student), targets, strict=True):
-        with torch.no_grad():
-            expected = _relations(target, heads, inputs).exp()
-        divergence = F.kl_div(_relations(own, heads, inputs), expected, reduction="none").sum(-1).mean(1)  # (B, S)
-        if inputs.attention_mask is not None:
-            divergence = divergence * inputs.attention_mask
-        total = total + divergence.sum() / (3 * counts.tokens)
-    assert isinstance(total, Tensor)
-    return total
-
-
-def _last_projections(model: BertForPreTraining, states: list[Tensor]) -> list[Tensor]:
-    """Queries, keys and values of the last block, (B, S, H) each."""
-    block = model.encoder.layer[-1]
-    assert isinstance(block, Block)
-    attention = block.attention.self
-    return [projected(states[-2]) for projected in (attention.query, attention.key, attention.value)]
-
-
-def _relations(x: Tensor, heads: int, inputs: Inputs) -> Tensor:
-    """log softmax(x x^T / sqrt(d)) within each head: (B, S, H) -> (B, heads, S, S)."""
-    split = x.unflatten(2, (heads, -1)).transpose(1, 2)
-    scores = ((split * split.shape[-1] ** -0.5) @ split.transpose(-1, -2)).float()
-    if inputs.attention_mask is not None:
-        padding = inputs.attention_mask[:, None, None, :] == 0
-        scores = scores.masked_fill(padding, -1e4)
-    return scores.log_softmax(-1)
+def _student(
+    run: TrainingRun,
+    teacher: BertForPreTraining,
+    source: Checkpoint,
+    shape: ModelShape,
+    given: Checkpoint | None,
+    heads: HeadPlan,
+) -> tuple[BertForPreTraining, torch.Tensor]:
+    """The student at its start, and the projection that its hidden states are compared through."""
+    config = given.config if given else shape.config(source.config.vocab_size, source.config.max_length)
+    settings = replace(run.settings, seed=run.settings.seed + 1, accumulate=1)  # the same sample in every process
+    batches = Feed(run.corpus, run.layout, settings, World(device=run.device))
+    projected, projection = start_student(
+        teacher, config, (inputs for _ in range(PROJECTION_BATCHES) for inputs in batches.next()), heads.parts
+    )
+    return (projected if given is None else BertForPreTraining.from_checkpoint(given, heads.parts.heads)), projection

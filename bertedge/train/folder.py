@@ -1,6 +1,6 @@
 """The folder of a run in progress: what it takes to go on after an interruption, and the log of what happened.
 
-``OUTPUT.run`` lies beside the checkpoint that it makes and goes when the run is done::
+``OUTPUT.run`` is next to the checkpoint that it makes, and is removed when the run is done::
 
     run.json        what is being made; a run is only resumed as the same run
     metrics.jsonl   a line for every few steps and for every evaluation, written as they happen
@@ -63,7 +63,7 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def beside(cls, output: Path) -> RunFolder:
+    def next_to(cls, output: Path) -> RunFolder:
         """The run folder of a checkpoint folder."""
         return cls(output.with_name(f"{output.name}.run"))
 
@@ -185,6 +185,12 @@ class RunFolder:
         """Drop what the log says of steps that are going to be done again."""
         kept = [json.dumps(record) + "\n" for record in self.records() if record["step"] <= step]
         write_text(self.path / METRICS, "".join(kept))
+
+
+def log_of(output: Path) -> list[dict[str, Any]]:
+    """The log of a run, finished or not."""
+    running = RunFolder.next_to(output)
+    return running.records() if running.path.is_dir() else read_records(output / METRICS)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

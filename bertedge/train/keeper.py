@@ -15,10 +15,10 @@ from bertedge.files import new_folder
 from bertedge.pooling import EmbeddingSettings
 from bertedge.records import write_json
 from bertedge.tokenizer import Tokenizer
-from bertedge.train.evaluate import HeldOut, Score
 from bertedge.train.folder import RunFolder, Saved
 from bertedge.train.loop import Trainer
 from bertedge.train.training_settings import TrainingSettings
+from bertedge.train.validation import HeldOut, Score
 from bertedge.train.world import World
 
 PROVENANCE = "training.json"

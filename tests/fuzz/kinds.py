@@ -386,7 +386,8 @@ class Killed(Exception):
 
 def _interrupted(samples: Samples) -> tuple[Path, Callable[[], object], Callable[[], object]]:
     """A training that was killed after two steps, and what goes on with it."""
-    from bertedge.train.run import log_of, train
+    from bertedge.train.folder import log_of
+    from bertedge.train.pretrain import train
     from bertedge.train.training_settings import ModelShape, TrainingSettings
 
     output = samples.scratch / "trained"

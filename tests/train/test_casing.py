@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.train.run import distill, train
+from bertedge.train.distill import distill
+from bertedge.train.pretrain import train
 from bertedge.train.training_settings import ModelShape, TrainingSettings
 from tests.tokenizer_folders import theirs
 

@@ -20,8 +20,10 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.errors import BertEdgeError, FileError, UsageError
 from bertedge.train import folder as folder_module
 from bertedge.train import keeper as keeper_module
+from bertedge.train.distill import distill
+from bertedge.train.folder import log_of
 from bertedge.train.loop import Progress
-from bertedge.train.run import distill, log_of, train
+from bertedge.train.pretrain import train
 from bertedge.train.training_settings import ModelShape, TrainingSettings
 from tests.cli.test_cli import typed
 
@@ -221,7 +223,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from bertedge import scratch
-from bertedge.train.run import train
+from bertedge.train.pretrain import train
 from bertedge.train.training_settings import ModelShape, TrainingSettings
 
 torch.set_num_threads(1)

@@ -19,11 +19,12 @@ from bertedge.encoders import EncoderConfig
 from bertedge.errors import CorpusError, FileError, TrainingError, UsageError
 from bertedge.heads.parts import Parts
 from bertedge.tokenizer import Tokenizer
-from bertedge.train.distill import distillation_objective, start_student
+from bertedge.train.distill import distill
+from bertedge.train.distillation_loss import distillation_objective, start_student
 from bertedge.train.inputs import Counts, Feed, Inputs
 from bertedge.train.loop import Progress, Trainer, pretraining_loss
 from bertedge.train.model import BertForPreTraining
-from bertedge.train.run import distill, train
+from bertedge.train.pretrain import train
 from bertedge.train.student import layer_map
 from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
 from bertedge.train.world import World

@@ -10,7 +10,7 @@ import numpy as np
 
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import sentence_pairs
-from bertedge.errors import UsageError
+from bertedge.errors import BertEdgeError, CheckpointError, UsageError
 from bertedge.heads.parts import Parts
 from bertedge.train.model import TASKS
 
@@ -92,3 +92,14 @@ def sentences(told: dict[str, str]) -> Iterable[str]:
             yield f"{names[head]}: the head is added with new weights, and trained"
         elif words != TRAINED:
             yield f"{names[head]} are not trained; the head is {words}"
+
+
+def nothing_to_train(name: str, heads: HeadPlan) -> BertEdgeError:
+    """The error of a run that would train nothing."""
+    if not heads.told:
+        return CheckpointError(
+            f"{name}: has no head to train",
+            "add one: --add-head mlm learns masked words, --add-head nsp next sentences",
+        )
+    reasons = "; ".join(f"{head}: {words}" for head, words in heads.told.items())
+    return UsageError(f"{name}: nothing can be trained ({reasons})", "give another text, or other weights")

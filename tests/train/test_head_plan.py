@@ -19,10 +19,12 @@ from bertedge.errors import CheckpointError, UsageError
 from bertedge.heads.parts import Parts
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.curve import draw_curve
-from bertedge.train.heads import plan_heads
+from bertedge.train.distill import distill
+from bertedge.train.folder import log_of
+from bertedge.train.head_plan import plan_heads
 from bertedge.train.loop import Progress
 from bertedge.train.model import BertForPreTraining
-from bertedge.train.run import distill, log_of, train
+from bertedge.train.pretrain import train
 from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
 from tests.conftest import random_tensors
 

@@ -1,10 +1,10 @@
-"""One run from its corpus to its checkpoint, fresh or resumed, in one process of possibly many."""
+"""One run from its corpus to its checkpoint, new or resumed, in one process of possibly many."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import TokenizedCorpus, layout_of
@@ -22,19 +23,27 @@ from bertedge.files import check_replaceable
 from bertedge.pooling import EmbeddingSettings
 from bertedge.scratch import settle
 from bertedge.tokenizer import Tokenizer
-from bertedge.train.evaluate import HeldOut, hold_out_documents
 from bertedge.train.folder import BROKEN, RunFolder, Saved
-from bertedge.train.heads import HeadPlan, sentences, why_no_next_sentences
+from bertedge.train.head_plan import HeadPlan, sentences, why_no_next_sentences
 from bertedge.train.inputs import Feed
 from bertedge.train.keeper import Keeper
 from bertedge.train.loop import Objective, Progress, Trainer
 from bertedge.train.model import BertForPreTraining
 from bertedge.train.stop import stop_requests
 from bertedge.train.training_settings import BOOKKEEPING, TrainingSettings
+from bertedge.train.validation import HeldOut, hold_out_documents
 from bertedge.train.world import World
 
 Listener = Callable[[Progress], None]
 Note = Callable[[str], None]
+
+
+def opened(model: str | Path, cased: bool | None, note: Note) -> Checkpoint:
+    """Open a checkpoint; notes say which of its tensors are not trained, such as a classifier's."""
+    checkpoint = open_checkpoint(model, cased=cased)
+    for warning in checkpoint.warnings:
+        note(f"warning: {warning}")
+    return checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +55,7 @@ class Paths:
         output: the checkpoint folder to make.
         cache: where tokenized corpora are kept; None for the user's cache folder.
         force: replace what is there.
-        resume: go on with the interrupted run beside ``output``.
+        resume: go on with the interrupted run next to ``output``.
     """
 
     corpus: Path
@@ -55,9 +64,18 @@ class Paths:
     force: bool = False
     resume: bool = False
 
+    @classmethod
+    def of(
+        cls, corpus: str | Path, output: str | Path, cache: str | Path | None, *, force: bool, resume: bool
+    ) -> Paths:
+        """The paths that a user gave."""
+        return cls(
+            corpus=Path(corpus), output=Path(output), cache=Path(cache) if cache else None, force=force, resume=resume
+        )
+
     @contextmanager
     def claimed(self, world: World) -> Iterator[None]:
-        """Keep other runs away from the output, and fail now rather than after an hour of tokenizing.
+        """Keep other runs away from the output, and fail before the corpus is tokenized.
 
         Raises:
             FileError: another process is training there; something is there that may not be replaced.
@@ -75,7 +93,7 @@ class Paths:
 
     @contextmanager
     def _claim(self) -> Iterator[None]:
-        run = RunFolder.beside(self.output)
+        run = RunFolder.next_to(self.output)
         with run.alone():
             settle(Path(os.path.realpath(self.output)))
             if not self.resume:
@@ -85,13 +103,13 @@ class Paths:
             yield
 
 
-class Session:
-    """See the module.
+class TrainingRun:
+    """A run that has read its corpus; :meth:`go` trains.
 
     Args:
-        described: what kind of run it is, for its provenance and for resuming it.
-        note: is told in words what a user should know.
-        embedding: how the model makes vectors, where what it starts from says so.
+        described: what kind of run it is, for ``training.json`` and to resume it.
+        note: is told what a user should know.
+        embedding: how the model makes vectors, if the checkpoint that it starts from says so.
     """
 
     def __init__(
@@ -104,12 +122,12 @@ class Session:
         note: Note,
         embedding: EmbeddingSettings | None = None,
     ) -> None:
-        self.embedding = embedding
         self.paths, self.settings, self.world, self.tokenizer, self.note = paths, settings, world, tokenizer, note
-        self.device = world.device
+        self.device, self.embedding = world.device, embedding
         with world.first_goes_first():
             whole = cached_corpus(paths.corpus, tokenizer, paths.cache)
-        self._check_corpus(whole)
+        if len(whole.token_ids) < settings.batch_size:
+            raise CorpusError(f"{paths.corpus}: only {len(whole.token_ids)} tokens of text", "give more text")
         self.corpus, held_out = hold_out_documents(whole, settings.held_out, settings.seed)
         read = share_of_walk(self.corpus, max_length=settings.max_length, seed=settings.seed)
         note(
@@ -123,10 +141,13 @@ class Session:
         )
         if self.held_out is None and settings.held_out:
             note(f"{paths.corpus}: {whole.num_documents} documents are too few to hold any out; nothing is measured")
-        self.provenance = {
-            **described,
+        self.provenance = {**described, **self._provenance(whole, held_out, read)}
+
+    def _provenance(self, whole: TokenizedCorpus, held_out: TokenizedCorpus | None, read: float) -> dict[str, Any]:
+        """What ``training.json`` says of every run."""
+        return {
             "corpus": {
-                "name": paths.corpus.name,
+                "name": self.paths.corpus.name,
                 "sha256": whole.text_sha256,
                 "documents": whole.num_documents,
                 "sentences": whole.num_sentences,
@@ -134,14 +155,10 @@ class Session:
                 "share_read_in_a_walk": round(read, 3),
                 "held_out_documents": held_out.num_documents if held_out else 0,
             },
-            "settings": asdict(settings),
-            "processes": world.size,
+            "settings": asdict(self.settings),
+            "processes": self.world.size,
             "torch": str(torch.__version__),
         }
-
-    def _check_corpus(self, whole: TokenizedCorpus) -> None:
-        if len(whole.token_ids) < self.settings.batch_size:
-            raise CorpusError(f"{self.paths.corpus}: only {len(whole.token_ids)} tokens of text", "give more text")
 
     @cached_property
     def unteachable(self) -> dict[str, str]:
@@ -157,27 +174,27 @@ class Session:
         on_step: Listener,
         **kept: torch.Tensor,
     ) -> Progress:
-        """Train until the budget is used up or somebody asks to stop.
+        """Train until the budget is used up or the user interrupts.
 
         Args:
             heads: what becomes of the model's heads.
             objective: makes the loss, given the saved state of a resumed run.
-            kept: tensors that a resumed run takes over.
+            kept: tensors that a resumed run reads again.
         """
-        self._set_dropout(model)
+        settings, world = self.settings, self.world
+        if settings.dropout is not None:  # for training; the checkpoint keeps its own
+            model.set_dropout(settings.dropout)
         model.train_only(heads.tasks)
         for line in sentences(heads.told):
             self.note(line)
-        settings, world = self.settings, self.world
         if settings.batch_size < world.size * settings.accumulate:
             raise UsageError(
-                f"{settings.batch_size} pairs in a step do not go round {world.size} processes x {settings.accumulate}",
-                "raise --batch-size",
+                f"batch_size is {settings.batch_size}, less than {world.size} processes x {settings.accumulate} parts",
+                "raise batch_size",
             )
-        folder = RunFolder.beside(self.paths.output)
         keeper = Keeper(
             self.paths.output,
-            folder,
+            RunFolder.next_to(self.paths.output),
             self.tokenizer,
             {**self.provenance, "heads": heads.told},
             self.held_out,
@@ -190,32 +207,36 @@ class Session:
         feed = Feed(self.corpus, self.layout, settings, world, saved.place if saved else None)
         trainer = Trainer(model, feed, objective(saved), settings, world)
         if saved is not None:
-            try:
-                trainer.load_state(saved.tensors)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:  # whatever torch makes of another file
-                raise FileError(f"{folder.path}: holds the state of another model", BROKEN) from error
-            self.note(f"going on after step {trainer.progress.step}")
+            self._load(trainer, saved)
+        return self._learn(trainer, keeper, on_step, kept)
+
+    def _load(self, trainer: Trainer, saved: Saved) -> None:
+        """Go on from a saved state."""
+        try:
+            trainer.load_state(saved.tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # torch raises any of them
+            folder = RunFolder.next_to(self.paths.output).path
+            raise FileError(f"{folder}: holds the state of another model", BROKEN) from error
+        self.note(f"going on after step {trainer.progress.step}")
+
+    def _learn(self, trainer: Trainer, keeper: Keeper, on_step: Listener, kept: Mapping[str, torch.Tensor]) -> Progress:
+        """Step after step, with saves in between."""
         saved_at = time.monotonic()
         with stop_requests() as asked:
             while trainer.progress.share_done < 1.0:
                 trainer.step()
-                keeper.after_step(trainer, settings)
+                keeper.after_step(trainer, self.settings)
                 on_step(trainer.progress)
-                stop = world.sums([asked()])[0] > 0
-                if stop or time.monotonic() - saved_at > 60 * settings.save_minutes:
+                stop = self.world.sums([asked()])[0] > 0
+                if stop or time.monotonic() - saved_at > 60 * self.settings.save_minutes:
                     keeper.save(trainer, kept, required=stop)
                     saved_at = time.monotonic()
                 if stop:
                     trainer.progress.stopped = True
                     return trainer.progress
-        model.eval()
+        trainer.model.eval()
         keeper.finish(trainer, kept)
         return trainer.progress
-
-    def _set_dropout(self, model: BertForPreTraining) -> None:
-        """Train with the dropout that was asked for; the checkpoint keeps its own."""
-        if self.settings.dropout is not None:
-            model.set_dropout(self.settings.dropout)
 
     def _identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with its beginning."""
