@@ -1,4 +1,4 @@
-"""A bundle: the deployable folder, with what it takes to run it, to check it and to trace it."""
+"""A bundle: the folder to deploy, with everything to run it, to check it, and to see how it was made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bertedge.manifest import AGAIN, MANIFEST, MODELS, Manifest, read_manifest
 from bertedge.predictor import POOLER_OUTPUT
 from bertedge.tokenizer import Tokenizer
 
-#: What an onnxruntime that is built for this model has to have; beside a ``model.ort``.
+#: The operators that an onnxruntime built for a ``model.ort`` needs.
 OPERATORS = "required_operators_and_types.config"
 GOLDEN = "golden.npz"
 CONFIG = "config.json"
@@ -37,10 +37,10 @@ class Bundle:
         """Read the manifest and compare the files with it.
 
         Args:
-            check: compare hashes too, not sizes only.
+            check: compare hashes, not only sizes.
 
         Raises:
-            BundleError: it is not a bundle, is of a newer schema, or a file is missing or altered.
+            BundleError: it is no bundle, is of another schema, or a file is missing or altered.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -56,12 +56,12 @@ class Bundle:
         """Compare every file with the manifest.
 
         Raises:
-            BundleError: names every file that is missing or altered.
+            BundleError: files are missing or altered; it names them.
         """
         wrong = []
         for name, entry in self.manifest.files.items():
             path = self.folder / name
-            if not os.path.isfile(path):  # unlike Path.is_file, False for a name that the system refuses
+            if not os.path.isfile(path):  # Path.is_file raises for names that the system refuses
                 wrong.append(f"{name} is missing")
             elif path.stat().st_size != entry.size_bytes or (hashes and sha256(path) != entry.sha256):
                 found = placeholder(path)
@@ -71,7 +71,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """The folder's name, whatever path led there; that of a link, not of what it points to."""
+        """The folder's name; of a link, its own name."""
         return Path(os.path.abspath(self.folder)).name
 
     @property
@@ -81,7 +81,7 @@ class Bundle:
 
     @property
     def model_sha256(self) -> str:
-        """A hash of the model's files, by the manifest."""
+        """A hash of the model's files, as the manifest has them."""
         hashes = [self.manifest.files[name].sha256 for name in self.manifest.model_files]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 

@@ -66,11 +66,11 @@ class Layer:
     """A linear layer, or a look-up table.
 
     Attributes:
-        owners: what the names of its checkpoint tensors begin with; several owners are one matrix, in this order.
+        owners: prefixes of its checkpoint tensors' names; several owners make one matrix, in this order.
         inputs: columns of its matrix; of a table, the width of a row.
         outputs: rows of its matrix; of a table, the number of rows.
         reads: the positions that it is computed for.
-        tied_to: the table whose rows are its matrix; such a table has the format of this layer.
+        tied_to: the table whose rows are its matrix.
     """
 
     name: str
@@ -164,15 +164,15 @@ def pooler(config: EncoderConfig) -> Layer:
 
 
 def linear_layers(layers: Iterable[Layer]) -> list[Layer]:
-    """Those that calibration observes and a profile names: neither tables nor classifiers."""
+    """The layers that calibration observes and a profile names: no tables and no classifiers."""
     return [layer for layer in layers if not layer.role.is_table and layer.role != Role.CLASSIFIER]
 
 
 def planned_layers(layers: Iterable[Layer]) -> list[Layer]:
-    """Those that a recipe can give a format to: all but classifiers."""
+    """The layers that a recipe can give a format: all but classifiers."""
     return [layer for layer in layers if layer.role != Role.CLASSIFIER]
 
 
 def sharing(layers: Iterable[Layer]) -> dict[str, str]:
-    """Table -> the layer that is tied to it, whose format it has."""
+    """Table -> the layer that is tied to it. The table has the format of this layer."""
     return {layer.tied_to: layer.name for layer in layers if layer.tied_to is not None}

@@ -1,4 +1,4 @@
-"""``manifest.json``: what a bundle is, where it came from, and what each of its files must be."""
+"""``manifest.json``: what a bundle is, how it was made, and the hashes of its files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bertedge.weight_range import WeightRange
 
 SCHEMA_VERSION = 5
 MANIFEST = "manifest.json"
-#: Format -> the model's file; a bundle has one of them.
+#: Format -> the model's file; a bundle has one.
 MODELS = {"onnx": "model.onnx", "ort": "model.ort"}
 #: The weights of a larger ONNX model, in ONNX's format for external data.
 WEIGHTS = "model.onnx_data"
@@ -34,11 +34,11 @@ WEIGHTS = "model.onnx_data"
 DIGEST = "digest"
 #: ``1.21`` or ``1.21.0``.
 VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
-#: What a graph takes next to its text, see :func:`bertedge.graph.encoder_graph.build_graph`.
+#: Positions -> the inputs of a graph besides its text; see :func:`bertedge.graph.encoder_graph.build_graph`.
 READ_INPUTS = {"masked": ("masked_positions", "hidden_positions"), "all": ("logits_end",)}
-#: A model without the head has nothing that it would spare, and tools take inputs away that have a default.
+#: Inputs that a graph may lack: models without the MLM head do, and tools remove inputs that have a default.
 OPTIONAL_INPUTS = ("logits_end",)
-#: positions -> the graph's output -> its name in :class:`bertedge.predictor.Outputs`.
+#: Positions -> the graph's output -> its name in :class:`bertedge.predictor.Outputs`.
 OUTPUT_NAMES: dict[str, dict[str, str]] = {
     positions: {POOLER_OUTPUT: POOLER_OUTPUT} | {head.outputs[positions]: head.key for head in HEADS.values()}
     for positions in READ_INPUTS
@@ -48,7 +48,7 @@ AGAIN = "copy the bundle again from its source, or make it again"
 
 @dataclass(frozen=True, kw_only=True)
 class FileEntry:
-    """What a file of the bundle must be."""
+    """Hash and size of a file."""
 
     sha256: str
     size_bytes: Bytes
@@ -56,7 +56,7 @@ class FileEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """The share in int8 or int4, 0 to 1: of the linear layers' multiply-accumulates, and of the weights' bytes."""
+    """Shares in 8 bits or fewer, 0 to 1: of the linear layers' multiply-accumulates, and of the weights' bytes."""
 
     macs: Share
     bytes: Share
@@ -64,28 +64,27 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenFidelity:
-    """This bundle against float on the golden inputs, where it was made.
+    """The bundle compared with float on the golden inputs, on the machine that made it.
 
     Attributes:
         mlm_top1_agreement: None for a model without the head.
         max_prob_diff: largest difference of a probability; None for a model without probabilities.
-        min_cosine: smallest cosine of a vector: the ``[CLS]`` state, the mean state, the pooler's output. None in
-            reports of bundles that were made before it was measured.
+        min_cosine: smallest cosine of a vector: the ``[CLS]`` state, the mean state, the pooler's output.
     """
 
     mlm_top1_agreement: Share | None
     max_prob_diff: Share | None
-    min_cosine: Cosine | None = None
+    min_cosine: Cosine
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReachedGoal:
-    """A loss that was asked for, and what was measured on text that was kept back, with its 95 % interval.
+    """A goal, and the value that was measured on held-out text, with its 95 % interval.
 
     Attributes:
-        bound: the largest value allowed, or the smallest for what should be high.
-        n: masked positions or pairs that were looked at.
-        met: the whole interval keeps within the bound.
+        bound: the largest allowed value, or the smallest of a metric that should be high.
+        n: masked positions or pairs that were measured.
+        met: the whole interval is within the bound.
     """
 
     metric: str
@@ -97,7 +96,7 @@ class ReachedGoal:
     met: bool
 
     def flaw(self) -> str | None:
-        """What is wrong with it in a file, in words."""
+        """What is wrong with a goal that was read, in words."""
         return None if math.isfinite(self.bound) else f"the bound is {self.bound}"
 
 
@@ -119,14 +118,14 @@ class Manifest:
         recipe: None for a float32 bundle.
         heads: names in :data:`bertedge.heads.HEADS` of the heads that the model has tensors for.
         positions: ``masked`` or ``all``; see :func:`bertedge.graph.encoder_graph.build_graph`.
-        row_independent: a row of a batch comes out the same whatever is beside it.
-        warnings: what the user should know of, a sentence each.
-        left_out: names of the checkpoint's tensors that no part of the bundle reads, such as a classifier's.
+        row_independent: the result of a row does not depend on the other rows of its batch.
+        warnings: a sentence for each thing that users should know.
+        left_out: names of the checkpoint's tensors that the bundle does not use, such as a classifier's.
         bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
-        layer_reasons: every layer that is not in the method's plain format -> the format it is in, and why.
+        layer_reasons: every layer that is not in the method's plain format -> its format, and why.
         goals: option, such as ``max_kl`` -> what was reached.
-        weight_range: the limits that the int8 weights keep to; None where no int8 weights are multiplied.
         embedding: how the model makes vectors; None where its checkpoint does not say.
+        weight_range: limits of the int8 weights; None where no int8 weights are multiplied.
     """
 
     schema_version: int
@@ -152,9 +151,9 @@ class Manifest:
     weight_range: WeightRange | None = None
 
     def __post_init__(self) -> None:
-        strangers = [name for name in self.files if Path(name).name != name]
-        if strangers or len(self._models) != 1:
-            raise BundleError(f"{MANIFEST}: lists {strangers or self._models or 'no model'}", AGAIN)
+        outside = [name for name in self.files if Path(name).name != name]
+        if outside or len(self._models) != 1:
+            raise BundleError(f"{MANIFEST}: lists {outside or self._models or 'no model'}", AGAIN)
         if self.target not in TARGETS:
             raise BundleError(f"{MANIFEST}: target {self.target!r} is not known", "install a newer bertedge")
         if not VERSION.fullmatch(self.min_onnxruntime):
@@ -163,7 +162,7 @@ class Manifest:
 
     @property
     def contradiction(self) -> str | None:
-        """What in it does not go together, in words. (The manifest in a report may be that of an earlier schema.)"""
+        """Which of its statements contradict each other, in words."""
         if unknown := [head for head in self.heads if head not in HEADS]:
             return f"head {unknown[0]!r} is not known"
         given = {head.outputs[self.positions] for name, head in HEADS.items() if self.parts.has(name)}
@@ -198,20 +197,20 @@ class Manifest:
 
     @property
     def may_overflow(self) -> bool:
-        """Whether :mod:`bertedge.target` knows CPUs on which its sums are wrong; of blocks and floats it knows none."""
+        """Whether int8 sums can overflow on some CPUs; see :mod:`bertedge.target`."""
         return self.recipe is not None and self.recipe.method.may_overflow
 
     @property
     def fit_here(self) -> str:
-        """What it is on this CPU, as a sentence."""
+        """Whether it is correct on this CPU, as a sentence."""
         return describe_fit(self.target if self.may_overflow else resolve_target(AUTO).name)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read ``manifest.json`` and check that it is whole and as bertedge wrote it.
+    """Read ``manifest.json`` and check it.
 
     Raises:
-        BundleError: it is of another schema, was changed, or says what cannot be.
+        BundleError: it is of another schema, was changed, or contradicts itself.
         FileError: it cannot be read.
     """
     raw = read_json(path)
@@ -235,7 +234,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _digest(raw: dict[str, Any]) -> str:
-    """A hash over what the manifest says, however it is laid out. It guards against slips, not against malice."""
+    """A hash of the manifest's content. It detects mistakes, not attacks."""
     text = json.dumps(raw, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -246,6 +245,6 @@ def file_entries(folder: Path) -> dict[str, FileEntry]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``; the last file, so that a folder with one is complete."""
+    """Write ``manifest.json``, the last file of a bundle: a folder with a manifest is complete."""
     raw = to_json(manifest)
     write_json(folder / MANIFEST, {**raw, DIGEST: _digest(raw)})

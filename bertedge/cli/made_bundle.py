@@ -42,7 +42,7 @@ def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None)
         note(f"warning: {warning}")
     if manifest.recipe is not None:
         note(f"on a few examples: {fidelity_words(manifest.fidelity)}")
-        if (manifest.fidelity.min_cosine or 0.0) < LOW_COSINE:
+        if manifest.fidelity.min_cosine < LOW_COSINE:
             note("warning: vectors are far from float's; compare with the default recipe, or calibrate with more text")
         casing = {None: "", True: " --cased", False: " --uncased"}[cased]
         folder, reference = shlex.quote(str(bundle.folder)), shlex.quote(str(model))

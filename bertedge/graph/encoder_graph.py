@@ -98,14 +98,14 @@ class EncoderWriter(LayerWriter):
         return self.layer_norm("embeddings.norm", names.EMBEDDINGS, g.op("Add", [place, word], "embeddings.sum"))
 
     def _word_rows(self) -> str:
-        """The words' rows, (B, S, H)."""
+        """The rows of the words, (B, S, H)."""
         rows = look_up(self.g, "embeddings.word", self.word_table(), "input_ids")
         if not self.shared_divisors:
             return rows
         return self.g.op("Mul", [rows, self.word_reciprocals()], "embeddings.word.undivided")
 
     def _position_rows(self) -> str:
-        """(max_position_embeddings, H) as float; int8 on disk only, since the runtime converts it when it loads."""
+        """(max_position_embeddings, H) as float; onnxruntime converts an int8 table when it loads the model."""
         rows = self.table(position_table(self.config))
         if rows.scale is None:
             return rows.values

@@ -42,10 +42,10 @@ def all_heads(w: LayerWriter, x: str) -> None:
     """The heads at every position, (B, S, H), under the names that Optimum and its pipelines use."""
     g, config = w.g, w.config
     if w.parts.reads_masked:
-        # onnxruntime computes outputs that nobody asks for too; a head on no rows costs nothing
+        # onnxruntime computes every output, also unused ones; a head without rows costs nothing
         zero = g.constant("mlm.start", [0], np.int64)
         rows = g.op("Slice", [x, zero, "logits_end", g.constant("mlm.axis", [1], np.int64)], "mlm.rows")
-        # the dimension is called as where nothing is cut: Optimum looks its length up among the inputs'
+        # the dimension keeps the name of the inputs' dimension: Optimum looks up its length there
         _heads(w, "masked", rows, "sequence")
     g.output(x, HEADS["embedding"].outputs["all"], np.float32, ("batch", "sequence", config.hidden_size))
     _heads(w, "every", x, "sequence")

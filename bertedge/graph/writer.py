@@ -105,7 +105,7 @@ class LayerWriter:
         return self.multiply(own, self.record_format(own, x), layer, x, self.weights(own))
 
     def multiply(self, layer: Layer, form: NumberFormat, name: str, x: str, weights: Weights) -> str:
-        """Multiply by the matrix of a layer, or by a part of it under a name of its own."""
+        """Multiply by the matrix of a layer, or by a part of it that has another name."""
         result = linear(form, self.g, name, x, weights)
         self.record_matrix(layer, name, x, weights)
         return result
@@ -120,7 +120,7 @@ class LayerWriter:
         decoder, divisors = self.layers[layer], self.decoder_divisors
         weights = self._decoder_weights(decoder, lambda: self.checkpoint.tensor(bias))
         form = self.record_format(decoder, x)
-        if divisors and isinstance(form, StaticInt8):  # the layer norm has divided, the matrix is multiplied
+        if divisors and isinstance(form, StaticInt8):  # the layer norm divides, and the matrix is multiplied already
             form = replace(form, input_divisors=())
         return self.multiply(decoder, form, layer, x, weights)
 
@@ -165,7 +165,7 @@ class LayerWriter:
         return self.g.op(op_type, [x], name, domain=MICROSOFT)
 
     def layer_norm(self, name: str, owner: str, x: str, divisors: tuple[float, ...] = ()) -> str:
-        """Layer norm; its channels divided by the divisors, which its own weights can do."""
+        """Layer norm; divisors of its channels are part of its weights."""
         weight = self.float_tensor(f"{name}.weight", f"{owner}.LayerNorm.weight", divisors)
         bias = self.float_tensor(f"{name}.bias", f"{owner}.LayerNorm.bias", divisors)
         self.graph.norms[name] = StoredNorm(weight=weight, bias=bias)
@@ -176,7 +176,7 @@ class LayerWriter:
         return self.layer_norm(name, owner, self.g.op("Add", [x, skip], f"{name}.sum"))
 
     def float_tensor(self, name: str, tensor: str, divisors: tuple[float, ...] = ()) -> str:
-        """Add a tensor of the checkpoint as float32, its last axis divided by the divisors if there are any."""
+        """Add a tensor of the checkpoint as float32; its last axis is divided by the divisors."""
         divisor = np.asarray(divisors or 1, dtype=np.float32)
         return self.g.tensor(
             name, np.float32, self.checkpoint.source.shapes[tensor], lambda: self.checkpoint.tensor(tensor) / divisor
@@ -185,7 +185,7 @@ class LayerWriter:
     # -- look-up tables -----------------------------------------------------------------------------------------
 
     def word_table(self) -> Table:
-        """(V, H). A table that the decoder shares has the decoder's format, for it is stored once."""
+        """(V, H). A table that the decoder shares has the decoder's format, since it is stored once."""
         word = word_table(self.config)
         form = self.format_of(word.name)
         exact = form.exact if isinstance(form, Int8Rows | BlockRows) else ()
@@ -194,23 +194,23 @@ class LayerWriter:
         return self.table(word, self.shared_divisors, exact)
 
     def word_reciprocals(self) -> str:
-        """What looked-up rows of a table are multiplied by that was multiplied for the decoder's sake, (H,)."""
+        """Factors that undo, after a look-up, the decoder's factors in a shared table, (H,)."""
         return self.g.constant("embeddings.word.reciprocals", 1 / np.asarray(self.shared_divisors), np.float32)
 
     @property
     def decoder_divisors(self) -> tuple[float, ...]:
-        """What the layer norm in front of the decoder divides its channels by, for the decoder's sake."""
+        """The divisors of the decoder's input; the layer norm before it divides by them."""
         decoder = next((layer for layer in self.layers.values() if layer.role == Role.DECODER), None)
         form = self.format_of(decoder.name) if decoder else None
         return form.input_divisors if isinstance(form, StaticInt8) else ()
 
     @property
     def shared_divisors(self) -> tuple[float, ...]:
-        """The same, if the decoder's matrix, which is multiplied by them, is the words' table too."""
+        """The same, if the decoder's matrix is the words' table, which is multiplied by them."""
         return self.decoder_divisors if self.sharing else ()
 
     def table(self, layer: Layer, factors: tuple[float, ...] = (), exact: tuple[int, ...] = ()) -> Table:
-        """A table in its format, or in that of the layer that shares it; columns multiplied by factors if any."""
+        """A table in its format, or in the format of the layer that shares it; columns are multiplied by factors."""
         deciding = self.sharing.get(layer.name, layer.name)
         rounding, scaled = self.roundings(deciding), np.asarray(factors or 1, dtype=np.float32)
         if factors:
