@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bertedge.train.run import train
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.encoders import ENCODERS
@@ -18,6 +17,7 @@ from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.runtime import load
 from bertedge.runtime.verify import verify
 from bertedge.tokenizer import Tokenizer
+from bertedge.train.pretrain import train
 from bertedge.train.training_settings import TrainingSettings
 from tests.encoders.distilbert import DISTILBERT
 
