@@ -82,23 +82,22 @@ def read_added_tokens(
     for index, entry in entries:
         if index > MOST_ID:
             raise ValueError(f"the id of {entry.content[:60]!r} is larger than {MOST_ID}")
-    by_content = {token.content: token for _, token in entries}  # including those whose id a later entry has
-    named: dict[str, Token | None] = dict(defaults)
-    for name in NAMED:
-        if name in said:
-            token = _token_or_none(said[name])
-            if token is not None:
-                named[name] = by_content.get(str(token), token)
-            elif said[name] is None:
-                named[name] = None
     marked = {key: said[key] for key in said if _is_own(key)}
     extra = said.get("extra_special_tokens", said.get("additional_special_tokens")) or ()
     return AddedTokens(
-        named=named,
+        named={**defaults, **_named(said, entries)},
         own={key: token for key, raw in {**marked, **own}.items() if (token := _token_or_none(raw)) is not None},
         extra=tuple(token for raw in extra if (token := _token_or_none(raw)) is not None),
         listed=dict(entries),
     )
+
+
+def _named(said: Mapping[str, Any], entries: Iterable[tuple[int, AddedToken]]) -> dict[str, Token | None]:
+    """The special tokens that ``said`` names, with the flags of their entry if they have one."""
+    by_content = {token.content: token for _, token in entries}  # including those whose id a later entry has
+    found = {name: _token_or_none(said[name]) for name in NAMED if name in said}
+    known = {name: by_content.get(str(token), token) for name, token in found.items() if token is not None}
+    return {**known, **{name: None for name in found if said[name] is None}}
 
 
 def token_of(raw: Any) -> AddedToken:

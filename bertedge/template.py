@@ -35,11 +35,11 @@ class Frame:
 
     def lay_out(self, *texts: Sequence[int]) -> tuple[list[int], list[int]]:
         """The ids and the segments of texts with their special tokens."""
-        tokens = [*self.special[0]]
-        for text, segment, special in zip(texts, self.segments, self.special[1:], strict=True):
-            tokens += [(token, segment) for token in text]
-            tokens += special
-        return [token for token, _ in tokens], [segment for _, segment in tokens]
+        ids, segments = [token for token, _ in self.special[0]], [segment for _, segment in self.special[0]]
+        for text, own, special in zip(texts, self.segments, self.special[1:], strict=True):
+            ids += [*text, *(token for token, _ in special)]
+            segments += [*[own] * len(text), *(segment for _, segment in special)]
+        return ids, segments
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,20 @@ class Layout:
             continuation=tokenizer.continuation(vocab_size) if whole_words else None,
         )
 
+    def mask(
+        self, ids: NDArray[np.int64], rng: np.random.Generator, *, always_mask: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Mask one laid out text (S,) anywhere but at special tokens; see :func:`bertedge.data.masking.mask_tokens`."""
+        return mask_tokens(
+            ids,
+            ~np.isin(ids, [*self.template.special_ids]),
+            mask_id=self.mask_id,
+            vocab_size=self.vocab_size,
+            rng=rng,
+            always_mask=always_mask,
+            continuation=self.continuation,
+        )
+
 
 def masked_batch(
     pairs: Sequence[Pair],
@@ -65,37 +79,18 @@ def masked_batch(
         rng: one generator for all, or one for each; with one for each, the masks of a text do not depend on its batch.
     """
     rngs = [rng] * len(pairs) if isinstance(rng, np.random.Generator) else rng
-    rows = [layout.template.lay_out(pair.first, pair.second) for pair in pairs]
-    special = [*layout.template.special_ids]
-    length = max(len(ids) for ids, _ in rows)
-    input_ids = np.full((len(rows), length), layout.pad_id, dtype=np.int64)
-    attention_mask = np.zeros_like(input_ids)
-    token_type_ids = np.zeros_like(input_ids)
-    positions, labels = [], []
-    for row, (ids, segments) in enumerate(rows):
-        original = np.asarray(ids, dtype=np.int64)
-        changed, chosen = mask_tokens(
-            original,
-            ~np.isin(original, special),
-            mask_id=layout.mask_id,
-            vocab_size=layout.vocab_size,
-            rng=rngs[row],
-            always_mask=always_mask,
-            continuation=layout.continuation,
-        )
-        input_ids[row, : len(ids)] = changed
-        attention_mask[row, : len(ids)] = 1
-        token_type_ids[row, : len(ids)] = segments
-        positions.append(chosen)
-        labels.append(original[chosen])
+    laid_out = [layout.template.lay_out(pair.first, pair.second) for pair in pairs]
+    rows = [np.array(ids, dtype=np.int64) for ids, _ in laid_out]
+    masked = [layout.mask(row, own, always_mask=always_mask) for row, own in zip(rows, rngs, strict=True)]
+    positions = [chosen for _, chosen in masked]
     return Batch(
-        input_ids=input_ids,
-        attention_mask=attention_mask,
-        token_type_ids=token_type_ids,
+        input_ids=_pad_rows([changed for changed, _ in masked], layout.pad_id),
+        attention_mask=_pad_rows([np.ones_like(row) for row in rows], 0),
+        token_type_ids=_pad_rows([np.array(segments) for _, segments in laid_out], 0),
         masked_positions=_pad_rows(positions, 0),
         masked_counts=np.array([len(chosen) for chosen in positions], dtype=np.int64),
         labels={
-            "mlm": _pad_rows(labels, NO_LABEL),
+            "mlm": _pad_rows([row[chosen] for row, chosen in zip(rows, positions, strict=True)], NO_LABEL),
             "nsp": np.array([NO_LABEL if p.label is None else p.label for p in pairs], dtype=np.int64),
         },
     )
