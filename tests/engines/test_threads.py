@@ -26,7 +26,7 @@ from bertedge.engines.threads import OWN, cgroup_quota, checked_threads, default
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import SETTLE_CALLS
 from bertedge.runtime import BertRuntime, load
-from bertedge.tuning import TuneSettings
+from bertedge.tuning.tuning_settings import TuneSettings
 from tests.cli.test_cli import typed
 
 
