@@ -78,7 +78,7 @@ def _cells(checkpoint: Checkpoint, recipe: str, scratch: Path) -> list[Cell]:
     for weight_range in dict.fromkeys(row.weight_range for row in TARGETS.values()):
         own = [row.name for row in TARGETS.values() if row.weight_range == weight_range]
         bundle = quantize(checkpoint, scratch / f"{recipe}.{own[-1]}", target=own[-1], recipe=ROWS[recipe])
-        digest = bundle.manifest.files["model.onnx"].sha256
+        digest = bundle.model_sha256
         targets.setdefault(digest, []).extend(own)
         bundles.setdefault(digest, bundle)
     return [Cell(recipe=recipe, targets=tuple(own), bundle=bundles[digest]) for digest, own in targets.items()]

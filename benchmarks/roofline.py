@@ -70,7 +70,7 @@ def least_ms(bundle: Bundle, linear: int, chip: Chip) -> float:
         low, in_float = 0.0, in_float + low
     cycles = terms * low / chip.int8_macs + in_float / chip.float_macs
     computing = cycles / (chip.cores * chip.ghz * 1e6)
-    reading = manifest.files["model.onnx"].size_bytes / (chip.gigabytes_per_s * 1e6)
+    reading = manifest.model_bytes / (chip.gigabytes_per_s * 1e6)
     return max(computing, reading)
 
 

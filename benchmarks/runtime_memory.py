@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bertedge.bundle import Bundle
 from bertedge.runtime import load
 
 GROWTH = 1.02
@@ -45,7 +46,7 @@ def main() -> int:
         settings = [f"--{name}={getattr(options, name)}" for name in ("calls", "threads", "longest")]
         command = [sys.executable, __file__, str(bundle), *settings, "--alone"]
         seen = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        size = (bundle / "model.onnx").stat().st_size
+        size = Bundle.open(bundle, check=False).size_bytes
         moments = (("first", "peak"), ("tenth", "peak"), ("all", "peak"), ("first", "held"), ("all", "held"))
         cells = [seen[when][what] for when, what in moments] + [seen["list"]["peak"]]
         print(f"| {bundle.name} | {size / 1e6:.1f} MB | " + " | ".join(_cell(value, size) for value in cells) + " |")

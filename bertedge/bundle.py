@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -81,9 +80,8 @@ class Bundle:
 
     @property
     def model_sha256(self) -> str:
-        """A hash of the model's files, as the manifest has them."""
-        hashes = [self.manifest.files[name].sha256 for name in self.manifest.model_files]
-        return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+        """See :attr:`bertedge.manifest.Manifest.model_sha256`."""
+        return self.manifest.model_sha256
 
     @cached_property
     def config(self) -> EncoderConfig:
@@ -110,5 +108,5 @@ class Bundle:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the model's files."""
-        return sum(self.manifest.files[name].size_bytes for name in self.manifest.model_files)
+        """See :attr:`bertedge.manifest.Manifest.model_bytes`."""
+        return self.manifest.model_bytes

@@ -196,6 +196,17 @@ class Manifest:
         return tuple(name for name in (MODELS[self.format], WEIGHTS) if name in self.files)
 
     @property
+    def model_bytes(self) -> int:
+        """Bytes of these files."""
+        return sum(self.files[name].size_bytes for name in self.model_files)
+
+    @property
+    def model_sha256(self) -> str:
+        """A hash of these files."""
+        hashes = [self.files[name].sha256 for name in self.model_files]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+    @property
     def may_overflow(self) -> bool:
         """Whether int8 sums can overflow on some CPUs; see :mod:`bertedge.target`."""
         return self.recipe is not None and self.recipe.method.may_overflow

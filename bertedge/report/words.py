@@ -8,7 +8,6 @@ from collections.abc import Callable
 from markupsafe import Markup, escape
 
 from bertedge.encoders import read_config
-from bertedge.manifest import MODELS
 from bertedge.recipe import QuantizationRecipe
 from bertedge.report.schema import CandidateReport, Report
 
@@ -130,7 +129,7 @@ def about_model(model: CandidateReport) -> Facts:
         ),
         ("made with", ", ".join(f"{name} {version}" for name, version in source.versions.items())),
         ("source sha256", source.source_sha256),
-        ("model sha256", manifest.files[MODELS[manifest.format]].sha256),
+        ("model sha256", manifest.model_sha256),
         ("calibration sha256", source.calibration_sha256 or "none"),
     ]
 
