@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.encoders import ENCODERS
+from bertedge.encoders import ENCODERS, Encoder
 from bertedge.errors import CheckpointError
 from bertedge.heads.parts import Parts
 from bertedge.quantization import export, quantize
@@ -20,19 +20,36 @@ from bertedge.tokenizer import Tokenizer
 from bertedge.train.pretrain import train
 from bertedge.train.training_settings import TrainingSettings
 from tests.encoders.distilbert import DISTILBERT
+from tests.encoders.roberta import ROBERTA
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 TEXTS = ["The cat sat on the mat.", "the [MASK] sat", "a dog and the [MASK] ran over the long road to the house"]
+#: A row, the name of its classes, and the sizes of a tiny model.
+FAMILIES = {
+    "distilbert": (DISTILBERT, "DistilBert", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}),
+    "roberta": (
+        ROBERTA,
+        "Roberta",
+        {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64},
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer, family: str) -> Path:
     """A tiny random model, as ``transformers`` saves it."""
-    folder = tmp_path_factory.mktemp("distilbert")
+    folder = tmp_path_factory.mktemp(family)
     torch.manual_seed(0)
-    sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 64}
-    config = transformers.DistilBertConfig(vocab_size=tokenizer.vocab_size, activation="relu", **sizes)
-    model = transformers.DistilBertForMaskedLM(config)
+    _, name, sizes = FAMILIES[family]
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=tokenizer.vocab_size, max_position_embeddings=64, pad_token_id=tokenizer.id_of("pad"), **sizes
+    )
+    model = getattr(transformers, f"{name}ForMaskedLM")(config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) / 6)
@@ -42,29 +59,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Pa
 
 
 @pytest.fixture(autouse=True)
-def family(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENCODERS, DISTILBERT.model_type, DISTILBERT)
+def row(family: str, monkeypatch: pytest.MonkeyPatch) -> Encoder:
+    """The family is in the table."""
+    row = FAMILIES[family][0]
+    monkeypatch.setitem(ENCODERS, row.model_type, row)
+    return row
 
 
 @torch.no_grad()
 def theirs(folder: Path, tokenizer: Tokenizer, text: str) -> tuple[np.ndarray, np.ndarray]:
     """Hidden states (S, H) and logits (S, V) of ``transformers``."""
-    model = transformers.DistilBertForMaskedLM.from_pretrained(folder, attn_implementation="eager").eval()
+    model = transformers.AutoModelForMaskedLM.from_pretrained(folder, attn_implementation="eager").eval()
     output = model(torch.tensor([tokenizer.encode(text).input_ids]), output_hidden_states=True)
     return output.hidden_states[-1][0].numpy(), output.logits[0].numpy()
 
 
-def test_it_is_refused_by_its_name_while_it_is_no_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(ENCODERS, DISTILBERT.model_type)
-    with pytest.raises(CheckpointError, match="the tensors are those of DistilBERT, which is not supported"):
+def test_it_is_refused_by_its_name_while_it_is_no_row(
+    folder: Path, row: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(ENCODERS, row.model_type)
+    with pytest.raises(CheckpointError, match=f"the tensors are those of {row.title}, which is not supported"):
         Checkpoint.read(folder)
 
 
-def test_every_tensor_is_read(folder: Path) -> None:
+def test_every_tensor_is_read(folder: Path, row: Encoder) -> None:
     checkpoint = Checkpoint.read(folder)
     assert checkpoint.parts == Parts(("mlm",))
     assert checkpoint.left_out == ()
-    assert checkpoint.config.text_inputs == ("input_ids", "attention_mask")
+    assert ("token_type_ids" in checkpoint.config.text_inputs) == (row.segments > 0)
+    assert checkpoint.config.max_length == 64 - checkpoint.config.position_offset
 
 
 @pytest.mark.parametrize("positions", ["masked", "all"])
@@ -82,8 +105,8 @@ def test_float_bundles_equal_transformers(folder: Path, tokenizer: Tokenizer, tm
     assert verify(tmp_path / "bundle").passed
 
 
-def test_only_bert_is_trained(folder: Path, corpus_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="DistilBERT models can be quantized, but not trained"):
+def test_only_bert_is_trained(folder: Path, row: Encoder, corpus_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"{row.title} models can be quantized, but not trained"):
         train(corpus_file, tmp_path / "out", TrainingSettings(steps=1), init=folder)
 
 
