@@ -1,23 +1,25 @@
-"""CPU targets: what onnxruntime runs on each, what it runs right, and which one a machine is.
+"""CPU targets: what onnxruntime runs on each, which weights are correct there, and which target a machine is.
 
 onnxruntime multiplies uint8 activations by int8 weights. x86 CPUs without VNNI add the products of two neighbouring
 inputs in a 16-bit register that saturates (``vpmaddubsw``): 255 * (127 + 127) does not fit, 255 * 128 does. So where
-that can happen, two neighbours of one sign keep to 128 together. Elsewhere weights keep to +-127: ARM's kernel without
-dotprod adds two products of int8 in 16 bits, and -128 * -128 * 2 does not fit.
+that can happen, two neighbours of one sign are limited to 128 together. On all other CPUs weights are limited to +-127:
+ARM's kernel without dotprod adds two products of int8 in 16 bits, and -128 * -128 * 2 does not fit.
 
-**The rule** by which a bundle is right or wrong on a CPU: its target's ``weight_range`` must lie within that of the
-CPU's own row (:func:`best_target`, :func:`fit`). Nothing else of a target enters the graph, so a bundle for another
-architecture is right where its weights are small enough, single and in pairs. A new target is one row.
+**The rule** by which a bundle is correct on a CPU: the weight range of its target must lie within the range that the
+engine multiplies there. For onnxruntime that is the range of the CPU's own row (:func:`best_target`, :func:`fit`).
+Nothing else of a target enters the graph, so a bundle for another architecture is correct where its weights are small
+enough, single and in pairs. A new target is one row.
 
-The rule is not for weight-only bundles, whose blocks are multiplied by other kernels (``sqnbitgemm_*``): 15 * 128 * 2
-fits in 16 bits, and with 8 bits the AVX2 kernel takes the pairs apart.
+The rule does not apply to weight-only bundles, whose blocks are multiplied by other kernels (``sqnbitgemm_*``):
+15 * 128 * 2 fits in 16 bits, and with 8 bits the AVX2 kernel separates the pairs.
 
-Kernels are named as in onnxruntime's ``core/mlas/lib/platform.cpp`` (read in the sources of 2026), which picks them.
+Kernels are named as in onnxruntime's ``core/mlas/lib/platform.cpp`` (read in the sources of 2026), which chooses them.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -26,7 +28,7 @@ from bertedge.cpu import ARM, X86, Cpu, this_cpu
 from bertedge.errors import TargetWarning, UnfitMachineError, UsageError, nearest
 from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE, WeightRange
 
-#: Up to 1.20, MultiHeadAttention applies the mask wrongly where queries and keys differ in number; the tests show it.
+#: Up to 1.20, MultiHeadAttention applies the mask wrongly where queries and keys differ in number; the tests show this.
 MIN_ONNXRUNTIME = "1.21"
 #: The AMX kernel gives wrong sums from 32 rows on until March 2026 (onnxruntime's pull request 27671), where the inputs
 #: are no multiple of 64: tests/engines/test_kernels.py fails with 1.24 and passes with 1.25.
@@ -40,14 +42,14 @@ class TargetProfile:
 
     Attributes:
         arch: ``x86_64``, ``aarch64``, or ``any``.
-        cpus: examples, for a person.
+        cpus: examples, in words.
         required_features: names as in ``/proc/cpuinfo``; onnxruntime asks for the same ones.
         kernel: what onnxruntime's matmul of uint8 activations and int8 weights runs there.
         weight_range: the int8 weights that cannot overflow there.
-        reason: why that one.
+        reason: why.
         avoid: what is slow or wrong there.
         threads: default: one for every CPU, or one for every core where its CPUs share the vector units.
-        min_onnxruntime: the oldest onnxruntime that is right there.
+        min_onnxruntime: the oldest onnxruntime that is correct there.
         in_minimal_build: whether onnxruntime's minimal builds, which run ORT files, have this kernel.
     """
 
@@ -70,7 +72,7 @@ class TargetProfile:
 
 #: True of every x86 CPU without AVX-VNNI-INT8.
 SLOW_ON_X86 = "int8 activations: plain C++; uint8 weights: 16-bit products"
-#: True of ARM CPUs with SME, of which there is no row.
+#: True of ARM CPUs with SME, which have no row.
 SME = "with SME, --recipe dynamic: a kernel that was not checked"
 
 #: Rows by name; of one architecture, the best first.
@@ -200,11 +202,11 @@ def resolve_target(name: str, *, minimal_build: bool = False) -> TargetProfile:
 
     Args:
         name: ``auto`` is the best row that this machine satisfies.
-        minimal_build: the bundle is for onnxruntime's minimal builds. ``auto`` is ``portable`` then, for such a build
-            runs elsewhere than here.
+        minimal_build: the bundle is for onnxruntime's minimal builds. ``auto`` is ``portable`` then, because such
+            builds run on other machines.
 
     Raises:
-        UsageError: there is no such target, or a minimal build would not be right on it.
+        UsageError: there is no such target, or a minimal build would be wrong on it.
     """
     if name == AUTO:
         return TARGETS[PORTABLE] if minimal_build else this_target()
@@ -221,58 +223,66 @@ def resolve_target(name: str, *, minimal_build: bool = False) -> TargetProfile:
 
 
 def explain(name: str, *, minimal_build: bool = False) -> str:
-    """What :func:`resolve_target` took, and why; a part of a sentence."""
+    """Which target :func:`resolve_target` chose, and why; a part of a sentence."""
     row, cpu = resolve_target(name, minimal_build=minimal_build), this_cpu()
     if name != AUTO:
         return row.name
     if minimal_build:
-        return f"{row.name} (an ORT file runs elsewhere)"
+        return f"{row.name} (an ORT file runs on other machines)"
     return f"{row.name} (this CPU is {cpu}; {row.reason})"
 
 
 class Fit(StrEnum):
-    """What a bundle is on a CPU."""
+    """How a bundle fits a CPU."""
 
-    right = "right"
-    less_true = "right, less true"
+    correct = "correct"
+    less_accurate = "correct, less accurate"
     wrong = "refused"
 
 
 def fit(target: TargetProfile, here: TargetProfile) -> Fit:
-    """The rule of this module.
+    """How onnxruntime computes a bundle on a CPU: the rule of this module.
 
     Args:
-        target: what a bundle was made for.
+        target: the target that the bundle was made for.
         here: the CPU's own row.
     """
     if not target.weight_range.within(here.weight_range):
         return Fit.wrong
-    return Fit.right if here.weight_range.within(target.weight_range) else Fit.less_true
+    return Fit.correct if here.weight_range.within(target.weight_range) else Fit.less_accurate
 
 
 def describe_fit(name: str) -> str:
-    """The same for a bundle of that target and this CPU, as a sentence."""
+    """How a bundle of a target fits this CPU, as a sentence."""
     cpu, target, here = this_cpu(), TARGETS[name], this_target()
-    overflow = "overflow" if cpu.identified else "may overflow"
-    sentences = {
-        Fit.right: f"right; this CPU ({cpu}) is {here.name}",
-        Fit.less_true: f"right, with the smaller weights of {name}; this CPU ({cpu}), {here.name}, takes larger ones",
-        Fit.wrong: f"made for {name}; on this CPU ({cpu}) its sums {overflow}, which makes wrong results",
-    }
-    return sentences[fit(target, here)]
+    found = fit(target, here)
+    if found is Fit.wrong:
+        return _overflows(name, cpu)
+    if found is Fit.correct:
+        return f"correct; this CPU ({cpu}) is {here.name}"
+    return f"correct, with the smaller weights of {name}; this CPU ({cpu}), {here.name}, takes larger ones"
 
 
-def require_fit(name: str) -> None:
-    """Refuse a bundle whose sums would saturate on this CPU.
+def require_fit(name: str, supported: Callable[[Cpu], WeightRange] = lambda cpu: best_target(cpu).weight_range) -> None:
+    """Refuse a target whose sums would overflow on this CPU.
+
+    Args:
+        supported: the weights that an engine multiplies without overflow on a CPU; default: those of onnxruntime.
 
     Raises:
-        UnfitMachineError: they would saturate.
+        UnfitMachineError: the target's weights are larger.
     """
-    if fit(TARGETS[name], this_target()) is Fit.wrong:
+    cpu = this_cpu()
+    if not TARGETS[name].weight_range.within(supported(cpu)):
         raise UnfitMachineError(
-            f"this bundle: {describe_fit(name)}",
+            f"this bundle: {_overflows(name, cpu)}",
             "quantize again with --target portable, or run it with --allow-any-cpu",
         )
+
+
+def _overflows(name: str, cpu: Cpu) -> str:
+    overflow = "overflow" if cpu.identified else "may overflow"
+    return f"made for {name}; on this CPU ({cpu}) its sums {overflow}, which makes wrong results"
 
 
 def warn_if_less_accurate(name: str, *, stacklevel: int) -> None:
@@ -282,6 +292,6 @@ def warn_if_less_accurate(name: str, *, stacklevel: int) -> None:
         stacklevel: as for :func:`warnings.warn`, counted from the caller.
     """
     here = this_target()
-    if name != PORTABLE and fit(TARGETS[name], here) is Fit.less_true:
+    if name != PORTABLE and fit(TARGETS[name], here) is Fit.less_accurate:
         way_out = f"quantize with --target {here.name}, or portable for one file that runs everywhere"
         warnings.warn(TargetWarning(f"this bundle is {describe_fit(name)} ({way_out})"), stacklevel=stacklevel + 1)

@@ -73,7 +73,7 @@ def test_one_file_for_all_is_taken_everywhere_in_silence(
         warnings.simplefilter("error")
         require_fit(PORTABLE)
         warn_if_less_accurate(PORTABLE, stacklevel=1)
-    assert describe_fit(PORTABLE).startswith("right")
+    assert describe_fit(PORTABLE).startswith("correct")
 
 
 @pytest.mark.parametrize(("cpuinfo", "arch"), [(HASWELL, X86), (SKYLAKE, X86), (NEHALEM, X86), ("", X86)])

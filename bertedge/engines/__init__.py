@@ -5,7 +5,7 @@ from __future__ import annotations
 from bertedge.engines.engine import Engine, Executor
 from bertedge.engines.numpy import NUMPY
 from bertedge.engines.onnxruntime import ONNXRUNTIME
-from bertedge.errors import UnfitMachineError, UsageError, nearest
+from bertedge.errors import BertEdgeError, MissingExtraError, UnfitMachineError, UsageError, nearest
 from bertedge.manifest import Manifest
 
 #: Engines by name. ``auto`` takes the first automatic one that computes the bundle correctly on this machine.
@@ -35,15 +35,15 @@ def choose_engine(name: str, manifest: Manifest, *, allow_any_cpu: bool = False)
     """
     if name != AUTO:
         engine = engine_named(name)
-        engine.require(manifest, allow_any_cpu=allow_any_cpu)
+        engine.check(manifest, allow_any_cpu=allow_any_cpu)
         return engine
-    refusals: list[UnfitMachineError] = []
+    refusals: list[BertEdgeError] = []
     for engine in ENGINES.values():
         if not engine.automatic:
             continue
         try:
-            engine.require(manifest, allow_any_cpu=allow_any_cpu)
-        except UnfitMachineError as error:
+            engine.check(manifest, allow_any_cpu=allow_any_cpu)
+        except (UnfitMachineError, MissingExtraError) as error:
             refusals.append(error)
         else:
             return engine

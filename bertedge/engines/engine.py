@@ -11,6 +11,7 @@ from bertedge.bundle import Bundle
 from bertedge.cpu import Cpu
 from bertedge.manifest import Manifest
 from bertedge.predictor import Row, RowOutputs
+from bertedge.target import require_fit
 from bertedge.weight_range import WeightRange
 
 T = TypeVar("T")
@@ -73,8 +74,8 @@ class Engine:
 
     Attributes:
         weight_range: the int8 weights that the engine multiplies without overflow on a CPU.
-        require: raises UnfitMachineError where the engine cannot compute a bundle correctly on this machine, and
-            MissingExtraError where a package is missing. ``allow_any_cpu`` skips what belongs to the CPU.
+        require: raises UnfitMachineError where the engine cannot run a bundle on this machine for another reason than
+            overflow, and MissingExtraError where a package is missing. ``allow_any_cpu`` skips what belongs to the CPU.
         open: loads the model of a bundle. ``threads``: threads that one operator may use. ``check``: compare hashes
             again where a forked process opens the files again.
         describe: what the engine runs on this machine, for ``bertedge info``; a part of a sentence.
@@ -87,3 +88,17 @@ class Engine:
     open: Opener
     describe: Callable[[], str]
     automatic: bool = True
+
+    def check(self, manifest: Manifest, *, allow_any_cpu: bool = False) -> None:
+        """Refuse a bundle that the engine cannot compute correctly on this machine.
+
+        Args:
+            allow_any_cpu: do not refuse it because of the CPU.
+
+        Raises:
+            UnfitMachineError: its sums would overflow, or a library or the CPU is not suited.
+            MissingExtraError: a package is missing.
+        """
+        self.require(manifest, allow_any_cpu=allow_any_cpu)
+        if manifest.may_overflow and not allow_any_cpu:
+            require_fit(manifest.target, self.weight_range)

@@ -1,4 +1,4 @@
-"""The targets as tables: what really runs on each, and where its bundles are right."""
+"""The targets as tables: what runs on each, and where its bundles are correct."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def target_rows(columns: tuple[str, ...] | None = None) -> Rows:
 
 
 def fit_rows() -> Rows:
-    """What becomes of a bundle (row) on a CPU (column)."""
+    """How a bundle (row) fits a CPU (column)."""
     here = [row for row in TARGETS.values() if row.name != PORTABLE]
     unknown = TARGETS[PORTABLE]
     head = ["bundle for", *(f"on {row.name}" for row in here), "on an unknown CPU"]
@@ -50,7 +50,7 @@ def _cells(row: TargetProfile) -> dict[str, str]:
 
 def _fit(target: TargetProfile, here: TargetProfile) -> str:
     found = fit(target, here)
-    return f"{found}, warns" if found is Fit.less_true and target.name != PORTABLE else str(found)
+    return f"{found}, warns" if found is Fit.less_accurate and target.name != PORTABLE else str(found)
 
 
 def _table(rows: Rows) -> str:

@@ -20,14 +20,14 @@ def test_a_row_for_every_target() -> None:
         assert len({len(row) for row in rows}) == 1
 
 
-def test_where_bundles_are_right() -> None:
+def test_where_bundles_are_correct() -> None:
     head, *rows = fit_rows()
     becomes = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
     assert becomes["avx512-vnni"]["on avx2"] == "refused"
-    assert becomes["avx512-vnni"]["on arm64"] == "right"
+    assert becomes["avx512-vnni"]["on arm64"] == "correct"
     assert becomes["arm64"]["on an unknown CPU"] == "refused"
-    assert becomes["avx2"]["on amx"] == "right, less true, warns"
-    assert becomes["portable"]["on amx"] == "right, less true"
+    assert becomes["avx2"]["on amx"] == "correct, less accurate, warns"
+    assert becomes["portable"]["on amx"] == "correct, less accurate"
     assert "refused" not in becomes["portable"].values()
 
 

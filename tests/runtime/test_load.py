@@ -64,7 +64,7 @@ def test_blocks_and_floats_overflow_nowhere(
             warnings.simplefilter("error")
             load(bundle.folder)
         words = bundle.manifest.fit_here
-        assert words.startswith("right; this CPU")
+        assert words.startswith("correct; this CPU")
         assert words.endswith(here)
 
 

@@ -20,7 +20,7 @@ def _require(manifest: Manifest, *, allow_any_cpu: bool = False) -> None:
     versions.require_onnxruntime(manifest.min_onnxruntime)
     versions.warn_of_telemetry()
     if manifest.may_overflow and not allow_any_cpu:
-        cpu_check.require_correct_here(manifest.target)
+        cpu_check.require_new_enough_for_int8()
 
 
 def _open(bundle: Bundle, *, threads: int, check: bool = True) -> Executor:

@@ -18,6 +18,15 @@ def require_correct_here(target: str) -> None:
     Raises:
         UnfitMachineError: sums would overflow, or onnxruntime is too old for int8 on this CPU.
     """
-    here = this_target()
     require_fit(target)
+    require_new_enough_for_int8()
+
+
+def require_new_enough_for_int8() -> None:
+    """Refuse an onnxruntime that is too old for int8 on this CPU.
+
+    Raises:
+        UnfitMachineError: it is too old.
+    """
+    here = this_target()
     require_onnxruntime(here.min_onnxruntime, f"int8 on this CPU ({here.name})")
