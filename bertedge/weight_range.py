@@ -1,4 +1,4 @@
-"""Which int8 weights a CPU multiplies without overflow."""
+"""The int8 weights that a CPU multiplies without overflow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: -128 is left out: it has no opposite, and ARM's kernel without dotprod overflows on it.
+#: -128 is left out: it has no positive counterpart, and ARM's kernel without dotprod overflows on it.
 LARGEST = 127
 
 
@@ -15,13 +15,13 @@ LARGEST = 127
 class WeightRange:
     """Limits of the weights of one output.
 
-    A kernel that adds the products of two neighbouring inputs in 16 bits limits what those two weights are together,
-    not what each is alone. With uint8 inputs the sum reaches farthest where both inputs are 255: two weights of one
-    sign must keep to 32767 / 255 = 128 together, and two of opposite signs never get farther than the larger one.
+    A kernel that adds the products of two neighbouring inputs in 16 bits limits the sum of their two weights, not each
+    weight alone. With uint8 inputs the sum is largest where both inputs are 255: two weights of one sign are limited to
+    32767 / 255 = 128 together, and two of opposite signs never give more than the larger one alone.
 
     Attributes:
-        largest: of any weight, to either side.
-        pair: of the sum of the weights of inputs 2i and 2i + 1, to either side.
+        largest: the largest absolute value of any weight.
+        pair: the largest absolute value of the sum of the weights of inputs 2i and 2i + 1.
     """
 
     largest: int = LARGEST
@@ -29,15 +29,15 @@ class WeightRange:
 
     @property
     def limits_pairs(self) -> bool:
-        """Whether two weights that are allowed can be too large together."""
+        """Whether two allowed weights can be too large together."""
         return self.pair < 2 * self.largest
 
     def within(self, other: WeightRange) -> bool:
-        """Whether whatever keeps to these limits keeps to the other ones."""
+        """Whether all weights within these limits are within the other limits."""
         return self.largest <= other.largest and min(self.pair, 2 * self.largest) <= other.pair
 
-    def beside(self, weight: NDArray[np.int8]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """The lowest and the highest weight for one of a pair where the other is rounded already, of any shape."""
+    def partner_limits(self, weight: NDArray[np.int8]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """The lowest and the highest second weight of a pair whose first weight is rounded already, of any shape."""
         room = np.minimum(self.pair - np.abs(weight.astype(np.int16)), self.largest)
         return -np.where(weight < 0, room, self.largest), np.where(weight > 0, room, self.largest)
 

@@ -43,7 +43,7 @@ def test_room_beside_a_weight_is_all_that_there_is(weight_range: WeightRange) ->
             for second in range(-weight_range.largest, weight_range.largest + 1)
             if keeps_to(weight_range, np.array([[first, second]], dtype=np.int8))
         ]
-        low, high = weight_range.beside(np.array([first], dtype=np.int8))
+        low, high = weight_range.partner_limits(np.array([first], dtype=np.int8))
         assert [low[0], high[0]] == [allowed[0], allowed[-1]]
         assert len(allowed) == high[0] - low[0] + 1
 

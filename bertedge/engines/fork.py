@@ -1,8 +1,8 @@
-"""What a forked process inherits of a loaded model, and must neither use nor tear down.
+"""Loaded models in forked processes.
 
-``fork`` copies the memory of a process, but only one of its threads. An onnxruntime session of several threads then
-waits for threads that are not there: in a call, or when it is destroyed at exit. So a child process puts its parent's
-sessions aside for good, and opens its own when it needs them (``gunicorn --preload``, ``multiprocessing``).
+``fork`` copies the memory of a process, but only one of its threads. In the child, an onnxruntime session of several
+threads waits for threads that do not exist: in a call, or when it is destroyed at exit. So a child process neither uses
+nor destroys its parent's sessions, and opens its own when it needs them (``gunicorn --preload``, ``multiprocessing``).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from weakref import WeakSet
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-#: Whether the ``tokenizers`` library may use threads, which it reads at every call. Its threads are not in a child
-#: either: with "true", which a user may have set, a child would wait for them for ever.
+#: Whether the ``tokenizers`` library may use threads; it reads this environment variable at every call. A child has
+#: none of its parent's threads: with "true", which a user may have set, it would wait for them forever.
 PARALLEL = "TOKENIZERS_PARALLELISM"
 _log = logging.getLogger(__name__)
 _all: WeakSet[PerProcess] = WeakSet()
 
 
 class PerProcess(Generic[Key, Value]):
-    """Things with threads of their own, opened on first use in each process.
+    """Objects with threads of their own, opened on first use in each process.
 
     Args:
-        open: opens the one of a key.
-        before: is called in a forked process, before anything is opened there.
+        open: opens the object of a key.
+        before: called in a forked process, before anything is opened there.
     """
 
     def __init__(self, open: Callable[[Key], Value], before: Callable[[], None] = lambda: None) -> None:
@@ -55,15 +55,15 @@ class PerProcess(Generic[Key, Value]):
             return self._opened[key]
 
     def __iter__(self) -> Iterator[Key]:
-        """The keys that were opened in this process, in that order."""
+        """The keys that were opened in this process, in the order of opening."""
         return iter(list(self._opened))
 
     def abandon(self) -> None:
-        """Forget what the parent process opened, without destroying it: not now, and not at exit."""
+        """Forget the objects of the parent process without destroying them, neither now nor at exit."""
         for value in self._opened.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
         self._opened, self._forked = {}, True
-        self._lock = threading.Lock()  # a thread that is not there any more may have held the old one
+        self._lock = threading.Lock()  # a thread that no longer exists may have held the old lock
 
 
 def _in_child() -> None:

@@ -1,7 +1,7 @@
-"""Pieces of work on several threads at once.
+"""Work on several threads at once.
 
-A model split over cores has them wait for each other at every operator. With many calls to make it is faster that each
-core makes one of its own: onnxruntime lets go of Python's lock while it computes, and a session with one thread
+Cores that share one call of a model wait for each other at every operator. Where there are many calls, it is faster
+if each core makes calls of its own: onnxruntime releases Python's lock while it computes, and a session with one thread
 computes on the thread that called it.
 """
 
@@ -15,46 +15,45 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Pieces handed out for each thread: one that it works on, one that lies ready.
+#: Items given to each thread: one that it works on, and the next one.
 AHEAD = 2
 
 
 def side_by_side(
     work: Callable[[Item], Result], items: Sequence[Item], *, threads: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Do ``work`` on every item; items and results come as they are ready, started in the order of the items.
+    """Do ``work`` on every item. Items start in their order; items and results come as they are ready.
 
-    No more than ``AHEAD * threads`` results lie around at any time, however many items there are. An exception of
-    ``work`` is raised here once the pieces that were handed out are done.
+    No more than ``AHEAD * threads`` results are held at any time. An exception of ``work`` is raised here, after all
+    items that were started are done.
     """
     with ThreadPoolExecutor(threads) as pool:
-        handed_out: dict[Future[Result], Item] = {}
+        started: dict[Future[Result], Item] = {}
         for item in items:
-            if len(handed_out) == AHEAD * threads:
-                yield from _ready(handed_out)
-            handed_out[pool.submit(work, item)] = item
-        while handed_out:
-            yield from _ready(handed_out)
+            if len(started) == AHEAD * threads:
+                yield from _ready(started)
+            started[pool.submit(work, item)] = item
+        while started:
+            yield from _ready(started)
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], *, threads: int) -> Iterator[Result]:
     """Do ``work`` on several items at a time; results come in the order of the items.
 
-    No more than ``threads`` results are held at any time. An exception of ``work`` is raised where its result would
-    come.
+    No more than ``threads`` results are held at any time. An exception of ``work`` is raised in place of its result.
     """
     with ThreadPoolExecutor(threads) as pool:
-        handed_out: deque[Future[Result]] = deque()
+        started: deque[Future[Result]] = deque()
         for item in items:
-            if len(handed_out) == threads:
-                yield handed_out.popleft().result()
-            handed_out.append(pool.submit(work, item))
-        while handed_out:
-            yield handed_out.popleft().result()
+            if len(started) == threads:
+                yield started.popleft().result()
+            started.append(pool.submit(work, item))
+        while started:
+            yield started.popleft().result()
 
 
-def _ready(handed_out: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:
-    """Take out what is done, and wait for something that is."""
-    done, _ = wait(handed_out, return_when=FIRST_COMPLETED)
+def _ready(started: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:
+    """Wait until at least one item is done, and take out all that are."""
+    done, _ = wait(started, return_when=FIRST_COMPLETED)
     for future in done:
-        yield handed_out.pop(future), future.result()
+        yield started.pop(future), future.result()

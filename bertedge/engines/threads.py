@@ -12,8 +12,8 @@ from typing import Literal
 from bertedge.errors import UsageError
 from bertedge.target import this_target
 
-#: Threads that may be asked for on every machine, however few CPUs it has. Each costs memory, and all of them wait for
-#: each other at every operator: on two CPUs, 1000 threads take 25 s to start, and 100,000 take 17 GB.
+#: Threads that every machine allows, even with fewer CPUs. Each costs memory, and all of them wait for each other at
+#: every operator: on two CPUs, 1000 threads take 25 s to start, and 100,000 take 17 GB.
 MOST_THREADS = 64
 CGROUP = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
@@ -21,17 +21,17 @@ CPUS = Path("/sys/devices/system/cpu")
 
 
 def usable_cpus(cgroup: Path = CGROUP, own: Path = OWN) -> int:
-    """CPUs by affinity, capped by the container's quota; the host's count says nothing about either."""
+    """The CPUs that this process may use: by its affinity, and at most the container's quota."""
     return _within_quota(len(_affinity()), cgroup, own)
 
 
 def default_threads(
     one_for_every: Literal["cpu", "core"], cpus: Path = CPUS, cgroup: Path = CGROUP, own: Path = OWN
 ) -> int:
-    """Threads of an operator where nobody asked for a number.
+    """Threads of an operator by default.
 
-    Two CPUs of one core share its vector units, which one thread of a matmul keeps busy; onnxruntime's own default
-    is a thread for every core, too.
+    Two CPUs of one core share its vector units, which one thread of a matmul keeps busy. onnxruntime's own default is
+    one thread for each core as well.
 
     Args:
         cpus: where the system describes its CPUs.
@@ -42,15 +42,15 @@ def default_threads(
 
 
 def threads_here() -> int:
-    """:func:`default_threads` on this CPU: what everything that is not told otherwise runs and measures with."""
+    """:func:`default_threads` on this CPU: the default everywhere in bertedge."""
     return default_threads(this_target().threads)
 
 
 def checked_threads(threads: int | None) -> int:
-    """A number of threads that somebody asked for, or :func:`threads_here` where nobody did.
+    """A number of threads that a user asked for, or :func:`threads_here` for None.
 
     Raises:
-        UsageError: it is no whole number, below 1, or above both :data:`MOST_THREADS` and the machine's CPUs.
+        UsageError: it is no whole number, is below 1, or is above both :data:`MOST_THREADS` and the machine's CPUs.
     """
     if threads is None:
         return threads_here()
@@ -75,7 +75,7 @@ def _within_quota(threads: int, cgroup: Path, own: Path) -> int:
 
 
 def _core(cpus: Path, cpu: int) -> str:
-    """A name for the core of a CPU: the list of its CPUs. Where that is not told, every CPU counts as one."""
+    """A name for the core of a CPU: the list of its CPUs. Where the system does not tell, each CPU counts as a core."""
     try:
         return (cpus / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
     except OSError:
@@ -83,10 +83,10 @@ def _core(cpus: Path, cpu: int) -> str:
 
 
 def cgroup_quota(cgroup: Path = CGROUP, own: Path = OWN) -> float | None:
-    """CPUs that the control groups grant (2.5 = two and a half), or None without a limit.
+    """CPUs that the control groups grant, such as 2.5, or None without a limit.
 
-    A group's limit holds for all groups below it, so the smallest on the way from the process's own group up to the
-    root counts.
+    A group's limit holds for all groups below it, so the smallest limit from the process's own group up to the root
+    counts.
 
     Args:
         cgroup: where the hierarchies of version 2 and version 1 are mounted.
@@ -118,9 +118,9 @@ def _own_groups(own: Path) -> tuple[PurePosixPath, PurePosixPath]:
 
 
 def _upwards(mount: Path, group: PurePosixPath) -> Iterator[Path]:
-    """Folders of a group and of all above it.
+    """Folders of a group and of all groups above it.
 
-    Inside a container the path may be the host's, which the container does not see; then only the root is there.
+    Inside a container the path may be the host's, which the container does not see. Then only the root exists.
     """
     for path in (group, *group.parents):
         folder = mount / str(path).lstrip("/")
@@ -146,7 +146,7 @@ def _version_1(folder: Path) -> float | None:
 
 
 def _granted(quota: str, period: str) -> float | None:
-    """CPUs; "max" is version 2's word for no limit, version 1 says -1."""
+    """CPUs; version 2 says "max" for no limit, version 1 says -1."""
     try:
         granted = float(quota) / float(period)
     except (ValueError, ZeroDivisionError):

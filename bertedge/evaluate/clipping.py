@@ -1,7 +1,7 @@
-"""Clipping: values that a static int8 layer reads at run time and that lie outside the range that calibration chose.
+"""Clipping: values that a static int8 layer reads at run time outside the range that calibration chose.
 
-Such a value is replaced by the end of the range. A few are harmless, but a range that most of the inputs leave makes a
-model wrong although every operator is right, so the share is counted in the bundle's own graph.
+Such a value is replaced by the end of the range. A few are harmless. But where most inputs lie outside, the model is
+wrong although every operator is correct. So their share is counted in the bundle's own graph.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class LayerClipping:
     """One tensor that is rounded to uint8.
 
     Attributes:
-        layer: the layers that read it, with commas between.
+        layer: the layers that read it, separated by commas.
         outside: share of the values that lie outside the range, 0 to 1.
-        beyond: how far the farthest one lies outside, in widths of the range.
-        values: how many values were looked at.
+        beyond: distance of the farthest value from the range, in widths of the range.
+        values: how many values were observed.
     """
 
     layer: str

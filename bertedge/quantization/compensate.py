@@ -176,7 +176,7 @@ def _in_pairs(order: NDArray[np.int64], weight_range: WeightRange) -> Ends:
 
     def ends(index: int, rounded: NDArray[np.int8]) -> tuple[NDArray[np.int16] | int, NDArray[np.int16] | int]:
         if weight_range.limits_pairs and partner[index] < index:
-            return weight_range.beside(rounded[partner[index]])
+            return weight_range.partner_limits(rounded[partner[index]])
         return -weight_range.largest, weight_range.largest
 
     return ends

@@ -37,7 +37,7 @@ def extreme_weights(shape: tuple[int, int], weight_range: WeightRange) -> np.nda
     low, high = -weight_range.largest, weight_range.largest
     weight = RNG.choice(np.array([low, -1, 0, 1, high], dtype=np.int8), shape)
     for row in range(1, shape[0], 2):
-        weight[row] = np.clip(weight[row], *weight_range.beside(weight[row - 1]))
+        weight[row] = np.clip(weight[row], *weight_range.partner_limits(weight[row - 1]))
     return weight
 
 

@@ -1,23 +1,23 @@
-"""The int8 matmul that every CPU should compute, in numpy."""
+"""The exact int8 matmul, in numpy."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Products of so many inputs, 255 * 127 each, have exact sums in float32.
+#: float32 holds exact sums of this many products, of 255 * 127 each.
 EXACT_INPUTS = 512
 
 
 class ExactMatrix:
-    """An int8 matrix (K, N) that uint8 inputs are multiplied with, by the float32 matmul of numpy."""
+    """An int8 matrix (K, N) for uint8 inputs, multiplied by numpy's float32 matmul."""
 
     def __init__(self, weight: NDArray[np.int8]) -> None:
         self._weight = weight.astype(np.float32)
         self._column_sums = weight.sum(axis=0, dtype=np.int32)
 
     def multiply(self, x: NDArray[np.uint8], zero_point: int) -> NDArray[np.int32]:
-        """(M, K) -> (M, N): the sums minus what the zero point adds to each."""
+        """(M, K) -> (M, N): the sums, without the part that the zero point adds."""
         sums = np.zeros((len(x), self._weight.shape[1]), dtype=np.int32)
         for start in range(0, x.shape[1], EXACT_INPUTS):
             part = slice(start, start + EXACT_INPUTS)

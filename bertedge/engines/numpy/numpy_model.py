@@ -1,8 +1,8 @@
-"""A model whose int8 matmuls run in numpy, and everything else in onnxruntime: right on every CPU.
+"""A model whose int8 matmuls run in numpy, and everything else in onnxruntime: correct on every CPU.
 
-The graph is cut at its int8 matmuls, and the pieces between them run as models of their own. So golden vectors can be
-recorded for a target whose sums would overflow here; and what overflows elsewhere can be shown here, for a sum that
-was cut goes on into the next piece (:mod:`bertedge.emulate.simulate`).
+The graph is cut at its int8 matmuls, and the parts between them run as models of their own. So golden vectors can be
+recorded for a target whose sums would overflow on this machine. And :mod:`bertedge.emulate.simulate` shows what happens
+on a CPU whose sums overflow: a sum that was cut goes on into the next part.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from bertedge.errors import UsageError
 
 MICROSOFT = "com.microsoft"
 INT8_MATMUL = "MatMulIntegerToFloat"
-#: Operators that multiply int8 matrices, and that are known here; anything else with int8 inputs would slip through.
+#: Other operators that multiply int8 matrices; a model that has one is refused.
 OTHER_INT8 = frozenset({"MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul", "QGemm"})
 
 Values = dict[str, NDArray[Any]]
 
 
 class NumpyModel:
-    """A model file, run piece by piece; takes the place of :class:`bertedge.engines.onnxruntime.sessions.Sessions`.
+    """A model file, run part by part; see :class:`bertedge.engines.onnxruntime.grouping.Model`.
 
     Args:
-        replaced: initializers that have other values than in the file.
+        replaced: tensors of the file, by name, that get other values.
     """
 
     def __init__(self, path: Path, *, replaced: Mapping[str, NDArray[np.float32]] | None = None) -> None:
@@ -47,10 +47,10 @@ class NumpyModel:
         self._outputs = [output.name for output in graph.output]
         self.input_names = frozenset(value.name for value in graph.input)
         self._steps = list(_steps([simple for node in graph.node for simple in _without_int8_attention(node)]))
-        self._pieces: dict[int, ort.InferenceSession] = {}
+        self._parts: dict[int, ort.InferenceSession] = {}
         self._matrices: dict[str, ExactMatrix] = {}
 
-    #: Numpy's arithmetic is the same on one thread and on many; nothing runs side by side.
+    #: One call at a time: numpy spreads each over the cores.
     callers = 1
 
     def run_alone(self) -> Run:
@@ -68,7 +68,7 @@ class NumpyModel:
             if isinstance(step, onnx.NodeProto):
                 values[step.output[0]] = self._multiply(step, values)
             else:
-                values |= self._run_piece(index, step, values)
+                values |= self._run_part(index, step, values)
         return {name: values[name] for name in self._outputs}
 
     def _multiply(self, node: onnx.NodeProto, values: Values) -> NDArray[np.float32]:
@@ -90,22 +90,22 @@ class NumpyModel:
     def _value(self, name: str, values: Values) -> NDArray[Any]:
         return values[name] if name in values else numpy_helper.to_array(self._initializers[name])
 
-    def _run_piece(self, index: int, nodes: list[onnx.NodeProto], values: Values) -> Values:
-        if index not in self._pieces:
-            self._pieces[index] = self._piece(index, nodes, values)
-        session = self._pieces[index]
+    def _run_part(self, index: int, nodes: list[onnx.NodeProto], values: Values) -> Values:
+        if index not in self._parts:
+            self._parts[index] = self._part(index, nodes, values)
+        session = self._parts[index]
         names = [output.name for output in session.get_outputs()]
         feed = {value.name: values[value.name] for value in session.get_inputs()}
         return dict(zip(names, session.run(names, feed), strict=True))
 
-    def _piece(self, index: int, nodes: list[onnx.NodeProto], values: Values) -> ort.InferenceSession:
+    def _part(self, index: int, nodes: list[onnx.NodeProto], values: Values) -> ort.InferenceSession:
         """A model of some nodes; its inputs have the types of the values that are there."""
         made = {name for node in nodes for name in node.output}
         read = {name for node in nodes for name in node.input if name} - made
         wanted = {name for step in self._steps[index + 1 :] for name in _inputs(step)} | set(self._outputs)
         graph = helper.make_graph(
             nodes,
-            f"piece.{index}",
+            f"part.{index}",
             [
                 helper.make_tensor_value_info(
                     name, helper.np_dtype_to_tensor_dtype(values[name].dtype), [None] * values[name].ndim
@@ -134,11 +134,11 @@ def open_exact_file(
 
 
 def _without_int8_attention(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """``QAttention`` as the matmul, the split and the attention that it is made of; other nodes as they are."""
+    """``QAttention`` as its parts: matmul, split and attention; other nodes as they are."""
     if node.op_type in OTHER_INT8:
         raise UsageError(
             f"the model has the operator {node.op_type}, which is not computed in numpy",
-            "take a bundle of this bertedge",
+            "use a bundle that this version of bertedge made",
         )
     if node.op_type != "QAttention":
         return [node]
@@ -155,7 +155,7 @@ def _without_int8_attention(node: onnx.NodeProto) -> list[onnx.NodeProto]:
 
 
 def _steps(nodes: list[onnx.NodeProto]) -> Iterator[onnx.NodeProto | list[onnx.NodeProto]]:
-    """The int8 matmuls, and the runs of other nodes between them, in their order."""
+    """The int8 matmuls, and lists of the nodes between them, in their order."""
     others: list[onnx.NodeProto] = []
     for node in nodes:
         if node.op_type != INT8_MATMUL:

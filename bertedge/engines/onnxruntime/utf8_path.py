@@ -1,4 +1,4 @@
-"""Paths for libraries that take UTF-8 only, as onnxruntime does; on Linux a name may be any bytes."""
+"""Paths for onnxruntime, which takes UTF-8 only; on Linux a name may consist of any bytes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bertedge.scratch import temporary_folder
 
 @contextmanager
 def utf8_path(path: Path) -> Iterator[str]:
-    """The path as it is or, where a folder's name is not UTF-8, one through a link to that folder.
+    """The path, or a path through a temporary link where a folder's name is not UTF-8.
 
-    The file's own name has to be UTF-8. The link is gone after the block.
+    The file's own name must be UTF-8. The link is deleted after the block.
     """
     try:
         os.fspath(path).encode()
