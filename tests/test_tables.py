@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bertedge.bundle import Bundle
 from bertedge.checkpoint.fit import refuse_other_family
+from bertedge.cli.app import COMMANDS
+from bertedge.cli.elsewhere import SHOWN
 from bertedge.encoders import ENCODERS, Encoder, names, read_config, write_config
 from bertedge.encoders.others import OTHER_CLASSES
+from bertedge.encoding import Encoding
 from bertedge.errors import CheckpointError
+from bertedge.evaluate.goals import GOALS
+from bertedge.evaluate.metrics import METRICS
+from bertedge.heads import HEADS, Head
+from bertedge.heads.parts import Parts
+from bertedge.predictor import Batch
+from bertedge.quantization.sensitivity import SMOOTH_LOSS
+from bertedge.report.budget import DEFAULTS
+from bertedge.report.summary import LOSSES
+from bertedge.report.views import OTHER, OVER_LENGTH, TRADE_OFFS, part_name
+from bertedge.runtime import BertRuntime, load
 
+ROOT = Path(__file__).parents[1]
 SIZES = {"vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
 
 
@@ -51,3 +69,114 @@ def test_what_is_refused_has_no_row() -> None:
     """A prefix such as ``Bert`` would hide others; a row comes first, so it may be in the list of other classes too."""
     for row in ENCODERS.values():
         assert not [name for name in OTHER_CLASSES if name != row.class_prefix and name.startswith(row.class_prefix)]
+
+
+@pytest.fixture(params=HEADS.values(), ids=HEADS.keys())
+def head(request: pytest.FixtureRequest) -> Head:
+    return request.param
+
+
+def test_heads_have_names_of_their_own() -> None:
+    assert all(name == head.name for name, head in HEADS.items())
+    for names_of in (
+        lambda head: head.metrics,
+        lambda head: head.golden(pooler=True),
+        lambda head: head.cases,
+        lambda head: [head.verb.name],
+        lambda head: [head.outputs["masked"]],
+        lambda head: [head.outputs["all"]],
+    ):
+        every = [name for head in HEADS.values() for name in names_of(head)]
+        assert len(every) == len(set(every))
+
+
+def test_a_heads_layers_have_its_tensors(head: Head) -> None:
+    config = ENCODERS["bert"].config(**SIZES)
+    shapes, layers = head.shapes(config, tied=False), head.layers(config, tied=False)
+    assert head.mark is None or head.mark in shapes
+    assert (head.mark is None) == (head.architecture is None) == (not layers)
+    for layer in layers:
+        assert layer.name.split(".")[0] == head.name
+        assert sum(shapes[f"{owner}.weight"][0] for owner in layer.owners) == layer.outputs
+        assert part_name(layer.name) != OTHER
+    assert not layers or head.size(config) == layers[-1].outputs
+    assert {layer.name for layer in layers} <= {layer.name for layer in Parts((head.name,)).layers(config)}
+
+
+def test_a_heads_numbers_are_used_everywhere(head: Head) -> None:
+    assert {head.smooth_loss, head.main_metric} <= head.metrics.keys() <= METRICS.keys()
+    for rows in (head.budgets, head.trade_offs, head.over_length, head.columns, head.losses):
+        assert rows
+        assert rows.keys() <= head.metrics.keys()
+    assert head.budgets.keys() <= DEFAULTS.keys()
+    assert head.trade_offs.items() <= TRADE_OFFS.items()
+    assert head.over_length.items() <= OVER_LENGTH.items()
+    assert head.losses.items() <= LOSSES.items()
+    assert head.columns.items() <= SHOWN.items()
+    assert SMOOTH_LOSS[head.name] == head.smooth_loss
+    assert head.goals
+    for goal in head.goals:
+        assert (GOALS[goal.option], goal.head) == (goal, head.name)
+        assert goal.metric in head.metrics
+        assert goal.is_ceiling == (head.metrics[goal.metric].better == "lower")
+
+
+def test_a_heads_answers_are_compared_recorded_and_kept(head: Head, bundle_of: Callable[..., Bundle]) -> None:
+    """With those of its own float model: nothing differs."""
+    runtime = load(bundle_of("float32").folder, threads=1)
+    texts = ["The cat sat on the [MASK].", "Bread needs [MASK] and time."]
+    encodings = runtime.tokenizer.encode_many([*zip(texts, texts[::-1], strict=True), *texts])
+    batch = batch_of(encodings, mask=runtime.tokenizer.id_of("mask"))
+    outputs = runtime.predict(batch)
+    read = head.read(batch, outputs, ("mean",))
+    groups = head.compare(batch, read, read)
+    assert {metric.group for metric in head.metrics.values()} >= groups.keys() > set()
+    for name, seen in head.compare_kept(batch, head.keep(batch, read), read).items():
+        np.testing.assert_array_equal(seen.rows, groups[name].rows)
+    for row in range(len(texts)):
+        assert head.change(batch, row, outputs, outputs) is not None
+    record = head.record(batch, outputs, {})
+    assert record.keys() == head.golden(pooler=True).keys()
+    assert head.lost_lead(record, record) == 0
+    worst = head.worst(runtime.tokenizer)
+    assert (worst is None) == (not head.cases)
+    if worst is not None:
+        worst.add(batch, outputs.logits[head.name], -outputs.logits[head.name])
+        found = worst.found()
+        assert found.keys() == head.cases.keys()
+        assert all(isinstance(case, head.cases[name]) for name, cases in found.items() for case in cases)
+
+
+def test_a_head_has_a_method_a_command_and_a_page(head: Head) -> None:
+    verb = head.verb
+    assert callable(getattr(BertRuntime, verb.method))
+    assert len(verb.example) == len(verb.arguments)
+    assert verb.name in COMMANDS
+    assert verb.help == COMMANDS[verb.name].__doc__
+    pages = [*(ROOT / "docs").glob("**/*.md"), ROOT / "README.md"]
+    assert any(f".{verb.method}(" in page.read_text(encoding="utf-8") for page in pages)
+
+
+def batch_of(encodings: Sequence[Encoding], mask: int) -> Batch:
+    """A padded batch; the pairs follow each other, and nobody knows what is under the masks."""
+    width = max(len(encoding.input_ids) for encoding in encodings)
+    ids, types = np.zeros((2, len(encodings), width), dtype=np.int64)
+    attention = np.zeros_like(ids)
+    for row, encoding in enumerate(encodings):
+        length = len(encoding.input_ids)
+        ids[row, :length], types[row, :length], attention[row, :length] = encoding.input_ids, encoding.token_type_ids, 1
+    where = [np.flatnonzero(row == mask) for row in ids]
+    most = max(map(len, where))
+    positions = np.stack([np.pad(places, (0, most - len(places))) for places in where])
+    counts = np.array([len(places) for places in where])
+    is_pair = types.any(axis=1)
+    labels = {"mlm": np.where(np.arange(most) < counts[:, None], 5, -1), "nsp": np.where(is_pair, 0, -1)}
+    return Batch(
+        input_ids=ids,
+        attention_mask=attention,
+        token_type_ids=types,
+        masked_positions=positions,
+        masked_counts=counts,
+        labels=labels,
+        hidden=True,
+    )

@@ -101,7 +101,7 @@ def _replayed(result: Any) -> list[str]:
     lines = [f"vectors          differ by {result.max_state_diff:.2g} at most (rounding: {result.state_tolerance:.2g})"]
     if result.max_prob_diff is None:
         return [
-            "probabilities    not measured: the model has no MLM or NSP head",
+            "probabilities    not measured: the model has no head that gives any",
             *lines,
             f"from float       {vectors}",
         ]

@@ -18,7 +18,7 @@ from bertedge.data.masking import mask_tokens
 from bertedge.errors import FileError
 from bertedge.evaluate.intervals import LARGEST_EXPONENT, expanded_tail, t_interval
 from bertedge.metric import MetricValue
-from bertedge.predictor import NO_LABEL, Batch
+from bertedge.predictor import Batch
 
 EXCLUDED = ("tokenization",)
 #: A block has at least so many calls and takes at least so long; it starts after a pause that lets other sessions'
@@ -143,7 +143,6 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
         attention_mask=np.ones_like(ids),
         token_type_ids=segments,
         masked_positions=where,
-        labels={"mlm": np.take_along_axis(ids, where, axis=1), "nsp": np.full(rows, NO_LABEL)},
     )
 
 

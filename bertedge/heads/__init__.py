@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bertedge.heads.embedding import EMBEDDING
 from bertedge.heads.encode import Encode
 from bertedge.heads.fill_mask import FillMask
 from bertedge.heads.head import Head
 from bertedge.heads.mlm import MLM
 from bertedge.heads.nsp import NSP, NextSentenceMethod
+from bertedge.predictor import RowOutputs
 
 #: Name -> head, in the order of reports.
 HEADS: dict[str, Head] = {head.name: head for head in (MLM, NSP, EMBEDDING)}
@@ -17,7 +21,21 @@ class HeadMethods(FillMask, NextSentenceMethod, Encode):
     """The methods of all heads, for :class:`bertedge.BertRuntime`."""
 
 
+def take_masked(outputs: RowOutputs, positions: NDArray[np.int64]) -> RowOutputs:
+    """Outputs of a graph that computes every position, with logits at masked positions only for heads that read those.
+
+    Args:
+        outputs: with a batch dimension.
+        positions: shape (B, K).
+    """
+    where = positions[:, :, None]
+    masked = {name for name in outputs if name in HEADS and HEADS[name].reads == "masked"}
+    return {
+        name: np.take_along_axis(array, where, axis=1) if name in masked else array for name, array in outputs.items()
+    }
+
+
 #: The same, those of pairs last: the order in which one of them is taken as a model's main head.
 MAIN_FIRST = sorted(HEADS.values(), key=lambda head: head.reads == "pair")
 
-__all__ = ["HEADS", "MAIN_FIRST", "Head", "HeadMethods"]
+__all__ = ["HEADS", "MAIN_FIRST", "Head", "HeadMethods", "take_masked"]

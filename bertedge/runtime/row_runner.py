@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bertedge.encoders import EncoderConfig
 from bertedge.engines import Executor
 from bertedge.errors import UsageError
+from bertedge.heads import HEADS
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs, Row, RowOutputs
 
 T = TypeVar("T")
@@ -54,7 +55,8 @@ class RowRunner:
 
     def _predict(self, batch: Batch) -> Outputs:
         results = self.run(rows_of(batch), lambda outputs: outputs)
-        widths = {"mlm": batch.masked_positions.shape[1], HIDDEN_STATES: batch.input_ids.shape[1]}
+        extents = {"masked": batch.masked_positions.shape[1], "every": batch.input_ids.shape[1]}
+        widths = {head.key: extents[head.reads] for head in HEADS.values() if head.reads in extents}
         names = [name for name in results[0] if batch.hidden or name != HIDDEN_STATES] if results else []
         return Outputs.of({name: joined_rows([row[name] for row in results], widths.get(name)) for name in names})
 

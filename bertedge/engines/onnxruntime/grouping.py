@@ -19,6 +19,7 @@ from bertedge.encoders import EncoderConfig
 from bertedge.engines.onnxruntime.feed import Feed, rows_feed, stacked
 from bertedge.engines.onnxruntime.sessions import Run
 from bertedge.engines.side_by_side import side_by_side
+from bertedge.heads import take_masked
 from bertedge.manifest import OUTPUT_NAMES
 from bertedge.predictor import Row, RowOutputs
 
@@ -121,10 +122,7 @@ class GroupingExecutor:
     def _run_group(self, rows: Sequence[Row], run: Run) -> RowOutputs:
         values = run(self.feed(rows), self._work(rows))
         named = {self._names[name]: array for name, array in values.items()}
-        if self._all_positions and "mlm" in named:
-            positions = stacked([row.masked_positions for row in rows])
-            named["mlm"] = np.take_along_axis(named["mlm"], positions[:, :, None], axis=1)
-        return named
+        return take_masked(named, stacked([row.masked_positions for row in rows])) if self._all_positions else named
 
     def _work(self, rows: Sequence[Row]) -> int:
         """Rough cost of a call in int8 multiply-accumulates: the linear layers of the blocks, and the decoder."""

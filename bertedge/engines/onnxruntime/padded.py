@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import onnxruntime as ort
 
 from bertedge.bundle import Bundle
@@ -14,6 +13,7 @@ from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import ERRORS_ONLY, inputs_of
 from bertedge.engines.onnxruntime.utf8_path import utf8_path
 from bertedge.engines.threads import checked_threads
+from bertedge.heads import take_masked
 from bertedge.manifest import OUTPUT_NAMES
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
@@ -41,8 +41,8 @@ class PaddedPredictor:
         known = OUTPUT_NAMES["all" if self._all_positions else "masked"]
         names = [known[output.name] for output in session.get_outputs()]
         values = dict(zip(names, session.run(None, feed(batch, inputs_of(session))), strict=True))
-        if self._all_positions and "mlm" in values:
-            values["mlm"] = np.take_along_axis(values["mlm"], batch.masked_positions[:, :, None], axis=1)
+        if self._all_positions:
+            values = take_masked(values, batch.masked_positions)
         if not batch.hidden:
             values.pop(HIDDEN_STATES)
         return Outputs.of(values)

@@ -1,0 +1,116 @@
+"""A head that bertedge does not have, in one file: which of two topics a text is about, from the pooler's output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertedge.arrays import ArraySpec
+from bertedge.encoders import EncoderConfig, names
+from bertedge.encoders.names import Shapes
+from bertedge.heads import Head
+from bertedge.heads.head import Argument, Arrays, GoldenArray, HeadWriter, Observed, Verb
+from bertedge.heads.text_model import TextModel, row_of
+from bertedge.layers import Layer, Role
+from bertedge.metric import SHARE, GoalKind, Metric, mean
+from bertedge.predictor import Batch, Outputs
+from bertedge.probabilities import answers, largest_change, softmax
+
+TOPICS = ("sea", "kitchen")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Topic(Head):
+    """Logits (B, 2)."""
+
+    name = "topic"
+
+    def size(self, config: EncoderConfig) -> int:
+        return len(TOPICS)
+
+    def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
+        return names.linear_shapes("classifier", len(TOPICS), config.hidden_size)
+
+    def layers(self, config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
+        width, classes = config.hidden_size, len(TOPICS)
+        owners = ("classifier",)
+        return (Layer(name="topic", role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=classes, reads="first"),)
+
+    def write(self, w: HeadWriter, x: str) -> str:
+        return w.linear("topic", x)
+
+    def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
+        return {"logits": outputs.logits["topic"]} if "topic" in outputs.logits else {}
+
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
+        values = {"equal": expected["logits"].argmax(axis=1) == answers(got["logits"])}
+        return {"topic": Observed(values=values, rows=np.arange(len(batch.input_ids)))}
+
+    def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
+        if "topic" not in alone.logits:
+            return None
+        return largest_change(among.logits["topic"][row], alone.logits["topic"][0])
+
+    def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
+        return {"topic_probs": GoldenArray(spec=ArraySpec(dtype="float32", shape=("B", 2)), kind="probabilities")}
+
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
+        return {"topic_probs": softmax(outputs.logits["topic"])} if "topic" in outputs.logits else {}
+
+
+class TopicMethod(TextModel):
+    """Its method."""
+
+    def topic(self, text: str) -> str:
+        """What a text is about."""
+        self._require("topic")
+        rows = [row_of(self.tokenizer.encode(text))]
+        return self.runner.run(rows, lambda result: TOPICS[int(result["topic"].argmax())])[0]
+
+
+AGREEMENT = "topic.label_agreement"
+TOPIC = Topic(
+    words="topic",
+    reads="first",
+    outputs={"masked": "topic_logits", "all": "topic_logits"},
+    needs_pooler=True,
+    mark="classifier.weight",
+    architecture="ForSequenceClassification",
+    part_names={"topic": "topic head"},
+    metrics={
+        AGREEMENT: Metric(
+            group="topic",
+            estimate=mean("equal"),
+            better="higher",
+            meaning="share of texts with float's topic",
+            bounds=(0, 1),
+        )
+    },
+    goals=(
+        GoalKind(
+            option="min_topic_agreement",
+            metric=AGREEMENT,
+            head="topic",
+            limits=SHARE,
+            scale=0.01,
+            help="Smallest share of texts with the same topic as float.",
+        ),
+    ),
+    budgets={AGREEMENT: {"max_drop": 0.01}},
+    smooth_loss=AGREEMENT,
+    main_metric=AGREEMENT,
+    trade_offs={AGREEMENT: "topic as in float"},
+    over_length={AGREEMENT: "topic as in float"},
+    columns={AGREEMENT: "topics"},
+    losses={AGREEMENT: lambda value: f"{1 - value:.3f} of the topics differ"},
+    verb=Verb(
+        name="topic",
+        method="topic",
+        help="Tell what a text is about.",
+        arguments=(Argument(name="text", help="A text."),),
+        example=("The ship sailed across the sea.",),
+        lines=lambda answer: [answer],
+    ),
+)
