@@ -12,7 +12,7 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.checkpoint.fit import refuse_other_family
 from bertedge.cli.app import COMMANDS
-from bertedge.cli.elsewhere import SHOWN
+from bertedge.cli.emulation import SHOWN
 from bertedge.encoders import ENCODERS, Encoder, names, read_config, write_config
 from bertedge.encoders.others import OTHER_CLASSES
 from bertedge.encoding import Encoding
