@@ -63,7 +63,7 @@ class JoinedMatmul(EncoderWriter):
         return self.g.op("MultiHeadAttention", inputs, f"{layer.name}.context", domain=MICROSOFT, num_heads=heads)
 
     def _projections(self, layer: Layer, x: str) -> list[str]:
-        return self._split(self.linear(layer, x), 3)
+        return self._split(self.linear(layer.name, x), 3)
 
 
 class ThreeMatmuls(JoinedMatmul):

@@ -36,6 +36,8 @@ def per_channel(values: Tensor) -> Tensor:
 
 def per_tensor(values: Tensor) -> Tensor:
     """Asymmetric, one scale for all, as the dynamic recipe does."""
+    if not values.numel():  # a text without masked positions
+        return values
     low, high = values.min().clamp(max=0), values.max().clamp(min=0)
     scale = (high - low).clamp(min=1e-12) / 255
     return ((values / scale).round().clamp(low / scale, high / scale)) * scale
@@ -81,7 +83,7 @@ class Rounded:
             if isinstance(module, nn.Linear) and not any(part in name for part in EXACT):
                 self._round(module, row)
         if row.weights:
-            table = self.model.bert.embeddings.word_embeddings.weight
+            table = self.model.embeddings.word_embeddings.weight
             table.copy_(row.weights(table))
         if row.activations:
             rounding = row.activations
