@@ -85,12 +85,6 @@ def tune(
     search, also with other goals.
     """
     search = library("bertedge.tuning.search", "tools")
-    tried: list[str] = []
-
-    def tell(line: str) -> None:
-        tried.append(line)
-        note(line)
-
     chosen = TuneSettings(
         calibration=calibration,
         corpus=corpus,
@@ -104,10 +98,10 @@ def tune(
     try:
         with progress_bar("tuning") as listen:
             tuned = search.tune(
-                models, output, goals=goals, settings=chosen, cased=cased, force=force, listen=listen, note=tell
+                models, output, goals=goals, settings=chosen, cased=cased, force=force, listen=listen, note=note
             )
     except (KeyboardInterrupt, SystemExit):
-        if tried:
+        if (output / "best").is_dir():
             words = [word for word in sys.argv[1:] if word != "--force"]
             note(f"everything measured is saved, the best so far is {output}/best; go on with:")
             note(shlex.join(["bertedge", *words]))

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,8 +272,7 @@ def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(
         *("--max-kl", "1e-15", "--threads", 1),
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
-    wait_for((runs / "pareto.svg").is_file, process)
-    time.sleep(0.5)
+    wait_for(lambda: (runs / "pareto.svg").is_file() and len(list((runs / "candidates").glob("[!.]*"))) > 1, process)
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else 128 + number), err
