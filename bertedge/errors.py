@@ -56,7 +56,7 @@ class FileError(BertEdgeError):
 
 
 class CheckpointError(BertEdgeError):
-    """A checkpoint whose tensors or configuration do not make a BERT."""
+    """A checkpoint whose tensors or configuration are not those of a supported model."""
 
 
 class BundleError(BertEdgeError):

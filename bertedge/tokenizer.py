@@ -73,7 +73,7 @@ class Tokenizer:
         if missing:
             raise CheckpointError(
                 f"the tokenizer has no {', '.join(missing)}",
-                "; ".join(warnings) or "BERT needs [PAD], [CLS], [SEP] and [MASK] in its vocabulary",
+                "; ".join(warnings) or "use the tokenizer that the model was trained with",
             )
         backend.no_padding()
         backend.no_truncation()

@@ -54,6 +54,13 @@ def test_an_encoders_config_is_read_back(encoder: Encoder) -> None:
         encoder.read_config({key: value for key, value in written.items() if key != encoder.keys["num_hidden_layers"]})
 
 
+def test_an_encoders_faults_are_told_in_the_keys_of_its_file(encoder: Encoder) -> None:
+    written = write_config(encoder.config(**SIZES))
+    for field in SIZES:
+        with pytest.raises(CheckpointError, match=f"config: {encoder.keys[field]} is -1, expected"):
+            read_config({**written, encoder.keys[field]: -1})
+
+
 def test_an_encoders_tensor_names_are_translated(encoder: Encoder) -> None:
     config = encoder.config(**SIZES)
     shapes = names.encoder_shapes(config) | names.pooler_shapes(config)

@@ -1,4 +1,4 @@
-"""Float BERT checkpoints, read from and written to the Hugging Face folder layout."""
+"""Float checkpoints, read from and written to the Hugging Face folder layout."""
 
 from bertedge.checkpoint.checkpoint import Checkpoint, write_checkpoint
 from bertedge.checkpoint.locate import BUILT_IN, locate, open_checkpoint

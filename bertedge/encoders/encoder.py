@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -89,7 +90,11 @@ class Encoder:
             )
         if isinstance(sizes["hidden_size"], int):
             sizes.setdefault("intermediate_size", 4 * sizes["hidden_size"])
-        return self.config(**sizes)
+        try:
+            return self.config(**sizes)
+        except CheckpointError as error:
+            message = re.sub(r"\w+", lambda word: self.keys.get(word[0], word[0]), error.message)
+            raise CheckpointError(message, error.hint) from error
 
     def write_config(self, config: EncoderConfig) -> dict[str, Any]:
         """The keys that ``transformers`` reads as well."""

@@ -1,1 +1,1 @@
-"""The ONNX graph of a BERT, built node by node from a checkpoint and a plan."""
+"""The ONNX graph of an encoder, built node by node from a checkpoint and a plan."""

@@ -105,6 +105,14 @@ def test_float_bundles_equal_transformers(folder: Path, tokenizer: Tokenizer, tm
     assert verify(tmp_path / "bundle").passed
 
 
+def test_a_wrong_size_is_told_in_the_keys_of_the_file(row: Encoder) -> None:
+    key = row.keys["hidden_size"]
+    with pytest.raises(
+        CheckpointError, match=f"config: {key} 7 is not a multiple of {row.keys['num_attention_heads']} 2"
+    ):
+        row.read_config({**row.write_config(row.config()), key: 7, row.keys["num_attention_heads"]: 2})
+
+
 def test_only_bert_is_trained(folder: Path, row: Encoder, corpus_file: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"{row.title} models can be quantized, but not trained"):
         train(corpus_file, tmp_path / "out", TrainingSettings(steps=1), init=folder)
