@@ -25,7 +25,7 @@ def goal_options(names: Iterable[str]) -> Callable[[Command], Command]:
         ]
         for name in names
     }
-    return _added(options, "goals", goals_of)
+    return added(options, "goals", goals_of)
 
 
 def setting_options(keys: Mapping[str, Iterable[Key]]) -> Callable[[Command], Command]:
@@ -47,11 +47,11 @@ def setting_options(keys: Mapping[str, Iterable[Key]]) -> Callable[[Command], Co
         for panel, listed in keys.items()
         for key in listed
     }
-    return _added(options, "settings", lambda given: {name: v for name, v in given.items() if v is not None})
+    return added(options, "settings", lambda given: {name: v for name, v in given.items() if v is not None})
 
 
-def _added(options: dict[str, Any], into: str, gather: Callable[[dict[str, Any]], Any]) -> Callable[[Command], Command]:
-    """Add options that are None by default; the command gets what ``gather`` makes of them as ``into``."""
+def added(options: dict[str, Any], into: str, gather: Callable[[dict[str, Any]], Any]) -> Callable[[Command], Command]:
+    """Add options whose default is None; the command gets what ``gather`` makes of them as ``into``."""
 
     def decorate(command: Command) -> Command:
         @wraps(command)

@@ -1,4 +1,4 @@
-"""What ``bench`` and ``compare`` share: judging, and the files that CI reads."""
+"""Judging and the files that CI reads, for ``bench`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bertedge.cli.added_options import Command, added
 from bertedge.cli.console import note
 from bertedge.cli.options import library, require_different_files
 from bertedge.errors import UsageError
@@ -25,23 +26,33 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 MarkdownOption = Annotated[
     Path | None, typer.Option("--markdown", help="Write the tables as Markdown.", show_default=False)
 ]
-JunitOption = Annotated[
-    Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.", show_default=False)
-]
 HtmlOption = Annotated[
-    Path | None, typer.Option("--html", help="Write a page with pictures, in one file.", show_default=False)
+    Path | None, typer.Option("--html", help="Write a page with charts, in one file.", show_default=False)
 ]
-BudgetsOption = Annotated[
-    Path | None,
-    typer.Option("--budgets", help="TOML: how much worse a metric may be; changes the defaults.", show_default=False),
-]
-StrictOption = Annotated[
-    bool, typer.Option("--strict", help="What is inconclusive or was not judged is a failure, too.")
-]
-UpdateOption = Annotated[bool, typer.Option("--update-baseline", help="Accept what was measured as the new baseline.")]
-ReasonOption = Annotated[
-    str | None, typer.Option("--reason", help="Why the baseline changes; kept in its file.", show_default=False)
-]
+#: Options of the commands that judge -> arguments of :class:`Gate`.
+JUDGING: dict[str, Any] = {
+    "budgets_file": Annotated[
+        Path | None,
+        typer.Option(
+            "--budgets", help="TOML: how much worse a metric may get; changes the defaults.", show_default=False
+        ),
+    ],
+    "strict": Annotated[bool, typer.Option("--strict", help="Verdicts that are inconclusive or skipped fail, too.")],
+    "update": Annotated[bool, typer.Option("--update-baseline", help="Accept the report as the new baseline.")],
+    "reason": Annotated[
+        str | None, typer.Option("--reason", help="Why the baseline changes; kept in its file.", show_default=False)
+    ],
+    "markdown": MarkdownOption,
+    "html": HtmlOption,
+    "junit": Annotated[
+        Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.", show_default=False)
+    ],
+}
+
+
+def judging_options(command: Command) -> Command:
+    """Add the options of judging to a command that takes ``judging``: arguments for :class:`Gate`."""
+    return added(JUDGING, "judging", lambda given: {k: v for k, v in given.items() if v is not None})(command)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,29 +60,29 @@ class Gate:
     """The options of judging, checked before long work begins.
 
     Attributes:
-        inputs: what else the command reads, by the names that its user knows.
+        inputs: other files that the command reads, by the names that its user knows.
     """
 
     inputs: Mapping[str, Path | None]
-    budgets_file: Path | None
-    json: Path | None = None
-    markdown: Path | None
-    html: Path | None
-    junit: Path | None
-    strict: bool
     baseline_file: Path | None
-    update: bool
-    reason: str | None
+    budgets_file: Path | None = None
+    json: Path | None = None
+    markdown: Path | None = None
+    html: Path | None = None
+    junit: Path | None = None
+    strict: bool = False
+    update: bool = False
+    reason: str | None = None
 
     def __post_init__(self) -> None:
         if self.update and self.baseline_file is None:
-            raise UsageError("--update-baseline: there is no --baseline", "name the file: --baseline FILE")
+            raise UsageError("--update-baseline: there is no --baseline", "name the file with --baseline FILE")
         if self.update and not (self.reason or "").strip():
             raise UsageError("--update-baseline: a baseline is not changed without a reason", 'add --reason "..."')
         if self.reason is not None and not self.update:
             raise UsageError("--reason: is for --update-baseline", "add --update-baseline, or leave it out")
         inputs = {**self.inputs, "--budgets": self.budgets_file, "--baseline": self.baseline_file}
-        summary = os.environ.get(SUMMARY)  # which gets the tables by itself
+        summary = os.environ.get(SUMMARY)  # gets the tables without an option
         require_different_files(
             {name: path for name, path in inputs.items() if name not in self.outputs},
             {**self.outputs, f"${SUMMARY}": Path(summary) if summary else None},
@@ -79,12 +90,12 @@ class Gate:
 
     @property
     def outputs(self) -> dict[str, Path | None]:
-        """What is written, by the names that the user knows."""
+        """The files to write, by the names that the user knows."""
         files = {"--json": self.json, "--markdown": self.markdown, "--html": self.html, "--junit": self.junit}
         return files | ({"--baseline": self.baseline_file} if self.update else {})
 
     def budgets(self) -> Budgets:
-        """The defaults, or what the file makes of them."""
+        """The budgets of the file, or the defaults."""
         from bertedge.report.budget import DEFAULTS
         from bertedge.report.budget_file import read_budgets
 
@@ -125,10 +136,10 @@ class Gate:
             require_writable(path)
 
     def write(self, report: Report, verdicts: Sequence[Verdict]) -> None:
-        """The files that were asked for, and the job's summary where there is one.
+        """Write the files that the options name, and the summary of a GitHub job.
 
         Raises:
-            FileError: one of them cannot be written; the others are.
+            FileError: a file cannot be written; the others are written.
         """
         from bertedge.files import write_text
         from bertedge.report.junit import junit_report
@@ -139,7 +150,11 @@ class Gate:
             ("report", self.json, lambda path: write_report(path, report)),
             ("tables", self.markdown, lambda path: write_text(path, markdown_report(report, verdicts))),
             ("page", self.html, lambda path: write_text(path, html_writer(path)(report, verdicts))),
-            ("verdicts", self.junit, lambda path: write_text(path, junit_report(report, verdicts, strict=self.strict))),
+            (
+                "verdicts",
+                self.junit,
+                lambda path: write_text(path, junit_report(report, verdicts, strict=self.strict)),
+            ),
         ]
         failed: list[Exception] = []
         for what, path, write in writers:
@@ -155,14 +170,14 @@ class Gate:
             raise failed[0]
 
     def conclude(self, report: Report, verdicts: Sequence[Verdict], show: Callable[[], None]) -> None:
-        """Write the files, accept the report where that was asked for, show it, and leave as the verdicts ask for.
+        """Write the files, accept the report as the baseline if asked to, show it, and exit by the verdicts.
 
-        Files come first: a table that cannot be printed, to a full disk or a closed pipe, costs none of them, and a
-        file that cannot be written does not cost the table.
+        The files come first, so a table that cannot be printed costs no file; and a file that cannot be written does
+        not cost the table.
 
         Raises:
             FileError: a file cannot be written.
-            Exit: with 1, where something became worse.
+            Exit: with 1, if a verdict fails.
         """
         from bertedge.evaluate.metrics import METRICS
         from bertedge.report.verdict import counted, is_regression
@@ -177,7 +192,7 @@ class Gate:
         for sentence, subjects in unjudged(verdicts).items():
             note(f"not judged: {', '.join(subjects)}: {sentence}")
         if wide := sorted({verdict.metric for verdict in verdicts if verdict.undecided and verdict.metric in METRICS}):
-            note(f"undecided: {', '.join(wide)}: more text would tell, by bench with --corpus and --examples")
+            note(f"undecided: {', '.join(wide)}: give bench more text with --corpus and --examples")
         if not self.update and is_regression(verdicts, strict=self.strict):
             raise typer.Exit(1)
 
@@ -190,16 +205,16 @@ class Gate:
 
 
 def html_writer(path: Path | None) -> Callable[..., str]:
-    """What makes a report's page.
+    """The function that makes a report's page.
 
     Raises:
-        MissingExtraError: what it draws with is not installed, and there is a path to write to.
+        MissingExtraError: ``path`` is given and the packages for charts are not installed.
     """
     return library("bertedge.report.html", "tools").html_report if path else lambda *_: ""
 
 
 def append_summary(markdown: Callable[[], str]) -> None:
-    """Add to the page of a GitHub Actions run; elsewhere, and where it cannot be written, nothing is lost."""
+    """Add to the page of a GitHub Actions run; a summary that cannot be written is only a warning."""
     summary = os.environ.get(SUMMARY)
     if not summary:
         return
@@ -207,11 +222,11 @@ def append_summary(markdown: Callable[[], str]) -> None:
         with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(markdown() + "\n")
     except OSError as error:
-        note(f"warning: the job's summary cannot be written: {summary}: {error.strerror}")
+        note(f"warning: the job summary cannot be written: {summary}: {error.strerror}")
 
 
 def unjudged(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
-    """Why something was not judged -> what."""
+    """Reason -> what was not judged."""
     reasons: dict[str, list[str]] = {}
     for verdict in verdicts:
         if verdict.outcome == "skipped":

@@ -53,12 +53,12 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "bench": {
         "What is measured": ("reference", "corpus", "examples", "seed"),
         "Timing": ("lengths", "rounds", "max_rounds", "seconds", "threads"),
-        JUDGE: ("baseline", "against", "budgets", "strict", "update_baseline", "reason"),
-        FILES: ("json_file", "markdown_file", "html_file", "junit_file"),
+        JUDGE: ("baseline", "against", "budgets_file", "strict", "update", "reason"),
+        FILES: ("json_file", "markdown", "html", "junit"),
     },
     "compare": {
-        JUDGE: ("budgets", "strict", "update_baseline", "reason"),
-        FILES: ("markdown_file", "html_file", "junit_file"),
+        JUDGE: ("budgets_file", "strict", "update", "reason"),
+        FILES: ("markdown", "html", "junit"),
     },
     "train": {"Learning": ("assignments",), "Files": ("force",)},
     "distill": {"Learning": ("assignments",), "Files": ("force",)},

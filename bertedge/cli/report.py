@@ -14,12 +14,13 @@ from bertedge.cli.options import require_different_files
 
 def report(
     report_file: Annotated[
-        Path, typer.Argument(metavar="REPORT.json", help="What 'bertedge bench --json' wrote.", show_default=False)
+        Path,
+        typer.Argument(metavar="REPORT.json", help="Written by 'bertedge bench --json'.", show_default=False),
     ],
     html_file: HtmlOption = None,
     markdown_file: MarkdownOption = None,
 ) -> None:
-    """Show a report again, as tables or as a page; measures nothing."""
+    """Show a report as tables or write it as a page; measures nothing."""
     from bertedge.files import require_writable, write_text
     from bertedge.report.render import markdown_report, rich_report
     from bertedge.report.schema import read_report
