@@ -29,7 +29,7 @@ from peers.table import PEERS, Row
 
 from bertedge.data.calibration import default_text
 from bertedge.engines.threads import usable_cpus
-from bertedge.evaluate.machine import this_machine
+from bertedge.evaluate.machine_record import this_machine
 from bertedge.files import write_text
 from bertedge.records import to_json
 

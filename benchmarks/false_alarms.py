@@ -36,7 +36,7 @@ from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import FileError
 from bertedge.evaluate.intervals import outcome_of, quotient
 from bertedge.evaluate.latency import Workload
-from bertedge.evaluate.machine import this_machine
+from bertedge.evaluate.machine_record import this_machine
 from bertedge.evaluate.stability import Snapshot, stability
 from bertedge.evaluate.study import Effort, LatencyStudy, Opener
 from bertedge.metric import MetricValue

@@ -19,7 +19,7 @@ from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.latency import Workload, workload_batch
-from bertedge.evaluate.machine import this_machine
+from bertedge.evaluate.machine_record import this_machine
 from bertedge.evaluate.profile import Profile, profile_bundle
 from bertedge.runtime import load
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bertedge.evaluate.machine import this_machine
+from bertedge.evaluate.machine_record import this_machine
 from bertedge.files import write_text
 
 

@@ -96,7 +96,7 @@ def test_a_candidate_that_cuts_text_otherwise_is_refused(
     rules = json.loads((tmp_path / "cased" / "tokenizer_config.json").read_text())
     (tmp_path / "cased" / "tokenizer_config.json").write_text(json.dumps({**rules, "do_lower_case": False}))
     export(tmp_path / "cased", tmp_path / "bundle")
-    with pytest.raises(UsageError, match="tokenizes long.txt otherwise than the reference"):
+    with pytest.raises(UsageError, match="tokenizes long.txt differently from the reference"):
         bench([tmp_path / "bundle"], reference=model_folder, corpus=long_corpus_file, settings=QUICK)
     lower = tmp_path / "lower.txt"
     lower.write_text(long_corpus_file.read_text().lower())

@@ -1,4 +1,4 @@
-"""How much ``bench`` measures, and what it judges by."""
+"""How much ``bench`` measures, and what judges the result."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class BenchSettings:
     """How much to measure.
 
     Attributes:
-        examples: sentence pairs that outputs are compared on.
-        max_length: tokens of a pair at most.
+        examples: sentence pairs, or single texts, to compare outputs on.
+        max_length: tokens of a text at most.
         effort: timed rounds of each workload.
         engines: every candidate is measured on each; see :data:`bertedge.engines.ENGINES`.
-        threads: threads an operator may use; None for what :func:`bertedge.load` takes.
-        starts: fresh processes of each model; at most as many as rounds.
+        threads: of a call; None for the default of :func:`bertedge.load`.
+        starts: new processes of each model; never more than rounds.
     """
 
     examples: int = 256
@@ -52,10 +52,12 @@ class BenchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """What candidates will be judged by: an earlier report, a bundle that is measured beside them, or times by this
-    and the rest by that.
+    """What judges the candidates; see :mod:`bertedge.report.gate`. Rounds are added while a latency verdict is open.
 
-    While a latency verdict is inconclusive, measuring goes on.
+    Attributes:
+        baseline: an earlier report.
+        against: an earlier bundle, to be measured in the same rounds.
+        budgets: how much worse a metric may get.
     """
 
     baseline: Report | None = None

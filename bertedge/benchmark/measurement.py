@@ -1,4 +1,4 @@
-"""The steps of ``bench``: outputs, times, profiles and starts of several models next to each other."""
+"""The steps of ``bench``: compare outputs, time calls, profile, and start processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bertedge.evaluate.details import Details
 from bertedge.evaluate.fidelity import Kind, evaluation_batches, kinds_of_texts, metrics_of, observe_all
 from bertedge.evaluate.invariance import invariance
 from bertedge.evaluate.latency import LatencyReport, workload_name
-from bertedge.evaluate.machine import this_machine
+from bertedge.evaluate.machine_record import this_machine
 from bertedge.evaluate.metrics import PADDED_FILE
 from bertedge.evaluate.profile import PROFILE_S
 from bertedge.evaluate.stability import Snapshot, Stability, stability
@@ -42,18 +42,18 @@ from bertedge.report.gate import judge
 from bertedge.report.schema import SCHEMA_VERSION, CandidateReport, CorpusInfo, KindFidelity, Report
 from bertedge.runtime import load
 
-#: Pairs of each shorter length that are compared: a chart of them needs no more, and there are several lengths.
+#: Texts of each shorter length; a chart needs no more.
 SHORT_EXAMPLES = 256
-#: Batches of each kind of texts that clipping is counted on.
+#: Batches of each kind of texts that clipping is measured on.
 CLIPPED_BATCHES = 4
-#: Where there is nothing to judge by, rounds go on until every ratio's interval reaches so far to each side.
+#: Without a judge, rounds are added until every ratio's interval reaches no farther than this to each side.
 WANTED_PRECISION = 0.025
-#: Shares of the progress bar: comparing outputs, and those of shorter texts, timing, profiles, cold starts.
+#: Where steps end on the progress bar: outputs, outputs on shorter texts, times, profiles; cold starts end at 1.
 COMPARED, SHORTENED, TIMED, PROFILED = 0.2, 0.4, 0.9, 0.93
 
 
 class Measurement:
-    """What is measured, step by step; a report can be made of it at any moment."""
+    """The state of a run; :meth:`report` can be called after any step."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Measurement:
             require_judgeable(self.report(), standard.baseline, standard.budgets, threads=self.threads)
 
     def _samples(self, length: int) -> dict[Kind, list[Batch]]:
-        """The texts of each kind that outputs are compared on."""
+        """The texts of each kind to compare outputs on."""
         return {
             kind: evaluation_batches(
                 self.tokenized,
@@ -139,18 +139,16 @@ class Measurement:
         )
 
     def _no_pairs(self) -> str | None:
-        """Why next sentences cannot be judged on this text; None if they can."""
+        """Why next sentences cannot be measured on this text; None if they can."""
         if self.corpus.next_sentence:
             return None
         reason = self.tokenized.why_no_pairs
         if reason is None:
-            return (
-                f"the pairs of {self.corpus.name} are not of both kinds, next and random; compare more or longer texts"
-            )
-        return f"{self.corpus.name} {reason}; next sentences are judged where blank lines divide longer documents"
+            return f"the pairs of {self.corpus.name} are all of one kind, next or random; give more or longer texts"
+        return f"{self.corpus.name} {reason}; next sentences need documents of several sentences between blank lines"
 
     def compare(self, listen: Listener) -> None:
-        """Outputs of every model with the reference's, on texts of each kind."""
+        """Compare the outputs of every model with the reference's, on texts of each kind."""
         for place, kind in enumerate(self.kinds):
             self._compare(
                 kind,
@@ -177,9 +175,9 @@ class Measurement:
                 self._add_kind(index, kind, estimate_all(observations), changes)
 
     def _add_kind(self, index: int, kind: Kind, found: dict[str, MetricValue], changes: dict[str, Change]) -> None:
-        """Keep what was found on a further kind of texts.
+        """Keep the metrics of another kind of texts than the main one.
 
-        The vectors of texts are measured on single texts only, so there they count as the main numbers.
+        Vectors of texts are measured on single texts only, so they belong to the main numbers.
         """
         texts = sum(len(batch.input_ids) for batch in self.samples[kind])
         vectors = {name for name in found if name.startswith("embedding.")}
@@ -189,7 +187,7 @@ class Measurement:
         self.by_kind[index] = (*self.by_kind[index], entry)
 
     def shorten(self, listen: Listener) -> None:
-        """Outputs on texts of other lengths."""
+        """Compare outputs on texts of other lengths."""
         self.details.shorten(
             self.models,
             self.tokenized,
@@ -205,8 +203,8 @@ class Measurement:
         )
 
     def time(self, listen: Listener) -> None:
-        """Rounds of all models, until enough is known."""
-        self.models = []  # every sitting loads its own
+        """Time calls in rounds until the times are clear enough."""
+        self.models = []  # every sitting loads the models again
         self.before = Snapshot.now()
         try:
             self.study.run(
@@ -226,7 +224,7 @@ class Measurement:
         return all(math.log(max(r.high / r.value, r.value / r.low)) <= WANTED_PRECISION for r in ratios)
 
     def profile(self, listen: Listener) -> None:
-        """What each operator takes."""
+        """Measure the time of each operator."""
         self.details.profile(
             list(zip(self.bundles, self.engines, strict=True)),
             self.study.grid,
@@ -238,7 +236,7 @@ class Measurement:
         )
 
     def start(self, listen: Listener) -> None:
-        """Fresh processes."""
+        """Measure cold starts."""
         repeats = min(self.settings.starts, self.settings.effort.rounds)
         for index, (bundle, engine) in enumerate(zip(self.bundles, self.engines, strict=True)):
             listen(PROFILED + (1 - PROFILED) * index / len(self.bundles), "cold starts")
@@ -247,7 +245,7 @@ class Measurement:
             )
 
     def report(self) -> Report:
-        """What is known by now."""
+        """The report of what was measured so far."""
         latency = self.study.reports()
         rows = [self._row(index, times) for index, times in enumerate(latency)]
         end = -1 if self.standard.against else None

@@ -1,4 +1,4 @@
-"""The models of a run: the float reference, names that differ, and what cannot be compared."""
+"""The models of a run: the float reference, unique names, and what cannot be compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKENIZED_SENTENCES = 1000
 
 
 def distinct_names(folders: Sequence[Path]) -> list[str]:
-    """The last part of each path, and as many before it as tell it from the others; the same folder is numbered."""
+    """The shortest end of each path that no other path has; the same folder gets a number."""
     paths = [Path(os.path.abspath(folder)) for folder in folders]  # a link keeps its name
 
     def tail(path: Path, parts: int) -> str:
@@ -44,7 +44,7 @@ def candidate_names(folders: Sequence[str | Path], engines: Sequence[str]) -> li
 
 
 def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | None) -> dict[str, str]:
-    """What no candidate could be compared on, and why.
+    """Head -> why no candidate could be compared on it.
 
     Args:
         no_pairs: why the text has no next-sentence pairs; None if it has.
@@ -61,7 +61,7 @@ def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | Non
 
 
 def float_reference(reference: str | Path, scratch: Path, threads: int, *, cased: bool | None = None) -> BertRuntime:
-    """A float bundle: the one given, or one made of the checkpoint given, under its name."""
+    """The float model: the bundle that is given, or the checkpoint exported to ``scratch``."""
     if (Path(reference) / MANIFEST).is_file():
         opened = load(reference, threads=threads)
         if opened.bundle.manifest.recipe is not None:
@@ -79,7 +79,11 @@ def float_reference(reference: str | Path, scratch: Path, threads: int, *, cased
 
 
 def fitting(grid: tuple[Workload, ...], longest: int) -> list[Workload]:
-    """The workloads that the model can read; longer ones of the default are left out, others are an error."""
+    """The workloads that the model can read; of the default, longer ones are left out.
+
+    Raises:
+        UsageError: another workload is too long.
+    """
     too_long = [workload.seq_len for workload in grid if workload.seq_len > longest]
     if too_long and grid != DEFAULT_GRID:
         raise UsageError(f"a workload has {max(too_long)} tokens, the model reads {longest}", "shorten it in --lengths")
@@ -100,27 +104,27 @@ def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
             trimmed = f"export the reference with --keep-vocab {len(own)} and the same text, and name that bundle"
             raise UsageError(
                 f"{model.name}: has another vocabulary than the reference {reference.name}",
-                trimmed if set(own) < set(others) else "compare it with the model it was made of",
+                trimmed if set(own) < set(others) else "compare it with the model that it was made from",
             )
 
 
 def require_one_tokenizer(models: Sequence[BertRuntime], text: Path) -> None:
-    """Refuse candidates whose own tokenizer gives other tokens than the first model's, which all are measured with.
+    """Refuse candidates whose tokenizer gives other tokens than the first model's, which tokenizes for all.
 
     Raises:
-        UsageError: one tokenizes the first sentences of the text otherwise, though the vocabulary is the same.
+        UsageError: a tokenizer gives other tokens for the first sentences of the text.
         CorpusError: the text cannot be read.
     """
     reference, *others = models
-    strangers = [model for model in others if model.tokenizer.sha256 != reference.tokenizer.sha256]
-    if not strangers:
+    others_rules = [model for model in others if model.tokenizer.sha256 != reference.tokenizer.sha256]
+    if not others_rules:
         return
     lines = [sentence for _, sentence in itertools.islice(read_sentences(text), TOKENIZED_SENTENCES)]
     expected = [encoding.input_ids for encoding in reference.tokenizer.encode_many(lines)]
-    for model in strangers:
+    for model in others_rules:
         if [encoding.input_ids for encoding in model.tokenizer.encode_many(lines)] != expected:
             raise UsageError(
-                f"{model.name}: tokenizes {text.name} otherwise than the reference {reference.name}",
-                "its rules for case or accents differ: give bench --cased or --uncased if it was made so, or make "
+                f"{model.name}: tokenizes {text.name} differently from the reference {reference.name}",
+                "the rules for case or accents differ: give bench --cased or --uncased as for the bundle, or make "
                 "the bundle again from this checkpoint",
             )

@@ -1,4 +1,4 @@
-"""Cold start and peak memory of a bundle, each run in a fresh process."""
+"""Cold start and peak memory of a bundle, in new processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from bertedge.engines import AUTO
 from bertedge.errors import BertEdgeError
 
-#: Imports, load, one prediction. VmHWM, not getrusage: the latter starts at the parent's peak.
+#: Imports, load, one prediction. Peak memory is VmHWM, because getrusage starts at the parent's peak.
 PROBE = """
 import sys, time
 start = time.perf_counter()
@@ -35,18 +35,18 @@ except (OSError, AttributeError):
 modules = sorted({name.split(".")[0] for name in sys.modules})
 print(json.dumps({"cold_start_ms": 1e3 * elapsed, "peak_rss_bytes": peak, "modules": modules}))
 """
-#: The median lies between the smallest and the largest of five with a probability of 94 %.
+#: The true median is between the smallest and the largest of five with a probability of 94 %.
 STARTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColdStart:
-    """Fresh processes: import, load, one prediction.
+    """New processes: import, load, one prediction.
 
     Attributes:
         cold_start_ms: the median.
-        samples_ms: each process's own.
-        modules: top-level modules that were loaded by then.
+        samples_ms: the time of each process.
+        modules: top-level modules that the process loaded.
     """
 
     cold_start_ms: float
@@ -56,7 +56,7 @@ class ColdStart:
 
 
 def measure_cold_start(bundle: Path, *, threads: int, engine: str = AUTO, repeats: int = STARTS) -> ColdStart:
-    """Median time and largest memory of several fresh processes.
+    """Median time and largest memory of several new processes.
 
     Raises:
         BertEdgeError: the process failed.
@@ -77,6 +77,6 @@ def _probe(bundle: Path, engine: str, threads: int) -> dict:
         said = [line for line in done.stderr.strip().splitlines() if not line.startswith("hint: ")]
         reason = (said or ["no output"])[-1]
         raise BertEdgeError(
-            f"{bundle}: a fresh process could not run it ({reason})", "try: bertedge verify " + str(bundle)
+            f"{bundle}: a new process could not run it ({reason})", "try: bertedge verify " + str(bundle)
         )
     return json.loads(done.stdout)

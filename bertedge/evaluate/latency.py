@@ -1,4 +1,4 @@
-"""Latency of several predictors, interleaved, so that their ratio means something on a noisy machine."""
+"""Latency of several predictors, measured in turns, so that their ratio is right on a noisy machine."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ from bertedge.metric import MetricValue
 from bertedge.predictor import Batch
 
 EXCLUDED = ("tokenization",)
-#: A block has at least so many calls and takes at least so long; it starts after a pause that lets other sessions'
-#: threads stop spinning.
+#: A block of calls has at least this many calls and takes at least this long. It starts after a pause, in which the
+#: threads of other sessions stop spinning.
 BLOCK_CALLS, BLOCK_S = 3, 0.02
 PAUSE_S = 0.05
-#: Untimed calls at the very start; a runtime may still be finding out what is fastest. Slow calls, of which nothing is
-#: tried out, are cut short.
+#: Untimed calls at the very start, in which a runtime can still search for the fastest way. Slow calls stop earlier.
 SETTLE_CALLS, SETTLE_S = 26, 0.25
-#: The quantile of a block's calls that stands for it.
+#: A block counts as this quantile of its calls.
 UNDISTURBED = 0.25
 BOOTSTRAP = 2000
 LARGEST_COUNT = 2**31
-#: More than one model can be slower than another.
+#: No model is so much slower than another.
 MOST_RATIO = 1e9
 MEASURE_AGAIN = "was the file edited by hand? measure it again"
-#: Parts of a run that are resampled as a whole. Few, so that each is longer than the mood of a machine lasts.
+#: Parts of a run that are resampled as a whole. Few, so that each is longer than a disturbance of the machine.
 CLUSTERS = 10
-#: Fewer than these are not resampled: with n of them the median lies outside all with a probability of 2 / 2**n.
+#: Fewer parts are not resampled: with a probability of 2 / 2**n, the median lies outside all n of them.
 FEW_CLUSTERS = 6
 
 
@@ -58,11 +57,10 @@ class LatencyReport:
 
     Attributes:
         calls: how many calls were timed.
-        samples_ms: the lower quartile of each round's block; every call's own time is not kept, a report would be
-            megabytes.
-            The same place in another model's samples was measured beside it.
-        rounds_per_sitting: so many rounds in a row were measured on one loading of the model.
-        p50_ms: like the other percentiles, over all calls, each with its own time.
+        samples_ms: the lower quartile of each round's block. The same place in another model's samples was measured
+            in the same round.
+        rounds_per_sitting: rounds in a row that were measured after one loading of the model.
+        p50_ms: over the times of all calls, like the other percentiles.
         ratio_to_reference: median of the rounds' ratios, with its interval; see :func:`paired_ratio`.
     """
 
@@ -81,7 +79,7 @@ class LatencyReport:
     ratio_to_reference: MetricValue
 
     def flaw(self) -> str | None:
-        """What is wrong with it in a file, in words."""
+        """What is wrong with a report that was read, in words."""
         ratio = self.ratio_to_reference
         if any(abs(number) > MOST_RATIO for number in (ratio.value, ratio.low) if math.isfinite(number)):
             return f"ratio_to_reference is {ratio.value:.4g}"
@@ -101,14 +99,14 @@ class LatencyReport:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Timing:
-    """Milliseconds of one thing that was called again and again.
+    """Milliseconds of one function that was called many times.
 
     Attributes:
-        blocks: lower quartile of the calls of each round's block, shape (rounds,); the same round of another thing was
-            measured next to it, so ratios are taken of these. A quartile, for other processes only ever add time, and
-            a call that they interrupt says nothing about the model (Chen and Revels 2016, "Robust benchmarking in
-            noisy environments"); work that the model does more is in every call.
-        calls: every call by itself, shape (calls,); what is rare shows only here.
+        blocks: lower quartile of the calls of each round's block, shape (rounds,); ratios are taken between the same
+            rounds of two functions. A quartile, because other processes only add time, and a call that they interrupt
+            says nothing about the model (Chen and Revels 2016, "Robust benchmarking in noisy environments"); more work
+            of the model is in every call.
+        calls: time of every call, shape (calls,); rare delays show only here.
     """
 
     blocks: NDArray[np.float64]
@@ -116,7 +114,7 @@ class Timing:
 
 
 def workload_name(workload: Workload | LatencyReport) -> str:
-    """As in ``1 x 128``: texts, tokens of each."""
+    """``1 x 128``: texts, and tokens of each."""
     return f"{workload.batch_size} x {workload.seq_len}"
 
 
@@ -149,14 +147,14 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
 def interleave(
     calls: Sequence[Callable[[], object]], *, rounds: int, warmup: int = 3, seed: int = 0, one_thread: bool = False
 ) -> list[Timing]:
-    """Time calls in rounds, in a fresh order each round.
+    """Time calls in rounds, in a new order each round.
 
-    A round has a block of each call, after a pause and some untimed calls: the pause lets the threads of the model
-    before fall asleep (they go on spinning for a while and would take this one's processor), the untimed calls bring
-    this model's weights back into the caches.
+    A round has a block of each call, after a pause and some untimed calls. In the pause, the threads of the model
+    before fall asleep, which spin for a while and would take processors away. The untimed calls bring the model's
+    weights back into the caches.
 
     Args:
-        one_thread: no call has threads of its own: there are none to wait for, and no best number of them to find.
+        one_thread: no call has threads of its own, so no pause is needed, and fewer untimed calls.
 
     Returns:
         One timing for each call, in their order.
@@ -182,9 +180,9 @@ def interleave(
 
 
 def _block(call: Callable[[], object], warmup: int) -> NDArray[np.float64]:
-    """Milliseconds of each call, together at least ``BLOCK_S``; the clock is read once a call, which takes 50 ns.
+    """Milliseconds of each call, together at least ``BLOCK_S``; reading the clock takes 50 ns a call.
 
-    A long call is warm after one of its kind, and of a single one there is no quartile to take.
+    One untimed call is enough for long calls, and at least ``BLOCK_CALLS`` are timed, to have a quartile.
     """
     start = time.perf_counter()
     for _ in range(warmup):
@@ -201,17 +199,20 @@ def _block(call: Callable[[], object], warmup: int) -> NDArray[np.float64]:
 def paired_ratio(
     blocks: NDArray[np.float64], reference: NDArray[np.float64], *, rounds_per_sitting: int = 1, seed: int = 0
 ) -> MetricValue:
-    """Median of the rounds' ratios with a 95 % interval; what slows a whole round cancels out.
+    """Median of the rounds' ratios with a 95 % interval; a disturbance of a whole round cancels out.
 
-    Rounds are not independent of each other. Those of one sitting share a loading of the models (their places in
-    memory, the threads' cores, what was found to be fastest), and those that follow each other share the machine's
-    mood. So the run is cut into at most ``CLUSTERS`` parts, sittings kept whole, and the bootstrap draws parts. With
-    so few, its percentiles are too narrow; they are moved outwards as Student's t asks (Hesterberg 2015, "What
-    teachers should know about the bootstrap", expanded percentile interval). Fewer than ``FEW_CLUSTERS`` make an
+    Rounds are not independent of each other. Rounds of one sitting share a loading of the models (places in memory,
+    cores of the threads, what the runtime found to be fastest), and rounds that follow each other share the state of
+    the machine. So the run is cut into at most ``CLUSTERS`` parts of whole sittings, and the bootstrap draws parts.
+    Its percentiles are too narrow for so few, so they are moved outwards by Student's t (Hesterberg 2015, "What
+    teachers should know about the bootstrap", expanded percentile interval). Fewer than ``FEW_CLUSTERS`` parts get an
     interval by Student's t on their logarithms.
 
     Args:
         blocks: a number for each round, in the order of measuring, shape (rounds,).
+
+    Raises:
+        MissingExtraError: scipy is not installed.
     """
     ratios = blocks / reference
     sittings = np.arange(len(ratios)) // rounds_per_sitting
@@ -219,12 +220,12 @@ def paired_ratio(
     parts = np.array_split(np.arange(count), min(count, CLUSTERS))
     part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])[sittings]
     low, high = _few(ratios, part_of) if len(parts) < FEW_CLUSTERS else _many(ratios, part_of, seed)
-    value = float(np.median(ratios))  # of the rounds; the median of the parts' own may be another
+    value = float(np.median(ratios))  # of all rounds, not of the parts' medians
     return MetricValue(value=value, low=min(low, value), high=max(high, value), n=len(ratios))
 
 
 def _few(ratios: NDArray[np.float64], part_of: NDArray[np.int64]) -> tuple[float, float]:
-    """Of so few parts even the smallest and the largest are too often on one side of the truth; Student's t is not."""
+    """The smallest and the largest of so few parts are too often on one side of the truth; Student's t is not."""
     logs = [float(np.log(np.median(ratios[part_of == part]))) for part in np.unique(part_of)]
     if len(logs) < 2:
         return 0.0, math.inf
@@ -253,7 +254,7 @@ def _weighted_medians(values: NDArray[np.float64], counts: NDArray[np.int64]) ->
 def latency_report(
     workload: Workload, own: Timing, reference: Timing, *, threads: int, warmup: int, rounds_per_sitting: int
 ) -> LatencyReport:
-    """What was timed of one model, beside the reference."""
+    """The report of one model's times."""
     p50, p90, p99 = (float(q) for q in np.quantile(own.calls, [0.5, 0.9, 0.99]))
     return LatencyReport(
         batch_size=workload.batch_size,

@@ -26,11 +26,11 @@ class OperatorTime:
     """The nodes of one kind in one part of the model, in one call.
 
     Attributes:
-        part: a linear layer with what belongs to it (``encoder.layer.0.intermediate``), ``embeddings``, a head, or
-            ``other`` for what reads and writes between them.
-        op_type: the operator, as ONNX calls it.
-        nodes: how many there are.
-        ms: what they take together, the median over the calls.
+        part: a linear layer and its activation (``encoder.layer.0.intermediate``), ``embeddings``, a head, or
+            ``other`` for nodes between them.
+        op_type: ONNX's name of the operator.
+        nodes: number of nodes.
+        ms: their time together, the median over the calls.
         low, high: the 95 % interval of that median; None in reports of earlier versions.
     """
 
@@ -43,14 +43,14 @@ class OperatorTime:
 
     @property
     def value(self) -> MetricValue:
-        """The time with its interval, in ms; without one the time alone."""
+        """The time in ms with its interval, if there is one."""
         low, high = (self.ms if end is None else end for end in (self.low, self.high))
         return MetricValue(value=self.ms, low=min(low, self.ms), high=max(high, self.ms), n=self.nodes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One model's calls of one size. Profiling itself takes time, so the sum is a little more than the latency."""
+    """The operators of one model in calls of one size. Profiling takes time too, so their sum is above the latency."""
 
     batch_size: Count
     seq_len: Count
@@ -82,7 +82,7 @@ def profile_bundle(
 
 
 def by_operator(nodes: Sequence[NodeTime], layers: Sequence[str]) -> tuple[OperatorTime, ...]:
-    """Nodes of one operator and one part added up, in the order of computation."""
+    """The sum of the nodes of one operator in one part, in the order of computation."""
     grouped: dict[tuple[str, str], list[NodeTime]] = defaultdict(list)
     for node in nodes:
         grouped[part_of(node.name, layers), node.op_type].append(node)
@@ -103,9 +103,9 @@ def _together(part: str, op_type: str, nodes: Sequence[NodeTime]) -> OperatorTim
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """A 95 % interval for the median: the values around it that the binomial distribution leaves open.
+    """A 95 % interval for the median, by the binomial distribution (Hahn and Meeker 1991, section 5.2).
 
-    Of five values or fewer it is from the smallest to the largest (Hahn and Meeker 1991, section 5.2).
+    For five values or fewer it is from the smallest to the largest.
     """
     ordered, n = sorted(values), len(values)
     reach = 0.98 * math.sqrt(n)  # 1.96 times the binomial's standard deviation, sqrt(n) / 2
@@ -114,7 +114,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def part_of(node: str, layers: Sequence[str]) -> str:
-    """The layer that a node's name starts with, or else its head, or else ``other``."""
+    """The layer that a node's name starts with; otherwise its head, or ``other``."""
     owners = [layer for layer in layers if node == layer or node.startswith(f"{layer}.")]
     if owners:
         return max(owners, key=len)

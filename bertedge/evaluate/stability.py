@@ -1,14 +1,12 @@
-"""How quiet the machine was while something was timed: noted before and after, and said in words."""
+"""How quiet the machine was while something was timed, from its clocks before and after."""
 
 from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,30 +16,26 @@ from bertedge.errors import FileError
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.records import EDITED
 
-STAT, CPUINFO = Path("/proc/stat"), Path("/proc/cpuinfo")
-FREQUENCIES = "/sys/devices/system/cpu"
-#: From here on a number is worth a sentence; shares are 0 to 1.
+#: A number beyond these is worth a sentence; shares are 0 to 1.
 MAX_STOLEN, MAX_OTHERS, MIN_FREQUENCY_KEPT, MAX_DRIFT, MAX_SPREAD = 0.02, 0.10, 0.95, 0.10, 0.25
 #: A run whose host took so much more of the CPU time than another run's is busier.
 MAX_STOLEN_MORE = 0.05
-#: Columns of /proc/stat's first line after its name; guest time is part of user time already.
-IDLE, IOWAIT, STEAL, COLUMNS = 3, 4, 7, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Clocks of the machine at one moment; no total and no frequency where the system does not tell.
+    """Clocks of the machine at one moment.
 
     Attributes:
         total_s: CPU seconds since the machine's start, over all CPUs.
-        stolen_s: those of them that the host of a virtual machine took away.
-        busy_s: those of them that were worked.
+        stolen_s: those that the host of a virtual machine took away; None where the system does not tell.
+        busy_s: those that were used.
         own_s: CPU seconds of this process and its children.
-        mhz: mean of the CPUs' frequencies.
+        mhz: mean frequency of the CPUs; None where the system does not tell.
     """
 
-    total_s: float | None
-    stolen_s: float
+    total_s: float
+    stolen_s: float | None
     busy_s: float
     own_s: float
     mhz: float | None
@@ -49,40 +43,21 @@ class Snapshot:
 
     @classmethod
     def now(cls) -> Snapshot:
-        """Look at the clocks."""
-        total, stolen, busy = cpu_seconds(STAT)
+        """Read the clocks."""
+        import psutil
+
+        times = psutil.cpu_times()._asdict()
+        total = sum(seconds for name, seconds in times.items() if "guest" not in name)  # those are in "user" as well
+        stolen = times.get("steal")
+        frequency = psutil.cpu_freq()
         return cls(
             total_s=total,
             stolen_s=stolen,
-            busy_s=busy,
+            busy_s=total - (stolen or 0.0) - times["idle"] - times.get("iowait", 0.0),
             own_s=sum(os.times()[:4]),
-            mhz=frequency(Path(FREQUENCIES), CPUINFO),
+            mhz=frequency.current if frequency else None,
             at=time.monotonic(),
         )
-
-
-def cpu_seconds(stat: Path) -> tuple[float | None, float, float]:
-    """Total, stolen and busy CPU seconds out of ``/proc/stat``; no total where the system does not tell."""
-    try:
-        ticks = [int(word) for word in stat.read_text().split("\n", 1)[0].split()[1 : COLUMNS + 1]]
-        hertz = os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError):
-        return None, 0.0, 0.0
-    if len(ticks) < COLUMNS:
-        return None, 0.0, 0.0
-    total, stolen = sum(ticks), ticks[STEAL]
-    busy = total - stolen - ticks[IDLE] - ticks[IOWAIT]
-    return total / hertz, stolen / hertz, busy / hertz
-
-
-def frequency(folder: Path, cpuinfo: Path) -> float | None:
-    """Mean MHz of the CPUs: as the kernel steers them, or as ``/proc/cpuinfo`` tells."""
-    try:
-        found = [int(path.read_text()) / 1e3 for path in folder.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
-        found = found or [float(mhz) for mhz in re.findall(r"cpu MHz\s*:\s*([\d.]+)", cpuinfo.read_text())]
-    except (OSError, ValueError):
-        return None
-    return float(np.mean(found)) if found else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +65,7 @@ class Stability:
     """The machine while latency was measured; None where the system does not tell.
 
     Attributes:
-        seconds: how long it was watched.
+        seconds: how long latency was measured.
         stolen: share of the CPU time that the host of a virtual machine took away.
         others: share of the CPU time that other processes used.
         mhz_before: mean frequency of the CPUs; ``mhz_after`` likewise.
@@ -123,7 +98,7 @@ class Stability:
 
     @property
     def notes(self) -> list[str]:
-        """What of this is out of the ordinary, in words; nothing on a quiet machine."""
+        """What can disturb times, in words; empty on a quiet machine."""
         notes = []
         if self.stolen is not None and self.stolen > MAX_STOLEN:
             notes.append(f"the host took {100 * self.stolen:.0f} % of the CPU time away (steal)")
@@ -140,14 +115,14 @@ class Stability:
 
 
 def stability(before: Snapshot, after: Snapshot, reference: Sequence[LatencyReport]) -> Stability:
-    """What happened between two looks at the clocks, and to the reference's times meanwhile."""
+    """What happened between two moments, and how the reference's times changed in between."""
     samples = [np.array(entry.samples_ms) for entry in reference if len(entry.samples_ms) >= 3]
-    passed = max(after.total_s - before.total_s, 1e-9) if after.total_s and before.total_s else None
-    own = after.own_s - before.own_s
+    passed = max(after.total_s - before.total_s, 1e-9)
+    others = after.busy_s - before.busy_s - (after.own_s - before.own_s)
     return Stability(
         seconds=after.at - before.at,
-        stolen=(after.stolen_s - before.stolen_s) / passed if passed else None,
-        others=max(0.0, after.busy_s - before.busy_s - own) / passed if passed else None,
+        stolen=None if after.stolen_s is None else (after.stolen_s - (before.stolen_s or 0.0)) / passed,
+        others=max(0.0, others) / passed,
         mhz_before=before.mhz,
         mhz_after=after.mhz,
         drift=max(map(_drift, samples), key=lambda ratio: abs(math.log(ratio)), default=None),

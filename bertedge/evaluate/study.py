@@ -1,9 +1,9 @@
-"""Latency of several models in sittings, for as long as it takes to decide something.
+"""Latency of several models in sittings, until it is clear enough.
 
-A sitting loads every model afresh and gives every workload a few rounds. Loading matters: where the weights lie, which
-core a thread settles on, and what the runtime finds to be fastest in its first calls stay for as long as the model is
-loaded. One loading of a bundle may be some per cent faster than another loading of the very same bundle, however many
-rounds are measured; only more loadings tell.
+A sitting loads every model again and gives every workload a few rounds. The place of the weights in memory, the cores
+of the threads and what the runtime found to be fastest stay the same while a model is loaded. So one loading of a
+bundle can be some percent faster than another loading of the same bundle, however many rounds are measured; only more
+loadings show it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from bertedge.evaluate.latency import (
 from bertedge.predictor import Predictor
 from bertedge.progress import Listener
 
-#: Sittings that a run starts with, where enough rounds are asked for, and rounds of each.
+#: Sittings of a run, if enough rounds are asked for, and rounds of each.
 SITTINGS, ROUNDS_PER_SITTING = 8, 3
-#: Rounds grow by such a share before there is another look at them.
+#: Rounds grow by this share before their times are judged again.
 GROWTH = 0.5
 WARMUP = 3
 
 Opener = Callable[[], Predictor]
-#: Reports of each model, the reference first: one for each workload that was measured.
+#: Reports of each model, the reference first; one for each workload that was measured.
 Reports = list[tuple[LatencyReport, ...]]
 
 
@@ -48,8 +48,8 @@ class Effort:
 
     Attributes:
         rounds: of each workload, at least.
-        max_rounds: at most, where it is still undecided.
-        seconds: no sitting is begun beyond ``rounds`` that would end later than this.
+        max_rounds: of each workload, at most.
+        seconds: after ``rounds``, no sitting begins that would end later than this.
     """
 
     rounds: int = SITTINGS * ROUNDS_PER_SITTING
@@ -60,17 +60,17 @@ class Effort:
         if self.rounds < 2 or self.max_rounds < self.rounds or not self.seconds >= 0:
             raise UsageError(
                 f"effort: {self.rounds} rounds, {self.max_rounds} at most, {self.seconds} seconds",
-                "at least 2 rounds, at most as many as that or more, and no negative time",
+                "give 2 rounds or more, a maximum that is not smaller, and no negative time",
             )
 
     @property
     def rounds_per_sitting(self) -> int:
-        """Few rounds are spread over many loadings rather than the other way round."""
+        """Few rounds are spread over many loadings."""
         return max(1, min(ROUNDS_PER_SITTING, self.rounds // SITTINGS))
 
 
 class LatencyStudy:
-    """Times that grow sitting by sitting; what is there can be read at any moment.
+    """Times that grow sitting by sitting and can be read at any moment.
 
     Args:
         openers: load a model; the first is the reference of the ratios.
@@ -94,7 +94,7 @@ class LatencyStudy:
         self._parts: list[list[list[Timing]]] = [[] for _ in grid]  # [workload][sitting][model]
 
     def run(self, settled: Callable[[Reports], bool], listen: Listener) -> None:
-        """Sit until the asked rounds are done, and then until ``settled``, or the rounds or the time are used up."""
+        """Measure the wanted rounds, and then more until ``settled``, or until rounds or time are used up."""
         effort, start, longest, done = self._effort, time.monotonic(), 0.0, 0
         first, most = (math.ceil(n / effort.rounds_per_sitting) for n in (effort.rounds, effort.max_rounds))
         look = first
@@ -125,7 +125,7 @@ class LatencyStudy:
             )
 
     def timings(self, workload: int) -> list[Timing]:
-        """All sittings of a workload, given by its place in the grid, joined: one timing for each model."""
+        """One timing for each model: all sittings of the workload at a place in the grid."""
         return [
             Timing(
                 blocks=np.concatenate([sitting[model].blocks for sitting in self._parts[workload]]),
@@ -135,7 +135,7 @@ class LatencyStudy:
         ]
 
     def reports(self) -> Reports:
-        """What can be said by now; a workload with fewer than two sittings is left out."""
+        """What was measured so far; a workload with fewer than two sittings is left out."""
         reports: list[list[LatencyReport]] = [[] for _ in self._openers]
         for index, workload in enumerate(self.grid):
             if len(self._parts[index]) < 2:
@@ -155,5 +155,5 @@ class LatencyStudy:
         return [tuple(report) for report in reports]
 
     def missing(self) -> list[Workload]:
-        """Workloads that nothing can be said about yet."""
+        """Workloads with too few sittings for a report."""
         return [workload for workload, parts in zip(self.grid, self._parts, strict=True) if len(parts) < 2]

@@ -1,4 +1,4 @@
-"""Baselines: reports that somebody accepted, with the reason and what was accepted before."""
+"""Baselines: accepted reports, with the reason and all earlier values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bertedge.report.schema import Acceptance, CandidateReport, Report, read_rep
 
 
 def read_baseline(path: Path) -> Report:
-    """Read a baseline; any report of a whole run is one.
+    """Read a baseline; any report of a complete run is one.
 
     Raises:
-        FileError: there is none, or it is broken.
+        FileError: the file is missing or broken.
     """
     if not path.exists():
         raise FileError(f"{path}: no such baseline", 'write one with: --update-baseline --reason "..."')
@@ -25,23 +25,25 @@ def read_baseline(path: Path) -> Report:
     except FileError as error:
         raise FileError(
             error.message,
-            'get it back from version control, or remove it and make one with: --update-baseline --reason "..."',
+            'restore it from version control, or remove it and write one with: --update-baseline --reason "..."',
         ) from error
 
 
 def update_baseline(
     path: Path, report: Report, reason: str, budgets: Budgets, *, today: datetime | None = None
 ) -> None:
-    """Put a report in the place of the baseline, or make the first one; what was accepted before is kept as a list.
+    """Replace the baseline by a report, or write the first one; the history of accepted values is kept.
 
     Raises:
-        UsageError: no reason is given, or the report is of an interrupted run.
-        FileError: a baseline is there that cannot be read, so that its history would be lost.
+        UsageError: there is no reason, or the report is of an interrupted run.
+        FileError: the old baseline cannot be read, so its history would be lost.
     """
     if not reason.strip():
         raise UsageError("a baseline is not changed without a reason", 'say why: --reason "..."')
     if not report.complete:
-        raise UsageError("an interrupted run is no baseline", f"missing: {', '.join(report.missing)}")
+        raise UsageError(
+            "the report of an interrupted run cannot be a baseline", f"missing: {', '.join(report.missing)}"
+        )
     history = read_baseline(path).history if path.exists() else ()
     accepted = Acceptance(
         day=(today or datetime.now(UTC)).date().isoformat(),
@@ -54,7 +56,7 @@ def update_baseline(
 
 
 def _judged(report: Report) -> Report:
-    """What can be judged by, without what is only looked at: it would be most of the file, and some of it is text."""
+    """The report without what the gate does not read; that is most of the file, and some of it is the corpus's text."""
 
     def bare(model: CandidateReport) -> CandidateReport:
         return replace(model, clipping=None, by_length=(), disagreements=Disagreements(), profile=None)

@@ -77,7 +77,7 @@ def interrupted(report: Report) -> tuple[Verdict, ...]:
     """A failure for each candidate of an interrupted run, which cannot pass."""
     if report.complete:
         return ()
-    sentence = f"the run was interrupted before it had measured {', '.join(report.missing)}"
+    sentence = f"the run was interrupted before it measured {', '.join(report.missing)}"
     return tuple(
         Verdict(candidate=model.name, metric="run", detail="", outcome="fail", sentence=sentence)
         for model in report.candidates

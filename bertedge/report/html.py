@@ -30,7 +30,7 @@ from bertedge.report.words import (
     printable,
 )
 
-#: How a verdict's outcome looks besides its colour.
+#: The sign of an outcome, for readers who do not see its colour.
 OUTCOME_SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "skipped": "–"}
 
 
@@ -38,7 +38,7 @@ def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
     """The whole report as the text of an HTML file.
 
     Args:
-        verdicts: what a gate said of it, to stand at the top.
+        verdicts: of the gate; they are shown at the top.
     """
     environment = Environment(
         loader=PackageLoader("bertedge.report"),
@@ -82,14 +82,14 @@ def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
     return printable(text)
 
 
-#: How many tiles may stand in a row, the best number first.
+#: Tiles in a row, the best number first.
 COLUMNS = (4, 5, 3)
-#: What a candidate's card says in large letters: (what, value, how sure or compared with what).
+#: A tile of a candidate's card: what, value, and the interval or float's value.
 Fact = tuple[str, str, str]
 
 
 def _summary(report: Report, model: CandidateReport) -> list[Fact]:
-    """The handful of numbers that a candidate is chosen by."""
+    """The numbers by which a candidate is chosen."""
     reference = report.reference
     facts = [("file", megabytes(model.size_bytes), f"{model.size_bytes / reference.size_bytes:.2f} of float")]
     workload = views.main_workload(report)
@@ -119,7 +119,7 @@ def _summary(report: Report, model: CandidateReport) -> list[Fact]:
 
 
 def _shown(metric: str) -> Callable[[float], str]:
-    """How values of a metric are written: percent for shares of something, a number for others."""
+    """The format of a metric's values: percent for shares, otherwise a number."""
     return percent if views.is_share(metric) else "{:.4f}".format
 
 
@@ -195,7 +195,7 @@ def _sizes(report: Report) -> list[Picture]:
 
 
 def _calibrated_on_corpus(report: Report) -> list[str]:
-    """Candidates that had seen the text they are measured on."""
+    """Candidates that were calibrated on the text that they are measured on."""
     return [
         model.name
         for model in report.candidates
@@ -209,7 +209,7 @@ def _disagreements(report: Report) -> list[tuple[int, Disagreements]]:
 
 
 def _contents(verdicts: bool, parts: Mapping[str, object]) -> list[tuple[str, str]]:
-    """(id, words) of every part that there is, in the order of the page."""
+    """(id, words) of the page's parts, in order."""
     there = {
         ("verdicts", "Verdicts"): verdicts,
         ("summary", "In short"): True,
@@ -225,7 +225,7 @@ def _contents(verdicts: bool, parts: Mapping[str, object]) -> list[tuple[str, st
 
 
 def _time_rows(report: Report) -> Rows:
-    """Every part and operator with the milliseconds of each model."""
+    """The milliseconds of each model in every part and operator."""
     models = views.models_of(report)
     table = views.time_by(report, lambda part, op_type: f"{views.part_name(part)}: {op_type}", most=10**6)
     rows = [["part: operator", *(model.name for model in models)]]
@@ -242,7 +242,7 @@ def _milliseconds(value: MetricValue) -> str:
 
 
 def columns_of(tiles: int) -> int:
-    """How many columns of tiles leave none alone in the last row."""
+    """The number of columns that leaves no tile alone in the last row."""
     whole = [columns for columns in COLUMNS if tiles % columns == 0]
     return next(iter(whole), None) or next((columns for columns in COLUMNS if tiles % columns > 1), COLUMNS[0])
 

@@ -1,4 +1,4 @@
-"""Verdicts as JUnit XML, which CI systems show beside the tests."""
+"""Verdicts as JUnit XML, which CI systems show with the tests."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from xml.etree import ElementTree
 from bertedge.report.schema import Report
 from bertedge.report.verdict import Outcome, Verdict, by_candidate, failing_outcomes
 
-#: Characters that XML 1.0 cannot hold, in whatever spelling.
+#: Characters that XML 1.0 does not allow, even escaped.
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-#: JUnit knows no "inconclusive"; what was not decided counts as skipped.
+#: JUnit has no "inconclusive"; it is written as skipped.
 SKIPPED: tuple[Outcome, ...] = ("inconclusive", "skipped")
 
 
 def junit_report(report: Report, verdicts: Sequence[Verdict], *, strict: bool = False) -> str:
-    """One suite for each candidate, one case for each budget; the message is the verdict's sentence.
+    """A suite for each candidate and a case for each budget; the message is the verdict's sentence.
 
     Args:
-        strict: what is not ``pass`` is a failure.
+        strict: every outcome but ``pass`` is a failure.
     """
     seconds = report.stability.seconds if report.stability else 0.0
     root = ElementTree.Element("testsuites", name="bertedge")

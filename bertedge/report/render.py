@@ -1,4 +1,4 @@
-"""A report for people: rows of text once, then a terminal table or Markdown."""
+"""A report as tables for a terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from bertedge.report.verdict import Verdict, by_severity, counted
 from bertedge.report.views import reference_value
 
 MEGABYTE = 1e6
-CLIPPING = "Values outside the calibrated range, the layers with the most"
-#: A smaller share would be printed as 0.
+CLIPPING = "Values outside the calibrated range: layers with the most"
+#: Smaller shares would be printed as 0.
 LEAST_SHARE = 1e-5
-#: Layers in that table.
+#: Layers in the table of clipped values.
 CLIPPED_LAYERS = 5
 BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
-SENTENCE = "by how much, and how sure"
+SENTENCE = "change and budget"
 FIDELITY, FLOAT = "Fidelity", "float32"
-#: What Markdown takes for more than text: code, emphasis, links, HTML, cells of a table.
+#: Characters that Markdown reads as code, emphasis, links, HTML or cells.
 MARKUP = re.compile(r"[`*\[\]<|]|\\(?=[!-/:-@\[-`{-~])")
-#: From here on a ratio has an exponent.
+#: Larger numbers are written with an exponent.
 MANY = 1e6
-#: Columns that a terminal leaves out where they do not fit.
+#: Columns that are left out in a narrow terminal.
 EXTRAS = ("calls", "tokens/s", BETTER, MEANING)
-#: Decimals of fidelity: below the last one there is only rounding (``KL_FLOOR``, ``PROBABILITY_FLOOR``).
+#: Decimals of fidelity; smaller differences are rounding (``KL_FLOOR``, ``PROBABILITY_FLOOR``).
 DECIMALS = 5
 WIDTH = 80
 
 
 def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int = WIDTH) -> Group:
-    """Tables for a terminal of a width, and at the end what the report says of each candidate in a sentence."""
+    """Tables for a terminal of a width, and at the end a sentence for each candidate."""
     parts: list[RenderableType] = [_text(warning) for warning in _warnings(report)]
     by_model = {fidelity_title(kind): _long_fidelity_rows(report, kind) for kind in kinds_of(report)}
     for title, rows in sections(report):
@@ -52,13 +52,13 @@ def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int 
     if verdicts:
         parts += [rich_verdicts(verdicts, width=width), Text()]
     footer = textwrap.fill(_footer(report), width)
-    # one line each where there is room for most of it, so that a program finds it
+    # unwrapped in a terminal of usual width, so that a program finds them
     sentences = [line if width >= WIDTH else textwrap.fill(line, width) for line in summary(report)]
     return Group(*parts, _text(footer), Text(), *(_text(line) for line in sentences))
 
 
 def rich_verdicts(verdicts: Sequence[Verdict], *, width: int = WIDTH) -> RenderableType:
-    """The verdicts for a terminal, failures first."""
+    """The verdicts as a table for a terminal, failures first."""
     return terminal_table(f"Verdicts: {counted(verdicts)}", [_verdict_rows(verdicts)], width=width)
 
 
@@ -83,7 +83,7 @@ def _markdown_table(title: str, rows: Rows) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Text in one line that Markdown shows as it is: names may hold anything."""
+    """Text in one line that Markdown shows as it is; names can have any characters."""
     return MARKUP.sub(r"\\\g<0>", one_line(" ".join(text.split())))
 
 
@@ -94,7 +94,7 @@ def _text(text: str) -> Text:
 def _warnings(report: Report) -> list[str]:
     if report.complete:
         return []
-    return [f"Incomplete: the run was interrupted before it had measured {', '.join(report.missing)}."]
+    return [f"Incomplete: the run was interrupted before it measured {', '.join(report.missing)}."]
 
 
 def sections(report: Report) -> list[tuple[str, Rows]]:
@@ -136,7 +136,7 @@ def _size_rows(report: Report) -> Rows:
 
 
 def _latency_rows(report: Report) -> Rows:
-    """A row for each size of call and model, the models of one size next to each other."""
+    """A row for each workload and model."""
     rows = [[WORKLOAD, "model", "calls", "p50 ms", "p90 ms", "p99 ms", "tokens/s", "of float (95 %)"]]
     for workload in dict.fromkeys(workload_name(entry) for model in _models(report) for entry in model.latency):
         for model in _models(report):
@@ -157,20 +157,17 @@ def _latency_rows(report: Report) -> Rows:
 
 
 def kinds_of(report: Report) -> tuple[str, ...]:
-    """The kinds of texts that fidelity was measured on; the main kind, which comes first, is empty."""
+    """The kinds of texts that fidelity was measured on; first the main kind, as an empty name."""
     return ("", *dict.fromkeys(other.kind for model in _models(report)[1:] for other in model.by_kind))
 
 
 def fidelity_title(kind: str) -> str:
-    """The title of the table of a kind of texts."""
+    """The title of the fidelity table of a kind of texts."""
     return f"{FIDELITY} on {kind}" if kind else FIDELITY
 
 
 def _measured(report: Report, kind: str) -> Iterator[tuple[str, str, str, str, list[MetricValue | None]]]:
-    """Metric, which way is better, meaning, float's own value, and the value of each candidate.
-
-    Of every metric that some candidate has on a kind of texts.
-    """
+    """For every metric of a kind of texts: name, better direction, meaning, float's value, value of each candidate."""
     models = _models(report)[1:]
     for name, (better, meaning) in DESCRIPTIONS.items():
         values = [model.fidelity_on(kind).get(name) for model in models]
@@ -180,7 +177,7 @@ def _measured(report: Report, kind: str) -> Iterator[tuple[str, str, str, str, l
 
 
 def _fidelity_rows(report: Report, kind: str) -> Rows:
-    """A row for each metric, a column for float, which has an accuracy too, and for each candidate."""
+    """A row for each metric, a column for float and for each candidate."""
     models = _models(report)[1:]
     rows = [["metric", FLOAT, *(_label(report, model) for model in models), BETTER, MEANING]]
     for name, better, meaning, own, values in _measured(report, kind):
@@ -191,7 +188,7 @@ def _fidelity_rows(report: Report, kind: str) -> Rows:
 
 
 def _clipping_rows(report: Report) -> Rows:
-    """The layers that clip most; nothing where no model was looked at."""
+    """The layers that clip most; empty if clipping was not measured."""
     models = [model for model in _models(report)[1:] if model.clipping]
     found = [{one.layer: one for one in model.clipping or ()} for model in models]
     layers = dict.fromkeys(layer for own in found for layer in own)
@@ -210,7 +207,7 @@ def _clipped(layer: LayerClipping | None) -> str:
 
 
 def ratio_words(ratio: MetricValue) -> str:
-    """``0.50 (0.40 to 0.60)``; the end of an interval of few samples may be as large as numbers get."""
+    """``0.50 (0.40 to 0.60)``; large numbers, as in intervals of few samples, get an exponent."""
     value, low, high = (f"{x:.2f}" if abs(x) < MANY else f"{x:.2g}" for x in (ratio.value, ratio.low, ratio.high))
     return f"{value} ({low} to {high})"
 
@@ -237,7 +234,7 @@ def value_in_words(value: MetricValue | None) -> str:
 
 
 def _number(value: float) -> str:
-    """As many decimals for every value, so that they can be compared at a glance."""
+    """The same number of decimals for every value."""
     if abs(value) >= MANY:
         return f"{value:.2g}"
     least = 10.0**-DECIMALS
@@ -252,24 +249,24 @@ def _label(report: Report, model: CandidateReport) -> str:
 
 def _footer(report: Report) -> str:
     machine, corpus = report.machine, report.corpus
-    skipped = "".join(f" Not measured: {head}.*, since {reason}." for head, reason in report.skipped.items())
+    skipped = "".join(f" Not measured: {head}.*, because {reason}." for head, reason in report.skipped.items())
     return (
         f"{machine.cpu}, {machine.cpus} CPUs, {_threads(report.reference)}target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
         f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
-        "Intervals: 95 %, by resampling texts (fidelity) or loads of the model (times). "
-        f"Latency without tokenization.{skipped}{_weather(report)}"
+        "Intervals are 95 %, by resampling texts (fidelity) or loadings of the model (times). "
+        f"Latency is without tokenization.{skipped}{_quietness(report)}"
     )
 
 
 def _threads(model: CandidateReport) -> str:
-    """Of a call, with a comma; nothing where none was timed."""
+    """``2 threads, ``; empty if no call was timed."""
     used = model.threads
     return f"{' and '.join(map(str, used))} thread{'' if used == (1,) else 's'}, " if used else ""
 
 
-def _weather(report: Report) -> str:
-    """How quiet the machine was."""
+def _quietness(report: Report) -> str:
+    """A sentence about other load on the machine."""
     if report.stability is None:
         return ""
     notes = report.stability.notes

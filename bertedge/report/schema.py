@@ -15,7 +15,7 @@ from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.fidelity import PAIRS, Kind
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.lengths import LengthFidelity
-from bertedge.evaluate.machine import Machine
+from bertedge.evaluate.machine_record import Machine
 from bertedge.evaluate.metrics import METRICS
 from bertedge.evaluate.profile import Profile
 from bertedge.evaluate.stability import Stability

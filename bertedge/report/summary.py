@@ -1,4 +1,4 @@
-"""A report in one sentence for each candidate, made of nothing but what was measured."""
+"""A report in one sentence for each candidate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.views import at_workload, main_workload
 
-#: What a candidate loses, in words: the first metric of these that was measured.
+#: The loss of a candidate in words; the first of these metrics that was measured is used.
 LOSSES = {metric: words for head in MAIN_FIRST for metric, words in head.losses.items()}
 
 

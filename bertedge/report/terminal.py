@@ -1,4 +1,4 @@
-"""Tables for a terminal of any width. Columns are left out or stacked where there is no room; numbers are never cut."""
+"""Tables for a terminal of any width: in a narrow one, columns are left out or stacked; numbers are never cut."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from bertedge.printable import one_line, printable
 #: Rows of cells; the first row is the header.
 Rows = list[list[str]]
 NOT_MEASURED = "not measured"
-#: Columns that name what the others are about. They, and columns of words, may be folded.
+#: Columns of names. They can be wrapped, like columns of words.
 NAMES = ("model", "metric", "verdict", "candidate", "target", "CPU", "batch x tokens")
-#: What a cell of a column of numbers starts with.
+#: The start of a cell in a column of numbers.
 NUMBER = re.compile(rf"[-+<]?(\d|nan|inf)|-?$|{NOT_MEASURED}$")
-#: Parts of a long name, each with the mark behind it.
+#: The parts of a long name, each with the character after it.
 JOINTS = re.compile(r"[^._/]*[._/]+|[^._/]+")
-#: Characters that a column of words keeps, if need be folded; those between two columns.
+#: Characters that a column of words needs; fewer, if there is no other way; and between two columns.
 READABLE, FOLDED, SPACE = 28, 14, 2
 
 
 def terminal_table(title: str, shapes: Sequence[Rows], *, width: int) -> RenderableType:
-    """The first shape of a table that fits into a width; where none does, the last one with its rows as blocks.
+    """The first shape of a table that fits; if none fits, the rows of the last one as blocks of lines.
 
     Args:
-        shapes: the same table with fewer and fewer columns.
+        shapes: the same table, each time with fewer columns.
         width: characters of the terminal.
     """
     title = "\n".join(_wrapped(printable(title), width, ""))
@@ -44,16 +44,16 @@ def terminal_table(title: str, shapes: Sequence[Rows], *, width: int) -> Rendera
 
 
 def without(rows: Rows, *columns: str) -> Rows:
-    """The same table with some columns left out."""
+    """The table without some columns."""
     kept = [index for index, name in enumerate(rows[0]) if name not in columns]
     return [[row[index] for index in kept] for row in rows]
 
 
 def least_widths(rows: Rows, least: int) -> list[int]:
-    """How narrow each column can be: a header breaks between words, a number does not break at all.
+    """The least width of each column: headers break between words, numbers do not break.
 
     Args:
-        least: a column of words needs no more than so many characters.
+        least: characters that a column of words needs at most.
     """
     widths = []
     for column in range(len(rows[0])):
@@ -71,7 +71,7 @@ def _is_text(rows: Rows, column: int) -> bool:
 
 
 def _spread(least: list[int], rows: Rows, width: int) -> list[int]:
-    """The width of each column: the least, and what is left goes to those that lack most."""
+    """The width of each column: the least, and a share of the free space for those that need it most."""
     widths = list(least)
     wanted = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for _ in range(width - sum(widths) - SPACE * (len(widths) - 1)):
@@ -91,14 +91,14 @@ def _table(title: str, rows: Rows, widths: Sequence[int]) -> Table:
         justify: JustifyMethod = "left" if _is_text(rows, column) else "right"
         table.add_column(head, justify=justify, overflow="fold", width=wide)
     for before, row in pairwise(rows):
-        again = before[0] == row[0] and len(row) > 1  # what several rows in a row are about is said once
+        again = before[0] == row[0] and len(row) > 1  # a name that repeats is written once
         cells = ["" if again else row[0], *row[1:]]
         table.add_row(*(broken_at_joints(cell, wide) for cell, wide in zip(cells, widths, strict=True)))
     return table
 
 
 def broken_at_joints(text: str, width: int) -> str:
-    """A text whose words that are wider than a column go on in the next line after a ``.``, ``_`` or ``/``."""
+    """A text whose long words continue in the next line after a ``.``, ``_`` or ``/``."""
     words = []
     for word in text.split(" "):
         lines = [""]
@@ -113,7 +113,7 @@ def broken_at_joints(text: str, width: int) -> str:
 def _blocks(rows: Rows, width: int) -> Iterator[str]:
     """Each row as a block: its names in the first line, then a line for every other cell.
 
-    The label of a single other column stands once, above the blocks.
+    The label of a single other column is written once, above the blocks.
     """
     head = rows[0]
     names = [index for index, column in enumerate(head) if index == 0 or column in NAMES]
@@ -134,7 +134,7 @@ def _blocks(rows: Rows, width: int) -> Iterator[str]:
                 yield f"{label:<{indent}}{cell}"
                 continue
             yield from _wrapped(label, width, "  ")
-            yield from _wrapped(f"    {cell}", width, "    ")  # between words, so no number is cut
+            yield from _wrapped(f"    {cell}", width, "    ")  # breaks between words, so no number is cut
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:

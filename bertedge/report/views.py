@@ -1,4 +1,4 @@
-"""Numbers of a report put together for its pictures; nothing here knows how they are drawn."""
+"""The numbers of a report's charts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bertedge.heads import MAIN_FIRST
 from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 
-#: What accuracy is set against latency by, as far as it was measured: metric -> words of its axis.
+#: Metrics that are drawn over latency -> words of the axis.
 TRADE_OFFS = {metric: words for head in MAIN_FIRST for metric, words in head.trade_offs.items()}
-#: Fidelity that is drawn over the length of the text: metric -> the words of its axis.
+#: Metrics that are drawn over the length of the text -> words of the axis.
 OVER_LENGTH = {metric: words for head in MAIN_FIRST for metric, words in head.over_length.items()}
-#: Names of parts, by the first pattern that matches; blocks of one kind are added up.
+#: Names of parts by the first pattern that matches; parts of one name are added up.
 PARTS = (
     (r"embeddings", "embeddings"),
     (r"encoder\.layer\.\d+\.attention\.qkv", "query, key, value, attention"),
@@ -30,13 +30,13 @@ PARTS = (
     *(row for head in MAIN_FIRST for row in head.part_names.items()),
 )
 OTHER = "other"
-#: Of a model's whole: rows below it are added up.
+#: Rows with a smaller share of a model's total are added up as "other".
 LEAST_SHARE = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A model between latency and a metric; ``series`` is its place in the report, 0 the reference."""
+    """A model's latency and metric; ``series`` is its place in the report, 0 is the reference."""
 
     series: int
     name: str
@@ -48,30 +48,30 @@ class Point:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share of something, which is read as percent."""
+    """Whether a metric is a share, which is shown in percent."""
     return metric in METRICS and METRICS[metric].bounds == (0, 1)
 
 
 def models_of(report: Report) -> list[CandidateReport]:
-    """The reference, the candidates, the baseline's bundle if there is one: a model's place here is its series."""
+    """The reference, the candidates and the ``against`` bundle; a model's place here is its series."""
     return [report.reference, *report.candidates, *([report.against] if report.against else [])]
 
 
 def main_workload(report: Report) -> LatencyReport | None:
-    """The longest text that was timed alone, or else the last workload; of the reference."""
+    """The longest text that was timed alone, otherwise the last workload."""
     entries = report.reference.latency
     alone = [entry for entry in entries if entry.batch_size == 1]
     return max(alone, key=lambda entry: entry.seq_len) if alone else (entries[-1] if entries else None)
 
 
 def at_workload(model: CandidateReport, workload: LatencyReport) -> LatencyReport | None:
-    """A model's latency on the workload of another one."""
+    """A model's latency on a workload."""
     key = (workload.batch_size, workload.seq_len)
     return next((entry for entry in model.latency if (entry.batch_size, entry.seq_len) == key), None)
 
 
 def reference_value(report: Report, metric: str, kind: str = "") -> float | None:
-    """What float has of a metric: a candidate's value plus its drop; None for what compares a candidate with float.
+    """Float's value of a metric: a candidate's value plus its drop; None for metrics that compare with float.
 
     Args:
         kind: of the texts; empty for the main kind.
@@ -87,7 +87,7 @@ def reference_value(report: Report, metric: str, kind: str = "") -> float | None
 
 
 def trade_off(report: Report, metric: str) -> list[Point]:
-    """Every model that has both, those marked that no other one beats in both; empty without two of them."""
+    """A point for every model that has both numbers; the best are marked. Empty without a candidate."""
     workload = main_workload(report)
     if workload is None:
         return []
@@ -117,7 +117,7 @@ def trade_off(report: Report, metric: str) -> list[Point]:
 
 
 def _frontier(points: Sequence[Point]) -> list[Point]:
-    """Mark the points that no other one beats in one respect and equals in the other."""
+    """Mark the points for which no other point is at least as good in both respects and better in one."""
 
     def beaten(point: Point) -> bool:
         return any(
@@ -129,7 +129,7 @@ def _frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def part_name(part: str) -> str:
-    """A part of the model in words."""
+    """The name of a part of the model."""
     return next((words for pattern, words in PARTS if re.fullmatch(pattern, part)), OTHER)
 
 
@@ -138,7 +138,7 @@ Table = dict[str, dict[int, MetricValue]]
 
 
 def time_by(report: Report, key: Callable[[str, str], str], *, most: int = 9) -> Table:
-    """Milliseconds of each model's profile by a key of (part, operator), largest first, small ones added up."""
+    """Milliseconds in each model's profile by a key of (part, operator), largest first, small ones added up."""
     sums: Table = defaultdict(dict)
     for series, model in enumerate(models_of(report)):
         for operator in model.profile.operators if model.profile else ():
@@ -156,7 +156,7 @@ def bytes_by_part(report: Report) -> Table:
 
 
 def _add(row: dict[int, MetricValue], series: int, more: MetricValue) -> None:
-    """Add to one value of a row. What slows one operator down slows others too, so the ends of intervals add up."""
+    """Add to one value of a row. A disturbance slows all operators, so the ends of intervals add up."""
     have = row.get(series, exactly(0.0))
     row[series] = MetricValue(
         value=have.value + more.value, low=have.low + more.low, high=have.high + more.high, n=max(have.n, more.n)
@@ -164,7 +164,7 @@ def _add(row: dict[int, MetricValue], series: int, more: MetricValue) -> None:
 
 
 def _largest(sums: Mapping[str, Mapping[int, MetricValue]], most: int) -> Table:
-    """The rows that matter to some model, largest first; all others together are the last one."""
+    """The rows with a large share of some model, largest first; the last row is the sum of all others."""
     totals: dict[int, float] = defaultdict(float)
     for row in sums.values():
         for series, value in row.items():
@@ -179,14 +179,14 @@ def _largest(sums: Mapping[str, Mapping[int, MetricValue]], most: int) -> Table:
     rows = sorted((row for row in sums if row != OTHER), key=size, reverse=True)
     kept = [row for row in rows if share(row) >= LEAST_SHARE][:most]
     rest: dict[int, MetricValue] = {}
-    for label in (label for label in sums if label not in kept):  # in one order, for float sums depend on it
+    for label in (label for label in sums if label not in kept):  # in a fixed order, because float sums depend on it
         for series, value in sums[label].items():
             _add(rest, series, value)
     return {label: dict(sums[label]) for label in kept} | ({OTHER: rest} if rest else {})
 
 
 def memory(report: Report) -> Table:
-    """Megabytes of each model on disk, and of the process that runs it, as far as that was measured."""
+    """Megabytes of each model on disk, and of the process that runs it if that was measured."""
     models = list(enumerate(models_of(report)))
     rows = {
         "the file": {series: exactly(model.size_bytes / 1e6) for series, model in models},
@@ -198,7 +198,7 @@ def memory(report: Report) -> Table:
 
 
 def over_length(report: Report, metric: str) -> dict[int, list[tuple[int, MetricValue]]]:
-    """Series -> (tokens, value) of each length, for every candidate that has more than one."""
+    """Series -> (tokens, value) of each length, for candidates with more than one length."""
     lines = {}
     for series, model in enumerate(models_of(report)[1:], start=1):
         line = [(entry.max_length, entry.fidelity[metric]) for entry in model.by_length if metric in entry.fidelity]
@@ -208,7 +208,7 @@ def over_length(report: Report, metric: str) -> dict[int, list[tuple[int, Metric
 
 
 def workloads(report: Report) -> Iterable[tuple[str, list[tuple[int, LatencyReport]]]]:
-    """Workload in words -> (series, latency) of every model that was timed on it."""
+    """Workload in words, and (series, latency) of every model that was timed on it."""
     for entry in report.reference.latency:
         found = [(series, at_workload(model, entry)) for series, model in enumerate(models_of(report))]
         yield workload_in_words(entry), [(series, latency) for series, latency in found if latency is not None]

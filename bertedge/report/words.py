@@ -1,4 +1,4 @@
-"""Numbers, texts and provenance in words, for a page."""
+"""Numbers, texts and provenance in words, for the page."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from bertedge.encoders import read_config
 from bertedge.recipe import QuantizationRecipe
 from bertedge.report.schema import CandidateReport, Report
 
-#: Letters of a text that are shown to either side of a mask.
+#: Letters of a text that are shown on each side of a mask.
 AROUND = 220
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-#: From here on a number is written with an exponent.
+#: Larger numbers are written with an exponent.
 MANY = 1e7
 #: BERT's own marks in a text.
 TOKENS = re.compile(r"(\[(?:MASK|SEP|UNK)\])")
 
 
 def number(value: float) -> str:
-    """Three figures, and no exponent unless there would be many zeros."""
+    """A number with three figures."""
     if abs(value) >= MANY:
         return f"{value:.2e}"
     if value >= 100:
@@ -30,7 +30,7 @@ def number(value: float) -> str:
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """``97.1 %``, never broken into two lines."""
+    """``97.1 %``, in one line."""
     return f"{100 * share:.{decimals}f}\N{NO-BREAK SPACE}%"
 
 
@@ -40,9 +40,9 @@ def megabytes(size: float) -> str:
 
 
 def printable(text: str) -> str:
-    """What XML has no way to write (control characters, halves of surrogate pairs) as escapes.
+    """A text whose control characters and single surrogates, which XML does not allow, are escaped.
 
-    Unlike in a terminal (:mod:`bertedge.printable`), marks of writing direction stay: the page isolates each name.
+    Unlike :mod:`bertedge.printable`, it keeps marks of writing direction, because the page isolates each name.
     """
     return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
@@ -67,31 +67,31 @@ def running(text: str) -> Markup:
 
 
 def breakable(name: str) -> Markup:
-    """A dotted name that may be broken into lines between its words only."""
+    """A dotted name that lines break only between its words."""
     return Markup("<wbr>").join(re.findall(r"[^._]*[._]*", name))
 
 
 def minute(moment: str) -> str:
-    """``2026-01-31 12:00 UTC`` of a moment in ISO 8601."""
+    """``2026-01-31 12:00 UTC`` for a time in ISO 8601."""
     return f"{moment[:16].replace('T', ' ')} UTC"
 
 
-#: What, and its value.
+#: Names and values.
 Facts = list[tuple[str, str]]
 
 
 def about_machine(report: Report) -> Facts:
-    """What it was measured on."""
+    """The machine that the report was measured on."""
     machine = report.machine
-    notes = report.stability.notes if report.stability else ["not watched"]
+    notes = report.stability.notes if report.stability else ["not measured"]
     return [
         ("CPU", f"{machine.cpu}, {machine.arch}"),
-        ("features", ", ".join(machine.features) or "none that a target asks for"),
+        ("features", ", ".join(machine.features) or "none that a target needs"),
         ("CPUs", str(machine.cpus)),
-        ("threads of a call", " and ".join(map(str, report.reference.threads)) or "none were timed"),
+        ("threads of a call", " and ".join(map(str, report.reference.threads)) or "no call was timed"),
         ("memory", "unknown" if machine.memory_bytes is None else f"{machine.memory_bytes / 1e9:.1f} GB"),
         ("system", machine.system),
-        ("meanwhile", "; ".join(notes) or "it was quiet"),
+        ("other load", "; ".join(notes) or "the machine was quiet"),
         ("target", machine.target),
         ("versions", f"bertedge {machine.bertedge}, onnxruntime {machine.onnxruntime}, numpy {machine.numpy}, "
          f"Python {machine.python}"),
@@ -99,7 +99,7 @@ def about_machine(report: Report) -> Facts:
 
 
 def about_corpus(report: Report) -> Facts:
-    """What text it was measured with."""
+    """The text that fidelity was measured on."""
     corpus = report.corpus
     return [
         ("name", corpus.name),
@@ -111,7 +111,7 @@ def about_corpus(report: Report) -> Facts:
 
 
 def about_model(model: CandidateReport) -> Facts:
-    """Where a bundle came from, and how it was made."""
+    """The origin of a bundle, and how it was made."""
     manifest = model.manifest
     recipe, source = manifest.recipe, manifest.provenance
     config = read_config(manifest.config)
@@ -125,7 +125,7 @@ def about_model(model: CandidateReport) -> Facts:
         ("in integers", f"{percent(model.coverage.macs)} of the work, {percent(model.coverage.bytes)} of the bytes"),
         (
             "texts of a batch",
-            "independent" if manifest.row_independent else "run one by one, for one would change another",
+            "independent" if manifest.row_independent else "run one by one, because they would change each other",
         ),
         ("made with", ", ".join(f"{name} {version}" for name, version in source.versions.items())),
         ("source sha256", source.source_sha256),
@@ -143,7 +143,7 @@ def _recipe(recipe: QuantizationRecipe) -> str:
     return ", ".join([method.name, *told])
 
 
-#: What the template writes numbers and texts with.
+#: Filters of the template.
 FILTERS: dict[str, Callable[..., str]] = {
     "percent": percent,
     "figures": "{:.3g}".format,

@@ -15,7 +15,7 @@ from bertedge.data.files import text_sha256
 from bertedge.engines.onnxruntime.cpu_check import require_correct_here
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable, told_of
-from bertedge.evaluate.machine import this_machine
+from bertedge.evaluate.machine_record import this_machine
 from bertedge.files import alone_in
 from bertedge.layers import Role, planned_layers
 from bertedge.progress import Listener, no_progress

@@ -18,7 +18,7 @@ from bertedge.evaluate.cold_start import measure_cold_start
 from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.invariance import invariance
 from bertedge.evaluate.latency import BLOCK_CALLS, BLOCK_S, SETTLE_S, Workload, interleave, paired_ratio
-from bertedge.evaluate.machine import this_machine
+from bertedge.evaluate.machine_record import this_machine
 from bertedge.evaluate.metrics import METRICS
 from bertedge.evaluate.study import Effort, LatencyStudy
 from bertedge.predictor import NO_LABEL, Batch, Outputs

@@ -7,41 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bertedge.evaluate.machine import generation, this_machine
-from bertedge.evaluate.stability import Snapshot, Stability, cpu_seconds, frequency, stability
+from bertedge.evaluate.machine_record import generation, this_machine
+from bertedge.evaluate.stability import Snapshot, Stability, stability
 from tests.report.samples import QUIET, times
-
-STAT = "cpu  100 20 30 800 10 1 4 35 0 0\ncpu0 100 20 30 800 10 1 4 35 0 0\nintr 5\n"
-
-
-def test_proc_stat(tmp_path: Path) -> None:
-    path = tmp_path / "stat"
-    path.write_text(STAT)
-    total, stolen, busy = cpu_seconds(path)
-    assert total is not None
-    assert (stolen / total, busy / total) == (pytest.approx(0.035), pytest.approx(0.155))
-
-
-@pytest.mark.parametrize("text", ["", "cpu", "cpu 1 2 3", "cpu a b c d e f g h"])
-def test_proc_stat_that_tells_nothing(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "stat"
-    path.write_text(text)
-    assert cpu_seconds(path)[0] is None
-    assert cpu_seconds(tmp_path / "nowhere")[0] is None
-
-
-def test_frequencies(tmp_path: Path) -> None:
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor : 0\ncpu MHz\t\t: 2000.0\nprocessor : 1\ncpu MHz\t\t: 3000.0\n")
-    assert frequency(tmp_path, cpuinfo) == 2500
-    for cpu, kilohertz in ((0, 1_800_000), (1, 1_200_000)):
-        folder = tmp_path / f"cpu{cpu}" / "cpufreq"
-        folder.mkdir(parents=True)
-        (folder / "scaling_cur_freq").write_text(f"{kilohertz}\n")
-    assert frequency(tmp_path, cpuinfo) == 1500
-    assert frequency(tmp_path / "nowhere", tmp_path / "nowhere") is None
-    cpuinfo.write_text("Processor: ARM\n")
-    assert frequency(tmp_path / "nowhere", cpuinfo) is None
 
 
 def at(seconds: float, **changes: float | None) -> Snapshot:
@@ -73,9 +41,9 @@ def test_what_is_out_of_the_ordinary(changes: dict[str, float], samples: tuple[f
 
 
 def test_a_system_that_does_not_tell() -> None:
-    seen = stability(at(100, total_s=None, mhz=None), at(110, total_s=None, mhz=None), [])
+    seen = stability(at(100, stolen_s=None, mhz=None), at(110, stolen_s=None, mhz=None), [])
     assert seen == Stability(
-        seconds=10, stolen=None, others=None, mhz_before=None, mhz_after=None, drift=None, spread=None
+        seconds=10, stolen=None, others=0.0, mhz_before=None, mhz_after=None, drift=None, spread=None
     )
     assert seen.notes == []
     assert QUIET.notes == []
@@ -88,6 +56,8 @@ def test_this_machine_can_be_watched() -> None:
     assert total
     assert after.own_s >= before.own_s
     assert after.at > before.at
+    assert after.total_s > before.total_s
+    assert 0 <= after.busy_s - before.busy_s <= after.total_s - before.total_s
 
 
 def test_cpus_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bertedge.encoders import BERT, write_config
 from bertedge.evaluate.latency import LatencyReport
-from bertedge.evaluate.machine import this_machine
+from bertedge.evaluate.machine_record import this_machine
 from bertedge.evaluate.stability import Stability
 from bertedge.manifest import Coverage, FileEntry, GoldenFidelity, Manifest, Provenance
 from bertedge.metric import MetricValue

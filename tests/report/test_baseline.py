@@ -36,7 +36,7 @@ def test_what_is_no_baseline(tmp_path: Path) -> None:
     report = report_of(model("small"))
     with pytest.raises(UsageError, match="without a reason"):
         update_baseline(path, report, "  ", DEFAULTS)
-    with pytest.raises(UsageError, match="interrupted run is no baseline"):
+    with pytest.raises(UsageError, match="interrupted run cannot be a baseline"):
         update_baseline(path, replace(report, complete=False, missing=("fidelity",)), "why", DEFAULTS)
     assert not path.exists()
     path.write_text('{"schema_version": 2}')

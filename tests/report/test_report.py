@@ -108,7 +108,7 @@ def test_an_interrupted_run_says_so(report: Report) -> None:
     console = Console(width=200, record=True)
     console.print(rich_report(cut))
     for text in (console.export_text(), markdown_report(cut)):
-        assert "Incomplete: the run was interrupted before it had measured cold start" in text
+        assert "Incomplete: the run was interrupted before it measured cold start" in text
 
 
 def test_what_it_is_judged_by_has_a_row_of_its_own(report: Report) -> None:

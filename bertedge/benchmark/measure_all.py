@@ -1,4 +1,4 @@
-"""``bench``: candidates next to their float reference, in one run."""
+"""``bench``: candidates and their float reference, measured in one run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def bench(
     """Measure size, start, latency and fidelity of bundles against their float model.
 
     Args:
-        reference: a checkpoint (its float32 graph is built for the occasion) or a bundle.
+        reference: a checkpoint, which is exported to a temporary folder, or a float bundle.
         corpus: text to compare on; default: the text that ships with bertedge.
         cased: whether the tokenizer of a checkpoint keeps capital letters; default: what its files say.
-        keep: is given what was measured by then if the run is interrupted or fails; the exception then goes on.
+        keep: gets the report so far if the run is interrupted or fails, before the exception goes on.
 
     Raises:
-        UsageError: a candidate has another vocabulary than the reference, or the standard cannot judge them (see
-            :func:`bertedge.report.gate.require_judgeable`).
+        UsageError: a candidate has another vocabulary than the reference, or the standard cannot judge it (see
+            :func:`bertedge.report.comparable.require_judgeable`).
         BertEdgeError: a model or the corpus cannot be read.
     """
     if not candidates:

@@ -1,4 +1,4 @@
-"""What machine a number was measured on."""
+"""The machine that a number was measured on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bertedge.engines.threads import usable_cpus
 from bertedge.target import TARGETS, resolve_target
 
 CPUINFO = Path("/proc/cpuinfo")
-#: What tells CPUs apart that give themselves the same name, as those of virtual machines do; x86, then ARM.
+#: Keys that tell CPUs of the same name apart, as virtual machines have them; x86, then ARM.
 GENERATION = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU revision")
 
 
@@ -27,8 +27,8 @@ class Machine:
     """CPU, cores, memory and versions.
 
     Attributes:
-        generation: numbers that ``/proc/cpuinfo`` gives for family, model and stepping.
-        features: those of the CPU's that some target asks for.
+        generation: family, model and stepping in ``/proc/cpuinfo``.
+        features: the CPU's features that some target needs.
     """
 
     cpu: str
@@ -45,14 +45,14 @@ class Machine:
     bertedge: str
 
     def differences(self, other: Machine) -> list[str]:
-        """Where the two are not the same machine, in words; empty where times of both may be compared."""
+        """How two machines differ, in words; empty if their times can be compared."""
         theirs = other._identity()
         return [f"{name} {mine}, not {theirs[name]}" for name, mine in self._identity().items() if mine != theirs[name]]
 
     def _identity(self) -> dict[str, str]:
-        """Times of two runs may be compared where this is the same: what, and its value in words.
+        """What must be the same to compare times, and its value in words.
 
-        Of Python, whose imports are most of a start, the third number does not count.
+        The third number of Python's version does not matter.
         """
         return {
             "cpu": self.cpu,
@@ -65,7 +65,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Describe the machine and the process's share of it; of the CPU's features, those that some target asks for."""
+    """Describe the machine that this process runs on."""
     cpu = this_cpu()
     known = frozenset().union(*(target.required_features for target in TARGETS.values()))
     return Machine(
@@ -85,7 +85,7 @@ def this_machine() -> Machine:
 
 
 def generation(cpuinfo: Path) -> str:
-    """Family, model and stepping of the first CPU, as in ``25.17.1``; empty where the system does not tell."""
+    """Family, model and stepping of the first CPU, as in ``25.17.1``; empty if the system does not tell."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
