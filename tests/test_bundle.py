@@ -270,4 +270,4 @@ def test_a_config_without_a_field_has_its_default(copy: Path) -> None:
 def test_goals_of_a_later_version_are_shown(copy: Path) -> None:
     goal = {"metric": "x", "bound": 1.0, "value": 0.5, "low": 0.5, "high": 0.5, "n": 3, "met": True}
     signed(copy, lambda m: m["goals"].update(max_heat=goal))
-    assert "x is 0.5, at most 1 was asked for" in typed("info", copy).stdout
+    assert "x is 0.5, the goal is at most 1" in typed("info", copy).stdout

@@ -1,4 +1,4 @@
-"""What a user allows a model to lose, to take and to weigh; a new goal is one row here or in its head."""
+"""Goals: bounds that a user sets for loss, time and size. A new goal is one row, here or in its head."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ P95, SIZE = "latency.p95_ms", "size_mb"
 Measured = Mapping[str, MetricValue]
 
 
-#: Goals by the name of their option: those of each head, and those for a call and for the file.
+#: Goals by the name of their option: of each head, of a call, and of the file.
 GOALS = {
     kind.option: kind
     for kind in (
@@ -45,7 +45,7 @@ GOALS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """A bound that was asked for.
+    """A bound that a user set.
 
     Attributes:
         option: a name in ``GOALS``.
@@ -83,8 +83,7 @@ class Goal:
     def miss(self, measured: Measured) -> float:
         """How far the worse end of the interval lies beyond the bound; 0 where the goal is met.
 
-        The unit is such that misses of different goals can be compared. A value that is missing or NaN is as far away
-        as can be.
+        In units that make misses of different goals comparable; infinite for a value that is missing or NaN.
         """
         seen = measured.get(self.kind.metric)
         if seen is None or any(map(math.isnan, (seen.value, seen.low, seen.high))):
@@ -95,22 +94,22 @@ class Goal:
         return beyond / (self.kind.scale or self.bound)
 
     def missed(self, measured: Measured) -> bool:
-        """Whether the goal is missed for sure: with the whole interval."""
+        """Whether the whole interval is beyond the bound."""
         seen = measured.get(self.kind.metric)
         return seen is not None and self.outcome(seen) == "fail"
 
     def reached(self, measured: Measured) -> ReachedGoal:
-        """What came of it; the metric is among those measured."""
+        """The measured value and whether it meets the goal; ``measured`` has the metric."""
         seen, met = measured[self.kind.metric], self.miss(measured) == 0
         value, low, high, n = seen.value, seen.low, seen.high, seen.n
         return ReachedGoal(metric=self.kind.metric, bound=self.bound, value=value, low=low, high=high, n=n, met=met)
 
 
 def sentence(option: str, reached: ReachedGoal) -> str:
-    """What came of a goal, in words."""
+    """The measured value and the bound, in words."""
     interval = "" if reached.low == reached.high else f" ({reached.low:.4g} to {reached.high:.4g})"
-    words = "at most" if option.startswith(CEILING) else "at least"  # a manifest may have goals of a later version
-    return f"{reached.metric} is {reached.value:.4g}{interval}, {words} {reached.bound:g} was asked for"
+    words = "at most" if option.startswith(CEILING) else "at least"  # manifests of later versions can have other goals
+    return f"{reached.metric} is {reached.value:.4g}{interval}, the goal is {words} {reached.bound:g}"
 
 
 def said(option: str, reached: ReachedGoal) -> str:
@@ -118,12 +117,12 @@ def said(option: str, reached: ReachedGoal) -> str:
     seen = MetricValue(value=reached.value, low=reached.low, high=reached.high, n=reached.n)
     words = {"pass": "met", "fail": "not met", "inconclusive": "undecided"}
     outcome = Goal(option=option, bound=reached.bound).outcome(seen)
-    more = "; the interval reaches across that, so more text would tell" if outcome == "inconclusive" else ""
+    more = "; the interval reaches across that bound: give more text" if outcome == "inconclusive" else ""
     return f"{words[outcome]}: {sentence(option, reached)}{more}"
 
 
 def goals_of(options: Mapping[str, float | None]) -> tuple[Goal, ...]:
-    """The goals among options; None means that one was not given."""
+    """The goals among options; an option that is None was not given."""
     return tuple(Goal(option=name, bound=value) for name, value in options.items() if value is not None)
 
 
@@ -143,7 +142,7 @@ def goals_of_table(table: Mapping[str, Any]) -> tuple[Goal, ...]:
 
 
 def told_of(goals: Collection[Goal], measured: Measured) -> str:
-    """In a few words, which goals are met."""
+    """Which goals are missed, in a few words."""
     missed = [goal.flag for goal in goals if goal.missed(measured)]
     open_ = [goal.flag for goal in goals if goal.miss(measured) > 0 and goal.flag not in missed]
     words = [f"misses {', '.join(missed)}"] if missed else []
@@ -152,7 +151,7 @@ def told_of(goals: Collection[Goal], measured: Measured) -> str:
 
 
 def total_miss(goals: Collection[Goal], measured: Measured) -> float:
-    """0 where all goals are met."""
+    """The sum of all misses; 0 if all goals are met."""
     return sum(goal.miss(measured) for goal in goals)
 
 
@@ -160,8 +159,8 @@ def require_measurable(goals: Collection[Goal], parts: Parts, *, pairs: bool, na
     """Refuse goals for what cannot be measured.
 
     Args:
-        parts: those of the model.
-        pairs: the text has next sentences, and random ones to tell them from.
+        parts: of the model.
+        pairs: the text gives pairs of next and of random sentences.
 
     Raises:
         UsageError: a head is missing, or the text has no next sentences.
@@ -174,6 +173,6 @@ def require_measurable(goals: Collection[Goal], parts: Parts, *, pairs: bool, na
             raise UsageError(f"{goal.flag}: {name} has no {head} head", "leave the goal out")
         if HEADS[head].reads == "pair" and not pairs:
             raise UsageError(
-                f"{goal.flag}: the text to judge by is a single document, or has one sentence in every document",
+                f"{goal.flag}: the text is a single document, or has one sentence in every document",
                 "put a blank line between documents of several sentences",
             )

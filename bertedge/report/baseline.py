@@ -41,9 +41,7 @@ def update_baseline(
     if not reason.strip():
         raise UsageError("a baseline is not changed without a reason", 'say why: --reason "..."')
     if not report.complete:
-        raise UsageError(
-            "the report of an interrupted run cannot be a baseline", f"missing: {', '.join(report.missing)}"
-        )
+        raise UsageError("an interrupted run cannot be a baseline", f"missing: {', '.join(report.missing)}")
     history = read_baseline(path).history if path.exists() else ()
     accepted = Acceptance(
         day=(today or datetime.now(UTC)).date().isoformat(),

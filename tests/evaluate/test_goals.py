@@ -83,7 +83,7 @@ def test_what_is_missing_or_no_number_is_never_met() -> None:
 def test_the_sentence_says_what_was_reached_and_what_was_asked_for() -> None:
     goal = Goal(option="min_agreement", bound=0.99)
     words = sentence("min_agreement", goal.reached({"mlm.top1_agreement": seen(0.975)}))
-    assert words == "mlm.top1_agreement is 0.975 (0.875 to 1.075), at least 0.99 was asked for"
+    assert words == "mlm.top1_agreement is 0.975 (0.875 to 1.075), the goal is at least 0.99"
 
 
 def test_a_goal_for_what_the_model_or_the_text_lacks_is_refused() -> None:

@@ -20,6 +20,7 @@ from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.bootstrap import Observations, Seen, estimate_all, estimate_changes
 from bertedge.evaluate.fidelity import evaluation_batches
 from bertedge.evaluate.intervals import difference, outcome_of, quotient
+from bertedge.evaluate.latency import paired_ratio
 from bertedge.metric import Change, MetricValue
 from bertedge.report.budget import DEFAULTS, LATENCY, Budget, Budgets
 from bertedge.report.comparable import FEW_TEXTS, require_judgeable
@@ -525,3 +526,43 @@ def test_only_what_more_rounds_might_decide_is_undecided() -> None:
     assert not any(verdict.undecided for verdict in judge(cut, old, {LATENCY: SLOWER}))
     noisy = beside([1.3, 0.8, 1.2, 0.9], [1.0, 1.0, 1.0, 1.0])
     assert verdict_of(noisy, None, SLOWER).undecided
+
+
+def generated_times(rng: np.random.Generator, factor: float, shift: float) -> tuple[np.ndarray, MetricValue]:
+    """Times of a candidate in a run of eight sittings, and their ratio to float's; the machine's speed wanders.
+
+    Args:
+        factor: how much slower the candidate is.
+        shift: logarithm of how much its ratio to float differs in this run.
+    """
+    sittings, rounds = 8, 24
+    noise = [
+        np.repeat(rng.normal(0, loading, sittings), rounds // sittings) + rng.normal(0, 0.01, rounds)
+        for loading in (0.01, 0.02)
+    ]
+    speed = np.exp(np.cumsum(rng.normal(0, 0.05, rounds)))
+    reference, candidate = (speed * np.exp(own) for own in noise)
+    candidate = candidate * 0.5 * factor * np.exp(shift)
+    return candidate, paired_ratio(candidate, reference, rounds_per_sitting=rounds // sittings)
+
+
+def outcomes(factor: float, *, loaded: bool, runs: int = 40) -> Counter[str]:
+    """Verdicts on generated runs, each judged by a run before."""
+    rng, found = np.random.default_rng(1), Counter[str]()
+    for _ in range(runs):
+        shifts = rng.normal(0, 0.06), float(np.log(rng.uniform(1, 1.8))) if loaded else rng.normal(0, 0.06)
+        reports = []
+        for own_factor, shift in ((1.0, shifts[0]), (factor, shifts[1])):
+            samples, ratio = generated_times(rng, own_factor, shift)
+            reports.append(report_of(model("small", 1, {}, times(*samples, ratio=ratio))))
+        new = busy(reports[1], others=0.6) if loaded else reports[1]
+        found[verdict_of(new, reports[0], DEFAULTS[LATENCY]).outcome] += 1
+    return found
+
+
+def test_noise_raises_no_alarm_and_a_slower_model_is_found() -> None:
+    assert outcomes(1.0, loaded=False)["fail"] <= 2
+    assert outcomes(1.0, loaded=True)["fail"] <= 2
+    assert outcomes(1.5, loaded=False)["fail"] >= 36
+    assert outcomes(3.5, loaded=True)["fail"] >= 38
+    assert outcomes(1.5, loaded=True)["pass"] == 0
