@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,8 +23,9 @@ from bertedge.files import read_text
 Settings = TypeVar("Settings")
 #: Name of a bound -> its test.
 BOUNDS = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "at_most": operator.le}
-
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list of texts"}
+#: Whole numbers of this size and more are refused.
+TOO_LARGE = 2**63
 
 
 def key(default: Any, help: str, *, one_of: Iterable[Any] = (), **bounds: float) -> Any:
@@ -52,54 +53,39 @@ def check_keys(settings: Any) -> None:
             raise UsageError(f"{f.name} {value!r} is not known", nearest(str(value), map(str, choices)))
         if not all(BOUNDS[name](value, bound) for name, bound in bounds.items()):
             expected = " and ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in bounds.items())
-            raise UsageError(f"{f.name} is {value}, expected {expected}", f"for example {f.name}={example_of(f)}")
-
-
-def example_of(f: Field[Any]) -> str:
-    """A value that a setting may have, as it is typed."""
-    return _toml_value(f.default) if f.default not in (None, MISSING) else str(f.metadata["bounds"].get("at_least", 1))
+            raise UsageError(f"{f.name} is {value}, expected {expected}", "see --help")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """A setting by its name.
-
-    Attributes:
-        type: of its values, as annotated.
-    """
+    """A setting by its name; ``kind`` is the type of its values."""
 
     name: str
-    type: Any
+    kind: type
     default: Any
     help: str
     one_of: tuple[Any, ...] = ()
 
-    @property
-    def choices(self) -> tuple[Any, ...]:
-        """The values that it may have; empty for any."""
-        return self.one_of or ((True, False) if self.type is bool else ())
-
-    @property
     def shown_default(self) -> str:
         """The default, as it is typed."""
         if isinstance(self.default, tuple):
             return ",".join(self.default) or "none"
         return "" if self.default is None else _toml_value(self.default).strip('"')
 
-    def read(self, text: str) -> Any:
+    def parsed(self, text: str) -> Any:
         """The value that a text stands for, as in TOML; quotes may be left out.
 
         Raises:
             UsageError: it stands for none.
         """
-        kind = _plain(self.type)
-        if kind is str:
+        if self.kind is str:
             return text
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except (ValueError, RecursionError):
-            value = text.split(",") if kind is tuple else text
-        return self.checked(value)
+            return self.checked(tomllib.loads(f"value = {text}")["value"])
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, UsageError):
+                raise
+            return self.checked(text.split(",") if self.kind is tuple else text)
 
     def checked(self, value: Any) -> Any:
         """A value from a TOML file, in the type of the setting.
@@ -107,48 +93,53 @@ class Key:
         Raises:
             UsageError: it is of another type.
         """
-        kind = _plain(self.type)
-        if kind is tuple and isinstance(value, str):
-            value = [value]
-        if kind is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        if kind is float and type(value) is int and abs(value) < 2**63:
-            return float(value)
-        if type(value) is not kind or (kind is int and abs(value) >= 2**63):
-            example = "see --help" if self.default is None else f"for example {self.name} = {_toml_value(self.default)}"
-            raise UsageError(f"{self.name}: {str(value)[:60]!r} is not {WORDS[kind]}", example)
-        return value
+        if self.kind is tuple:
+            value = [value] if isinstance(value, str) else value
+            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+                return tuple(value)
+        elif type(value) is int and self.kind in (int, float) and abs(value) < TOO_LARGE:
+            return self.kind(value)
+        elif type(value) is self.kind and self.kind is not int:
+            return value
+        example = "see --help" if self.default is None else f"for example {self.name} = {_toml_value(self.default)}"
+        raise UsageError(f"{self.name}: {str(value)[:60]!r} is not {WORDS[self.kind]}", example)
 
 
-def keys_of(*kinds: type) -> dict[str, Key]:
+def keys_of(*settings: type) -> dict[str, Key]:
     """The settings of dataclasses by name."""
-    found = {}
-    for kind in kinds:
-        hints = typing.get_type_hints(kind)
-        for f in fields(kind):
-            if "help" in f.metadata:
-                found[f.name] = Key(
-                    name=f.name,
-                    type=hints[f.name],
-                    default=f.default,
-                    help=f.metadata["help"],
-                    one_of=f.metadata["one_of"],
-                )
-    return found
+    return {
+        f.name: Key(
+            name=f.name,
+            kind=_kind(typing.get_type_hints(kind)[f.name]),
+            default=f.default,
+            help=f.metadata["help"],
+            one_of=f.metadata["one_of"],
+        )
+        for kind in settings
+        for f in fields(kind)
+        if "help" in f.metadata
+    }
+
+
+def _kind(hint: Any) -> type:
+    """The type of an annotation, without None, Literal and the types of items."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    return str if typing.get_origin(hint) is typing.Literal else typing.get_origin(hint) or hint
 
 
 def read_assignments(assignments: Iterable[str], keys: Mapping[str, Key]) -> dict[str, Any]:
-    """The values of ``key=value`` texts; a later one takes the place of an earlier one.
+    """The values of ``key=value`` texts; a later one replaces an earlier one.
 
     Raises:
         UsageError: a text without ``=``, an unknown key, a value of another type.
     """
     values = {}
     for assignment in assignments:
-        name, equals, text = assignment.partition("=")
+        name, equals, text = (part.strip() for part in assignment.partition("="))
         if not equals:
             raise UsageError(f"--set {assignment!r}: there is no '='", "for example --set key=value")
-        values[name.strip()] = _known(name.strip(), keys).read(text.strip())
+        values[name] = _known(name, keys).parsed(text)
     return values
 
 
@@ -161,23 +152,10 @@ def read_table(table: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, A
     return {name: _known(name, keys).checked(value) for name, value in table.items()}
 
 
-def read_settings(path: Path, keys: Mapping[str, Key]) -> dict[str, Any]:
-    """The values of a TOML file.
-
-    Raises:
-        FileError: it cannot be read, an unknown key, a value of another type.
-    """
-    with as_file_errors(path):
-        return read_table(read_toml(path), keys)
-
-
-@contextmanager
-def as_file_errors(path: str | Path) -> Iterator[None]:
-    """Turn what is wrong with settings into errors of the file that holds them."""
-    try:
-        yield
-    except UsageError as error:
-        raise FileError(f"{path}: {error.message}", error.hint) from error
+def _known(name: str, keys: Mapping[str, Key]) -> Key:
+    if name not in keys:
+        raise UsageError(f"there is no setting {name!r}", nearest(name, keys))
+    return keys[name]
 
 
 def built(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
@@ -199,6 +177,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise FileError(f"{path}: is not TOML ({error})", "a line looks like: key = value") from error
 
 
+@contextmanager
+def as_file_errors(path: str | Path) -> Iterator[None]:
+    """Turn what is wrong with settings into errors of the file that holds them."""
+    try:
+        yield
+    except UsageError as error:
+        raise FileError(f"{path}: {error.message}", error.hint) from error
+
+
 def to_toml(values: Mapping[str, Any]) -> str:
     """Flat values as TOML, a line each; None is left out."""
     return "".join(f"{name} = {_toml_value(value)}\n" for name, value in values.items() if value is not None)
@@ -209,19 +196,4 @@ def _toml_value(value: Any) -> str:
         return f"[{', '.join(map(_toml_value, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
-
-
-def _known(name: str, keys: Mapping[str, Key]) -> Key:
-    if name not in keys:
-        raise UsageError(f"there is no setting {name!r}", nearest(name, keys))
-    return keys[name]
-
-
-def _plain(kind: Any) -> Any:
-    """The type without None, Literal and item types."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        kind = next(part for part in typing.get_args(kind) if part is not type(None))
-    return str if typing.get_origin(kind) is typing.Literal else typing.get_origin(kind) or kind
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)

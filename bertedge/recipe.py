@@ -77,14 +77,6 @@ class Static:
                 f"add observer={PERCENTILE}",
             )
 
-    def finer_layers(self, layers: list[str]) -> set[str]:
-        """The layers that get two terms, of those that can.
-
-        Raises:
-            UsageError: a pattern names none.
-        """
-        return set(matching("finer", self.finer, layers))
-
 
 @dataclass(frozen=True, kw_only=True)
 class WeightOnly:
@@ -136,22 +128,6 @@ class QuantizationRecipe:
     def __post_init__(self) -> None:
         check_keys(self)
 
-    def excluded(self, layers: list[str]) -> dict[str, str]:
-        """The layers that stay float32, each with its pattern.
-
-        Raises:
-            UsageError: a pattern names none.
-        """
-        return matching("exclude", self.exclude, layers)
-
-    def in_float16(self, layers: list[str]) -> dict[str, str]:
-        """The layers in float16, each with its pattern.
-
-        Raises:
-            UsageError: a pattern names none.
-        """
-        return matching("float16", self.float16, layers)
-
     def changed(self, **settings: Any) -> QuantizationRecipe:
         """This recipe with other settings, by the names in :data:`KEYS`.
 
@@ -188,7 +164,7 @@ class QuantizationRecipe:
 OWN = keys_of(QuantizationRecipe).keys()
 #: All settings by name; "method" is the name of the method.
 KEYS: dict[str, Key] = {
-    "method": Key(name="method", type=str, default=Static.name, help="How to quantize.", one_of=tuple(METHODS)),
+    "method": Key(name="method", kind=str, default=Static.name, help="How to quantize.", one_of=tuple(METHODS)),
     **keys_of(WeightOnly, Static, QuantizationRecipe),
 }
 

@@ -36,12 +36,12 @@ def setting_options(keys: Mapping[str, Iterable[Key]]) -> Callable[[Command], Co
     """
     options = {
         key.name: Annotated[
-            key.type | None,
+            key.kind | None,
             typer.Option(
                 help=key.help,
-                show_default=False if key.default is None else str(key.default),
+                show_default=key.shown_default() or False,
                 rich_help_panel=panel,
-                **(choices(map(str, key.choices)) if key.choices else {}),
+                **(choices(map(str, key.one_of)) if key.one_of else {}),
             ),
         ]
         for panel, listed in keys.items()

@@ -164,7 +164,7 @@ def key_rows(keys: Iterable[Key]) -> list[list[str]]:
     rows = []
     for key in keys:
         values = f" ({' | '.join(map(str, key.one_of))})" if key.one_of else ""
-        rows.append([key.name, key.shown_default, f"{key.help.rstrip('.')}{values}."])
+        rows.append([key.name, key.shown_default(), f"{key.help.rstrip('.')}{values}."])
     return rows
 
 

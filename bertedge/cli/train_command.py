@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bertedge.cli.added_options import setting_options
+from bertedge.cli.added_options import added, setting_options
 from bertedge.cli.console import note, progress_bar
 from bertedge.cli.options import CasedOption, ForceOption, SetOption, library
-from bertedge.keys import Key, built, read_assignments, read_settings
+from bertedge.keys import Key, as_file_errors, built, read_assignments, read_table, read_toml
 from bertedge.records import read_json
 from bertedge.train.training_settings import (
     BUDGETS,
@@ -28,7 +27,7 @@ from bertedge.train.training_settings import (
     training_keys,
 )
 
-#: A run ends after so many minutes where nothing else is given.
+#: Minutes that a run takes if nothing else ends it.
 MINUTES = 10.0
 
 
@@ -39,189 +38,122 @@ class Head(StrEnum):
     nsp = "nsp"
 
 
-BUDGET, MODEL, LEARNING, KEEPING = "Budget (one of them)", "Model", "Learning", "Files"
+BUDGET, MODEL, LEARNING, FILES = "Budget (one of them)", "Model", "Learning", "Files"
+
+
+def _option(help: str, panel: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, show_default=False, rich_help_panel=panel, **more)
+
+
 CorpusArgument = Annotated[Path, typer.Argument(help="Text: one sentence a line, a blank line between documents.")]
 OutputOption = Annotated[
-    Path,
-    typer.Option(
-        "--output",
-        "-o",
-        help="The checkpoint to write; an unfinished run is kept in OUTPUT.run.",
-        rich_help_panel=KEEPING,
-    ),
+    Path, _option("The checkpoint to write; an unfinished run is kept in OUTPUT.run.", FILES, "--output", "-o")
 ]
-InitOption = Annotated[
-    str | None,
-    typer.Option(help="A checkpoint to go on from, instead of a new model.", show_default=False, rich_help_panel=MODEL),
-]
-AddHeadOption = Annotated[
-    list[Head] | None,
-    typer.Option(
-        help="Add this head if the model lacks it, and train it; may be given twice.",
-        show_default=False,
-        rich_help_panel=MODEL,
-    ),
-]
-SettingsOption = Annotated[
-    Path | None,
-    typer.Option("--settings", help="TOML file with settings.", show_default=False, rich_help_panel=LEARNING),
-]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with the interrupted run.", rich_help_panel=KEEPING)
-]
-PlotOption = Annotated[
-    Path | None,
-    typer.Option(help="Draw the run's curves (.svg, .png or .pdf).", show_default=False, rich_help_panel=KEEPING),
-]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Where tokenized corpora are kept; default: in the user's cache folder.",
-        show_default=False,
-        rich_help_panel=KEEPING,
-    ),
-]
+#: Options that both commands have.
+COMMON: dict[str, Any] = {
+    "add_head": Annotated[
+        list[Head] | None, _option("Add this head if the model lacks it, and train it; may be given twice.", MODEL)
+    ],
+    "cased": CasedOption,
+    "settings_file": Annotated[Path | None, _option("TOML file with settings.", LEARNING, "--settings")],
+    "assignments": SetOption,
+    "resume": Annotated[bool, _option("Go on with the interrupted run.", FILES, "--resume")],
+    "plot": Annotated[Path | None, _option("Draw the run's curves (.svg, .png or .pdf).", FILES)],
+    "cache": Annotated[
+        Path | None, _option("Where tokenized corpora are kept; default: in the user's cache folder.", FILES)
+    ],
+    "force": ForceOption,
+}
 _keys = training_keys()
-_common_settings = setting_options(
-    {BUDGET: [_keys[name] for name in BUDGETS], MODEL: [_keys["layers"], _keys["hidden"]]}
-)
 
 
-@_common_settings
+def _with_common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of both commands; the command gets them as ``common`` and ``settings``."""
+    shown = {BUDGET: [_keys[name] for name in BUDGETS], MODEL: [_keys["layers"], _keys["hidden"]]}
+    return setting_options(shown)(added(COMMON, "common", dict)(command))
+
+
+@_with_common_options
 def train(
     corpus: CorpusArgument,
     output: OutputOption,
     settings: Mapping[str, Any],
-    init: InitOption = None,
-    add_head: AddHeadOption = None,
-    cased: CasedOption = None,
-    settings_file: SettingsOption = None,
-    assignments: SetOption = None,
-    resume: ResumeOption = False,
-    plot: PlotOption = None,
-    cache: CacheOption = None,
-    force: ForceOption = False,
+    common: Mapping[str, Any],
+    init: Annotated[str | None, _option("A checkpoint to go on from, instead of a new model.", MODEL)] = None,
 ) -> None:
     """Pretrain a BERT on plain text: masked words and next sentences. Runs under torchrun as well."""
-    values = chosen_settings(training_keys(), settings_file, assignments or (), settings)
-    where = {"init": init, "cased": cased, "cache": cache, "resume": resume, "force": force}
+    values = chosen_settings(training_keys(), common, settings)
+    learn, shape = built(TrainingSettings, values), built(ModelShape, values)
     run = library("bertedge.train.pretrain", "train")
-    with _live("training", output, plot) as live:
-        live.done = run.train(
-            corpus,
-            output,
-            built(TrainingSettings, values),
-            shape=built(ModelShape, values),
-            add_heads=_heads(add_head),
-            **where,
-            **live.listeners,
-        )
+    _run("training", output, common, lambda more: run.train(corpus, output, learn, shape=shape, init=init, **more))
 
 
-@_common_settings
+@_with_common_options
 def distill(
     teacher: Annotated[str, typer.Argument(help="The checkpoint to imitate: a folder, a hub id or a built-in name.")],
     corpus: CorpusArgument,
     output: OutputOption,
     settings: Mapping[str, Any],
-    init: Annotated[
-        str | None,
-        typer.Option(
-            help="A student to go on with; default: the teacher, projected.", show_default=False, rich_help_panel=MODEL
-        ),
-    ] = None,
+    common: Mapping[str, Any],
+    init: Annotated[str | None, _option("A student to go on with; default: the teacher, projected.", MODEL)] = None,
     keep_vocab: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Keep this many tokens of the vocabulary, those that the corpus uses most.",
-            show_default=False,
-            rich_help_panel=MODEL,
-        ),
+        int | None, _option("Keep this many tokens of the vocabulary, those that the corpus uses most.", MODEL, min=1)
     ] = None,
-    add_head: AddHeadOption = None,
-    cased: CasedOption = None,
-    settings_file: SettingsOption = None,
-    assignments: SetOption = None,
-    resume: ResumeOption = False,
-    plot: PlotOption = None,
-    cache: CacheOption = None,
-    force: ForceOption = False,
 ) -> None:
     """Make a smaller BERT that imitates a larger one."""
-    values = DISTILLING | chosen_settings(distillation_keys(), settings_file, assignments or (), settings)
-    where = {"init": init, "cased": cased, "cache": cache, "resume": resume, "force": force}
+    values = DISTILLING | chosen_settings(distillation_keys(), common, settings)
+    learn, shape, weights = (built(kind, values) for kind in (TrainingSettings, ModelShape, DistillationSettings))
     run = library("bertedge.train.distill", "train")
-    with _live("distilling", output, plot) as live:
-        live.done = run.distill(
-            teacher,
-            corpus,
-            output,
-            built(TrainingSettings, values),
-            shape=built(ModelShape, values),
-            distillation=built(DistillationSettings, values),
-            keep_vocab=keep_vocab,
-            add_heads=_heads(add_head),
-            **where,
-            **live.listeners,
+
+    def start(more: dict[str, Any]) -> Any:
+        return run.distill(
+            teacher, corpus, output, learn, shape=shape, init=init, distillation=weights, keep_vocab=keep_vocab, **more
         )
 
+    _run("distilling", output, common, start)
 
-def chosen_settings(
-    keys: Mapping[str, Key], file: Path | None, assignments: Sequence[str], options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings of a file, changed by ``--set``, changed by options; what ends the run is replaced as a whole."""
+
+def chosen_settings(keys: Mapping[str, Key], common: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of ``--settings``, changed by ``--set``, changed by options; budgets replace each other."""
     values: dict[str, Any] = {}
-    for given in (read_settings(file, keys) if file else {}, read_assignments(assignments, keys), options):
+    file = common["settings_file"]
+    with as_file_errors(file):
+        of_file = read_table(read_toml(file), keys) if file else {}
+    for given in (of_file, read_assignments(common["assignments"] or (), keys), options):
         if given.keys() & set(BUDGETS):
             values = {name: value for name, value in values.items() if name not in BUDGETS}
         values |= given
     return values if values.keys() & set(BUDGETS) else {"minutes": MINUTES, **values}
 
 
-def _heads(names: Sequence[Head] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(head.value for head in names or ()))
+def _run(label: str, output: Path, common: Mapping[str, Any], start: Callable[[dict[str, Any]], Any]) -> None:
+    """Start a run, show how it goes on, draw its curves and say what was written.
 
-
-class _Live:
-    """A run on the terminal: a live line, notes; of many processes only the first one speaks.
-
-    Attributes:
-        done: what the run did; set by the command.
+    Of many processes only the first one speaks.
     """
-
-    def __init__(self, label: str, show: Callable[[float, str], None], first: bool) -> None:
-        self.done: Any = None
-        self._label, self._show = label, show
-        self.listeners: dict[str, Any] = {
-            "on_step": self._on_step if first else lambda progress: None,
-            "note": note if first else lambda text: None,
-        }
-
-    def _on_step(self, progress: Any) -> None:
-        line = _line(progress)
-        self._show(progress.share_done, line)
-        if progress.step % 100 == 0 and not sys.stderr.isatty():
-            note(f"{self._label}: {100 * progress.share_done:.0f} % {line}")
-
-
-@contextmanager
-def _live(label: str, output: Path, plot: Path | None) -> Iterator[_Live]:
-    """Show a run while it goes on; at its end draw its curves and say what was written."""
-    curve = library("bertedge.train.curve", "train")
+    curve, plot = library("bertedge.train.curve", "train"), common["plot"]
     if plot is not None:
         curve.check_curve_path(plot)
     first = int(os.environ.get("RANK", "0")) == 0
     with progress_bar(label) as show:
-        live = _Live(label, show, first)
-        yield live
+
+        def on_step(progress: Any) -> None:
+            line = _line(progress)
+            show(progress.share_done, line)
+            if progress.step % 100 == 0 and not sys.stderr.isatty():
+                note(f"{label}: {100 * progress.share_done:.0f} % {line}")
+
+        more = {name: common[name] for name in ("cased", "cache", "resume", "force")}
+        more["add_heads"] = tuple(dict.fromkeys(head.value for head in common["add_head"] or ()))
+        speaking = {"on_step": on_step, "note": note} if first else {"note": lambda text: None}
+        done = start({**more, **speaking})
     if not first:
         return
     if plot is not None:
         log_of = library("bertedge.train.folder", "train").log_of
         curve.draw_curve(log_of(output), plot, f"{output.name}: {label}")
         note(f"curves: {plot}")
-    _say_what_was_done(live.done, output)
+    _say_what_was_done(done, output)
 
 
 def _say_what_was_done(done: Any, output: Path) -> None:

@@ -17,7 +17,7 @@ from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.ranges import Ranges
 from bertedge.quantization.result_cache import Cache
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import QuantizationRecipe, matching
 from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
 
 
@@ -73,7 +73,7 @@ class Job:
         Raises:
             UsageError: a pattern names no layer, or a table without the layer that shares it.
         """
-        kept = set(self.recipe.excluded(self.names))
+        kept = set(matching("exclude", self.recipe.exclude, self.names))
         self._require_whole_table("exclude", kept)
         return kept
 
@@ -83,7 +83,7 @@ class Job:
         Raises:
             UsageError: as for :meth:`kept_float`.
         """
-        chosen = set(self.recipe.in_float16(self.names))
+        chosen = set(matching("float16", self.recipe.float16, self.names))
         self._require_whole_table("float16", chosen | self.kept_float())
         return chosen - self.kept_float()
 

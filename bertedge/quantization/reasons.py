@@ -23,11 +23,10 @@ def layer_reasons(job: Job, decision: Decision, promoted: Mapping[str, str]) -> 
     Args:
         promoted: promoted layer -> the measured effect.
     """
-    patterns = {layer: f"exclude={pattern}" for layer, pattern in job.recipe.excluded(job.names).items()}
-    patterns = {layer: f"float16={p}" for layer, p in job.recipe.in_float16(job.names).items()} | patterns
-    for name, can in decision.finer.items():
-        named = matching(name, getattr(job.recipe.method, name), list(can))
-        patterns = {layer: f"{name}={pattern}" for layer, pattern in named.items()} | patterns
+    recipe, patterns = job.recipe, dict[str, str]()
+    finer = [(name, getattr(recipe.method, name), list(can)) for name, can in decision.finer.items()]
+    for name, given, names in (*finer, ("float16", recipe.float16, job.names), ("exclude", recipe.exclude, job.names)):
+        patterns |= {layer: f"{name}={pattern}" for layer, pattern in matching(name, given, names).items()}
     kept = {layer.name: KEPT[layer.role].why for layer in job.all_layers if layer.role in KEPT}
     reasons = {}
     for layer, form in _forms(job, decision).items():

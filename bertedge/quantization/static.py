@@ -15,7 +15,7 @@ from bertedge.quantization.compensate import Products, is_cheap
 from bertedge.quantization.job import Decision, Job, plan_of
 from bertedge.quantization.observers import CLIPPING, Channels, Clip, scale_and_zero_point
 from bertedge.quantization.ranges import Ranges
-from bertedge.recipe import Static
+from bertedge.recipe import Static, matching
 from bertedge.weight_range import WeightRange
 
 #: How the scale of each output channel is found; names as in :class:`bertedge.recipe.Static`.
@@ -63,7 +63,7 @@ def decide(job: Job, method: Static) -> Decision:
         plan |= {name: _clipped(plan[name], clip) for name, clip in ranges.clips.items() if name in plan}
     positions = {layer.name for layer in job.layers if layer.role == Role.POSITION_TABLE}
     finer = {name: _finer(form) for name, form in plan.items() if isinstance(form, StaticInt8) or name in positions}
-    plan |= {name: finer[name] for name in sorted(method.finer_layers(list(finer)))}
+    plan |= {name: finer[name] for name in sorted(matching("finer", method.finer, list(finer)))}
     return Decision(
         plan=plan,
         ranges=ranges,

@@ -20,7 +20,7 @@ from bertedge.files import alone_in
 from bertedge.layers import Role, planned_layers
 from bertedge.progress import Listener, no_progress
 from bertedge.quantization.promote import HELD_OUT
-from bertedge.recipe import QuantizationRecipe
+from bertedge.recipe import QuantizationRecipe, matching
 from bertedge.scratch import settle_inside, temporary_folder
 from bertedge.target import resolve_target
 from bertedge.tuning.candidates import listed
@@ -74,7 +74,7 @@ def tune(
     checkpoints = [open_checkpoint(model, cased=cased) for model in models]
     for checkpoint in checkpoints:
         layers = planned_layers(checkpoint.parts.layers(checkpoint.config))
-        QuantizationRecipe(exclude=settings.exclude).excluded([layer.name for layer in layers])
+        matching("exclude", settings.exclude, [layer.name for layer in layers])
     with temporary_folder() as scratch:
         bench = Workbench(checkpoints, settings, scratch, listen)
         for checkpoint in checkpoints:
