@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,25 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint.fit import refuse_other_family
 from bertedge.cli.app import COMMANDS
 from bertedge.cli.emulation import SHOWN
+from bertedge.cpu import Cpu
 from bertedge.encoders import ENCODERS, Encoder, names, read_config, write_config
 from bertedge.encoders.others import OTHER_CLASSES
 from bertedge.encoding import Encoding
+from bertedge.engines import AUTO, ENGINES, Engine
 from bertedge.errors import CheckpointError
 from bertedge.evaluate.goals import GOALS
 from bertedge.evaluate.metrics import METRICS
 from bertedge.heads import HEADS, Head
 from bertedge.heads.parts import Parts
-from bertedge.predictor import Batch
+from bertedge.predictor import Batch, Row, RowOutputs
 from bertedge.quantization.sensitivity import SMOOTH_LOSS
 from bertedge.report.budget import DEFAULTS
 from bertedge.report.summary import LOSSES
 from bertedge.report.views import OTHER, OVER_LENGTH, TRADE_OFFS, part_name
 from bertedge.runtime import BertRuntime, load
+from bertedge.target import TARGETS
+from bertedge.weight_range import PAIRED_RANGE
+from tests.conftest import KINDS
 
 ROOT = Path(__file__).parents[1]
 SIZES = {"vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
@@ -187,3 +193,64 @@ def batch_of(encodings: Sequence[Encoding], mask: int) -> Batch:
         labels=labels,
         hidden=True,
     )
+
+
+# -- engines ----------------------------------------------------------------------------------------------------------
+
+
+#: Texts of several lengths, with and without masked positions and hidden states.
+ROWS = [
+    Row(
+        input_ids=np.arange(5, 5 + length),
+        token_type_ids=np.arange(length) // 5,
+        masked_positions=np.arange(masked),
+        hidden=hidden,
+    )
+    for length, masked, hidden in product((3, 9, 4), (0, 2), (True, False))
+]
+
+
+@pytest.fixture(params=ENGINES.values(), ids=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return request.param
+
+
+def test_engines_describe_themselves() -> None:
+    cpus = [Cpu(arch=row.arch, features=row.required_features, model=row.name) for row in TARGETS.values()]
+    for name, engine in ENGINES.items():
+        assert name == engine.name != AUTO
+        assert engine.describe()
+        assert all(PAIRED_RANGE.within(engine.weight_range(cpu)) for cpu in cpus)
+    assert any(engine.automatic for engine in ENGINES.values())
+
+
+@pytest.mark.parametrize("positions", ["masked", "all"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_engine_gives_the_same_answers(bundle_of: Callable[..., Bundle], kind: str, positions: str) -> None:
+    bundle = bundle_of(kind, positions=positions)
+    answers = {}
+    for name, engine in ENGINES.items():
+        engine.check(bundle.manifest)
+        executor = engine.open(bundle, threads=1)
+        together = executor.run(ROWS, copied)
+        for row, found in zip(ROWS, together, strict=True):
+            (alone,) = executor.run([row], copied)
+            assert set(found) - {"hidden_states"} == {"mlm", "nsp", "pooler_output"}
+            assert not row.hidden or found["hidden_states"].shape == (len(row.input_ids), bundle.config.hidden_size)
+            assert len(found["mlm"]) == len(row.masked_positions)
+            assert all(np.array_equal(found[key], alone[key]) for key in found)
+        answers[name] = together
+    for name, found in answers.items():
+        for row, mine, reference in zip(ROWS, found, answers["onnxruntime"], strict=True):
+            for key in set(reference) - (set() if row.hidden else {"hidden_states"}):
+                np.testing.assert_allclose(mine[key], reference[key], rtol=1e-2, atol=1e-2, err_msg=f"{name}: {key}")
+
+
+def copied(outputs: RowOutputs) -> RowOutputs:
+    return {name: array.copy() for name, array in outputs.items()}
+
+
+def test_what_is_read_is_returned(engine: Engine, bundle_of: Callable[..., Bundle]) -> None:
+    executor = engine.open(bundle_of("static"), threads=2)
+    assert executor.run([], copied) == []
+    assert executor.run(ROWS, lambda outputs: len(outputs["mlm"])) == [len(row.masked_positions) for row in ROWS]

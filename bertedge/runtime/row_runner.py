@@ -16,6 +16,8 @@ from bertedge.heads import HEADS
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs, Row, RowOutputs
 
 T = TypeVar("T")
+#: Outputs with a row for each masked position, or for each token.
+READ_AT = {head.key: head.reads for head in HEADS.values() if head.reads in ("masked", "every")}
 #: Texts that are encoded together at most.
 MOST_SEGMENTS = 2
 
@@ -55,10 +57,13 @@ class RowRunner:
 
     def _predict(self, batch: Batch) -> Outputs:
         results = self.run(rows_of(batch), lambda outputs: outputs)
-        extents = {"masked": batch.masked_positions.shape[1], "every": batch.input_ids.shape[1]}
-        widths = {head.key: extents[head.reads] for head in HEADS.values() if head.reads in extents}
-        names = [name for name in results[0] if batch.hidden or name != HIDDEN_STATES] if results else []
-        return Outputs.of({name: joined_rows([row[name] for row in results], widths.get(name)) for name in names})
+        extents = {"masked": batch.masked_positions.shape[1], "every": batch.input_ids.shape[1], None: None}
+        joined = {
+            name: joined_rows([row[name] for row in results], extents[READ_AT.get(name)])
+            for name in (results[0] if results else ())
+            if batch.hidden or name != HIDDEN_STATES
+        }
+        return Outputs.of(joined)
 
     def _check(self, row: Row) -> None:
         config, length = self.config, len(row.input_ids)
