@@ -199,17 +199,19 @@ class Tokenizer:
         return getattr(self._backend.model, "continuing_subword_prefix", None)
 
     def continuation(self, vocab_size: int) -> NDArray[np.bool_]:
-        """True at the ids of tokens that continue the word before them, shape (vocab_size,)."""
-        flags = np.zeros(vocab_size, dtype=np.bool_)
-        flags[[index for token, index in self.vocabulary().items() if self._continues(token)]] = True
-        return flags
+        """True at the ids of tokens that continue the word before them, shape (vocab_size,).
 
-    def _continues(self, token: str) -> bool:
-        """Whether a token continues a word. Without a prefix, the decoder shows it by putting no space before it."""
-        if prefix := self.continuation_prefix:
-            return token.startswith(prefix)
-        decoder = self._backend.decoder
-        return decoder is not None and not decoder.decode(["a", token])[1:].startswith(" ")
+        Without a prefix, the decoder shows them: it puts no space before them.
+        """
+        prefix, decoder, vocabulary = self.continuation_prefix, self._backend.decoder, self.vocabulary()
+        inside = [index for token, index in vocabulary.items() if prefix and token.startswith(prefix)]
+        if not prefix and decoder is not None:
+            added = self.added
+            ordinary = ((token, index) for token, index in vocabulary.items() if index not in added)
+            inside = [index for token, index in ordinary if not decoder.decode(["a", token])[1:].startswith(" ")]
+        flags = np.zeros(vocab_size, dtype=np.bool_)
+        flags[inside] = True
+        return flags
 
     def trimmed(self, kept: Sequence[int]) -> Tokenizer:
         """The same tokenizer with some of its tokens only; the i-th of ``kept`` gets the id i.

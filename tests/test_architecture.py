@@ -153,6 +153,7 @@ def test_modules_are_short() -> None:
         "from bertedge import load, Bundle",
         "from bertedge.cli.app import app",
         "import bertedge.runtime.golden",
+        "import bertedge.encoders, bertedge.layers, bertedge.heads, bertedge.engines",
         "import bertedge.emulate.emulated_job, bertedge.emulate.findings, bertedge.emulate.setup",
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import models
+from tokenizers import decoders, models, pre_tokenizers
 
 from bertedge.errors import (
     BertEdgeError,
@@ -451,3 +451,40 @@ def test_a_word_that_the_library_cannot_encode() -> None:
     for encode in (tokenizer.encode, tokenizer.token_ids):
         with pytest.raises(CheckpointError, match="cannot encode this text .*UNK"):
             encode("b")
+
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def word_pieces() -> tokenizers.Tokenizer:
+    return tokenizers.Tokenizer(models.WordPiece(vocabulary("a", "b", "##b", "##"), unk_token="[UNK]"))
+
+
+def byte_level() -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.BPE(vocabulary("a", "\u0120a", "b", "\u0120b"), []))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+    return backend
+
+
+def metaspace() -> tokenizers.Tokenizer:
+    pieces = [(token, -1.0) for token in vocabulary("a", "\u2581a", "b", "\u2581b")]
+    backend = tokenizers.Tokenizer(models.Unigram(pieces, unk_id=1))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    return backend
+
+
+def vocabulary(*tokens: str) -> dict[str, int]:
+    return {token: index for index, token in enumerate((*SPECIALS, *tokens))}
+
+
+@pytest.mark.parametrize(
+    ("backend", "inside"),
+    [(word_pieces(), {"##b", "##"}), (byte_level(), {"a", "b"}), (metaspace(), {"a", "b"})],
+    ids=["WordPiece", "byte-level BPE", "Unigram"],
+)
+def test_tokens_inside_words(backend: tokenizers.Tokenizer, inside: set[str]) -> None:
+    """A prefix tells, or the decoder does."""
+    backend.add_special_tokens([*SPECIALS])
+    tokenizer = Tokenizer(backend, max_length=8)
+    flags = tokenizer.continuation(tokenizer.vocab_size)
+    assert {token for token, index in tokenizer.vocabulary().items() if flags[index]} == inside
