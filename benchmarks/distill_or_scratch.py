@@ -59,8 +59,8 @@ def main() -> None:
                 else:
                     done = train(options.corpus, output, settings, shape=shape)
                 found = score(output, options.valid)
-                nsp = "-" if found.nsp_accuracy is None else f"{found.nsp_accuracy:.3f}"
-                row = f"| {seed} | {way} | {done.step} | {found.loss:.3f} | {found.mlm_accuracy:.3f} | {nsp} |"
+                nsp = f"{found.accuracies['nsp']:.3f}" if "nsp" in found.accuracies else "-"
+                row = f"| {seed} | {way} | {done.step} | {found.loss:.3f} | {found.accuracies['mlm']:.3f} | {nsp} |"
                 print(row, flush=True)
 
 

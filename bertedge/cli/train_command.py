@@ -15,6 +15,7 @@ import typer
 from bertedge.cli.added_options import added, setting_options
 from bertedge.cli.console import note, progress_bar
 from bertedge.cli.options import CasedOption, ForceOption, SetOption, library
+from bertedge.heads import TASKS
 from bertedge.keys import Key, as_file_errors, built, read_assignments, read_table, read_toml
 from bertedge.records import read_json
 from bertedge.train.training_settings import (
@@ -31,11 +32,8 @@ from bertedge.train.training_settings import (
 MINUTES = 10.0
 
 
-class Head(StrEnum):
-    """Heads that can be trained."""
-
-    mlm = "mlm"
-    nsp = "nsp"
+#: Heads that can be trained.
+Head = StrEnum("Head", {task: task for task in TASKS})  # type: ignore[misc]
 
 
 BUDGET, MODEL, LEARNING, FILES = "Budget (one of them)", "Model", "Learning", "Files"
@@ -171,7 +169,6 @@ def _say_what_was_done(done: Any, output: Path) -> None:
 
 def _line(progress: Any) -> str:
     """How far a run is; heads that it does not train are left out."""
-    accuracies = {"mlm": progress.mlm_accuracy, "nsp": progress.nsp_accuracy}
-    heads = "".join(f"{head} {value:.3f} " for head, value in accuracies.items() if value is not None)
+    heads = "".join(f"{head} {value:.3f} " for head, value in progress.accuracies.items())
     speed = progress.tokens / max(progress.elapsed_s, 1e-9)
     return f"step {progress.step} loss {progress.loss:.3f} {heads}{speed:.0f} tokens/s"

@@ -159,6 +159,7 @@ class Head(ABC):
         columns: metric -> title of the column, in tables of several CPUs.
         losses: metric -> what a value means in words, for a report's first sentence; the first that was measured.
         verb: the command that uses it, and its method of :class:`bertedge.BertRuntime`.
+        task: what text without labels teaches it, in words; None for what is not trained so.
         cases: list of the report's worst disagreements -> the record of one of them.
     """
 
@@ -182,6 +183,7 @@ class Head(ABC):
     columns: Mapping[str, str] = field(default_factory=dict)
     losses: Mapping[str, Callable[[float], str]] = field(default_factory=dict)
     verb: Verb
+    task: str | None = None
     cases: Mapping[str, type] = field(default_factory=dict)
 
     # -- weights and graph --------------------------------------------------------------------------------------

@@ -196,6 +196,7 @@ class MaskedWords(Head):
 
 MLM = MaskedWords(
     words="masked-word",
+    task="masked words",
     reads="masked",
     outputs={"masked": "mlm_logits", "all": "logits"},
     mark=f"{TRANSFORM}.dense.weight",

@@ -201,6 +201,7 @@ def _lines(probability: float) -> Iterator[str]:
 
 NSP = NextSentence(
     words="next-sentence",
+    task="next sentences",
     reads="pair",
     outputs={"masked": "nsp_logits", "all": "nsp_logits"},
     needs_pooler=True,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertedge.errors import MissingExtraError, UsageError
+from bertedge.heads import TASKS
 
 if TYPE_CHECKING:
     from bertedge.plotting import Figure
@@ -51,8 +52,8 @@ def _figure(records: Sequence[dict[str, Any]], title: str) -> Figure:
     panels = figure.subplots(2, 2, sharex=True).flat
     for panel, key, label in zip(
         panels,
-        ("loss", "mlm_accuracy", "nsp_accuracy", "learning_rate"),
-        ("loss", "MLM accuracy", "NSP accuracy", "learning rate"),
+        ("loss", *(f"{task}_accuracy" for task in TASKS), "learning_rate"),
+        ("loss", *(f"{task.upper()} accuracy" for task in TASKS), "learning rate"),
         strict=True,
     ):
         known = [r for r in steps if r.get(key) is not None]

@@ -12,12 +12,13 @@ import torch
 from bertedge.checkpoint import Checkpoint, trim_to_text
 from bertedge.encoders import encoder_of
 from bertedge.errors import UsageError
+from bertedge.heads import TASKS
 from bertedge.train.distillation_loss import PROJECTION_BATCHES, distillation_objective, start_student
 from bertedge.train.folder import Saved
 from bertedge.train.head_plan import HeadPlan, nothing_to_train, plan_heads
 from bertedge.train.inputs import Feed
 from bertedge.train.loop import Objective, Progress
-from bertedge.train.model import TASKS, BertForPreTraining
+from bertedge.train.model import BertForPreTraining
 from bertedge.train.training_run import Listener, Note, Paths, TrainingRun, opened
 from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
 from bertedge.train.world import World, joined

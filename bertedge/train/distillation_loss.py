@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
+from bertedge.heads import HEADS
 from bertedge.heads.parts import Parts
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Inputs
@@ -76,7 +77,8 @@ def distillation_objective(
                 (student, output.hidden_states), (teacher, target.hidden_states), heads, inputs, counts
             )
         # every parameter takes part in every step
-        last = output.logits.get("nsp", output.hidden_states[-1])
+        pooled = [logits for task, logits in output.logits.items() if HEADS[task].needs_pooler]
+        last = pooled[0] if pooled else output.hidden_states[-1]
         return loss + 0.0 * last.sum()
 
     return objective
@@ -85,15 +87,13 @@ def distillation_objective(
 def _logits_loss(
     output: PretrainingOutput, target: PretrainingOutput, inputs: Inputs, counts: Counts, temperature: float
 ) -> Tensor | float:
-    """The heads that both have; the next-sentence head only where the text tells next from random."""
+    """The heads that both have, where the label is known: answers to pairs that are neither teach nothing."""
     loss: Tensor | float = 0.0
-    both = output.logits.keys() & target.logits.keys()
-    if "mlm" in both:
-        loss = loss + _divergence(output.logits["mlm"], target.logits["mlm"], temperature).sum() / counts.masked
-    if "nsp" in both:
-        known = inputs.labels["nsp"] != NO_LABEL
-        divergence = _divergence(output.logits["nsp"][known], target.logits["nsp"][known], temperature)
-        loss = loss + divergence.sum() / counts.pairs
+    for task in (task for task in output.logits if task in target.logits):
+        student, teacher, known = output.logits[task], target.logits[task], inputs.labels[task] != NO_LABEL
+        if not known.all():  # a copy of (M, V) logits is worth avoiding
+            student, teacher = student[known], teacher[known]
+        loss = loss + _divergence(student, teacher, temperature).sum() / counts.labels[task]
     return loss
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import sentence_pairs
 from bertedge.errors import BertEdgeError, CheckpointError, UsageError
+from bertedge.heads import HEADS, TASKS
 from bertedge.heads.parts import Parts
-from bertedge.train.model import TASKS
 
 #: Next sentences are learned where this share of the pairs can be continued with the text that follows.
 MIN_LABELLED = 0.05
@@ -86,7 +86,7 @@ def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fr
 
 def sentences(told: dict[str, str]) -> Iterable[str]:
     """A line for every head that is not simply trained."""
-    names = {"mlm": "masked words (mlm)", "nsp": "next sentences (nsp)", "pooler": "pooled vectors (pooler)"}
+    names = {task: f"{HEADS[task].task} ({task})" for task in TASKS} | {"pooler": "pooled vectors (pooler)"}
     for head, words in told.items():
         if words == ADDED:
             yield f"{names[head]}: the head is added with new weights, and trained"
@@ -99,7 +99,7 @@ def nothing_to_train(name: str, heads: HeadPlan) -> BertEdgeError:
     if not heads.told:
         return CheckpointError(
             f"{name}: has no head to train",
-            "add one: --add-head mlm learns masked words, --add-head nsp next sentences",
+            f"add one: {', '.join(f'--add-head {task} learns {HEADS[task].task}' for task in TASKS)}",
         )
     reasons = "; ".join(f"{head}: {words}" for head, words in heads.told.items())
     return UsageError(f"{name}: nothing can be trained ({reasons})", "give another text, or other weights")

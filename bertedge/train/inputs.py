@@ -11,6 +11,7 @@ from torch import Tensor
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.stream import PairStream, Place
+from bertedge.heads import HEADS, TASKS
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.train.model import PretrainingOutput
 from bertedge.train.training_settings import TrainingSettings
@@ -27,7 +28,6 @@ class Inputs:
     masked_index: Tensor
     labels: dict[str, Tensor]
     tokens: int
-    labelled: int
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | None = None) -> Inputs:
@@ -45,9 +45,11 @@ class Inputs:
             attention_mask=None if full else tensor(batch.attention_mask),
             token_type_ids=tensor(batch.token_type_ids),
             masked_index=tensor(index[filled]),
-            labels={"mlm": tensor(batch.labels["mlm"][filled]), "nsp": tensor(batch.labels["nsp"])},
+            labels={
+                task: tensor(labels[filled] if HEADS[task].reads == "masked" else labels)
+                for task, labels in batch.labels.items()
+            },
             tokens=int(batch.attention_mask.sum()),
-            labelled=int((batch.labels["nsp"] != NO_LABEL).sum()),
         )
 
     def run(self, model: torch.nn.Module) -> PretrainingOutput:
@@ -61,27 +63,26 @@ class Counts:
     """What one step reads, over all processes: the numbers that sums of losses are divided by.
 
     Attributes:
-        pairs: with or without a next-sentence label. A loss over labels is divided by these, so that one label among
-            many pairs without weighs no more than any other.
-        labelled: those with one.
+        labels: task -> labels, known or not, such as masked positions or pairs. A loss is divided by these, so that one
+            known label among many that are not weighs no more than any other.
+        known: task -> labels that are known.
     """
 
-    masked: int
-    pairs: int
-    labelled: int
+    labels: dict[str, int]
+    known: dict[str, int]
     tokens: int
 
     @classmethod
     def of(cls, inputs: list[Inputs], world: World) -> Counts:
         """Count this process's micro-batches, and add up over all processes."""
-        own = [
-            sum(len(i.labels["mlm"]) for i in inputs),
-            sum(len(i.input_ids) for i in inputs),
-            sum(i.labelled for i in inputs),
-            sum(i.tokens for i in inputs),
-        ]
-        masked, pairs, labelled, tokens = (int(total) for total in world.sums(own))
-        return cls(masked=masked, pairs=pairs, labelled=labelled, tokens=tokens)
+        labels = [sum(len(i.labels[task]) for i in inputs) for task in TASKS]
+        known = [sum(int((i.labels[task] != NO_LABEL).sum()) for i in inputs) for task in TASKS]
+        tokens, *counts = (int(total) for total in world.sums([sum(i.tokens for i in inputs), *labels, *known]))
+        return cls(
+            tokens=tokens,
+            labels=dict(zip(TASKS, counts[: len(TASKS)], strict=True)),
+            known=dict(zip(TASKS, counts[len(TASKS) :], strict=True)),
+        )
 
 
 class Feed:

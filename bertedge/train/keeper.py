@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +71,16 @@ class Keeper:
         if not self._world.first:
             return
         if progress.step % LOG_EVERY == 0 or progress.share_done >= 1.0:
-            record = {key: value for key, value in asdict(progress).items() if key not in ("averaged", "stopped")}
-            self._folder.log({**record, "learning_rate": settings.rate(progress.share_done)})
+            self._folder.log({**progress.record(), "learning_rate": settings.rate(progress.share_done)})
         if self._held_out is not None and done > before:
             self._measure(trainer, self._held_out)
 
     def _measure(self, trainer: Trainer, held_out: HeldOut) -> None:
         score = held_out.score(trainer.model, self._world.device, trainer.precision, trainer.objective)
         step = trainer.progress.step
-        self._folder.log({"step": step, **{f"held_out_{key}": value for key, value in asdict(score).items()}})
+        self._folder.log({"step": step, **{f"held_out_{key}": value for key, value in score.record().items()}})
         if self._best is None or score.loss <= self._best["loss"]:
-            self._best = {"step": step, **{k: v for k, v in asdict(score).items() if v is not None}}
+            self._best = {"step": step, **{k: v for k, v in score.record().items() if v is not None}}
             self._try(lambda: self._write_checkpoint(trainer, score), "the checkpoint")
 
     def save(self, trainer: Trainer, kept: Mapping[str, torch.Tensor], *, required: bool) -> None:
@@ -115,7 +113,7 @@ class Keeper:
             write_checkpoint(
                 folder, model.config, tensors, self._tokenizer, dtype=self._dtype, embedding=self._embedding
             )
-            held_out = asdict(score) if score else self._best
+            held_out = score.record() if score else self._best
             write_json(
                 folder / PROVENANCE,
                 {**self._provenance, "precision": trainer.precision, "done": done, "held_out": held_out},

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from bertedge.errors import TrainingError
+from bertedge.heads import TASKS
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Feed, Inputs
 from bertedge.train.model import BertForPreTraining, PretrainingOutput
@@ -31,33 +32,38 @@ class Progress:
     """What a listener is told after every step; loss and accuracies are running means.
 
     Attributes:
-        mlm_accuracy: None, like ``nsp_accuracy``, where that head is not trained.
+        accuracies: of each task; tasks that are not trained, or have had no label yet, are missing.
         stopped: the run was interrupted before its end, and its state is saved.
     """
 
     step: int = 0
     share_done: float = 0.0
     loss: float = 0.0
-    mlm_accuracy: float | None = None
-    nsp_accuracy: float | None = None
+    accuracies: dict[str, float] = field(default_factory=dict)
     tokens: int = 0
     elapsed_s: float = 0.0
     averaged: int = 0
     stopped: bool = False
 
-    def update(self, *, loss: float, mlm_accuracy: float | None, nsp_accuracy: float | None) -> None:
-        """Blend one step into the running means; None for what it says nothing about."""
+    def update(self, *, loss: float, accuracies: Mapping[str, float]) -> None:
+        """Blend one step into the running means; tasks without a label in it are missing."""
         self.averaged = min(self.averaged + 1, MEMORY)
         blend = 1 / self.averaged
         self.loss += blend * (loss - self.loss)
-        self.mlm_accuracy = _blended(self.mlm_accuracy, mlm_accuracy, blend)
-        self.nsp_accuracy = _blended(self.nsp_accuracy, nsp_accuracy, blend)
+        for task, value in accuracies.items():
+            mean = self.accuracies.get(task, value)
+            self.accuracies[task] = mean + blend * (value - mean)
+
+    def record(self) -> dict[str, Any]:
+        """The fields of a line of the log."""
+        fields = {name: value for name, value in asdict(self).items() if name not in ("averaged", "stopped")}
+        return with_accuracies(fields)
 
 
-def _blended(mean: float | None, value: float | None, blend: float) -> float | None:
-    if mean is None or value is None:
-        return mean if value is None else value
-    return mean + blend * (value - mean)
+def with_accuracies(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same with ``<task>_accuracy`` for each task, or None, in place of ``accuracies``."""
+    accuracies = fields.pop("accuracies")
+    return fields | {f"{task}_accuracy": accuracies.get(task) for task in TASKS}
 
 
 #: (student's output, its inputs, what the whole step reads) -> this micro-batch's part of the step's loss
@@ -70,14 +76,11 @@ def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) 
     The first is a mean over the step's masked positions. The second is a sum over its labelled pairs divided by all its
     pairs. The model runs one head at least.
     """
-    parts: list[Tensor] = []
-    if "mlm" in output.logits:
-        mlm = F.cross_entropy(output.logits["mlm"].float(), inputs.labels["mlm"], reduction="sum")
-        parts.append(mlm / counts.masked)
-    if "nsp" in output.logits:
-        labels = inputs.labels["nsp"]
-        nsp = F.cross_entropy(output.logits["nsp"].float(), labels, ignore_index=NO_LABEL, reduction="sum")
-        parts.append(nsp / counts.pairs)
+    parts = [
+        F.cross_entropy(logits.float(), inputs.labels[task], ignore_index=NO_LABEL, reduction="sum")
+        / counts.labels[task]
+        for task, logits in output.logits.items()
+    ]
     return sum(parts[1:], parts[0])
 
 
@@ -115,8 +118,6 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
-        if "nsp" not in self.model.tasks:
-            self.progress.nsp_accuracy = None  # earlier versions wrote 0
         self._before_s, self._begin = self.progress.elapsed_s, time.perf_counter()
 
     def step(self) -> None:
@@ -134,11 +135,11 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         batches = self.feed.next()
         counts = Counts.of(batches, world)
-        totals = torch.zeros(3, dtype=torch.float64)
+        totals = torch.zeros(1 + len(self.model.tasks), dtype=torch.float64)
         for index, inputs in enumerate(batches):
             last = index == len(batches) - 1
             totals += self._micro_step(inputs, counts, synchronize=last)
-        loss, mlm_hits, nsp_hits = world.sums(totals.tolist())
+        loss, *hits = world.sums(totals.tolist())
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
@@ -146,10 +147,10 @@ class Trainer:
                 "lower --learning-rate; the last checkpoint is kept",
             )
         self._optimizer.step()
-        self._record(loss, mlm_hits, nsp_hits, counts)
+        self._record(loss, hits, counts)
 
     def _micro_step(self, inputs: Inputs, counts: Counts, *, synchronize: bool) -> Tensor:
-        """Add one micro-batch's gradient; returns its part of the loss and its hits in both tasks."""
+        """Add one micro-batch's gradient; returns its part of the loss, and its hits in each task."""
         alone = self._net.no_sync() if isinstance(self._net, DistributedDataParallel) and not synchronize else None
         with alone or nullcontext():
             with torch.autocast(self._world.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
@@ -157,11 +158,10 @@ class Trainer:
                 loss = self.objective(output, inputs, counts)
             (loss * self._world.size).backward()  # the processes' gradients are averaged, losses are to be summed
         with torch.no_grad():
-            mlm = _hits(output.logits.get("mlm"), inputs.labels["mlm"])
-            nsp = _hits(output.logits.get("nsp"), inputs.labels["nsp"])
-        return torch.tensor([loss.item(), mlm, nsp], dtype=torch.float64)
+            hits = [_hits(output.logits[task], inputs.labels[task]) for task in self.model.tasks]
+        return torch.tensor([loss.item(), *hits], dtype=torch.float64)
 
-    def _record(self, loss: float, mlm_hits: float, nsp_hits: float, counts: Counts) -> None:
+    def _record(self, loss: float, hits: Sequence[float], counts: Counts) -> None:
         progress = self.progress
         progress.step += 1
         progress.tokens += counts.tokens
@@ -169,16 +169,15 @@ class Trainer:
         progress.share_done = self._settings.share_done(
             steps=progress.step, elapsed_s=progress.elapsed_s, epochs=self.feed.epochs
         )
+        found = zip(self.model.tasks, hits, strict=True)
         progress.update(
-            loss=loss,
-            mlm_accuracy=mlm_hits / counts.masked if "mlm" in self.model.tasks else None,
-            nsp_accuracy=nsp_hits / counts.labelled if counts.labelled and "nsp" in self.model.tasks else None,
+            loss=loss, accuracies={task: right / counts.known[task] for task, right in found if counts.known[task]}
         )
 
 
-def _hits(logits: Tensor | None, labels: Tensor) -> float:
+def _hits(logits: Tensor, labels: Tensor) -> float:
     """How many labels are the best of their row."""
-    return 0.0 if logits is None else float((logits.argmax(1) == labels).sum().item())
+    return float((logits.argmax(1) == labels).sum().item())
 
 
 def keep_freed_memory() -> None:

@@ -16,10 +16,9 @@ from torch.nn import functional as F
 from bertedge.checkpoint import Checkpoint
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError
+from bertedge.heads import TASKS
 from bertedge.heads.parts import Parts
 
-#: What a model is trained for; each is the name of its head.
-TASKS = ("mlm", "nsp")
 ALL_PARTS = Parts(TASKS)
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,

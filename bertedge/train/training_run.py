@@ -20,6 +20,7 @@ from bertedge.data.corpus import TokenizedCorpus, layout_of
 from bertedge.data.coverage import share_of_walk
 from bertedge.errors import BertEdgeError, CorpusError, FileError, UsageError
 from bertedge.files import check_replaceable
+from bertedge.heads import HEADS, TASKS
 from bertedge.pooling import EmbeddingSettings
 from bertedge.scratch import settle
 from bertedge.tokenizer import Tokenizer
@@ -164,7 +165,9 @@ class TrainingRun:
     def unteachable(self) -> dict[str, str]:
         """Task -> why the corpus cannot teach it, in words."""
         reason = why_no_next_sentences(self.corpus, self.settings.max_length)
-        return {} if reason is None else {"nsp": f"{self.paths.corpus.name} {reason}"}
+        if reason is None:
+            return {}
+        return {task: f"{self.paths.corpus.name} {reason}" for task in TASKS if HEADS[task].reads == "pair"}
 
     def go(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from bertedge.data.batches import Layout, drawn_batches, without_one_sided_label
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Inputs
-from bertedge.train.loop import Objective, pretraining_loss
+from bertedge.train.loop import Objective, pretraining_loss, with_accuracies
 from bertedge.train.model import BertForPreTraining
 from bertedge.train.world import World
 
@@ -32,13 +33,16 @@ class Score:
 
     Attributes:
         loss: the sum of both tasks; of a model that is trained without a head, what it is trained with.
-        mlm_accuracy: None, like ``nsp_accuracy``, where the model is not trained for it, or nothing can be judged.
+        accuracies: of each task; tasks that the model is not trained for, or that have no label, are missing.
     """
 
     loss: float
-    mlm_accuracy: float | None
-    nsp_accuracy: float | None
+    accuracies: dict[str, float]
     pairs: int
+
+    def record(self) -> dict[str, Any]:
+        """The fields of a line of the log."""
+        return with_accuracies(asdict(self))
 
 
 def hold_out_documents(
@@ -94,7 +98,7 @@ class HeldOut:
             objective: the loss of a model without a head to judge it by.
         """
         model.eval()
-        mlm, nsp, loss = _Sum(), _Sum(), 0.0
+        sums, loss = {task: _Sum() for task in model.tasks}, 0.0
         batches = [Inputs.of(batch, device) for batch in self.batches]
         counts = Counts.of(batches, World())
         for inputs in batches:
@@ -102,13 +106,12 @@ class HeldOut:
                 output = inputs.run(model)
                 if not model.tasks:
                     loss += objective(output, inputs, counts).item()
-            mlm += _Sum.of_logits(output.logits.get("mlm"), inputs.labels["mlm"])
-            nsp += _Sum.of_logits(output.logits.get("nsp"), inputs.labels["nsp"])
+            for task, logits in output.logits.items():
+                sums[task] += _Sum.of_logits(logits, inputs.labels[task])
         model.train()
         return Score(
-            loss=mlm.loss / max(mlm.of, 1) + nsp.loss / max(nsp.of, 1) + loss,
-            mlm_accuracy=mlm.accuracy,
-            nsp_accuracy=nsp.accuracy,
+            loss=sum(seen.loss / max(seen.of, 1) for seen in sums.values()) + loss,
+            accuracies={task: seen.hits / seen.of for task, seen in sums.items() if seen.of},
             pairs=sum(len(inputs.input_ids) for inputs in batches),
         )
 
@@ -122,18 +125,11 @@ class _Sum:
     of: int = 0
 
     @classmethod
-    def of_logits(cls, logits: Tensor | None, labels: Tensor) -> _Sum:
-        """Of one batch: nothing where the model does not run the head."""
-        if logits is None:
-            return cls()
+    def of_logits(cls, logits: Tensor, labels: Tensor) -> _Sum:
+        """Of one batch."""
         loss = F.cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum").item()
         hits = (logits.float().argmax(1) == labels).sum().item()
         return cls(loss, hits, int((labels != NO_LABEL).sum()))
 
     def __add__(self, other: _Sum) -> _Sum:
         return _Sum(self.loss + other.loss, self.hits + other.hits, self.of + other.of)
-
-    @property
-    def accuracy(self) -> float | None:
-        """None where there was nothing to answer."""
-        return self.hits / self.of if self.of else None

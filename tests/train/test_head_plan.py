@@ -93,7 +93,7 @@ def test_documents_of_one_sentence_leave_the_next_sentence_head_as_it_was(
     before, after = weights_of(model_folder), weights_of(tmp_path / "out")
     for name in before:
         assert np.array_equal(before[name], after[name]) == name.startswith(NSP), name
-    assert done.nsp_accuracy is None
+    assert "nsp" not in done.accuracies
     assert any("next sentences (nsp) are not trained" in note for note in notes)
     assert told_by(tmp_path / "out")["mlm"] == "trained"
     assert told_by(tmp_path / "out")["nsp"].startswith("kept as it was: tweets.txt has one sentence in every document")
@@ -111,7 +111,7 @@ def test_mostly_documents_of_one_sentence(
     pairs = [f"{one}\n{other}" for one, other in pairwise(lines)]
     (tmp_path / "mixed.txt").write_text("\n\n".join([*lines * 4, *(pairs * 2)[:longer]]))
     done = train(tmp_path / "mixed.txt", tmp_path / "out", SETTINGS, init=model_folder)
-    assert (done.nsp_accuracy is not None) == trained
+    assert ("nsp" in done.accuracies) == trained
     assert told_by(tmp_path / "out")["nsp"].startswith("trained" if trained else "kept as it was: mixed.txt has a next")
 
 
@@ -246,10 +246,10 @@ def test_transformers_reads_what_is_written(
 
 
 def test_the_line_of_a_run_has_no_numbers_of_heads_that_are_not_trained() -> None:
-    done = Progress(step=3, loss=1.5, mlm_accuracy=0.25, tokens=100, elapsed_s=2.0)
+    done = Progress(step=3, loss=1.5, accuracies={"mlm": 0.25}, tokens=100, elapsed_s=2.0)
     assert _line(done) == "step 3 loss 1.500 mlm 0.250 50 tokens/s"
-    assert _line(replace(done, mlm_accuracy=None, nsp_accuracy=0.5)) == "step 3 loss 1.500 nsp 0.500 50 tokens/s"
-    assert _line(replace(done, mlm_accuracy=None)) == "step 3 loss 1.500 50 tokens/s"
+    assert _line(replace(done, accuracies={"nsp": 0.5})) == "step 3 loss 1.500 nsp 0.500 50 tokens/s"
+    assert _line(replace(done, accuracies={})) == "step 3 loss 1.500 50 tokens/s"
 
 
 def test_a_picture_of_a_run_without_next_sentences(tmp_path: Path) -> None:
