@@ -26,6 +26,10 @@ class QuantizedRows:
     scale: NDArray[np.float32]
     lost: NDArray[np.float32] | None = None
 
+    def floats(self, rows: list[int]) -> NDArray[np.float32]:
+        """Some rows as float32."""
+        return self.values[rows] * self.scale[rows, None]
+
 
 class Rounding(Protocol):
     """Rounds the matrix (outputs, inputs) of one linear layer."""

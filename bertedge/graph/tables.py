@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto
 
 from bertedge.graph.builder import GraphBuilder
 from bertedge.graph.formats import BlockWeights, Float16Weights, Int8, NumberFormat
 from bertedge.graph.linear import Int8Matrix, Load, corrected_bias
 from bertedge.graph.rounding import NEAREST, QuantizedRows, Rounding, quantize_rows
-from bertedge.graph.weight_blocks import BlockMatrix, block_matrix, look_up_blocks
+from bertedge.graph.weight_blocks import BlockMatrix, QuantizedBlocks, block_matrix, look_up_blocks
 from bertedge.weight_range import FULL_RANGE, WeightRange
 
 
@@ -45,7 +44,7 @@ def table(
     rounding: Rounding = NEAREST,
     exact: tuple[int, ...] = (),
 ) -> Table:
-    """Add a table; asking for the same name again stores nothing twice.
+    """Add a table; a name that is there already is stored once.
 
     Args:
         exact: rows of a rounded table whose errors are stored as well; see :class:`Int8Rows`.
@@ -54,24 +53,16 @@ def table(
         values = _cast(g, g.tensor(f"{name}.table", np.float16, shape, load), TensorProto.FLOAT)
         return Table(values=values, scale=None, shape=shape)
     if isinstance(form, BlockWeights):
-        rounded = cache(lambda: rounding.in_blocks(load(), form))
-        matrix = block_matrix(g, f"{name}.table", form, shape, rounded)
-
-        def kept_blocks(chosen: list[int]) -> NDArray[np.float32]:
-            return rounded().floats(chosen)
-
-        correction = _correction(g, name, shape, kept_blocks, load, exact) if exact else None
+        blocks = cache(lambda: rounding.in_blocks(load(), form))
+        matrix = block_matrix(g, f"{name}.table", form, shape, blocks)
+        correction = _correction(g, name, shape, blocks, load, exact) if exact else None
         return Table(values=matrix.values, scale=matrix.scale, shape=shape, matrix=matrix, correction=correction)
     if not isinstance(form, Int8):
         return Table(values=g.tensor(f"{name}.table", np.float32, shape, load), scale=None, shape=shape)
     rows = cache(lambda: rounding(load(), form.weight_range))
     values = g.tensor(f"{name}.table", np.int8, shape, lambda: rows().values)
     scale = g.tensor(f"{name}.table_scale", np.float32, (shape[0], 1), lambda: rows().scale[:, None])
-
-    def kept(chosen: list[int]) -> NDArray[np.float32]:
-        return rows().values[chosen] * rows().scale[chosen, None]
-
-    correction = _correction(g, name, shape, kept, load, exact) if exact else None
+    correction = _correction(g, name, shape, rows, load, exact) if exact else None
     return Table(values=values, scale=scale, shape=shape, rounded=rows, correction=correction)
 
 
@@ -79,23 +70,20 @@ def _correction(
     g: GraphBuilder,
     name: str,
     shape: tuple[int, int],
-    kept: Callable[[list[int]], NDArray[np.float32]],
+    rounded: Callable[[], QuantizedRows | QuantizedBlocks],
     load: Load,
     exact: tuple[int, ...],
 ) -> tuple[str, str]:
     """The rounding errors of some rows, stored as int8, and each row's index into them.
 
     They are looked up and never multiplied, so the weight range of the CPU does not matter.
-
-    Args:
-        kept: gives these rows as they were rounded.
     """
     chosen, columns = list(exact), shape[1]
 
     @cache
     def lost() -> QuantizedRows:
         zeros_first = ((1, 0), (0, 0))
-        return quantize_rows(np.pad(load()[chosen] - kept(chosen), zeros_first), FULL_RANGE)
+        return quantize_rows(np.pad(load()[chosen] - rounded().floats(chosen), zeros_first), FULL_RANGE)
 
     index = np.zeros(shape[0], dtype=np.uint8)
     index[chosen] = 1 + np.arange(len(chosen))
