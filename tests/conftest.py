@@ -16,7 +16,7 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import BUILT_IN, Checkpoint, write_checkpoint
 from bertedge.encoders import BERT, EncoderConfig
 from bertedge.heads.parts import Parts
-from bertedge.quantization import export, quantize
+from bertedge.quantization import export, model_files, quantize
 from bertedge.recipe import METHODS, RECIPES, Calibrated, QuantizationRecipe
 from bertedge.tokenizer import Tokenizer
 
@@ -121,29 +121,31 @@ def english_l6() -> Path:
 
 @pytest.fixture(scope="session")
 def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corpus_file: Path) -> Callable[..., Bundle]:
-    """Make, or find again, the bundle of a kind; not to be changed by tests."""
+    """Make, or find again, the bundle of a kind; not to be changed by tests.
+
+    Its weights are in ``model.onnx``, or in a file of their own where ``layout`` is ``split``.
+    """
     made: dict[tuple, Bundle] = {}
     root = tmp_path_factory.mktemp("bundles")
 
     def make(kind: str, target: str = "portable", positions: str = "masked", layout: str = "one-file") -> Bundle:
         key = (kind, target, positions, layout)
         if key not in made:
-            folder = root / "-".join(key)
-            if kind == FLOAT:
-                made[key] = export(model_folder, folder, positions=positions)  # type: ignore[arg-type]
-            else:
-                recipe = RECIPES.get(kind) or QuantizationRecipe(method=METHODS[kind]())
-                if isinstance(recipe.method, Calibrated):
-                    recipe = recipe.changed(num_examples=16, max_length=48)
-                made[key] = quantize(
-                    model_folder,
-                    folder,
-                    target=target,
-                    recipe=recipe,
-                    calibration=corpus_file,
-                    positions=positions,  # type: ignore[arg-type]
-                )
+            with pytest.MonkeyPatch.context() as patch:
+                if layout == "split":
+                    patch.setattr(model_files, "EXTERNAL_WEIGHTS_MIN_BYTES", 0)
+                made[key] = new(kind, root / "-".join(key), target, positions)
         return made[key]
+
+    def new(kind: str, folder: Path, target: str, positions: Any) -> Bundle:
+        if kind == FLOAT:
+            return export(model_folder, folder, positions=positions)
+        recipe = RECIPES.get(kind) or QuantizationRecipe(method=METHODS[kind]())
+        if isinstance(recipe.method, Calibrated):
+            recipe = recipe.changed(num_examples=16, max_length=48)
+        return quantize(
+            model_folder, folder, target=target, recipe=recipe, calibration=corpus_file, positions=positions
+        )
 
     return make
 

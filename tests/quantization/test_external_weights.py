@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,7 @@ MakeBundle = Callable[..., Bundle]
 @pytest.fixture(scope="module")
 def split_bundle_of(bundle_of: MakeBundle) -> MakeBundle:
     """Like ``bundle_of``, with the weights in a file of their own."""
-
-    def make(kind: str, **options: str) -> Bundle:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(model_files, "EXTERNAL_WEIGHTS_MIN_BYTES", 0)
-            return bundle_of(kind, layout="split", **options)
-
-    return make
+    return partial(bundle_of, layout="split")
 
 
 @pytest.mark.parametrize("kind", KINDS)

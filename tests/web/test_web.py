@@ -133,6 +133,11 @@ def test_node_gives_what_python_gives(
     check_outputs(asked(node, what="outputs", folder=str(bundle.folder), runtime=runtime, texts=TEXTS), bundle)
 
 
+def test_weights_in_a_file_of_their_own(node: str, runtime: str, bundle_of: Callable[..., Bundle]) -> None:
+    bundle = bundle_of("static", layout="split")
+    check_outputs(asked(node, what="outputs", folder=str(bundle.folder), runtime=runtime, texts=TEXTS), bundle)
+
+
 @pytest.mark.parametrize("kind", [FLOAT, "static"])
 def test_an_ort_file_runs_too(
     node: str, runtime: str, kind: str, model_folder: Path, corpus_file: Path, tmp_path: Path
