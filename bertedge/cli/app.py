@@ -34,11 +34,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-#: The exit code that typer makes of Ctrl-C.
+#: The exit code of typer for Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
-#: Options of the app that may stand behind the command as well, where people write them.
+#: Options of the app that may also follow the command.
 VOLUME = ("--quiet", "--verbose")
-#: typer carries a click of its own since 0.2x, and does not export this one.
+#: typer has its own copy of click since 0.2x, and does not export this class.
 ClickError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
@@ -87,28 +87,28 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         SystemExit: with an exit code other than 0: the arguments are wrong, or the command says so.
         KeyboardInterrupt: Ctrl-C.
-        BertEdgeError: what went wrong, and the way out.
+        BertEdgeError: what went wrong, with a hint.
     """
     guard_streams()
     set_volume(quiet=False, verbose=False)
     with short_warnings():
         try:
-            # a mode in which typer leaves errors to us; Ctrl-C it turns into one or the other, depending on its version
+            # in this mode typer raises errors; for Ctrl-C it raises Abort or returns a code, depending on its version
             code = app(_volume_first(arguments) or ["--help"], prog_name="bertedge", standalone_mode=False)
         except typer.Abort as abort:
-            # typer makes the same of Ctrl-C and of a file's end where none was expected, which is an error like others
+            # typer raises Abort for Ctrl-C and for an unexpected end of file, which is an ordinary error
             raise (abort.__cause__ if isinstance(abort.__cause__, EOFError) else KeyboardInterrupt) from None
         except ClickError as error:
             raise SystemExit(_wrong_usage(error)) from None
     if code == INTERRUPTED:
         raise KeyboardInterrupt
-    sys.stdout.flush()  # here, where a full disk is still an error like others
+    sys.stdout.flush()  # here a full disk is still reported as an error
     if code:
         raise SystemExit(code)
 
 
 def _volume_first(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the options of the app in front; what stands behind ``--`` is no option."""
+    """The arguments with the options of the app first; after ``--`` there are no options."""
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
     found = [word for word in words[:end] if word in VOLUME]

@@ -1,4 +1,4 @@
-"""What the commands share: data to stdout, everything else to stderr, errors in two lines."""
+"""Output of all commands: data to stdout, everything else to stderr, errors in two lines."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from bertedge.records import finite, to_json
 
 
 class _Printing(Console):
-    """Shows what cannot be printed, such as the escape sequences in a model's name, as escapes."""
+    """Shows unprintable characters, such as escape sequences in a model's name, as escapes."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         """All text goes through here: lines, cells and titles of tables."""
         return super().render_str(printable(text), **options)
 
 
-#: Names of models and pieces of text are printed as they are, whatever rich would make of brackets and colons.
+#: Names and texts are printed as they are; rich would read brackets and colons as markup.
 _plain = partial(_Printing, highlight=False, markup=False, emoji=False, soft_wrap=True)
 stdout = _plain()
 stderr = _plain(stderr=True)
@@ -40,14 +40,14 @@ _errors = _plain(stderr=True)
 
 
 def note(text: str) -> None:
-    """A line for the person, not for the pipe; ``--quiet`` leaves it out."""
+    """A line on stderr; ``--quiet`` leaves it out."""
     stderr.print(text)
 
 
 def at_least(value: float) -> str:
-    """A lower bound in four decimals, rounded down: 0.99997 is not called 1.
+    """A lower bound in four decimals, rounded down: 0.99997 is not shown as 1.
 
-    Less than a millionth below 1 is what rounding in float32 makes of 1. NaN stays ``nan``.
+    A value less than a millionth below 1 counts as 1, because of rounding in float32. NaN stays ``nan``.
     """
     whole = value if math.isnan(value) else math.floor(round(value, 6) * 1e4 + 1e-6) / 1e4
     return f"{whole:.4f}"
@@ -69,11 +69,11 @@ _log = _Log()
 
 
 def set_volume(*, quiet: bool, verbose: bool) -> None:
-    """How much is said on stderr.
+    """Set what is printed on stderr.
 
     Args:
-        quiet: errors only: no progress, hints or warnings.
-        verbose: also what bertedge's loggers say.
+        quiet: errors only: no progress, notes or warnings.
+        verbose: also the messages of bertedge's loggers.
 
     Raises:
         UsageError: both.
@@ -92,7 +92,7 @@ def set_volume(*, quiet: bool, verbose: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Records or plain values on one line of stdout; JSON knows no NaN, so what is not a number is null."""
+    """Records or plain values on one line of stdout; NaN and infinity, which JSON lacks, are null."""
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
     text = json.dumps(finite(to_json(value)), ensure_ascii=encoding != "utf8", allow_nan=False)
     print(UNPRINTABLE.sub(lambda match: json.dumps(match[0])[1:-1], text))
@@ -100,9 +100,9 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Listener]:
-    """A bar on stderr that is fed with the share done (0..1) and a short text.
+    """A progress bar on stderr; it takes the share done (0 to 1) and a short text.
 
-    Nothing is shown where stderr is no terminal, and with ``--quiet``.
+    Nothing is shown if stderr is not a terminal, or with ``--quiet``.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -135,7 +135,7 @@ def report(error: Exception) -> int:
         The exit code.
 
     Raises:
-        Exception: the error itself, where it is nobody's mistake but ours.
+        Exception: the error itself, if it is a bug of bertedge.
     """
     if isinstance(error, MemoryError):
         error = UnfitMachineError("out of memory", "take a smaller model, or a machine with more of it")

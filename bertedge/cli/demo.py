@@ -1,4 +1,4 @@
-"""``bertedge demo``: the whole way on the built-in model."""
+"""``bertedge demo``: all steps on the built-in model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from bertedge.bundle import Bundle
-from bertedge.checkpoint import BUILT_IN
 from bertedge.cli.bench import bench
 from bertedge.cli.check import verify
 from bertedge.cli.console import note, stdout
@@ -36,7 +35,8 @@ def demo(
 
     The bundle is kept, and a bundle of an earlier demo is used again.
     """
-    show(BUILT_IN[0], output or Path(f"{BUILT_IN[0]}.int8"), force=force)
+    model = library("bertedge.checkpoint", "tools").BUILT_IN[0]
+    show(model, output or Path(f"{model}.int8"), force=force)
 
 
 def show(model: str, folder: Path, *, force: bool = False, measure: Callable[..., None] = bench) -> None:
@@ -46,11 +46,11 @@ def show(model: str, folder: Path, *, force: bool = False, measure: Callable[...
         measure: called as :func:`bertedge.cli.bench.bench` is.
 
     Raises:
-        FileError: something else is in the folder.
+        FileError: the folder holds something else.
     """
     name = shlex.quote(str(folder))
     if not force and _made_of(model, folder):
-        note(f"{folder}: is here from an earlier demo; with --force it is made again")
+        note(f"{folder}: is used again from an earlier demo; --force makes it anew")
     else:
         _step(f"bertedge quantize {model} -o {name}")
         quantize(model=model, output=folder, force=force)
@@ -63,7 +63,7 @@ def show(model: str, folder: Path, *, force: bool = False, measure: Callable[...
         _step(f'bertedge next-sentence {name} "{first}" "{second}"')
         VERBS["next-sentence"](bundle=folder, first=first, second=second)
     _step(f"bertedge bench {name} --reference {model}")
-    measure([folder], reference=model)
+    measure(candidates=[folder], reference=model)
     note(f"\nThe bundle is kept in {folder}. Next, ask it something else, or quantize your own model:")
     note(f'bertedge fill-mask {name} "{FIRST}"\nbertedge quantize MODEL -o MODEL.int8')
 
@@ -76,7 +76,7 @@ def _made_of(model: str, folder: Path) -> bool:
     recipe = library("bertedge.recipe", "tools").recipe_named("default")
     try:
         manifest = Bundle.open(folder).manifest
-    except BertEdgeError:  # damaged: quantize says what is in the way
+    except BertEdgeError:  # damaged: quantize reports it
         return False
     version = library("bertedge", "tools").__version__
     return (

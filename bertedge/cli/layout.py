@@ -1,4 +1,4 @@
-"""How help is laid out: groups of commands and options, an example for each command, and the names of layers."""
+"""The layout of help: groups of commands and options, examples, names of layers, keys of ``--set``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMMAND_GROUPS = {
     "Train": ("train", "distill"),
 }
 PLACE, BUNDLE, JUDGE, FILES = "Where it is written", "The bundle", "Judging", "Files for people and CI"
-#: Command -> group -> parameters; what is in none keeps its own group, or is among the other options.
+#: Command -> group -> parameters; others keep their own group, or are among the other options.
 OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "quantize": {
         PLACE: ("output", "force"),
@@ -101,12 +101,12 @@ SET_KEYS: dict[str, Callable[[], Iterable[Key]]] = {
 }
 #: Commands with options that take patterns.
 TAKE_PATTERNS = ("quantize", "tune")
-#: Python type of an option -> what help calls its value; typer writes types, such as <int range> and <bool>.
+#: Python type of an option -> the name of its value in help; typer would write <int range> and <bool>.
 VALUES: dict[Any, str] = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 
 def name_values(parameters: list[Any]) -> list[Any]:
-    """Give options names of values that a user knows. Flags take none, and show none.
+    """Give the values of options names that a user knows; flags have no value.
 
     Args:
         parameters: of a command; those with a ``metavar`` keep it.
@@ -126,14 +126,14 @@ def name_values(parameters: list[Any]) -> list[Any]:
 
 
 class Group(TyperGroup):
-    """The app: its own options are shown as those of its commands."""
+    """The app, with its options shown like those of its commands."""
 
     def get_params(self, ctx: Any) -> Any:
         return name_values(super().get_params(ctx))
 
 
 class Command(TyperCommand):
-    """A command whose options are grouped by ``OPTION_GROUPS``, and whose defaults stand in its help texts."""
+    """A command with options in groups of ``OPTION_GROUPS``, and defaults in its help texts."""
 
     def __init__(self, name: str | None, **options: Any) -> None:
         super().__init__(name, **options)
@@ -174,7 +174,7 @@ def group_of(command: str) -> str:
 
 
 def epilog(command: str) -> str:
-    """What stands below a command's options: the names of layers where they can be given, and examples."""
+    """The text below a command's options: names of layers for commands that take them, and examples."""
     lines = [LAYERS] if command in TAKE_PATTERNS else []
     heading = "Example:" if len(EXAMPLES[command]) == 1 else "Examples:"
     return "\n\n".join([*lines, heading, *EXAMPLES[command]])

@@ -1,4 +1,4 @@
-"""What ``quantize`` and ``export`` say of the bundle that they made."""
+"""What ``quantize`` and ``export`` print about the bundle that they made."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bertedge.cli.console import at_least, note
 from bertedge.errors import CheckFailed
 from bertedge.evaluate.goals import said
 
-#: A vector whose cosine with float's is smaller is worth a warning; int8 by the default recipe has 0.99 or more.
+#: Below this cosine with float there is a warning; the default recipe has 0.99 or more.
 LOW_COSINE = 0.95
 
 
 def conclude_goals(bundle: Any) -> None:
-    """Tell how the goals were met.
+    """Print whether the goals were met.
 
     Raises:
         CheckFailed: one was not.
@@ -29,7 +29,7 @@ def conclude_goals(bundle: Any) -> None:
     if missed:
         raise CheckFailed(
             f"{bundle.folder}: {'; '.join(missed)}",
-            "the best that was found is saved; allow more, or begin with --recipe faithful",
+            "the best bundle is saved; allow more, or start from --recipe faithful",
         )
 
 

@@ -18,14 +18,14 @@ from bertedge.target import AUTO, TARGETS
 
 
 class PositionsChoice(StrEnum):
-    """Where the MLM head is computed."""
+    """Positions that the MLM head computes."""
 
     masked = "masked"
     all = "all"
 
 
 class FormatChoice(StrEnum):
-    """The model's file."""
+    """File format of the model."""
 
     onnx = "onnx"
     ort = "ort"
@@ -96,7 +96,7 @@ NoVerifyOption = Annotated[
 
 
 def require_different_files(inputs: Mapping[str, Path | None], outputs: Mapping[str, Path | None]) -> None:
-    """Refuse to write one file twice, or over what is read; a device or a pipe may be named more than once.
+    """Refuse to write a file twice, or over an input; a device or a pipe may be named more than once.
 
     Args:
         inputs, outputs: the names that the user knows -> paths.

@@ -11,12 +11,12 @@ from typing import Any, TextIO
 
 from bertedge.errors import FileError
 
-#: As a shell reports a program that SIGPIPE ended, which is how ``ls | head -1`` ends.
+#: Exit code of a program that SIGPIPE ended, such as ``ls`` in ``ls | head -1``.
 PIPE_CLOSED = 141
 
 
 class Stdout(io.TextIOWrapper):
-    """Data: what cannot be written is an error, except where the reader has read enough and gone."""
+    """Data: a failed write is an error, except after the reader closed the pipe."""
 
     def write(self, text: str) -> int:
         return self._or_fail(super().write, text)
@@ -28,7 +28,7 @@ class Stdout(io.TextIOWrapper):
         try:
             return action(*arguments)
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # what is still buffered goes nowhere, in silence
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # what is still buffered is dropped
             if isinstance(error, BrokenPipeError):
                 raise SystemExit(PIPE_CLOSED) from None
             raise FileError(
@@ -37,7 +37,7 @@ class Stdout(io.TextIOWrapper):
 
 
 class Stderr(io.TextIOWrapper):
-    """Notes for a person: where nobody can read them the work goes on."""
+    """Notes: what cannot be written is dropped, and the command goes on."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -50,15 +50,15 @@ class Stderr(io.TextIOWrapper):
 
 
 def guard_streams() -> None:
-    """Put the two in the place of ``sys.stdout`` and ``sys.stderr``; characters they cannot spell are escaped."""
+    """Replace ``sys.stdout`` and ``sys.stderr``; characters outside their encoding are escaped."""
     sys.stdout = _wrapped(Stdout, sys.stdout)
     sys.stderr = _wrapped(Stderr, sys.stderr)
 
 
 def _wrapped(kind: type[io.TextIOWrapper], stream: TextIO | None) -> TextIO:
-    if stream is None:  # closed (``>&-``): the next file to be opened would get its number, and what C code prints
+    if stream is None:  # closed (``>&-``): the next file opened would get its number, and the output of C code
         return open(os.devnull, "w", encoding="utf-8")
-    if not isinstance(stream, io.TextIOWrapper):  # somebody else's, for instance a test's
+    if not isinstance(stream, io.TextIOWrapper):  # replaced, for instance by a test
         return stream
     return kind(
         stream.buffer,

@@ -1,4 +1,4 @@
-"""A picture of how a run went."""
+"""The curves of a run as a picture."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def check_curve_path(path: Path) -> None:
-    """Refuse before hours of work what could not be written after them.
+    """Check before a run that its picture can be drawn after it.
 
     Raises:
-        UsageError: the suffix is none that can be drawn.
+        UsageError: an unknown suffix.
         MissingExtraError: matplotlib is not installed.
     """
     if path.suffix.lower() not in SUFFIXES:

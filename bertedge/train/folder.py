@@ -1,4 +1,4 @@
-"""The folder of a run in progress: what it takes to go on after an interruption, and the log of what happened.
+"""The folder of a run in progress: the state to resume from, and the log.
 
 ``OUTPUT.run`` is next to the checkpoint that it makes, and is removed when the run is done::
 
@@ -38,9 +38,9 @@ class Saved:
     """A saved state.
 
     Attributes:
-        place: where the next step's pairs stand.
-        tensors: the trainer's own state.
-        best: the best held-out loss so far, and the step it was measured at.
+        place: where the next step's pairs are in the corpus.
+        tensors: the state of the trainer.
+        best: the best held-out loss so far, and its step.
     """
 
     place: Place
@@ -57,7 +57,7 @@ class _Stored:
 
 
 class RunFolder:
-    """See the module; made by :meth:`begin` or :meth:`resume`."""
+    """The folder; :meth:`begin` or :meth:`resume` comes first."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,7 +82,7 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from training here, and clear what killed ones left.
+        """Keep other processes from training here, and remove what killed processes left.
 
         Raises:
             FileError: another process is training here.
@@ -105,14 +105,14 @@ class RunFolder:
             )
 
     def resume(self, description: Mapping[str, Any], *, first: bool = True) -> Saved | None:
-        """The state to go on from; None where the run was interrupted before the first one was saved.
+        """The state to resume from; None if the run was interrupted before the first save.
 
         Args:
-            first: whether this process writes the log, and so clears it of what is going to be done again.
+            first: whether this process writes the log; it removes the lines of steps that will be repeated.
 
         Raises:
             FileError: there is no run, or its state is broken.
-            UsageError: it is another run; every difference is named.
+            UsageError: it is another run; the error names every difference.
         """
         if not (self.path / RUN).is_file():
             raise FileError(f"{self.path}: no interrupted run is there", "start one without --resume")
@@ -122,7 +122,7 @@ class RunFolder:
         wrong = list(_differences(started, to_json(description)))
         if wrong:
             raise UsageError(
-                f"{self.path}: was started otherwise: {'; '.join(wrong)}",
+                f"{self.path}: was started with other settings: {'; '.join(wrong)}",
                 "resume with the command that started it, or start anew with --force",
             )
         if not (self.path / STATE).is_dir():
@@ -135,7 +135,7 @@ class RunFolder:
         return saved
 
     def save(self, saved: Saved) -> None:
-        """Write a state in the place of the one before."""
+        """Write the state; it replaces the earlier one."""
         with new_folder(self.path / STATE, force=True, marker=PLACE) as folder:
             try:
                 torch.save(saved.tensors, folder / TENSORS)
@@ -159,7 +159,7 @@ class RunFolder:
         return read_records(self.path / METRICS)
 
     def finish(self, output: Path) -> None:
-        """Keep the log in the finished checkpoint, and drop the rest."""
+        """Move the log to the finished checkpoint, and remove the folder."""
         lines = "".join(json.dumps(record) + "\n" for record in self.records())
         write_text(output / METRICS, lines)
         discard(self.path)
@@ -182,7 +182,7 @@ class RunFolder:
             raise FileError(f"{folder}: cannot be read ({reason})", BROKEN) from error
 
     def _forget_after(self, step: int) -> None:
-        """Drop what the log says of steps that are going to be done again."""
+        """Remove the log's lines of steps that will be repeated."""
         kept = [json.dumps(record) + "\n" for record in self.records() if record["step"] <= step]
         write_text(self.path / METRICS, "".join(kept))
 
@@ -194,7 +194,7 @@ def log_of(output: Path) -> list[dict[str, Any]]:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; one that was cut off or damaged is left out."""
+    """The lines of a log, without those that are cut off or damaged."""
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:

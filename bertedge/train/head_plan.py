@@ -1,4 +1,4 @@
-"""Which heads a run trains, which it keeps as they are, and why: in words, for the user and for ``training.json``."""
+"""Which heads a run trains and which it keeps, and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bertedge.errors import BertEdgeError, CheckpointError, UsageError
 from bertedge.heads import HEADS, TASKS
 from bertedge.heads.parts import Parts
 
-#: Next sentences are learned where this share of the pairs can be continued with the text that follows.
+#: Next sentences are learned if the next sentence is known for this share of the pairs.
 MIN_LABELLED = 0.05
 #: Pairs that the share is estimated from.
 SAMPLE = 2000
@@ -56,12 +56,12 @@ def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fr
 
     Args:
         there: what the model has, or starts from.
-        add: tasks whose heads the user asks for; those that are there already are trained as ever.
+        add: tasks whose heads the user asks for, in addition to those that are there.
         cannot: task -> why this run cannot train it.
-        fresh: the weights of ``there`` are not those of the finished model: a head that is not trained is left out.
+        fresh: the model is new: a head that is not trained is left out.
 
     Raises:
-        UsageError: a head is asked for that cannot be trained.
+        UsageError: a head to add cannot be trained.
     """
     heads: list[str] = [head for head in there.heads if head not in TASKS]
     tasks, told = [], {}
@@ -85,7 +85,7 @@ def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fr
 
 
 def sentences(told: dict[str, str]) -> Iterable[str]:
-    """A line for every head that is not simply trained."""
+    """A line for each head that is added or not trained."""
     names = {task: f"{HEADS[task].task} ({task})" for task in TASKS} | {"pooler": "pooled vectors (pooler)"}
     for head, words in told.items():
         if words == ADDED:

@@ -1,4 +1,4 @@
-"""From the stream of pairs to what a model reads in one step."""
+"""The pairs of a step as tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bertedge.train.world import World
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Inputs:
-    """A batch as torch wants it: M masked positions in all, as indices into the flattened rows."""
+    """A batch as tensors: M masked positions in all, as indices into the flattened rows."""
 
     input_ids: Tensor
     attention_mask: Tensor | None
@@ -31,7 +31,7 @@ class Inputs:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | None = None) -> Inputs:
-        """Flatten the masked positions and leave the mask out where nothing is padded."""
+        """Flatten the masked positions; without padding there is no mask."""
         rows, length = batch.input_ids.shape
         filled = batch.filled
         index = batch.masked_positions + np.arange(rows)[:, None] * length
@@ -60,7 +60,7 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What one step reads, over all processes: the numbers that sums of losses are divided by.
+    """Counts of one step, over all processes; sums of losses are divided by them.
 
     Attributes:
         labels: task -> labels, known or not, such as masked positions or pairs. A loss is divided by these, so that one
@@ -86,10 +86,9 @@ class Counts:
 
 
 class Feed:
-    """The steps of a run: each process gets its share of every step's pairs, in micro-batches.
+    """The steps of a run: each process gets its share of a step's pairs, in micro-batches.
 
-    All processes walk over the same stream, so the pairs of a step do not depend on how many there are; each lays out
-    and masks its own only.
+    All processes read the same stream, so the pairs of a step do not depend on the number of processes.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class Feed:
 
     @property
     def epochs(self) -> float:
-        """How often the corpus was walked over."""
+        """Passes over the corpus so far."""
         return self._stream.epochs
 
     def next(self) -> list[Inputs]:

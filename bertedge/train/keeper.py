@@ -1,4 +1,4 @@
-"""What is kept of a run: its state to go on from, its log, and the best checkpoint so far."""
+"""What a run writes: its state, its log, and the best checkpoint so far."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOG_EVERY = 10
 
 
 class Keeper:
-    """Writes for process 0; does nothing in the others, except that all wait while one measures."""
+    """Writes in process 0; in the others it does nothing."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Keeper:
         self._share_done = 0.0
 
     def open(self, identity: Mapping[str, Any], *, force: bool, resume: bool) -> Saved | None:
-        """Start or find the run's folder."""
+        """Start the run's folder, or find the state to resume from."""
         saved = None
         if resume:
             saved = self._folder.resume(identity, first=self._world.first)
@@ -64,7 +64,7 @@ class Keeper:
         return saved
 
     def after_step(self, trainer: Trainer, settings: TrainingSettings) -> None:
-        """Log, and measure when it is time; the best model so far becomes the checkpoint."""
+        """Log, and measure when it is time; the best model so far is written as the checkpoint."""
         progress = trainer.progress
         done, before = (int(share * settings.evaluations) for share in (progress.share_done, self._share_done))
         self._share_done = progress.share_done
@@ -84,8 +84,7 @@ class Keeper:
             self._try(lambda: self._write_checkpoint(trainer, score), "the checkpoint")
 
     def save(self, trainer: Trainer, kept: Mapping[str, torch.Tensor], *, required: bool) -> None:
-        """Save the state; where nothing is held out, the checkpoint too. A disk that is full is a warning, unless
-        this is the last chance."""
+        """Save the state, and the checkpoint if nothing is held out; errors are warnings unless it is required."""
         if not self._world.first:
             return
         saved = Saved(place=trainer.feed.place, tensors={**trainer.state(), **kept}, best=self._best)
@@ -97,7 +96,7 @@ class Keeper:
             self._try(lambda: self._write_checkpoint(trainer, None), "the checkpoint")
 
     def finish(self, trainer: Trainer, kept: Mapping[str, torch.Tensor]) -> None:
-        """Write the last checkpoint if it is the best, and clear the run away; on failure its state is still there."""
+        """Write the last checkpoint if it is the best, and remove the run's folder; on failure its state is kept."""
         if not self._world.first:
             return
         if self._best is None or self._written_step != self._best["step"]:
@@ -121,7 +120,7 @@ class Keeper:
         self._written_step = progress.step
 
     def _try(self, write: Callable[[], None], what: str) -> None:
-        """Write, or say that it did not work and go on: an hour of training is worth more than one save."""
+        """Write; an error is a warning, so that a run does not end because of one save."""
         try:
             write()
         except FileError as error:

@@ -23,13 +23,13 @@ from bertedge.train.model import BertForPreTraining, PretrainingOutput
 from bertedge.train.training_settings import TrainingSettings
 from bertedge.train.world import World
 
-#: Steps that the running means go back over, roughly.
-MEMORY = 100
+#: Number of steps in the running means, roughly.
+WINDOW = 100
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """What a listener is told after every step; loss and accuracies are running means.
+    """How far a run is, after every step; loss and accuracies are running means.
 
     Attributes:
         accuracies: of each task; tasks that are not trained, or have had no label yet, are missing.
@@ -46,8 +46,8 @@ class Progress:
     stopped: bool = False
 
     def update(self, *, loss: float, accuracies: Mapping[str, float]) -> None:
-        """Blend one step into the running means; tasks without a label in it are missing."""
-        self.averaged = min(self.averaged + 1, MEMORY)
+        """Add one step to the running means; tasks without a label in it are missing."""
+        self.averaged = min(self.averaged + 1, WINDOW)
         blend = 1 / self.averaged
         self.loss += blend * (loss - self.loss)
         for task, value in accuracies.items():
@@ -71,10 +71,10 @@ Objective = Callable[[PretrainingOutput, Inputs, Counts], Tensor]
 
 
 def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) -> Tensor:
-    """MLM cross-entropy plus NSP cross-entropy (Devlin et al. 2019, appendix A.2), of the heads that the model runs.
+    """Cross-entropy of the heads that the model runs (Devlin et al. 2019, appendix A.2).
 
-    The first is a mean over the step's masked positions. The second is a sum over its labelled pairs divided by all its
-    pairs. The model runs one head at least.
+    MLM: the mean over the step's masked positions. NSP: the sum over its labelled pairs, divided by all its pairs.
+    The model runs at least one head.
     """
     parts = [
         F.cross_entropy(logits.float(), inputs.labels[task], ignore_index=NO_LABEL, reduction="sum")
@@ -85,10 +85,10 @@ def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) 
 
 
 class Trainer:
-    """A model on its way: AdamW with linear warm-up and decay, gradient clipping, bfloat16 where the machine has it.
+    """Trains a model: AdamW, linear warm-up and decay, gradient clipping, bfloat16 where the machine has it.
 
     Args:
-        feed: where steps come from; its place and the trainer's :meth:`state` are all it takes to go on.
+        feed: gives the steps; its place and the trainer's :meth:`state` are what a resumed run needs.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Trainer:
         self._before_s, self._begin = 0.0, time.perf_counter()
 
     def state(self) -> dict[str, Any]:
-        """Everything that :meth:`load_state` needs to go on as if nothing had happened."""
+        """What :meth:`load_state` needs, so that a resumed run ends with the same weights."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -114,7 +114,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up a saved state."""
+        """Go on from a saved state."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
@@ -203,7 +203,7 @@ def _parameter_groups(model: BertForPreTraining, settings: TrainingSettings) -> 
 
 
 def _precision(settings: TrainingSettings, device: torch.device) -> str:
-    """bfloat16 where the processor multiplies it natively; elsewhere it would be slower than float32."""
+    """bfloat16 if the processor multiplies it natively; without that it is slower than float32."""
     if settings.precision != "auto":
         return settings.precision
     if device.type == "cuda":

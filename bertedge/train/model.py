@@ -1,7 +1,7 @@
 """BERT with the pretraining heads that a model has, in torch (Devlin et al. 2019; Vaswani et al. 2017, section 3).
 
 Modules are named so that ``state_dict()`` has the canonical tensor names of :mod:`bertedge.encoders.names`.
-Shapes: B rows, S positions, H hidden size, N heads, V pieces, M masked positions in the whole batch.
+Shapes: B rows, S positions, H hidden size, N heads, V tokens, M masked positions in the whole batch.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class SelfAttention(nn.Module):
 
 
 class Residual(nn.Module):
-    """Linear, dropout, skip connection, layer norm: the end of both halves of a block."""
+    """Linear, dropout, skip connection, layer norm."""
 
     def __init__(self, inputs: int, config: EncoderConfig) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention and what follows it."""
+    """Self-attention, its output layer and the skip connection."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of blocks that also hands out what each of them made."""
+    """A stack of blocks; returns the output of each."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class Encoder(nn.Module):
 
 
 class Transform(nn.Module):
-    """The MLM head's own layer."""
+    """The first layer of the MLM head."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class MaskedLanguageModel(nn.Module):
 
 
 class Heads(nn.Module):
-    """MLM and NSP, where the model has them."""
+    """The heads that the model has."""
 
     def __init__(self, config: EncoderConfig, parts: Parts) -> None:
         super().__init__()
@@ -226,11 +226,11 @@ class BertForPreTraining(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor, masked_index: Tensor
     ) -> PretrainingOutput:
-        """Run the heads of :attr:`tasks`; the MLM head only where it is read.
+        """Run the heads of :attr:`tasks`, the MLM head at the masked positions only.
 
         Args:
             input_ids: (B, S).
-            attention_mask: (B, S), 0 at padding; None where there is none, which is faster.
+            attention_mask: (B, S), 0 at padding; None without padding, which is faster.
             token_type_ids: (B, S).
             masked_index: (M,), indices into the flattened (B * S) positions.
         """
@@ -247,7 +247,7 @@ class BertForPreTraining(nn.Module):
         return PretrainingOutput(logits, states)
 
     def train_only(self, tasks: Collection[str]) -> None:
-        """Run the heads of these tasks only, and keep the others as they are."""
+        """Run and train the heads of these tasks only."""
         self.tasks = tuple(task for task in self.tasks if task in tasks)
         kept: list[nn.Module | None] = []
         if "mlm" not in self.tasks:
@@ -259,7 +259,7 @@ class BertForPreTraining(nn.Module):
                 module.requires_grad_(False)
 
     def set_dropout(self, share: float) -> None:
-        """Drop so much of the hidden states and of the attention while training, whatever the configuration says."""
+        """Set the dropout of hidden states and of attention."""
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = share
@@ -271,7 +271,7 @@ class BertForPreTraining(nn.Module):
         """Load a checkpoint with its heads.
 
         Args:
-            add: heads that the model is to have as well, with fresh weights where the checkpoint has none.
+            add: heads to add with new weights, if the checkpoint lacks them.
         """
         model = cls(checkpoint.config, checkpoint.parts.with_heads(add))
         found = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors()}

@@ -11,9 +11,9 @@ from types import FrameType
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether somebody asked to stop; a second request stops at once.
+    """Yield a function that tells whether a signal came; a second signal stops at once.
 
-    Outside the main thread, where Python delivers no signals, nobody can ask.
+    Python delivers signals to the main thread only; in other threads the function returns False.
     """
     asked = threading.Event()
 

@@ -1,4 +1,4 @@
-"""A student that starts as its teacher seen through fewer dimensions, not from noise.
+"""A student whose first weights are projected from its teacher.
 
 The teacher's residual stream (embeddings, block outputs, MLM transform) is projected onto its leading principal
 directions P (H_teacher, H_student); every matrix that reads or writes the stream is multiplied by P on that side.
@@ -30,7 +30,7 @@ def principal_directions(streams: list[Tensor], size: int) -> Tensor:
 
 
 def layer_map(teacher_layers: int, student_layers: int) -> list[int]:
-    """Which teacher block each student block starts from and imitates: evenly spread, the last one always."""
+    """The teacher block that each student block starts from and imitates: evenly spread, always with the last one."""
     return [math.ceil((i + 1) * teacher_layers / student_layers) - 1 for i in range(student_layers)]
 
 
@@ -55,7 +55,7 @@ def project_student(
     directions = principal_directions(streams, config.hidden_size)
     student = BertForPreTraining(config, parts)
     source, target = teacher.float_tensors(), student.state_dict()
-    here = directions.cpu()  # as the tensors of both are; the streams come from where the teacher computes
+    here = directions.cpu()  # like the tensors of both models
     chosen = layer_map(teacher.config.num_hidden_layers, config.num_hidden_layers)
     for name in target:
         origin = name
@@ -69,21 +69,21 @@ def project_student(
 
 
 def _copy_corner(target: Tensor, values: Tensor) -> None:
-    """Fill what both shapes share; units that the student has beyond its teacher keep their fresh weights."""
+    """Fill what both shapes share; further units of the student keep their new weights."""
     target[tuple(slice(extent) for extent in values.shape)].copy_(values)
 
 
 def _project(name: str, source: dict[str, Tensor], directions: Tensor, config: EncoderConfig) -> Tensor:
-    """One tensor of the student, from the teacher's tensor of the same role."""
+    """One tensor of the student, from the same tensor of the teacher."""
     tensor = source[name]
     scale = math.sqrt(min(directions.shape) / directions.shape[0])
     if name == "cls.predictions.bias" or name.endswith("seq_relationship.bias"):
         return tensor
-    if "LayerNorm.weight" in name:  # the gains of separate channels have no place after a rotation: keep the energy
+    if "LayerNorm.weight" in name:  # a rotation mixes channels, so only the energy of their gains is kept
         return torch.full((config.hidden_size,), float(tensor.square().mean().sqrt()) / scale)
     if "embeddings.weight" in name or name.endswith("seq_relationship.weight"):
         return tensor @ directions
-    if ".self." in name:  # outputs are heads, which are dropped from the end
+    if ".self." in name:  # the last heads are dropped
         kept = tensor[: config.hidden_size]
         return kept @ directions if kept.dim() == 2 else kept
     if "attention.output.dense.weight" in name:

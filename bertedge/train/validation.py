@@ -1,4 +1,4 @@
-"""How good a model is on documents that it does not learn from."""
+"""How good a model is on held-out documents."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bertedge.train.loop import Objective, pretraining_loss, with_accuracies
 from bertedge.train.model import BertForPreTraining
 from bertedge.train.world import World
 
-#: Pairs that are measured at most: enough for a point of a curve, little next to what a run costs.
+#: Most pairs that are measured: enough for a point of a curve, and quick.
 PAIRS = 256
 BATCH = 32
-#: Pairs that are drawn for each one that is measured.
+#: Pairs drawn for each pair that is measured.
 SURPLUS = 16
-#: A corpus of fewer documents is learned from whole.
+#: From a corpus of fewer documents none are held out.
 MIN_DOCUMENTS = 10
 
 
@@ -61,7 +61,7 @@ class HeldOut:
     """Fixed pairs with fixed masks from held-out documents.
 
     Args:
-        pairs: how many at most.
+        pairs: the largest number of them.
         always_mask: show ``[MASK]`` at every chosen position, as at inference; False for the 80/10/10 of pretraining,
             which is easier, since one position in ten shows its own token.
     """
@@ -95,7 +95,7 @@ class HeldOut:
         """Run the model on all pairs.
 
         Args:
-            objective: the loss of a model without a head to judge it by.
+            objective: the loss of a model without a trained head.
         """
         model.eval()
         sums, loss = {task: _Sum() for task in model.tasks}, 0.0
@@ -118,7 +118,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class _Sum:
-    """What was seen of one task so far: the sum of its losses, its hits, and how many answers it takes."""
+    """Sums over one task: losses, hits, and answers."""
 
     loss: float = 0.0
     hits: float = 0.0

@@ -1,4 +1,4 @@
-"""One process, or the many that ``torchrun`` starts: the same code runs in all of them."""
+"""The processes that train one model: one, or those that ``torchrun`` starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class World:
     """This process among all that train one model.
 
     Attributes:
-        rank: its number; process 0 writes files and tells the user.
+        rank: its number; process 0 writes files and notes.
         size: how many there are.
         device: where it computes.
     """
@@ -55,7 +55,7 @@ class World:
 
     @contextmanager
     def first_goes_first(self) -> Iterator[None]:
-        """Process 0 runs the block; the others wait and then run it, finding what the first one made."""
+        """Process 0 runs the block first; then the others run it and find its files."""
         if self.size > 1 and not self.first:
             dist.barrier()
         yield
@@ -65,10 +65,10 @@ class World:
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """Join the processes that ``torchrun`` started (gloo on CPUs, nccl on GPUs); without it, be the only one.
+    """Join the processes that ``torchrun`` started (gloo on CPUs, nccl on GPUs), if it did.
 
     Raises:
-        UnfitMachineError: there are fewer GPUs here than processes, but more than none.
+        UnfitMachineError: the machine has GPUs, but fewer than processes.
     """
     device = _device()
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -81,16 +81,16 @@ def joined() -> Iterator[World]:
         dist.init_process_group("gloo", timeout=TIMEOUT)
     try:
         yield World(rank=dist.get_rank(), size=size, device=device)
-        dist.barrier()  # who leaves early takes its connections along
+        dist.barrier()  # a process that ends early would close connections that others use
     finally:
-        # the wrapped model refers to the group, from within cycles: if it outlived the group, its threads would still
-        # run when the interpreter ends, and abort it
+        # the wrapped model holds the group in reference cycles; if it outlived the group, threads of the group would
+        # abort the interpreter at its end
         gc.collect()
         dist.destroy_process_group()
 
 
 def _device() -> torch.device:
-    """The GPU of this process, or the CPU where there is none."""
+    """The GPU of this process, or the CPU."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpus == 0:
         return torch.device("cpu")

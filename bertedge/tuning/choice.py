@@ -1,4 +1,4 @@
-"""Which of the measured candidates are worth a second look, and which is the best."""
+"""Which measured candidate is the best, and which ones are timed again."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bertedge.evaluate.metrics import METRICS
 from bertedge.quantization.sensitivity import SMOOTH_LOSS
 from bertedge.tuning.measured import RATIO, Entry
 
-#: A time that is longer by no more than this share is the same.
+#: Times that differ by no more than this share are the same.
 LATENCY_TOLERANCE = 0.05
-#: So many candidates are timed against each other at the end.
+#: Largest number of candidates that are timed against each other at the end.
 MAX_FINALISTS = 6
-#: Losses that candidates are compared by where no goal names one, the first that a model has.
+#: Losses to compare candidates by if no goal names one; the first that a model has.
 DEFAULT_LOSSES = tuple(SMOOTH_LOSS.values())
 
 
@@ -45,7 +45,7 @@ def objectives(goals: Collection[Goal], entries: Sequence[Entry], latency: str =
 
 
 def point(entry: Entry, metrics: Collection[str]) -> tuple[float, ...]:
-    """A candidate in numbers of which smaller ones are better."""
+    """A candidate as numbers; smaller ones are better."""
     higher_is_better = {kind.metric for kind in GOALS.values() if not kind.is_ceiling}
     values = ((metric, entry.measured[metric].value) for metric in metrics)
     signed = (-value if metric in higher_is_better else value for metric, value in values)
@@ -63,8 +63,7 @@ class Choice:
     """The best candidate.
 
     Attributes:
-        reason: why it was taken and not another one of the same speed, a sentence; empty where it is the fastest
-            beyond doubt.
+        reason: why it was chosen over another one of the same speed, a sentence; empty if it is surely the fastest.
     """
 
     entry: Entry
@@ -72,10 +71,9 @@ class Choice:
 
 
 def choose(entries: Collection[Entry], goals: Collection[Goal]) -> Choice:
-    """The one that misses the goals least; of several that meet them all the fastest.
+    """The candidate that misses the goals least; of several that meet all goals the fastest.
 
-    Of candidates whose times cannot be told apart from those of the fastest, the one with the smallest loss is taken,
-    and of equal losses the smallest file.
+    Of candidates that may be as fast as the fastest, it is the one with the smallest loss, then the smallest file.
     """
     misses = [total_miss(goals, entry.measured) for entry in entries]
     least = min(misses)
@@ -87,15 +85,10 @@ def choose(entries: Collection[Entry], goals: Collection[Goal]) -> Choice:
     return Choice(entry=chosen, reason=_reason(chosen, rivals[0]) if rivals else "")
 
 
-def best(entries: Collection[Entry], goals: Collection[Goal]) -> Entry:
-    """The candidate of :func:`choose`."""
-    return choose(entries, goals).entry
-
-
 def surely_slower(entry: Entry, other: Entry) -> bool:
-    """Whether a candidate is slower than another one with the whole interval of the ratio of their times.
+    """Whether a candidate is slower than another: the whole interval of the ratio of their times says so.
 
-    Candidates that were timed in the same rounds are compared round by round, and others by their ratios to float.
+    Candidates timed in the same rounds are compared round by round, others by their ratios to float.
     """
     mine, its = entry.latency[0], other.latency[0]
     if mine.samples_ms and len(mine.samples_ms) == len(its.samples_ms):
@@ -106,7 +99,7 @@ def surely_slower(entry: Entry, other: Entry) -> bool:
 
 
 def _reason(chosen: Entry, rival: Entry) -> str:
-    """Why one was taken of two that are equally fast."""
+    """Why one was chosen of two that are equally fast."""
 
     def time_of(entry: Entry) -> str:
         ratio = entry.measured[RATIO]
@@ -123,20 +116,20 @@ def _reason(chosen: Entry, rival: Entry) -> str:
 
 
 def finalists(entries: Sequence[Entry], goals: Collection[Goal]) -> list[Entry]:
-    """Those to time against each other: the best, and of those that nobody beats the nearest to the goals.
+    """The candidates to time against each other: the best, and the members of the Pareto set nearest to the goals.
 
-    Candidates of different sessions are compared by their ratios to the float model, which each was timed with.
+    They are compared by their ratios to the float model, since each was timed alone.
     """
     if not entries:
         return []
-    first = best(entries, goals)
+    first = choose(entries, goals).entry
     others = [entry for entry in not_beaten(entries, goals, RATIO) if entry is not first]
     others.sort(key=lambda entry: (total_miss(goals, entry.measured), entry.measured[RATIO].value))
     return [first, *others[: MAX_FINALISTS - 1]]
 
 
 def loss_metric(entry: Entry) -> str | None:
-    """The loss that a candidate is told by where no goal names one: the first that its model has."""
+    """The loss to show if no goal names one: the first that the model has."""
     return next((metric for metric in DEFAULT_LOSSES if metric in entry.fidelity), None)
 
 

@@ -437,7 +437,7 @@ _training_kind("state/state.pt", ZIP, 4)
 def _tune(samples: Samples) -> Case:
     from bertedge.evaluate.goals import goals_of
     from bertedge.records import from_json, read_json
-    from bertedge.tuning.choice import best, not_beaten
+    from bertedge.tuning.choice import choose, not_beaten
     from bertedge.tuning.measured import Entry
     from tests.tuning.helpers import entry
 
@@ -447,7 +447,7 @@ def _tune(samples: Samples) -> Case:
     def read() -> None:
         goals = goals_of({"max_kl": 0.01, "max_p95_ms": 3.0})
         entries = [other, from_json(Entry, read_json(file), file.name)]
-        best(entries, goals)
+        choose(entries, goals)
         not_beaten(entries, goals)
 
     return Case(path=file, mutators=JSON, read=read)

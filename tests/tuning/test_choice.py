@@ -9,12 +9,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertedge.evaluate.goals import goals_of
+from bertedge.evaluate.goals import Goal, goals_of
 from bertedge.metric import MetricValue
-from bertedge.tuning.choice import MAX_FINALISTS, best, choose, dominates, finalists, not_beaten, objectives, pareto
+from bertedge.tuning.choice import MAX_FINALISTS, choose, dominates, finalists, not_beaten, objectives, pareto
+from bertedge.tuning.measured import Entry
 from tests.tuning.helpers import entry
 
 GOALS = goals_of({"max_kl": 0.001, "max_p95_ms": 8.0})
+
+
+def best_of(entries: list[Entry], goals: tuple[Goal, ...]) -> Entry:
+    return choose(entries, goals).entry
 
 
 def test_of_good_ones_the_fastest_and_of_equally_fast_ones_the_most_faithful() -> None:
@@ -24,9 +29,9 @@ def test_of_good_ones_the_fastest_and_of_equally_fast_ones_the_most_faithful() -
         entry("close", kl=0.0005, ms=4.1),
         entry("bad", kl=0.1, ms=1),
     )
-    assert best([slow, fast, bad], GOALS).name == "fast"
-    assert best([slow, fast, close, bad], GOALS).name == "close"
-    assert best([bad, slow], GOALS).name == "slow"
+    assert best_of([slow, fast, bad], GOALS).name == "fast"
+    assert best_of([slow, fast, close, bad], GOALS).name == "close"
+    assert best_of([bad, slow], GOALS).name == "slow"
 
 
 def test_a_lead_within_the_noise_is_none() -> None:
@@ -70,16 +75,16 @@ def test_rounds_of_one_run_are_compared_in_pairs() -> None:
 def test_a_goal_is_met_with_the_whole_interval_or_not_at_all() -> None:
     doubtful, sure = entry("doubtful", ms=4), entry("sure", ms=7)
     doubtful.fidelity["mlm.kl_mean"] = MetricValue(value=0.0009, low=0.0005, high=0.0013, n=9)
-    assert best([doubtful, sure], GOALS).name == "sure"
+    assert best_of([doubtful, sure], GOALS).name == "sure"
 
 
 def test_where_nothing_is_good_the_one_that_misses_least() -> None:
-    assert best([entry("a", kl=0.01), entry("b", kl=0.002), entry("c", kl=math.nan)], GOALS).name == "b"
+    assert best_of([entry("a", kl=0.01), entry("b", kl=0.002), entry("c", kl=math.nan)], GOALS).name == "b"
 
 
 def test_candidates_of_other_sessions_are_compared_by_their_ratios() -> None:
     hasty, calm = entry("hasty hour", ms=4, ratio=0.9), entry("calm hour", ms=6, ratio=0.5)
-    assert best([hasty, calm], GOALS).name == "calm hour"
+    assert best_of([hasty, calm], GOALS).name == "calm hour"
     assert [e.name for e in finalists([hasty, calm], GOALS)] == ["calm hour"]
 
 
@@ -97,7 +102,7 @@ def test_finalists_are_few_and_the_best_is_among_them() -> None:
     entries = [entry(f"e{i}", kl=0.0001 * i, ms=20 - i) for i in range(20)]
     chosen = finalists(entries, GOALS)
     assert len(chosen) == MAX_FINALISTS
-    assert chosen[0] == best(entries, GOALS)
+    assert chosen[0] == best_of(entries, GOALS)
     assert finalists([], GOALS) == []
 
 
