@@ -1,6 +1,6 @@
 """The ``bertedge`` command, also as ``python -m bertedge``.
 
-Nothing is imported here before ``main`` runs, so that Ctrl-C is answered from the first moment on.
+No part of bertedge is imported before ``main`` runs, so that Ctrl-C works from the start.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from types import FrameType
 from typing import NoReturn
 
 STOPPED = 128 + signal.SIGINT
-#: A second Ctrl-C so soon after the first would cut short the clearing away that the first one started.
+#: A second Ctrl-C within these seconds is ignored, so that it does not interrupt the clean-up after the first one.
 IMPATIENCE_S = 2.0
-#: After so long it is looked whether the end that was asked for is under way.
+#: Seconds between two checks whether the program is ending after SIGTERM.
 AGAIN_S = 0.1
 
 
 class Interrupt:
-    """Ctrl-C as ``KeyboardInterrupt``, and whether there was one."""
+    """Raises ``KeyboardInterrupt`` for Ctrl-C, and remembers it."""
 
     def __init__(self) -> None:
         self.pressed_at: float | None = None
@@ -36,11 +36,11 @@ class Interrupt:
 
 
 class Ended(SystemExit):
-    """The end that SIGTERM or SIGHUP asks for; unlike ``SystemExit`` it can be referred to weakly."""
+    """Raised for SIGTERM and SIGHUP. Unlike ``SystemExit``, it allows weak references."""
 
 
 class End:
-    """SIGTERM and SIGHUP as :class:`Ended`, and the exit code, if one was asked for.
+    """Raises :class:`Ended` for SIGTERM and SIGHUP, and remembers the exit code.
 
     C code that calls Python, such as numpy's, may drop an exception that it does not expect. Then it is raised again.
     """
@@ -50,7 +50,7 @@ class End:
         self._raised: Callable[[], Ended | None] = lambda: None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The handler of both."""
+        """The handler of both signals."""
         self.code = 128 + number
         if hasattr(signal, "setitimer"):  # not on Windows
             signal.signal(signal.SIGALRM, self._ask_again)
@@ -58,23 +58,23 @@ class End:
         raise self._ended()
 
     def reached(self) -> None:
-        """Nothing is to be asked again: the command is at its end."""
+        """The command has ended: stop the checks."""
         if self.code is not None and hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ask_again(self, number: int, frame: FrameType | None) -> None:
-        if self._raised() is None:  # nothing unwinds any more
+        if self._raised() is None:  # the exception was dropped
             raise self._ended()
 
     def _ended(self) -> Ended:
-        # in a function of its own: a local name in the handler's frame would keep it alive by its own traceback
+        # a local name in the handler would keep the exception alive, since its traceback refers to the handler's frame
         ended = Ended(self.code)
         self._raised = weakref.ref(ended)
         return ended
 
 
 def main() -> None:
-    """Run a command, and turn its errors into two lines and an exit code."""
+    """Run a command. Errors become two lines on stderr and an exit code."""
     interrupt, end = Interrupt(), End()
     try:
         _listen(interrupt, end)
@@ -85,9 +85,9 @@ def main() -> None:
     except KeyboardInterrupt:
         _stop()
     except Exception as error:
-        if interrupt.pressed_at is not None:  # libraries in C make other errors of it, and child processes die of it
+        if interrupt.pressed_at is not None:  # C libraries turn it into other errors, and it ends child processes
             _stop()
-        if end.code is not None:  # likewise
+        if end.code is not None:  # the same for SIGTERM
             raise SystemExit(end.code) from None
         from bertedge.cli.console import report
 
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _listen(interrupt: Interrupt, end: End) -> None:
-    """Unwind at every signal that asks for an end, so that no scratch folder is left; ``nohup`` and ``&`` stay."""
+    """Handle the signals that end a program, so that scratch is removed. ``nohup`` and ``&`` still work."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     for name in ("SIGTERM", "SIGHUP"):
@@ -107,21 +107,21 @@ def _listen(interrupt: Interrupt, end: End) -> None:
 
 
 def _use_utf8() -> None:
-    """Start again in Python's UTF-8 mode where every letter beyond ASCII would be undecoded bytes.
+    """Restart in Python's UTF-8 mode if Python decodes text as ASCII.
 
-    That is so in the C locale with ``PYTHONUTF8=0``: texts with an accent are then no Unicode, and no library opens a
-    path with one. Processes that this one starts inherit the mode.
+    That happens in the C locale with ``PYTHONUTF8=0``. Texts with an accent are not Unicode then, and libraries cannot
+    open a path with one. Child processes inherit the mode.
     """
     given = sys.argv[1:]
-    started_so = sys.orig_argv[len(sys.orig_argv) - len(given) :] == given  # not called from another program
+    started_here = sys.orig_argv[len(sys.orig_argv) - len(given) :] == given  # not called from another program
     tried = os.environ.get("PYTHONUTF8") == "1"
-    if sys.getfilesystemencoding() == "ascii" and sys.executable and started_so and not tried:
+    if sys.getfilesystemencoding() == "ascii" and sys.executable and started_here and not tried:
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _stop() -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is cleared away; the interpreter's own end takes a moment
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # clean-up is done, and the interpreter needs a moment to end
     print("stopped", file=sys.stderr)
     raise SystemExit(STOPPED) from None
 

@@ -1,7 +1,7 @@
-"""Zip archives (``.npz``, ``pytorch_model.bin``, wheels), checked before anything in them is unpacked.
+"""Zip archives (``.npz``, ``pytorch_model.bin``, wheels) that are checked before they are unpacked.
 
-A zip archive says how large its members are before it is unpacked. That is compared with what the file can hold and
-with what the caller expects, so a damaged or hostile file is an error of two lines that costs neither time nor memory.
+The directory of a zip archive declares the size of every member. These sizes are compared with the size of the file and
+with what the caller expects. So a damaged or hostile file costs neither time nor memory: it is an error of two lines.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from bertedge.errors import BertEdgeError, FileError
 from bertedge.files import FRESH_COPY, placeholder
 from bertedge.printable import shortened
 
-#: Deflate cannot shrink anything further than this (zlib's technical notes say 1032), some bytes of overhead aside.
+#: Deflate cannot compress by more than this factor (zlib's technical notes: 1032), apart from some bytes of overhead.
 MOST_DEFLATED, OVERHEAD = 1032, 1024
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-#: What stands before a member's name: four letters, ..., the lengths of its name and of what follows it.
+#: Header of a member: the signature, skipped fields, and the lengths of its name and of its extra field.
 LOCAL_HEADER = struct.Struct("<4s22xHH")
-#: Members of an archive; the largest models have a few thousand tensors.
+#: Largest number of members. The largest models have a few thousand tensors.
 MOST_MEMBERS = 100_000
-#: Bytes that are read at once.
+#: Bytes per read.
 CHUNK = 2**20
-#: First bytes of files that are often given in the place of an archive.
+#: First bytes of files that are often given instead of an archive.
 OTHER_KINDS = {
     b"": "is empty",
     b"\x93NUMPY": "is a single array (.npy), expected an archive (.npz)",
 }
-#: What :mod:`zipfile`, zlib and numpy's header parser raise for damaged files.
+#: Exceptions of :mod:`zipfile`, zlib and numpy's header parser for damaged files.
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
     EOFError, NotImplementedError, RuntimeError, ValueError, SyntaxError, TypeError, OverflowError,
@@ -44,10 +44,10 @@ DAMAGE = (
 
 
 class Archive:
-    """An open zip archive with a sound directory; made by :func:`open_archive`.
+    """An open zip archive whose directory is valid; made by :func:`open_archive`.
 
     Attributes:
-        sizes: member's name -> bytes when unpacked.
+        sizes: name of a member -> its unpacked size in bytes.
     """
 
     def __init__(self, path: Path, archive: zipfile.ZipFile, fail: Failure) -> None:
@@ -59,10 +59,10 @@ class Archive:
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """A member as a seekable file; the checksum is compared when it was read to its end.
+        """Open a member as a seekable file. Its checksum is compared when it is read to the end.
 
         Raises:
-            BertEdgeError: it is not there, or damaged; of the kind given to :func:`open_archive`.
+            BertEdgeError: it is missing or damaged. The class is the one given to :func:`open_archive`.
         """
         if name not in self.sizes:
             raise self._fail(f"has no {name}")
@@ -70,13 +70,13 @@ class Archive:
             yield member
 
     def read(self, name: str, *, most: int) -> bytes:
-        """The bytes of a member.
+        """Read a member.
 
         Args:
-            most: bytes that it may have when unpacked.
+            most: largest allowed unpacked size in bytes.
 
         Raises:
-            BertEdgeError: it is not there, larger, or damaged.
+            BertEdgeError: it is missing, too large or damaged.
         """
         size = self.sizes.get(name, 0)
         if size > most:
@@ -85,18 +85,18 @@ class Archive:
             return read_exactly(member, size)
 
     def place(self, name: str) -> tuple[int, int]:
-        """Where a member that is not compressed lies in the file: the bytes before it, and its own.
+        """Find an uncompressed member in the file: its offset and its size, in bytes.
 
-        Its own header, which may be longer than the directory says, tells where its bytes start.
+        The member's own header is read, since it may be longer than the directory says.
 
         Raises:
-            BertEdgeError: it is not there, compressed or damaged.
+            BertEdgeError: it is missing, compressed or damaged.
         """
         if name not in self.sizes:
             raise self._fail(f"has no {shortened(name)}")
         member, file = self._archive.getinfo(name), self._archive.fp
         if member.compress_type != zipfile.ZIP_STORED or file is None:
-            raise self._fail(f"{shortened(name)} is compressed, expected it as it is")
+            raise self._fail(f"{shortened(name)} is compressed, expected it uncompressed")
         with self._fail.on_damage(f"{shortened(name)} is damaged"):
             file.seek(member.header_offset)
             magic, name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
@@ -106,13 +106,13 @@ class Archive:
         return start, member.file_size
 
     def check(self, *, most: int) -> None:
-        """Read every member to its end, so that each checksum is compared; nothing is kept.
+        """Read every member to its end, so that each checksum is compared. Nothing is kept in memory.
 
         Args:
-            most: bytes that all of them may have together.
+            most: largest allowed unpacked size of all members together, in bytes.
 
         Raises:
-            BertEdgeError: one is damaged, or they are larger.
+            BertEdgeError: a member is damaged, or they are too large.
         """
         self._require_at_most(most)
         for name in self.sizes:
@@ -121,10 +121,10 @@ class Archive:
                     pass
 
     def extract_all(self, folder: Path, *, most: int) -> None:
-        """Unpack all members into a folder, where no name can lead out of it.
+        """Unpack all members into a folder. No member can be written outside of it.
 
         Args:
-            most: bytes that all of them may have together.
+            most: largest allowed unpacked size of all members together, in bytes.
         """
         self._require_at_most(most)
         for name in self.sizes:
@@ -141,23 +141,23 @@ class Archive:
 def open_archive(
     path: Path, *, error: type[BertEdgeError] = FileError, hint: str = FRESH_COPY, most_members: int = MOST_MEMBERS
 ) -> Iterator[Archive]:
-    """Open a zip archive and check its directory; nothing is unpacked.
+    """Open a zip archive and check its directory. Nothing is unpacked.
 
-    No member can take more memory than 1,032 times its part of the file, or, where it is stored as it is, than that.
+    A compressed member may declare at most 1,032 times its bytes in the file, a stored member at most its own bytes.
 
     Args:
-        error: the kind of error to raise.
-        hint: its second line.
+        error: class of the errors that are raised.
+        hint: their second line.
 
     Raises:
-        BertEdgeError: the file is missing, no zip archive or damaged; a name is there twice; a member is encrypted, of
-            an unusual compression, or said to be larger than its bytes can hold.
+        BertEdgeError: the file is missing, is not a zip archive or is damaged; a name occurs twice; a member is
+            encrypted, has an unusual compression, or declares more bytes than it can hold.
     """
     fail, other = Failure(path, error, hint), placeholder(path)
     if other is not None:
         raise error(f"{path}: is {other[0]}, not the file itself", other[1])
     with fail.on_damage("is not a zip archive or is damaged"):
-        file = open(path, "rb")  # noqa: SIM115 (the block below closes it, whose errors are not all about this file)
+        file = open(path, "rb")  # noqa: SIM115 (the next block closes it, and some of its errors are not about this file)
     with file:
         with fail.on_damage("is not a zip archive or is damaged"):
             _check_start(file.read(32), fail)
@@ -168,7 +168,7 @@ def open_archive(
 
 @dataclass(frozen=True)
 class Failure:
-    """Makes the errors of one file."""
+    """Makes the errors about one file."""
 
     path: Path
     kind: type[BertEdgeError]
@@ -179,7 +179,7 @@ class Failure:
 
     @contextmanager
     def on_damage(self, words: str) -> Iterator[None]:
-        """Turn what libraries raise for damaged files into an error of this kind."""
+        """Turn exceptions of libraries about damaged files into an error of this class."""
         try:
             yield
         except BertEdgeError:
@@ -204,7 +204,7 @@ def _check_directory(archive: zipfile.ZipFile, size: int, most_members: int, fai
     twice = [name for name, count in Counter(member.filename for member in members).items() if count > 1]
     if twice:
         raise fail(f"has {shortened(twice[0])} twice")
-    if sum(member.compress_size for member in members) > size:  # members that overlap are how zip bombs are made
+    if sum(member.compress_size for member in members) > size:  # zip bombs have overlapping members
         raise fail("has members that are larger than the file")
     for member in members:
         if member.flag_bits & 1 or member.compress_type not in METHODS:
@@ -216,8 +216,8 @@ def _check_directory(archive: zipfile.ZipFile, size: int, most_members: int, fai
 
 
 def read_exactly(member: IO[bytes], size: int) -> bytes:
-    """All the bytes of a member, so that its checksum is compared; EOFError where there are more or fewer."""
+    """Read all bytes of a member, so that its checksum is compared. Raises EOFError if it has another size."""
     data = member.read(size)
-    if len(data) != size or member.read(1):  # the last read compares the checksum
+    if len(data) != size or member.read(1):  # reading past the end compares the checksum
         raise EOFError
     return data

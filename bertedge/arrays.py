@@ -1,6 +1,6 @@
-"""Arrays of ``.npz`` files, each checked by a schema before its data is unpacked.
+"""Arrays of ``.npz`` files, checked by a schema before their data is unpacked.
 
-An array says in its own header, once more, how large it is; that is compared with the directory of the archive.
+The header of an array declares its size too. That is compared with the directory of the archive.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from bertedge.printable import shortened
 
 @dataclass(frozen=True, kw_only=True)
 class ArraySpec:
-    """What an array of an archive has to be.
+    """What an array of an archive must be.
 
     Attributes:
-        dtype: numpy's name of its type, such as ``float32``.
-        shape: numbers, or symbols that stand for the same number in every array of the archive.
-        least: the smallest integer that may be in it, where ``below`` is given.
-        below: integers in it are smaller than this number or symbol; None: any.
-        required: whether the archive must have it.
+        dtype: numpy's name of the type, such as ``float32``.
+        shape: numbers, or symbols. A symbol is the same number in every array of the archive.
+        least: the smallest allowed integer, if ``below`` is given.
+        below: integers must be smaller than this number or symbol. None: no limit.
+        required: whether the archive must have the array.
     """
 
     dtype: str
@@ -48,16 +48,16 @@ def read_arrays(
     error: type[BertEdgeError] = FileError,
     hint: str = FRESH_COPY,
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of an ``.npz`` that a schema names; what else is in it is left unread.
+    """Read the arrays of an ``.npz`` that a schema names. Other arrays are not read.
 
-    Every array is checked by the zip directory and its header before its data is unpacked.
+    Every array is checked by the zip directory and by its header before its data is unpacked.
 
     Args:
-        schema: array's name -> what it has to be.
-        sizes: symbol of the schema -> its value, or the range that it may be in.
+        schema: name of an array -> what it must be.
+        sizes: symbol of the schema -> its value, or its allowed range.
 
     Raises:
-        BertEdgeError: see :func:`open_archive`; an array is missing, damaged, or is not what the schema says.
+        BertEdgeError: see :func:`open_archive`; or an array is missing, damaged, or differs from the schema.
     """
     arrays = {}
     fail = Failure(path, error, hint)
@@ -74,17 +74,17 @@ def read_arrays(
 
 @dataclass(kw_only=False)
 class _Symbols:
-    """The symbols of a schema, each bound to a number by the first array that has it."""
+    """The symbols of a schema. The first array that uses a symbol sets its number."""
 
     allowed: Mapping[str, int | range]
     bound: dict[str, int] = field(default_factory=dict)
 
     def value(self, symbol: str | int) -> int | range:
-        """The number that a symbol stands for, or what it may be."""
+        """The number of a symbol, or its allowed range."""
         return symbol if isinstance(symbol, int) else self.bound.get(symbol, self.allowed[symbol])
 
     def fits(self, symbol: str | int, extent: int) -> bool:
-        """Whether an extent may stand at a place of a shape; binds the symbol."""
+        """Whether an extent is allowed for a symbol of a shape. If it is, it becomes the symbol's number."""
         allowed = self.value(symbol)
         fits = extent in allowed if isinstance(allowed, range) else extent == allowed
         if fits and isinstance(symbol, str):
@@ -92,7 +92,7 @@ class _Symbols:
         return fits
 
     def expected(self, spec: ArraySpec) -> str:
-        """The shape that is expected, in words."""
+        """The expected shape in words."""
         return f"({', '.join(map(self._word, spec.shape))})"
 
     def _word(self, symbol: str | int) -> str:
@@ -126,13 +126,13 @@ def _check_values(array: NDArray[Any], name: str, spec: ArraySpec, known: _Symbo
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type, as the array's own header says."""
+    """Shape, whether it is in Fortran order, and type, as the header says."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(member)
     if version not in readers:
         raise ValueError(f"version {version} of the array format")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        warnings.simplefilter("ignore")  # about headers written by Python 2
         header: tuple[tuple[int, ...], bool, np.dtype[Any]] = readers[version](member)
     if any(isinstance(extent, bool) or extent < 0 for extent in header[0]):
         raise ValueError(f"shape {header[0]}")

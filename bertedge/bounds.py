@@ -1,4 +1,4 @@
-"""Numbers of records with the range that they have, checked when a record is read from a file."""
+"""Ranges of the numbers in records. They are checked when a record is read from a file."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
-#: Where a 64-bit integer ends.
+#: The largest 64-bit integer.
 LARGEST_WHOLE = 2**63 - 1
-#: No whole number in a file of ours has so many digits, not even a seed.
+#: All integers in bertedge's files are smaller than this, even seeds.
 MOST_WHOLE = 10**100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Within:
-    """The range of a number: ``Annotated[float, Within(low=0)]``.
+    """The allowed range of a number: ``Annotated[float, Within(low=0)]``.
 
     Attributes:
-        nan: whether NaN is allowed, which JSON has as null.
+        nan: whether NaN is allowed. JSON has it as null.
     """
 
     low: float = -math.inf
@@ -25,8 +25,8 @@ class Within:
     nan: bool = False
 
     def allows(self, value: float) -> bool:
-        """Whether the number is in range."""
-        return self.nan if value != value else self.low <= value <= self.high  # (NaN is not itself)
+        """Whether a number is allowed."""
+        return self.nan if value != value else self.low <= value <= self.high  # NaN does not equal itself
 
     def __str__(self) -> str:
         if math.isinf(self.high):
@@ -38,17 +38,17 @@ class Within:
 Share = Annotated[float, Within(low=0, high=1)]
 #: A share that may be unknown.
 MaybeShare = Annotated[float, Within(low=0, high=1, nan=True)]
-#: A cosine in float64, where rounding may lead a little past 1.
+#: A cosine in float64. Rounding may make it slightly larger than 1.
 Cosine = Annotated[float, Within(low=-1 - 1e-9, high=1 + 1e-9)]
-#: A whole number of things.
+#: A number of things.
 Count = Annotated[int, Within(low=0, high=LARGEST_WHOLE)]
-#: More than any file has.
+#: A size in bytes; the limit is larger than any file.
 Bytes = Annotated[int, Within(low=0, high=2**50)]
-#: Things in a second.
+#: Things per second.
 Rate = Annotated[float, Within(low=0, high=1e12)]
 #: Up to twelve days.
 Milliseconds = Annotated[float, Within(low=0, high=1e9)]
 Seconds = Annotated[float, Within(low=0, high=1e9)]
 Megahertz = Annotated[float, Within(low=0, high=1e7)]
-#: One number over another that is of the same kind.
+#: One number divided by another of the same kind.
 Ratio = Annotated[float, Within(low=0, high=1e9, nan=True)]

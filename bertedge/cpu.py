@@ -1,7 +1,7 @@
-"""The CPU that this process runs on, in the words of Linux's ``/proc/cpuinfo``.
+"""The CPU of this machine, described with the names of Linux's ``/proc/cpuinfo``.
 
-Where that file is missing (Windows, macOS on x86) numpy's own report is read, and on a Mac with an ARM CPU sysctl. A
-CPU that tells nothing has no features; what is right for such a one is right for all.
+Without that file, features come from sysctl on a Mac with an ARM CPU, and elsewhere from numpy (Windows, macOS on x86).
+If nothing is known about a CPU, it has no features here, so it gets the target that is correct on every CPU.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from importlib import import_module
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-#: The file says the same for every CPU of the machine, and the kernel works for each of them; the first is enough.
+#: Bytes to read. The file repeats the same lines for every core, so its start is enough.
 CPUINFO_BYTES = 1 << 14
 X86, ARM = "x86_64", "aarch64"
-#: Python's names for the architecture; Windows says ``AMD64`` and ``ARM64``, macOS ``arm64``.
+#: Python's names of architectures (Windows: ``AMD64``, ``ARM64``; macOS: ``arm64``) -> Linux's.
 ARCHITECTURES = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM, "ARM64": ARM}
-#: numpy's names of features -> Linux's. numpy knows neither AVX-VNNI nor AMX nor i8mm: those CPUs get a safer target.
+#: numpy's names of features -> Linux's. numpy does not report AVX-VNNI, AMX or i8mm: such CPUs get a safer target.
 NUMPY_FEATURES = {
     "AVX2": "avx2",
     "FMA3": "fma",
@@ -32,12 +32,12 @@ NUMPY_FEATURES = {
     "ASIMD": "asimd",
     "ASIMDDP": "asimddp",
 }
-#: Where numpy keeps what it found: version 2, then 1.
+#: numpy's modules that know the features: of version 2, then of version 1.
 NUMPY_REPORTS = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
-#: macOS's names -> Linux's. i8mm is left out: onnxruntime's kernels for it are compiled for Linux only.
+#: macOS's names of features -> Linux's. No i8mm: onnxruntime compiles its kernels for it on Linux only.
 SYSCTL_FEATURES = {"hw.optional.AdvSIMD": "asimd", "hw.optional.arm.FEAT_DotProd": "asimddp"}
 
-#: A value of sysctl by its name; None where there is none.
+#: Reads a value of sysctl by its name; None if there is no such value.
 Sysctl = Callable[[str], bytes | None]
 
 
@@ -46,9 +46,9 @@ class Cpu:
     """A CPU.
 
     Attributes:
-        arch: ``x86_64``, ``aarch64``, or what Python calls another one.
-        features: names as in ``/proc/cpuinfo``; none where they could not be found out.
-        model: the name that it gives itself.
+        arch: ``x86_64``, ``aarch64``, or Python's name of another architecture.
+        features: names as in ``/proc/cpuinfo``; empty if they are unknown.
+        model: the CPU's name.
     """
 
     arch: str
@@ -57,7 +57,7 @@ class Cpu:
 
     @property
     def identified(self) -> bool:
-        """Whether it is known what this CPU can do."""
+        """Whether the features of this CPU are known."""
         return bool(self.features)
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Cpu:
 
 @cache
 def this_cpu() -> Cpu:
-    """The CPU of this process; read once."""
+    """The CPU of this machine. It is read once."""
     arch = ARCHITECTURES.get(platform.machine(), platform.machine())
     try:
         with open(CPUINFO, "rb") as file:
@@ -82,7 +82,7 @@ def this_cpu() -> Cpu:
 
 
 def parse_cpuinfo(text: str, arch: str) -> Cpu:
-    """Features (``flags`` on x86, ``Features`` on ARM) and model name out of ``/proc/cpuinfo``."""
+    """Read features (``flags`` on x86, ``Features`` on ARM) and model name from the text of ``/proc/cpuinfo``."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         key, separator, value = line.partition(":")
@@ -94,7 +94,7 @@ def parse_cpuinfo(text: str, arch: str) -> Cpu:
 
 
 def numpy_features() -> frozenset[str]:
-    """What numpy found when it was loaded, by Linux's names; nothing where it does not say."""
+    """The features that numpy found, by Linux's names. Empty if numpy does not report them."""
     for name in NUMPY_REPORTS:
         try:
             report = import_module(name).__cpu_features__
@@ -105,14 +105,14 @@ def numpy_features() -> frozenset[str]:
 
 
 def from_sysctl(read: Sysctl) -> Cpu:
-    """A Mac's ARM CPU. Flags are integers of four or eight bytes, the name ends with a zero byte."""
+    """Describe a Mac's ARM CPU. Flags are integers of four or eight bytes; the name ends with a zero byte."""
     features = {ours for theirs, ours in SYSCTL_FEATURES.items() if any(read(theirs) or b"")}
     model = (read("machdep.cpu.brand_string") or b"").rstrip(b"\0").decode("utf-8", errors="replace")
     return Cpu(arch=ARM, features=frozenset(features), model=model or "unknown")
 
 
 def _sysctl(name: str) -> bytes | None:
-    """``sysctlbyname(3)``; None where this system has no such value."""
+    """Call ``sysctlbyname(3)``. None if this system has no such value."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "sysctlbyname"):
         return None

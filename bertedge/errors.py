@@ -1,7 +1,7 @@
 """Errors that a user can act on.
 
-Every error carries a ``message`` (what was wrong with which value, and what was expected) and a ``hint`` (the way out).
-The command line prints these two lines and leaves with ``exit_code``; a library user catches :class:`BertEdgeError`.
+Every error has a ``message`` (which value is wrong, and what is expected) and a ``hint`` (what to do). The command line
+prints these two lines and exits with ``exit_code``. Library users catch :class:`BertEdgeError`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from bertedge.printable import one_line
 
 
 class BertEdgeError(Exception):
-    """Base of every error that bertedge raises on purpose. It can be pickled, so it arrives from a worker process.
+    """Base class of all errors that bertedge raises. They can be pickled, so worker processes can send them.
 
-    Message and hint are a line each, with escapes for what cannot be printed, whatever a file made them quote.
+    Message and hint are one line each. Unprintable characters in them are shown as escapes.
     """
 
     exit_code = 3
@@ -33,26 +33,26 @@ class BertEdgeError(Exception):
 
 
 def _rebuilt(kind: type[BertEdgeError], message: str, hint: str) -> BertEdgeError:
-    """An unpickled error, whatever arguments its class takes: Python would call the class with one argument."""
+    """Rebuild an error when it is unpickled. Python would call its class with one argument, which may be wrong."""
     error = kind.__new__(kind)
     BertEdgeError.__init__(error, message, hint)
     return error
 
 
 class CheckFailed(BertEdgeError):
-    """A comparison came out wrong: a regression, or golden vectors that no longer match (exit code 1)."""
+    """A check failed: a regression, or golden vectors that do not match (exit code 1)."""
 
     exit_code = 1
 
 
 class UsageError(BertEdgeError, ValueError):
-    """An argument or an input text that cannot be used as it is (exit code 2)."""
+    """An argument or an input text is not valid (exit code 2)."""
 
     exit_code = 2
 
 
 class FileError(BertEdgeError):
-    """A file or folder that is missing, unreadable, unwritable or already there."""
+    """A file or folder is missing, cannot be read or written, or exists already."""
 
 
 class CheckpointError(BertEdgeError):
@@ -60,19 +60,19 @@ class CheckpointError(BertEdgeError):
 
 
 class BundleError(BertEdgeError):
-    """A bundle that is incomplete, altered, or of a schema that this version does not read."""
+    """A bundle is incomplete, was altered, or has a schema that this version does not read."""
 
 
 class CorpusError(BertEdgeError):
-    """A text corpus that holds nothing to work on."""
+    """A text corpus contains no usable text, or cannot be read."""
 
 
 class UnfitMachineError(BertEdgeError):
-    """This machine, or a library on it, cannot run what was asked."""
+    """This machine, or a library on it, cannot run the command."""
 
 
 class TrainingError(BertEdgeError):
-    """Training cannot go on, for instance because the loss is no longer finite."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class MissingExtraError(BertEdgeError, ImportError):
@@ -86,27 +86,27 @@ class MissingExtraError(BertEdgeError, ImportError):
 
 
 class TargetWarning(UserWarning):
-    """A bundle is right on this CPU, but made for one that can do less."""
+    """A bundle is correct on this CPU, but another target would be faster."""
 
 
 class ShortTextWarning(UserWarning):
-    """A text gives fewer examples than were asked for."""
+    """A text has fewer examples than requested."""
 
 
 class TruncationWarning(UserWarning):
-    """A text was longer than the model can read, and a part of it was cut off."""
+    """A text was longer than the model can read, so its end was cut off."""
 
 
 class UnknownTextWarning(UserWarning):
-    """A text consists of words that the model does not know, so its answer says nothing about the text."""
+    """The model knows no word of a text, so its answer says nothing about the text."""
 
 
 class LeftOutWarning(UserWarning):
-    """A model does more with its vectors than the bundle can, so they are not the model's own."""
+    """A model has further steps for its vectors that a bundle does not support, so its vectors differ."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that lists what is known, and the nearest name first where one is near."""
+    """A hint that lists the known names, and asks about the nearest one if one is similar."""
     names = sorted(known)
     close = get_close_matches(word, names, n=1)
     listed = "one of: " + ", ".join(names)

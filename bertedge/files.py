@@ -1,4 +1,4 @@
-"""Files and folders that are read with bounds, and written whole or not at all; hashes."""
+"""Read files up to a size limit, write files and folders completely or not at all, and hash them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from bertedge.scratch import (
     sync_folder,
 )
 
-#: Bytes of a text that is read at once; the largest are the ranges of a large model, with some tens of megabytes.
+#: Largest text file that is read into memory, in bytes. The ranges of a large model take some tens of megabytes.
 LARGEST_TEXT = 2**28
 FRESH_COPY = "take a fresh copy of the file"
 FILE_HINT = "check the path, its permissions and the free space on the disk"
 GIT_LFS = b"version https://git-lfs.github.com/"
 _WEB_PAGE = ("a web page", "download the file itself; on the hub that is its 'resolve' address, not 'blob'")
-#: How a file starts that is in the place of the data -> what it is, and how to get the data.
+#: First bytes of a file that stands in for the real one -> what it is, and how to get the real file.
 PLACEHOLDERS = {
     GIT_LFS: ("a Git LFS pointer", "fetch the data: git lfs install && git lfs pull"),
     b"<!doctype html": _WEB_PAGE,
@@ -38,9 +38,9 @@ PLACEHOLDER_BYTES = 64
 
 
 def placeholder(path: Path) -> tuple[str, str] | None:
-    """What a file is if it only stands in the place of the data, and a hint; None for data, and for no file."""
+    """What a file is if it only stands in for the real one, and a hint. None for real data, and if there is no file."""
     try:
-        if not path.is_file():  # a pipe can be read once only
+        if not path.is_file():  # a pipe can be read only once
             return None
         with open(path, "rb") as file:
             start = file.read(PLACEHOLDER_BYTES).lstrip().lower()
@@ -50,10 +50,10 @@ def placeholder(path: Path) -> tuple[str, str] | None:
 
 
 def refuse_placeholder(path: Path) -> None:
-    """Refuse a file that was not downloaded whole, such as a Git LFS pointer.
+    """Refuse a file that stands in for the real one, such as a Git LFS pointer.
 
     Raises:
-        FileError: it is one.
+        FileError: it is such a file.
     """
     found = placeholder(path)
     if found is not None:
@@ -61,15 +61,15 @@ def refuse_placeholder(path: Path) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of ordinary size, in UTF-8.
+    """Read a text file in UTF-8.
 
     Raises:
-        OSError: it cannot be read, or is larger than :data:`LARGEST_TEXT`, as devices are that never end.
+        OSError: it cannot be read, or is larger than :data:`LARGEST_TEXT` (as an endless device is).
         UnicodeDecodeError: it is not UTF-8.
     """
     data = bytearray()
     with open(path, "rb") as file:
-        while block := file.read(2**16):  # a larger number is allocated before it is read
+        while block := file.read(2**16):  # read() allocates the size it is asked for
             data += block
             if len(data) > LARGEST_TEXT:
                 raise OSError(errno.EFBIG, f"more than {LARGEST_TEXT // 2**20} MB", str(path))
@@ -77,18 +77,18 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """:func:`write_bytes` for text, as UTF-8."""
-    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))  # half a surrogate has no bytes
+    """Write a text file in UTF-8; see :func:`write_bytes`."""
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))  # a lone surrogate has no UTF-8 bytes
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all; a device or a pipe (``/dev/stdout``) is written to as it is."""
+    """Write a file completely or not at all. A device or a pipe (``/dev/stdout``) is written directly."""
     with _file_errors(path):
         if path.exists() and not path.is_file():
             path.write_bytes(data)
             return
-        path = Path(os.path.realpath(path))  # what a link points to, not the link
-        _make_parent(path)
+        path = Path(os.path.realpath(path))  # replace the target of a link, not the link
+        make_folder(path.parent)
         settle(path)
         with scratch_file(path) as temporary:
             temporary.write_bytes(data)
@@ -98,18 +98,18 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Find out, before long work, whether a file can be written; leaves nothing behind.
+    """Check before long work that a file can be written. Nothing is left behind.
 
     Raises:
-        FileError: the path is a folder or lies below a file, or its folder cannot be written to.
+        FileError: the path is a folder, lies below a file, or is in a folder that cannot be written.
     """
     with _file_errors(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if path.exists() and not path.is_file():  # opening a pipe to try it would end it for its reader
+        if path.exists() and not path.is_file():  # opening and closing a pipe would end it for its reader
             return
         folder = Path(os.path.realpath(path)).parent
-        while not folder.exists():  # it will be made
+        while not folder.exists():  # it will be created
             folder = folder.parent
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
@@ -125,39 +125,39 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def new_folder(path: Path, *, force: bool = False, marker: str | None = None) -> Iterator[Path]:
-    """Yield a scratch folder beside ``path`` that takes its place when the block ends well.
+    """Yield a scratch folder that replaces ``path`` if the block ends without an error.
 
-    Whatever goes wrong, ``path`` is either what it was before or complete.
+    After any error, ``path`` is unchanged.
 
     Args:
-        force: replace a folder that is there.
-        marker: only replace a folder that holds a file of this name, so that ``--force`` never deletes a stranger's
-            folder.
+        force: replace an existing folder.
+        marker: replace only a folder that contains a file of this name, so that ``--force`` never deletes a folder that
+            bertedge did not write.
     """
     path = Path(os.path.abspath(path))
     with _file_errors(path):
         if path.is_symlink():
-            path = Path(os.path.realpath(path))  # what it points to is replaced, not the link
+            path = Path(os.path.realpath(path))  # replace the target of the link, not the link
         settle(path)
         check_replaceable(path, force=force, marker=marker)
-        _make_parent(path)
+        make_folder(path.parent)
         with scratch_folder(path) as scratch:
             yield scratch
-            check_replaceable(path, force=force, marker=marker)  # somebody may have been faster
+            check_replaceable(path, force=force, marker=marker)  # another process may have written it
             swap(scratch, path)
 
 
 @contextmanager
 def alone_in(folder: Path, doing: str) -> Iterator[None]:
-    """Make a folder, and keep other processes from working in it meanwhile, where the system can.
+    """Make a folder, and lock it against other processes if the system can.
 
-    A folder that was made here and is empty at the end is removed.
+    If the folder is new and empty at the end, it is removed.
 
     Args:
-        doing: what they would do there, for the message: "training".
+        doing: the work in the folder, for the message, such as "training".
 
     Raises:
-        FileError: another one does, or it cannot be made.
+        FileError: another process works there, or the folder cannot be made.
     """
     made = not folder.exists()
     with _file_errors(folder):
@@ -170,16 +170,16 @@ def alone_in(folder: Path, doing: str) -> Iterator[None]:
     finally:
         if made:
             with suppress(OSError):
-                folder.rmdir()  # fails where something is in it
+                folder.rmdir()  # fails if it is not empty
         if handle is not None:
-            os.close(handle)  # which ends the lock
+            os.close(handle)  # this ends the lock
 
 
 def check_replaceable(path: Path, *, force: bool, marker: str | None) -> None:
-    """Refuse to write where something is, unless it may be replaced; see :func:`new_folder`.
+    """Refuse to replace an existing path, unless that is allowed; see :func:`new_folder`.
 
     Raises:
-        FileError: it may not.
+        FileError: the path exists and must not be replaced.
     """
     if path.is_dir() and not any(path.iterdir()):
         return
@@ -189,13 +189,9 @@ def check_replaceable(path: Path, *, force: bool, marker: str | None) -> None:
         raise FileError(f"{path}: is not something that bertedge wrote (no {marker})", "move it away by hand first")
 
 
-def _make_parent(path: Path) -> None:
-    make_folder(path.parent)
-
-
 @contextmanager
 def _file_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors into a :class:`FileError` that names the file."""
+    """Turn errors of the operating system into a :class:`FileError` that names the file."""
     try:
         yield
     except BertEdgeError:
@@ -203,7 +199,7 @@ def _file_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         where = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
         if where.parent == path.parent and where.name.startswith(f".{path.name}."):
-            where = path  # users know nothing of the scratch name
-        # numpy says only how many items of an array are on the disk
+            where = path  # users do not know the scratch name
+        # numpy's error has no strerror, only the number of items that were written
         reason = error.strerror or f"could not be written to the end ({error})"
         raise FileError(f"{where}: {reason}", FILE_HINT) from error

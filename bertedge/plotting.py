@@ -1,9 +1,9 @@
-"""matplotlib, for pictures that are written to files. Every module that draws imports it from here.
+"""matplotlib for pictures in files. Every module that draws imports it from here.
 
-A plain ``import matplotlib`` takes over the user's set-up: it fails where ``MPLBACKEND`` names a backend that is not
-installed (Jupyter sets one), it writes to stderr where the home folder cannot be written, and it draws in the style of
-the user's ``matplotlibrc``. Here the import is quiet, needs no display, and :func:`style` starts from matplotlib's own
-defaults, so that the same data gives the same picture on every machine.
+A plain ``import matplotlib`` depends on the user's set-up. It fails if ``MPLBACKEND`` names a backend that is not
+installed (Jupyter sets one), it writes to stderr if the home folder cannot be written, and it draws in the style of the
+user's ``matplotlibrc``. Here the import is quiet and needs no display, and :func:`style` starts from matplotlib's
+defaults. So the same data gives the same picture on every machine.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from bertedge.files import write_bytes
 
 @contextmanager
 def _quiet_import() -> Iterator[None]:
-    """Hide ``MPLBACKEND`` from matplotlib, and its warnings about folders and fonts from stderr."""
+    """Import matplotlib without ``MPLBACKEND`` and without its warnings about folders and fonts."""
     logger = logging.getLogger("matplotlib")
     level, backend = logger.level, os.environ.pop("MPLBACKEND", None)
     logger.setLevel(logging.ERROR)
     try:
         yield
-    except OSError as error:  # it needs a folder, if need be a temporary one
+    except OSError as error:  # it needs a folder that it can write
         raise FileError(
             f"matplotlib finds no folder for its files ({error.strerror or 'none can be written'})",
             "set MPLCONFIGDIR to a folder that can be written",
@@ -43,33 +43,35 @@ def _quiet_import() -> Iterator[None]:
 with _quiet_import():
     import matplotlib
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure  # unlike pyplot, it opens no window and loads no backend of the user's
+    from matplotlib.figure import Figure  # unlike pyplot, this loads no backend
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 __all__ = ["Axes", "Figure", "FuncFormatter", "MaxNLocator", "NullLocator", "save", "style"]
 
-#: Names of models stand in pictures as they are; matplotlib would read "$" as mathematics. With a fixed salt the ids
-#: of an SVG file are the same each time.
+#: Names of models are plain text, so "$" must not start a formula. A fixed salt keeps the ids of SVG files.
 SETTINGS: dict[str, Any] = {"text.parse_math": False, "svg.hashsalt": "bertedge"}
-#: The fields that hold the time of drawing, by suffix.
+#: Suffix of a picture -> the fields with the time of drawing, which are left out.
 TIMES: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 @contextmanager
 def style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Draw and save everything inside in matplotlib's default style, changed by ``settings`` (its rcParams)."""
+    """Draw and save in matplotlib's default style, changed by ``settings`` (its rcParams), inside this context."""
     chosen: dict[Any, Any] = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
     chosen |= SETTINGS | dict(settings or {})
     with matplotlib.rc_context(chosen), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")  # a letter that the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")  # the font lacks a letter: a box is drawn
         yield
 
 
 def save(figure: Figure, path: Path, *, hint: str) -> None:
-    """Write a picture, in the format of the file's suffix; call it inside :func:`style`.
+    """Write a picture in the format of the file's suffix. Call this inside :func:`style`.
+
+    Args:
+        hint: second line of the error, which should name the option for the path.
 
     Raises:
-        FileError: it cannot be written; ``hint`` says which option names the place.
+        FileError: the picture cannot be written.
     """
     suffix, drawn = path.suffix.lower(), io.BytesIO()
     figure.savefig(drawn, format=suffix[1:], metadata=TIMES.get(suffix))

@@ -1,12 +1,12 @@
-"""How work that takes a while says how far it is."""
+"""Progress of long work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Is given the share that is done (0 to 1) and what is being done.
+#: Called with the share that is done (0 to 1) and a description of the current step.
 Listener = Callable[[float, str], None]
 
 
 def no_progress(share: float, text: str) -> None:
-    """A listener that ignores everything."""
+    """Ignore progress: the default listener."""

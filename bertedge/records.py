@@ -1,4 +1,4 @@
-"""Records to JSON and back, with checks of every type and range."""
+"""Write records (dataclasses) as JSON and read them back, with checks of every type and range."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EDITED = "was the file edited by hand? write it again"
 
 
 def to_json(record: Any) -> Any:
-    """A dataclass, and everything inside it, as plain JSON values (tuples become lists)."""
+    """Turn a dataclass and everything in it into plain JSON values. Tuples become lists."""
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
     if isinstance(record, Mapping):
@@ -33,7 +33,7 @@ def to_json(record: Any) -> Any:
 
 
 def finite(value: Any) -> Any:
-    """Plain values with None for every float that is no number or infinite."""
+    """Replace every float that is NaN or infinite by None."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -42,13 +42,16 @@ def finite(value: Any) -> Any:
 
 
 def from_json(kind: type[Record], raw: Any, where: str = "$") -> Record:
-    """Build the dataclass ``kind`` from parsed JSON; an unknown or missing key, a value of the wrong type, and a number
-    out of its range (:mod:`bertedge.bounds`) are errors.
+    """Build the dataclass ``kind`` from parsed JSON.
 
-    A record may have a method ``flaw()``, which says in words what is wrong with it as a whole, or None.
+    A dataclass may have a method ``flaw()`` that checks the whole record. It returns a message, or None.
 
     Args:
-        where: the path of ``raw`` in its file, for the message.
+        where: the path of ``raw`` in its file, for messages.
+
+    Raises:
+        FileError: a key is unknown or missing, a value has the wrong type, a number is out of its range
+            (:mod:`bertedge.bounds`), or ``flaw()`` returns a message.
     """
     return typing.cast(Record, _value(kind, raw, where))
 
@@ -82,7 +85,7 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
             raise _mismatch(where, raw, "an object")
         return {key: _value(args[1], item, f"{where}.{shortened(key)}") for key, item in raw.items()}
     if kind is float and raw is None:
-        return math.nan  # as it is written
+        return math.nan  # written as null
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
         try:
             return float(raw)
@@ -96,7 +99,7 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
 
 
 def _member(kinds: tuple[Any, ...], raw: Any, where: str) -> Any:
-    """The kind that a value is of; records that may stand in the same place tell it in their field ``name``."""
+    """Choose the type of a value. If several dataclasses are allowed, their field ``name`` tells which it is."""
     if len(kinds) == 1:
         return kinds[0]
     by_name = {name: kind for kind in kinds for name in typing.get_args(typing.get_type_hints(kind)["name"])}
@@ -124,7 +127,7 @@ def _dataclass(kind: type, raw: Any, where: str) -> Any:
     values = {name: _value(hints[name], value, f"{where}.{name}") for name, value in raw.items()}
     try:
         record = kind(**values)
-    except (UsageError, CheckpointError) as error:  # no argument and no model is wrong, but this file
+    except (UsageError, CheckpointError) as error:  # the file is wrong, not an argument or a model
         raise FileError(f"{where}: {error.message}", EDITED) from error
     flaw = record.flaw() if hasattr(record, "flaw") else None
     if flaw is not None:
@@ -133,12 +136,16 @@ def _dataclass(kind: type, raw: Any, where: str) -> Any:
 
 
 def _mismatch(where: str, raw: Any, expected: str) -> FileError:
-    shown = reprlib.repr(raw)[:60]  # bounded in depth as well as in length
+    shown = reprlib.repr(raw)[:60]  # limits the depth as well as the length
     return FileError(f"{where}: {shown} is not {expected}", EDITED)
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file; any failure is a :class:`FileError` that names the file."""
+    """Parse a JSON file.
+
+    Raises:
+        FileError: it cannot be read or is not JSON.
+    """
     refuse_placeholder(path)
     try:
         return json.loads(read_text(path))
@@ -149,7 +156,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write records or plain values as indented JSON, whole or not at all; what is no finite number is null."""
+    """Write records or plain values as indented JSON, completely or not at all. NaN and infinity become null."""
     text = json.dumps(finite(to_json(value)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # a lone surrogate, as in a file name that is not UTF-8, has no bytes in UTF-8; "\udc80" is how JSON spells it
+    # a lone surrogate, as in a file name that is not UTF-8, has no UTF-8 bytes; JSON can spell it as "\udc80"
     write_text(path, text.encode("utf-8", errors="backslashreplace").decode("utf-8"))
