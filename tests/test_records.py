@@ -250,5 +250,5 @@ class Wrapped:
 
 
 def test_a_wrong_option_in_a_file_is_the_files_fault() -> None:
-    with pytest.raises(FileError, match=r"\$.recipe: recipe: 9 of the calibration text held out"):
+    with pytest.raises(FileError, match=r"\$.recipe: held_out is 9.0, expected at least 0"):
         from_json(Wrapped, {"recipe": {"held_out": 9.0}})
