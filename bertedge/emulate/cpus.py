@@ -56,8 +56,8 @@ class EmulatedCpu:
         return "\n".join(lines) + "\n\n"
 
 
-def _arm(part: str, features: str) -> dict[str, str]:
-    return {
+def _arm(name: str, qemu: str, part: str, features: str, target: str) -> EmulatedCpu:
+    cpuinfo = {
         "BogoMIPS": "108.00",
         "Features": features,
         "CPU implementer": "0x41",
@@ -66,17 +66,20 @@ def _arm(part: str, features: str) -> dict[str, str]:
         "CPU part": part,
         "CPU revision": "3",
     }
+    return EmulatedCpu(name=name, arch=ARM, qemu=qemu, cpuinfo=cpuinfo, target=target)
 
 
-def _intel(model: str, name: str, flags: str) -> dict[str, str]:
-    return {
+def _intel(name: str, qemu: str, model: tuple[str, str], flags: str, target: str) -> EmulatedCpu:
+    number, words = model
+    cpuinfo = {
         "vendor_id": "GenuineIntel",
         "cpu family": "6",
-        "model": model,
-        "model name": name,
+        "model": number,
+        "model name": words,
         "stepping": "1",
         "flags": flags,
     }
+    return EmulatedCpu(name=name, arch=X86, qemu=qemu, cpuinfo=cpuinfo, target=target)
 
 
 V8_0 = "fp asimd aes pmull sha1 sha2 crc32 cpuid"
@@ -84,43 +87,20 @@ V8_2 = f"{V8_0} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"
 V8_6 = f"{V8_2} jscvt fcma sha3 asimdfhm dit flagm i8mm bf16"
 SSE_4_2 = "fpu de pse tsc msr pae cx8 cmov mmx fxsr sse sse2 syscall nx lm pni ssse3 cx16 sse4_1 sse4_2 popcnt"
 AVX_2 = f"{SSE_4_2} pclmulqdq fma movbe aes xsave avx f16c rdrand abm fsgsbase bmi1 avx2 bmi2 erms"
+HASWELL = "Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid"
 
 CPUS = {
     row.name: row
     for row in (
-        EmulatedCpu(
-            name="cortex-a53", arch=ARM, qemu="cortex-a53", cpuinfo=_arm("0xd03", V8_0), target="arm64"
-        ),  # Raspberry Pi 3
-        EmulatedCpu(
-            name="cortex-a72", arch=ARM, qemu="cortex-a72", cpuinfo=_arm("0xd08", V8_0), target="arm64"
-        ),  # Raspberry Pi 4
-        EmulatedCpu(
-            name="cortex-a76", arch=ARM, qemu="cortex-a76", cpuinfo=_arm("0xd0b", V8_2), target="arm64-dotprod"
-        ),  # Raspberry Pi 5
-        EmulatedCpu(
-            name="neoverse-n1", arch=ARM, qemu="neoverse-n1", cpuinfo=_arm("0xd0c", V8_2), target="arm64-dotprod"
-        ),  # ARM in the cloud
-        EmulatedCpu(
-            name="armv8.6",  # qemu has no Neoverse V1 or N2; without SME, whose results were wrong under qemu 7.2
-            arch=ARM,
-            qemu="max,sme=off,sve=off",
-            cpuinfo=_arm("0xd40", V8_6),
-            target="arm64-i8mm",
-        ),
-        EmulatedCpu(
-            name="nehalem",  # before AVX2: sums in 32 bits, slowly
-            arch=X86,
-            qemu="Nehalem",
-            cpuinfo=_intel("26", "Intel Core i7 9xx (Nehalem Class Core i7)", SSE_4_2),
-            target="portable",
-        ),
-        EmulatedCpu(
-            name="haswell",
-            arch=X86,
-            qemu="Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid",
-            cpuinfo=_intel("60", "Intel Core Processor (Haswell)", AVX_2),
-            target="avx2",
-        ),
+        _arm("cortex-a53", "cortex-a53", "0xd03", V8_0, "arm64"),  # Raspberry Pi 3
+        _arm("cortex-a72", "cortex-a72", "0xd08", V8_0, "arm64"),  # Raspberry Pi 4
+        _arm("cortex-a76", "cortex-a76", "0xd0b", V8_2, "arm64-dotprod"),  # Raspberry Pi 5
+        _arm("neoverse-n1", "neoverse-n1", "0xd0c", V8_2, "arm64-dotprod"),  # ARM in the cloud
+        # qemu has no Neoverse V1 or N2; without SME, whose results were wrong under qemu 7.2
+        _arm("armv8.6", "max,sme=off,sve=off", "0xd40", V8_6, "arm64-i8mm"),
+        # before AVX2: sums in 32 bits, slowly
+        _intel("nehalem", "Nehalem", ("26", "Intel Core i7 9xx (Nehalem Class Core i7)"), SSE_4_2, "portable"),
+        _intel("haswell", HASWELL, ("60", "Intel Core Processor (Haswell)"), AVX_2, "avx2"),
     )
 }
 
