@@ -17,8 +17,8 @@ from bertedge.errors import CheckpointError, nearest
 
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 POOLING_MODES: tuple[PoolingMode, ...] = get_args(PoolingMode)
-#: A checkpoint that says nothing of vectors: the mean over the tokens, as sentence-transformers does with such folders.
-UNTOLD: tuple[PoolingMode, ...] = ("mean",)
+#: Pooling of a checkpoint that names none: the mean over the tokens, as in sentence-transformers.
+DEFAULT_POOLING: tuple[PoolingMode, ...] = ("mean",)
 #: A vector shorter than this is not scaled up to length 1.
 TINY = 1e-12
 
@@ -74,15 +74,15 @@ class EmbeddingSettings:
 
     @property
     def warning(self) -> str | None:
-        """A sentence about the modules that are left out; None where there are none."""
+        """A sentence about the modules that are left out; None if there are none."""
         if not self.left_out:
             return None
         return f"left out: {', '.join(self.left_out)}; vectors are those before it, not the model's own"
 
 
 def pooling_of(settings: EmbeddingSettings | None) -> tuple[str, ...]:
-    """How a model's vectors are pooled: as it says, or by the mean where it says nothing."""
-    return settings.pooling if settings is not None and settings.pooling else UNTOLD
+    """How a model's vectors are pooled: as its settings say, or by the mean."""
+    return settings.pooling if settings is not None and settings.pooling else DEFAULT_POOLING
 
 
 def pool(states: NDArray[np.float32], modes: Sequence[str], *, start: int = 0) -> NDArray[np.float32]:

@@ -29,11 +29,11 @@ class Batch:
         input_ids: shape (B, S), int64.
         attention_mask: 1 at real tokens, 0 at padding, shape (B, S), int64.
         token_type_ids: segment, 0 or 1, shape (B, S), int64.
-        masked_positions: where heads that read masked positions are read, shape (B, K), int64; rows with fewer than K
-            are filled with 0.
+        masked_positions: where heads that read masked positions are computed, shape (B, K), int64; rows with fewer than
+            K are filled with 0.
         masked_counts: masked positions of each row without the filling, shape (B,), int64; None where all have K.
-        labels: what each head should answer, by the head's name, int64; ``NO_LABEL`` where it is unknown. ``mlm``: the
-            hidden tokens, (B, K). ``nsp``: 0 is next, 1 random, (B,).
+        labels: head -> what it should answer, int64, ``NO_LABEL`` where that is unknown; shapes are those of
+            :attr:`bertedge.heads.Head.labels`.
         hidden: whether the hidden states of all positions are read.
     """
 
@@ -104,7 +104,7 @@ class Row:
 
     Attributes:
         input_ids, token_type_ids: shape (S,), int64.
-        masked_positions: where the MLM head is read, shape (K,), int64.
+        masked_positions: where heads that read masked positions are computed, shape (K,), int64.
         hidden: whether the hidden states of all positions are read.
     """
 
@@ -116,11 +116,11 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outputs:
-    """What a model computes; an output is missing where the model lacks it, or was not asked for it.
+    """The outputs of a model; those that it lacks, or was not asked for, are missing.
 
     Attributes:
-        logits: before the softmax, by the head's name, float32. ``mlm``: (B, K, V). ``nsp``: (B, 2), class 0 = is next,
-            1 = random.
+        logits: head -> values before the softmax, float32; shapes are those of the heads, such as (B, K, V) at masked
+            positions.
         hidden_states: of the last layer, zeros at the padding, shape (B, S, H), float32; see :attr:`Batch.hidden`.
         pooler_output: shape (B, H), float32.
     """
@@ -145,7 +145,7 @@ class Outputs:
 
 
 class Predictor(Protocol):
-    """A BERT behind any runtime."""
+    """A model on any runtime."""
 
     name: str
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bertedge.evaluate.bootstrap import Observations, Seen
 from bertedge.heads import HEADS
 from bertedge.heads.head import Arrays, Observed
-from bertedge.pooling import UNTOLD
+from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Outputs
 
 #: Head -> what is compared of one model's outputs; see :meth:`bertedge.heads.Head.read`.
@@ -30,7 +30,7 @@ class Collector:
         pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
     """
 
-    def __init__(self, pooling: Sequence[str] = UNTOLD) -> None:
+    def __init__(self, pooling: Sequence[str] = DEFAULT_POOLING) -> None:
         self._pooling = pooling
         self._values: dict[str, dict[str, list[NDArray]]] = {}
         self._text: dict[str, list[NDArray]] = {}
@@ -48,7 +48,7 @@ class Collector:
         self._add(batch, {name: HEADS[name].compare_kept(batch, kept[name], own[name]) for name in _both(kept, own)})
 
     def observations(self) -> Observations:
-        """Everything that was taken in."""
+        """The observations of all batches."""
         groups = {}
         for group, parts in self._values.items():
             whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}

@@ -1,4 +1,4 @@
-"""What is looked at rather than judged: fidelity by length, the worst disagreements, where the time goes."""
+"""Details of a report that nothing is judged by: fidelity by length, worst disagreements, where the time goes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Details:
     """Gathers the details of several models, the first of which is the reference.
 
     Attributes:
-        by_length: of each model; nothing for the reference, and until it was measured.
+        by_length: of each model; empty for the reference, and before it is measured.
         profiles: index of a model that was measured -> its profile; None where its engine has none.
     """
 
@@ -33,11 +33,11 @@ class Details:
         self.profiles: dict[int, Profile | None] = {}
 
     def disagreements(self, index: int) -> Disagreements:
-        """Where a model is farthest from the reference, of what was watched."""
+        """Where a model differs most from the reference."""
         return self._worst[index].found()
 
     def watch(self, place: int, batch: Batch, expected: Outputs, got: Outputs) -> None:
-        """A candidate (0 is the first) seen by :func:`bertedge.evaluate.fidelity.measure_fidelity`."""
+        """For :func:`bertedge.evaluate.fidelity.measure_fidelity`; ``place`` 0 is the first candidate."""
         self._worst[place + 1].add(batch, expected, got)
 
     def shorten(
@@ -91,7 +91,7 @@ class Details:
         seconds: float,
         listen: Listener,
     ) -> None:
-        """The operators of the longest text of the grid that is alone in a call, or else of the last workload."""
+        """Measure the operators on the longest workload of one text, or else on the last workload."""
         alone = [workload for workload in grid if workload.batch_size == 1]
         workload = max(alone, key=lambda one: one.seq_len) if alone else grid[-1]
         batch = workload_batch(workload, corpus, layout)

@@ -24,7 +24,7 @@ Disagreements: Any = make_dataclass(
 
 
 class WorstCases:
-    """Keeps the worst of one candidate while batches go by; their logits are dropped at once."""
+    """Collects the worst cases of one candidate batch by batch; logits are not kept."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         found = {name: head.worst(tokenizer) for name, head in HEADS.items()}

@@ -1,4 +1,4 @@
-"""How much a candidate differs from its float reference on real text, and how right both are."""
+"""How much a candidate differs from its float reference on real text, and how often both are correct."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bertedge.evaluate.collector import Collector
 from bertedge.evaluate.invariance import invariance
 from bertedge.heads.parts import Parts
 from bertedge.metric import MetricValue
-from bertedge.pooling import UNTOLD
+from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener, no_progress
 
@@ -25,16 +25,16 @@ from bertedge.progress import Listener, no_progress
 Kind = Literal["pairs", "single texts"]
 PAIRS: Kind = "pairs"
 SINGLE_TEXTS: Kind = "single texts"
-#: Sees (index of the candidate, batch, the reference's outputs, the candidate's) as they go by.
+#: Called for each batch with: index of the candidate, batch, outputs of the reference, outputs of the candidate.
 Watch = Callable[[int, Batch, Outputs, Outputs], None]
 
 
-def _look_away(index: int, batch: Batch, expected: Outputs, got: Outputs) -> None:
+def _ignore(index: int, batch: Batch, expected: Outputs, got: Outputs) -> None:
     pass
 
 
 def kinds_of_texts(parts: Parts, corpus: TokenizedCorpus) -> tuple[Kind, ...]:
-    """What a model is compared on, the main kind first: pairs where it judges them, and single texts always."""
+    """What a model is compared on, the main kind first: pairs if it judges pairs, and always single texts."""
     return (PAIRS, SINGLE_TEXTS) if parts.reads_pairs and corpus.why_no_pairs is None else (SINGLE_TEXTS,)
 
 
@@ -50,7 +50,7 @@ def evaluation_batches(
 ) -> list[Batch]:
     """Masked texts in a random order that the seed fixes; ``[MASK]`` at every chosen position.
 
-    Pairs fill ``max_length`` tokens, single texts have many lengths. Pairs have no labels where all labels would be
+    Pairs fill ``max_length`` tokens, single texts have many lengths. Pairs have no labels if all labels would be
     the same.
     """
     rng = np.random.default_rng(seed)
@@ -71,9 +71,9 @@ def measure_fidelity(
     candidates: Sequence[Predictor],
     batches: Sequence[Batch],
     listen: Listener = no_progress,
-    watch: Watch = _look_away,
+    watch: Watch = _ignore,
     *,
-    pooling: Sequence[str] = UNTOLD,
+    pooling: Sequence[str] = DEFAULT_POOLING,
 ) -> list[dict[str, MetricValue]]:
     """All fidelity metrics of each candidate against the reference on the same batches; the reference runs once.
 
@@ -87,7 +87,7 @@ def measure_fidelity(
 
 
 def metrics_of(candidate: Predictor, seen: Observations, batch: Batch) -> dict[str, MetricValue]:
-    """All metrics of a candidate: those of what was seen of it, and its invariance on a batch."""
+    """All metrics of a candidate: those of its observations, and its invariance on a batch."""
     return {**estimate_all(seen), **invariance(candidate, batch)}
 
 
@@ -96,11 +96,11 @@ def observe_all(
     candidates: Sequence[Predictor],
     batches: Sequence[Batch],
     listen: Listener = no_progress,
-    watch: Watch = _look_away,
+    watch: Watch = _ignore,
     *,
-    pooling: Sequence[str] = UNTOLD,
+    pooling: Sequence[str] = DEFAULT_POOLING,
 ) -> list[Observations]:
-    """What is seen of each candidate next to the reference, which runs once."""
+    """Compare each candidate with the reference, which runs once."""
     collected = [Collector(pooling) for _ in candidates]
     for index, asked in enumerate(batches):
         batch = replace(asked, hidden=True)
@@ -114,9 +114,13 @@ def observe_all(
 
 
 def compare_outputs(
-    batches: Sequence[Batch], expected: Sequence[Outputs], got: Sequence[Outputs], *, pooling: Sequence[str] = UNTOLD
+    batches: Sequence[Batch],
+    expected: Sequence[Outputs],
+    got: Sequence[Outputs],
+    *,
+    pooling: Sequence[str] = DEFAULT_POOLING,
 ) -> dict[str, MetricValue]:
-    """The metrics of :func:`measure_fidelity` for outputs that were made before, batch by batch."""
+    """The metrics of :func:`measure_fidelity`, from outputs of each batch."""
     collector = Collector(pooling)
     for batch, one, other in zip(batches, expected, got, strict=True):
         collector.add(batch, one, other)

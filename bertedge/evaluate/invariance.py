@@ -1,4 +1,4 @@
-"""Whether the outputs of a text depend on the texts that run with it."""
+"""Whether the outputs of a text depend on the other texts of its batch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TEXTS = 8
 
 
 def invariance(predictor: Predictor, batch: Batch, prefix: str = INVARIANCE) -> dict[str, MetricValue]:
-    """How much a text's outputs change when it runs padded among other texts instead of alone.
+    """How much a text's outputs change when it runs in a padded batch instead of alone.
 
-    Rows are cut to different lengths first, so that there is padding; masked positions beyond the cut are left out.
-    A predictor that never pads has nothing to show here; :meth:`bertedge.runtime.BertRuntime.padded` has.
+    Rows are cut to different lengths first, so that there is padding; masked positions beyond the cut are left out. A
+    predictor that never pads shows no change; see :meth:`bertedge.runtime.BertRuntime.padded` for one that pads.
 
     Returns:
         ``<prefix>max_prob_diff``, the largest difference of a probability, and ``<prefix>max_vector_diff``, that of the
-        mean vector relative to its length; each as far as the model has it.
+        mean vector relative to its length; those that the model has.
     """
     rows = min(TEXTS, len(batch.input_ids))
     lengths = np.maximum(batch.lengths[:rows] * (1 + np.arange(rows)) // rows, 3)
@@ -36,13 +36,13 @@ def invariance(predictor: Predictor, batch: Batch, prefix: str = INVARIANCE) -> 
             change = head.change(single, row, among, alone)
             if change is not None:
                 differences.setdefault(f"{prefix}{head.max_change}", []).append(change)
-    # unlike max(), numpy's passes NaN on
+    # numpy, because max() ignores NaN
     worst = {name: float(np.max(found)) for name, found in differences.items()}
     return {name: MetricValue(value=value, low=value, high=value, n=rows) for name, value in worst.items()}
 
 
 def _cut(batch: Batch, rows: slice, lengths: NDArray[np.int64]) -> Batch:
-    """Some rows of a batch, shortened, padded to the longest of them."""
+    """Some rows of a batch, cut to some lengths and padded to the longest of them."""
     width = int(lengths.max())
     keep = np.arange(width) < lengths[:, None]
     inside = (batch.masked_positions[rows] < lengths[:, None]) & batch.filled[rows]

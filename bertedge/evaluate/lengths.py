@@ -12,15 +12,15 @@ from bertedge.evaluate.bootstrap import estimate_all
 from bertedge.evaluate.fidelity import Kind, evaluation_batches, observe_all
 from bertedge.evaluate.metrics import METRICS
 from bertedge.metric import MetricValue
-from bertedge.pooling import UNTOLD
+from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Predictor
 from bertedge.progress import Listener, no_progress
 
-#: Tokens that texts are cut to, as far as the model reads so many.
+#: Tokens that texts are cut to; lengths beyond what the model reads are left out.
 LENGTHS = (16, 32, 64, 128, 256, 512)
-#: Tokens that each length is compared on at most, so that a few long texts take no longer than many short ones.
+#: The most tokens that one length is compared on, so that long texts take no longer than short ones.
 TOKENS = 256 * 64
-#: Texts of a batch, and its tokens: logits of several copies of it are in memory.
+#: The most texts and tokens of a batch; several copies of its logits are in memory.
 BATCH_SIZE, TOKENS_AT_ONCE = 16, 16 * 128
 
 
@@ -29,9 +29,9 @@ class LengthFidelity:
     """Fidelity on texts of one length.
 
     Attributes:
-        max_length: tokens of a text at most; nearly all have as many.
-        texts: how many there were.
-        fidelity: as for the whole candidate, invariance left out.
+        max_length: the most tokens of a text; nearly all texts have as many.
+        texts: number of texts.
+        fidelity: metric -> value, without invariance.
     """
 
     max_length: Count
@@ -49,12 +49,12 @@ def measure_by_length(
     lengths: Sequence[int],
     seed: int,
     kind: Kind,
-    pooling: Sequence[str] = UNTOLD,
+    pooling: Sequence[str] = DEFAULT_POOLING,
     listen: Listener = no_progress,
 ) -> list[tuple[LengthFidelity, ...]]:
     """Fidelity of each candidate on texts of each length.
 
-    The same corpus is cut into texts of each length, and ``examples`` of them at most are drawn.
+    The same corpus is cut into texts of each length, and at most ``examples`` of them are drawn.
 
     Args:
         pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
@@ -74,7 +74,7 @@ def measure_by_length(
 
 
 def at_length(max_length: int, batches: Sequence[Batch], fidelity: dict[str, MetricValue]) -> LengthFidelity:
-    """What was measured on batches, as one entry of the table by length."""
+    """One entry of the table by length."""
     return LengthFidelity(
         max_length=max_length,
         texts=sum(len(batch.input_ids) for batch in batches),

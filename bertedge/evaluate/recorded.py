@@ -16,7 +16,7 @@ from bertedge.evaluate.bootstrap import Observations, Seen
 from bertedge.evaluate.collector import Collector, Readings, read_outputs
 from bertedge.heads import HEADS
 from bertedge.metric import Floats
-from bertedge.pooling import UNTOLD
+from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Predictor
 from bertedge.progress import Listener, no_progress
 
@@ -42,7 +42,7 @@ class Recorded:
         folder: Path,
         listen: Listener = no_progress,
         *,
-        pooling: Sequence[str] = UNTOLD,
+        pooling: Sequence[str] = DEFAULT_POOLING,
     ) -> None:
         self._reference, self._pooling = reference, pooling
         self._batches = [replace(batch, hidden=True) for batch in batches]

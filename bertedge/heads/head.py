@@ -122,10 +122,10 @@ class HeadWriter(Protocol):
 
 
 class Worst(Protocol):
-    """Keeps the texts on which a candidate differs most from its reference, while batches go by."""
+    """Collects the texts on which a candidate differs most from its reference, batch by batch."""
 
     def add(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
-        """See the head's logits of both models."""
+        """Look at the head's logits of both models on one batch."""
         ...
 
     def found(self) -> dict[str, tuple[Any, ...]]:

@@ -203,7 +203,7 @@ MLM = MaskedWords(
     architecture="ForMaskedLM",
     part_names={r"mlm\.transform": "MLM transform", r"mlm\.decoder": "MLM decoder", r"mlm": "MLM head"},
     metrics=METRICS,
-    labels=ArraySpec(dtype="int64", shape=("B", "K"), least=NO_LABEL, below="V"),
+    labels=ArraySpec(dtype="int64", shape=("B", "K"), least=NO_LABEL, below="V"),  # the tokens under the masks
     goals=(
         GoalKind(
             option="max_mlm_drop",

@@ -209,7 +209,7 @@ NSP = NextSentence(
     architecture="ForNextSentencePrediction",
     part_names={"nsp": "next-sentence head"},
     metrics=METRICS,
-    labels=ArraySpec(dtype="int64", shape=("B",), least=NO_LABEL, below=2),
+    labels=ArraySpec(dtype="int64", shape=("B",), least=NO_LABEL, below=2),  # 0 is next, 1 random
     goals=(
         GoalKind(
             option="max_nsp_drop",

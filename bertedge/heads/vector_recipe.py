@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.errors import UsageError, nearest
-from bertedge.pooling import UNTOLD, EmbeddingSettings, PoolingMode, normalized, pool
+from bertedge.pooling import DEFAULT_POOLING, EmbeddingSettings, PoolingMode, normalized, pool
 from bertedge.predictor import RowOutputs
 
 VectorPooling = PoolingMode | Literal["pooler"]
@@ -75,7 +75,7 @@ def vector_recipe(
         raise UsageError(f"pooling {pooling!r} is not known", nearest(str(pooling), POOLINGS))
     if pooling == "none" and normalize:
         raise UsageError("normalize is for vectors, and with pooling none there are states", "choose a pooling")
-    modes = (pooling,) if pooling is not None else settings.pooling if settings else UNTOLD
+    modes = (pooling,) if pooling is not None else settings.pooling if settings else DEFAULT_POOLING
     if not modes:
         raise UsageError("the model has no pooling of its own", f"name one with pooling=: {', '.join(POOLINGS)}")
     if normalize is None:

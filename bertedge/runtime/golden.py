@@ -1,9 +1,10 @@
-"""Golden vectors: inputs with what float and the bundle made of them at home, replayed wherever the bundle lands.
+"""Golden vectors: a few inputs, with the outputs of the float model and of the bundle on the machine that made it.
 
-Another kind of CPU sums floats in another order, a relative 1e-7 apart. Somewhere among a million activations one then
-stands on the other side of a rounding edge, moves by a whole int8 step, and moves others: probabilities end up a
-hundredth apart although every CPU computed right. How far that goes is the model's own affair, so it is measured where
-the bundle is made, by moving a float by as much, and is kept beside the vectors as their noise.
+Any other machine runs the bundle on the same inputs and compares its outputs. They differ a little on a correct
+machine too. Another kind of CPU adds floats in another order, which changes sums by a relative 1e-7. Among a million
+activations some lie so close to the edge between two int8 steps that they are rounded to the other step, and this
+changes further activations; probabilities can differ by 0.01. How much they differ depends on the model. So it is
+measured when the bundle is made, by changing one float as much as another CPU would, and stored as the noise.
 """
 
 from __future__ import annotations
@@ -38,31 +39,31 @@ INPUTS = {
 } | {f"{LABELS}{name}": head.labels for name, head in HEADS.items() if head.labels is not None}
 #: Arrays below ``noise.``.
 NOISE = {"prob": ArraySpec(dtype="float64", shape=()), "state": ArraySpec(dtype="float64", shape=())}
-#: A different CPU sums in a different order; anything larger than this, and than the noise, is a different result.
+#: The largest difference of a probability that is allowed without noise.
 TOLERANCE = 1e-3
-#: States are compared relative to the largest of them, and are no probabilities.
+#: The same for vectors, relative to their largest value.
 STATE_TOLERANCE = 1e-2
-#: The largest differences of a few trials and of another CPU are draws from one distribution, whose tail is short.
+#: Differences up to this many times the noise are allowed: the noise is the largest of a few trials, and another CPU
+#: may give a larger one.
 NOISE_FACTOR = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """A replay of the golden vectors.
+    """The outputs on golden inputs here, compared with those of the machine that made the bundle.
 
     Attributes:
-        max_prob_diff: largest difference of a probability from what the bundle gave where it was made; None for a model
-            without probabilities.
-        tolerance: the largest one that rounding explains.
+        max_prob_diff: largest difference of a probability; None for a model without probabilities.
+        tolerance: the largest difference that rounding explains.
         max_state_diff: largest difference of a vector (the ``[CLS]`` state, the mean state, the pooler's output),
             relative to the largest value.
-        state_tolerance: the largest one that rounding explains.
-        top1_equal: whether every best word is the one it was.
-        lost_lead: by how much a best word that no longer is one led where the bundle was made, at most; 0 if all are.
-        max_prob_diff_to_float: largest difference of a probability from the float model; None where there is none, or
-            where float's best words are not kept.
+        state_tolerance: the largest difference that rounding explains.
+        top1_equal: whether all best words are the same.
+        lost_lead: of the best words that differ, the largest lead that the expected word had there; 0 if none differs.
+        max_prob_diff_to_float: largest difference of a probability from the float model; None if there is none, or if
+            the probabilities of float's best words are not stored.
         min_cosine_to_float: smallest cosine of a vector with the float model's.
-        passed: the differences within tolerance, and best words as they were, save those that led by less than that.
+        passed: all differences are within tolerance, and so is the lead of each best word that differs.
     """
 
     examples: int
@@ -78,7 +79,7 @@ class Verification:
 
     @property
     def differences(self) -> str:
-        """How far the outputs are from those where the bundle was made, in words."""
+        """How much the outputs differ, in words."""
         vectors = f"vectors by {self.max_state_diff:.2g} ({self.state_tolerance:.2g} is allowed)"
         if self.max_prob_diff is None:
             return vectors
@@ -86,7 +87,7 @@ class Verification:
 
     @property
     def words(self) -> str:
-        """The best words, in words."""
+        """Whether the best words are the same, in words."""
         if self.top1_equal:
             return "as where it was made"
         if self.lost_lead <= self.tolerance:
@@ -110,10 +111,10 @@ def record(model: Predictor, batch: Batch, given: Arrays | None = None) -> Array
 def write_golden(
     path: Path, batch: Batch, float_outputs: Arrays, bundle_outputs: Arrays, trials: Sequence[Arrays] = ()
 ) -> None:
-    """Store inputs, both sides' outputs and the noise in one ``npz``.
+    """Store the inputs, the outputs of both models and the noise in one ``npz``.
 
     Args:
-        trials: the bundle's outputs with a float moved by as much as another CPU would move it.
+        trials: outputs of the bundle with one float changed as much as another CPU would change it.
     """
     arrays: Arrays = {f"input.{name}": array for name, array in batch.arrays().items()}
     arrays |= {f"float.{name}": array for name, array in float_outputs.items()}
@@ -162,7 +163,7 @@ def verify(runtime: BertRuntime) -> Verification:
 
 
 def _tolerances(noise: Arrays) -> tuple[float, float]:
-    """Of a probability and of a state."""
+    """The largest differences of a probability and of a vector that rounding explains."""
     prob, state = float(noise["prob"]), float(noise["state"])
     return max(TOLERANCE, NOISE_FACTOR * prob), max(STATE_TOLERANCE, NOISE_FACTOR * state)
 
@@ -171,7 +172,7 @@ def record_difference(one: Arrays, other: Arrays) -> float | None:
     """Largest difference of any probability that both records hold; None where they hold none."""
     both = [name for name in _named("probabilities") if name in one and name in other]
     differences = [np.abs(one[name] - other[name]).max(initial=0.0) for name in both]
-    return float(np.max(differences)) if differences else None  # unlike max(), it passes NaN on
+    return float(np.max(differences)) if differences else None  # max() would ignore NaN
 
 
 def min_cosine(one: Arrays, other: Arrays) -> float:
@@ -202,7 +203,7 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
     """The inputs, and what is stored under ``float.``, ``bundle.`` and ``noise.``.
 
     Raises:
-        BundleError: the file is missing or damaged, or is not that of this model.
+        BundleError: the file is missing or damaged, or belongs to another model.
     """
     path, config = bundle.folder / GOLDEN, bundle.config
     sizes: dict[str, int | range] = {
@@ -231,14 +232,14 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
 
 
 def _require_finite(path: Path, in_float: Arrays) -> None:
-    """No difference from NaN is too large, so a replay would pass."""
+    """Refuse NaN: no difference from it is larger than the tolerance, so any output would pass."""
     for name, array in in_float.items():
         if not np.isfinite(array).all():
             raise BundleError(f"{path}: float.{name} holds values that are not finite", AGAIN)
 
 
 def _check(path: Path, batch: Batch, noise: Arrays) -> None:
-    """What the types and shapes of single arrays do not say."""
+    """Check what the types and shapes of single arrays do not say."""
     lengths = batch.lengths[:, None]
     if not np.array_equal(batch.attention_mask, np.arange(batch.input_ids.shape[1]) < lengths) or lengths.min() < 1:
         raise BundleError(f"{path}: input.attention_mask does not mask the end of each row only", AGAIN)
