@@ -17,7 +17,7 @@ from bertedge.errors import CheckFailed, UsageError
 if TYPE_CHECKING:
     from bertedge.runtime import BertRuntime
 
-#: An emulated CPU takes its time.
+#: Texts on an emulated CPU, which is slow.
 FEW_EXAMPLES = 16
 
 
@@ -25,24 +25,22 @@ def verify(
     bundle: BundleArgument,
     on: Annotated[
         str | None,
-        typer.Option(help=f"Emulate these CPUs, with commas between: {', '.join(CPUS)}.", show_default=False),
+        typer.Option(help=f"Emulate these CPUs, separated by commas: {', '.join(CPUS)}.", show_default=False),
     ] = None,
     simulate: Annotated[
         str | None,
         typer.Option(
-            help=f"Compute in numpy as a target does whose sums of two products have 16 bits: {', '.join(SIMULATED)}.",
+            help=f"Compute in numpy like a target that adds two products in 16 bits: {', '.join(SIMULATED)}.",
             show_default=False,
         ),
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(
-            help="With --on or --simulate: the float model, to measure fidelity there too.", show_default=False
-        ),
+        typer.Option(help="With --on or --simulate: the float model, to measure fidelity there.", show_default=False),
     ] = None,
     corpus: Annotated[
         Path | None,
-        typer.Option(help="With --reference: text to measure on; default: the text that ships with bertedge."),
+        typer.Option(help="With --reference: text to measure on; default: the built-in text."),
     ] = None,
     examples: Annotated[
         int | None,
@@ -53,12 +51,12 @@ def verify(
     allow_any_cpu: AnyCpuOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check a bundle's files, and replay its golden vectors on this CPU, or on others."""
+    """Check a bundle's files, and compute its golden vectors again on this CPU or on others."""
     from bertedge.runtime import load
 
     for option, given in (("--corpus", corpus), ("--examples", examples)):
         if reference is None and given is not None:
-            raise UsageError(f"verify: {option} takes the float model too", "name it with --reference MODEL")
+            raise UsageError(f"verify: {option} needs the float model", "name it with --reference MODEL")
     if on is not None or simulate is not None:
         for option, is_given in (
             ("--allow-any-cpu", allow_any_cpu),
@@ -70,7 +68,7 @@ def verify(
         return verify_on_other_cpus(bundle, on, simulate, reference, corpus, examples or FEW_EXAMPLES, as_json)
     if reference is not None:
         raise UsageError(
-            "verify: --reference is for other CPUs", "add --on or --simulate; on this CPU there is: bertedge bench"
+            "verify: --reference is for other CPUs", "add --on or --simulate; on this CPU use: bertedge bench"
         )
     _verify_here(load(bundle, engine=engine, threads=threads, allow_any_cpu=allow_any_cpu), as_json)
 
@@ -90,13 +88,13 @@ def _verify_here(runtime: BertRuntime, as_json: bool) -> None:
         stdout.print("verified" if result.passed else "FAILED")
     if not result.passed:
         raise CheckFailed(
-            f"{runtime.bundle.folder}: results differ from those where it was made: {result.differences}",
+            f"{runtime.bundle.folder}: results differ from those on the machine that made it: {result.differences}",
             "quantize again on this machine, or with --target portable",
         )
 
 
 def _replayed(result: Any) -> list[str]:
-    """What a replay of the golden vectors found, a line each."""
+    """The result for the golden vectors, in lines."""
     vectors = f"vectors have a cosine of {at_least(result.min_cosine_to_float)} or more"
     lines = [f"vectors          differ by {result.max_state_diff:.2g} at most (rounding: {result.state_tolerance:.2g})"]
     if result.max_prob_diff is None:

@@ -45,7 +45,7 @@ def expanded_tail(clusters: int, level: float = 0.95) -> float:
     """The share to leave out at each end of a bootstrap over few clusters; see Hesterberg (2015), section 5.3.
 
     A bootstrap of n values has the spread of n values, not of n - 1, and no tails as wide as Student's t. Percentiles
-    farther out correct both.
+    farther out correct both errors.
 
     Raises:
         MissingExtraError: scipy is not installed.

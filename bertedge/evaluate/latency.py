@@ -31,7 +31,7 @@ SETTLE_CALLS, SETTLE_S = 26, 0.25
 UNDISTURBED = 0.25
 BOOTSTRAP = 2000
 LARGEST_COUNT = 2**31
-#: No model is so much slower than another.
+#: Ratios of times above this are errors.
 MOST_RATIO = 1e9
 MEASURE_AGAIN = "was the file edited by hand? measure it again"
 #: Parts of a run that are resampled as a whole. Few, so that each is longer than a disturbance of the machine.

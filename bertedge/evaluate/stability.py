@@ -18,7 +18,7 @@ from bertedge.records import EDITED
 
 #: A number beyond these is worth a sentence; shares are 0 to 1.
 MAX_STOLEN, MAX_OTHERS, MIN_FREQUENCY_KEPT, MAX_DRIFT, MAX_SPREAD = 0.02, 0.10, 0.95, 0.10, 0.25
-#: A run whose host took so much more of the CPU time than another run's is busier.
+#: A run is busier than another if its host took this share of the CPU time more.
 MAX_STOLEN_MORE = 0.05
 
 
@@ -87,7 +87,7 @@ class Stability:
             raise FileError(f"stability: drift is {self.drift}", EDITED)
 
     def busier_than(self, other: Stability) -> str:
-        """Why times of this run can be longer than those of another run, in words; empty where nothing tells so."""
+        """Why times of this run can be longer than those of another run, in words; empty if it was not busier."""
         for mine, its, limit, words in (
             (self.others, other.others, MAX_OTHERS, "other processes used"),
             (self.stolen, other.stolen, MAX_STOLEN_MORE, "the host took"),

@@ -105,5 +105,5 @@ def _fewest_texts(report: Report) -> int:
 
 
 def weights_of(model: CandidateReport) -> str:
-    """What tells its float model from others: the hash of the checkpoint's weight files."""
+    """The identity of a bundle's float model: the hash of the checkpoint's weight files."""
     return model.manifest.provenance.source_sha256
