@@ -54,16 +54,17 @@ def sentence(
         unit: of both values.
     """
     values = f"{_short(new.value)}{unit}, {than} {_short(old.value)}{unit}"
-    limit_words, interval = _short(limit), _interval(change.low, change.high)
-    if budget.max_ratio is not None:
-        changed, allowed = f"{_short(change.value)} times as much{interval}", f"{limit_words} times"
-    elif change.value == 0 and change.low == change.high:
-        changed, allowed = "unchanged", f"{limit_words} worse"
+    by_ratio, interval = budget.max_ratio is not None, _interval(change.low, change.high)
+    allowed = f"{_short(limit)} times" if by_ratio else f"{_short(limit)} worse"
+    if change.low == change.high == (1 if by_ratio else 0):
+        changed = "unchanged"
+    elif by_ratio:
+        times = _short(change.value)
+        changed = f"{'as much' if times == '1' else f'{times} times as much'}{interval}"
     elif change.value < 0:
-        better = _interval(-change.high, -change.low)
-        changed, allowed = f"{_short(-change.value)} better{better}", f"{limit_words} worse"
+        changed = f"{_short(-change.value)} better{_interval(-change.high, -change.low)}"
     else:
-        changed, allowed = f"{_short(change.value)} worse{interval}", f"{limit_words} worse"
+        changed = f"{_short(change.value)} worse{interval}"
     return f"{values}: {changed}; allowed: {allowed}; {_sureness(change, limit)}"
 
 
