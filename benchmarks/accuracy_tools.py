@@ -26,7 +26,7 @@ NONE: dict[str, Any] = {"smoothing": False, "float_outliers": False, "rounding":
 OPTIONS: dict[str, dict[str, Any]] = {
     "none of the tools": NONE,
     "smoothing": NONE | {"smoothing": True},
-    "outliers beside": NONE | {"float_outliers": True},
+    "float outliers": NONE | {"float_outliers": True},
     "compensated rounding": NONE | {"rounding": "compensated"},
     "weight scales by squared error": NONE | {"weight_scales": "mse"},
     "bias correction": NONE | {"bias_correction": True},
@@ -41,7 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "default, observer percentile 99.9": {"observer": "percentile", "percentile": 99.9},
     "default, 256 calibration texts": {"num_examples": 256},
 }
-TWIN_ROWS = ("none of the tools", "smoothing", "outliers beside", "the default recipe")
+TWIN_ROWS = ("none of the tools", "smoothing", "float outliers", "the default recipe")
 
 
 def main() -> None:

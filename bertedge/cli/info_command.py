@@ -199,6 +199,7 @@ def _provenance_lines(value: dict[str, Any]) -> list[str]:
 #: Key -> its value in lines; the others are printed as they are.
 LINES: dict[str, Callable[[Any], list[str]]] = {
     "heads": lambda value: [", ".join(value) or "none"],
+    "pooler": lambda value: ["yes" if value else "no"],
     "left_out": lambda value: [", ".join(value)] if value else [],
     "warnings": lambda value: [],  # they were printed before
     "parameters": lambda value: [f"{value:,}"],
@@ -228,11 +229,11 @@ def _print_lines(described: dict[str, list[str]]) -> None:
     """Labels and values in two columns that fit the terminal."""
     shown = {label: lines for label, lines in described.items() if lines}
     width = max(map(len, shown))
-    room = max(stdout.width - width - 1, LEAST_WIDTH)
+    room = max(stdout.width - width - 2, LEAST_WIDTH)
     for label, lines in shown.items():
         texts = [part for line in lines for part in textwrap.wrap(line, room) or [""]]
         for line, text in enumerate(texts):
-            stdout.print(f"{'' if line else label:{width}} {text}")
+            stdout.print(f"{'' if line else label:{width}}  {text.rstrip()}")
 
 
 def _print_targets(as_json: bool, as_markdown: bool) -> None:

@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -26,6 +27,7 @@ from bertedge.cpu import this_cpu
 from bertedge.errors import FileError
 from bertedge.manifest import file_entries, write_manifest
 from bertedge.metric import MetricValue
+from bertedge.recipe import recipe_of_table
 from bertedge.report.schema import read_report, write_report
 from bertedge.report.targets import markdown
 from bertedge.target import this_target
@@ -328,6 +330,9 @@ def test_verify_and_info(folder: Path, model_folder: Path) -> None:
     assert json.loads(typed("verify", folder, "--json").stdout)["passed"] is True
     assert json.loads(typed("info", folder, "--json").stdout)["kind"] == "bundle"
     assert json.loads(typed("info", model_folder, "--json").stdout)["heads"] == ["mlm", "nsp"]
+    assert (
+        recipe_of_table(tomllib.loads(typed("info", folder, "--recipe").stdout)) == Bundle.open(folder).manifest.recipe
+    )
     assert "portable" in typed("info", "--targets").stdout
     assert json.loads(typed("info", "--targets", "--json").stdout)["avx2"]["weight_range"]["pair"] == 128
     assert typed("info", "--markdown").stdout == markdown()
@@ -386,6 +391,8 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         (["distill", "{model}", "{corpus}", "-o", "{tmp}/x", "--keep-vocab", "3"], 2, "keep_vocab is 3"),
         (["distill", "{model}", "{corpus}", "-o", "{tmp}/x", "--set", "hidden_weight=-1"], 2, "hidden_weight is -1.0"),
         (["info"], 2, "no model"),
+        (["info", "{model}", "--recipe"], 2, "is not quantized"),
+        (["info", "--targets", "--recipe"], 2, "are for the table of targets"),
         (["quantize", "nowhere", "-o", "{tmp}/x"], 3, "no such folder"),
         (["quantize", "{model}", "-o", "{bundle}"], 3, "already there"),
         (["quantize", "{model}", "-o", "{tmp}/x", "--target", "avx"], 2, "avx"),

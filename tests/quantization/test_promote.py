@@ -107,9 +107,11 @@ def test_a_goal_that_cannot_be_met_saves_the_best_and_says_so(
     text.write_text(
         f"{corpus_file.read_text()}\n{corpus_file.read_text()}"
     )  # of eight documents two are held out whole
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("num_examples = 8\n[goals]\nmax_kl = 0.5\nmax_nsp_flips = 1\n")
     done = bertedge(
-        *("quantize", model_folder, "-o", tmp_path / "b", "--calibration", text, "--examples", 8),
-        *("--max-kl", "1e-12", "--max-nsp-flips", "1"),
+        *("quantize", model_folder, "-o", tmp_path / "b", "--calibration", text, "--recipe", recipe),
+        *("--max-kl", "1e-12"),
     )
     assert done.returncode == 1, done.stderr
     *_, error, hint = done.stderr.splitlines()
