@@ -17,7 +17,7 @@ from bertedge.checkpoint.embedder import EmbedderFolder, write_embedder
 from bertedge.checkpoint.fit import refuse_other_family, require_fit
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
-from bertedge.encoders import Encoder, EncoderConfig, encoder_of, names, read_config_file, write_config
+from bertedge.encoders import CONFIG_FILES, Encoder, EncoderConfig, encoder_of, names, read_config_file, write_config
 from bertedge.encoders.foreign_names import IGNORED, ForeignNames
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
@@ -29,7 +29,6 @@ from bertedge.records import to_json, write_json
 from bertedge.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
-CONFIG_FILES = ("config.json", "bert_config.json")
 #: Suffixes of the tokenizer's files. Git LFS pointers among them are reported before the files are parsed.
 TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
 #: The most tensors that a warning names; the manifest names all.

@@ -19,6 +19,7 @@ from bertedge.files import FRESH_COPY, read_text, refuse_placeholder
 
 __all__ = [
     "BERT",
+    "CONFIG_FILES",
     "ENCODERS",
     "Encoder",
     "EncoderConfig",
@@ -29,6 +30,8 @@ __all__ = [
     "write_config",
 ]
 
+#: A checkpoint's configuration has one of these names; the second is Google's.
+CONFIG_FILES = ("config.json", "bert_config.json")
 #: ``model_type`` of ``config.json`` -> the family. A new family is one file and one row.
 ENCODERS: dict[str, Encoder] = {encoder.model_type: encoder for encoder in (BERT,)}
 
