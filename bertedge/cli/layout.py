@@ -112,6 +112,8 @@ def name_values(parameters: list[Any]) -> list[Any]:
         parameters: of a command; those with a ``metavar`` keep it.
     """
     for parameter in parameters:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: None  # typer would show <str>
         if parameter.param_type_name != "option" or parameter.metavar is not None:
             continue
         kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)

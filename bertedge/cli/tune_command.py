@@ -81,8 +81,9 @@ def tune(
 ) -> None:
     """Search for the fastest int8 bundle that meets goals for loss, latency and size.
 
-    Leaves the best one in OUTPUT/best, and all trade-offs in pareto.json and pareto.svg. The same command resumes a
-    search, also with other goals.
+    Leaves the best one in OUTPUT/best, and all trade-offs in pareto.json and pareto.svg.
+
+    The same command resumes a search, also with other goals.
     """
     search = library("bertedge.tuning.search", "tools")
     chosen = TuneSettings(
