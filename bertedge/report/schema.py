@@ -207,7 +207,10 @@ def read_report(path: str | Path) -> Report:
             f"{path}: is a report of schema {version}, expected {SCHEMA_VERSION}",
             "install a newer bertedge" if newer else "measure it again with: bertedge bench --json",
         )
-    return from_json(Report, _with_present_names(raw), path.name)
+    try:
+        return from_json(Report, _with_present_names(raw), path.name)
+    except RecursionError as error:
+        raise FileError(f"{path}: is nested too deeply", EDITED) from error
 
 
 def _with_present_names(raw: Any) -> Any:
