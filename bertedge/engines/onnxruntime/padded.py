@@ -8,10 +8,10 @@ from pathlib import Path
 import onnxruntime as ort
 
 from bertedge.bundle import Bundle
-from bertedge.engines.fork import PerProcess
 from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import ERRORS_ONLY, inputs_of
 from bertedge.engines.onnxruntime.utf8_path import utf8_path
+from bertedge.engines.per_process import PerProcess
 from bertedge.engines.threads import checked_threads
 from bertedge.heads import take_masked
 from bertedge.manifest import OUTPUT_NAMES

@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from bertedge.engines.fork import PerProcess
 from bertedge.engines.onnxruntime.session import MAKE_AGAIN, inputs_of, open_session, reason_of
 from bertedge.engines.onnxruntime.thread_trial import ThreadTrial
+from bertedge.engines.per_process import PerProcess
 from bertedge.errors import BundleError
 from bertedge.manifest import WEIGHTS
 
