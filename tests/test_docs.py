@@ -165,6 +165,13 @@ def test_pages_have_a_place_for_what_is_generated() -> None:
     assert "<!-- public names -->" in (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
 
 
+def test_the_architecture_page_names_what_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:bertedge|tests)/[\w/.]+)`", text))
+    assert len(paths) > 10
+    assert not [path for path in paths if "NAME" not in path and not (ROOT / path).exists()]
+
+
 def test_every_page_is_in_the_site() -> None:
     listed = re.findall(r"^ +- (?:\w+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     docs = ROOT / "docs"
