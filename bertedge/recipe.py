@@ -142,7 +142,7 @@ class QuantizationRecipe:
                     f"method={name}: this recipe has settings of the {base.name} method", f"start from --recipe {name}"
                 )
             base = method_named(name)
-        own = {name: settings.pop(name) for name in OWN & settings.keys()}
+        own = {name: settings.pop(name) for name in sorted(OWN & settings.keys())}
         unknown = settings.keys() - keys_of(type(base))
         if unknown:
             having = [name for name, kind in METHODS.items() if unknown <= keys_of(kind).keys()]

@@ -8,7 +8,7 @@ from functools import cache, singledispatch
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from onnx import TensorProto
 
 from bertedge.graph.builder import MICROSOFT, GraphBuilder
@@ -45,12 +45,8 @@ class Weights(Protocol):
     @property
     def shape(self) -> tuple[int, int]: ...
 
-    def float_matrix(self, g: GraphBuilder, name: str) -> str:
-        """Add the matrix (inputs, outputs) as float32."""
-        ...
-
-    def float16_matrix(self, g: GraphBuilder, name: str) -> str:
-        """Add the matrix (inputs, outputs) as float32, stored as float16; onnxruntime converts it on load."""
+    def float_matrix(self, g: GraphBuilder, name: str, dtype: DTypeLike = np.float32) -> str:
+        """Add the matrix (inputs, outputs) as float32; stored as float16, onnxruntime converts it on load."""
         ...
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: WeightRange) -> Int8Matrix:
@@ -75,11 +71,10 @@ class OwnWeights:
     load_bias: Load = field(repr=False)
     rounding: Rounding = NEAREST
 
-    def float_matrix(self, g: GraphBuilder, name: str) -> str:
-        return g.tensor(f"{name}.weight", np.float32, self.shape[::-1], lambda: self.load().T)
-
-    def float16_matrix(self, g: GraphBuilder, name: str) -> str:
-        stored = g.tensor(f"{name}.weight", np.float16, self.shape[::-1], lambda: self.load().T)
+    def float_matrix(self, g: GraphBuilder, name: str, dtype: DTypeLike = np.float32) -> str:
+        stored = g.tensor(f"{name}.weight", dtype, self.shape[::-1], lambda: self.load().T)
+        if dtype == np.float32:
+            return stored
         return g.op("Cast", [stored], f"{name}.weight.float", to=TensorProto.FLOAT)
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: WeightRange) -> Int8Matrix:
@@ -132,7 +127,7 @@ def _(form: Float32, g: GraphBuilder, name: str, x: str, weights: Weights) -> st
 
 @linear.register
 def _(form: Float16Weights, g: GraphBuilder, name: str, x: str, weights: Weights) -> str:
-    return _float_linear(g, name, x, weights.float16_matrix(g, name), weights)
+    return _float_linear(g, name, x, weights.float_matrix(g, name, np.float16), weights)
 
 
 @linear.register
@@ -151,7 +146,9 @@ def _(form: StaticInt8, g: GraphBuilder, name: str, x: str, weights: Weights) ->
     inliers = _int8_linear(form, g, name, x, own.with_columns_scaled(kept))
     index = g.constant(f"{name}.outlier.index", chosen, np.int64)
     values = g.op("Gather", [x, index], f"{name}.outlier.values", axis=-1)
-    product = g.op("MatMul", [values, own.columns(chosen).float16_matrix(g, f"{name}.outlier")], f"{name}.outlier")
+    product = g.op(
+        "MatMul", [values, own.columns(chosen).float_matrix(g, f"{name}.outlier", np.float16)], f"{name}.outlier"
+    )
     return g.op("Add", [inliers, product], f"{name}.joined")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
+from numpy.typing import DTypeLike
 from onnx import TensorProto
 
 from bertedge.graph.builder import GraphBuilder
@@ -129,11 +130,8 @@ class TableWeights:
     def shape(self) -> tuple[int, int]:
         return self.table.shape
 
-    def float_matrix(self, g: GraphBuilder, name: str) -> str:
-        return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])
-
-    def float16_matrix(self, g: GraphBuilder, name: str) -> str:
-        return self.float_matrix(g, name)  # the table is float32 in the graph
+    def float_matrix(self, g: GraphBuilder, name: str, dtype: DTypeLike = np.float32) -> str:
+        return g.op("Transpose", [self.table.values], f"{name}.transposed", perm=[1, 0])  # stored in its own type
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: WeightRange) -> Int8Matrix:
         scale, rounded = self.table.scale, self.table.rounded

@@ -1,4 +1,4 @@
-"""Linear algebra whose last bits do not depend on the number of cores."""
+"""Linear algebra whose results do not depend on the number of cores."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 def one_blas_thread() -> Iterator[None]:
     """Let numpy's BLAS use one thread, in the whole process.
 
-    With several, the order of its sums depends on their number. A sum that differs in its last bit may round a weight
-    to the other one of two neighbouring steps, so the same input would make another bundle on another machine.
+    With several threads, the order of its sums depends on their number. A difference in the last bit may round a weight
+    to another step, so the same input would make another bundle on another machine.
     """
     with threadpool_limits(limits=1, user_api="blas"):
         yield
