@@ -581,11 +581,11 @@ def test_the_ort_format_and_the_chosen_target(model_folder: Path, corpus_file: P
     arguments = [model_folder, "-o", tmp_path / "b", "--calibration", corpus_file, "--examples", 8]
     done = bertedge("quantize", *arguments, "--format", "ort")
     assert done.returncode == 0
-    assert "int8 static for portable (an ORT file runs elsewhere)" in done.stderr
+    assert "int8 static for portable (an ORT file runs on other machines)" in done.stderr
     assert typed("verify", tmp_path / "b").stdout.strip().endswith("verified")
     info = json.loads(typed("info", tmp_path / "b", "--json").stdout)
     assert (info["format"], info["target"]) == ("ort", "portable")
-    assert info["here"].startswith("right")
+    assert info["here"].startswith("correct")
     assert len(typed("fill-mask", tmp_path / "b", "a [MASK]").stdout.splitlines()) == 5
     done = bertedge("export", model_folder, "-o", tmp_path / "c", "--format", "ort")
     assert done.returncode == 0
