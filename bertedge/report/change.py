@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from bertedge.report.budget import HIGHER, JUDGED, Budget
 from bertedge.report.pair import Pair
 from bertedge.report.verdict import Verdict, sentence
 
-#: How much longer a time or its ratio to float can be on a busy machine; up to 1.8 times was measured.
+#: How much longer a time or its ratio to float can be on a busy machine; ratios were up to 1.8 times as large.
 BUSY_FACTOR = 2.0
 
 
@@ -34,8 +35,9 @@ def verdict_on(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old
     if timed and not pair.together:
         busier = _busier(pair)
         if busier:
-            change = replace(change, low=min(change.low / BUSY_FACTOR, change.value))
-            how = f"low end halved, because {busier}"
+            factor = _load_factor(pair, budget.metric, blank.detail)
+            change = replace(change, low=min(change.low / factor, change.value))
+            how = f"low end divided by {factor:.3g}, because {busier}"
     limit = budget.limit(apart=not pair.together)
     outcome = outcome_of(change, limit)
     words = sentence(budget, limit, new, old, change, than=pair.than, unit=unit)
@@ -51,6 +53,16 @@ def verdict_on(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old
 def _busier(pair: Pair) -> str:
     now, then = pair.report.stability, pair.baseline.stability
     return now.busier_than(then) if now and then else ""
+
+
+def _load_factor(pair: Pair, metric: str, detail: str) -> float:
+    """How much longer a time can be because of the load: as much longer as float's at most, and at least twice."""
+    read = JUDGED[metric].read
+    now, then = (read(one.reference).get(detail) for one in (pair.report, pair.baseline))
+    if JUDGED[metric].scope != "time" or now is None or then is None:
+        return BUSY_FACTOR
+    slower = quotient(now, then).high
+    return max(BUSY_FACTOR, slower) if math.isfinite(slower) else BUSY_FACTOR
 
 
 def _rounds(pair: Pair, workload: str) -> tuple[MetricValue, MetricValue, MetricValue]:

@@ -7,9 +7,9 @@
 3. The gate refuses what cannot be compared, before it measures: a baseline of another float model, of another text, of
    other threads, of an interrupted run or without the candidate, an ``--against`` bundle of another float model as the
    only judge of fidelity, and fidelity on fewer than 16 texts.
-4. Two runs never have the same conditions: a time's ratio to float may be ``apart`` times the baseline's on the same
-   kind of CPU, milliseconds and memory are compared on the same machine only, and where the machine was busier than in
-   the baseline's run the low end of a time's interval is halved, because load can double a time.
+4. Two runs never have the same conditions: a time's ratio to float may be 1.25 times the baseline's (``apart``) on the
+   same kind of CPU, milliseconds and memory are compared on the same machine only, and where the machine was busier
+   than in the baseline's run the low end of a time's interval is divided by 2, or by how much longer float took.
 5. What only one side has is ``skipped``, except that a candidate without fidelity that its judge has fails; and a
    candidate whose verdicts are all ``skipped`` has not passed.
 """

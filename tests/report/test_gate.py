@@ -129,12 +129,28 @@ def test_a_busier_machine_halves_the_low_end_of_a_time() -> None:
     verdict = verdict_of(busy(slower, others=0.5), old, SLOWER)
     assert verdict.outcome == "inconclusive"
     assert not verdict.undecided  # more rounds do not make the machine quiet
-    assert "low end halved, because other processes used 50 % of the CPU time now and 1 % in" in verdict.sentence
+    assert "low end divided by 2, because other processes used 50 % of the CPU time now and 1 % in" in verdict.sentence
     assert verdict_of(busy(slower, others=0.01), old, SLOWER).outcome == "fail"
     assert "the host took 30 %" in verdict_of(busy(slower, stolen=0.3), old, SLOWER).sentence
     assert verdict_of(busy(report_of(timed(1.2)), others=0.9), old, SLOWER).outcome == "fail"
     assert verdict_of(busy(report_of(timed(0.5)), others=0.9), old, SLOWER).outcome == "pass"
     assert verdict_of(slower, busy(old, others=0.5), SLOWER).outcome == "fail"  # the baseline's machine was busy
+
+
+def test_on_a_busier_machine_a_start_may_be_as_much_longer_as_floats() -> None:
+    """Next to fourteen processes on two cores, the same bundle started 5.9 times as slowly, and float 4.6 times."""
+    budget = DEFAULTS["cold_start_ms"]
+
+    def started(model: CandidateReport, times_as_long: float) -> CandidateReport:
+        samples = tuple(times_as_long * ms for ms in (95.0, 98.0, 100.0, 101.0, 103.0))
+        return replace(model, cold_start_ms=samples[2], cold_start_samples_ms=samples)
+
+    old = report_of(timed(0.5))
+    for own, floats, outcome in ((5.9, 4.6, "inconclusive"), (5.9, 1.0, "fail"), (20.0, 4.6, "fail")):
+        new = replace(old, reference=started(old.reference, floats), candidates=(started(old.candidates[0], own),))
+        assert verdict_of(busy(new, others=0.9), old, budget).outcome == outcome
+    slow = replace(old, reference=started(old.reference, 4.6), candidates=(started(old.candidates[0], 4.6),))
+    assert verdict_of(slow, old, budget).outcome == "fail"  # on a quiet machine: the runtime itself became slower
 
 
 def test_a_busier_machine_excuses_no_memory() -> None:
