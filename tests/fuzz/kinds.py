@@ -336,7 +336,7 @@ def _report(samples: Samples) -> Case:
 def _compared(samples: Samples) -> Case:
     old, new = _reports(samples)
     page, tables, junit = (samples.scratch / name for name in ("page.html", "tables.md", "junit.xml"))
-    read = lambda: compare(old, new, html_file=page, markdown_file=tables, junit_file=junit)  # noqa: E731
+    read = lambda: compare(baseline=old, report=new, html=page, markdown=tables, junit=junit)  # noqa: E731
     return Case(path=old, mutators=JSON, read=read)
 
 
@@ -348,7 +348,7 @@ def _budgets(samples: Samples) -> Case:
         '["mlm.top1_agreement"]\nmax_drop = 0.01\n\n["latency.p50"]\nmax_ratio = 1.25\napart = 2.0\n\n'
         "[size_bytes]\nmax_ratio = 1.05\n"
     )
-    return Case(path=path, mutators=TOML, read=lambda: compare(old, new, budgets=path))
+    return Case(path=path, mutators=TOML, read=lambda: compare(baseline=old, report=new, budgets_file=path))
 
 
 # -- text and training ------------------------------------------------------------------------------------------------
