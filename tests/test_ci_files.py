@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,13 @@ def test_the_workflow_runs_the_tests_and_the_action() -> None:
     (step,) = steps_using("./")
     assert step["with"].keys() <= ACTION["inputs"].keys()
     assert {name for name, row in ACTION["inputs"].items() if row.get("required")} <= step["with"].keys()
+
+
+def test_the_workflow_imports_what_there_is() -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    found = re.findall(r"from (bertedge[\w.]*) import (\w+)", text)
+    assert found
+    assert all(hasattr(import_module(module), name) for module, name in found)
 
 
 def test_the_workflow_tests_every_python_and_system() -> None:
