@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,7 +41,7 @@ LAYERS = (
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 SIBLINGS_APART = ({"train", "graph", "runtime"}, {"train", "graph", "engines"})
 
-MOST_LINES_OF_A_MODULE = 300
+MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 300, 60
 
 
 def dotted(path: Path) -> str:
@@ -144,6 +145,21 @@ def test_pictures_are_drawn_by_way_of_plotting() -> None:
 def test_modules_are_short() -> None:
     lengths = {name: len(source.splitlines()) for name, source in SOURCES.items()}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES_OF_A_MODULE} == {}
+
+
+def test_functions_are_short() -> None:
+    lengths = {
+        f"{name}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES_OF_A_FUNCTION} == {}
+
+
+def test_no_two_files_have_one_name() -> None:
+    names = Counter(path.name for path in PACKAGE.rglob("*.py"))
+    assert [name for name, count in names.items() if count > 1] == ["__init__.py"]
 
 
 @pytest.mark.parametrize(

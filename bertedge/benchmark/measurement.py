@@ -18,7 +18,7 @@ from bertedge.benchmark.models import (
 )
 from bertedge.data.batches import Layout, next_sentence_classes
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.data.files import text_sha256
+from bertedge.data.text_files import text_sha256
 from bertedge.engines.threads import checked_threads
 from bertedge.evaluate.bootstrap import estimate_all, estimate_changes
 from bertedge.evaluate.clipping import LayerClipping, measure_clipping

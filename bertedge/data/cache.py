@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bertedge.data.corpus import Chunk, TokenizedCorpus, tokenized_chunks
-from bertedge.data.files import suffix_of, text_sha256
+from bertedge.data.text_files import suffix_of, text_sha256
 from bertedge.errors import BertEdgeError, FileError
 from bertedge.files import new_folder, sha256
 from bertedge.records import from_json, read_json, write_json

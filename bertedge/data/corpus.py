@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.data.files import BLOCK, TextFile, open_text
+from bertedge.data.text_files import BLOCK, TextFile, open_text
 from bertedge.data.rows import rows_of
 from bertedge.data.sentences import line_or_sentences, split_sentences
 from bertedge.errors import CorpusError
@@ -37,7 +37,7 @@ LONG_PARAGRAPH = 400
 def read_sentences(path: Path) -> Iterator[tuple[int, str]]:
     """Yield every sentence of a corpus, with the number of its document.
 
-    A line is a sentence, unless it has more than :data:`bertedge.data.files.BLOCK` characters; then it is cut.
+    A line is a sentence, unless it has more than :data:`bertedge.data.text_files.BLOCK` characters; then it is cut.
 
     Raises:
         CorpusError: the file cannot be read, is not UTF-8, or is no text.

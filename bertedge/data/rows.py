@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from bertedge.data.files import TextFile
+from bertedge.data.text_files import TextFile
 from bertedge.errors import CorpusError
 
 COLUMN, BYTE_ORDER_MARK = "text", "\ufeff"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from bertedge.data.files import BLOCK
+from bertedge.data.text_files import BLOCK
 
 #: A sentence of fewer characters ("No." "Mr.") is joined to the next one.
 SHORT = 20

@@ -11,7 +11,7 @@ from typing import Any
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.data.calibration import default_text
-from bertedge.data.files import text_sha256
+from bertedge.data.text_files import text_sha256
 from bertedge.engines.onnxruntime.cpu_check import require_correct_here
 from bertedge.errors import FileError, UsageError
 from bertedge.evaluate.goals import Goal, require_measurable, told_of

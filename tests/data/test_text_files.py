@@ -15,9 +15,9 @@ from threading import Thread
 
 import pytest
 
-from bertedge.data import files as files_module
+from bertedge.data import text_files as files_module
 from bertedge.data.corpus import read_sentences, tokenize_corpus
-from bertedge.data.files import local_file, text_sha256
+from bertedge.data.text_files import local_file, text_sha256
 from bertedge.errors import CorpusError
 from bertedge.files import sha256
 from bertedge.tokenizer import Tokenizer
@@ -150,7 +150,7 @@ PIPED = """
 import sys
 from pathlib import Path
 from bertedge.data.corpus import read_sentences
-from bertedge.data.files import local_file
+from bertedge.data.text_files import local_file
 path = Path(sys.argv[1])
 for _ in range(2):
     print(len(list(read_sentences(path))))
