@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.data.text_files import BLOCK, TextFile, open_text
 from bertedge.data.rows import rows_of
 from bertedge.data.sentences import line_or_sentences, split_sentences
+from bertedge.data.text_files import BLOCK, TextFile, open_text
 from bertedge.errors import CorpusError
 from bertedge.template import Template
 from bertedge.tokenizer import Tokenizer

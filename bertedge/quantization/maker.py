@@ -14,8 +14,8 @@ from bertedge.bundle import CONFIG, RANGES
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.data.text_files import text_sha256
 from bertedge.data.held_out import hold_out
+from bertedge.data.text_files import text_sha256
 from bertedge.encoders import write_config
 from bertedge.engines.onnxruntime import versions
 from bertedge.engines.onnxruntime.cpu_check import is_correct_here

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertedge.data.text_files import BLOCK
 from bertedge.data.sentences import line_or_sentences, split_sentences
+from bertedge.data.text_files import BLOCK
 
 ENGLISH = "The ship left the port at dawn. Nobody came to the door! Was it far from the land? “It was,” he said."
 

@@ -123,13 +123,14 @@ def pipe(tmp_path: Path) -> Iterator[Callable[[bytes], Path]]:
             with contextlib.suppress(BrokenPipeError):  # the reader has had enough
                 path.write_bytes(content)
 
-        threads.append(Thread(target=fill))
+        threads.append(Thread(target=fill, daemon=True))
         threads[-1].start()
         return path
 
     yield filled
+    files_module._copies.clear()  # the next test's pipe may get this one's number
     for thread in threads:
-        thread.join()
+        thread.join(timeout=10)
 
 
 def test_a_pipe_can_be_read_more_than_once(tmp_path: Path, tokenizer: Tokenizer, pipe: Callable[[bytes], Path]) -> None:
