@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,15 +43,26 @@ from tests.test_target import HASWELL
 EASY = goals_of({"max_mlm_drop": 0.5, "max_p95_ms": 60_000.0, "max_size_mb": 30.0})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings(corpus_file: Path) -> TuneSettings:
     return TuneSettings(calibration=corpus_file, length=16, examples=24, threads=(1,))
 
 
-@pytest.fixture(autouse=True)
-def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "FIRST_ROUNDS", 2)
-    monkeypatch.setattr(search, "FINAL_ROUNDS", 3)
+@pytest.fixture(autouse=True, scope="module")
+def few_rounds() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rounds, "FIRST_ROUNDS", 2)
+        patch.setattr(search, "FINAL_ROUNDS", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(
+    model_folder: Path, settings: TuneSettings, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Tuned]:
+    """A search with easy goals, and its folder; not to be changed by tests."""
+    runs = tmp_path_factory.mktemp("finished") / "runs"
+    return runs, tune([model_folder], runs, goals=EASY, settings=settings)
 
 
 def check_what_is_left(folder: Path, tuned: Tuned) -> None:
@@ -158,10 +168,9 @@ def test_an_interrupted_search_resumes(
 
 
 def test_harder_goals_take_up_what_was_measured_and_promote(
-    model_folder: Path, settings: TuneSettings, tmp_path: Path
+    model_folder: Path, settings: TuneSettings, finished: tuple[Path, Tuned], tmp_path: Path
 ) -> None:
-    runs = tmp_path / "runs"
-    easy = tune([model_folder], runs, goals=EASY, settings=settings)
+    runs, easy = Path(shutil.copytree(finished[0], tmp_path / "runs")), finished[1]
     losses = {entry.name: entry.fidelity["mlm.kl_mean"].value for entry in easy.measured}
     hard = tune([model_folder], runs, goals=goals_of({"max_kl": losses["static"] / 200}), settings=settings)
     assert hard.met
@@ -173,10 +182,9 @@ def test_harder_goals_take_up_what_was_measured_and_promote(
 
 
 def test_a_bundle_that_another_took_the_place_of_is_made_again(
-    model_folder: Path, settings: TuneSettings, tmp_path: Path
+    model_folder: Path, settings: TuneSettings, finished: tuple[Path, Tuned], tmp_path: Path
 ) -> None:
-    runs = tmp_path / "runs"
-    once = tune([model_folder], runs, goals=EASY, settings=settings)
+    runs, once = Path(shutil.copytree(finished[0], tmp_path / "runs")), finished[1]
     best = next(entry for entry in once.measured if entry.name == once.best)
     other = QuantizationRecipe(method=WeightOnly(bits=4))
     quantize(model_folder, runs / "candidates" / best.folder, recipe=other, force=True)
@@ -289,8 +297,7 @@ def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(
 
 def test_the_command_line_refuses_what_it_does_not_understand(model_folder: Path, tmp_path: Path) -> None:
     for options in (["--max-kl", "-1"], ["--max-kl", "nan"], ["--max-p95-ms", "fast"], [], ["--max-p95-ms", "0"]):
-        command = [sys.executable, "-m", "bertedge", "tune", str(model_folder), "-o", str(tmp_path / "r"), *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = typed("tune", model_folder, "-o", tmp_path / "r", *options)
         assert done.returncode == 2, done.stderr
         assert done.stderr.splitlines()[-1].startswith("hint: ")
     assert list(tmp_path.iterdir()) == []
@@ -298,10 +305,9 @@ def test_the_command_line_refuses_what_it_does_not_understand(model_folder: Path
 
 @pytest.mark.parametrize("lost", ["candidates/{}/model.onnx", "candidates/{}/manifest.json", "best/manifest.json"])
 def test_bundles_that_somebody_was_stopped_removing_are_made_again(
-    lost: str, model_folder: Path, settings: TuneSettings, tmp_path: Path
+    lost: str, model_folder: Path, settings: TuneSettings, finished: tuple[Path, Tuned], tmp_path: Path
 ) -> None:
-    runs = tmp_path / "runs"
-    once = tune([model_folder], runs, goals=EASY, settings=settings)
+    runs, once = Path(shutil.copytree(finished[0], tmp_path / "runs")), finished[1]
     best = next(entry for entry in once.measured if entry.name == once.best)
     (runs / lost.format(best.folder)).unlink()
     check_what_is_left(runs, tune([model_folder], runs, goals=EASY, settings=settings))
