@@ -23,12 +23,14 @@ from bertedge.data.calibration import default_text
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.encoders import write_config
 from bertedge.evaluate.latency import paired_ratio
+from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Feed
 from bertedge.train.loop import Trainer, pretraining_loss
 from bertedge.train.model import BertForPreTraining
 from bertedge.train.training_settings import ModelShape, TrainingSettings
 from bertedge.train.world import World
 
+#: Labels of transformers that are not learned.
 NOT_MASKED = -100
 
 
@@ -46,6 +48,7 @@ def plain_loop(feed: Feed, shape: ModelShape, settings: TrainingSettings, vocab_
         labels = torch.full_like(inputs.input_ids, NOT_MASKED).flatten()
         labels[inputs.masked_index] = inputs.labels["mlm"]
         mask = torch.ones_like(inputs.input_ids) if inputs.attention_mask is None else inputs.attention_mask
+        follows = inputs.labels["nsp"]
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
             loss = model(
@@ -53,7 +56,7 @@ def plain_loop(feed: Feed, shape: ModelShape, settings: TrainingSettings, vocab_
                 attention_mask=mask,
                 token_type_ids=inputs.token_type_ids,
                 labels=labels.view_as(inputs.input_ids),
-                next_sentence_label=inputs.labels["nsp"],
+                next_sentence_label=follows.where(follows != NO_LABEL, NOT_MASKED),
             ).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
