@@ -1,6 +1,6 @@
 """Int8 BERT for CPUs and ARM boards: export, quantize, run and measure.
 
-Everything here is loaded when it is first used, so that the runtime never pays for the tools.
+Every name is imported when it is first used, so programs that only run bundles do not load the tools.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ __all__ = [
     "write_report",
 ]
 
-#: Module -> the public names that live there.
+#: Module -> the public names that it defines.
 _HOMES = {
     "bertedge.benchmark": ("BenchSettings", "Standard", "bench"),
     "bertedge.bundle": ("Bundle",),

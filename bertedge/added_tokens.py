@@ -67,41 +67,41 @@ def read_added_tokens(
     Raises:
         TypeError, ValueError: an entry is not a token.
     """
-    said = dict(settings)
-    if "additional_special_tokens" in said and not said.get("extra_special_tokens"):
-        said["extra_special_tokens"] = said.pop("additional_special_tokens")
-    own = {key: said.pop(key) for key in list(said) if _is_own(key) and isinstance(said[key], str)}
-    own |= _popped_names(said)
-    if "added_tokens_decoder" in said:
-        entries = [(int(index), token_of(token)) for index, token in said["added_tokens_decoder"].items()]
+    merged = dict(settings)
+    if "additional_special_tokens" in merged and not merged.get("extra_special_tokens"):
+        merged["extra_special_tokens"] = merged.pop("additional_special_tokens")
+    own = {key: merged.pop(key) for key in list(merged) if _is_own(key) and isinstance(merged[key], str)}
+    own |= _popped_names(merged)
+    if "added_tokens_decoder" in merged:
+        entries = [(int(index), token_of(token)) for index, token in merged["added_tokens_decoder"].items()]
     else:
-        said |= _of_map(special_tokens_map, said)
-        own |= _popped_names(said)
-        entries = _of_file(added_tokens, said)
+        merged |= _of_map(special_tokens_map, merged)
+        own |= _popped_names(merged)
+        entries = _of_file(added_tokens, merged)
         entries += [(int(token["id"]), token_of(token)) for token in in_json]
     for index, entry in entries:
         if index > MOST_ID:
             raise ValueError(f"the id of {entry.content[:60]!r} is larger than {MOST_ID}")
-    marked = {key: said[key] for key in said if _is_own(key)}
-    extra = said.get("extra_special_tokens", said.get("additional_special_tokens")) or ()
+    marked = {key: merged[key] for key in merged if _is_own(key)}
+    extra = merged.get("extra_special_tokens", merged.get("additional_special_tokens")) or ()
     return AddedTokens(
-        named={**defaults, **_named(said, entries)},
+        named={**defaults, **_named(merged, entries)},
         own={key: token for key, raw in {**marked, **own}.items() if (token := _token_or_none(raw)) is not None},
         extra=tuple(token for raw in extra if (token := _token_or_none(raw)) is not None),
         listed=dict(entries),
     )
 
 
-def _named(said: Mapping[str, Any], entries: Iterable[tuple[int, AddedToken]]) -> dict[str, Token | None]:
-    """The special tokens that ``said`` names, with the flags of their entry if they have one."""
+def _named(merged: Mapping[str, Any], entries: Iterable[tuple[int, AddedToken]]) -> dict[str, Token | None]:
+    """The special tokens that the settings name, with the flags of their entry in the files, if there is one."""
     by_content = {token.content: token for _, token in entries}  # including those whose id a later entry has
-    found = {name: _token_or_none(said[name]) for name in NAMED if name in said}
+    found = {name: _token_or_none(merged[name]) for name in NAMED if name in merged}
     known = {name: by_content.get(str(token), token) for name, token in found.items() if token is not None}
-    return {**known, **{name: None for name in found if said[name] is None}}
+    return {**known, **{name: None for name in found if merged[name] is None}}
 
 
 def token_of(raw: Any) -> AddedToken:
-    """A token from a file's entry: a string, or an object with ``content`` and flags.
+    """Make a token from an entry of a file: a string, or an object with ``content`` and flags.
 
     Raises:
         TypeError: it is neither.
@@ -128,18 +128,18 @@ def _is_own(key: str) -> bool:
     return key.endswith("_token") and key not in NAMED
 
 
-def _popped_names(said: dict[str, Any]) -> dict[str, Any]:
+def _popped_names(merged: dict[str, Any]) -> dict[str, Any]:
     """Remove and return ``extra_special_tokens`` if it maps names to tokens."""
-    return said.pop("extra_special_tokens") if isinstance(said.get("extra_special_tokens"), dict) else {}
+    return merged.pop("extra_special_tokens") if isinstance(merged.get("extra_special_tokens"), dict) else {}
 
 
-def _of_map(special_tokens_map: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+def _of_map(special_tokens_map: Mapping[str, Any], merged: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of ``special_tokens_map.json``, which override ``tokenizer_config.json``."""
     stronger: dict[str, Any] = {}
     for key, value in special_tokens_map.items():
         if key == "extra_special_tokens" and isinstance(value, list):
             tokens = [token_of({**token, "special": True}) if isinstance(token, dict) else token for token in value]
-            before = list(said.get("extra_special_tokens") or ())
+            before = list(merged.get("extra_special_tokens") or ())
             stronger[key] = before + [token for token in tokens if token not in before]
         elif isinstance(value, dict) and key != "extra_special_tokens":
             stronger[key] = token_of({**value, "special": True})
@@ -148,9 +148,9 @@ def _of_map(special_tokens_map: Mapping[str, Any], said: Mapping[str, Any]) -> d
     return stronger
 
 
-def _of_file(added_tokens: Mapping[str, Any], said: Mapping[str, Any]) -> list[tuple[int, AddedToken]]:
+def _of_file(added_tokens: Mapping[str, Any], merged: Mapping[str, Any]) -> list[tuple[int, AddedToken]]:
     """Ids and tokens of ``added_tokens.json``. Tokens that another file names are special."""
-    elsewhere = [*(said.get(name) for name in NAMED), *(said.get("extra_special_tokens") or ())]
+    elsewhere = [*(merged.get(name) for name in NAMED), *(merged.get("extra_special_tokens") or ())]
     special = {str(token) for token in elsewhere if isinstance(token, Token)}  # only strings, as in transformers
     return [
         (int(index), AddedToken(token, normalized=token not in special, special=token in special))

@@ -1,7 +1,7 @@
 """The layers of a model: every linear layer and look-up table that has a number format, with its role.
 
-A name says which layer it is, a role says what kind. Everything that depends on the kind of a layer asks for its role:
-what a recipe does with it, which positions it reads, which table it shares.
+A name identifies one layer, a role its kind. Code that treats kinds of layers differently looks at the role: what a
+recipe does with the layer, which positions it reads, which table it shares.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 from bertedge.encoders import EncoderConfig, names
 
-#: Which positions of a text a layer is computed for, if all outputs are asked for.
+#: The positions of a text that a layer is computed for, if all outputs are requested.
 Reads = Literal["every", "first", "masked"]
 
 
@@ -45,7 +45,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """A format that every method gives to a role, and why."""
+    """A format that every method gives to the layers of a role, and the reason."""
 
     format: Literal["float16", "float32"]
     why: str
@@ -55,7 +55,7 @@ class Kept:
 KEPT = {
     # It runs right before the decoder and its weights are close to the identity; see the benchmarks' fidelity steps.
     Role.HEAD_TRANSFORM: Kept(
-        format="float16", why="a hundredth of the work, and in int8 it would cost more fidelity than a whole block"
+        format="float16", why="it is 1 % of the work, and in int8 it would lose more fidelity than a whole block"
     ),
     Role.CLASSIFIER: Kept(format="float32", why="a few rows"),
 }
@@ -83,7 +83,7 @@ class Layer:
 
     @property
     def block(self) -> int | None:
-        """The index of its encoder block, if it is in one."""
+        """The index of its encoder block; None outside of the blocks."""
         return int(self.name.split(".")[2]) if self.role.in_blocks else None
 
 
@@ -98,7 +98,7 @@ class Block:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """All four, in the order of computation."""
+        """The four layers, in the order of computation."""
         return self.qkv, self.attention_output, self.intermediate, self.output
 
 

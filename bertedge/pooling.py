@@ -25,16 +25,16 @@ TINY = 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingSettings:
-    """What a sentence-transformers folder says about its vectors.
+    """The settings of a sentence-transformers folder for its vectors.
 
     Attributes:
         pooling: how the hidden states become one vector; the vectors of several modes are concatenated in this order.
-            Empty where the model has no pooling, and so no vector of its own.
-        max_seq_length: tokens that a text may have, special tokens included; the rest is cut off.
+            Empty if the model has no pooling.
+        max_seq_length: largest number of tokens of a text, special tokens included; longer texts are cut off.
         normalize: whether vectors are scaled to length 1.
         include_prompt: whether the tokens of a prompt are pooled as well.
         prompts: name -> the words that are put in front of a text.
-        default_prompt_name: the prompt that is used unless another one is asked for.
+        default_prompt_name: the prompt that is used if the caller names none.
         left_out: modules of the model that bertedge does not compute, such as ``2_Dense (Dense)``.
     """
 
@@ -77,11 +77,11 @@ class EmbeddingSettings:
         """A sentence about the modules that are left out; None if there are none."""
         if not self.left_out:
             return None
-        return f"left out: {', '.join(self.left_out)}; vectors are those before it, not the model's own"
+        return f"left out: {', '.join(self.left_out)}; vectors are those before it, so they differ from the model's own"
 
 
 def pooling_of(settings: EmbeddingSettings | None) -> tuple[str, ...]:
-    """How a model's vectors are pooled: as its settings say, or by the mean."""
+    """The pooling modes of a model's settings; the mean for a model without settings."""
     return settings.pooling if settings is not None and settings.pooling else DEFAULT_POOLING
 
 
@@ -118,7 +118,7 @@ def cosines(expected: NDArray[np.float32], got: NDArray[np.float32]) -> NDArray[
 
 
 def _weighted_mean(states: NDArray[np.float32], start: int) -> NDArray[np.float32]:
-    """Later tokens count more: the first one 1, the next one 2 (Muennighoff 2022, SGPT, equation 2)."""
+    """A mean with larger weights for later tokens: 1, 2, 3, ... (Muennighoff 2022, SGPT, equation 2)."""
     weights = np.arange(start + 1, len(states) + 1, dtype=np.float32)
     return (weights @ states[start:] / weights.sum()).astype(np.float32, copy=False)
 

@@ -11,9 +11,9 @@ import numpy as np
 from bertedge.errors import UsageError
 
 Pair = tuple[str, str]
-#: Half of a surrogate pair, which is no character; Python decodes bytes that are not UTF-8 to these.
+#: Half of a surrogate pair, which is not a character. Python decodes bytes that are not UTF-8 to such halves.
 SURROGATE = re.compile("[\ud800-\udfff]")
-#: The most characters of a wrong value that a message shows.
+#: A message shows at most this many characters of a wrong value.
 SHOWN = 40
 PAIRS_HINT = 'for instance [("One.", "Two.")]'
 

@@ -38,12 +38,12 @@ class Tokenizer:
     """Text to token ids and back. It never changes after it is made, so threads may share it.
 
     Args:
-        backend: a tokenizer of the ``tokenizers`` library; it belongs to this object from now on.
-        max_length: the most tokens of an encoded text, special tokens included.
-        special: role (``mask``, ``cls``, ...) -> token, where it is not BERT's.
+        backend: a tokenizer of the ``tokenizers`` library. The caller must not change it afterwards.
+        max_length: the largest number of tokens in an encoded text, special tokens included.
+        special: role (``mask``, ``cls``, ...) -> token, for tokens that differ from BERT's.
         own_pipeline: whether ``tokenizer.json`` defines the pipeline; otherwise BERT's class does.
         truncation_side: the side on which a text that is too long is cut, ``right`` or ``left``.
-        warnings: what a user should know about how it was read, a sentence each.
+        warnings: for the user, a sentence each: how the files were read.
 
     Attributes:
         template: the special tokens around a text and around a pair.
@@ -113,7 +113,7 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json``.
 
-        The second repeats length and casing: ``transformers`` trusts it more than the first.
+        The second file repeats length and casing, because ``transformers`` prefers its values to those of the first.
         """
         write_text(folder / "tokenizer.json", self._json)
         write_json(folder / "tokenizer_config.json", tokenizer_settings(json.loads(self._json), **self._settings))
@@ -127,15 +127,15 @@ class Tokenizer:
 
     @cached_property
     def _json(self) -> str:
-        """``tokenizer.json`` without our truncation setting, so that other tools find it as it was."""
+        """``tokenizer.json`` without the truncation that bertedge sets, so that other tools see the original."""
         return self._whole.to_str()
 
     def _changed(self, backend: tokenizers.Tokenizer, **changes: Any) -> Tokenizer:
-        """Another tokenizer, with the settings of this one except for the given changes."""
+        """A copy of this tokenizer with the given changes."""
         return Tokenizer(backend, **{**self._settings, "warnings": self._warnings, **changes})
 
     def recased(self, cased: bool) -> Tokenizer:
-        """The same tokenizer, with or without capital letters, whatever its files say.
+        """A copy of this tokenizer that keeps or removes capital letters, regardless of its files.
 
         Raises:
             UsageError: its normalizer is not BERT's, so it has no such switch.
@@ -143,7 +143,7 @@ class Tokenizer:
         return self._changed(recased(self._json, cased))
 
     def _without_ids_from(self, size: int) -> Tokenizer:
-        """The same tokenizer; added tokens with ids from ``size`` on become ordinary text."""
+        """A copy in which added tokens with ids of ``size`` or more are ordinary text."""
         if self.vocab_size <= size:
             return self
         backend, names = without_added(self._json, size, keep=self.special.values())
@@ -168,7 +168,7 @@ class Tokenizer:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know: how the files were read, and whether casing and vocabulary fit, a sentence each."""
+        """Warnings for the user, a sentence each: how the files were read, and whether casing and vocabulary fit."""
         told = about_capitals(self.vocabulary().keys() - set(self.added.values())) if self.lowercases else None
         return self._warnings if told is None else (*self._warnings, told)
 
@@ -195,13 +195,13 @@ class Tokenizer:
 
     @property
     def continuation_prefix(self) -> str | None:
-        """What tokens inside a word begin with, such as ``##``; None if tokens have no such prefix."""
+        """The prefix of tokens that continue a word, such as ``##``; None if the tokenizer has no such prefix."""
         return getattr(self._backend.model, "continuing_subword_prefix", None)
 
     def continuation(self, vocab_size: int) -> NDArray[np.bool_]:
         """True at the ids of tokens that continue the word before them, shape (vocab_size,).
 
-        Without a prefix, the decoder shows them: it puts no space before them.
+        If the tokenizer has no prefix, its decoder is used: it puts no space before such tokens.
         """
         prefix, decoder, vocabulary = self.continuation_prefix, self._backend.decoder, self.vocabulary()
         inside = [index for token, index in vocabulary.items() if prefix and token.startswith(prefix)]
@@ -214,7 +214,7 @@ class Tokenizer:
         return flags
 
     def trimmed(self, kept: Sequence[int]) -> Tokenizer:
-        """The same tokenizer with some of its tokens only; the i-th of ``kept`` gets the id i.
+        """A copy with only the tokens ``kept``; the i-th of them gets the id i.
 
         Raises:
             CheckpointError: it is not a WordPiece tokenizer.
@@ -223,11 +223,11 @@ class Tokenizer:
         return self._changed(trimmed(self._json, ids))
 
     def lowercased(self) -> Tokenizer:
-        """The same tokenizer, which makes text lower case first."""
+        """A copy of this tokenizer that makes text lower case first."""
         return self._changed(lowercased(self._json))
 
     def with_max_length(self, max_length: int) -> Tokenizer:
-        """The same tokenizer with another ``max_length``."""
+        """A copy of this tokenizer with another ``max_length``."""
         return self._changed(tokenizers.Tokenizer.from_str(self._json), max_length=max_length)
 
     def id_of(self, role: str) -> int:

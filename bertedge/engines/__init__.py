@@ -1,4 +1,4 @@
-"""Engines: what can compute a bundle. A new engine is a file or a folder here, and one row of :data:`ENGINES`."""
+"""Engines, which run the models of bundles. A new engine is a file or folder here, and one row of :data:`ENGINES`."""
 
 from __future__ import annotations
 

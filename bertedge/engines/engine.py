@@ -1,4 +1,4 @@
-"""What an engine is: something that computes a bundle's model on this machine."""
+"""The interface of engines, which run a bundle's model on this machine."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Executor(Protocol):
     def run(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> list[T]:
         """Run texts of any lengths; results come in the order of the rows.
 
-        A row's result does not depend on the other rows. How rows are grouped, padded or spread over cores is the
-        engine's own business.
+        A row's result does not depend on the other rows. The engine decides how rows
+        are grouped, padded or spread over cores.
 
         Args:
-            read: takes what is needed from the outputs of a row, as soon as they are computed, so that thousands of
-                rows need no more memory than a few. Engines may call it from several threads at once.
+            read: makes the result from the outputs of a row, as soon as they are computed. So the outputs of
+                thousands of rows are never in memory together. Engines may call it from several threads at once.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeTime:
-    """One operator of the graph: what it took in each call, in milliseconds."""
+    """The time of one operator of the graph in each call, in milliseconds."""
 
     name: str
     op_type: str
@@ -52,7 +52,7 @@ class ProfilingExecutor(Executor, Protocol):
     """An executor that can time its operators."""
 
     def profile(self, rows: Sequence[Row], *, seconds: float) -> list[NodeTime]:
-        """Run rows of one length as one batch, again and again for about so many seconds, and time each operator."""
+        """Run rows of one length as one batch, repeatedly for about ``seconds``, and time each operator."""
         ...
 
 
@@ -73,9 +73,9 @@ class Engine:
     """One way to compute bundles; a row of :data:`bertedge.engines.ENGINES`.
 
     Attributes:
-        weight_range: the int8 weights that the engine multiplies without overflow on a CPU.
+        weight_range: the int8 weights that the engine multiplies on a CPU without overflow.
         require: raises UnfitMachineError where the engine cannot run a bundle on this machine for another reason than
-            overflow, and MissingExtraError where a package is missing. ``allow_any_cpu`` skips what belongs to the CPU.
+            overflow, and MissingExtraError where a package is missing. ``allow_any_cpu`` skips the checks of the CPU.
         open: loads the model of a bundle. ``threads``: threads that one operator may use. ``check``: compare hashes
             again where a forked process opens the files again.
         describe: what the engine runs on this machine, for ``bertedge info``; a part of a sentence.
@@ -96,7 +96,7 @@ class Engine:
             allow_any_cpu: do not refuse it because of the CPU.
 
         Raises:
-            UnfitMachineError: its sums would overflow, or a library or the CPU is not suited.
+            UnfitMachineError: int8 sums would overflow, or a library or the CPU does not fit.
             MissingExtraError: a package is missing.
         """
         self.require(manifest, allow_any_cpu=allow_any_cpu)

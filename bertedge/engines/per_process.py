@@ -59,7 +59,7 @@ class PerProcess(Generic[Key, Value]):
         return iter(list(self._opened))
 
     def abandon(self) -> None:
-        """Forget the objects of the parent process without destroying them, neither now nor at exit."""
+        """Forget the objects of the parent process, and never destroy them."""
         for value in self._opened.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
         self._opened, self._forked = {}, True

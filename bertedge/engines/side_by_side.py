@@ -15,14 +15,14 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Items given to each thread: one that it works on, and the next one.
+#: Items per thread that are started or waiting: the current item, and the next one.
 AHEAD = 2
 
 
 def side_by_side(
     work: Callable[[Item], Result], items: Sequence[Item], *, threads: int
 ) -> Iterator[tuple[Item, Result]]:
-    """Do ``work`` on every item. Items start in their order; items and results come as they are ready.
+    """Do ``work`` on every item. Items start in their order; pairs of item and result come as soon as they are ready.
 
     No more than ``AHEAD * threads`` results are held at any time. An exception of ``work`` is raised here, after all
     items that were started are done.

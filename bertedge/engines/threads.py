@@ -1,4 +1,4 @@
-"""How many threads this process may really use."""
+"""How many threads this process may use."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def checked_threads(threads: int | None) -> int:
     """A number of threads that a user asked for, or :func:`threads_here` for None.
 
     Raises:
-        UsageError: it is no whole number, is below 1, or is above both :data:`MOST_THREADS` and the machine's CPUs.
+        UsageError: it is not a whole number, is below 1, or is above both :data:`MOST_THREADS` and the machine's CPUs.
     """
     if threads is None:
         return threads_here()
     most = max(MOST_THREADS, os.cpu_count() or 1)
-    hint = f"leave it out for one a core; this process may use {usable_cpus()} CPUs"
+    hint = f"leave it out to use one per core; this process may use {usable_cpus()} CPUs"
     try:
         number = operator.index(threads)
     except TypeError:
@@ -75,7 +75,7 @@ def _within_quota(threads: int, cgroup: Path, own: Path) -> int:
 
 
 def _core(cpus: Path, cpu: int) -> str:
-    """A name for the core of a CPU: the list of its CPUs. Where the system does not tell, each CPU counts as a core."""
+    """The list of the CPUs that share a core with this one. Without such a list, each CPU counts as a core."""
     try:
         return (cpus / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip()
     except OSError:
@@ -83,7 +83,7 @@ def _core(cpus: Path, cpu: int) -> str:
 
 
 def cgroup_quota(cgroup: Path = CGROUP, own: Path = OWN) -> float | None:
-    """CPUs that the control groups grant, such as 2.5, or None without a limit.
+    """The number of CPUs that the control groups allow, such as 2.5; None without a limit.
 
     A group's limit holds for all groups below it, so the smallest limit from the process's own group up to the root
     counts.
@@ -146,7 +146,7 @@ def _version_1(folder: Path) -> float | None:
 
 
 def _granted(quota: str, period: str) -> float | None:
-    """CPUs; version 2 says "max" for no limit, version 1 says -1."""
+    """The quota in CPUs; None for no limit, which is "max" in version 2 and -1 in version 1."""
     try:
         granted = float(quota) / float(period)
     except (ValueError, ZeroDivisionError):

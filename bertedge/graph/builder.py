@@ -23,10 +23,10 @@ import bertedge
 from bertedge.errors import BertEdgeError, CheckpointError
 
 OPSET = 17  # LayerNormalization; nothing newer is needed
-MICROSOFT = "com.microsoft"  # onnxruntime's own operators, part of every build of it
+MICROSOFT = "com.microsoft"  # onnxruntime's own operators, which every build has
 IR_VERSION = 8  # that of opset 17
 EXTERNAL_MIN_BYTES = 1024  # shape inference reads small tensors, so they stay inside
-#: Alignment of tensors in a file of their own: for vector loads, and from so many bytes on for pages of their own.
+#: Alignment in the external file, in bytes: for vector loads; for memory pages, and the tensors that begin a page.
 ALIGNMENT, PAGE, PAGE_ALIGNED_MIN_BYTES = 64, 4096, 1 << 16
 MAX_PROTOBUF_BYTES = 2**31 - 1
 
@@ -92,7 +92,7 @@ class GraphBuilder:
         return names[0] if outputs == 1 else names
 
     def once(self, op_type: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        """The value of that name; its node is added if it is not there yet."""
+        """The output of the node of that name, which is added if it does not exist."""
         if name not in self._values:
             self.op(op_type, inputs, name, **attributes)
         return name
@@ -142,7 +142,7 @@ class GraphBuilder:
         graph_size = len(skeleton) + sum(map(_field_size, sizes))
         if graph_size > MAX_PROTOBUF_BYTES:
             raise BertEdgeError(
-                f"the model needs {graph_size} bytes, ONNX files end at {MAX_PROTOBUF_BYTES}",
+                f"the model needs {graph_size} bytes, an ONNX file has at most {MAX_PROTOBUF_BYTES}",
                 "quantize it, or use fewer layers",
             )
         file.write(_model_header() + _field_tag(onnx.ModelProto, "graph") + _varint(graph_size) + skeleton)
@@ -153,12 +153,12 @@ class GraphBuilder:
                 places[tensor.name] = Place(Path(file.name).name, file.tell())
                 _values(tensor).tofile(file)
             elif data is not None:
-                data.write(bytes(outside[tensor.name].offset - data.tell()))  # up to where it is aligned
+                data.write(bytes(outside[tensor.name].offset - data.tell()))  # padding up to the aligned offset
                 _values(tensor).tofile(data)
         return places
 
     def _places_outside(self, external: str) -> dict[str, Place]:
-        """The tensors that belong into a file of their own, and where."""
+        """The larger tensors, which are stored in the external file -> their places."""
         places, end = {}, 0
         for tensor in self.tensors.values():
             if tensor.size_bytes >= EXTERNAL_MIN_BYTES:
@@ -193,7 +193,7 @@ def _model_header() -> bytes:
 
 
 def _tensor_header(tensor: Tensor, external: Place | None) -> bytes:
-    """Everything of a TensorProto but the raw bytes themselves."""
+    """A serialized TensorProto up to its raw data."""
     proto = TensorProto(name=tensor.name, dims=tensor.shape, data_type=helper.np_dtype_to_tensor_dtype(tensor.dtype))
     if external is None:
         return proto.SerializeToString() + _field_tag(TensorProto, "raw_data") + _varint(tensor.size_bytes)

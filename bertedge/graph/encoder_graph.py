@@ -2,7 +2,7 @@
 
 Shapes: B rows, S positions, H hidden size, V tokens, K masked positions of a row, J further positions to read.
 One graph serves every use. Its last block computes only the positions that are read (the first one for the pooler, K
-for the MLM head, J for hidden states), so outputs that are not asked for cost nothing. The graph for other tools
+for the MLM head, J for hidden states), so outputs that are not requested cost nothing. The graph for other tools
 computes every position; a call can skip its MLM head.
 """
 
@@ -24,7 +24,7 @@ from bertedge.layers import Layer, block_layers, position_table, token_type_tabl
 
 #: The tensor of the embeddings' layer norm.
 FIRST_NORM = "embeddings.norm.weight"
-#: Later than the end of any text, for ``Slice``.
+#: End of a ``Slice`` that keeps everything up to the end of the text.
 EVERYWHERE = 2**62
 
 
@@ -38,7 +38,7 @@ def build_graph(
     checkpoint has the heads: ``mlm_logits`` (B, K, V), ``nsp_logits`` (B, 2), ``pooler_output`` (B, H),
     ``hidden_states`` (B, J, H). With ``positions="all"`` they are ``logits`` (B, S, V), ``nsp_logits``,
     ``pooler_output`` and ``last_hidden_state`` (B, S, H); there the optional ``logits_end`` (1,) cuts ``logits`` to
-    the positions before it, so 0 spares the MLM head.
+    the positions before it, so 0 skips the MLM head.
 
     Args:
         roundings: how the weights of each int8 layer are rounded when the graph is written.
@@ -47,7 +47,7 @@ def build_graph(
 
 
 class EncoderWriter(LayerWriter):
-    """Writes one graph: embeddings and encoder, a method for each part of the paper's figure, and then the heads."""
+    """Writes one graph: embeddings, encoder blocks and heads, with a method for each part."""
 
     def build(self) -> EncoderGraph:
         """Write the whole graph."""

@@ -1,4 +1,4 @@
-"""What is read from the encoder: rows for the last block, and the heads.
+"""The end of a graph: the rows that the last block computes, and the heads that read them.
 
 Shapes as in :mod:`bertedge.graph.encoder_graph`.
 """
@@ -53,7 +53,7 @@ def all_heads(w: LayerWriter, x: str) -> None:
 
 
 def _heads(w: LayerWriter, reads: str, x: str, dimension: str) -> None:
-    """The heads that read such positions: (B, K, H) -> (B, K, size)."""
+    """The heads whose ``reads`` has this value: (B, K, H) -> (B, K, size)."""
     for head in w.parts.rows:
         if head.reads == reads:
             shape = ("batch", dimension, head.size(w.config))

@@ -1,4 +1,4 @@
-"""What a graph consists of: the shares in int8, and the bytes of each part."""
+"""Measure a graph: the shares in int8, the bytes of each part, and the work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bertedge.heads.parts import PARTS
 from bertedge.layers import Layer, Role
 from bertedge.manifest import Coverage
 
-#: Multiply-accumulates are counted for a text of so many tokens; of the last block ``[CLS]`` and so many rows are read.
+#: The text that multiply-accumulates are counted for: its tokens, and how many of them are masked.
 TOKENS, MASKED = 128, 19
 #: Cost of a multiply-accumulate relative to plain int8; a format that is not listed costs 1.
 MAC_COSTS: dict[type[NumberFormat], int] = {Float32: 4, Float16Weights: 4, TwoTermInt8: 2, BlockWeights: 2}
@@ -21,7 +21,7 @@ QUANTIZED_DTYPES = (np.int8, np.uint8)
 
 
 def coverage(graph: EncoderGraph, plan: Plan) -> Coverage:
-    """Shares of 8 bits and fewer, of the linear layers' multiply-accumulates and of the weights' bytes."""
+    """The shares in 8 bits or fewer: of the linear layers' multiply-accumulates, and of the weights' bytes."""
     counts = macs(graph)
     quantized = sum(count for layer, count in counts.items() if isinstance(plan.get(layer), Quantized))
     tensors = graph.builder.tensors.values()
@@ -30,7 +30,7 @@ def coverage(graph: EncoderGraph, plan: Plan) -> Coverage:
 
 
 def macs(graph: EncoderGraph) -> dict[str, int]:
-    """Multiply-accumulates of each linear layer, on a text of ``TOKENS`` tokens with ``MASKED`` words to fill."""
+    """Multiply-accumulates of each linear layer, on a text of ``TOKENS`` tokens of which ``MASKED`` are masked."""
     return {name: _macs(graph, layer) for name, layer in graph.layers.items()}
 
 
@@ -45,7 +45,7 @@ def bytes_by_part(graph: EncoderGraph) -> dict[str, int]:
 
 
 def work(graph: EncoderGraph, plan: Plan) -> float:
-    """Multiply-accumulates of the linear layers as :func:`coverage` counts them, in those of plain int8."""
+    """Cost of the linear layers, as the number of plain int8 multiply-accumulates that take as long."""
     return float(sum(c * MAC_COSTS.get(type(plan.get(layer, Float32())), 1) for layer, c in macs(graph).items()))
 
 
@@ -59,6 +59,6 @@ def _macs(graph: EncoderGraph, layer: Layer) -> int:
     if layer.name not in graph.at_read_rows:
         return size * TOKENS
     read = size * (1 + MASKED)
-    if layer.role == Role.QKV:  # keys and values are needed everywhere, queries only where something is read
+    if layer.role == Role.QKV:  # keys and values for every position, queries only for the rows that are read
         return (read + 2 * size * TOKENS) // 3
     return read

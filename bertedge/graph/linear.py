@@ -40,7 +40,7 @@ class Int8Matrix:
 
 
 class Weights(Protocol):
-    """The weights of a linear layer, its own or a table's; ``shape`` is (outputs, inputs)."""
+    """The weights of a linear layer: its own, or those of a table; ``shape`` is (outputs, inputs)."""
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -222,7 +222,7 @@ def _(form: StaticInt8, g: GraphBuilder, x: str) -> QuantizedInput:
 
 
 def quantize_residual(form: TwoTermInt8, g: GraphBuilder, x: str, first: QuantizedInput) -> QuantizedInput:
-    """Write the error of the first rounding of x as uint8 around 128."""
+    """Write the error of the first rounding of x as uint8 with the zero point 128."""
     scale = g.constant(f"{x}.rest.scale", form.scale / RESIDUAL_STEPS, np.float32)
     zero_point = g.constant("rest.zero_point", 128, np.uint8)
     rounded = g.once("DequantizeLinear", [first.values, first.scale, first.zero_point], f"{x}.rounded")
@@ -232,7 +232,7 @@ def quantize_residual(form: TwoTermInt8, g: GraphBuilder, x: str, first: Quantiz
 
 
 def has_int8_attention(form: NumberFormat) -> bool:
-    """Whether :func:`int8_attention` can compute this format: the operator has one int8 term."""
+    """Whether :func:`int8_attention` can compute this format. It cannot compute two int8 terms."""
     return isinstance(form, Int8) and not isinstance(form, TwoTermInt8)
 
 

@@ -19,7 +19,7 @@ class QuantizedRows:
     """A matrix (rows, columns) as int8 with one scale a row: ``values * scale[:, None]``.
 
     Attributes:
-        lost: the mean error of each row's product with the layer's input, (rows,), if it was asked for.
+        lost: the mean error of each row's product with the layer's input, (rows,); None unless it was computed.
     """
 
     values: NDArray[np.int8]
@@ -71,7 +71,7 @@ def row_scales(matrix: NDArray[np.float32], weight_range: WeightRange) -> NDArra
 
 
 def least_squares_scales(matrix: NDArray[np.float32], weight_range: WeightRange) -> NDArray[np.float32]:
-    """Of some scales up to :func:`row_scales`, the one with the smallest squared error of each row, (rows,)."""
+    """The scale with the smallest squared error for each row, of several up to :func:`row_scales`, (rows,)."""
     widest = row_scales(matrix, weight_range)
     best, smallest = widest, np.full(len(matrix), np.inf, dtype=np.float32)
     for share in SHARES:
@@ -83,7 +83,7 @@ def least_squares_scales(matrix: NDArray[np.float32], weight_range: WeightRange)
     return best
 
 
-#: Shares of the widest scale that are tried.
+#: The scales that are tried, as shares of the largest one.
 SHARES = np.linspace(1.0, 0.5, 26)
 
 
@@ -102,11 +102,11 @@ class Nearest:
         return quantize_blocks(matrix, form)
 
     def scaled(self, factors: NDArray[np.float32]) -> Nearest:
-        """The same: rounding to the nearest step does not depend on the inputs."""
+        """This object: rounding to the nearest step does not depend on the inputs."""
         return self
 
     def shifted(self, shifts: NDArray[np.float32]) -> Nearest:
-        """The same."""
+        """This object: rounding to the nearest step does not depend on the inputs."""
         return self
 
 
@@ -115,7 +115,7 @@ NEAREST = Nearest()
 
 @dataclass(frozen=True, eq=False)
 class WithMeanError:
-    """Rounds as another rounding does, and computes the mean error of the products, for the bias.
+    """Adds to another rounding the mean error of the products, which the bias corrects.
 
     Attributes:
         mean: mean of each input of the layer, (inputs,).
@@ -139,7 +139,7 @@ class WithMeanError:
         return WithMeanError(self.rounding.scaled(factors), mean)
 
     def shifted(self, shifts: NDArray[np.float32]) -> WithMeanError:
-        """The mean is lower by the shifts."""
+        """The rounding for inputs whose means are lower by the shifts."""
         return WithMeanError(self.rounding.shifted(shifts), self.mean - shifts)
 
 

@@ -1,4 +1,4 @@
-"""What ``plan.json`` says of a graph: the tensors that matrices and tables are stored in."""
+"""The entries of ``plan.json`` for a graph: the tensors that store matrices and tables."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NAMES: dict[type[NumberFormat], Format] = {
     BlockWeights: "blocks",
     DynamicInt8: "dynamic_int8",
 }
-#: Data types of tensors that are weights; others are indices of the graph's own.
+#: Data types of tensors that are weights; others are indices that the graph itself needs.
 DTYPES: tuple[DType, ...] = get_args(DType)
 
 
@@ -49,7 +49,7 @@ def stored_matrix(g: GraphBuilder, name: str, x: str, outputs: int, *, table: st
     """The tensors of a matrix that was written as ``name`` and reads the value ``x``.
 
     Args:
-        table: the table whose rows it is.
+        table: the look-up table whose rows are this matrix.
     """
 
     def if_there(*names: str) -> str | None:
@@ -70,7 +70,7 @@ def stored_matrix(g: GraphBuilder, name: str, x: str, outputs: int, *, table: st
 
 
 def stored_layer(layer: Layer, form: NumberFormat, matrices: Sequence[StoredMatrix]) -> StoredLayer:
-    """A layer in its format."""
+    """The entry of a linear layer."""
     quantized, outliers = None, form.outliers if isinstance(form, StaticInt8) else ()
     if isinstance(form, StaticInt8):
         residual = form.scale / RESIDUAL_STEPS if isinstance(form, TwoTermInt8) else None
@@ -93,7 +93,7 @@ def stored_layer(layer: Layer, form: NumberFormat, matrices: Sequence[StoredMatr
 
 
 def stored_table(g: GraphBuilder, layer: Layer, form: NumberFormat) -> StoredTable:
-    """A table in its format, or in that of the layer that shares it."""
+    """The entry of a look-up table; ``form`` is that of the layer that shares it, if there is one."""
     values, exact, reciprocals = f"{layer.name}.table", f"{layer.name}.exact", f"{layer.name}.reciprocals"
     return StoredTable(
         role=layer.role,
@@ -123,7 +123,7 @@ def _blocks(form: NumberFormat) -> Blocks | None:
 
 
 def stored_tensors(g: GraphBuilder, places: Mapping[str, Place]) -> dict[str, StoredTensor]:
-    """Where the weights are."""
+    """The place of every tensor with weights."""
     return {
         name: StoredTensor(file=places[name].file, offset=places[name].offset, dtype=dtype, shape=tensor.shape)
         for name, tensor in g.tensors.items()

@@ -1,4 +1,4 @@
-"""Look-up tables, and the decoder that shares one."""
+"""Look-up tables, and a decoder that shares the table of the words."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def table(
     rounding: Rounding = NEAREST,
     exact: tuple[int, ...] = (),
 ) -> Table:
-    """Add a table; a name that is there already is stored once.
+    """Add a table, unless there is one of that name already.
 
     Args:
         exact: rows of a rounded table whose errors are stored as well; see :class:`Int8Rows`.
@@ -95,7 +95,7 @@ def _correction(
 
 
 def _cast(g: GraphBuilder, constant: str, to: int) -> str:
-    """A constant in a wider type; onnxruntime converts it when it loads the model."""
+    """A constant that is converted to a wider type, once, when onnxruntime loads the model."""
     return g.once("Cast", [constant], f"{constant}.wide", to=to)
 
 

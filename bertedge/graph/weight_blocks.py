@@ -4,7 +4,7 @@ Facts about onnxruntime's two block-wise operators, read in its sources and trie
 CPUs:
 
 - ``MatMulNBits`` multiplies by rows of blocks; a row that ends inside a block is padded. Its kernels take blocks of 16,
-  32, 64, 128 and 256. With ``accuracy_level=4`` it rounds the input to int8, each row for itself. x86 with AVX2 or
+  32, 64, 128 and 256. With ``accuracy_level=4`` it rounds the input to int8, each row separately. x86 with AVX2 or
   better rounds in the same blocks; all these CPUs agree to 1e-6 and nothing saturates. ARM with dot products rounds in
   blocks for 8 bits and whole rows for 4 bits (KleidiAI). Other CPUs multiply in float, which is more exact and slower:
   ARM without dot products has a kernel for 4 bits, all others unpack the matrix in every call.
@@ -14,7 +14,8 @@ CPUs:
 - ``GatherBlockQuantized`` looks up rows in the same bytes, padding included.
 - Both take 8 bits since 1.23, and 4 bits since 1.22, where the second does not have the attribute ``bits`` yet.
 - A zero point for each block would lower the KL by 15 %, but KleidiAI's fast kernels on ARM do not take it. So the grid
-  is symmetric with a signed scale: the largest weight of a block gets the lowest level, which has no opposite.
+  is symmetric with a signed scale: the largest weight of a block gets the lowest level, which has no positive
+  counterpart.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from bertedge.graph.formats import BlockWeights
 INT8_ACTIVATIONS = 4
 #: Weights that are rounded together, so that their copies fit into the CPU's cache.
 AT_ONCE = 1 << 16
-#: Scales are stored as float16: the smallest of full precision, and the largest.
+#: The smallest and the largest scale: those of a float16 with full precision.
 SMALLEST_SCALE, LARGEST_SCALE = float(np.finfo(np.float16).tiny), float(np.finfo(np.float16).max)
 #: Bits -> the scales that are tried, as shares of the scale that reaches the block's largest weight.
 SHARES = {4: tuple(np.linspace(1.0, 0.7, 11)), 8: (1.0,)}
@@ -92,7 +93,7 @@ def _least_squares(blocks: NDArray[np.float32], form: BlockWeights) -> NDArray[n
         scale = as_float16(farthest / lowest * share)
         rounded = np.clip(np.rint(blocks / scale[..., None]), lowest, highest)
         rounded *= scale[..., None]
-        with np.errstate(over="ignore"):  # where a weight is extremely large
+        with np.errstate(over="ignore"):  # the square of an extremely large weight is infinite
             error = np.square(blocks - rounded).sum(axis=-1)
         best = np.where(error < smallest, scale, best)
         smallest = np.minimum(error, smallest)
@@ -136,7 +137,7 @@ class BlockMatrix:
 def block_matrix(
     g: GraphBuilder, name: str, form: BlockWeights, shape: tuple[int, int], rounded: Callable[[], QuantizedBlocks]
 ) -> BlockMatrix:
-    """Add a matrix; a name that is there already is stored once."""
+    """Add a matrix, unless there is one of that name already."""
     rows, blocks = shape[0], -(-shape[1] // form.block_size)
     values = g.tensor(name, np.uint8, (rows, blocks * form.block_bytes), lambda: rounded().packed())
     stored = g.tensor(f"{name}_scale", np.float16, (rows, blocks), lambda: rounded().scale)

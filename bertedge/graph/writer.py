@@ -22,7 +22,7 @@ from bertedge.plan import SCHEMA_VERSION, StoredMatrix, StoredModel, StoredNorm,
 #: ``masked``: heads that read masked positions at ``masked_positions`` only. ``all``: at every position, with the names
 #: that Optimum expects.
 Positions = Literal["masked", "all"]
-#: Fields of a config that only training reads, and the name of the activation in the wild.
+#: Fields of a config that ``plan.json`` leaves out: those for training, and the activation's name in ``config.json``.
 UNUSED = ("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
 
 
@@ -36,7 +36,7 @@ class EncoderGraph:
         linear_inputs: layer name -> the value that the layer reads, for calibration.
         at_read_rows: layers of the last block that are computed only for the rows that are read.
         matrices: layer name -> its matrices, as they are stored.
-        tables, norms: the same of tables and layer norms.
+        tables, norms: how look-up tables and layer norms are stored, by name.
     """
 
     builder: GraphBuilder
@@ -49,7 +49,7 @@ class EncoderGraph:
     norms: dict[str, StoredNorm] = field(default_factory=dict)
 
     def stored(self, checkpoint: Checkpoint, plan: Plan, places: Mapping[str, Place]) -> StoredModel:
-        """What ``plan.json`` says.
+        """The content of ``plan.json``.
 
         Args:
             places: where each tensor was written.
@@ -71,7 +71,7 @@ class EncoderGraph:
 
 
 def nearest(layer: str) -> Rounding:
-    """Every layer's weights to the nearest step."""
+    """Round the weights of every layer to the nearest step."""
     return NEAREST
 
 
@@ -81,8 +81,8 @@ class LayerWriter:
     Attributes:
         parts: the checkpoint's heads and pooler.
         layers: the layers of the model, by name.
-        g: where nodes and tensors go.
-        graph: the same with what was recorded.
+        g: the builder that collects nodes and tensors.
+        graph: the graph, with the records about its layers.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class LayerWriter:
         decoder, divisors = self.layers[layer], self.decoder_divisors
         weights = self._decoder_weights(decoder, lambda: self.checkpoint.tensor(bias))
         form = self.record_format(decoder, x)
-        if divisors and isinstance(form, StaticInt8):  # the layer norm divides, and the matrix is multiplied already
+        if divisors and isinstance(form, StaticInt8):  # already applied to the layer norm and the matrix
             form = replace(form, input_divisors=())
         return self.multiply(decoder, form, layer, x, weights)
 
@@ -132,7 +132,7 @@ class LayerWriter:
         return weights.with_columns_scaled(divisors) if len(divisors) else weights
 
     def record_format(self, layer: Layer, x: str) -> NumberFormat:
-        """Record what a layer reads, for calibration and coverage; returns its format."""
+        """Record the value that a layer reads, for calibration and coverage. Returns the layer's format."""
         self.graph.layers[layer.name] = layer
         self.graph.linear_inputs[layer.name] = x
         return self.format_of(layer.name)
@@ -142,7 +142,7 @@ class LayerWriter:
         return self.plan.get(layer, Float32())
 
     def weights(self, layer: Layer, owners: tuple[str, ...] = ()) -> OwnWeights:
-        """The weights of a layer, or those of some of its owners, as one matrix."""
+        """The weights of a layer as one matrix; of some of its owners only, if they are given."""
         owners = owners or layer.owners
         shapes = [self.checkpoint.source.shapes[f"{owner}.weight"] for owner in owners]
 
@@ -194,19 +194,19 @@ class LayerWriter:
         return self.table(word, self.shared_divisors, exact)
 
     def word_reciprocals(self) -> str:
-        """Factors that undo, after a look-up, the decoder's factors in a shared table, (H,)."""
+        """Factors that correct the rows of a shared table after a look-up: one over the decoder's divisors, (H,)."""
         return self.g.constant("embeddings.word.reciprocals", 1 / np.asarray(self.shared_divisors), np.float32)
 
     @property
     def decoder_divisors(self) -> tuple[float, ...]:
-        """The divisors of the decoder's input; the layer norm before it divides by them."""
+        """The divisors of the decoder's input, which the layer norm before it applies; empty for none."""
         decoder = next((layer for layer in self.layers.values() if layer.role == Role.DECODER), None)
         form = self.format_of(decoder.name) if decoder else None
         return form.input_divisors if isinstance(form, StaticInt8) else ()
 
     @property
     def shared_divisors(self) -> tuple[float, ...]:
-        """The same, if the decoder's matrix is the words' table, which is multiplied by them."""
+        """The factors of the table of the words: the decoder's divisors if it shares this table; otherwise empty."""
         return self.decoder_divisors if self.sharing else ()
 
     def table(self, layer: Layer, factors: tuple[float, ...] = (), exact: tuple[int, ...] = ()) -> Table:

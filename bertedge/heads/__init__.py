@@ -35,9 +35,9 @@ def take_masked(outputs: RowOutputs, positions: NDArray[np.int64]) -> RowOutputs
     }
 
 
-#: Heads that text without labels teaches.
+#: Heads that can be trained on text without labels.
 TASKS = tuple(name for name, head in HEADS.items() if head.task is not None)
-#: The table, those of pairs last: the order in which one of them is taken as a model's main head.
+#: All heads, those for pairs last: the first one that a model has is its main head.
 MAIN_FIRST = sorted(HEADS.values(), key=lambda head: head.reads == "pair")
 
 __all__ = ["HEADS", "MAIN_FIRST", "TASKS", "Head", "HeadMethods", "take_masked"]

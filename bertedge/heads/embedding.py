@@ -16,16 +16,16 @@ from bertedge.pooling import TINY, cosines, pool
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
 Vectors = NDArray[np.float32]
-#: Relative to a vector's length; float32 itself differs by as much from one order of summation to another.
+#: Relative to a vector's length; float32 sums in another order differ by as much.
 RELATIVE_FLOOR = 1e-5
-#: Neighbours that are compared, and the fewest texts for which that means anything.
+#: Neighbours that are compared, and the fewest texts that are enough for a comparison.
 NEIGHBOURS, FEWEST_TEXTS = 10, 30
 #: Vectors that similarities are computed for at once.
 CHUNK = 512
 
 
 def _vector_metrics(group: str, what: str) -> dict[str, Metric]:
-    """How far vectors are from float's: the direction, and the length of the difference."""
+    """Metrics of the distance to float's vectors: by direction, and by the length of the difference."""
     return {
         f"{group}.cosine_mean": Metric(
             group=group, estimate=mean("cosine"), better="higher", meaning=f"cosine of {what} with float's, mean"
@@ -74,7 +74,7 @@ class TextEmbedding(Head):
         return config.hidden_size
 
     def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
-        """``hidden`` (tokens, H), ``embedding`` (single texts, D), ``pooler`` (B, H); those that there are."""
+        """``hidden`` (tokens, H), ``embedding`` (single texts, D), ``pooler`` (B, H), if the outputs have them."""
         found: Arrays = {}
         if outputs.hidden_states is not None:
             found["hidden"] = outputs.hidden_states[batch.attention_mask == 1]
@@ -96,11 +96,11 @@ class TextEmbedding(Head):
         return groups
 
     def keep(self, batch: Batch, expected: Arrays) -> Arrays:
-        """All but the states of single tokens, which take most memory and time."""
+        """Leaves out the states of single tokens, which take most memory and time."""
         return {group: vectors for group, vectors in expected.items() if group != "hidden"}
 
     def finish(self, group: str, values: Quantities) -> Quantities:
-        """Adds the neighbours of each text, where there are enough texts."""
+        """Adds the neighbours of each text, if there are enough texts."""
         if group != "embedding":
             return values
         expected, got = values.pop("reference_vectors"), values.pop("vectors")

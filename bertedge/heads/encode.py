@@ -22,7 +22,7 @@ class Encode(TextModel):
 
     @property
     def dimension(self) -> int:
-        """D, the numbers in a vector that :meth:`encode` makes by default."""
+        """D, the length of the vectors that :meth:`encode` makes by default."""
         settings = self.embedding
         return self.config.hidden_size * (len(settings.pooling) if settings and settings.pooling else 1)
 
@@ -61,7 +61,7 @@ class Encode(TextModel):
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> list[NDArray[np.float32]]: ...
-    @overload  # a pooling that is known at run time only
+    @overload  # for a pooling that is known only at run time
     def encode(
         self,
         texts: Iterable[str],
@@ -80,18 +80,18 @@ class Encode(TextModel):
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        """Vectors of texts, as the model's sentence-transformers folder says where it was made from one.
+        """Make vectors of texts. If the model came from sentence-transformers, its settings are the defaults.
 
-        Such a model also says how many tokens of a text are read.
+        These settings also limit how many tokens of a text are read.
 
         Args:
             texts: one text, or several: a list, an array, a column of a table, a generator. A text may be empty.
             pooling: ``mean`` over the tokens, their ``max``, the ``cls`` token's state, that of the ``lasttoken``,
-                ``mean_sqrt_len_tokens``, ``weightedmean``, the ``pooler``'s output, or ``none``. Default: what the
-                model says; the mean where it says nothing.
-            normalize: scale the vectors to length 1. Default: what the model says; no where it says nothing.
-            prompt_name: which of the model's prompts is put in front of the texts. Default: what the model says.
-            prompt: words that are put in front of the texts, in place of a prompt of the model; may be empty.
+                ``mean_sqrt_len_tokens``, ``weightedmean``, the ``pooler``'s output, or ``none``. Default: the
+                model's setting, or the mean if it has none.
+            normalize: scale the vectors to length 1. Default: the model's setting, or no if it has none.
+            prompt_name: which of the model's prompts is put in front of the texts. Default: the model's default prompt.
+            prompt: words to put in front of the texts instead of a prompt of the model; may be empty.
 
         Returns:
             (D,) for one text, (texts, D) for several; with ``none`` an array (S, H) for each text. D is H, the hidden
@@ -104,7 +104,7 @@ class Encode(TextModel):
         Warns:
             TruncationWarning: texts were too long.
             UnknownTextWarning: texts consist of unknown words.
-            LeftOutWarning: the model does more with its vectors than bertedge can.
+            LeftOutWarning: the model has modules, such as a dense layer, that bertedge does not compute.
         """
         settings = self.embedding
         recipe = vector_recipe(settings, pooling=pooling, normalize=normalize, prompt_name=prompt_name, prompt=prompt)
@@ -127,7 +127,7 @@ class Encode(TextModel):
 
     @cached_property
     def _embedding_tokenizer(self) -> Tokenizer:
-        """The tokenizer with the length that vectors are made with."""
+        """The tokenizer with the maximum length for vectors."""
         settings = self.embedding
         if settings is None or settings.max_seq_length >= self.tokenizer.max_length:
             return self.tokenizer

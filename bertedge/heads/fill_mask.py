@@ -45,11 +45,11 @@ class FillMask(TextModel):
             texts: one text, or several: a list, an array, a column of a table, a generator.
 
         Returns:
-            For one text a list with, for each ``[MASK]``, ``top_k`` proposals; for several texts a list of those.
+            For one text, a list with ``top_k`` proposals for each ``[MASK]``; for several texts, a list of such lists.
 
         Raises:
-            UsageError: a text has no ``[MASK]``, or lost one to truncation; or an item is no text. The message names
-                its index.
+            UsageError: a text has no ``[MASK]``, or one was cut off with the end of the text; or an item is not a text.
+                The message gives its index.
 
         Warns:
             TruncationWarning: texts were too long.
@@ -79,7 +79,7 @@ class FillMask(TextModel):
 
     @cached_property
     def _tokens(self) -> NDArray[np.int64] | None:
-        """The ids that have a token, in order; None where all of the model's have one."""
+        """The ids that have a token, in ascending order; None if all ids of the model have one."""
         size = self.config.vocab_size
         known = np.unique(np.fromiter(self.tokenizer.vocabulary().values(), dtype=np.int64))
         return None if len(known) == size else known[known < size]

@@ -1,4 +1,4 @@
-"""What a head is: everything that the tree knows about one kind of answer that a model gives."""
+"""The interface of heads: all data and code for one kind of answer of a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bertedge.predictor import Batch, Outputs
 from bertedge.tokenizer import Tokenizer
 
 Arrays = dict[str, NDArray[Any]]
-#: Best tokens that golden vectors keep.
+#: Best tokens of each masked position in the golden vectors.
 GOLDEN_TOP = 16
 #: Quantity -> one number for each observation.
 Quantities = dict[str, NDArray[Any]]
@@ -45,8 +45,8 @@ class GoldenArray:
     Attributes:
         spec: its type and shape, of B examples, S tokens, K masked positions, V tokens of the vocabulary, H numbers of
             a hidden state, TOP best tokens.
-        kind: how two of them are compared: probabilities and vectors by their largest difference, ids not at all.
-            Probabilities of different ``given ids`` are not compared.
+        kind: how two such arrays are compared: probabilities and vectors by their largest difference, ids not at all.
+            Probabilities are compared only if the ``given ids`` of both are equal.
     """
 
     spec: ArraySpec
@@ -55,7 +55,7 @@ class GoldenArray:
 
 @dataclass(frozen=True, kw_only=True)
 class Argument:
-    """A text that a command takes."""
+    """A text argument of a command."""
 
     name: str
     help: str
@@ -63,7 +63,7 @@ class Argument:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """A number that a command takes, ``least`` or more."""
+    """A number that a command takes as an option; ``least`` or more."""
 
     name: str
     default: int
@@ -77,7 +77,7 @@ class Verb:
 
     Attributes:
         method: of :class:`bertedge.BertRuntime`; it takes the arguments in order, and the options by name.
-        example: arguments that make sense.
+        example: arguments for the help page.
         lines: the answer for people, line by line.
         to_json: the answer for programs.
     """
@@ -97,7 +97,7 @@ class HeadWriter(Protocol):
 
     @property
     def decoder_divisors(self) -> tuple[float, ...]:
-        """What the layer norm in front of a decoder divides its channels by; see :class:`StaticInt8`."""
+        """The divisors that the layer norm before a decoder applies to its channels; see :class:`StaticInt8`."""
         ...
 
     def linear(self, layer: str, x: str) -> str:
@@ -125,42 +125,44 @@ class Worst(Protocol):
     """Collects the texts on which a candidate differs most from its reference, batch by batch."""
 
     def add(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
-        """Look at the head's logits of both models on one batch."""
+        """Compare the head's outputs of both models on one batch."""
         ...
 
     def found(self) -> dict[str, tuple[Any, ...]]:
-        """The worst so far, the worst first: list of :attr:`Head.cases` -> its cases."""
+        """The worst texts so far, worst first, by the names of the lists in :attr:`Head.cases`."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Head(ABC):
-    """A kind of answer; see the attributes and methods for all that a new one has to bring.
+    """One kind of answer of a model. A new head defines these attributes and methods.
 
     Attributes:
         name: of the head in reports, labels and logits.
-        words: its kind of answer in words, such as "masked-word".
-        reads: the positions that it is computed for; ``pair``: the first token of two texts.
+        words: the kind of answer in words, such as "masked-word".
+        reads: the positions that it is computed for; ``pair`` is the first token of a pair of texts.
         outputs: positions of the graph (``masked`` or ``all``) -> name of the output; the latter as in Optimum.
         needs_pooler: whether it reads the pooler's output instead of a hidden state.
-        mark: the tensor that shows that a checkpoint has it; None for what every model has.
+        mark: the tensor that shows that a checkpoint has this head; None for a head that every model has.
         architecture: the class in ``transformers`` of a model with this head alone, without the family's name.
         part_names: pattern of layer names -> name of the part in the report.
         metrics: name -> metric, in the order of the report.
-        labels: what the head should answer in a batch, if it can be labelled; sizes as for :class:`GoldenArray`.
-        max_change: the metric that says how far an answer depends on the other texts of a batch: ``max_prob_diff`` or
+        labels: type and shape of the right answers in a batch; None for a head without labels. Sizes as in
+            :class:`GoldenArray`.
+        max_change: the metric for the effect of the other texts of a batch on an answer: ``max_prob_diff`` or
             ``max_vector_diff``.
-        goals: what users can bound.
+        goals: the limits that users can set.
         budgets: metric -> default limits of the gate; see :class:`bertedge.report.budget.Budget`.
-        smooth_loss: the metric that moves with every bit, so that candidates and layers can be compared by it.
-        main_metric: the metric that users understand, which is recorded next to it.
+        smooth_loss: a metric that changes with every bit of the outputs, to compare candidates and layers.
+        main_metric: a metric that users understand, which is recorded next to ``smooth_loss``.
         trade_offs: metric -> name of the axis, for the picture of accuracy against latency.
         over_length: metric -> name of the axis, for the picture of fidelity by length.
         columns: metric -> title of the column, in tables of several CPUs.
-        losses: metric -> what a value means in words, for a report's first sentence; the first that was measured.
+        losses: metric -> a function that puts its value in words. A report's first sentence uses the first metric
+            that was measured.
         verb: the command that uses it, and its method of :class:`bertedge.BertRuntime`.
-        task: what text without labels teaches it, in words; None for what is not trained so.
-        cases: list of the report's worst disagreements -> the record of one of them.
+        task: its training task on text without labels, in words; None for a head that needs labels.
+        cases: name of a list of worst disagreements in the report -> the record of one disagreement.
     """
 
     name: ClassVar[str]
@@ -190,7 +192,7 @@ class Head(ABC):
 
     @property
     def key(self) -> str:
-        """Its output in :class:`bertedge.predictor.Outputs`: its name, or ``hidden_states``."""
+        """The name of its output in :class:`bertedge.predictor.Outputs`: the head's name, or ``hidden_states``."""
         return self.name
 
     @abstractmethod
@@ -224,7 +226,7 @@ class Head(ABC):
 
     @abstractmethod
     def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
-        """What is compared of a batch's outputs; nothing where the model lacks the head, or the batch has no labels.
+        """The arrays of a batch's outputs that are compared; empty if the model lacks the head or labels are missing.
 
         Args:
             pooling: how a text's vector is made; see :func:`bertedge.pooling.pool`.
@@ -232,23 +234,23 @@ class Head(ABC):
 
     @abstractmethod
     def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
-        """Group of observations -> what was observed, from what :meth:`read` gave for both models."""
+        """Compare the results of :meth:`read` for both models: group of observations -> observations."""
 
     def keep(self, batch: Batch, expected: Arrays) -> Arrays:
-        """What of a reference is kept to be compared with many candidates: all that does not depend on them."""
+        """The arrays of a reference that are kept to compare many candidates with it."""
         return expected
 
     def compare_kept(self, batch: Batch, kept: Arrays, got: Arrays) -> dict[str, Observed]:
-        """As :meth:`compare`, with what was kept; it may leave out what takes longest."""
+        """As :meth:`compare`, with the arrays of :meth:`keep`. It may leave out slow quantities."""
         return self.compare(batch, kept, got)
 
     def finish(self, group: str, values: Quantities) -> Quantities:
-        """The quantities of all batches, each (N,); for those that need all texts at once."""
+        """Compute the quantities, each (N,), that need the values of all batches at once."""
         return values
 
     @abstractmethod
     def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
-        """How far the answer to one text differs between two runs; None where the model lacks the head.
+        """How much the answer to a text changes among other texts; None if the model lacks the head.
 
         Args:
             batch: the text alone.
@@ -259,7 +261,7 @@ class Head(ABC):
 
     @abstractmethod
     def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
-        """Name -> array of the golden vectors; the names of all heads differ.
+        """Name -> array of the golden vectors. No two heads share a name.
 
         Args:
             pooler: whether the model has one.
@@ -267,18 +269,18 @@ class Head(ABC):
 
     @abstractmethod
     def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
-        """The golden arrays of some outputs; nothing where the model lacks the head.
+        """The golden arrays of some outputs; empty if the model lacks the head.
 
         Args:
-            given: an earlier record, whose answers are to be looked at again; may be empty.
+            given: an earlier record, whose best tokens are recorded again; empty for this model's own best tokens.
         """
 
     def lost_lead(self, got: Arrays, expected: Arrays) -> float:
-        """By how much an expected best answer that was not given led before, at most; 0 if all are as they were."""
+        """The largest expected lead of a best answer that is no longer the best; 0 if all best answers are equal."""
         return 0.0
 
     # -- worst disagreements -------------------------------------------------------------------------------------
 
     def worst(self, tokenizer: Tokenizer) -> Worst | None:
-        """A fresh collection of the worst disagreements; None for a head that shows none."""
+        """An empty collection of the worst disagreements; None for a head that does not list any."""
         return None

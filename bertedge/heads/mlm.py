@@ -34,7 +34,7 @@ from bertedge.probabilities import largest_change, softmax, top_indices
 from bertedge.tokenizer import Tokenizer
 
 TRANSFORM = "cls.predictions.transform"
-#: nats; float32 itself differs by as much from one order of summation to another.
+#: In nats; float32 sums in another order differ by as much.
 KL_FLOOR = 1e-5
 
 METRICS = {
@@ -70,7 +70,7 @@ METRICS = {
         group="mlm",
         estimate=mean("hit"),
         better="higher",
-        meaning="share of the masked words that are found",
+        meaning="share of the masked words that are predicted correctly",
         bounds=(0, 1),
     ),
     "mlm.top1_accuracy_drop": Metric(
@@ -99,7 +99,7 @@ class MaskedWords(Head):
         return config.vocab_size
 
     def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
-        """Without the decoder's matrix where it is the table of the word embeddings."""
+        """The tensors of the head. A tied decoder has no matrix, since it shares the table of the words."""
         hidden, vocabulary = config.hidden_size, config.vocab_size
         return {
             **names.linear_shapes(f"{TRANSFORM}.dense", hidden, hidden),
@@ -171,7 +171,7 @@ class MaskedWords(Head):
         }
 
     def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
-        """Probabilities of the best words; those words are the given ones, or else this model's own."""
+        """Probabilities of the words in ``given``, or of this model's own best words if there are none."""
         if "mlm" not in outputs.logits:
             return {}
         probabilities, filled = softmax(outputs.logits["mlm"]), batch.filled[..., None]
@@ -187,7 +187,7 @@ class MaskedWords(Head):
         if "best_ids" not in got:
             return 0.0
         second, first = np.moveaxis(np.sort(expected["top_probs"], axis=-1)[..., -2:], -1, 0)
-        lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # not 0, even where both were equal
+        lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both were equal
         return float(lead.max(initial=0.0, where=got["best_ids"] != expected["best_ids"]))
 
     def worst(self, tokenizer: Tokenizer) -> Worst:
@@ -245,7 +245,7 @@ MLM = MaskedWords(
         name="fill-mask",
         method="fill_mask",
         help="Fill in the [MASK]s of a text.",
-        arguments=(Argument(name="text", help="A text with [MASK] where words are to be filled in."),),
+        arguments=(Argument(name="text", help="A text with [MASK] in place of each word to fill in."),),
         options=(Option(name="top_k", default=5, least=1, help="Proposals for each [MASK]."),),
         example=("She drank a cup of [MASK] in the kitchen.",),
         lines=lines,

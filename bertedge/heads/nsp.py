@@ -46,7 +46,7 @@ METRICS = {
         floor=PROBABILITY_FLOOR,
     ),
     "nsp.accuracy": Metric(
-        group="nsp", estimate=mean("hit"), better="higher", meaning="share of the pairs judged rightly", bounds=(0, 1)
+        group="nsp", estimate=mean("hit"), better="higher", meaning="share of the pairs judged correctly", bounds=(0, 1)
     ),
     "nsp.accuracy_drop": Metric(
         group="nsp",
@@ -142,11 +142,11 @@ class NextSentenceMethod(TextModel):
             second: the text that may follow, where ``first`` is a text.
 
         Raises:
-            UsageError: an item is no pair of texts; the message names its index.
+            UsageError: an item is not a pair of texts; the message gives its index.
 
         Warns:
             TruncationWarning: pairs were too long.
-            UnknownTextWarning: pairs have a half of unknown words.
+            UnknownTextWarning: a text of a pair has no known word.
         """
         self._require("nsp")
         if isinstance(first, str):
@@ -228,10 +228,10 @@ NSP = NextSentence(
             help="Largest share of sentence pairs that float judges differently.",
         ),
     ),
-    budgets={"nsp.flip_rate": {"max_drop": 0.02}},  # the built-in text has 181 pairs, which decide no less
+    budgets={"nsp.flip_rate": {"max_drop": 0.02}},  # the built-in text has 181 pairs, too few to judge a smaller drop
     smooth_loss="nsp.prob_mae",
     main_metric="nsp.flip_rate",
-    trade_offs={"nsp.accuracy": "sentence pairs judged rightly"},
+    trade_offs={"nsp.accuracy": "sentence pairs judged correctly"},
     over_length={"nsp.flip_rate": "pairs judged differently"},
     columns={"nsp.flip_rate": "NSP flips"},
     losses={"nsp.flip_rate": lambda value: f"{rounded_percent(value)} of the sentence pairs are judged differently"},
@@ -241,7 +241,7 @@ NSP = NextSentence(
         help="Judge whether the second sentence follows the first.",
         arguments=(
             Argument(name="first", help="The first sentence."),
-            Argument(name="second", help="The one that may follow."),
+            Argument(name="second", help="The second sentence, which may follow the first."),
         ),
         example=("He opened the door.", "It was dark inside."),
         lines=_lines,
@@ -252,5 +252,5 @@ NSP = NextSentence(
 
 
 def _gap(one: NDArray[np.float32] | float, other: NDArray[np.float32] | float) -> NDArray[np.float32]:
-    """How far probabilities are apart; 1, the most, where one of them is NaN."""
+    """Absolute differences of probabilities; 1, the largest possible, where one of them is NaN."""
     return np.nan_to_num(np.abs(np.subtract(one, other)), nan=1.0)

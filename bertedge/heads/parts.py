@@ -1,4 +1,4 @@
-"""What a model has besides its embeddings and blocks: heads, a pooler, a decoder of its own."""
+"""The parts of a model after its embeddings and blocks: heads, the pooler, an own decoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bertedge.encoders.names import Shapes, encoder_shapes, pooler_shapes
 from bertedge.heads import HEADS, Head
 from bertedge.layers import Layer, Role, block_layers, pooler, position_table, word_table
 
-#: What the names of layers, nodes and tensors begin with; anything else belongs to no part.
+#: Prefixes in the names of layers, nodes and tensors; names with other prefixes belong to no part.
 PARTS = ("embeddings", "encoder", "pooler", *HEADS)
 
 
@@ -40,7 +40,7 @@ class Parts:
         return [HEADS[name] for name in self.heads]
 
     def has(self, head: str) -> bool:
-        """Whether a model has a head; some need no tensors of their own, so every model has them."""
+        """Whether the model has a head. Every model has the heads that need no tensors."""
         return head in self.heads or HEADS[head].mark is None
 
     @property
@@ -54,7 +54,7 @@ class Parts:
         return any(head.reads == "masked" for head in self.rows)
 
     def with_heads(self, heads: Collection[str]) -> Parts:
-        """The same with more heads."""
+        """A copy with more heads."""
         return Parts((*self.heads, *heads), pooler=self.pooler, tied=self.tied)
 
     def shapes(self, config: EncoderConfig) -> Shapes:

@@ -1,4 +1,4 @@
-"""What the methods of heads need of a loaded model."""
+"""The interface of a loaded model for the methods of heads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TextModel:
         config: the model's sizes.
         heads: the heads that it has tensors for.
         has_pooler: whether it has a pooler.
-        embedding: how it makes vectors; None where its checkpoint does not say.
+        embedding: how it makes vectors; None if its checkpoint has no such settings.
     """
 
     name: str
@@ -54,7 +54,7 @@ class TextModel:
 
 
 def row_of(encoding: Encoding, *, masked_positions: NDArray[np.int64] = NO_POSITIONS, hidden: bool = False) -> Row:
-    """What an engine runs of an encoded text."""
+    """An encoded text, as engines take it."""
     return Row(
         input_ids=np.asarray(encoding.input_ids, dtype=np.int64),
         token_type_ids=np.asarray(encoding.token_type_ids, dtype=np.int64),

@@ -1,4 +1,4 @@
-"""What one call of ``encode`` does: the model's own settings, and what the caller asks for in their place."""
+"""The settings of one call of ``encode``: the model's own, changed by the caller's arguments."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class VectorRecipe:
             start: the first token that is pooled.
         """
         if self.pooling == ("none",):
-            # a copy, or the states of the whole group would stay in memory for one row of them
+            # a copy: a view would keep the states of the whole group in memory
             return result["hidden_states"].copy()
         pooled = pool(result["hidden_states"], self.pooling, start=start) if self.hidden else result["pooler_output"]
         return normalized(pooled) if self.normalize else pooled.copy()
@@ -62,19 +62,19 @@ def vector_recipe(
     prompt_name: str | None,
     prompt: str | None,
 ) -> VectorRecipe:
-    """Put together what the model says and what the caller asks for.
+    """Combine the model's settings with the arguments of the caller, which take precedence.
 
     Args:
-        settings: None for a model that says nothing.
+        settings: the model's settings; None if it has none.
 
     Raises:
-        UsageError: a pooling or a prompt that is not known; arguments that exclude each other; a model that has no
-            pooling of its own where none is asked for.
+        UsageError: a pooling or a prompt is not known; arguments exclude each other; or the model has no pooling and
+            the caller gives none.
     """
     if pooling is not None and pooling not in POOLINGS:
         raise UsageError(f"pooling {pooling!r} is not known", nearest(str(pooling), POOLINGS))
     if pooling == "none" and normalize:
-        raise UsageError("normalize is for vectors, and with pooling none there are states", "choose a pooling")
+        raise UsageError("normalize applies to vectors, but pooling none returns hidden states", "choose a pooling")
     modes = (pooling,) if pooling is not None else settings.pooling if settings else DEFAULT_POOLING
     if not modes:
         raise UsageError("the model has no pooling of its own", f"name one with pooling=: {', '.join(POOLINGS)}")
@@ -91,7 +91,7 @@ def vector_recipe(
 def _prompt(settings: EmbeddingSettings | None, name: str | None, prompt: str | None) -> str:
     """The words in front of every text."""
     if name is not None and prompt is not None:
-        raise UsageError("prompt and prompt_name are both given", "give the words or their name")
+        raise UsageError("prompt and prompt_name are both given", "give only one of them")
     if prompt is not None:
         if not isinstance(prompt, str):
             raise UsageError(f"prompt is {prompt!r}, expected a text", 'for instance prompt="query: "')

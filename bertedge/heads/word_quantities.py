@@ -1,4 +1,4 @@
-"""What is observed of a candidate at masked positions, next to its reference."""
+"""Quantities that compare a candidate with its reference at masked positions."""
 
 from __future__ import annotations
 

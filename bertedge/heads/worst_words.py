@@ -51,9 +51,9 @@ class WordDisagreement:
 
 
 class WorstWords:
-    """Two lists, with one word of a text at most in each.
+    """Two lists of words; each holds at most one word of a text.
 
-    ``flips``: another best word than float's, by how much float preferred its own. ``words``: by divergence.
+    ``flips``: words whose best guess differs from float's, sorted by ``margin``. ``words``: sorted by ``kl``.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, count: int = KEEP_WORDS) -> None:
@@ -64,7 +64,7 @@ class WorstWords:
     def add(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
         rows, columns = np.nonzero(batch.filled)
         log_p, log_q = log_softmax(expected[rows, columns]), log_softmax(got[rows, columns])
-        kl = np.nan_to_num((np.exp(log_p) * (log_p - log_q)).sum(axis=1), nan=np.inf)  # NaN comes first
+        kl = np.nan_to_num((np.exp(log_p) * (log_p - log_q)).sum(axis=1), nan=np.inf)  # NaN sorts first
         best = np.take_along_axis(np.exp(log_p), log_q.argmax(axis=1)[:, None], axis=1)[:, 0]
         margin = np.exp(log_p.max(axis=1)) - best
 

@@ -1,4 +1,4 @@
-"""From a float checkpoint to a bundle: one verb for float32, one for int8; and what each layer costs on the way."""
+"""From a float checkpoint to a bundle: ``export`` for float32, ``quantize`` for int8, and the loss of each layer."""
 
 from bertedge.quantization.make import export, quantize, sensitivity
 from bertedge.quantization.model_files import FORMATS

@@ -14,7 +14,7 @@ from bertedge.scratch import temporary_folder
 
 @dataclass(frozen=True, kw_only=True)
 class FloatModel:
-    """Two graphs over one file of weights, which sessions map instead of copying.
+    """Two graphs that share one file of weights, which sessions map instead of copying.
 
     Attributes:
         plain: the model.

@@ -13,9 +13,9 @@ from bertedge.graph.builder import GraphBuilder, Place
 from bertedge.manifest import MODELS, WEIGHTS
 from bertedge.scratch import temporary_folder
 
-#: Models of so many bytes keep their weights in a file of their own, which onnxruntime maps instead of copying it.
-#: BERT-base in int8 (111 MB) loads in 0.27 s instead of 0.58 s and takes at most 190 MB instead of 292. Below, a file
-#: that can be copied and fetched alone is worth more: a model of 6 MB loads as fast either way, and takes 67 or 72 MB.
+#: From this size on, in bytes, a model keeps its weights in a separate file, which onnxruntime maps instead of copying.
+#: BERT-base in int8 (111 MB) loads in 0.27 s instead of 0.58 s and takes at most 190 MB instead of 292. Smaller
+#: models are one file, which is easier to copy: a model of 6 MB loads as fast either way, and takes 67 or 72 MB.
 EXTERNAL_WEIGHTS_MIN_BYTES = 16_000_000
 
 
@@ -24,8 +24,8 @@ class ModelFormat:
     """A format, named as in ``bertedge.manifest.MODELS``.
 
     Attributes:
-        write: puts a graph, and what belongs to its format, into a bundle's folder; returns where each tensor is, or
-            nothing for a file that only onnxruntime can read.
+        write: writes a graph and the other files of its format into a bundle's folder. Returns the place of each
+            tensor; nothing for a format that only onnxruntime can read.
         minimal_build: minimal builds of onnxruntime read it.
     """
 
@@ -42,8 +42,8 @@ def write_onnx(builder: GraphBuilder, folder: Path) -> dict[str, Place]:
 def write_ort(builder: GraphBuilder, folder: Path) -> dict[str, Place]:
     """``model.ort``, and the operators and types that an onnxruntime built for it needs.
 
-    It is larger than ``model.onnx`` by a second word table: the decoder's is turned here, as nothing is turned at load.
-    onnxruntime writes the parts of the file in another order in every run.
+    It is larger than ``model.onnx`` by a second table of the words: the decoder needs it transposed, and a minimal
+    build does not transpose it when it loads the file. onnxruntime writes the file's parts in another order each time.
     """
     with temporary_folder() as scratch:
         write_onnx(builder, scratch)

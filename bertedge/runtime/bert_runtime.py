@@ -1,4 +1,4 @@
-"""The embedded runtime: text in, words, judgements and vectors out."""
+"""The runtime: fills masks, judges pairs of sentences, and makes vectors of texts."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def load(
     """Open a bundle and load its model.
 
     Args:
-        engine: a name in :data:`bertedge.engines.ENGINES`; ``auto`` takes the fastest one that is correct here.
+        engine: a name in :data:`bertedge.engines.ENGINES`; ``auto`` takes the first one that is correct on this CPU.
         threads: threads an operator may use; default: one for each core that this process may use.
-        check: compare the files with the manifest's hashes, which takes most of the time of loading a large bundle.
-        allow_any_cpu: run even where results would be wrong on this CPU.
+        check: compare the files with the manifest's hashes; for a large bundle this is most of the loading time.
+        allow_any_cpu: run the bundle even if its results are wrong on this CPU.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
         UsageError: an unknown engine, fewer than one thread, or far more than the machine has CPUs.
-        UnfitMachineError: no engine, or not the one that was asked for, is correct on this CPU.
+        UnfitMachineError: the requested engine, or with ``auto`` every engine, is incorrect on this CPU.
 
     Warns:
-        TargetWarning: the bundle is correct here, but less accurate than one for this CPU would be.
+        TargetWarning: the bundle is correct on this CPU, but less accurate than a bundle made for it.
     """
     threads = checked_threads(threads)
     opened = Bundle.open(bundle, check=check)
@@ -56,8 +56,8 @@ def load(
 class BertRuntime(HeadMethods):
     """A loaded bundle. Results depend neither on the other texts of a call nor on any padding; see :func:`load`.
 
-    Many texts are best given in one list: texts of equal length run together, unpadded, and each core takes one such
-    group after the other. Then the weights are in memory twice, unless ``threads`` is 1.
+    Give many texts in one list, which is faster: texts of equal length run together without padding, and each core
+    runs such groups by itself. This holds the weights in memory twice, unless ``threads`` is 1.
 
     It can be pickled, copied and forked: each process opens the bundle's folder again, with the same checks.
 
@@ -121,11 +121,11 @@ def _reopened(folder: str, model_sha256: str, how: dict[str, Any]) -> BertRuntim
     """An unpickled runtime.
 
     Raises:
-        BundleError: another bundle is in the folder by now, or none.
+        BundleError: the folder now holds another bundle, or no bundle.
     """
     runtime = load(folder, **how)
     if runtime.bundle.model_sha256 != model_sha256:
         raise BundleError(
-            f"{folder}: is another bundle than the one that was pickled", "load it again, and pickle that"
+            f"{folder}: the bundle was replaced after it was pickled", "load the new bundle and pickle it"
         )
     return runtime

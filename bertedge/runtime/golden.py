@@ -26,7 +26,7 @@ from bertedge.pooling import cosines
 from bertedge.predictor import LABELS, Batch, Predictor
 from bertedge.runtime.bert_runtime import BertRuntime
 
-#: The most examples that a file may have, so that it cannot ask for any amount of memory.
+#: Largest number of examples in a file, which limits the memory that a damaged or hostile file can take.
 MOST_EXAMPLES = 64
 #: Arrays below ``input.``; those of labels are named ``labels.<head>``. B examples, S tokens, K masked positions, V
 #: tokens of the vocabulary, H hidden size.
@@ -50,7 +50,7 @@ NOISE_FACTOR = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The outputs on golden inputs here, compared with those of the machine that made the bundle.
+    """The outputs on golden inputs on this machine, compared with those of the machine that made the bundle.
 
     Attributes:
         max_prob_diff: largest difference of a probability; None for a model without probabilities.
@@ -89,17 +89,17 @@ class Verification:
     def words(self) -> str:
         """Whether the best words are the same, in words."""
         if self.top1_equal:
-            return "as where it was made"
+            return "as on the machine that made it"
         if self.lost_lead <= self.tolerance:
-            return f"as where it was made, near ties apart (up to {self.lost_lead:.2g})"
-        return "DIFFERENT from where it was made"
+            return f"as on the machine that made it, except for near ties (up to {self.lost_lead:.2g})"
+        return "DIFFERENT from the machine that made it"
 
 
 def record(model: Predictor, batch: Batch, given: Arrays | None = None) -> Arrays:
     """Outputs on golden inputs, small enough to ship; see :meth:`bertedge.heads.Head.record`.
 
     Args:
-        given: an earlier record, such as float's: the probabilities of its best words are looked up.
+        given: an earlier record, such as float's; the new record holds the probabilities of the best words in it.
     """
     outputs = model.predict(replace(batch, hidden=True))
     arrays: Arrays = {}
@@ -188,7 +188,7 @@ def _named(kind: str) -> list[str]:
 
 
 def _same_ids(expected: Arrays, in_float: Arrays) -> bool:
-    """Whether both keep the probabilities of the same tokens."""
+    """Whether both records hold probabilities of the same tokens."""
     return all(np.array_equal(expected[name], in_float[name]) for name in _named("given ids") if name in expected)
 
 
@@ -200,7 +200,7 @@ def _state_difference(got: Arrays, expected: Arrays) -> float:
 
 
 def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
-    """The inputs, and what is stored under ``float.``, ``bundle.`` and ``noise.``.
+    """Read the inputs, and the arrays under ``float.``, ``bundle.`` and ``noise.``.
 
     Raises:
         BundleError: the file is missing or damaged, or belongs to another model.
@@ -232,14 +232,14 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
 
 
 def _require_finite(path: Path, in_float: Arrays) -> None:
-    """Refuse NaN: no difference from it is larger than the tolerance, so any output would pass."""
+    """Refuse NaN: a comparison with NaN is never true, so any output would pass."""
     for name, array in in_float.items():
         if not np.isfinite(array).all():
             raise BundleError(f"{path}: float.{name} holds values that are not finite", AGAIN)
 
 
 def _check(path: Path, batch: Batch, noise: Arrays) -> None:
-    """Check what the types and shapes of single arrays do not say."""
+    """Check what the schema of single arrays cannot: how the arrays fit each other."""
     lengths = batch.lengths[:, None]
     if not np.array_equal(batch.attention_mask, np.arange(batch.input_ids.shape[1]) < lengths) or lengths.min() < 1:
         raise BundleError(f"{path}: input.attention_mask does not mask the end of each row only", AGAIN)

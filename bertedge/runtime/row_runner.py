@@ -18,7 +18,7 @@ from bertedge.predictor import HIDDEN_STATES, Batch, Outputs, Row, RowOutputs
 T = TypeVar("T")
 #: Outputs with a row for each masked position, or for each token.
 READ_AT = {head.key: head.reads for head in HEADS.values() if head.reads in ("masked", "every")}
-#: Texts that are encoded together at most.
+#: Largest number of texts that are encoded together.
 MOST_SEGMENTS = 2
 
 
@@ -27,7 +27,7 @@ class RowRunner:
     """A loaded model; see :class:`bertedge.predictor.Predictor`.
 
     Attributes:
-        config: the model's sizes, which inputs are checked against.
+        config: the model's sizes; inputs are checked against them.
         row_independent: a row's result does not depend on the other outputs that are read from it.
     """
 
@@ -47,9 +47,9 @@ class RowRunner:
         return self.executor.run(rows, read)
 
     def predict(self, batch: Batch) -> Outputs:
-        """Run a padded batch. Padding is removed before, and replaced by zeros after."""
+        """Run a padded batch. The model runs without the padding; outputs at padding are zeros."""
         if batch.hidden and not self.row_independent:
-            # outputs that are read together share a range, so hidden states are read separately, as ``encode`` does
+            # all rows that are read share one range of activations: reading hidden states would change the logits
             nothing = np.zeros((len(batch.input_ids), 0), dtype=np.int64)
             states = self._predict(replace(batch, masked_positions=nothing, labels={}))
             return replace(self._predict(replace(batch, hidden=False)), hidden_states=states.hidden_states)
@@ -76,7 +76,7 @@ class RowRunner:
             ("token_type_ids", row.token_type_ids, token_types),
             ("masked_positions", row.masked_positions, length),
         ):
-            if values.size and values.astype(np.uint64).max() >= limit:  # negative numbers become large ones
+            if values.size and values.astype(np.uint64).max() >= limit:  # negative ids become large
                 bad = next(value for value in values.tolist() if not 0 <= value < limit)
                 raise UsageError(
                     f"{name}: {bad} is out of range, expected 0 to {limit - 1}",

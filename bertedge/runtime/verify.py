@@ -1,4 +1,4 @@
-"""``bertedge.verify``: whether a bundle is what it was where it was made."""
+"""``bertedge.verify``: whether a bundle is complete, and computes the same as on the machine that made it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bertedge.runtime.golden import Verification
 def verify(
     bundle: str | Path | BertRuntime, *, engine: str = AUTO, threads: int | None = None, allow_any_cpu: bool = False
 ) -> Verification:
-    """Check a bundle's files, and replay its golden vectors on this CPU; ``passed`` says whether all is well.
+    """Check a bundle's files, and replay its golden vectors on this CPU; ``passed`` says whether they match.
 
     Args:
-        bundle: its folder; or a loaded one, whose files were checked when it was loaded.
+        bundle: a folder; or a loaded bundle, whose files were checked when it was loaded.
         engine, threads, allow_any_cpu: see :func:`bertedge.load`.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
-        UnfitMachineError: no engine, or not the one that was asked for, is correct on this CPU.
+        UnfitMachineError: the requested engine, or with ``auto`` every engine, is incorrect on this CPU.
     """
     if isinstance(bundle, BertRuntime):
         return golden.verify(bundle)

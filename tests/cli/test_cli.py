@@ -345,7 +345,7 @@ def test_what_info_and_verify_say_to_a_person(folder: Path, model_folder: Path) 
     assert "% of the multiply-accumulates" in said
     assert "parameters " in typed("info", model_folder).stdout
     said = typed("verify", folder).stdout
-    assert "as where it was made" in said
+    assert "as on the machine that made it" in said
     assert "nan" not in said
 
 

@@ -232,7 +232,7 @@ def test_every_command_refuses_them(command: list[str], monkeypatch: pytest.Monk
     assert (done.returncode, done.stdout) == (2, "")
     error, hint = done.stderr.splitlines()
     assert error.startswith("error: threads is 100000, expected 1 to ")
-    assert hint.startswith("hint: leave it out for one a core")
+    assert hint.startswith("hint: leave it out to use one per core")
     assert not list(tmp_path.iterdir())
 
 

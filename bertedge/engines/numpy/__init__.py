@@ -26,7 +26,7 @@ def _require(manifest: Manifest, *, allow_any_cpu: bool = False) -> None:
         raise MissingExtraError("onnx", "tools")
     if manifest.format != "onnx":
         raise UsageError(
-            f"the numpy engine cannot take a model in {manifest.format} format apart", "use a bundle in ONNX format"
+            f"the numpy engine cannot split a model in {manifest.format} format", "use a bundle in ONNX format"
         )
     require_onnxruntime(manifest.min_onnxruntime)
 

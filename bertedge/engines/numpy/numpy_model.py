@@ -1,8 +1,8 @@
 """A model whose int8 matmuls run in numpy, and everything else in onnxruntime: correct on every CPU.
 
-The graph is cut at its int8 matmuls, and the parts between them run as models of their own. So golden vectors can be
+The graph is split at its int8 matmuls, and each part between them runs as a separate model. So golden vectors can be
 recorded for a target whose sums would overflow on this machine. And :mod:`bertedge.emulate.simulate` shows what happens
-on a CPU whose sums overflow: a sum that was cut goes on into the next part.
+on a CPU whose sums overflow: the next part gets the saturated sum.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class NumpyModel:
     """A model file, run part by part; see :class:`bertedge.engines.onnxruntime.grouping.Model`.
 
     Args:
-        replaced: tensors of the file, by name, that get other values.
+        replaced: tensor's name -> value that is used instead of the file's.
     """
 
     def __init__(self, path: Path, *, replaced: Mapping[str, NDArray[np.float32]] | None = None) -> None:
@@ -50,7 +50,7 @@ class NumpyModel:
         self._parts: dict[int, ort.InferenceSession] = {}
         self._matrices: dict[str, ExactMatrix] = {}
 
-    #: One call at a time: numpy spreads each over the cores.
+    #: One call at a time, because numpy uses all cores for it.
     callers = 1
 
     def run_alone(self) -> Run:
@@ -72,8 +72,8 @@ class NumpyModel:
         return {name: values[name] for name in self._outputs}
 
     def _multiply(self, node: onnx.NodeProto, values: Values) -> NDArray[np.float32]:
-        """``MatMulIntegerToFloat``: the sums, times both scales, plus the bias."""
-        names = [*node.input, "", ""]  # the last ones are optional
+        """``MatMulIntegerToFloat``: the int8 sums times both scales, plus the bias."""
+        names = [*node.input, "", ""]  # the last inputs are optional
         x, weight, x_scale, scale, zero = (self._value(name, values) for name in names[:5])
         sums = self._sums(node.output[0], weight, x.reshape(-1, x.shape[-1]), int(zero))
         result = sums.astype(np.float32) * (x_scale * scale)

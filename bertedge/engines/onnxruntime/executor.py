@@ -1,4 +1,4 @@
-"""Bundles and single model files as executors."""
+"""Open bundles and single model files."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def open_bundle(bundle: Bundle, *, threads: int, check: bool = True) -> OnnxExec
     """Load a bundle's model.
 
     Raises:
-        BundleError: onnxruntime cannot load it, or it is another model than the manifest says.
+        BundleError: onnxruntime cannot load it, or its inputs or outputs differ from the manifest.
     """
     return OnnxExecutor(bundle, threads=threads, check=check)
 
 
 def executor_of(bundle: Bundle, model: Model) -> GroupingExecutor:
-    """A bundle on a model that computes the same as its file."""
+    """A bundle that runs on ``model``, which computes the same as the bundle's file."""
     return GroupingExecutor(model, bundle.config, **_properties(bundle))
 
 

@@ -1,9 +1,9 @@
-"""Rows of any lengths through a model of ONNX inputs, without padding and without one row affecting another.
+"""Run rows of any lengths on an ONNX model, without padding. Rows do not affect each other.
 
-Rows of equal length run together and nothing is padded, so a result depends on its own text alone. Where the model
+Rows of equal length run together and nothing is padded, so a result depends only on its own text. Where the model
 takes the range of its activations from the whole input (``row_independent`` is false), every row runs separately,
-because rows of one batch would share a range. Short texts never wait for long ones. Where there are many groups, each
-core takes one after the other; see :mod:`bertedge.engines.side_by_side`.
+because rows of one batch would share a range. Short texts never wait for long ones. If there are many groups, each
+core runs one group after the other; see :mod:`bertedge.engines.side_by_side`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from bertedge.predictor import Row, RowOutputs
 
 T = TypeVar("T")
 
-#: Tokens that run together at most: enough to fill the cores, few enough to stay in the cache.
+#: Largest number of tokens in a call: enough to keep the cores busy, few enough for the CPU's cache.
 TOKENS_AT_ONCE = 512
-#: Groups run side by side from this many groups a core on; with fewer, some cores would wait for the last group.
+#: Groups per core from which on groups run at the same time; with fewer, some cores would wait for the last group.
 GROUPS_A_CORE = 2
-#: How many int8 multiply-accumulates take as long as a float32 one.
+#: int8 multiply-accumulates that take as long as one of float32.
 FLOAT_MAC_COST = 4
-#: ``logits_end`` where no masked position is read.
+#: ``logits_end`` of a call that reads no masked position.
 NOWHERE = np.zeros(1, dtype=np.int64)
 
 
@@ -82,7 +82,7 @@ class GroupingExecutor:
             size = len(next(iter(values.values())))
             return [read({name: value[place] for name, value in values.items()}) for place in range(size)]
 
-        if len(rows) == 1:  # small calls count microseconds
+        if len(rows) == 1:  # in small calls microseconds matter
             return read_group(self._run_group(rows, self._model.run))
         results: dict[int, T] = {}
         for group, kept in self._run_groups(rows, read_group):
@@ -105,7 +105,7 @@ class GroupingExecutor:
                 yield group, read(self._run_group([rows[i] for i in group], self._model.run))
             return
         alone = self._model.run_alone()
-        # the most expensive first, so that no core is left with a long one at the end
+        # the most expensive group first, so that no core works on a long group while the others have finished
         groups.sort(key=lambda group: len(group) * len(rows[group[0]].input_ids), reverse=True)
         yield from side_by_side(
             lambda group: read(self._run_group([rows[i] for i in group], alone)), groups, threads=cores

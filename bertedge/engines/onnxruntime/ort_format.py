@@ -32,10 +32,10 @@ def write_required_operators(model: Path, path: Path) -> None:
     """Write the operators and types that a model needs, for ``build.py --include_ops_by_config``."""
     from onnxruntime.tools.ort_format_model import utils  # loads flatbuffers, which comes with onnxruntime
 
-    utils.log.disabled = True  # it would name a file in a temporary folder
+    utils.log.disabled = True  # its message names a temporary file
     with utf8_path(model) as named:
         utils.create_config_from_models([Path(named)], path, True)
     required = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     # the comments contained the name of the temporary folder, which differs from run to run
-    header = f"# What {model.name} needs, found by onnxruntime {ort.__version__}"
+    header = f"# Required by {model.name}, found by onnxruntime {ort.__version__}"
     path.write_text("\n".join([header, *required, ""]), encoding="utf-8")

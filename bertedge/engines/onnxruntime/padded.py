@@ -19,10 +19,10 @@ from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
 
 class PaddedPredictor:
-    """What users get who give a padded batch to ``model.onnx``; see :class:`bertedge.predictor.Predictor`.
+    """Runs padded batches on ``model.onnx`` as other programs do; see :class:`bertedge.predictor.Predictor`.
 
     :class:`~bertedge.runtime.bert_runtime.BertRuntime` removes padding and keeps texts independent. This predictor does
-    neither, and its session has onnxruntime's defaults: it shows what the file is worth without bertedge's runtime.
+    neither, and its session has onnxruntime's defaults. So it measures the file without bertedge's runtime.
 
     Args:
         threads: threads that one operator may use.
@@ -32,11 +32,11 @@ class PaddedPredictor:
         self.name = bundle.name
         self._threads = threads
         self._sessions = PerProcess(partial(_open, bundle.model_path), before=bundle.check_files)
-        self._sessions[threads]  # a file that cannot be loaded is an error now
+        self._sessions[threads]  # reports a file that cannot be loaded now
         self._all_positions = bundle.manifest.positions == "all"
 
     def predict(self, batch: Batch) -> Outputs:
-        """All outputs; logits at positions that are only filled up, and states at padding, mean nothing."""
+        """All outputs. Ignore logits at positions that only fill up a row, and hidden states at padding."""
         session = self._sessions[self._threads]
         known = OUTPUT_NAMES["all" if self._all_positions else "masked"]
         names = [known[output.name] for output in session.get_outputs()]

@@ -15,7 +15,7 @@ from bertedge.engines.onnxruntime.utf8_path import utf8_path
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError
 
-#: onnxruntime's log severity. It would warn of every input that has a default value.
+#: onnxruntime's log severity: errors only. Otherwise it warns of every input that has a default value.
 ERRORS_ONLY = 3
 MAKE_AGAIN = "make the bundle again"
 
@@ -33,7 +33,7 @@ def open_session(
     Args:
         threads: threads that one operator may use.
         few_calls: the session serves a few calls only, so weights are not packed for speed.
-        replaced: tensors of the file, by name, that get other values.
+        replaced: tensor's name -> value that is used instead of the file's.
         profile: record the time of every operator in a file whose name starts like this; ``end_profiling`` closes it.
 
     Raises:
@@ -93,7 +93,7 @@ def reason_of(error: Exception) -> str:
 def _return_freed_memory() -> None:
     """Return the memory that loading needed for a moment, about the file's size; the C library would keep it.
 
-    Only GNU's library has this call.
+    Only the GNU C library has this call.
     """
     try:
         trim = ctypes.CDLL(None).malloc_trim

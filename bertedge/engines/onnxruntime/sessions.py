@@ -18,14 +18,14 @@ from bertedge.manifest import WEIGHTS
 
 #: int8 multiply-accumulates of a call that may be faster on one thread: about 2 ms of one core.
 SMALL_WORK = 500_000_000
-#: A larger file, in bytes, is not loaded a second time just to try its small calls on one thread.
+#: Largest file, in bytes, that is loaded a second time to try small calls on one thread.
 LARGE_FILE = 64_000_000
 #: (inputs, cost of the call in int8 multiply-accumulates) -> outputs.
 Run = Callable[[dict[str, NDArray[np.int64]], int], dict[str, NDArray[np.float32]]]
 
 
 class Sessions:
-    """A model file that runs each call with the number of threads that suits it.
+    """A model file that runs each small call on one thread or on all, whichever is faster.
 
     Every operator that is spread over threads waits for the slowest of them, and how long that takes depends on the
     machine: on one two-core host, 16 tokens of a 4 x 256 model took 0.35 ms on one thread and, on two threads, 0.27 ms
@@ -55,10 +55,10 @@ class Sessions:
         )
         self._trials: dict[int, ThreadTrial] = {}
         self.threads = threads
-        session = self._by_threads[threads]  # a file that cannot be loaded is an error now, not at the first call
+        session = self._by_threads[threads]  # reports a file that cannot be loaded now, not at the first call
         self._path = path
-        #: Output -> its extents, as the file says: names for those that differ from call to call.
-        self.outputs = {output.name: output.shape for output in session.get_outputs()}  # asking costs microseconds
+        #: Output -> its extents in the file: numbers, and names for extents that differ from call to call.
+        self.outputs = {output.name: output.shape for output in session.get_outputs()}  # slow to query
         self.input_names = inputs_of(session)
         self._tries = threads > 1 and not few_calls and _size(path) <= LARGE_FILE
 
@@ -79,7 +79,7 @@ class Sessions:
 
     @property
     def callers(self) -> int:
-        """How many calls may run at the same time, each on one thread; 1 where weights shall be in memory once."""
+        """How many calls may run at the same time, each on one thread; 1 if the weights must be in memory only once."""
         return 1 if self._few_calls else self.threads
 
     def run_alone(self) -> Run:
@@ -91,7 +91,7 @@ class Sessions:
         return lambda feed, work: self._run(feed, 1)
 
     def _run(self, feed: dict[str, NDArray[np.int64]], threads: int) -> dict[str, NDArray[np.float32]]:
-        session = self._by_threads[threads]  # may be opened again here, with errors of its own
+        session = self._by_threads[threads]  # after a fork this opens the file again, which has its own errors
         try:
             outputs = session.run(None, feed)
         except Exception as error:  # onnxruntime's exceptions share no base
@@ -101,12 +101,12 @@ class Sessions:
         return dict(zip(self.outputs, outputs, strict=True))
 
     def require(self, inputs: Collection[str], outputs: Mapping[str, int], *, optional: Collection[str]) -> None:
-        """Refuse a file that is another model than its manifest says.
+        """Refuse a model whose inputs or outputs differ from those in the manifest.
 
         Args:
             inputs: their names.
             outputs: name -> last extent.
-            optional: inputs that may be there or not.
+            optional: inputs that the model may lack.
 
         Raises:
             BundleError: the inputs or outputs differ.
@@ -117,7 +117,7 @@ class Sessions:
             raise BundleError(
                 f"{self._path}: takes {', '.join(sorted(self.input_names))} and gives "
                 f"{', '.join(f'{name} (..., {extent})' for name, extent in sorted(found.items()))}; "
-                "that is not what the manifest says",
+                "the manifest lists others",
                 MAKE_AGAIN,
             )
 

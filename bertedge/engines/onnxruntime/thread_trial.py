@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import statistics
 
-#: Calls that each number of threads is tried with, one after the other, and how often that is done.
+#: Consecutive calls that try one number of threads, and how often each number gets such a series.
 TRIAL_CALLS, TRIAL_ROUNDS = 4, 3
-#: Of this many later calls, this many try the slower number of threads again: half a per cent, which no p99 shows.
+#: Later calls from one retry of the slower number to the next, and its calls: 0.5 %, which the 99th percentile hides.
 RETRY_EVERY, RETRY_CALLS = 600, 3
 
 
 class ThreadTrial:
     """Finds the faster of two numbers of threads for calls of one size, and tries the slower one again now and then.
 
-    Another process that takes a core for a moment makes the wrong number look faster. So each number is tried at
+    A process that uses a core for a moment can make the wrong number look faster. So each number is tried at
     several moments, the median of its latest times counts, and the slower one is tried again among later calls. The
     smallest time would be misleading: next to a process that keeps a core busy, two threads are sometimes fast, but
     usually slow.

@@ -45,7 +45,7 @@ def warn_of_telemetry() -> None:
 
 
 def is_new_enough(minimum: str) -> bool:
-    """Whether this onnxruntime has that version or a newer one."""
+    """Whether the installed onnxruntime is at least of this version."""
     return _version(ort.__version__) >= _version(minimum)
 
 
