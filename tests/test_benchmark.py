@@ -15,6 +15,7 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
+from bertedge.evaluate import latency
 from bertedge.evaluate.latency import LatencyReport, Workload
 from bertedge.evaluate.study import Effort
 from bertedge.heads.parts import Parts
@@ -132,9 +133,27 @@ def test_a_model_that_reads_less_than_the_usual_workloads(
     assert [(entry.batch_size, entry.seq_len) for entry in report.reference.latency] == [(1, 12)]
 
 
+class Ticking:
+    """A clock on which every call takes a millisecond, so that a busy machine decides nothing."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 1e-3
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_it_goes_on_while_nothing_is_decided_and_ends_when_it_is(
-    baseline: Report, bundle_of: Callable[..., Bundle], model_folder: Path, long_corpus_file: Path
+    baseline: Report,
+    bundle_of: Callable[..., Bundle],
+    model_folder: Path,
+    long_corpus_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(latency, "time", Ticking())
     bundle = bundle_of("static").folder
     settings = replace(QUICK, effort=Effort(rounds=2, max_rounds=5, seconds=600))
     wide = MetricValue(value=1.0, low=1e-9, high=1e9, n=2)  # the baseline's interval, so that no number of rounds helps
