@@ -87,7 +87,7 @@ def test_the_list_of_operators_is_complete_and_tells_no_path(
     bundle = bundle_of("static")
     other = as_ort(bundle, tmp_path / "ort", model_folder, corpus_file)
     lines = (other.folder / OPERATORS).read_text().splitlines()
-    assert lines[0] == f"# What model.ort needs, found by onnxruntime {ort.__version__}"
+    assert lines[0] == f"# Required by model.ort, found by onnxruntime {ort.__version__}"
     assert str(tmp_path) not in "\n".join(lines)
     contrib = next(line for line in lines if line.startswith("com.microsoft;1;"))
     used = {node.op_type for node in onnx.load(bundle.model_path).graph.node if node.domain == "com.microsoft"}
