@@ -105,9 +105,11 @@ class LeftOutWarning(UserWarning):
     """A model has further steps for its vectors that a bundle does not support, so its vectors differ."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """A hint that lists the known names, and asks about the nearest one if one is similar."""
     names = sorted(known)
-    close = get_close_matches(word, names, n=1)
+    if not names:
+        return "leave it out: there is nothing to choose from"
+    close = get_close_matches(str(word), names, n=1)
     listed = "one of: " + ", ".join(names)
     return f"did you mean {close[0]!r}? ({listed})" if close else listed

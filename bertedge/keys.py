@@ -24,6 +24,8 @@ Settings = TypeVar("Settings")
 #: Name of a bound -> its test.
 BOUNDS = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "at_most": operator.le}
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list of texts"}
+#: Some editors write it at the start of a UTF-8 file.
+BYTE_ORDER_MARK = "\ufeff"
 #: Whole numbers of this size and more are refused.
 TOO_LARGE = 2**63
 
@@ -69,7 +71,7 @@ class Key:
     def shown_default(self) -> str:
         """The default, as it is typed."""
         if isinstance(self.default, tuple):
-            return ",".join(self.default) or "none"
+            return ",".join(self.default) or "[]"
         return "" if self.default is None else _toml_value(self.default).strip('"')
 
     def parsed(self, text: str) -> Any:
@@ -78,14 +80,14 @@ class Key:
         Raises:
             UsageError: it stands for none.
         """
-        if self.kind is str:
+        if self.kind is str and not text.startswith(("'", '"')):
             return text
         try:
-            return self.checked(tomllib.loads(f"value = {text}")["value"])
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, UsageError):
-                raise
-            return self.checked(text.split(",") if self.kind is tuple else text)
+            (value,) = tomllib.loads(f"value = {text}").values()  # a text of several lines is several values
+        except (ValueError, RecursionError):
+            names = (name.strip() for name in text.split(","))
+            value = [name for name in names if name] if self.kind is tuple else text
+        return self.checked(value)
 
     def checked(self, value: Any) -> Any:
         """A value from a TOML file, in the type of the setting.
@@ -170,7 +172,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         FileError: it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(read_text(path))
+        return tomllib.loads(read_text(path).removeprefix(BYTE_ORDER_MARK))
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -105,7 +106,8 @@ def require_examples(count: int) -> None:
     """
     if not 1 <= count <= MAX_EXAMPLES:
         raise UsageError(
-            f"--examples {count}: expected 1 to {MAX_EXAMPLES}", "a few hundred tell nearly as much as thousands"
+            f"the number of examples is {count}, expected 1 to {MAX_EXAMPLES}",
+            "a few hundred tell nearly as much as thousands",
         )
 
 
@@ -236,7 +238,8 @@ def read_recipe(name: str | Path) -> tuple[QuantizationRecipe, dict[str, Any]]:
         UsageError: there is neither a recipe nor a file of that name.
     """
     path = Path(name)
-    if str(name) in RECIPES or not (path.suffix == ".toml" or path.is_file()):
+    is_file = os.path.exists(path) and not os.path.isdir(path)  # a pipe counts; a name that is too long does not
+    if str(name) in RECIPES or not (path.suffix == ".toml" or is_file):
         return recipe_named(str(name)), {}
     table = read_toml(path)
     goals = table.pop("goals", {})

@@ -43,6 +43,11 @@ KEYS = keys_of(Oven)
         ("dishes=pie,bread", ("pie", "bread")),
         ('dishes=["a,b", "c"]', ("a,b", "c")),
         ("dishes=a=b", ("a=b",)),
+        ("dishes=", ()),
+        ("dishes=[]", ()),
+        ("dishes=pie, bread,", ("pie", "bread")),
+        ('mode="grill"', "grill"),
+        ("mode = 'grill'", "grill"),
     ],
 )
 def test_values_are_typed_as_people_type_them(assignment: str, value: object) -> None:
@@ -53,7 +58,16 @@ def test_values_are_typed_as_people_type_them(assignment: str, value: object) ->
 
 @pytest.mark.parametrize(
     "assignment",
-    ["degrees=hot", "degrees=true", "minutes=1.5", "fan=1", "fan=yes", "minutes=1e400", f"minutes={10**30}"],
+    [
+        "degrees=hot",
+        "degrees=true",
+        "minutes=1.5",
+        "fan=1",
+        "fan=yes",
+        "minutes=1e400",
+        f"minutes={10**30}",
+        "minutes=1\nfan=true",
+    ],
 )
 def test_a_value_of_another_type_is_an_error_that_names_the_setting(assignment: str) -> None:
     with pytest.raises(UsageError) as raised:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import tomllib
 from pathlib import Path
 
@@ -146,6 +148,28 @@ def test_a_file_may_hold_goals_and_need_not_name_everything(tmp_path: Path) -> N
     file.write_text('rounding = "nearest"\nexclude = "pooler"\n[goals]\nmax_kl = 0.1\n')
     assert read_recipe(file) == (QuantizationRecipe().changed(rounding="nearest", exclude=("pooler",)), {"max_kl": 0.1})
     assert read_recipe("faithful") == (RECIPES["faithful"], {})
+
+
+def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b'\xef\xbb\xbfmethod = "dynamic"\r\n')
+    assert read_recipe(file) == (RECIPES["dynamic"], {})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name")
+def test_a_recipe_comes_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=('method = "dynamic"\n',), daemon=True)
+    writer.start()
+    assert read_recipe(pipe)[0] == RECIPES["dynamic"]
+    writer.join()
+
+
+def test_what_is_no_file_is_no_recipe(tmp_path: Path) -> None:
+    for name in ("x" * 300, str(tmp_path), ""):
+        with pytest.raises(UsageError, match="is not known"):
+            read_recipe(name)
 
 
 @pytest.mark.parametrize(

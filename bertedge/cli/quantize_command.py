@@ -137,12 +137,12 @@ def quantize(
 def _chosen_recipe(
     name: str, assignments: Sequence[str], options: dict[str, Any]
 ) -> tuple[QuantizationRecipe, tuple[Goal, ...]]:
-    """The recipe with the changes of ``--set`` and of options, and the goals of its file."""
+    """The recipe with the changes of ``--set``, then those of options, and the goals of its file."""
     recipe, table = read_recipe(name)
     with as_file_errors(name):
         goals = goals_of_table(table)
     given = {name: value for name, value in options.items() if value is not None}
-    return recipe.changed(**read_assignments(assignments, KEYS), **given), goals
+    return recipe.changed(**{**read_assignments(assignments, KEYS), **given}), goals
 
 
 def _require_keep_vocab(keep_vocab: int | None, vocab_corpus: Path | None) -> None:

@@ -84,7 +84,9 @@ def measure_clipping(bundle: Bundle, batches: Sequence[Batch], *, threads: int) 
         return None
     import onnx  # comes with [tools], and the report reads this module's records without it
 
-    model = onnx.load(str(bundle.model_path))
+    from bertedge.engines.numpy.onnx_file import load_onnx
+
+    model = load_onnx(bundle.model_path)
     counted = _rounded_tensors(model, bundle.layer_names)
     if not counted:
         return ()

@@ -116,3 +116,10 @@ def test_a_new_engine_is_one_row(
         ("new", f"{folder.name} on new", True),
     ]
     assert report["missing"] == []
+
+
+@pytest.mark.parametrize("name", ["", "nmpy", None, 3])
+def test_an_unknown_engine_lists_those_there_are(name: object, bundle_of: Callable[..., Bundle]) -> None:
+    with pytest.raises(UsageError, match="engine .* is not known") as raised:
+        load(bundle_of("dynamic").folder, engine=name)  # type: ignore[arg-type]
+    assert "auto, numpy, onnxruntime" in raised.value.hint

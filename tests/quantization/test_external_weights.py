@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.held_out import drawn_sample
+from bertedge.engines import ENGINES
 from bertedge.errors import BundleError
 from bertedge.evaluate.clipping import measure_clipping
-from bertedge.manifest import WEIGHTS
+from bertedge.manifest import MANIFEST, WEIGHTS, file_entries, write_manifest
 from bertedge.quantization import export, model_files
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
@@ -93,3 +95,54 @@ def test_damaged_weights_are_named(damage: str, split_bundle_of: MakeBundle, tmp
     weights.unlink() if damage == "missing" else weights.write_bytes(data[:-1] if damage == "cut" else data[:-1] + b"x")
     with pytest.raises(BundleError, match=WEIGHTS):
         Bundle.open(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_snapshot_of_the_hub_is_made_of_links(engine: str, split_bundle_of: MakeBundle, tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
+    shutil.copytree(split_bundle_of("static").folder, blobs)
+    snapshot.mkdir()
+    for name in os.listdir(blobs):
+        (blobs / name).rename(blobs / f"hash-of-{name}")
+        (snapshot / name).symlink_to(blobs / f"hash-of-{name}")
+    runtime = load(snapshot, engine=engine)
+    assert runtime.fill_mask(TEXTS) == load(split_bundle_of("static").folder, engine=engine).fill_mask(TEXTS)
+
+
+def test_a_link_that_leads_out_of_the_folder(
+    split_bundle_of: MakeBundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """onnxruntime refuses it; nothing but our error is printed."""
+    folder = Path(shutil.copytree(split_bundle_of("static").folder, tmp_path / "b"))
+    (folder / WEIGHTS).rename(tmp_path / "moved")
+    (folder / WEIGHTS).symlink_to(tmp_path / "moved")
+    assert load(folder, engine="numpy").fill_mask(TEXTS)
+    with pytest.raises(BundleError, match="cannot load it") as raised:
+        load(folder)
+    assert "cp -rL" in raised.value.hint
+    assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["weights end early", "no model"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_files_that_only_their_reader_can_refuse(
+    engine: str, damage: str, split_bundle_of: MakeBundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bundle = split_bundle_of("static")
+    folder = Path(shutil.copytree(bundle.folder, tmp_path / "b"))
+    os.truncate(folder / WEIGHTS, 1000) if damage == "weights end early" else (folder / "model.onnx").write_bytes(b"x")
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, replace(bundle.manifest, files=file_entries(folder)))
+    with pytest.raises(BundleError, match=r"model\.onnx: ") as raised:
+        load(folder, engine=engine)
+    assert "std::" not in raised.value.message
+    assert not capfd.readouterr().err
+
+
+def test_plain_onnxruntime_without_its_file(split_bundle_of: MakeBundle, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(split_bundle_of("static").folder, tmp_path / "b"))
+    runtime = load(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(BundleError, match="cannot load it"):
+        runtime.padded()

@@ -19,6 +19,7 @@ from onnx import helper, numpy_helper
 
 from bertedge.encoders import EncoderConfig
 from bertedge.engines.numpy.int8_matmul import ExactMatrix
+from bertedge.engines.numpy.onnx_file import load_onnx
 from bertedge.engines.onnxruntime.grouping import GroupingExecutor
 from bertedge.engines.onnxruntime.session import open_session
 from bertedge.engines.onnxruntime.sessions import Run
@@ -40,7 +41,7 @@ class NumpyModel:
     """
 
     def __init__(self, path: Path, *, replaced: Mapping[str, NDArray[np.float32]] | None = None) -> None:
-        self._model = onnx.load(path)
+        self._model = load_onnx(path)
         graph = self._model.graph
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._initializers |= {name: numpy_helper.from_array(array, name) for name, array in (replaced or {}).items()}

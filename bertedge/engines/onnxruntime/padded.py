@@ -9,8 +9,7 @@ import onnxruntime as ort
 
 from bertedge.bundle import Bundle
 from bertedge.engines.onnxruntime.feed import feed
-from bertedge.engines.onnxruntime.session import ERRORS_ONLY, inputs_of
-from bertedge.engines.onnxruntime.utf8_path import utf8_path
+from bertedge.engines.onnxruntime.session import FATAL_ONLY, inputs_of, load_session
 from bertedge.engines.per_process import PerProcess
 from bertedge.engines.threads import checked_threads
 from bertedge.heads import take_masked
@@ -51,6 +50,5 @@ class PaddedPredictor:
 def _open(path: Path, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = checked_threads(threads)
-    options.log_severity_level = ERRORS_ONLY
-    with utf8_path(path) as named:
-        return ort.InferenceSession(named, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = FATAL_ONLY
+    return load_session(path, options)

@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from bertedge.engines.onnxruntime.utf8_path import utf8_path
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError
+from bertedge.manifest import WEIGHTS
 
-#: onnxruntime's log severity: errors only. Otherwise it warns of every input that has a default value.
-ERRORS_ONLY = 3
+#: onnxruntime's log severity: fatal errors only. It raises other errors as exceptions, too, and it would warn of every
+#: input that has a default value.
+FATAL_ONLY = 4
 MAKE_AGAIN = "make the bundle again"
+FOLLOW_LINKS = f"{WEIGHTS} is a link: copy the bundle with the files themselves, such as by cp -rL"
+PREFIX = "[ONNXRuntimeError] : "
 
 
 def open_session(
@@ -58,7 +62,7 @@ def open_session(
 def session_options() -> ort.SessionOptions:
     """Options that every session shares."""
     options = ort.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     # Level "basic" folds constants. "extended" would turn Add + LayerNormalization into SkipLayerNormalization, which
     # is slower; the levels above it lay data out for one kind of CPU.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -73,7 +77,8 @@ def load_session(model: Path | bytes, options: ort.SessionOptions) -> ort.Infere
     except Exception as error:  # onnxruntime's exceptions share no base
         where = "a model in memory" if isinstance(model, bytes) else model
         raise BundleError(
-            f"{where}: onnxruntime {ort.__version__} cannot load it ({reason_of(error)})", MAKE_AGAIN
+            f"{where}: onnxruntime {ort.__version__} cannot load it ({reason_of(error)})",
+            FOLLOW_LINKS if isinstance(model, Path) and model.with_name(WEIGHTS).is_symlink() else MAKE_AGAIN,
         ) from error
     _return_freed_memory()
     return session
@@ -85,9 +90,10 @@ def inputs_of(session: ort.InferenceSession) -> frozenset[str]:
 
 
 def reason_of(error: Exception) -> str:
-    """The last line of onnxruntime's message."""
+    """The reason in the last line of onnxruntime's message."""
     lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    # the names of the functions where it happened come before the last prefix
+    return lines[-1].rpartition(PREFIX)[2] if lines else type(error).__name__
 
 
 def _return_freed_memory() -> None:
