@@ -32,7 +32,7 @@ def is_unknown(encoding: tokenizers.Encoding, unknown_id: int | None, silent_ids
     """Whether a text, or one text of a pair, has words and none of them is in the vocabulary.
 
     Args:
-        silent_ids: special tokens, which are no words, even if a text contains them.
+        silent_ids: special tokens; they do not count as words, even if a text contains them.
     """
     ids = encoding.ids
     if unknown_id is None or unknown_id not in ids:

@@ -1,4 +1,4 @@
-"""What a fidelity metric is: a number made of observations, with an interval."""
+"""Fidelity metrics: values computed from observations, with intervals."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from bertedge.bounds import Count
 
 Floats = NDArray[np.float64]
-#: How the name of a goal begins that bounds a value from above.
+#: Prefix of the goals that are upper bounds.
 CEILING = "max"
-#: Bounds of goals that make sense.
+#: Allowed bounds of goals.
 SHARE, ANY = (0.0, 1.0), (0.0, math.inf)
 
 
@@ -30,7 +30,7 @@ class MetricValue:
     n: Count
 
     def flaw(self) -> str | None:
-        """What is wrong with it in a file. (Infinity is written as null, which is read as NaN.)"""
+        """A message if the value contradicts its interval; otherwise None. (A file stores infinity as null: NaN.)"""
         if self.low > self.value or self.value > self.high:
             return f"{self.value:.4g} is outside of its interval, {self.low:.4g} to {self.high:.4g}"
         return None
@@ -41,7 +41,7 @@ class MetricValue:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A metric of one model minus, and divided by, that of another model on the same texts.
+    """A metric of one model compared with another model on the same texts: the difference and the ratio.
 
     Attributes:
         ratio: None where the other model's value may be 0.
@@ -51,7 +51,7 @@ class Change:
     ratio: MetricValue | None
 
 
-#: Weight of each observation, (N,) -> value.
+#: Takes the weight of each observation, (N,), and returns the value.
 Weighted = Callable[[Floats], float]
 
 
@@ -77,9 +77,9 @@ class Metric:
         estimate: how the value is computed.
         better: whether higher or lower values are better.
         meaning: one line for the report.
-        floor: smaller values are only rounding, and count as equal to this one.
-        bounds: of one observation, where the metric is a mean of events or a difference of two such means: one event
-            more or less moves it by one over their number.
+        floor: smaller values come from rounding only, and count as equal to this value.
+        bounds: smallest and largest value of one observation, if the metric is a mean of events or a difference of two
+            such means; one event changes it by 1 / N. None otherwise.
     """
 
     group: str
@@ -92,14 +92,14 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class GoalKind:
-    """A number that a user can bound.
+    """A number that a user can limit.
 
     Attributes:
         option: its name on the command line. ``max`` or ``min`` at its beginning says how the bound is meant.
         metric: the name of what is measured.
-        head: the head whose loss it is; None for what is no loss.
-        limits: the bounds that make sense.
-        scale: a difference that matters, to compare misses of different goals; None for the bound itself.
+        head: the head whose loss it is; None if it is not a loss.
+        limits: the allowed bounds.
+        scale: a relevant difference, to compare misses of different goals; None to use the bound itself.
         help: for the command line.
     """
 

@@ -80,9 +80,9 @@ class StoredTensor:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def flaw(self) -> str | None:
-        """What cannot be, in words."""
+        """The reason why there can be no such tensor; None if it is possible."""
         if Path(self.file).name != self.file or self.offset < 0 or min(self.shape, default=0) < 0:
-            return f"{self.file!r} at {self.offset} with shape {self.shape} is no place"
+            return f"{self.file!r} at {self.offset} with shape {self.shape} is not a valid place"
         return None
 
 
@@ -99,7 +99,7 @@ class QuantizedInput:
     """How a layer's input becomes uint8.
 
     Attributes:
-        residual_scale: of the second term; None where there is none.
+        residual_scale: the scale of the second term; None without a second term.
     """
 
     scale: float
@@ -151,7 +151,7 @@ class StoredLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class ExactRows:
-    """What rounding took from some rows; names of tensors: (rows,), (1 + exact rows, columns), (1 + exact rows, 1)."""
+    """The rounding errors of some rows; names of tensors: (rows,), (1 + exact rows, columns), (1 + exact rows, 1)."""
 
     index: str
     rows: str
@@ -193,7 +193,7 @@ class StoredModel:
         encoder: sizes and structure, named as in :class:`bertedge.encoders.EncoderConfig`; ``activation`` is one of
             ``gelu``, ``gelu_tanh``, ``relu``.
         heads: see :class:`bertedge.manifest.Manifest`.
-        tensors: all tensors that the others name.
+        tensors: all tensors that the other fields name.
     """
 
     schema_version: int
@@ -229,7 +229,7 @@ def write_plan(folder: Path, model: StoredModel) -> None:
 
 
 def _given(value: Any) -> Any:
-    """Without what has no value."""
+    """The entry without its empty fields."""
     if isinstance(value, dict):
         return {key: _given(item) for key, item in value.items() if item is not None}
     return [_given(item) for item in value] if isinstance(value, list) else value

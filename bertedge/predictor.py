@@ -1,4 +1,4 @@
-"""The one seam that every backend shares: ``predict(Batch) -> Outputs``."""
+"""The interface of all models: ``predict(Batch) -> Outputs``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from bertedge.errors import UsageError
 
-#: A label that is not known, or that has no masked position.
+#: Label of an unknown answer, and of positions that only fill up a row.
 NO_LABEL = -1
 #: Prefix of labels among the arrays of a batch.
 LABELS = "labels."
-#: Names of the outputs that are no logits.
+#: Names of the outputs that are not logits.
 HIDDEN_STATES, POOLER_OUTPUT = "hidden_states", "pooler_output"
 #: Outputs of one text, without the batch dimension: logits under their head's name, and the two above.
 RowOutputs = dict[str, NDArray[np.float32]]
@@ -32,7 +32,7 @@ class Batch:
         masked_positions: where heads that read masked positions are computed, shape (B, K), int64; rows with fewer than
             K are filled with 0.
         masked_counts: masked positions of each row without the filling, shape (B,), int64; None where all have K.
-        labels: head -> what it should answer, int64, ``NO_LABEL`` where that is unknown; shapes are those of
+        labels: head -> the right answers, int64, ``NO_LABEL`` where they are unknown; shapes are those of
             :attr:`bertedge.heads.Head.labels`.
         hidden: whether the hidden states of all positions are read.
     """
@@ -60,7 +60,7 @@ class Batch:
                 )
 
     def arrays(self) -> dict[str, NDArray[np.int64]]:
-        """Everything but :attr:`hidden`, for instance for a file; labels are named ``labels.<head>``."""
+        """All arrays by name, for instance to store them in a file; labels are named ``labels.<head>``."""
         names = ["input_ids", "attention_mask", "token_type_ids", "masked_positions"]
         names += [] if self.masked_counts is None else ["masked_counts"]
         labels = {f"{LABELS}{head}": array for head, array in self.labels.items()}
@@ -68,13 +68,13 @@ class Batch:
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[np.int64]], *, hidden: bool = False) -> Batch:
-        """From what :meth:`arrays` gave."""
+        """Make a batch from the result of :meth:`arrays`."""
         labels = {name.removeprefix(LABELS): array for name, array in arrays.items() if name.startswith(LABELS)}
         fields: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith(LABELS)}
         return cls(**fields, labels=labels, hidden=hidden)
 
     def row(self, index: int) -> Batch:
-        """One text by itself, without its padding."""
+        """A batch of one text, without its padding."""
         one, length = slice(index, index + 1), int(self.attention_mask[index].sum())
         return Batch(
             input_ids=self.input_ids[one, :length],
@@ -92,7 +92,7 @@ class Batch:
 
     @property
     def filled(self) -> NDArray[np.bool_]:
-        """Which of the masked positions are real, shape (B, K); False at the filling."""
+        """True at real masked positions, False at those that fill up a row, shape (B, K)."""
         rows, width = self.masked_positions.shape
         counts = np.full(rows, width) if self.masked_counts is None else self.masked_counts
         return np.arange(width) < counts[:, None]
@@ -116,7 +116,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outputs:
-    """The outputs of a model; those that it lacks, or was not asked for, are missing.
+    """The outputs of a model; without those that it lacks or that were not requested.
 
     Attributes:
         logits: head -> values before the softmax, float32; shapes are those of the heads, such as (B, K, V) at masked
@@ -136,7 +136,7 @@ class Outputs:
 
     @classmethod
     def of(cls, values: Mapping[str, NDArray[np.float32]]) -> Outputs:
-        """From one mapping: ``hidden_states``, ``pooler_output``, and logits under their head's name."""
+        """Make outputs from one mapping: ``hidden_states``, ``pooler_output``, and logits under their head's name."""
         return cls(
             logits={name: array for name, array in values.items() if name not in (HIDDEN_STATES, POOLER_OUTPUT)},
             hidden_states=values.get(HIDDEN_STATES),

@@ -29,7 +29,7 @@ class WeightRange:
 
     @property
     def limits_pairs(self) -> bool:
-        """Whether two allowed weights can be too large together."""
+        """Whether the sum of two allowed weights can be too large."""
         return self.pair < 2 * self.largest
 
     def within(self, other: WeightRange) -> bool:

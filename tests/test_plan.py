@@ -139,8 +139,8 @@ def test_a_plan_is_part_of_what_the_manifest_hashes(bundle_of: MakeBundle, tmp_p
     ("change", "words"),
     [
         (lambda raw: raw.update(schema_version=9), "schema 9"),
-        (lambda raw: raw["tensors"]["nsp.bias"].update(file="../x"), "is no place"),
-        (lambda raw: raw["tensors"]["nsp.bias"].update(offset=-1), "is no place"),
+        (lambda raw: raw["tensors"]["nsp.bias"].update(file="../x"), "is not a valid place"),
+        (lambda raw: raw["tensors"]["nsp.bias"].update(offset=-1), "is not a valid place"),
         (lambda raw: raw["layers"]["nsp"].update(format="int3"), "int3"),
         (lambda raw: raw.pop("norms"), "norms"),
     ],

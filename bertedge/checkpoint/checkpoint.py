@@ -31,7 +31,7 @@ from bertedge.tokenizer import Tokenizer
 WEIGHTS = "model.safetensors"
 #: Suffixes of the tokenizer's files. Git LFS pointers among them are reported before the files are parsed.
 TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
-#: The most tensors that a warning names; the manifest names all.
+#: A warning names at most this many tensors; the manifest names all.
 MANY = 12
 #: The square of a larger weight exceeds float32. Weights of healthy models are below 100.
 LARGEST_WEIGHT = 1e18
@@ -45,10 +45,10 @@ class Checkpoint:
         name: the folder's name, for reports.
         source: the tensors under canonical names.
         folder: where it was read from; None for a model made in memory.
-        tokenizer_: the tokenizer, if it is not the folder's.
+        tokenizer_: a tokenizer to use instead of the folder's; None for the folder's.
         selection: bytes that describe how the files' tensors were changed; empty if they were not.
         embedding: the settings of a sentence-transformers folder; None for any other folder.
-        cased: whether capital letters are kept, whatever the tokenizer's files say; None: as they say.
+        cased: whether capital letters are kept, instead of the setting in the tokenizer's files; None: their setting.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Checkpoint:
         A folder with ``modules.json`` is one of sentence-transformers; its transformer may be in a folder inside.
 
         Args:
-            name: default: the folder's.
+            name: for reports; default: the folder's name.
 
         Raises:
             FileError: the folder or a file in it is missing or broken.
@@ -93,7 +93,7 @@ class Checkpoint:
         )
 
     def _with_embedder(self, embedder: EmbedderFolder) -> Checkpoint:
-        """The same with the settings of a sentence-transformers folder."""
+        """A copy with the settings of a sentence-transformers folder."""
         settings = embedder.settings(self.config)
         tokenizer = self._load_tokenizer().lowercased() if embedder.lowercase else None
         return replace(self, embedding=settings, tokenizer_=tokenizer)
@@ -152,7 +152,7 @@ class Checkpoint:
 
         Raises:
             CheckpointError: it has more tokens than the model has embeddings for.
-            UsageError: the casing is given, and cannot be set.
+            UsageError: ``cased`` is given, but the casing cannot be set.
         """
         tokenizer = self.tokenizer_ or self._load_tokenizer()
         if self.embedding is not None:
@@ -210,7 +210,7 @@ class Checkpoint:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user of this checkpoint should know, a sentence each."""
+        """Warnings for users of this checkpoint, a sentence each."""
         about_vectors = self.embedding.warning if self.embedding else None
         found = [about_vectors] if about_vectors else []
         if self.left_out:

@@ -119,7 +119,7 @@ class EmbedderFolder:
         return settings
 
     def _about(self, settings: EmbeddingSettings) -> EmbeddingSettings:
-        """The same with the prompts."""
+        """The settings with the prompts added."""
         about = _settings(self.folder / ABOUT)
         prompts, default = about.get("prompts") or {}, about.get("default_prompt_name")
         if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
@@ -163,7 +163,7 @@ class EmbedderFolder:
 def write_embedder(folder: Path, settings: EmbeddingSettings, config: EncoderConfig) -> None:
     """Write the settings next to a checkpoint, for bertedge and sentence-transformers.
 
-    Modules that bertedge did not read are not written either.
+    Modules that bertedge does not support are not written.
     """
     library = "sentence_transformers.models"
     kinds = ["Transformer", *(["Pooling"] if settings.pooling else []), *(["Normalize"] if settings.normalize else [])]
@@ -190,7 +190,7 @@ def _module(folder: Path, entry: Any) -> Module:
         raise FileError(f"{folder / MODULES}: a module has no path or no type", FRESH_COPY)
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or "\\" in path:
-        raise FileError(f"{folder / MODULES}: the path {path!r} leads out of the folder", FRESH_COPY)
+        raise FileError(f"{folder / MODULES}: the path {path!r} is outside of the folder", FRESH_COPY)
     known = kind.startswith("sentence_transformers.")
     return Module(kind=kind.rpartition(".")[2] if known else kind, folder=folder / path, path=path)
 

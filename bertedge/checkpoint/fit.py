@@ -1,4 +1,4 @@
-"""Checks that a file's tensors fit ``config.json``; if not, says in words what they are."""
+"""Check that a file's tensors fit ``config.json``; error messages say what the tensors are."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _matching(pattern: str, tensors: Iterable[str]) -> list[str]:
 def _refuse_pruned(
     name: str, misshapen: list[str], shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """If a query has fewer rows than the hidden size, its layer lost attention heads."""
+    """Refuse pruned attention heads: a query with fewer rows than the hidden size shows them."""
     queries = [
         tensor
         for tensor in misshapen
@@ -137,5 +137,5 @@ def _refuse_pruned(
         raise CheckpointError(
             f"{name}: attention heads were pruned in layer {shown(layers, most=12)} "
             f"({first} is {list(shapes[first])}, expected {list(expected[first])})",
-            "pruned heads are not supported; take the checkpoint as it was before",
+            "pruned heads are not supported; use the checkpoint from before pruning",
         )

@@ -1,4 +1,4 @@
-"""Find a model's folder by what a user types: a folder, a built-in name or a hub id."""
+"""Find the folder of a model that a user names: by its path, a built-in name or a hub id."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODELS = Path(str(resources.files("bertedge") / "models"))
 BUILT_IN = tuple(sorted(p.name for p in MODELS.iterdir() if (p / "config.json").is_file()))
 #: ``owner/name``, or only the name for the oldest models of the hub, such as ``bert-base-uncased``.
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
-#: The hub has no longer names.
+#: Length of the longest names on the hub.
 MAX_ID = 96
 HUB_FILES = [
     "config.json",
@@ -51,7 +51,7 @@ def open_checkpoint(model: str | Path, *, cased: bool | None = None) -> Checkpoi
     """Open a checkpoint given as a folder, a built-in name or a hub id (downloaded into the hub's own cache).
 
     Args:
-        cased: whether capital letters are kept; None: as the tokenizer's files say.
+        cased: whether capital letters are kept; None: the setting in the tokenizer's files.
     """
     folder = locate(model)
     _log.info("reading the checkpoint %s from %s", model, folder)

@@ -1,4 +1,4 @@
-"""``pytorch_model.bin`` as ``torch.save`` writes it since 1.6: a zip archive with a pickle and a record a storage.
+"""``pytorch_model.bin`` as ``torch.save`` writes it since 1.6: a zip archive of a pickle and the tensors' storages.
 
 Records are not compressed, so a tensor is read at its offset, as in a safetensors file.
 """
@@ -60,7 +60,7 @@ def _state_dict(value: Any, depth: int = 3) -> dict[str, StoredTensor]:
 
 
 def _place(archive: Archive, folder: str, name: str, tensor: StoredTensor, order: Literal["<", ">"]) -> Place:
-    """The place of a tensor in the file; types that are never loaded have no place."""
+    """The place of a tensor in the file; tensors of types that cannot be loaded have no place."""
     if tensor.kind not in ITEM_BYTES:
         return Place(kind=tensor.kind, shape=tensor.shape)
     start, size = archive.place(f"{folder}/data/{tensor.storage}")

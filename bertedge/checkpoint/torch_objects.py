@@ -100,7 +100,7 @@ def _strided(storage: Storage, offset: int, shape: Any, strides: Any, *rest: Any
     """``_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks[, metadata])``."""
     kind = storage.kind
     if len(rest) > 2 and rest[2]:
-        kind = "lazily conjugated or negated"  # the file names the operation, not its result
+        kind = "lazily conjugated or negated"  # the file stores the operation instead of its result
     return _placed(kind, storage, offset, shape, strides)
 
 
@@ -133,7 +133,7 @@ def _sparse(layout: Any, contents: tuple[Any, ...]) -> StoredTensor:
 
 
 def _from_type(function: Any, kind: Name, arguments: Any, state: Any) -> Any:
-    """A tensor with attributes of its own; they are not needed."""
+    """A tensor with further attributes, which are not needed."""
     if kind.path not in TENSOR_CLASSES:
         raise RefusedPickle(f"it holds a tensor of the class {dotted(kind.path)}")
     return rebuilt(function, arguments)

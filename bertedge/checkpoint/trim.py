@@ -1,7 +1,7 @@
-"""A smaller vocabulary for the same model: the tokens that a text uses, and the weights that belong to them.
+"""Trim the vocabulary of a model to the tokens that a text uses, and their weights.
 
-Half of a small BERT is its table of word embeddings. A text of one field uses few of them. Dropped words are written
-with the tokens that stay, because single characters always stay.
+Half of a small BERT is its table of word embeddings. A text of one field uses few of them. Other words can still be
+written with the remaining tokens, because single characters are always kept.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def trim_vocabulary(
     there = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no token
     if not len(always) <= keep <= len(there):
         raise UsageError(
-            f"keep_vocab is {keep}: {len(always)} tokens (special tokens, single characters) always stay, and there "
-            f"are {len(there)}",
+            f"keep_vocab is {keep}: {len(always)} tokens (special tokens, single characters) always stay, and the "
+            f"vocabulary has {len(there)} tokens",
             f"choose a number from {len(always)} to {len(there)}",
         )
     by_use = there[np.argsort(-counts[there], kind="stable")]

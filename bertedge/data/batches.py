@@ -54,7 +54,7 @@ class Layout:
     def mask(
         self, ids: NDArray[np.int64], rng: np.random.Generator, *, always_mask: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Mask one laid out text (S,) anywhere but at special tokens; see :func:`bertedge.data.masking.mask_tokens`."""
+        """Mask one text (S,), but not its special tokens; see :func:`bertedge.data.masking.mask_tokens`."""
         return mask_tokens(
             ids,
             ~np.isin(ids, [*self.template.special_ids]),
@@ -111,8 +111,9 @@ def drawn_batches(
     """At most ``count`` masked texts, drawn at random from one walk over the corpus; for evaluation.
 
     Args:
-        candidates: how many texts of the walk are drawn from; None for all of them.
-        walk: makes the texts: pairs, or :func:`bertedge.data.singles.single_texts`.
+        candidates: draw from the first so many texts of the walk; None for all of them.
+        walk: makes the texts: :func:`bertedge.data.pairs.sentence_pairs` or
+            :func:`bertedge.data.singles.single_texts`.
     """
     pairs = list(islice(walk(corpus, max_length=max_length, rng=rng), candidates))
     chosen = [pairs[i] for i in rng.permutation(len(pairs))[:count]]
@@ -125,7 +126,7 @@ def drawn_batches(
 def without_one_sided_labels(batches: Sequence[Batch]) -> list[Batch]:
     """The same batches, without next-sentence labels if all labels are equal.
 
-    Accuracy on a single class means nothing: a model that always gives this answer would be perfect.
+    Accuracy on one class is useless: a model that always gives this answer would be perfect.
     """
     if len(next_sentence_classes(batches)) == 2:
         return list(batches)

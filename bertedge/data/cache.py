@@ -26,11 +26,11 @@ from bertedge.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 SCHEMA_VERSION = 2
-#: Raise it whenever the same file gives other sentences or documents than before, or the arrays change.
+#: Version of the reader. Increase it if the same file gives other sentences or documents, or if the arrays change.
 READER = 3
 DESCRIPTION = "corpus.json"
 ARRAYS = ("token_ids", "sentence_starts", "document_starts")
-MADE_AGAIN = "it is made again on the next use"
+MADE_AGAIN = "the next use makes it again"
 #: Ids of a vocabulary up to this size take two bytes.
 SMALL_VOCABULARY = 2**16
 
@@ -76,7 +76,7 @@ def cached_corpus(path: Path, tokenizer: Tokenizer, cache: Path | None = None) -
         try:
             return _open(folder, text, tokenizer)
         except BertEdgeError as error:
-            _log.warning("the token cache is damaged and made again: %s", error.message)
+            _log.warning("making the damaged token cache again: %s", error.message)
     _write(folder, path, tokenizer, text)
     return _open(folder, text, tokenizer)
 
@@ -121,12 +121,12 @@ def _open(folder: Path, corpus_sha256: str, tokenizer: Tokenizer) -> TokenizedCo
     """Map a complete cache of this text and this tokenizer.
 
     Raises:
-        FileError: it is incomplete, damaged, or was made from something else.
+        FileError: it is incomplete, damaged, or was made from another text or with another tokenizer.
     """
     description = from_json(Description, read_json(folder / DESCRIPTION), str(folder / DESCRIPTION))
     made_of = (description.schema_version, description.corpus_sha256, description.tokenizer_sha256)
     if made_of != (SCHEMA_VERSION, corpus_sha256, tokenizer.sha256):
-        raise FileError(f"{folder}: was made from something else", MADE_AGAIN)
+        raise FileError(f"{folder}: was made from another text or with another tokenizer", MADE_AGAIN)
     corpus = TokenizedCorpus(
         token_ids=_mapped(folder / "token_ids", description.token_dtype, description.tokens),
         sentence_starts=_mapped(folder / "sentence_starts", np.int64, description.sentences + 1),

@@ -1,4 +1,4 @@
-"""The texts of calibration: the one that ships with bertedge, warnings about a text, and samples of many lengths."""
+"""Texts for calibration: the built-in text, warnings about other texts, and samples of many lengths."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from bertedge.errors import CorpusError, FileError
 from bertedge.tokenizer import Tokenizer
 
 ENGLISH = "en.txt"
-#: Shares of unknown words: too many for any model, and enough for a warning.
+#: Shares of unknown words: from the first on, the text is refused; from the second on, there is a warning.
 MOST_UNKNOWN, MANY_UNKNOWN = 0.5, 0.1
 #: Share of tokens that continue a word. With BERT's English vocabulary it is 0.04 in English, and 0.42 or more in
 #: French, Spanish, German, Finnish and Russian sentences.
 MANY_BROKEN = 0.35
-#: Part of the seed for single texts; how many texts of a walk each of them is drawn from.
+#: Part of the seed for single texts; and texts of a walk for each one that is drawn.
 SINGLES, DRAWN_FROM = 1, 16
-#: The least number of tokens that calibration should have.
+#: Below this number of tokens there is a warning.
 FEW_TOKENS = 1000
-#: The least share of a text that calibration should read, and how often it may read the same text.
+#: A warning is given if calibration reads less than this share of its text, or reads the text more often than this.
 LITTLE_READ, OFTEN_READ = 0.05, 8
-#: Longer documents are divided, in tokens. The longest document of the text that ships has 367.
+#: Longer documents are divided, in tokens. The longest document of the built-in text has 367.
 LONG_DOCUMENT = 512
 
 
@@ -42,7 +42,7 @@ def default_text() -> Path:
 
 
 def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> tuple[str, ...]:
-    """Reasons why a text is a bad choice to calibrate the model of this tokenizer, a sentence each.
+    """Warnings about a text that does not suit the model of this tokenizer, a sentence each.
 
     Raises:
         CorpusError: most of its words are unknown to the tokenizer.
@@ -71,7 +71,7 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
 
 
 def reading_warnings(corpus: TokenizedCorpus, draw: Draw, name: str) -> tuple[str, ...]:
-    """A sentence if calibration reads only a little of its text, or reads the same text many times.
+    """A warning if calibration reads only a little of its text, or reads the same text many times.
 
     Args:
         draw: makes the calibration texts from a corpus.
@@ -82,7 +82,7 @@ def reading_warnings(corpus: TokenizedCorpus, draw: Draw, name: str) -> tuple[st
         return (f"{name}: calibration reads {read.different:,} of its {tokens:,} tokens ({100 * share:.1f} %)",)
     times = read.drawn / max(read.different, 1)
     if times > OFTEN_READ and tokens >= FEW_TOKENS:  # a shorter text has a warning already
-        return (f"{name}: calibration reads it {times:.0f} times over; give more text rather than more examples",)
+        return (f"{name}: calibration reads it {times:.0f} times; give more text instead of more examples",)
     return ()
 
 
@@ -104,8 +104,8 @@ def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: i
 def _drawn_from(corpus: TokenizedCorpus, parts: TokenizedCorpus, rng: np.random.Generator) -> TokenizedCorpus:
     """The documents to draw a few pairs from.
 
-    A text that is a single document has been divided into parts. One of them is chosen, because a single document gives
-    single texts and several documents would give pairs.
+    A text that is a single document has been divided into parts. Only one part is chosen, because one document gives
+    single texts, and several documents would give pairs.
     """
     if corpus.num_documents > 1 or parts.num_documents == 1:
         return parts

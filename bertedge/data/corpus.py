@@ -26,7 +26,7 @@ from bertedge.tokenizer import Tokenizer
 
 #: Sentences, and characters, that the tokenizer gets at once; enough to keep all cores busy.
 CHUNK, CHUNK_CHARACTERS = 2048, 2**18
-#: Longer lines are cut, in tokens. The longest line of the text that ships has 136.
+#: Longer lines are cut, in tokens. The longest line of the built-in text has 136.
 LONG_LINE = 160
 #: Longer sentences are cut into stretches of at most so many tokens.
 STRETCH = 64
@@ -83,7 +83,7 @@ def layout_of(path: Path) -> str:
 
 
 def _line(first: str, parts: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """The parts of a line, and whether the line ends with each."""
+    """The parts of a line, and for each whether it is the last."""
     part: str | None = first
     while part is not None:
         ended = part.endswith("\n") or len(part) < BLOCK
@@ -195,7 +195,7 @@ class TokenizedCorpus:
             first, last = int(starts[sentences.start]), int(starts[sentences.stop])
             count = -(-(last - first) // tokens)
             inside = np.searchsorted(starts, [first + part * (last - first) // count for part in range(1, count)])
-            if edges[-1] != sentences.start:  # documents that are not chosen are between
+            if edges[-1] != sentences.start:  # skips documents that are not chosen
                 edges.append(sentences.start)
             for stop in sorted({*map(int, inside), sentences.stop} - {sentences.start}):
                 chosen.append(len(edges) - 1)
@@ -245,7 +245,7 @@ def tokenized_chunks(path: Path, tokenizer: Tokenizer) -> Iterator[Chunk]:
 
 
 def _cut(sentence: str, tokens: list[int], tokenizer: Tokenizer, continuation: NDArray[np.bool_]) -> list[list[int]]:
-    """The tokens of a line, sentence by sentence; a sentence that is too long in stretches of equal length."""
+    """The tokens of a line, sentence by sentence. Sentences that are too long are cut into parts of equal length."""
     if len(tokens) <= LONG_LINE:
         return [tokens]
     cut = []
@@ -257,7 +257,7 @@ def _cut(sentence: str, tokens: list[int], tokenizer: Tokenizer, continuation: N
 
 
 def _word_start(tokens: list[int], place: int, continuation: NDArray[np.bool_]) -> int:
-    """The beginning of the word at a place, unless the word is very long."""
+    """The index where the word at a position begins; the position itself if the word is very long."""
     start = place
     while start > max(place - STRETCH // 2, 0) and continuation[tokens[start]]:
         start -= 1
@@ -270,7 +270,7 @@ def tokenize_corpus(path: Path, tokenizer: Tokenizer) -> TokenizedCorpus:
     Raises:
         CorpusError: there is no sentence in it.
     """
-    ids, lengths, documents = array("i"), array("q"), array("q")  # these grow without a second copy of the text
+    ids, lengths, documents = array("i"), array("q"), array("q")  # arrays that grow without a second copy of the text
     for chunk in tokenized_chunks(path, tokenizer):
         ids.frombytes(chunk.token_ids.tobytes())
         lengths.frombytes(chunk.lengths.tobytes())

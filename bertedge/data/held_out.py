@@ -1,4 +1,4 @@
-"""A part of a text that is held out, so that the result of tuning on the remaining text can be judged on it."""
+"""Hold out a part of a text, to judge on it what was tuned on the remaining text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ SEED = 11
 
 
 def hold_out(corpus: TokenizedCorpus, share: float) -> tuple[TokenizedCorpus, TokenizedCorpus]:
-    """The remaining text, and about ``share`` of it: whole documents, or the ends of all documents if there are few.
+    """Split off about ``share`` of a text: whole documents, or the ends of all documents if there are few.
+
+    Returns the remaining text, and the held-out part.
 
     The same text is always divided in the same way, and nothing is copied.
 
@@ -55,7 +57,7 @@ def warn_if_short(
     drawn = walk(corpus, max_length=max_length, rng=np.random.default_rng(seed))
     found = sum(1 for _ in islice(drawn, examples))
     if found < examples:
-        words = f"{name}: has {found} {what}, so the {examples} asked for are drawn from them several times"
+        words = f"{name}: has {found} {what}, so the requested {examples} are drawn from them several times"
         warnings.warn(f"{words}, with other masks", ShortTextWarning, stacklevel=2)
 
 
@@ -71,7 +73,7 @@ def drawn_sample(
 ) -> list[Batch]:
     """``examples`` masked single texts; or ``examples`` pairs, and half as many single texts.
 
-    A short text is walked over several times; every walk cuts and masks it differently.
+    A short text is read several times; each time it is cut and masked differently.
 
     Args:
         pairs: whether the model reads pairs.

@@ -16,7 +16,7 @@ IS_NEXT, IS_RANDOM = 0, 1
 class Pair:
     """Two segments of tokens; the second is empty for a single text.
 
-    ``label`` is 0 if the second follows the first, 1 if it is random, and None if it could only be random.
+    ``label`` is 0 if the second follows the first, 1 if it is random, and None if no text follows the first.
     """
 
     first: list[int]
@@ -58,7 +58,7 @@ def next_pair(
         return _stretch(corpus, chunk, room + 1, rng)
     split = position + (int(rng.integers(1, len(chunk))) if len(chunk) > 1 else 1)
     first = _join(corpus, range(position, split))
-    either = len(chunk) > 1 and len(corpus.longer_documents) > 1  # both answers are possible
+    either = len(chunk) > 1 and len(corpus.longer_documents) > 1  # the pair can be "next" or random
     if either and rng.random() < 0.5:
         second, following = _join(corpus, range(split, chunk.stop)), chunk.stop
         label: int | None = IS_NEXT
@@ -94,7 +94,8 @@ def _random_stretch(
     """Sentences from a random place in another document.
 
     Args:
-        longer: only from documents with several sentences, so that the document does not reveal the answer.
+        longer: only from documents with several sentences, like segments that follow; otherwise a document of one
+            sentence would reveal the answer.
     """
     documents = corpus.longer_documents if longer else range(corpus.num_documents)
     other = int(rng.integers(len(documents) - 1))

@@ -1,8 +1,8 @@
-"""Where a line of many sentences is cut.
+"""Cut a line of many sentences.
 
-Own rules instead of a library: ``pysbd``, ``blingfire``, ``syntok`` and ``sentence-splitter`` have had no release since
-2022, and ``sentencex`` needs to know the language. The rules must also stay the same, because the same text has to give
-the same bundle. A wrong cut costs little here: sentences are joined again to pairs and stretches.
+bertedge has its own rules, because no library fits: ``pysbd``, ``blingfire``, ``syntok`` and ``sentence-splitter`` have
+had no release since 2022, and ``sentencex`` needs to know the language. The rules must also stay the same, because the
+same text has to give the same bundle. A wrong cut does little harm: pairs and stretches join sentences again.
 """
 
 from __future__ import annotations

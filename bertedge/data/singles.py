@@ -1,4 +1,4 @@
-"""Single texts of many lengths, as most encoders are used: one line, or consecutive lines of a document."""
+"""Single texts of many lengths, like those that most encoders get: one line, or consecutive lines of a document."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def single_texts(
     """Walk once over the documents in random order and cut them into single texts that do not overlap.
 
     A text is one line, or a stretch of whole lines whose length is drawn log-uniformly from 8 tokens to ``max_length``,
-    so that short and long texts are equally frequent. Only texts longer than ``max_length`` lose their end.
+    so that short and long texts are equally frequent. Only lines longer than ``max_length`` lose their end.
 
     Args:
         max_length: tokens of a text at most, special tokens included.

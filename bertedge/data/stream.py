@@ -17,7 +17,7 @@ from bertedge.data.pairs import Pair, next_pair
 from bertedge.errors import FileError
 
 WINDOW = 8192
-#: What a generator is for; part of its seed.
+#: Uses of generators; part of their seeds.
 ORDER, PAIRS, MASKS = 1, 2, 3
 
 
@@ -48,7 +48,7 @@ class PairStream:
         place: where to resume; default: the beginning.
 
     Raises:
-        FileError: the corpus has no such place.
+        FileError: the corpus does not have the place ``place``.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PairStream:
 
     @property
     def epochs(self) -> float:
-        """How often the corpus was walked over, with fractions."""
+        """The number of walks over the corpus up to now, with fractions."""
         begin, end = self._position(self._start), self._position(self._next)
         share = self._start.taken / max(len(self._pairs), 1)
         return begin + share * (end - begin)
@@ -91,7 +91,7 @@ class PairStream:
         return taken
 
     def _require_known(self, place: Place) -> None:
-        """Refuse a place that this corpus does not have, for instance from a damaged file."""
+        """Refuse a place that this corpus does not have, such as one from a damaged file."""
         if min(place.epoch, place.window, place.document, place.sentence, place.taken) < 0:
             raise self._unknown(place)
         if place.document >= self._corpus.num_documents:

@@ -25,7 +25,7 @@ from bertedge.scratch import temporary_folder
 
 #: Characters of a line that are read at once.
 BLOCK = 4096
-#: Bytes that decide what a file is, and how its text is laid out.
+#: Bytes at the beginning of a file that show its format and encoding.
 BEGINNING = 2**20
 #: The most bytes that are read from a pipe; they go to a temporary file, because most texts are read twice.
 PIPE_LIMIT = 2**28
@@ -40,7 +40,7 @@ TEXT_HINT = "write its text to a file: one sentence a line; or JSON Lines or CSV
 OTHER_FORMATS = (
     (0, b"PAR1", "Parquet"),
     (0, b"ARROW1", "Arrow"),
-    (0, b"PK\x03\x04", "ZIP, which Excel and Word use, too"),
+    (0, b"PK\x03\x04", "ZIP (also used by Excel and Word)"),
     (0, b"\xd0\xcf\x11\xe0", "Excel or Word"),
     (0, b"%PDF", "PDF"),
     (0, b"\x28\xb5\x2f\xfd", "Zstandard"),
@@ -166,7 +166,7 @@ def _decompressed(raw: io.BufferedReader) -> Any:
 
 
 def _require_text(path: Path, beginning: bytes) -> None:
-    """Refuse a file that does not begin as text does.
+    """Refuse a file whose first bytes are not text.
 
     Raises:
         CorpusError: names the format or the encoding.
@@ -186,7 +186,7 @@ def _require_text(path: Path, beginning: bytes) -> None:
 
 
 def _encoding_hint(data: bytes) -> str:
-    """What to do about bytes that are not UTF-8. In European languages most letters are ASCII in old encodings too."""
+    """A hint about bytes that are not UTF-8. Old European encodings are mostly ASCII, like UTF-8."""
     others = bytes(byte for byte in data if byte >= 0x80)
     if len(others) < 0.3 * len(data) and not others.translate(None, LATIN):
         return f"is it Latin-1 or Windows-1252? {_iconv('WINDOWS-1252')}"
@@ -221,5 +221,5 @@ def _copy_of_pipe(path: Path, pipe: tuple[int, int]) -> Path:
 
 
 def _close(opened: ExitStack, process: int) -> None:
-    if os.getpid() == process:  # a forked process has the same list of exit functions
+    if os.getpid() == process:  # a forked process also runs this at exit
         opened.close()

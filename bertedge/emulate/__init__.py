@@ -1,1 +1,1 @@
-"""Other CPUs than this machine's: the runtime under qemu, and a simulation of 16-bit sums in numpy."""
+"""Run bundles as on other CPUs: under qemu, or with 16-bit sums simulated in numpy."""

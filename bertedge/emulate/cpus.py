@@ -36,7 +36,7 @@ class EmulatedCpu:
     """A CPU as qemu emulates it.
 
     onnxruntime chooses its kernels by ``/proc/cpuinfo`` on ARM and by ``cpuid`` on x86, and bertedge reads
-    ``/proc/cpuinfo`` on both. So every row says the same twice: to qemu, and in that file.
+    ``/proc/cpuinfo`` on both. So every row describes the CPU twice: for qemu, and for that file.
 
     Attributes:
         qemu: the value of qemu's ``-cpu``; ``,-name`` removes a feature that qemu does not emulate.
@@ -51,7 +51,7 @@ class EmulatedCpu:
     target: str
 
     def cpuinfo_text(self) -> str:
-        """``/proc/cpuinfo`` of a machine with one such core."""
+        """The text of ``/proc/cpuinfo`` on a machine with one core of this CPU."""
         lines = [f"{key}\t: {value}" for key, value in {"processor": "0", **self.cpuinfo}.items()]
         return "\n".join(lines) + "\n\n"
 
@@ -104,8 +104,8 @@ CPUS = {
     )
 }
 
-#: Targets whose CPUs add pairs of products in 16 bits, which numpy can do as well. qemu has no AVX512 to compare with,
-#: but onnxruntime packs the inputs for it as for AVX2.
+#: Targets whose CPUs add pairs of products in 16 bits; numpy can simulate this. qemu cannot emulate AVX512 for a
+#: comparison, but onnxruntime packs the inputs for it as for AVX2.
 SIMULATED = ("avx2", "avx512")
 
 

@@ -1,4 +1,4 @@
-"""What an emulated machine runs: the runtime, on one bundle. Started by :mod:`bertedge.emulate.emulated_machine`.
+"""The program that an emulated machine runs; :mod:`bertedge.emulate.emulated_machine` starts it on one bundle.
 
 The machines share a folder: ``job.json`` and ``batch.<i>.npz`` are the input, ``answer.json`` and ``outputs.<i>.npz``
 the output.
@@ -30,7 +30,7 @@ JOB, ANSWER, BATCH, OUTPUTS = "job.json", "answer.json", "batch.{}.npz", "output
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to run: a bundle's golden vectors, and a number of batches."""
+    """The job: a bundle whose golden vectors are replayed, and the number of batches to run."""
 
     bundle: str
     batches: int
@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the emulated machine found.
+    """The results of the emulated machine.
 
     Attributes:
         machine: ``aarch64`` or ``x86_64``, as the operating system says.
@@ -62,7 +62,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """What :func:`write_arrays` stored."""
+    """Read the arrays that :func:`write_arrays` stored."""
     with np.load(path, allow_pickle=False) as stored:
         return dict(stored)
 
@@ -101,7 +101,7 @@ def main(folder: Path) -> None:
 
 
 def _load(folder: str) -> tuple[BertRuntime, str | None]:
-    """A bundle, and why the loader refused it at first."""
+    """Load a bundle on any CPU; with the reason why the loader refused it at first, or None."""
     try:
         return load(folder, threads=1), None
     except UnfitMachineError as error:

@@ -20,7 +20,7 @@ from bertedge.scratch import temporary_folder
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatedMachine:
-    """A CPU with everything that runs Python on it."""
+    """A CPU, and the programs and files that run Python on it."""
 
     cpu: EmulatedCpu
     qemu: str
@@ -30,7 +30,7 @@ class EmulatedMachine:
         """Replay a bundle's golden vectors, and run batches through it.
 
         Returns:
-            What the machine found, and the outputs of each batch.
+            The machine's results, and the outputs of each batch.
 
         Raises:
             UnfitMachineError: the emulated process failed.
@@ -59,7 +59,7 @@ class EmulatedMachine:
             "LANG": "C.UTF-8",
             "PYTHONPATH": f"{packages}:{self.system.site}",
             "PYTHONNOUSERSITE": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",  # the system's files stay as its lock says
+            "PYTHONDONTWRITEBYTECODE": "1",  # writes no .pyc files: the system's files must match its lock
         }
         command = [self.qemu, "-L", str(root), "-cpu", self.cpu.qemu, str(root / self.system.python), *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
@@ -71,7 +71,7 @@ class EmulatedMachine:
         return done.stdout
 
     def _root(self, folder: Path) -> Path:
-        """The system's root with the CPU's ``/proc/cpuinfo``; paths that are not in it are this machine's."""
+        """A root folder: the system's files with the CPU's ``/proc/cpuinfo``. Other paths are this machine's."""
         (folder / "proc").mkdir(parents=True)
         (folder / "proc/cpuinfo").write_text(self.cpu.cpuinfo_text(), encoding="utf-8")
         for entry in self.system.root.iterdir():

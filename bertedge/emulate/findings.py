@@ -1,4 +1,4 @@
-"""One bundle on several CPUs: what each of them computes."""
+"""Run one bundle on several CPUs, and collect the results of each."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Finding:
     Attributes:
         cpu: the CPU's name in the table.
         target: the best target that the CPU satisfies.
-        refusal: why the loader refuses the bundle there. The bundle was measured in spite of it.
-        judged: whether it counts for the verdict, or is shown for comparison only.
+        refusal: why the loader refuses the bundle there; None if it does not. The bundle was measured in both cases.
+        judged: whether it counts for the verdict; otherwise it is only shown for comparison.
         saturation: layer -> sums that were cut, where they can be counted.
         fidelity: metrics against float, where a sample was given.
     """
@@ -49,7 +49,7 @@ class Finding:
 
     @property
     def good(self) -> bool:
-        """The loader takes the bundle there, and its golden vectors match."""
+        """Whether the loader accepts the bundle there, and its golden vectors match."""
         return self.refusal is None and self.verification.passed
 
     @property
@@ -94,7 +94,7 @@ def emulated(
 
 
 def simulated(model: tuple[BertRuntime, SimulatedModel], target: str, sample: Sample | None) -> Finding:
-    """Run what :func:`bertedge.emulate.simulate.simulate` made for a target."""
+    """Run a bundle as simulated by :func:`bertedge.emulate.simulate.simulate` for a target."""
     runtime, counter = model
     verification = verify(runtime)
     return Finding(

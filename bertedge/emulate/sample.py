@@ -1,4 +1,4 @@
-"""A few texts with the float model's outputs, to measure fidelity where every prediction takes seconds."""
+"""A few texts with the float model's outputs, to measure fidelity on emulated CPUs, which take seconds per text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | No
 
     Args:
         reference: a checkpoint, or a float32 bundle.
-        corpus: text to draw from; default: the one that ships with bertedge.
+        corpus: text to draw from; default: the built-in text.
 
     Raises:
         UsageError: the candidate was made of another model.

@@ -1,7 +1,7 @@
 """An int8 matmul on CPUs that add products in 16 bits.
 
 AVX2 and AVX512 without VNNI multiply with ``vpmaddubsw``: the products of every two neighbouring inputs, uint8 times
-int8, are added in a signed 16-bit lane, and a sum that does not fit is cut to the lane's largest or smallest value.
+int8, are added in a signed 16-bit lane, and a sum that does not fit is cut to the lane's limit.
 ``vpmaddwd`` then adds two lanes into 32 bits.
 onnxruntime packs the inputs in groups of four in their order (mlas, ``QgemmU8X8KernelAvx2``), so the pairs are inputs
 2i and 2i + 1; it multiplies the uint8 values as they are, and takes zero points into account afterwards, in 32 bits.
@@ -46,7 +46,7 @@ class Saturation:
 
 
 class PairwiseMatrix:
-    """An int8 matrix (K, N) that uint8 inputs are multiplied with, pair by pair.
+    """An int8 matrix (K, N) for products with uint8 inputs that are added in pairs, in 16 bits.
 
     Exact products come first. Then the few pairs of weights that are large enough to overflow with some input are
     corrected one by one.
@@ -56,7 +56,7 @@ class PairwiseMatrix:
         self._exact = ExactMatrix(weight)
         padded = np.pad(weight, ((0, len(weight) % 2), (0, 0))).astype(np.int32)
         self._even, self._odd = padded[0::2], padded[1::2]
-        #: The farthest that each pair can get to either side, (K / 2, N).
+        #: The largest and the smallest sum that each pair can reach, divided by the largest input, (K / 2, N).
         top = np.maximum(self._even, 0) + np.maximum(self._odd, 0)
         bottom = np.minimum(self._even, 0) + np.minimum(self._odd, 0)
         self._at_risk = (LARGEST_INPUT * top > HIGH) | (LARGEST_INPUT * bottom < LOW)

@@ -21,13 +21,13 @@ from bertedge.files import new_folder, sha256
 from bertedge.progress import Listener, no_progress
 from bertedge.records import write_json
 
-#: Libraries that the interpreter and the wheels link against are their dependencies.
+#: Debian's packages to fetch; apt adds the libraries that they depend on.
 DEBIAN_PACKAGES = ("python3", "libstdc++6")
 #: Parts of Debian's packages that no program reads.
 UNUSED = ("usr/share", "var", "etc")
 #: Wheels name the oldest glibc that they run with; Debian 12 has 2.36.
 GLIBC_MINORS = range(17, 37)
-#: Bytes of a wheel when unpacked; onnxruntime's has 50 MB.
+#: Largest size of an unpacked wheel, in bytes; onnxruntime's has 50 MB.
 MOST_UNPACKED = 2**31
 #: Folders of the root that distributions moved below ``usr``.
 MERGED = ("bin", "lib", "lib64", "sbin")
@@ -44,7 +44,7 @@ def set_up(
     """Fetch and unpack a system. If that fails, no folder is left.
 
     Args:
-        sources: a list of apt sources to use instead of this machine's.
+        sources: a file with apt sources, used instead of this machine's.
         force: replace an existing one.
 
     Raises:
@@ -88,7 +88,7 @@ def require_tools() -> None:
     if missing:
         raise UnfitMachineError(
             f"{' and '.join(missing)} not found: the emulated Python is unpacked from Debian's packages",
-            "run this on Debian or Ubuntu; everywhere else there is: bertedge verify --simulate avx2",
+            "run this on Debian or Ubuntu; on other systems use: bertedge verify --simulate avx2",
         )
 
 
@@ -99,7 +99,7 @@ def _fetch_debs(arch: Architecture, work: Path, sources: Path | None) -> list[Pa
     settings = {
         "APT::Architecture": arch.debian,
         "APT::Architectures::": arch.debian,
-        "APT::Sandbox::User": "root",  # the folder may be closed to apt's own user
+        "APT::Sandbox::User": "root",  # apt's own user may not enter the folder
         "Dir::State": str(work / "state"),
         "Dir::State::status": str(work / "state/status"),
         "Dir::Cache": str(work / "cache"),
@@ -107,7 +107,7 @@ def _fetch_debs(arch: Architecture, work: Path, sources: Path | None) -> list[Pa
     if sources is not None:
         settings |= {"Dir::Etc::sourcelist": str(sources.resolve()), "Dir::Etc::sourceparts": "-"}
     apt = ["apt-get", "-q", "-y", *(f"-o{key}={value}" for key, value in settings.items())]
-    # a source that lacks this architecture is an error, which does not matter if another source has it
+    # apt fails if one source lacks this architecture, even if another source has it
     subprocess.run([*apt, "update"], capture_output=True, check=False)
     _call(
         [*apt, "install", "--download-only", "--no-install-recommends", *DEBIAN_PACKAGES],

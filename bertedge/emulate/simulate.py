@@ -1,4 +1,4 @@
-"""A bundle as a CPU without VNNI computes it: int8 matmuls in numpy, whose 16-bit sums are cut."""
+"""A bundle as a CPU without VNNI computes it: int8 matmuls in numpy, with 16-bit sums that saturate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def simulate(bundle: str | Path, target: str) -> tuple[BertRuntime, SimulatedMod
     """Load a bundle so that it computes as on a CPU of the target.
 
     Returns:
-        The runtime, and its model, which counts the sums that are cut.
+        The runtime, and its model, which counts the sums that saturate.
 
     Raises:
         UsageError: no CPU of that target adds in 16 bits, or the model is not in ONNX format.
@@ -32,7 +32,7 @@ def simulate(bundle: str | Path, target: str) -> tuple[BertRuntime, SimulatedMod
     opened = load(bundle, threads=1, allow_any_cpu=True).bundle
     if opened.manifest.format != "onnx":
         raise UsageError(
-            f"{bundle}: a model in {opened.manifest.format} format cannot be taken apart",
+            f"{bundle}: a model in {opened.manifest.format} format cannot be split into operators",
             "simulate a bundle made without --format; its results are the same",
         )
     model = SimulatedModel(opened.model_path)
@@ -44,7 +44,7 @@ class SimulatedModel(NumpyModel):
     """A model file whose sums of two products have 16 bits.
 
     Attributes:
-        saturation: layer -> what was cut in all calls up to now.
+        saturation: layer -> the sums that saturated in all calls up to now.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The encoder families that bertedge runs: a file a family, a row each in :data:`ENCODERS`.
+"""The encoder families that bertedge runs: one file and one row of :data:`ENCODERS` for each.
 
 Keys of ``config.json`` and tensor names of other tools are translated here. The other packages read
 :class:`EncoderConfig` and the canonical tensor names of :mod:`bertedge.encoders.names` only.
@@ -47,7 +47,7 @@ def encoder_of(config: EncoderConfig) -> Encoder:
 
 
 def read_config(raw: dict[str, Any]) -> EncoderConfig:
-    """Read the content of a ``config.json``; keys that no encoder computes with are ignored.
+    """Read the content of a ``config.json``; keys that do not affect the results are ignored.
 
     Raises:
         CheckpointError: the family is not supported, or the sizes cannot be used.

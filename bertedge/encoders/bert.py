@@ -54,7 +54,7 @@ def refuse(raw: Mapping[str, Any]) -> None:
     if layers:
         raise CheckpointError(
             f"config: pruned_heads says that attention heads were pruned in layer {', '.join(layers[:MAX_SHOWN])}",
-            "pruned heads are not supported; take the checkpoint as it was before",
+            "pruned heads are not supported; use the checkpoint from before pruning",
         )
     position = raw.get("position_embedding_type", "absolute")
     if position != "absolute":

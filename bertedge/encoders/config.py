@@ -1,4 +1,4 @@
-"""Sizes and structure of an encoder, whatever its family."""
+"""Sizes and structure of an encoder of any family."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SIZES = (
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
 #: The smallest normal float32. A smaller number would add nothing to the variance.
 LEAST_EPS = 1.18e-38
-#: More layers are a typing error; their tensors would be listed one by one.
+#: A larger number of layers is a mistake in the file; bertedge would list the tensors of every layer.
 MOST = {"num_hidden_layers": 1024}
 #: Extents of tensors have 32 bits in some file formats and operators.
 MAX_SIZE = 2**31 - 1

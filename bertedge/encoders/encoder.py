@@ -1,4 +1,4 @@
-"""What one encoder family brings: its keys in ``config.json``, its tensor names, what it refuses."""
+"""The interface of encoder families: keys of ``config.json``, tensor names, and configurations to refuse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bertedge.encoders.config import EncoderConfig
 from bertedge.encoders.foreign_names import ForeignNames
 from bertedge.errors import CheckpointError
 
-#: Sizes that no default can stand for.
+#: Sizes without a default.
 REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 
 
@@ -35,7 +35,7 @@ class Encoder:
         segments: rows that the table of token types must have; 0 if the family has no token types.
         trainable: whether bertedge trains it, and writes its checkpoints.
         refuse: raises CheckpointError for a configuration of this family that is not supported.
-        position_offset: from the fields to the row of the position table that belongs to a text's first token.
+        position_offset: computes the row of the position table for a text's first token, from the fields.
     """
 
     model_type: str
@@ -60,7 +60,7 @@ class Encoder:
             raise CheckpointError(f"{self.title} models can be quantized, but not trained", "train a BERT instead")
 
     def config(self, **sizes: Any) -> EncoderConfig:
-        """A configuration of this family; what is not given is as in its base model.
+        """Make a configuration of this family. Fields that are not given have the values of the base model.
 
         Raises:
             CheckpointError: a size cannot be used.

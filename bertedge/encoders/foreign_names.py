@@ -5,29 +5,29 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-#: What tools put in front of, or between, a model's own names: (pattern, replacement), applied in order.
+#: Prefixes and infixes that tools add to a model's own names: (pattern, replacement), applied in order.
 WRAPPERS: tuple[tuple[str, str], ...] = (
     # torch.compile, FSDP and activation checkpointing, around any module
     (r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.", ""),
     # DataParallel, Lightning and other trainers, PEFT, sentence-transformers; in any combination
     (r"^((module|model|base_model|(\d+\.)?auto_model)\.)+", ""),
 )
-#: Tensors that no encoder computes with: buffers and the state of optimizers.
+#: Tensors that do not affect the results: buffers and the state of optimizers.
 IGNORED = re.compile(
     r"(position|token_type)_ids$|^global_step$|/adam_[mv]$|^beta[12]_power$|num_batches_tracked$|^n_averaged$"
 )
-#: What the canonical names of an encoder's tensors begin with.
+#: Beginnings of the canonical names of an encoder's tensors.
 ENCODER_PARTS = re.compile(r"^(embeddings|encoder\.layer|pooler)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignNames:
-    """How a family's files name its tensors. Without any field, wrappers are removed and nothing else.
+    """How a family's files name its tensors. By default, only the prefixes of tools are removed.
 
     Attributes:
         prefix: what the family puts before the names of its encoder's tensors, such as ``bert.``.
         patterns: (pattern, replacement), applied in order.
-        preferred: of two tensors with one canonical name, ``transformers`` computes with this one.
+        preferred: if two tensors have one canonical name, the name of the one that ``transformers`` uses.
         tensorflow: (pattern, replacement, whether the matrix is stored transposed) for TensorFlow's variables.
     """
 
@@ -57,7 +57,7 @@ class ForeignNames:
         return foreign, False
 
     def is_preferred(self, foreign: str) -> bool:
-        """Whether this tensor counts where another one has the same canonical name."""
+        """Whether to use this tensor, if another one has the same canonical name."""
         return self.preferred is not None and bool(self.preferred.search(foreign))
 
     def is_inside(self, name: str) -> bool:

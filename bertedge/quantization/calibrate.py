@@ -71,7 +71,7 @@ def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
     """Run the texts, unless the cache has the results.
 
     Ranges are those of all positions. Means and products, which decide how weights are rounded, are those of the
-    positions that a layer mostly reads: in the MLM head, the masked ones.
+    positions that a layer usually reads: in the MLM head, the masked ones.
     """
     key, model = (job.recipe.held_out, method.num_examples, _length(job, method)), job.float_model
     if key in job.cache.observed and (not products or job.cache.observed[key].products):
@@ -90,7 +90,7 @@ def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
 
 
 def observe_products(job: Job, method: Calibrated) -> dict[str, Products]:
-    """The sums of x x^T over the inputs x of every linear layer, by layer name."""
+    """The sums of x x^T over the inputs x of every linear layer, (inputs, inputs), by layer name."""
     sums = _seen(job, method, products=True).products
     return {layer: sums[value] for layer, value in job.float_model.layer_inputs.items()}
 
@@ -124,8 +124,8 @@ def _observed(job: Job, method: Calibrated, words: str) -> Iterator[tuple[Batch,
     Each text runs on one thread, and several texts run at a time. They are returned in order, so the last bits of what
     is observed do not depend on the number of threads.
     """
-    # Heads are read at every position: a model is as sure of a word that it sees as it may be of a masked one, and the
-    # input of the MLM head is much larger where the model is sure.
+    # Heads are read at every position, not only at masked ones. The input of the MLM head is much larger where the
+    # model is sure of a word: at the words that it sees, and at some masked words of other texts.
     names = list(job.float_model.channels)
     reader = {value: layer for layer, value in job.float_model.layer_inputs.items()}
     session = open_session(job.float_model.observed, threads=1)
@@ -153,7 +153,7 @@ def frequent_tokens(job: Job, method: Calibrated, count: int) -> tuple[int, ...]
 
 
 def _texts(job: Job, method: Calibrated) -> Iterator[Batch]:
-    """The calibration texts, one in each batch, the same every time."""
+    """The calibration texts, one in each batch. Every call gives the same texts."""
     layout, rng = Layout.of(job.checkpoint.tokenizer, job.checkpoint.config.vocab_size), np.random.default_rng(SEED)
     for text in _unmasked(job, method):
         yield masked_batch([text], layout, rng)
@@ -170,7 +170,7 @@ def _unmasked(job: Job, method: Calibrated) -> list[Pair]:
 
 
 def about_reading(job: Job) -> tuple[str, ...]:
-    """A sentence where calibration reads little of its text, or the same text often."""
+    """A warning if calibration reads little of its text, or reads the same text often."""
     method = job.recipe.method
     if not isinstance(method, Static) or job.ranges is not None:
         return ()

@@ -2,7 +2,7 @@
 
 Rounding to the nearest step is best for a single weight, but not for the output of a layer: its inputs are correlated,
 so one weight can compensate the error of another. With X the inputs in calibration, the loss of a row w of the matrix
-is (w - q) X^T X (w - q)^T. The best update of the other columns after rounding one is known in closed form (Frantar et
+is (w - q) X^T X (w - q)^T. The best update of the other columns after one is rounded has a closed form (Frantar et
 al. 2023, "GPTQ", algorithm 1; Hassibi and Stork 1993). It costs nothing at run time.
 """
 
@@ -20,7 +20,7 @@ from bertedge.graph.rounding import NEAREST, Nearest, QuantizedRows, Rounding
 from bertedge.graph.weight_blocks import QuantizedBlocks, block_scales
 from bertedge.weight_range import WeightRange
 
-#: Share of the mean squared input that is added to each input's, so that rare inputs do not get all the errors.
+#: Damping: this share of the mean squared input is added to each squared input, or rare inputs would get all errors.
 DAMPING = 0.01
 #: Columns that are rounded before the remaining columns are updated.
 BLOCK = 128
@@ -28,7 +28,7 @@ BLOCK = 128
 OUTPUTS = 1024
 #: Rows of inputs that are multiplied together.
 ROWS = 512
-#: Multiply-accumulates of a token in the blocks; larger models would take too long. 30 million is 8 layers x 512.
+#: Largest model that is compensated by default, in multiply-accumulates of a token: 30 million is 8 layers x 512.
 MAX_MACS = 30_000_000
 
 
@@ -78,7 +78,7 @@ class Compensated:
         products: sum of x x^T over the inputs x, (inputs, inputs).
         sums: sum of x, (inputs,).
         rows: the number of inputs.
-        nearest: gives the scales, and rounds where there were no inputs.
+        nearest: gives the scales, and rounds a layer without inputs.
     """
 
     products: NDArray[np.float32]
@@ -98,7 +98,7 @@ class Compensated:
         return replace(self, products=products, sums=self.sums - self.rows * shifts)
 
     def __call__(self, matrix: NDArray[np.float32], weight_range: WeightRange) -> QuantizedRows:
-        """Round the matrix, (outputs, inputs); to the nearest step where there were no inputs."""
+        """Round the matrix, (outputs, inputs); to the nearest step if there were no inputs."""
         order, factor = self._order_and_factor()
         if factor is None:
             return self.nearest(matrix, weight_range)
@@ -193,7 +193,7 @@ def _round_columns(
     Args:
         columns: is overwritten.
         ends: gives the limits of each column.
-        units: the step of each weight; None where the columns are in units of their steps.
+        units: the step of each weight; None if the columns are already divided by their steps.
     """
     values = np.empty(columns.shape, dtype=np.int8)
     for start in range(0, len(columns), BLOCK):

@@ -15,7 +15,7 @@ def decide(job: Job, method: Dynamic) -> Decision:
         UsageError: ranges are given, which this method does not use.
     """
     if job.ranges is not None:
-        raise UsageError("--ranges: the dynamic method takes its ranges from every input", "leave it out")
+        raise UsageError("--ranges: the dynamic method takes the range from each input at run time", "leave it out")
     kept_float = job.kept_float()
     form = DynamicInt8(weight_range=job.target.weight_range)
     plan = plan_of(job.layers, lambda layer: form)

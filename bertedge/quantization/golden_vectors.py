@@ -38,7 +38,7 @@ SEED = 7
 #: the first layer norm change by ``NOISE``. Kernels of x86 and ARM differ by 3e-7 at the first norm, 1e-6 after blocks.
 NOISE_TRIALS = 3
 NOISE = 1e-6
-#: The last bit of a float may depend on the number of threads, and a bundle should not.
+#: The last bit of a float may depend on the number of threads; the bundle must not.
 THREADS = 1
 
 Replaced = Mapping[str, NDArray[np.float32]]
@@ -51,7 +51,7 @@ class GoldenRecorder:
     Attributes:
         float_model: the file of the float graph.
         all_positions, row_independent: see :class:`bertedge.engines.onnxruntime.grouping.GroupingExecutor`.
-        packed: with packed weights, as when the bundle is used.
+        packed: run with packed weights, as the runtime does.
     """
 
     checkpoint: Checkpoint
@@ -68,7 +68,7 @@ class GoldenRecorder:
             in_numpy: the bundle's graph, if numpy has to multiply because onnxruntime is incorrect on this CPU.
 
         Raises:
-            CheckpointError: the bundle computes no finite numbers.
+            CheckpointError: the bundle computes NaN or infinity.
         """
         float_model = open_file(
             self.float_model, self.checkpoint.config, threads=THREADS, row_independent=True, few_calls=True

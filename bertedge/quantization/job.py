@@ -1,4 +1,4 @@
-"""The input of a quantization method, and its decision."""
+"""The input of a quantization method, and its output."""
 
 from __future__ import annotations
 
@@ -92,20 +92,20 @@ class Job:
             if table in chosen and layer not in chosen:
                 raise UsageError(
                     f"{option} names {table}, but {layer} shares its table in this model",
-                    f"name {layer} as well, or neither of the two",
+                    f"name both {table} and {layer}, or neither",
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The decision of a method.
+    """The output of a method: the number format of every layer, and how weights are rounded.
 
     Attributes:
-        ranges: of the calibration, if there was one.
+        ranges: the ranges that calibration observed; None without calibration.
         roundings: how the weights of each layer are rounded.
-        warnings: a sentence for each thing that users should know.
-        finer: field of the method with patterns of layer names -> the layers that may be named there, each with the
-            format that it would get.
+        warnings: for the user, a sentence each.
+        finer: field of the method that names layers for a finer format -> the layers that it can name, each with
+            the format that it would get.
         min_onnxruntime: the oldest version that has the operators of the plan.
     """
 
@@ -117,7 +117,7 @@ class Decision:
     min_onnxruntime: str = MIN_ONNXRUNTIME
 
     def with_float16(self, layers: set[str]) -> Decision:
-        """The same with the weights of some layers in float16."""
+        """A copy with the weights of some layers in float16."""
         return replace(self, plan={**self.plan, **dict.fromkeys(sorted(layers), Float16Weights())})
 
 

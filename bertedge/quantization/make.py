@@ -56,15 +56,15 @@ def export(
         model: a checkpoint, its folder, a built-in name or a hub id.
         positions: ``masked``, or ``all`` for the ecosystem's input and output names.
         format: ``onnx``, or ``ort`` for onnxruntime's minimal builds.
-        keep_vocab: keep only so many tokens of the vocabulary, those that a text uses most.
-        vocab_corpus: this text; default: the one that ships with bertedge.
-        cased: whether the tokenizer keeps capital letters; default: as its files say.
+        keep_vocab: number of tokens to keep in the vocabulary: those that a text uses most. Default: all.
+        vocab_corpus: the text for ``keep_vocab``; default: the text that ships with bertedge.
+        cased: whether the tokenizer keeps capital letters; default: the setting in its files.
 
     Raises:
-        CheckpointError: the checkpoint is no supported encoder.
+        CheckpointError: the checkpoint is not a supported encoder.
         CorpusError: the text for the vocabulary is empty.
         FileError: the output exists or cannot be written.
-        UsageError: the vocabulary cannot have that many tokens.
+        UsageError: ``keep_vocab`` is too small or larger than the vocabulary.
     """
     output = Path(output)
     checkpoint, about_vocab = _opened(model, cased, keep_vocab, vocab_corpus or default_text())
@@ -100,20 +100,20 @@ def quantize(
     Args:
         model: a checkpoint, its folder, a built-in name or a hub id.
         target: a name in ``bertedge.target.TARGETS``; ``auto`` for this machine, or for ``portable`` with ``ort``.
-        calibration: text for the ranges and the golden vectors; default: the one that ships with bertedge.
-        ranges: a bundle, or its ``ranges.json``, whose ranges are used instead of new ones.
+        calibration: text for the ranges and the golden vectors; default: the built-in text.
+        ranges: a bundle or its ``ranges.json``; its ranges are used instead of new ones.
         positions, format, keep_vocab, cased: see :func:`export`.
         vocab_corpus: text for the vocabulary; default: the calibration text.
         goals: allowed losses, measured on a part of the calibration text that is held out. Where a loss is too large,
-            layers get finer formats. The bundle is written in any case; its manifest says what was reached.
-        promoted: layers that the recipe makes finer, each with the measurement that is the reason.
+            layers get finer formats. The bundle is written in any case; its manifest holds the reached values.
+        promoted: layer in a finer format -> the measurement that is the reason.
         cache: results of earlier calls with the same model, calibration text and target.
 
     Raises:
-        CheckpointError: the checkpoint is no supported encoder.
+        CheckpointError: the checkpoint is not a supported encoder.
         CorpusError: there is no text to calibrate with.
         FileError: the output exists or cannot be written; the ranges cannot be read.
-        UsageError: an option that the model, the text or the recipe cannot have.
+        UsageError: an option does not fit the model, the text or the recipe.
         UnfitMachineError: goals for a target whose bundles this CPU computes incorrectly.
     """
     recipe = recipe or QuantizationRecipe()
@@ -161,7 +161,7 @@ def _text_for_goals(maker: Maker, job: Job, goals: Collection[Goal]) -> Tokenize
 
     Raises:
         UnfitMachineError: this CPU computes bundles for the target incorrectly.
-        UsageError: a goal that the model, or the text, does not allow to measure.
+        UsageError: a goal cannot be measured with this model or this text.
     """
     if job.recipe.method.may_overflow:
         require_correct_here(job.target.name)
@@ -200,4 +200,4 @@ def _opened(
     size = checkpoint.config.vocab_size
     checkpoint, trim = trim_to_text(checkpoint, keep_vocab, Path(text))
     kept = f"keeps {trim.tokens:,} of {size:,} tokens, {100 * trim.coverage:.1f} % of those in {Path(text).name}"
-    return checkpoint, (f"{kept}; other words are spelt with them",)
+    return checkpoint, (f"{kept}; other words are split into these tokens",)

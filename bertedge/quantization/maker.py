@@ -62,7 +62,7 @@ class Maker:
         self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
 
     def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: str | Path | None, cache: Cache) -> Job:
-        """The job that the recipe's method is given."""
+        """The input of the recipe's method."""
         return Job(
             checkpoint=self.checkpoint,
             float_model=self.float_model,
@@ -91,7 +91,7 @@ class Maker:
 
         Args:
             recipe: None for float32.
-            reasons: layer -> why it is not in its method's plain format.
+            reasons: layer -> the reason why it is not in its method's plain format.
         """
         self.listen(0.1, "building the graph")
         graph = build_graph(self.checkpoint, decision.plan, positions=self.positions, roundings=decision.roundings)

@@ -13,7 +13,7 @@ from bertedge.recipe import Dynamic, Method, Static, WeightOnly
 
 @dataclass(frozen=True, kw_only=True)
 class Decider:
-    """How a method is carried out.
+    """The functions and facts of a method.
 
     Attributes:
         decide: decides on the number format of every layer.
@@ -35,10 +35,10 @@ DECIDERS: dict[type[Method], Decider] = {
 
 
 def decide(job: Job) -> Decision:
-    """The number formats that a job's recipe gives its checkpoint: the method's, and those for every method."""
+    """Decide on the number format of every layer: by the recipe's method, and by the options of every method."""
     method = job.recipe.method
     decision = decider_of(method).decide(job, method)
-    # options that name layers do not change how weights are rounded
+    # the key leaves out options that name layers, since they do not change how weights are rounded
     options = {f.name: getattr(method, f.name) for f in fields(method) if f.name not in decision.finer}
     key = (job.recipe.held_out, job.positions, *options.items())
     roundings = job.cache.cached(decision.roundings, key)

@@ -12,7 +12,7 @@ from bertedge.errors import CheckpointError
 from bertedge.recipe import Static
 
 LEVELS = 255
-#: The smallest ordinary float32.
+#: The smallest normal float32.
 TINY = float(np.finfo(np.float32).tiny)
 #: The largest activation whose squares can be summed over all texts in float32; those of a trained BERT are below 1e4.
 LARGEST = 1e15
@@ -23,13 +23,13 @@ TRIED = np.linspace(0.3, 1.0, 36)
 
 
 def require_ordinary(values: NDArray[np.float32], layer: str, model: str) -> None:
-    """Refuse activations that are not finite, or whose sums of squares would not be.
+    """Refuse activations that are not finite, or so large that sums of their squares are not.
 
     Args:
         layer, model: for the message.
 
     Raises:
-        CheckpointError: they are.
+        CheckpointError: there are such activations.
     """
     largest = float(np.abs(values).max(initial=0.0))
     if not largest <= LARGEST:
@@ -55,7 +55,7 @@ class Channels:
 
     @classmethod
     def unseen(cls, channels: int) -> Channels:
-        """So many channels without any observation."""
+        """``count`` channels before the first observation."""
         return cls(**{name: np.zeros(channels, dtype=np.float32) for name in ("low", "high", "mean")}, rows=0)
 
     def observe(self, values: NDArray[np.float32], typical: NDArray[np.float32] | None = None) -> None:
@@ -76,7 +76,7 @@ class Channels:
             self.mean += (means.mean(axis=0) - self.mean) * np.float32(len(means) / self._rows)
 
     def with_margin(self, factor: float) -> Channels:
-        """The same channels with ranges that are wider by a factor, around the same middle."""
+        """A copy with ranges that are wider by a factor, around the same middle."""
         middle, half = (self.high + self.low) / 2, factor * (self.high - self.low) / 2
         low, high = ((middle + sign * half).astype(np.float32) for sign in (-1, 1))
         return Channels(low=low, high=high, mean=self.mean, rows=self._rows)
@@ -165,6 +165,6 @@ def clip_of(seen: Histogram, method: Static) -> Clip:
 def scale_and_zero_point(low: float, high: float) -> tuple[float, int]:
     """Width of a step and zero point for uint8 over a range (Jacob et al. 2018, equation 1)."""
     scale = (max(high, 0.0) - min(low, 0.0)) / LEVELS
-    if scale < TINY:  # all values were zero, or almost
+    if scale < TINY:  # all values are zero, or almost zero
         return 1.0, 0
     return scale, int(np.clip(round(-min(low, 0.0) / scale), 0, LEVELS))

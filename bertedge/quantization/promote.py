@@ -29,7 +29,7 @@ SEED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """The fewest promotions that meet the goals, or the best that was found.
+    """The fewest promotions that meet the goals, or the best attempt.
 
     Attributes:
         sensitivity: None where the goals are met without promotions.
@@ -102,7 +102,7 @@ def next_try(met: Mapping[int, bool], last: int) -> int | None:
 
 
 def reasons_of(recipe: QuantizationRecipe, sensitivity: Sensitivity) -> dict[str, str]:
-    """The measured effects of the remedies that a recipe names."""
+    """Layer -> the measured effect of its remedy, for the remedies that a recipe names."""
 
     def named(field: str) -> set[str]:
         return {*getattr(recipe if field == FLOAT16 else recipe.method, field, ())}

@@ -1,4 +1,4 @@
-"""``ranges.json``: what calibration observed, kept in the bundle so that another recipe can use it."""
+"""``ranges.json``: the ranges that calibration observed, stored in the bundle so that another recipe can use them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Ranges:
         model_sha256: hash of the float model.
         calibration_sha256: hash of the text.
         held_out: the share of the text that was held out.
-        num_examples, max_length: texts of the remaining part, and tokens of a text.
+        num_examples, max_length: number of texts of the remaining part, and largest number of tokens in a text.
         observer, percentile: how the clips were chosen; see :class:`bertedge.recipe.Static`.
         layers: layer name -> range.
         clips: layer name -> the chosen range of its balanced input without outliers, if the observer clips.
@@ -79,13 +79,11 @@ class Ranges:
             channels: layer name -> channels of its input.
 
         Raises:
-            UsageError: they are of another model, of other settings, or of text that has to be held out.
+            UsageError: they were made for another model, with other settings, or from text that must be held out.
             FileError: layers or channels are missing.
         """
         if self.model_sha256 != model_sha256:
-            raise UsageError(
-                f"--ranges: made for a model called {self.source}, which is not this {source}", CALIBRATE_AGAIN
-            )
+            raise UsageError(f"--ranges: made for another model, {self.source}, not for this {source}", CALIBRATE_AGAIN)
         if (self.observer, self.percentile) != (method.observer, method.percentile):
             made, asked = _observer(self.observer, self.percentile), _observer(method.observer, method.percentile)
             raise UsageError(f"--ranges: made with {made}, not {asked}", f"add {made}, or {CALIBRATE_AGAIN}")
@@ -95,17 +93,20 @@ class Ranges:
                 f"add --examples {self.num_examples}, or {CALIBRATE_AGAIN}",
             )
         if self.held_out < held_out:
-            raise UsageError("--ranges: made from the text that a goal would be judged on, too", CALIBRATE_AGAIN)
+            raise UsageError(
+                "--ranges: made from all of the text, but goals are measured on text that calibration did not read",
+                CALIBRATE_AGAIN,
+            )
         for layer, extent in channels.items():
             stored = self.layers.get(layer)
             if stored is None or not len(stored.low) == len(stored.high) == len(stored.mean) == extent:
                 raise FileError(f"--ranges: no {extent} channels for {layer}", CALIBRATE_AGAIN)
             if not np.isfinite([stored.low, stored.high, stored.mean]).all():
-                raise FileError(f"--ranges: not finite in {layer}", CALIBRATE_AGAIN)
+                raise FileError(f"--ranges: NaN or infinity in {layer}", CALIBRATE_AGAIN)
 
 
 def channel_range(seen: Channels) -> ChannelRange:
-    """Round to the digits that are stored, and the range outwards."""
+    """Round to the digits that are stored; low values down and high values up."""
     return ChannelRange(
         low=_rounded(seen.low, np.floor), high=_rounded(seen.high, np.ceil), mean=_rounded(seen.mean, np.rint)
     )
@@ -136,7 +137,7 @@ def read_ranges(path: Path) -> Ranges:
 
 
 def _observer(name: str, percentile: float) -> str:
-    """As it is typed."""
+    """The observer as command-line options."""
     return f"--set observer={name}" + (f" --set percentile={percentile:g}" if name == PERCENTILE else "")
 
 

@@ -1,4 +1,4 @@
-"""Why a layer does not have its method's plain format."""
+"""The reasons why layers do not have their method's plain format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORDS: dict[type[NumberFormat], str] = {
 
 
 def layer_reasons(job: Job, decision: Decision, promoted: Mapping[str, str]) -> dict[str, str]:
-    """Every layer that is not in plain int8 -> its format, and why.
+    """Every layer that is not in plain int8 -> its format and the reason.
 
     Args:
         promoted: promoted layer -> the measured effect.

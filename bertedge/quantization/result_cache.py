@@ -1,4 +1,4 @@
-"""Results that quantizing one checkpoint several times can use again, with another recipe each time.
+"""A cache of results, for quantizing one checkpoint several times with different recipes.
 
 Calibration runs the float model, and compensated rounding solves a system for each layer. ``tune`` and the sensitivity
 measurement try many recipes for one checkpoint and one text, and do both only once.
@@ -43,7 +43,7 @@ class Cache:
     _rounded_by: Hashable = None
 
     def cached(self, roundings: Roundings, key: Hashable) -> Roundings:
-        """Roundings that round each matrix once, as long as the key stays the same.
+        """Roundings that keep their results, so that each matrix is rounded once per key.
 
         Args:
             key: everything that the roundings depend on, except the layer.

@@ -29,17 +29,17 @@ from bertedge.quantization.methods import decider_of
 from bertedge.recipe import QuantizationRecipe
 from bertedge.runtime.row_runner import RowRunner
 
-#: Texts of a measurement, and the largest number of tokens in a text.
+#: Number of texts in a measurement, and largest number of tokens in a text.
 EXAMPLES, MAX_LENGTH = 48, 128
 SEED = 5
 #: The largest number of groups of encoder layers; in deeper models, neighbouring blocks share a group.
 MAX_GROUPS = 28
 #: The recipe's field for weights in float16, which every method has.
 FLOAT16 = "float16"
-#: For each head, the loss that moves with every bit: shares of right answers jump.
+#: For each head, a loss that changes smoothly; shares of right answers change in jumps.
 SMOOTH_LOSS = {name: head.smooth_loss for name, head in HEADS.items()}
 KEPT_METRICS = tuple(metric for head in HEADS.values() for metric in (head.smooth_loss, head.main_metric))
-#: The smallest cost of a remedy, so that one without a cost does not have an infinite value.
+#: The smallest cost of a remedy: the gain is divided by the cost, which may be zero.
 LEAST_COST = 1e-6
 
 
@@ -50,7 +50,7 @@ class Remedy:
     Attributes:
         group: the name of the layers that get the finer format together.
         field: the field of the recipe or of its method that names such layers.
-        layers: those to name there.
+        layers: the layers to name there.
         losses: metric -> value of the whole graph with this remedy alone.
         work: additional multiply-accumulates, as a share of the graph's.
         bytes: additional bytes, as a share of the graph's.
@@ -71,7 +71,7 @@ class Remedy:
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """Losses of a recipe on a sample, without any remedy and with each.
+    """Losses of a recipe on a sample: without remedies, and with each remedy alone.
 
     Attributes:
         positions: masked positions of the sample.
@@ -84,7 +84,7 @@ class Sensitivity:
     remedies: tuple[Remedy, ...]
 
     def gain(self, remedy: Remedy, heads: Collection[str]) -> float:
-        """Share of the heads' losses that a remedy removes; negative where it adds to them."""
+        """Share of the heads' losses that a remedy removes; negative if it increases them."""
         gain = 0.0
         for metric in (SMOOTH_LOSS[head] for head in heads):
             before, after = self.losses.get(metric, 0.0), remedy.losses.get(metric, math.inf)
@@ -216,7 +216,7 @@ def _format(decision: Decision, field: str, layer: str) -> NumberFormat:
 
 
 def _untried(job: Job, decision: Decision) -> list[Remedy]:
-    """Every remedy that changes something."""
+    """Every remedy that changes the format of a layer."""
     found = []
     for group, members in _groups(job, decision.plan).items():
         tried: list[Plan] = []

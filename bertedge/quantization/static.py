@@ -22,7 +22,7 @@ from bertedge.weight_range import WeightRange
 SCALES = {"max": row_scales, "mse": least_squares_scales}
 #: A channel is an outlier where its largest absolute value is above this multiple of the median channel's.
 OUTLIER_RATIO = 2.0
-#: A channel is shifted to zero where its middle is farther from zero than so many times half its range.
+#: A channel is shifted to zero if its middle is farther from zero than this multiple of half its range.
 FAR_OUT = 2.0
 #: At most one channel in ``OUTLIER_SHARE`` is multiplied in float, and at most ``MAX_OUTLIERS``.
 OUTLIER_SHARE, MAX_OUTLIERS = 16, 64
@@ -30,13 +30,13 @@ OUTLIER_SHARE, MAX_OUTLIERS = 16, 64
 MIN_GAIN = 1.5
 #: Two terms have enough bits for a range of this multiple of the observed one, which clips almost nothing.
 FINER_MARGIN = 2.0
-#: The pooler reads one position of each text, so calibration observes few of its inputs: of other texts' values, 0.6 %
-#: were outside with the built-in model. This multiple of the range reduces the mean error of P(is next) from 0.0043 to
-#: 0.0025.
+#: The pooler reads one position of each text, so calibration observes few of its inputs. With the built-in model,
+#: 0.6 % of the values in other texts were outside of the observed range. A range wider by this factor reduces the mean
+#: error of P(is next) from 0.0043 to 0.0025.
 POOLER_MARGIN = 1.5
-#: Words whose rows are looked up exactly: they are half of a usual text, and take a thousandth of the file.
+#: Number of words whose rows are looked up exactly. They are half of a usual text, and 0.1 % of the file.
 EXACT_ROWS = 127
-#: Channels with very small values are balanced as if they reached this share of the median: other texts may have more.
+#: Balancing uses at least this share of the median channel's reach, since other texts may have larger values.
 MIN_REACH = 0.05
 
 
@@ -44,7 +44,7 @@ def decide(job: Job, method: Static) -> Decision:
     """int8 with calibrated ranges for every linear layer that is not excluded.
 
     Raises:
-        UsageError, FileError: the given ranges do not belong to this job.
+        UsageError, FileError: the given ranges do not fit this job.
     """
     kept_float, compensated = job.kept_float(), _compensates(job, method)
     ranges, products = _seen(job, method, products=compensated)
@@ -120,7 +120,7 @@ def _clip_warnings(method: Static, ranges: Ranges) -> tuple[str, ...]:
     return (
         f"the observer {method.observer} cuts off values in {len(cut)} layers, "
         f"{100 * cut[worst]:.2f} % of them in {worst}; "
-        "outliers of BERT carry function: compare with --set observer=min-max",
+        "BERT may need these outliers: compare with --set observer=min-max",
     )
 
 
@@ -132,9 +132,9 @@ def _clipped(form: NumberFormat, clip: Clip) -> NumberFormat:
     return replace(form, scale=scale, zero_point=zero_point)
 
 
-#: Roles that read what a layer norm gave.
+#: Roles that read the output of a layer norm.
 BEHIND_NORM = (Role.QKV, Role.INTERMEDIATE, Role.POOLER)
-#: Roles that read what attention or an activation gave.
+#: Roles that read the output of attention or of an activation function.
 BEHIND_ACTIVATION = (Role.ATTENTION_OUTPUT, Role.OUTPUT)
 
 
@@ -158,7 +158,7 @@ def _finer(form: NumberFormat) -> NumberFormat:
 
 
 def _balanced(seen: Channels, weight_range: WeightRange) -> StaticInt8:
-    """Divide every channel before the decoder by the square root of its reach; the layer norm does it at no cost.
+    """Divide every channel before the decoder by the square root of its reach, in the layer norm, at no cost.
 
     Half of the differences between channels moves into the weights (Xiao et al. 2023, equation 4, alpha = 0.5).
     """

@@ -10,7 +10,7 @@ from bertedge.quantization.calibrate import frequent_tokens, observe_products
 from bertedge.quantization.job import Decision, Job, plan_of
 from bertedge.recipe import BLOCK_SIZES, WeightOnly
 
-#: Words whose rows are looked up exactly: they are more than half of a usual text.
+#: Number of words whose rows are looked up exactly. They are more than half of a usual text.
 EXACT_ROWS = MAX_EXACT_ROWS
 #: Bits -> the oldest onnxruntime that has both operators; see :mod:`bertedge.graph.weight_blocks`.
 MIN_ONNXRUNTIME = {4: "1.22", 8: "1.23"}
@@ -64,9 +64,9 @@ def _roundings(job: Job, method: WeightOnly) -> Roundings:
 
 
 def _block_warnings(blocks: set[int], method: WeightOnly) -> tuple[str, ...]:
-    """A sentence where the width of the matrices does not fit the block size."""
+    """A warning if the width of the matrices does not fit the block size."""
     others = sorted(blocks - {method.block_size})
     if not others:
         return ()
     sizes = " and ".join(map(str, others))
-    return (f"blocks of {sizes} instead of {method.block_size} where a row would have to be padded",)
+    return (f"blocks of {sizes} instead of {method.block_size} in matrices whose rows would need padding",)

@@ -128,7 +128,7 @@ def test_pooling_is_part_of_what_the_model_answers(tmp_path: Path, model_folder:
         ([TRANSFORMER, pooling(pooling_mode=[3])], CheckpointError, "pooling_mode"),
         ([TRANSFORMER, pooling(pooling_mode_attention=True)], CheckpointError, "pooling_mode_attention"),
         ([TRANSFORMER, ("1_Pooling", f"{MODELS}.Pooling", None)], FileError, "is missing"),
-        ([TRANSFORMER, ("../1_Pooling", f"{MODELS}.Pooling", None)], FileError, "leads out"),
+        ([TRANSFORMER, ("../1_Pooling", f"{MODELS}.Pooling", None)], FileError, "is outside of the folder"),
         ([("", f"{MODELS}.WordEmbeddings", None), pooling("mean")], CheckpointError, "WordEmbeddings"),
     ],
 )

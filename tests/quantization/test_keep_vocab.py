@@ -31,7 +31,7 @@ SETTINGS = BenchSettings(
 
 @pytest.fixture(scope="module")
 def kept(checkpoint: Checkpoint) -> int:
-    """A number between the pieces that always stay and those that there are."""
+    """A number between the tokens that always stay and all tokens."""
     return (len(always_kept(checkpoint.tokenizer)) + checkpoint.config.vocab_size) // 2
 
 

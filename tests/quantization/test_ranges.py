@@ -89,7 +89,7 @@ def test_misfits_are_refused(
     low = ranges.layers[layer].low
     short = {**ranges.layers, layer: replace(ranges.layers[layer], low=(0.0,))}
     endless = {**ranges.layers, layer: replace(ranges.layers[layer], low=(float("-inf"), *low[1:]))}
-    for name, layers, words in (("short", short, "channels for"), ("endless", endless, "not finite")):
+    for name, layers, words in (("short", short, "channels for"), ("endless", endless, "NaN or infinity")):
         write_ranges(tmp_path / name, replace(ranges, layers=layers))
         with pytest.raises(FileError, match=words):
             recipe = QuantizationRecipe().changed(num_examples=ranges.num_examples)
@@ -129,7 +129,7 @@ def test_other_sizes_and_a_twin_are_other_models(
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
     for model in (other, with_outliers(checkpoint)):
-        with pytest.raises(UsageError, match="which is not this"):
+        with pytest.raises(UsageError, match="made for another model"):
             quantize(model, tmp_path / "b", ranges=bundle_of("static").folder, calibration=corpus_file)
 
 
@@ -146,7 +146,7 @@ def test_what_a_goal_is_judged_on_was_not_seen(
     first = bundle_of("static")
     assert first.manifest.recipe
     recipe, goals = first.manifest.recipe, goals_of({"max_kl": 10.0})
-    with pytest.raises(UsageError, match="made from the text that a goal would be judged on"):
+    with pytest.raises(UsageError, match="made from all of the text, but goals are measured on text"):
         quantize(model_folder, tmp_path / "b", recipe=recipe, calibration=corpus_file, ranges=first.folder, goals=goals)
     judged = quantize(model_folder, tmp_path / "a", recipe=recipe, calibration=corpus_file, goals=goals)
     again = quantize(
