@@ -37,7 +37,7 @@ from bertedge.probabilities import softmax
 from bertedge.quantization import export, quantize
 from bertedge.recipe import RECIPES, Dynamic, QuantizationRecipe, WeightOnly
 from bertedge.runtime import BertRuntime, load
-from bertedge.runtime.golden import forgiven
+from bertedge.runtime.golden import tolerance_of
 
 RUNTIMES = {"node": "native", "web": "WebAssembly"}
 #: Metrics of what int8 loses -> digits.
@@ -104,7 +104,15 @@ def rows(words: str, reference: BertRuntime, bundle: Bundle, batches: list[Batch
         for name, model, found, lost in zip(RUNTIMES.values(), elsewhere, to_python, loss[1:], strict=True):
             logits, probabilities = largest_differences(in_python, model, batches)
             same = found["mlm.top1_agreement"].value
-            yield ["", name, f"{logits:.1g}", f"{probabilities:.1g}", f"{forgiven(bundle):.2g}", f"{same:.3f}", *lost]
+            yield [
+                "",
+                name,
+                f"{logits:.1g}",
+                f"{probabilities:.1g}",
+                f"{tolerance_of(bundle):.2g}",
+                f"{same:.3f}",
+                *lost,
+            ]
 
 
 def largest_differences(one: BertRuntime, other: BertRuntime, batches: list[Batch]) -> tuple[float, float]:

@@ -159,7 +159,7 @@ def _of_file(added_tokens: Mapping[str, Any], merged: Mapping[str, Any]) -> list
 
 
 def _token_or_none(raw: Any) -> Token | None:
-    """A string as it is, an object as a token; None for anything else."""
+    """A string unchanged, an object as a token; None for anything else."""
     if isinstance(raw, str):
         return raw or None
     try:

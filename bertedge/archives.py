@@ -87,7 +87,7 @@ class Archive:
     def place(self, name: str) -> tuple[int, int]:
         """Find an uncompressed member in the file: its offset and its size, in bytes.
 
-        The member's own header is read, since it may be longer than the directory says.
+        The member's own header is read, since its length may differ from that in the directory.
 
         Raises:
             BertEdgeError: it is missing, compressed or damaged.

@@ -126,7 +126,7 @@ def _check_values(array: NDArray[Any], name: str, spec: ArraySpec, known: _Symbo
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether it is in Fortran order, and type, as the header says."""
+    """The header's shape, Fortran order (true or false), and type."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(member)
     if version not in readers:

@@ -39,7 +39,7 @@ class Bundle:
             check: compare hashes, not only sizes.
 
         Raises:
-            BundleError: it is no bundle, is of another schema, or a file is missing or altered.
+            BundleError: it is not a bundle, is of another schema, or a file is missing or altered.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -70,7 +70,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """The folder's name; of a link, its own name."""
+        """The folder's name; for a link, the name of the link."""
         return Path(os.path.abspath(self.folder)).name
 
     @property
@@ -95,7 +95,7 @@ class Bundle:
 
     @property
     def output_sizes(self) -> dict[str, int]:
-        """Output of the graph -> its last extent."""
+        """The sizes of the outputs: name in the graph -> its last extent."""
         positions, config = self.manifest.positions, self.config
         parts = self.manifest.parts
         sizes = {head.outputs[positions]: head.size(config) for name, head in HEADS.items() if parts.has(name)}

@@ -53,11 +53,11 @@ def about_cut(cut: int, count: int, max_length: int, side: str) -> str:
 def about_unknown(indices: Sequence[int], count: int) -> str:
     """A sentence about those of ``count`` texts that have no known word."""
     if count == 1:
-        return "the text has no word that the model knows, so the answer says nothing about it"
+        return "the text has no word that the model knows, so the answer is meaningless"
     more = ", ..." if len(indices) > SHOWN else ""
     where = f"index {', '.join(map(str, indices[:SHOWN]))}{more}"
     texts = f"{len(indices)} of {count} texts ({where})"
-    return f"{texts} have no word that the model knows; the answers say nothing about them"
+    return f"{texts} have no word that the model knows; their answers are meaningless"
 
 
 def about_capitals(vocabulary: Collection[str]) -> str | None:

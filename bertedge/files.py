@@ -28,7 +28,7 @@ FRESH_COPY = "take a fresh copy of the file"
 FILE_HINT = "check the path, its permissions and the free space on the disk"
 GIT_LFS = b"version https://git-lfs.github.com/"
 _WEB_PAGE = ("a web page", "download the file itself; on the hub that is its 'resolve' address, not 'blob'")
-#: First bytes of a file that stands in for the real one -> what it is, and how to get the real file.
+#: First bytes of a placeholder, which is not the real file -> what it is, and how to get the real file.
 PLACEHOLDERS = {
     GIT_LFS: ("a Git LFS pointer", "fetch the data: git lfs install && git lfs pull"),
     b"<!doctype html": _WEB_PAGE,
@@ -38,7 +38,7 @@ PLACEHOLDER_BYTES = 64
 
 
 def placeholder(path: Path) -> tuple[str, str] | None:
-    """What a file is if it only stands in for the real one, and a hint. None for real data, and if there is no file."""
+    """What a file is if it is only a placeholder, and a hint. None for real data, and if there is no file."""
     try:
         if not path.is_file():  # a pipe can be read only once
             return None
@@ -50,7 +50,7 @@ def placeholder(path: Path) -> tuple[str, str] | None:
 
 
 def refuse_placeholder(path: Path) -> None:
-    """Refuse a file that stands in for the real one, such as a Git LFS pointer.
+    """Refuse a placeholder instead of the real file, such as a Git LFS pointer.
 
     Raises:
         FileError: it is such a file.

@@ -96,7 +96,7 @@ class ReachedGoal:
     met: bool
 
     def flaw(self) -> str | None:
-        """What is wrong with a goal that was read, in words."""
+        """A message if the goal is not valid; None otherwise."""
         return None if math.isfinite(self.bound) else f"the bound is {self.bound}"
 
 
@@ -119,13 +119,13 @@ class Manifest:
         heads: names in :data:`bertedge.heads.HEADS` of the heads that the model has tensors for.
         positions: ``masked`` or ``all``; see :func:`bertedge.graph.encoder_graph.build_graph`.
         row_independent: the result of a row does not depend on the other rows of its batch.
-        warnings: a sentence for each thing that users should know.
+        warnings: for users, a sentence each.
         left_out: names of the checkpoint's tensors that the bundle does not use, such as a classifier's.
         bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
-        layer_reasons: every layer that is not in the method's plain format -> its format, and why.
-        goals: option, such as ``max_kl`` -> what was reached.
-        embedding: how the model makes vectors; None where its checkpoint does not say.
-        weight_range: limits of the int8 weights; None where no int8 weights are multiplied.
+        layer_reasons: every layer that is not in the method's plain format -> its format and the reason.
+        goals: option, such as ``max_kl`` -> the goal and its measured value.
+        embedding: how the model makes vectors; None if its checkpoint has no such settings.
+        weight_range: limits of the int8 weights; None if no int8 weights are multiplied.
     """
 
     schema_version: int
@@ -162,7 +162,7 @@ class Manifest:
 
     @property
     def contradiction(self) -> str | None:
-        """Which of its statements contradict each other, in words."""
+        """A message if statements in the manifest contradict each other; None otherwise."""
         if unknown := [head for head in self.heads if head not in HEADS]:
             return f"head {unknown[0]!r} is not known"
         given = {head.outputs[self.positions] for name, head in HEADS.items() if self.parts.has(name)}
@@ -213,7 +213,7 @@ class Manifest:
 
     @property
     def fit_here(self) -> str:
-        """Whether it is correct on this CPU, as a sentence."""
+        """A sentence about whether the bundle is correct on this CPU."""
         return describe_fit(self.target if self.may_overflow else resolve_target(AUTO).name)
 
 
@@ -240,7 +240,7 @@ def read_manifest(path: Path) -> Manifest:
     except (FileError, CheckpointError) as error:
         raise BundleError(f"{path.parent}: {error.message}", AGAIN) from error
     if digest != _digest(raw):
-        raise BundleError(f"{path}: was changed after bertedge wrote it, so nothing in it can be relied on", AGAIN)
+        raise BundleError(f"{path}: was changed after bertedge wrote it, so its content cannot be trusted", AGAIN)
     return manifest
 
 

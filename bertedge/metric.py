@@ -44,7 +44,7 @@ class Change:
     """A metric of one model compared with another model on the same texts: the difference and the ratio.
 
     Attributes:
-        ratio: None where the other model's value may be 0.
+        ratio: None if the other model's value may be 0.
     """
 
     difference: MetricValue

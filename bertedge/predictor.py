@@ -31,7 +31,7 @@ class Batch:
         token_type_ids: segment, 0 or 1, shape (B, S), int64.
         masked_positions: where heads that read masked positions are computed, shape (B, K), int64; rows with fewer than
             K are filled with 0.
-        masked_counts: masked positions of each row without the filling, shape (B,), int64; None where all have K.
+        masked_counts: masked positions of each row without the filling, shape (B,), int64; None if all have K.
         labels: head -> the right answers, int64, ``NO_LABEL`` where they are unknown; shapes are those of
             :attr:`bertedge.heads.Head.labels`.
         hidden: whether the hidden states of all positions are read.

@@ -1,4 +1,4 @@
-"""CPU targets: what onnxruntime runs on each, which weights are correct there, and which target a machine is.
+"""CPU targets: what onnxruntime runs on each, which weights are correct there, and which target fits a machine.
 
 onnxruntime multiplies uint8 activations by int8 weights. x86 CPUs without VNNI add the products of two neighbouring
 inputs in a 16-bit register that saturates (``vpmaddubsw``): 255 * (127 + 127) does not fit, 255 * 128 does. So where
@@ -7,8 +7,8 @@ ARM's kernel without dotprod adds two products of int8 in 16 bits, and -128 * -1
 
 **The rule** by which a bundle is correct on a CPU: the weight range of its target must lie within the range that the
 engine multiplies there. For onnxruntime that is the range of the CPU's own row (:func:`best_target`, :func:`fit`).
-Nothing else of a target enters the graph, so a bundle for another architecture is correct where its weights are small
-enough, single and in pairs. A new target is one row.
+A target changes nothing else in the graph. So a bundle for another architecture is correct on a CPU if its weights,
+single and in pairs, are small enough there. A new target is one row.
 
 The rule does not apply to weight-only bundles, whose blocks are multiplied by other kernels (``sqnbitgemm_*``):
 15 * 128 * 2 fits in 16 bits, and with 8 bits the AVX2 kernel separates the pairs.
@@ -31,7 +31,7 @@ from bertedge.weight_range import FULL_RANGE, PAIRED_RANGE, WeightRange
 #: Up to 1.20, MultiHeadAttention applies the mask wrongly where queries and keys differ in number; the tests show this.
 MIN_ONNXRUNTIME = "1.21"
 #: The AMX kernel gives wrong sums from 32 rows on until March 2026 (onnxruntime's pull request 27671), where the inputs
-#: are no multiple of 64: tests/engines/test_kernels.py fails with 1.24 and passes with 1.25.
+#: are not a multiple of 64: tests/engines/test_kernels.py fails with 1.24 and passes with 1.25.
 MIN_ONNXRUNTIME_AMX = "1.25"
 AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
@@ -42,11 +42,11 @@ class TargetProfile:
 
     Attributes:
         arch: ``x86_64``, ``aarch64``, or ``any``.
-        cpus: examples, in words.
+        cpus: examples of such CPUs, for people.
         required_features: names as in ``/proc/cpuinfo``; onnxruntime asks for the same ones.
         kernel: what onnxruntime's matmul of uint8 activations and int8 weights runs there.
         weight_range: the int8 weights that cannot overflow there.
-        reason: why.
+        reason: why these weights cannot overflow there.
         avoid: what is slow or wrong there.
         threads: default: one for every CPU, or one for every core where its CPUs share the vector units.
         min_onnxruntime: the oldest onnxruntime that is correct there.
@@ -70,9 +70,9 @@ class TargetProfile:
         return self.arch in (cpu.arch, "any") and self.required_features <= cpu.features
 
 
-#: True of every x86 CPU without AVX-VNNI-INT8.
+#: Applies to every x86 CPU without AVX-VNNI-INT8.
 SLOW_ON_X86 = "int8 activations: plain C++; uint8 weights: 16-bit products"
-#: True of ARM CPUs with SME, which have no row.
+#: Applies to ARM CPUs with SME, which have no row of their own.
 SME = "with SME, --recipe dynamic: a kernel that was not checked"
 
 #: Rows by name; of one architecture, the best first.
@@ -245,7 +245,7 @@ def fit(target: TargetProfile, here: TargetProfile) -> Fit:
 
     Args:
         target: the target that the bundle was made for.
-        here: the CPU's own row.
+        here: the best row that the CPU satisfies.
     """
     if not target.weight_range.within(here.weight_range):
         return Fit.wrong

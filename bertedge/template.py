@@ -1,6 +1,6 @@
 """The special tokens around a text and around a pair of texts, as a tokenizer puts them.
 
-They are learned from one encoded text and one encoded pair, so nothing else has to know how many there are.
+They are learned from one encoded text and one encoded pair, so no other module counts special tokens.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """What a tokenizer makes of one text and of a pair; BERT's are ``[CLS] A [SEP]`` and ``[CLS] A [SEP] B [SEP]``."""
+    """The special tokens that a tokenizer adds to one text, such as ``[CLS] A [SEP]``, and to a pair."""
 
     single: Frame
     pair: Frame
 
     @classmethod
     def learn(cls, backend: tokenizers.Tokenizer, texts: Iterable[str]) -> Template:
-        """Learn it from a tokenizer that truncates nothing.
+        """Learn the template from a tokenizer without truncation.
 
         Args:
             texts: examples; the first one that the tokenizer can encode is used.
@@ -83,7 +83,7 @@ class Template:
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The ids of all special tokens in it."""
+        """The ids of all special tokens in the template."""
         return frozenset(token for frame in (self.single, self.pair) for part in frame.special for token, _ in part)
 
     def lay_out(self, first: Sequence[int], second: Sequence[int] = ()) -> tuple[list[int], list[int]]:

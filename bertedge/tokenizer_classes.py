@@ -88,12 +88,12 @@ def kind_of(name: str | None, *, where: str, has_json: bool) -> Kind:
     if plain.removesuffix("Tokenizer") in OTHERS and plain not in KINDS:
         raise CheckpointError(
             f"{where}: tokenizer_class is {name}, which bertedge does not read",
-            "if the folder's tokenizer.json gives the right tokens by itself, name PreTrainedTokenizerFast instead",
+            "if tokenizer.json alone gives the right tokens, set tokenizer_class to PreTrainedTokenizerFast",
         )
     if kind != "bert" and not has_json:
         raise CheckpointError(
-            f"{where}: tokenizer_class is {name}, which takes a tokenizer.json, and there is none",
-            "save the model's tokenizer with save_pretrained, or name BertTokenizer if it is BERT's WordPiece",
+            f"{where}: tokenizer_class is {name}, which needs a tokenizer.json, and there is none",
+            "save the model's tokenizer with save_pretrained, or set tokenizer_class to BertTokenizer for WordPiece",
         )
     return kind
 
@@ -103,7 +103,7 @@ def ignored(settings: dict[str, Any]) -> list[str]:
     names = ["do_basic_tokenize"] if settings.get("do_basic_tokenize") is False else []
     names += ["never_split"] if settings.get("never_split") else []
     return [
-        f"tokenizer_config.json: {name} changes nothing here, nor in the fast tokenizer of transformers"
+        f"tokenizer_config.json: {name} has no effect in bertedge, as in the fast tokenizers of transformers"
         for name in names
     ]
 

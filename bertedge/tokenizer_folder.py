@@ -44,7 +44,7 @@ class FolderTokenizer:
         special: role, such as ``mask`` -> token.
         kind: how the class is read; see :mod:`bertedge.tokenizer_classes`.
         truncation_side: ``right``, or ``left`` if the beginning of a long text is cut off.
-        warnings: what a user should know, a sentence each.
+        warnings: for the user, a sentence each.
     """
 
     backend: tokenizers.Tokenizer
@@ -100,7 +100,8 @@ class _Reader:
         empty = [name for name in ("cls_token", "sep_token") if name in self.added.named and not self.named(name)]
         if empty and kind != "as_is":
             raise CheckpointError(
-                f"{folder}: {empty[0]} is null in tokenizer_config.json", "the model needs it; name the model's token"
+                f"{folder}: {empty[0]} is null in tokenizer_config.json",
+                "the model needs it; set it to the model's token",
             )
 
     def named(self, name: str) -> str | None:
@@ -116,7 +117,7 @@ class _Reader:
                 "if it should be, save the file as UTF-8 without the mark"
             )
         if self._unk not in vocab:
-            raise FileError(f"{path}: no line is {self._unk}, so it is no WordPiece vocabulary", FRESH_COPY)
+            raise FileError(f"{path}: no line is {self._unk}, so it is not a WordPiece vocabulary", FRESH_COPY)
         return self._finished(self._bert(vocab))
 
     def from_json(self) -> FolderTokenizer:
@@ -139,7 +140,7 @@ class _Reader:
             raise CheckpointError(
                 f"{self.folder}: tokenizer.json is {type(parsed.model).__name__}, and its class takes "
                 f"{expected.__name__}",
-                "name PreTrainedTokenizerFast as tokenizer_class, and tokenizer.json is read as it is",
+                "to read tokenizer.json unchanged, set tokenizer_class to PreTrainedTokenizerFast",
             )
         backend = self._bert(model["vocab"]) if self.kind == "bert" else self._xlm_roberta(parsed, model["vocab"])
         self._compare(parsed, backend)
@@ -177,7 +178,7 @@ class _Reader:
         return backend
 
     def _finished(self, backend: tokenizers.Tokenizer) -> FolderTokenizer:
-        """The complete tokenizer: with added tokens and template."""
+        """The complete tokenizer, with added tokens and template."""
         model = backend.model
         if isinstance(model, models.WordPiece | models.WordLevel) and model.token_to_id(model.unk_token) is None:
             raise CheckpointError(

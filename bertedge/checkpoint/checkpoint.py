@@ -241,7 +241,7 @@ def _architecture(encoder: Encoder, tensors: Container[str]) -> str:
 
 
 def _heads_of(tensors: Container[str]) -> tuple[str, ...]:
-    """The heads whose mark is among the tensors."""
+    """The heads whose ``mark`` is the name of one of the tensors."""
     return tuple(name for name, head in HEADS.items() if head.mark is not None and head.mark in tensors)
 
 

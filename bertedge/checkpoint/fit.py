@@ -95,7 +95,7 @@ def refuse_other_family(name: str, tensors: Iterable[str], expected: Encoder | N
     """Name the family that the tensors are of, if it is not the expected one.
 
     Args:
-        expected: the family of ``config.json``; None where that is not supported.
+        expected: the family of ``config.json``; None if that is not supported.
 
     Raises:
         CheckpointError: it is another family.

@@ -64,14 +64,14 @@ def locate(model: str | Path) -> Path:
     """The folder of a model; see :func:`open_checkpoint`.
 
     Raises:
-        FileError: there is no such folder and no such name.
+        FileError: there is no folder, no built-in model and no model on the hub of that name.
     """
     name = str(model)
-    if _there(Path.is_dir, name):
+    if _passes(Path.is_dir, name):
         return Path(name)
     if name in BUILT_IN:
         return MODELS / name
-    if _there(Path.exists, name):
+    if _passes(Path.exists, name):
         raise FileError(f"{name}: is a file, expected a folder", "give the folder that holds config.json")
     misspelt = get_close_matches(name, BUILT_IN, n=1, cutoff=0.85)  # no need to ask the hub
     if isinstance(model, str) and not misspelt and len(name) <= MAX_ID and HUB_ID.fullmatch(name):
@@ -79,7 +79,7 @@ def locate(model: str | Path) -> Path:
     raise FileError(f"{name}: no such folder or built-in model", nearest(name, BUILT_IN))
 
 
-def _there(test: Callable[[Path], bool], name: str) -> bool:
+def _passes(test: Callable[[Path], bool], name: str) -> bool:
     """Whether a path passes the test; False for a path that the system refuses, for instance because it is too long."""
     try:
         return test(Path(name))
@@ -92,7 +92,7 @@ def _download(hub_id: str) -> Path:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:
         raise FileError(
-            f"{hub_id}: no such folder, and the hub cannot be asked without huggingface_hub",
+            f"{hub_id}: no such folder, and searching the hub needs huggingface_hub",
             f"give a folder or one of {', '.join(BUILT_IN)}; for hub ids: pip install huggingface_hub",
         ) from error
     try:

@@ -68,7 +68,7 @@ def _header(path: Path) -> list[tuple[str, dict[str, Any], int]]:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether this is a tensor's entry in the header: its type, its shape, the start and the end of its bytes."""
+    """Whether this is an entry for a tensor: its type, its shape, and the start and end of its bytes."""
     start, stop = entry["data_offsets"]
     numbers = all(type(number) is int and number >= 0 for number in (*entry["shape"], start, stop))
     return numbers and start <= stop and isinstance(entry["dtype"], str)

@@ -85,7 +85,7 @@ class Storage:
 def rebuilt(function: Any, arguments: Any) -> Any:
     """The result of a function that torch writes, made by its stand-in."""
     if not isinstance(function, Name) or not isinstance(arguments, tuple):
-        raise TypeError("a call of something that is no function")
+        raise TypeError("a call of a value that is not a function")
     if function.path not in REBUILD:
         raise RefusedPickle(f"it holds {dotted(function.path)}, not only tensors")
     return REBUILD[function.path](*arguments)

@@ -88,7 +88,7 @@ class _Machine:
 def _set_items(target: Any, items: list[Any]) -> None:
     """Put alternating keys and values into a dict."""
     if not isinstance(target, dict):
-        raise TypeError("items of something that is no dict")
+        raise TypeError("items for a value that is not a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, KEY_TYPES):
             raise RefusedPickle("its list of tensors has a key that is neither a text nor a number")
@@ -97,7 +97,7 @@ def _set_items(target: Any, items: list[Any]) -> None:
 
 def _append(target: Any, items: list[Any]) -> None:
     if not isinstance(target, list):
-        raise TypeError("items of something that is no list")
+        raise TypeError("items for a value that is not a list")
     target.extend(items)
 
 
@@ -115,7 +115,7 @@ def _name(machine: _Machine, argument: str) -> None:
 def _stack_name(machine: _Machine, _: Any) -> None:
     module, name = machine.pop_many(2)
     if not isinstance(module, str) or not isinstance(name, str):
-        raise TypeError("a name that is no text")
+        raise TypeError("a name that is not a text")
     _name(machine, f"{module} {name}")
 
 
@@ -127,7 +127,7 @@ def _build(machine: _Machine, _: Any) -> None:
     """Attributes, such as torch's ``_metadata`` of an ordered dict, are not needed."""
     machine.pop()
     if not isinstance(machine.stack[-1], dict):
-        raise TypeError("attributes of something that has none")
+        raise TypeError("attributes for a value that has none")
 
 
 def _storage(machine: _Machine, _: Any) -> None:

@@ -65,14 +65,14 @@ def trim_vocabulary(
     for ids in token_ids:
         counts += np.bincount(ids.reshape(-1), minlength=size)[:size]
     always = np.array(sorted(always_kept(tokenizer)), dtype=np.int64)
-    there = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no token
-    if not len(always) <= keep <= len(there):
+    existing = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no token
+    if not len(always) <= keep <= len(existing):
         raise UsageError(
             f"keep_vocab is {keep}: {len(always)} tokens (special tokens, single characters) always stay, and the "
-            f"vocabulary has {len(there)} tokens",
-            f"choose a number from {len(always)} to {len(there)}",
+            f"vocabulary has {len(existing)} tokens",
+            f"choose a number from {len(always)} to {len(existing)}",
         )
-    by_use = there[np.argsort(-counts[there], kind="stable")]
+    by_use = existing[np.argsort(-counts[existing], kind="stable")]
     others = by_use[~np.isin(by_use, always)]
     kept = np.sort(np.concatenate([always, others[: keep - len(always)]]))
     config = replace(

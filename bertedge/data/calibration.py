@@ -22,7 +22,7 @@ MOST_UNKNOWN, MANY_UNKNOWN = 0.5, 0.1
 #: Share of tokens that continue a word. With BERT's English vocabulary it is 0.04 in English, and 0.42 or more in
 #: French, Spanish, German, Finnish and Russian sentences.
 MANY_BROKEN = 0.35
-#: Part of the seed for single texts; and texts of a walk for each one that is drawn.
+#: Part of the seed for single texts; and number of texts in a walk from which each single text is drawn.
 SINGLES, DRAWN_FROM = 1, 16
 #: Below this number of tokens there is a warning.
 FEW_TOKENS = 1000

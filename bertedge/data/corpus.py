@@ -28,7 +28,7 @@ from bertedge.tokenizer import Tokenizer
 CHUNK, CHUNK_CHARACTERS = 2048, 2**18
 #: Longer lines are cut, in tokens. The longest line of the built-in text has 136.
 LONG_LINE = 160
-#: Longer sentences are cut into stretches of at most so many tokens.
+#: Longer sentences are cut into parts of at most this many tokens.
 STRETCH = 64
 #: A line of more characters is hardly a single sentence.
 LONG_PARAGRAPH = 400
@@ -40,7 +40,7 @@ def read_sentences(path: Path) -> Iterator[tuple[int, str]]:
     A line is a sentence, unless it has more than :data:`bertedge.data.text_files.BLOCK` characters; then it is cut.
 
     Raises:
-        CorpusError: the file cannot be read, is not UTF-8, or is no text.
+        CorpusError: the file cannot be read, is not UTF-8, or is not text.
     """
     document, between = -1, True
     with open_text(path) as file:
@@ -74,7 +74,7 @@ def layout_of(path: Path) -> str:
     """How a file is read, in words.
 
     Raises:
-        CorpusError: it cannot be read, or is no text.
+        CorpusError: it cannot be read, or is not text.
     """
     with open_text(path) as file:
         if rows_of(file) is not None:
@@ -182,7 +182,7 @@ class TokenizedCorpus:
         return replace(self, chosen=np.sort(own[held_out:])), replace(self, chosen=np.sort(own[:held_out]))
 
     def divided(self, tokens: int) -> TokenizedCorpus:
-        """The same text with long documents divided into parts of about so many tokens. Nothing is copied.
+        """The same text with long documents divided into parts of about ``tokens`` tokens. Nothing is copied.
 
         A part is made of whole sentences, so it may be one sentence longer.
         """

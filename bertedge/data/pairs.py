@@ -70,7 +70,7 @@ def next_pair(
 
 
 def _stretch(corpus: TokenizedCorpus, chunk: range, room: int, rng: np.random.Generator) -> tuple[Pair, int]:
-    """A single segment, and the sentence where the next one starts. A sentence that was cut off is read again."""
+    """A single text, and the sentence where the next text starts. A sentence that was cut off is read again."""
     tokens = _join(corpus, chunk)
     if len(chunk) == 1:
         return Pair(first=_crop(tokens, room, rng), second=[], label=None), chunk.stop

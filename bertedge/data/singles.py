@@ -24,7 +24,7 @@ def single_texts(
     Args:
         max_length: tokens of a text at most, special tokens included.
         lines: the share of the texts that are one line. Default: a half; all if the corpus has no blank lines, because
-            each line of such a file is usually a text of its own.
+            each line of such a file is usually a separate text.
 
     Yields:
         Pairs without a second segment and without a label.
@@ -49,7 +49,7 @@ def single_texts(
 
 
 def _end(corpus: TokenizedCorpus, start: int, stop: int, tokens: int) -> int:
-    """The end of the stretch of whole lines from ``start`` that fits into so many tokens; at least one line."""
+    """The end of the longest stretch of whole lines from ``start`` that fits; it has at least one line."""
     limit = int(corpus.sentence_starts[start]) + tokens
     end = int(np.searchsorted(corpus.sentence_starts, limit, side="right")) - 1
     return min(max(end, start + 1), stop)

@@ -79,7 +79,7 @@ class TextFile:
         """Lines with their line feed; a line of more than :data:`BLOCK` characters in several parts.
 
         Raises:
-            CorpusError: there is a NUL character, so it is no text.
+            CorpusError: there is a NUL character, so it is not text.
         """
         while part := self._file.readline(BLOCK):
             if "\0" in part:
@@ -138,7 +138,7 @@ def open_text(path: Path) -> Iterator[TextFile]:
     """Open a UTF-8 text file, compressed or not. While it is open, read errors become a :class:`CorpusError`.
 
     Raises:
-        CorpusError: it cannot be read, is no text, is damaged, or has another encoding.
+        CorpusError: it cannot be read, is not text, is damaged, or has another encoding.
     """
     text: TextFile | None = None
     try:

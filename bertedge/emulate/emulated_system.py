@@ -50,7 +50,7 @@ class Lock:
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatedSystem:
-    """A system whose files are those of its lock."""
+    """A system whose files match its lock."""
 
     folder: Path
     lock: Lock

@@ -149,7 +149,7 @@ def _fetch_wheels(arch: str, python: str, folder: Path) -> list[Path]:
 
 
 def runtime_requirements() -> list[str]:
-    """The packages that installing bertedge installs, with the version of onnxruntime that is installed here."""
+    """The packages that bertedge requires, with the version of onnxruntime that is installed on this machine."""
     try:
         declared = metadata.requires("bertedge") or []
     except metadata.PackageNotFoundError as error:

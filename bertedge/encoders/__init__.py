@@ -63,7 +63,7 @@ def read_config_file(path: Path) -> EncoderConfig:
     """Read ``config.json`` (or Google's ``bert_config.json``, which has the same keys).
 
     Raises:
-        CheckpointError: it is no configuration of a supported family.
+        CheckpointError: it is not a configuration of a supported family.
         FileError: a Git LFS pointer, or a web page, is in its place.
     """
     refuse_placeholder(path)

@@ -18,7 +18,7 @@ ACTIVATIONS = {
     "relu": "relu",
 }
 #: The smallest pair of texts has five tokens: ``[CLS] a [SEP] b [SEP]``.
-LEAST = {"type_vocab_size": 0, "max_position_embeddings": 5}
+SMALLEST = {"type_vocab_size": 0, "max_position_embeddings": 5}
 #: Fields that are whole numbers.
 SIZES = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
@@ -29,7 +29,7 @@ SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_ra
 #: The smallest normal float32. A smaller number would add nothing to the variance.
 LEAST_EPS = 1.18e-38
 #: A larger number of layers is a mistake in the file; bertedge would list the tensors of every layer.
-MOST = {"num_hidden_layers": 1024}
+LARGEST = {"num_hidden_layers": 1024}
 #: Extents of tensors have 32 bits in some file formats and operators.
 MAX_SIZE = 2**31 - 1
 
@@ -76,7 +76,7 @@ class EncoderConfig:
         self._require_fit()
 
     def _require_size(self, name: str) -> None:
-        value, least, most = getattr(self, name), LEAST.get(name, 1), MOST.get(name, MAX_SIZE)
+        value, least, most = getattr(self, name), SMALLEST.get(name, 1), LARGEST.get(name, MAX_SIZE)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_SIZE:
             raise _wrong(name, reprlib.repr(value), f"a whole number of at least {least}, at most {MAX_SIZE}")
         if value > most:

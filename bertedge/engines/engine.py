@@ -74,8 +74,8 @@ class Engine:
 
     Attributes:
         weight_range: the int8 weights that the engine multiplies on a CPU without overflow.
-        require: raises UnfitMachineError where the engine cannot run a bundle on this machine for another reason than
-            overflow, and MissingExtraError where a package is missing. ``allow_any_cpu`` skips the checks of the CPU.
+        require: raises UnfitMachineError if the engine cannot run a bundle on this machine for another reason than
+            overflow, and MissingExtraError if a package is missing. ``allow_any_cpu`` skips the checks of the CPU.
         open: loads the model of a bundle. ``threads``: threads that one operator may use. ``check``: compare hashes
             again where a forked process opens the files again.
         describe: what the engine runs on this machine, for ``bertedge info``; a part of a sentence.

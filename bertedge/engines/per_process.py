@@ -26,7 +26,7 @@ _all: WeakSet[PerProcess] = WeakSet()
 
 
 class PerProcess(Generic[Key, Value]):
-    """Objects with threads of their own, opened on first use in each process.
+    """Objects that have threads, such as sessions; each process opens its own on first use.
 
     Args:
         open: opens the object of a key.
@@ -58,7 +58,7 @@ class PerProcess(Generic[Key, Value]):
         """The keys that were opened in this process, in the order of opening."""
         return iter(list(self._opened))
 
-    def abandon(self) -> None:
+    def forget(self) -> None:
         """Forget the objects of the parent process, and never destroy them."""
         for value in self._opened.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
@@ -70,7 +70,7 @@ def _in_child() -> None:
     if not _all:
         return
     for held in list(_all):
-        held.abandon()
+        held.forget()
     os.environ[PARALLEL] = "false"
 
 

@@ -34,7 +34,7 @@ def default_threads(
     one thread for each core as well.
 
     Args:
-        cpus: where the system describes its CPUs.
+        cpus: the folder in which the system describes its CPUs.
     """
     if one_for_every == "cpu":
         return usable_cpus(cgroup, own)
@@ -89,7 +89,7 @@ def cgroup_quota(cgroup: Path = CGROUP, own: Path = OWN) -> float | None:
     counts.
 
     Args:
-        cgroup: where the hierarchies of version 2 and version 1 are mounted.
+        cgroup: the folder in which the hierarchies of version 2 and version 1 are mounted.
         own: the list of the process's groups, one ``id:controllers:path`` a line; version 2 has no controllers.
     """
     unified, cpu = _own_groups(own)

@@ -98,7 +98,7 @@ class GraphBuilder:
         return name
 
     def tensor(self, name: str, dtype: DTypeLike, shape: Sequence[int], load: Loader) -> str:
-        """An initializer whose data is loaded when the file is written; the same name is stored once."""
+        """An initializer whose data is loaded when the file is written; a name that exists is not added again."""
         self.tensors.setdefault(name, Tensor(name=name, dtype=np.dtype(dtype), shape=tuple(shape), load=load))
         return name
 

@@ -25,7 +25,7 @@ from bertedge.layers import Layer, block_layers, position_table, token_type_tabl
 #: The tensor of the embeddings' layer norm.
 FIRST_NORM = "embeddings.norm.weight"
 #: End of a ``Slice`` that keeps everything up to the end of the text.
-EVERYWHERE = 2**62
+END_OF_TEXT = 2**62
 
 
 def build_graph(
@@ -78,7 +78,7 @@ class EncoderWriter(LayerWriter):
             self.g.constant("hidden_positions", [], np.int64)  # a default, so that calls may omit this input
         elif self.parts.reads_masked:
             self.g.input("logits_end", np.int64, (1,))
-            self.g.constant("logits_end", [EVERYWHERE], np.int64)
+            self.g.constant("logits_end", [END_OF_TEXT], np.int64)
 
     # -- embeddings ---------------------------------------------------------------------------------------------
 

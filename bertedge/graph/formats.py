@@ -11,7 +11,7 @@ from bertedge.weight_range import FULL_RANGE, WeightRange
 
 @dataclass(frozen=True, kw_only=True)
 class Float32:
-    """Weights and activations as they are."""
+    """Weights and activations in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class StaticInt8:
 
     Attributes:
         scale: width of one step of the activations.
-        zero_point: the step that stands for zero, 0 to 255.
+        zero_point: the uint8 value of zero, 0 to 255.
         input_divisors: each channel of the input is divided by its divisor before it is quantized, and its weights are
             multiplied by it (Xiao et al. 2023, equation 3); empty for none. Before the decoder, the layer norm divides.
         input_shifts: subtracted from each channel of the input before it is divided; their product with the weights is

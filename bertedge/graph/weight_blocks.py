@@ -101,7 +101,7 @@ def _least_squares(blocks: NDArray[np.float32], form: BlockWeights) -> NDArray[n
 
 
 def as_float16(scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scales as they are stored: none is zero, and weights above half a million are clipped."""
+    """Scales rounded to float16, without zeros. The largest scale clips weights above half a million."""
     size = np.clip(np.abs(scale), SMALLEST_SCALE, LARGEST_SCALE).astype(np.float16)
     return np.copysign(size, scale).astype(np.float32)
 

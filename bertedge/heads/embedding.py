@@ -1,4 +1,4 @@
-"""``embedding``: vectors of texts, made of the hidden states, and of the pooler's output where there is one."""
+"""``embedding``: vectors of texts, made of the hidden states, and of the pooler's output if there is one."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def shared_neighbours(expected: Vectors, got: Vectors) -> NDArray[np.float64]:
 
 
 def _rows(group: str, batch: Batch) -> NDArray[np.int64]:
-    """The row of the batch that each vector of a group belongs to."""
+    """The row of the batch for each vector of a group, (N,)."""
     rows = np.arange(len(batch.input_ids))
     if group == "hidden":
         return np.repeat(rows, batch.lengths)

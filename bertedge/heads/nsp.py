@@ -252,5 +252,5 @@ NSP = NextSentence(
 
 
 def _gap(one: NDArray[np.float32] | float, other: NDArray[np.float32] | float) -> NDArray[np.float32]:
-    """Absolute differences of probabilities; 1, the largest possible, where one of them is NaN."""
+    """Absolute differences of probabilities; 1, the largest possible, if one of them is NaN."""
     return np.nan_to_num(np.abs(np.subtract(one, other)), nan=1.0)

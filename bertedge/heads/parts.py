@@ -19,10 +19,10 @@ class Parts:
     """The parts of a model.
 
     Attributes:
-        heads: names in :data:`bertedge.heads.HEADS` of those with tensors of their own, in the order of that table.
+        heads: names of the heads that have tensors, in the order of :data:`bertedge.heads.HEADS`.
         pooler: whether it has a pooler, the linear layer with tanh on the first token; a head may need one.
         tied: whether the table of the word embeddings is the matrix of a head's decoder too (Press and Wolf 2017);
-            true without such a head.
+            true without a decoder.
     """
 
     heads: tuple[str, ...] = ()

@@ -125,7 +125,7 @@ def _observed(job: Job, method: Calibrated, words: str) -> Iterator[tuple[Batch,
     is observed do not depend on the number of threads.
     """
     # Heads are read at every position, not only at masked ones. The input of the MLM head is much larger where the
-    # model is sure of a word: at the words that it sees, and at some masked words of other texts.
+    # model is sure of a word: for instance at words that are not masked.
     names = list(job.float_model.channels)
     reader = {value: layer for layer, value in job.float_model.layer_inputs.items()}
     session = open_session(job.float_model.observed, threads=1)

@@ -104,7 +104,7 @@ class Compensated:
             return self.nearest(matrix, weight_range)
         scale = self.nearest.scales(matrix, weight_range)
         steps = _round_columns(matrix.T[order] / scale, factor, _in_pairs(order, weight_range))
-        return QuantizedRows(values=_put_back(steps, order), scale=scale)
+        return QuantizedRows(values=_in_input_order(steps, order), scale=scale)
 
     def in_blocks(self, matrix: NDArray[np.float32], form: BlockWeights) -> QuantizedBlocks:
         """Round the matrix in blocks, with the scales of the matrix before any compensation."""
@@ -118,7 +118,7 @@ class Compensated:
             rows = slice(start, start + OUTPUTS)
             columns, units = matrix[rows].T[order], scale[rows].T[block_of]
             steps = _round_columns(columns, factor, lambda index, rounded: (form.lowest, form.highest), units)
-            values[rows] = _put_back(steps, order)
+            values[rows] = _in_input_order(steps, order)
         return QuantizedBlocks(form=form, values=values, scale=scale)
 
     def _order_and_factor(self) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
@@ -130,7 +130,7 @@ class Compensated:
         return order, _inverse_factor(self.products[np.ix_(order, order)])
 
 
-def _put_back(steps: NDArray[np.int8], order: NDArray[np.int64]) -> NDArray[np.int8]:
+def _in_input_order(steps: NDArray[np.int8], order: NDArray[np.int64]) -> NDArray[np.int8]:
     """(inputs in some order, outputs) -> (outputs, inputs)."""
     values = np.empty(steps.shape, dtype=np.int8)
     values[order] = steps

@@ -137,7 +137,7 @@ def quantize(
 def _make_quantized(
     maker: Maker, job: Job, goals: Collection[Goal], promoted: Mapping[str, str], warnings: tuple[str, ...]
 ) -> None:
-    """Decide on the formats, promote layers where a goal needs it, and write the files."""
+    """Decide on the formats, promote layers if a goal needs it, and write the files."""
     about_text = (*text_warnings(job.corpus, job.checkpoint.tokenizer, job.corpus_name), *about_reading(job))
     judged_on = _text_for_goals(maker, job, goals) if goals else None
     promotion = Promotion(recipe=job.recipe, decision=decide(job), promoted=dict(promoted))

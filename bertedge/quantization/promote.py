@@ -32,7 +32,7 @@ class Promotion:
     """The fewest promotions that meet the goals, or the best attempt.
 
     Attributes:
-        sensitivity: None where the goals are met without promotions.
+        sensitivity: None if the goals are met without promotions.
         promoted: layer -> the measured effect of its promotion, in words.
     """
 

@@ -104,20 +104,20 @@ class Sensitivity:
         taken: dict[str, Remedy] = {}
         steps: list[Remedy] = []
 
-        def worth(remedy: Remedy) -> float:
+        def gain_per_cost(remedy: Remedy) -> float:
             now = taken.get(remedy.group)
             gain = self.gain(remedy, heads) - (self.gain(now, heads) if now else 0.0)
             cost = remedy.cost - (now.cost if now else 0.0)
             return gain / cost if cost > 0 else -math.inf
 
         while True:
-            best = max(self.remedies, key=worth, default=None)
-            if best is None or not worth(best) > 0:
+            best = max(self.remedies, key=gain_per_cost, default=None)
+            if best is None or not gain_per_cost(best) > 0:
                 break
             taken[best.group] = best
             steps.append(best)
         last = [remedy for remedy in self.remedies if remedy.field == FLOAT16 and remedy not in steps]
-        return steps + sorted(last, key=worth, reverse=True)
+        return steps + sorted(last, key=gain_per_cost, reverse=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,17 +133,17 @@ def _clipped(form: NumberFormat, clip: Clip) -> NumberFormat:
 
 
 #: Roles that read the output of a layer norm.
-BEHIND_NORM = (Role.QKV, Role.INTERMEDIATE, Role.POOLER)
+AFTER_NORM = (Role.QKV, Role.INTERMEDIATE, Role.POOLER)
 #: Roles that read the output of attention or of an activation function.
-BEHIND_ACTIVATION = (Role.ATTENTION_OUTPUT, Role.OUTPUT)
+AFTER_ACTIVATION = (Role.ATTENTION_OUTPUT, Role.OUTPUT)
 
 
 def _linear_format(role: Role, seen: Channels, weight_range: WeightRange, method: Static) -> NumberFormat:
     if role == Role.POOLER:
         seen = seen.with_margin(POOLER_MARGIN)
-    if method.smoothing and role in BEHIND_NORM:
+    if method.smoothing and role in AFTER_NORM:
         return _smoothed(seen, weight_range)
-    if method.float_outliers and role in BEHIND_ACTIVATION:
+    if method.float_outliers and role in AFTER_ACTIVATION:
         return _with_outliers(seen, weight_range)
     if method.smoothing and role == Role.DECODER:
         return _balanced(seen, weight_range)

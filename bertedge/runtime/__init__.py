@@ -1,4 +1,4 @@
-"""Running bundles: numpy, onnxruntime and tokenizers, nothing else."""
+"""Run bundles; this needs only numpy, onnxruntime and tokenizers."""
 
 from bertedge.heads.fill_mask import Fill
 from bertedge.runtime.bert_runtime import BertRuntime, load

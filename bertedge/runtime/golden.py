@@ -41,7 +41,7 @@ INPUTS = {
 NOISE = {"prob": ArraySpec(dtype="float64", shape=()), "state": ArraySpec(dtype="float64", shape=())}
 #: The largest difference of a probability that is allowed without noise.
 TOLERANCE = 1e-3
-#: The same for vectors, relative to their largest value.
+#: The largest difference of a vector that is allowed without noise, relative to its largest value.
 STATE_TOLERANCE = 1e-2
 #: Differences up to this many times the noise are allowed: the noise is the largest of a few trials, and another CPU
 #: may give a larger one.
@@ -125,7 +125,7 @@ def write_golden(
     np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
-def forgiven(bundle: Bundle) -> float:
+def tolerance_of(bundle: Bundle) -> float:
     """The largest difference of a probability that rounding explains.
 
     Raises:
@@ -169,14 +169,14 @@ def _tolerances(noise: Arrays) -> tuple[float, float]:
 
 
 def record_difference(one: Arrays, other: Arrays) -> float | None:
-    """Largest difference of any probability that both records hold; None where they hold none."""
+    """Largest difference of any probability that both records hold; None if they hold none."""
     both = [name for name in _named("probabilities") if name in one and name in other]
     differences = [np.abs(one[name] - other[name]).max(initial=0.0) for name in both]
     return float(np.max(differences)) if differences else None  # max() would ignore NaN
 
 
 def min_cosine(one: Arrays, other: Arrays) -> float:
-    """Smallest cosine of a vector in one record with its counterpart in the other; NaN where one is not finite."""
+    """Smallest cosine of a vector in one record with its counterpart in the other; NaN if one is not finite."""
     both = [(one[name], other[name]) for name in _named("vectors") if name in one and name in other]
     return float(np.min([cosines(mine, its).min() for mine, its in both]))
 

@@ -171,7 +171,7 @@ def test_a_download_that_fails_is_a_two_line_error(
 def test_without_the_hub_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(
-        FileError, match=f"{HUB_ID}: no such folder, and the hub cannot be asked without huggingface_hub"
+        FileError, match=f"{HUB_ID}: no such folder, and searching the hub needs huggingface_hub"
     ) as caught:
         locate(HUB_ID)
     assert "pip install huggingface_hub" in caught.value.hint

@@ -139,5 +139,5 @@ def test_a_piece_that_is_listed_twice_leaves_a_hole(
         np.testing.assert_array_equal(
             small.tensor(names.WORD_EMBEDDINGS)[index], table[holed.tokenizer.vocabulary()[piece]]
         )
-    with pytest.raises(UsageError, match=f"there are {len(words) - 1}"):
+    with pytest.raises(UsageError, match=f"the vocabulary has {len(words) - 1}"):
         trim_to_text(holed, len(words), corpus_file)

@@ -73,5 +73,5 @@ def test_a_text_that_is_too_short_is_told(checkpoint: Checkpoint, corpus_file: P
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_if_short(corpus, examples=4, max_length=32, seed=0, pairs=pairs, name="few.txt")
-    with pytest.warns(ShortTextWarning, match=rf"few.txt: has \d+ {what}, so the 10000 asked for"):
+    with pytest.warns(ShortTextWarning, match=rf"few.txt: has \d+ {what}, so the requested 10000 are"):
         warn_if_short(corpus, examples=10_000, max_length=32, seed=0, pairs=pairs, name="few.txt")

@@ -64,7 +64,7 @@ def test_another_bundle_in_the_same_folder_is_noticed(folder: Path, bundle_of: M
     with pytest.raises(FileError, match="no such bundle"):
         pickle.loads(data)
     shutil.copytree(bundle_of("dynamic").folder, folder)
-    with pytest.raises(BundleError, match="another bundle") as caught:
+    with pytest.raises(BundleError, match="the bundle was replaced") as caught:
         pickle.loads(data)
     assert caught.value.hint
 

@@ -27,7 +27,7 @@ from bertedge.predictor import Row
 from bertedge.probabilities import softmax
 from bertedge.quantization import export, quantize
 from bertedge.runtime.bert_runtime import BertRuntime
-from bertedge.runtime.golden import forgiven
+from bertedge.runtime.golden import tolerance_of
 from tests.conftest import FLOAT, KINDS
 
 PAGE = Path(__file__).parents[2] / "benchmarks" / "web"
@@ -121,7 +121,7 @@ def check_outputs(got: list[dict[str, Any]], bundle: Bundle) -> None:
             if bundle.manifest.recipe is None:
                 np.testing.assert_allclose(logits, other[head], rtol=0, atol=FLOAT_TOLERANCE)
             elif logits.size:
-                np.testing.assert_allclose(softmax(logits), softmax(other[head]), rtol=0, atol=forgiven(bundle))
+                np.testing.assert_allclose(softmax(logits), softmax(other[head]), rtol=0, atol=tolerance_of(bundle))
 
 
 @pytest.mark.parametrize("positions", ["masked", "all"])

@@ -135,7 +135,7 @@ def open_exact_file(
 
 
 def _without_int8_attention(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """``QAttention`` as its parts: matmul, split and attention; other nodes as they are."""
+    """``QAttention`` as its parts: matmul, split and attention; other nodes are unchanged."""
     if node.op_type in OTHER_INT8:
         raise UsageError(
             f"the model has the operator {node.op_type}, which is not computed in numpy",

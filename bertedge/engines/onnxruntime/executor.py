@@ -42,7 +42,7 @@ class OnnxExecutor(GroupingExecutor):
         super().__init__(sessions, bundle.config, **_properties(bundle))
 
     def profile(self, rows: Sequence[Row], *, seconds: float) -> list[NodeTime]:
-        """See :class:`bertedge.engines.engine.ProfilingExecutor`; in a session of its own."""
+        """See :class:`bertedge.engines.engine.ProfilingExecutor`; this opens another session."""
         with temporary_folder() as scratch:
             session = open_session(self._path, threads=self._threads, profile=scratch / "profile")
             feed, start = self.feed(rows), time.perf_counter()

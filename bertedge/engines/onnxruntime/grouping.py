@@ -32,7 +32,7 @@ GROUPS_A_CORE = 2
 #: int8 multiply-accumulates that take as long as one of float32.
 FLOAT_MAC_COST = 4
 #: ``logits_end`` of a call that reads no masked position.
-NOWHERE = np.zeros(1, dtype=np.int64)
+NO_POSITION = np.zeros(1, dtype=np.int64)
 
 
 class Model(Protocol):
@@ -93,7 +93,7 @@ class GroupingExecutor:
         """The inputs of the graph for rows of one length, with the same number of masked positions."""
         feed = rows_feed(rows, self._model.input_names)
         if self._head_is_optional and not len(rows[0].masked_positions):
-            feed["logits_end"] = NOWHERE
+            feed["logits_end"] = NO_POSITION
         return feed
 
     def _run_groups(self, rows: Sequence[Row], read: Callable[[RowOutputs], T]) -> Iterator[tuple[list[int], T]]:

@@ -123,6 +123,6 @@ class Sessions:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a model, with its weights if they are in a file of their own."""
+    """Bytes of a model, including a separate file of weights."""
     weights = path.with_name(WEIGHTS)
     return path.stat().st_size + (weights.stat().st_size if weights.exists() else 0)

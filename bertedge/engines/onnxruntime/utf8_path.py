@@ -12,7 +12,7 @@ from bertedge.scratch import temporary_folder
 
 @contextmanager
 def utf8_path(path: Path) -> Iterator[str]:
-    """The path, or a path through a temporary link where a folder's name is not UTF-8.
+    """The path, or a path through a temporary link if the name of a folder is not UTF-8.
 
     The file's own name must be UTF-8. The link is deleted after the block.
     """
