@@ -1,4 +1,4 @@
-"""matplotlib for pictures in files. Every module that draws imports it from here.
+"""matplotlib for pictures in files. Every module that draws imports matplotlib from this module.
 
 A plain ``import matplotlib`` depends on the user's set-up. It fails if ``MPLBACKEND`` names a backend that is not
 installed (Jupyter sets one), it writes to stderr if the home folder cannot be written, and it draws in the style of the

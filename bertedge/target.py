@@ -260,7 +260,7 @@ def describe_fit(name: str) -> str:
         return _overflows(name, cpu)
     if found is Fit.correct:
         return f"correct; this CPU ({cpu}) is {here.name}"
-    return f"correct, with the smaller weights of {name}; this CPU ({cpu}), {here.name}, takes larger ones"
+    return f"correct, with the smaller weights of {name}; this CPU ({cpu}), {here.name}, could use larger ones"
 
 
 def require_fit(name: str, supported: Callable[[Cpu], WeightRange] = lambda cpu: best_target(cpu).weight_range) -> None:

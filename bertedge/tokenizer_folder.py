@@ -241,7 +241,7 @@ class _Reader:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty if there is no file, or if it holds something else."""
+    """The object in a JSON file; empty if there is no file, or if it does not hold an object."""
     raw = read_json(path) if path.is_file() else {}
     return raw if isinstance(raw, dict) else {}
 

@@ -71,7 +71,7 @@ def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> t
 
 
 def reading_warnings(corpus: TokenizedCorpus, draw: Draw, name: str) -> tuple[str, ...]:
-    """A warning if calibration reads only a little of its text, or reads the same text many times.
+    """A warning if calibration reads only a small share of its text, or reads the same text many times.
 
     Args:
         draw: makes the calibration texts from a corpus.

@@ -157,7 +157,7 @@ class TokenizedCorpus:
 
     @property
     def why_no_pairs(self) -> str | None:
-        """Why there are no next-sentence pairs with labels, in words; None if there are some."""
+        """The reason why the corpus gives no labelled pairs, in words; None if it gives some."""
         if self.num_documents < 2:
             return "is a single document"
         if not len(self.longer_documents):

@@ -31,7 +31,7 @@ def choose_engine(name: str, manifest: Manifest, *, allow_any_cpu: bool = False)
 
     Raises:
         UsageError: there is no engine of that name.
-        UnfitMachineError: it cannot compute the bundle correctly here; for ``auto``, no engine can.
+        UnfitMachineError: it cannot compute the bundle correctly on this machine; for ``auto``, no engine can.
     """
     if name != AUTO:
         engine = engine_named(name)

@@ -47,7 +47,7 @@ def threads_here() -> int:
 
 
 def checked_threads(threads: int | None) -> int:
-    """A number of threads that a user asked for, or :func:`threads_here` for None.
+    """Check a number of threads from the user; None becomes :func:`threads_here`.
 
     Raises:
         UsageError: it is not a whole number, is below 1, or is above both :data:`MOST_THREADS` and the machine's CPUs.

@@ -1,4 +1,4 @@
-"""``embedding``: vectors of texts, made of the hidden states, and of the pooler's output if there is one."""
+"""``embedding``: vectors of texts, made from the hidden states, or from the pooler's output."""
 
 from __future__ import annotations
 

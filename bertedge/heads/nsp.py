@@ -161,7 +161,7 @@ class NextSentenceMethod(TextModel):
 
 
 class WorstPairs:
-    """Keeps the pairs whose probabilities are farthest apart."""
+    """Keeps the pairs whose probabilities differ most."""
 
     def __init__(self, tokenizer: Tokenizer, *, count: int = KEEP_PAIRS) -> None:
         self._tokenizer, self._count = tokenizer, count

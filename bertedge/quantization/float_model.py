@@ -19,8 +19,8 @@ class FloatModel:
     Attributes:
         plain: the model.
         observed: the model with the inputs of all linear layers as further outputs.
-        layer_inputs: layer name -> the output of ``observed`` that is its input; layers may share one.
-        channels: such an output -> the extent of its last axis.
+        layer_inputs: layer name -> the output of ``observed`` that is its input; layers may share an output.
+        channels: output of ``observed`` that is a layer's input -> the extent of its last axis.
     """
 
     plain: Path

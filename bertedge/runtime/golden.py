@@ -99,7 +99,7 @@ def record(model: Predictor, batch: Batch, given: Arrays | None = None) -> Array
     """Outputs on golden inputs, small enough to ship; see :meth:`bertedge.heads.Head.record`.
 
     Args:
-        given: an earlier record, such as float's; the new record holds the probabilities of the best words in it.
+        given: an earlier record, such as float's: the best words in it are looked up in this model's outputs.
     """
     outputs = model.predict(replace(batch, hidden=True))
     arrays: Arrays = {}

@@ -100,7 +100,7 @@ class NumpyModel:
         return dict(zip(names, session.run(names, feed), strict=True))
 
     def _part(self, index: int, nodes: list[onnx.NodeProto], values: Values) -> ort.InferenceSession:
-        """A model of some nodes; its inputs have the types of the values that are there."""
+        """A model of some nodes; its inputs have the types of the known values."""
         made = {name for node in nodes for name in node.output}
         read = {name for node in nodes for name in node.input if name} - made
         wanted = {name for step in self._steps[index + 1 :] for name in _inputs(step)} | set(self._outputs)

@@ -13,7 +13,7 @@ def is_correct_here(target: TargetProfile) -> bool:
 
 
 def require_correct_here(target: str) -> None:
-    """Refuse a target whose bundles onnxruntime computes wrongly here; see :func:`bertedge.target.require_fit`.
+    """Refuse a target that onnxruntime computes incorrectly on this CPU; see :func:`bertedge.target.require_fit`.
 
     Raises:
         UnfitMachineError: sums would overflow, or onnxruntime is too old for int8 on this CPU.

@@ -35,9 +35,9 @@ class OnnxExecutor(GroupingExecutor):
 
     def __init__(self, bundle: Bundle, *, threads: int, check: bool) -> None:
         # a forked process, which opens the files again, may have another working directory
-        here = replace(bundle, folder=bundle.folder.absolute())
-        self._path, self._threads = here.model_path, threads
-        sessions = Sessions(here.model_path, threads=threads, check=partial(here.check_files, hashes=check))
+        absolute = replace(bundle, folder=bundle.folder.absolute())
+        self._path, self._threads = absolute.model_path, threads
+        sessions = Sessions(absolute.model_path, threads=threads, check=partial(absolute.check_files, hashes=check))
         sessions.require(bundle.manifest.inputs, bundle.output_sizes, optional=OPTIONAL_INPUTS)
         super().__init__(sessions, bundle.config, **_properties(bundle))
 
