@@ -81,6 +81,19 @@ class Template:
                 "correct the model's maximum length",
             )
 
+    def require_known(self, vocab_size: int) -> None:
+        """Refuse special tokens that are not in the vocabulary.
+
+        Raises:
+            CheckpointError: there is one.
+        """
+        unknown = [token for token in self.special_ids if token >= vocab_size]
+        if unknown:
+            raise CheckpointError(
+                f"the tokenizer's template has the id {max(unknown)}, but its vocabulary ends at {vocab_size - 1}",
+                "use the tokenizer that the model was trained with",
+            )
+
     @property
     def special_ids(self) -> frozenset[int]:
         """The ids of all special tokens in the template."""

@@ -79,6 +79,7 @@ class Tokenizer:
         backend.no_truncation()
         self.template = Template.learn(backend, (self.mask_token, *EXAMPLES))
         self.template.require_room(max_length)
+        self.template.require_known(self.vocab_size)
         backend.enable_truncation(max_length, direction=truncation_side)
 
     @classmethod

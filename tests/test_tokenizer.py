@@ -405,6 +405,16 @@ def test_a_broken_json_file_is_named(tmp_path: Path, data: bytes) -> None:
         Tokenizer.load(tmp_path)
 
 
+def test_a_template_with_an_id_beyond_the_vocabulary(tmp_path: Path, ours: Tokenizer) -> None:
+    ours.save(tmp_path)
+    raw = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    raw["post_processor"]["special_tokens"]["[CLS]"]["ids"] = [99999]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    with pytest.raises(CheckpointError, match="template has the id 99999, but its vocabulary ends at"):
+        Tokenizer.load(tmp_path)
+
+
 def test_a_template_that_would_panic_is_named(tmp_path: Path, ours: Tokenizer) -> None:
     ours.save(tmp_path)
     raw = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))

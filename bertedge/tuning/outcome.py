@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bertedge.bundle import Bundle
+from bertedge.errors import BundleError, FileError
 from bertedge.evaluate.goals import P95, SIZE, Goal
 from bertedge.files import new_folder
-from bertedge.manifest import MANIFEST, ReachedGoal
+from bertedge.manifest import ReachedGoal
 from bertedge.plotting import Figure, save, style
 from bertedge.records import write_json
 from bertedge.tuning.choice import choose, finalists, not_beaten, objectives
@@ -96,10 +99,10 @@ def write_outcome(
 
 
 def _copy(source: Path, place: Path) -> None:
-    """Copy a bundle, unless it is there."""
-    manifest = place / MANIFEST
-    if manifest.is_file() and manifest.read_bytes() == (source / MANIFEST).read_bytes():
-        return
+    """Copy a bundle, unless it is there, undamaged."""
+    with suppress(BundleError, FileError):
+        if Bundle.open(place).manifest == Bundle.open(source, check=False).manifest:
+            return
     with new_folder(place, force=True) as folder:  # whatever is there: the folder belongs to the search
         for file in source.iterdir():
             shutil.copy2(file, folder)

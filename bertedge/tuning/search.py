@@ -20,7 +20,7 @@ from bertedge.files import alone_in
 from bertedge.layers import Role, planned_layers
 from bertedge.progress import Listener, no_progress
 from bertedge.quantization.promote import HELD_OUT
-from bertedge.recipe import QuantizationRecipe, matching
+from bertedge.recipe import QuantizationRecipe, matching, require_examples
 from bertedge.scratch import settle_inside, temporary_folder
 from bertedge.target import resolve_target
 from bertedge.tuning.candidates import listed
@@ -73,8 +73,7 @@ def tune(
     require_correct_here(resolve_target(settings.target).name)  # its candidates run here
     checkpoints = [open_checkpoint(model, cased=cased) for model in models]
     for checkpoint in checkpoints:
-        layers = planned_layers(checkpoint.parts.layers(checkpoint.config))
-        matching("exclude", settings.exclude, [layer.name for layer in layers])
+        _require_recipes(checkpoint, settings)
     with temporary_folder() as scratch:
         bench = Workbench(checkpoints, settings, scratch, listen)
         for checkpoint in checkpoints:
@@ -82,6 +81,21 @@ def tune(
         with alone_in(output, "searching"):
             _prepare(output, force=force)
             return _search(output, bench, goals, note)
+
+
+def _require_recipes(checkpoint: Checkpoint, settings: TuneSettings) -> None:
+    """Refuse recipes that a model cannot have now, not after hours of searching.
+
+    Raises:
+        UsageError: a pattern names no layer, or a recipe calibrates with too many texts.
+    """
+    layers = [layer.name for layer in planned_layers(checkpoint.parts.layers(checkpoint.config))]
+    matching("exclude", settings.exclude, layers)
+    for recipe in (settings.recipes or {}).values():
+        require_examples(getattr(recipe.method, "num_examples", 1))
+        matching("exclude", recipe.exclude, layers)
+        matching("float16", recipe.float16, layers)
+        matching("finer", getattr(recipe.method, "finer", ()), layers)
 
 
 def _search(output: Path, bench: Workbench, goals: Collection[Goal], note: Note) -> Tuned:

@@ -25,7 +25,7 @@ from bertedge.files import sha256
 from bertedge.heads.parts import Parts
 from bertedge.progress import no_progress
 from bertedge.quantization import quantize
-from bertedge.recipe import METHODS, QuantizationRecipe, WeightOnly
+from bertedge.recipe import METHODS, RECIPES, QuantizationRecipe, WeightOnly
 from bertedge.records import to_json
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
@@ -191,6 +191,14 @@ def test_a_bundle_that_another_took_the_place_of_is_made_again(
     check_what_is_left(runs, tune([model_folder], runs, goals=EASY, settings=settings))
 
 
+def test_a_damaged_copy_of_the_best_is_copied_again(
+    model_folder: Path, settings: TuneSettings, finished: tuple[Path, Tuned], tmp_path: Path
+) -> None:
+    runs = Path(shutil.copytree(finished[0], tmp_path / "runs"))
+    os.truncate(runs / "best" / "model.onnx", 10)
+    check_what_is_left(runs, tune([model_folder], runs, goals=EASY, settings=settings))
+
+
 def test_the_time_may_be_over_after_one_candidate(model_folder: Path, settings: TuneSettings, tmp_path: Path) -> None:
     hard = goals_of({"max_kl": 1e-15})
     tuned = tune([model_folder], tmp_path / "runs", goals=hard, settings=replace(settings, budget_minutes=1e-9))
@@ -234,6 +242,15 @@ def test_bad_input(
     assert "--max-mlm-drop" in raised.value.hint
     with pytest.raises(UsageError, match=r"exclude 'poolr'"):
         tune([model_folder], runs, goals=EASY, settings=replace(settings, exclude=("poolr",)))
+    for recipe in (
+        RECIPES["default"].changed(exclude=("poolr",)),
+        RECIPES["default"].changed(float16=("poolr",)),
+        RECIPES["default"].changed(finer=("poolr",)),
+        RECIPES["default"].changed(num_examples=10**6),
+    ):
+        recipes = {"good": RECIPES["dynamic"], "wrong": recipe}
+        with pytest.raises(UsageError, match="'poolr' names no layer|number of examples is 1000000"):
+            tune([model_folder], runs, goals=EASY, settings=replace(settings, recipes=recipes))
     with pytest.raises(UsageError, match="--length 300"):
         tune([model_folder], runs, goals=EASY, settings=replace(settings, length=300))
     other = Tokenizer.train(["some other words altogether"] * 4, vocab_size=300, max_length=64)
