@@ -17,7 +17,7 @@ from typing import NoReturn
 STOPPED = 128 + signal.SIGINT
 #: A second Ctrl-C within these seconds is ignored, so that it does not interrupt the clean-up after the first one.
 IMPATIENCE_S = 2.0
-#: Seconds between two checks whether the program is ending after SIGTERM.
+#: Seconds between two checks that the program really ends after SIGTERM.
 AGAIN_S = 0.1
 
 
@@ -42,7 +42,7 @@ class Ended(SystemExit):
 class End:
     """Raises :class:`Ended` for SIGTERM and SIGHUP, and remembers the exit code.
 
-    C code that calls Python, such as numpy's, may drop an exception that it does not expect. Then it is raised again.
+    C code that calls Python, such as numpy, may drop the exception. Then it is raised again.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class End:
         raise self._ended()
 
     def reached(self) -> None:
-        """The command has ended: stop the checks."""
+        """Stop the checks, because the command has ended."""
         if self.code is not None and hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -67,7 +67,7 @@ class End:
             raise self._ended()
 
     def _ended(self) -> Ended:
-        # a local name in the handler would keep the exception alive, since its traceback refers to the handler's frame
+        # made here, because a local variable of the handler would keep the exception alive through its traceback
         ended = Ended(self.code)
         self._raised = weakref.ref(ended)
         return ended
@@ -85,7 +85,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _stop()
     except Exception as error:
-        if interrupt.pressed_at is not None:  # C libraries turn it into other errors, and it ends child processes
+        if interrupt.pressed_at is not None:  # C libraries turn Ctrl-C into other errors, and child processes end by it
             _stop()
         if end.code is not None:  # the same for SIGTERM
             raise SystemExit(end.code) from None
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _listen(interrupt: Interrupt, end: End) -> None:
-    """Handle the signals that end a program, so that scratch is removed. ``nohup`` and ``&`` still work."""
+    """Handle the signals that end a program, so that temporary files are removed. ``nohup`` and ``&`` still work."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
     for name in ("SIGTERM", "SIGHUP"):
@@ -109,8 +109,8 @@ def _listen(interrupt: Interrupt, end: End) -> None:
 def _use_utf8() -> None:
     """Restart in Python's UTF-8 mode if Python decodes text as ASCII.
 
-    That happens in the C locale with ``PYTHONUTF8=0``. Texts with an accent are not Unicode then, and libraries cannot
-    open a path with one. Child processes inherit the mode.
+    That happens in the C locale with ``PYTHONUTF8=0``. Text with accents is then not decoded, and libraries cannot
+    open a path that has accents. Child processes inherit the mode.
     """
     given = sys.argv[1:]
     started_here = sys.orig_argv[len(sys.orig_argv) - len(given) :] == given  # not called from another program
@@ -121,7 +121,7 @@ def _use_utf8() -> None:
 
 
 def _stop() -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # clean-up is done, and the interpreter needs a moment to end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # clean-up is done; the interpreter needs some time to end
     print("stopped", file=sys.stderr)
     raise SystemExit(STOPPED) from None
 

@@ -1,6 +1,6 @@
 """Errors that a user can act on.
 
-Every error has a ``message`` (which value is wrong, and what is expected) and a ``hint`` (what to do). The command line
+Every error has a ``message`` (what is wrong, and what is expected) and a ``hint`` (what to do). The command line
 prints these two lines and exits with ``exit_code``. Library users catch :class:`BertEdgeError`.
 """
 
@@ -64,7 +64,7 @@ class BundleError(BertEdgeError):
 
 
 class CorpusError(BertEdgeError):
-    """A text corpus contains no usable text, or cannot be read."""
+    """A text corpus cannot be read, or contains no usable text."""
 
 
 class UnfitMachineError(BertEdgeError):
@@ -80,7 +80,7 @@ class MissingExtraError(BertEdgeError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(
-            f"the package {package!r} is needed here and is not installed",
+            f"the package {package!r} is needed and is not installed",
             f"install bertedge with [{extra}]; in its folder: pip install '.[{extra}]'",
         )
 
@@ -98,15 +98,15 @@ class TruncationWarning(UserWarning):
 
 
 class UnknownTextWarning(UserWarning):
-    """The model knows no word of a text, so its answer says nothing about the text."""
+    """The vocabulary has no word of a text, so the answer does not depend on what the text says."""
 
 
 class LeftOutWarning(UserWarning):
-    """A model has further steps for its vectors that a bundle does not support, so its vectors differ."""
+    """A model changes its vectors in a further step that bundles do not support, so the bundle's vectors differ."""
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """A hint that lists the known names, and asks about the nearest one if one is similar."""
+    """A hint that lists the known names and suggests a similar one if there is one."""
     names = sorted(known)
     if not names:
         return "leave it out: there is nothing to choose from"

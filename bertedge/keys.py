@@ -1,7 +1,7 @@
 """Settings with names: fields of dataclasses with help and a range, set as ``key=value`` or in a TOML file.
 
-A dataclass whose fields are made by :func:`key` is the only place that says what a setting is called, its default, what
-it may be and what it does. The command line, TOML files and the Python API all read it.
+A dataclass with fields from :func:`key` is the only place that defines a setting: its name, default, allowed values and
+help. The command line, TOML files and the Python API all use it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BOUNDS = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "a list of texts"}
 #: Some editors write it at the start of a UTF-8 file.
 BYTE_ORDER_MARK = "\ufeff"
-#: Whole numbers of this size and more are refused.
+#: Whole numbers of this size or larger are refused.
 TOO_LARGE = 2**63
 
 
@@ -34,17 +34,17 @@ def key(default: Any, help: str, *, one_of: Iterable[Any] = (), **bounds: float)
     """A field of a settings dataclass.
 
     Args:
-        one_of: the values that it may have; empty for any.
-        bounds: numbers by the names in :data:`BOUNDS`.
+        one_of: the allowed values; empty if all values are allowed.
+        bounds: limits, by their names in :data:`BOUNDS`.
     """
     return field(default=default, metadata={"help": help, "one_of": tuple(one_of), "bounds": bounds})
 
 
 def check_keys(settings: Any) -> None:
-    """Check every field that :func:`key` made; None is always allowed.
+    """Check every field that :func:`key` made. None is always allowed.
 
     Raises:
-        UsageError: a value that is not allowed.
+        UsageError: a value is not allowed.
     """
     for f in fields(settings):
         value = getattr(settings, f.name)
@@ -69,16 +69,16 @@ class Key:
     one_of: tuple[Any, ...] = ()
 
     def shown_default(self) -> str:
-        """The default, as it is typed."""
+        """The default as a user would type it."""
         if isinstance(self.default, tuple):
             return ",".join(self.default) or "[]"
         return "" if self.default is None else _toml_value(self.default).strip('"')
 
     def parsed(self, text: str) -> Any:
-        """The value that a text stands for, as in TOML; quotes may be left out.
+        """Parse a value that is written as in TOML; quotes may be left out.
 
         Raises:
-            UsageError: it stands for none.
+            UsageError: the text is not a value of the setting's type.
         """
         if self.kind is str and not text.startswith(("'", '"')):
             return text
@@ -90,10 +90,10 @@ class Key:
         return self.checked(value)
 
     def checked(self, value: Any) -> Any:
-        """A value from a TOML file, in the type of the setting.
+        """A value from a TOML file, converted to the type of the setting.
 
         Raises:
-            UsageError: it is of another type.
+            UsageError: the value has another type.
         """
         if self.kind is tuple:
             value = [value] if isinstance(value, str) else value
@@ -134,7 +134,7 @@ def read_assignments(assignments: Iterable[str], keys: Mapping[str, Key]) -> dic
     """The values of ``key=value`` texts; a later one replaces an earlier one.
 
     Raises:
-        UsageError: a text without ``=``, an unknown key, a value of another type.
+        UsageError: a text has no ``=``, a key is unknown, or a value has another type.
     """
     values = {}
     for assignment in assignments:
@@ -149,7 +149,7 @@ def read_table(table: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, A
     """The values of a TOML table.
 
     Raises:
-        UsageError: an unknown key, a value of another type.
+        UsageError: a key is unknown, or a value has another type.
     """
     return {name: _known(name, keys).checked(value) for name, value in table.items()}
 
@@ -161,7 +161,7 @@ def _known(name: str, keys: Mapping[str, Key]) -> Key:
 
 
 def built(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """A settings dataclass from those of the values that are its fields."""
+    """Build a settings dataclass. Values that are not its fields are ignored."""
     return kind(**{name: values[name] for name in keys_of(kind) if name in values})
 
 
@@ -169,7 +169,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file.
 
     Raises:
-        FileError: it cannot be read, or is not TOML.
+        FileError: the file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(read_text(path).removeprefix(BYTE_ORDER_MARK))
@@ -181,7 +181,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def as_file_errors(path: str | Path) -> Iterator[None]:
-    """Turn what is wrong with settings into errors of the file that holds them."""
+    """Turn errors of settings into errors of the file that contains the settings."""
     try:
         yield
     except UsageError as error:
@@ -189,7 +189,7 @@ def as_file_errors(path: str | Path) -> Iterator[None]:
 
 
 def to_toml(values: Mapping[str, Any]) -> str:
-    """Flat values as TOML, a line each; None is left out."""
+    """Values as TOML, one line for each. None is left out."""
     return "".join(f"{name} = {_toml_value(value)}\n" for name, value in values.items() if value is not None)
 
 

@@ -1,4 +1,4 @@
-"""What is quantized and how, apart from the CPU. A method is a dataclass here and a file in ``quantization``."""
+"""Recipes: which layers are quantized, and how. A method is a dataclass here and a file in ``quantization``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ROUNDINGS = ("auto", "nearest", "compensated")
 PERCENTILE = "percentile"
 OBSERVERS = ("min-max", "mse", PERCENTILE)
 WEIGHT_SCALES = ("max", "mse")
-#: Largest share of the calibration text that can be held out.
+#: The largest share of the calibration text that can be held out.
 MOST_HELD_OUT = 0.5
-#: What the block-wise kernels of onnxruntime take.
+#: Block sizes that the block-wise kernels of onnxruntime support.
 BITS, BLOCK_SIZES = (4, 8), (16, 32, 64, 128, 256)
-#: Largest number of texts for a calibration or a measurement: more take hours and change little.
+#: The most texts for a calibration or a measurement: more texts take hours and change little.
 MAX_EXAMPLES = 10_000
 
 
@@ -28,7 +28,7 @@ MAX_EXAMPLES = 10_000
 class Dynamic:
     """int8 weights; the range of the activations is taken from each input, without calibration.
 
-    ``may_overflow`` of a method: some CPUs compute its sums wrongly; see :mod:`bertedge.target`.
+    ``may_overflow``: on some CPUs the sums of this method can be wrong; see :mod:`bertedge.target`.
     """
 
     name: Literal["dynamic"] = "dynamic"
@@ -59,16 +59,16 @@ class Static:
     max_length: int = key(512, "Most tokens of a calibration text.", at_least=8)
     rounding: str = key(
         "auto",
-        "compensated corrects each rounding error in later weights; auto is compensated where it takes seconds.",
+        "compensated corrects each rounding error in later weights; auto is compensated if that takes only seconds.",
         one_of=ROUNDINGS,
     )
     weight_scales: str = key(
-        "max", "Scale of a channel: by its largest weight, or for the least squared error.", one_of=WEIGHT_SCALES
+        "max", "Scale of a channel: from its largest weight, or with the least squared error.", one_of=WEIGHT_SCALES
     )
     smoothing: bool = key(True, "Balance channels with outliers (SmoothQuant).")
     float_outliers: bool = key(True, "Multiply the few channels with the largest outliers in float32.")
-    bias_correction: bool = key(True, "Correct in the biases the mean error of the rounded weights.")
-    finer: tuple[str, ...] = key((), "Layers with 16-bit activations (two int8 terms), for twice the work.")
+    bias_correction: bool = key(True, "Correct the mean error of the rounded weights in the biases.")
+    finer: tuple[str, ...] = key((), "Layers with 16-bit activations (two int8 terms); they take twice the work.")
 
     def __post_init__(self) -> None:
         check_keys(self)
@@ -83,7 +83,7 @@ class Static:
 class WeightOnly:
     """Weights of 4 or 8 bits with a scale for each block; activations stay float32.
 
-    For small files (4 bits) or more fidelity (8 bits); with more than a few tokens a call, static int8 is faster.
+    Use 4 bits for small files, 8 bits for more fidelity. For calls of more than a few tokens, static int8 is faster.
     """
 
     name: Literal["weight-only"] = "weight-only"
@@ -99,15 +99,15 @@ class WeightOnly:
 
 
 def require_examples(count: int) -> None:
-    """Refuse more texts than anyone would wait for.
+    """Refuse a number of texts that would take hours.
 
     Raises:
-        UsageError: more than :data:`MAX_EXAMPLES`, or none.
+        UsageError: the number is 0 or above :data:`MAX_EXAMPLES`.
     """
     if not 1 <= count <= MAX_EXAMPLES:
         raise UsageError(
             f"the number of examples is {count}, expected 1 to {MAX_EXAMPLES}",
-            "a few hundred tell nearly as much as thousands",
+            "a few hundred are nearly as good as thousands",
         )
 
 
@@ -131,10 +131,10 @@ class QuantizationRecipe:
         check_keys(self)
 
     def changed(self, **settings: Any) -> QuantizationRecipe:
-        """This recipe with other settings, by the names in :data:`KEYS`.
+        """A copy of this recipe with some settings changed; their names are in :data:`KEYS`.
 
         Raises:
-            UsageError: an unknown method, or a setting that the method does not have.
+            UsageError: the method is unknown, or it does not have a setting.
         """
         base = self.method
         name = settings.pop("method", base.name)
@@ -172,7 +172,7 @@ KEYS: dict[str, Key] = {
 
 
 def listed_keys() -> list[Key]:
-    """All settings for help; those of one method say which."""
+    """All settings for help. The help of a setting that one method has names the method."""
     listed = [KEYS["method"], *keys_of(QuantizationRecipe).values()]
     for name, kind in METHODS.items():
         listed += [replace(key, help=f"{name}: {key.help}") for key in keys_of(kind).values()]
@@ -180,19 +180,21 @@ def listed_keys() -> list[Key]:
 
 
 def matching(setting: str, patterns: tuple[str, ...], layers: list[str]) -> dict[str, str]:
-    """Layers that patterns name, each with the first pattern that does.
+    """Layer -> the first pattern that matches it, for all layers that a pattern matches.
 
     Args:
-        setting: the name of the patterns, for the message.
+        setting: the name of the setting that holds the patterns, for the error.
 
     Raises:
-        UsageError: a pattern names none; the hint lists similar names.
+        UsageError: a pattern matches no layer; the hint lists similar names.
     """
     chosen: dict[str, str] = {}
     for pattern in patterns:
         matches = [layer for layer in layers if fnmatchcase(layer, pattern)]
         if not matches:
-            raise UsageError(f"{setting} {pattern!r} names no layer that can be chosen here", nearest(pattern, layers))
+            raise UsageError(
+                f"{setting} {pattern!r} matches no layer that can be chosen here", nearest(pattern, layers)
+            )
         chosen = dict.fromkeys(matches, pattern) | chosen
     return chosen
 
@@ -200,7 +202,7 @@ def matching(setting: str, patterns: tuple[str, ...], layers: list[str]) -> dict
 #: Recipes by name; the first one is the default.
 RECIPES = {
     "default": QuantizationRecipe(),
-    # 16-bit activations everywhere and compensated rounding: the most fidelity that int8 weights allow
+    # 16-bit activations in all layers and compensated rounding: the highest fidelity with int8 weights
     "faithful": QuantizationRecipe(method=Static(rounding="compensated", finer=("*",), num_examples=256)),
     "dynamic": QuantizationRecipe(method=Dynamic()),
     "weight-only": QuantizationRecipe(method=WeightOnly()),
@@ -211,7 +213,7 @@ def recipe_named(name: str) -> QuantizationRecipe:
     """The built-in recipe of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the name is unknown.
     """
     if name not in RECIPES:
         raise UsageError(f"recipe {name!r} is not known", f"{nearest(name, RECIPES)}; or the name of a TOML file")
@@ -219,10 +221,10 @@ def recipe_named(name: str) -> QuantizationRecipe:
 
 
 def recipe_of_table(table: Mapping[str, Any]) -> QuantizationRecipe:
-    """The recipe that a TOML table holds: the default one with these settings.
+    """The recipe of a TOML table: the default recipe with these settings changed.
 
     Raises:
-        UsageError: an unknown setting, or a value that it cannot have.
+        UsageError: a setting is unknown, or its value is not allowed.
     """
     return QuantizationRecipe().changed(**read_table(table, KEYS))
 
@@ -235,7 +237,7 @@ def read_recipe(name: str | Path) -> tuple[QuantizationRecipe, dict[str, Any]]:
 
     Raises:
         FileError: the file cannot be read, or does not hold a recipe.
-        UsageError: there is neither a recipe nor a file of that name.
+        UsageError: no recipe and no file has that name.
     """
     path = Path(name)
     is_file = os.path.exists(path) and not os.path.isdir(path)  # a pipe counts; a name that is too long does not
@@ -253,7 +255,7 @@ def method_named(name: str) -> Method:
     """The method of that name, with its default settings.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the name is unknown.
     """
     if name not in METHODS:
         raise UsageError(f"method {name!r} is not known", nearest(name, METHODS))

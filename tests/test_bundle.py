@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, model_folder: Path, monkeypa
     ("arguments", "words"),
     [
         ({"target": "avx513"}, "avx513"),
-        ({"recipe": QuantizationRecipe(method=Dynamic(), exclude=("encoder.layer.9.*",))}, "names no layer"),
+        ({"recipe": QuantizationRecipe(method=Dynamic(), exclude=("encoder.layer.9.*",))}, "matches no layer"),
     ],
 )
 def test_unknown_names_list_the_known_ones(tmp_path: Path, model_folder: Path, arguments: dict, words: str) -> None:

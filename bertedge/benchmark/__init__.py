@@ -1,4 +1,4 @@
-"""``bench``: candidates next to their float reference, in one run."""
+"""``bench``: measures candidates and their float reference in one run."""
 
 from bertedge.benchmark.bench_settings import BenchSettings, Standard
 from bertedge.benchmark.measure_all import bench

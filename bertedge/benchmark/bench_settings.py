@@ -1,4 +1,4 @@
-"""How much ``bench`` measures, and what judges the result."""
+"""Settings of ``bench``: how much to measure, and what judges the result."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class BenchSettings:
 
     Attributes:
         examples: sentence pairs, or single texts, to compare outputs on.
-        max_length: tokens of a text at most.
+        max_length: the most tokens of a text.
         effort: timed rounds of each workload.
         engines: every candidate is measured on each; see :data:`bertedge.engines.ENGINES`.
-        threads: of a call; None for the default of :func:`bertedge.load`.
-        starts: new processes of each model; never more than rounds.
+        threads: threads of a call; None for the default of :func:`bertedge.load`.
+        starts: new processes of each model; at most the number of rounds.
     """
 
     examples: int = 256
@@ -52,7 +52,7 @@ class BenchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """What judges the candidates; see :mod:`bertedge.report.gate`. Rounds are added while a latency verdict is open.
+    """What judges the candidates; see :mod:`bertedge.report.gate`. Rounds are added until latency verdicts are decided.
 
     Attributes:
         baseline: an earlier report.

@@ -1,4 +1,4 @@
-"""``bench``: candidates and their float reference, measured in one run."""
+"""``bench``: measures candidates and their float reference in one run."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def bench(
         reference: a checkpoint, which is exported to a temporary folder, or a float bundle.
         corpus: text to compare on; default: the text that ships with bertedge.
         cased: whether the tokenizer of a checkpoint keeps capital letters; default: what its files say.
-        keep: gets the report so far if the run is interrupted or fails, before the exception goes on.
+        keep: called with the report so far if the run is interrupted or fails, before the exception is raised again.
 
     Raises:
-        UsageError: a candidate has another vocabulary than the reference, or the standard cannot judge it (see
+        UsageError: the vocabularies of a candidate and the reference differ, or the standard cannot judge it (see
             :func:`bertedge.report.comparable.require_judgeable`).
         BertEdgeError: a model or the corpus cannot be read.
     """
@@ -56,7 +56,7 @@ def bench(
             run.time(listen)
             run.profile(listen)
             run.start(listen)
-        except BaseException:  # Ctrl-C and SIGTERM among them
+        except BaseException:  # also Ctrl-C and SIGTERM
             keep(run.report())
             raise
         return run.report()

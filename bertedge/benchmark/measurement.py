@@ -42,18 +42,18 @@ from bertedge.report.gate import judge
 from bertedge.report.schema import SCHEMA_VERSION, CandidateReport, CorpusInfo, KindFidelity, Report
 from bertedge.runtime import load
 
-#: Texts of each shorter length; a chart needs no more.
+#: The number of texts of each length; a chart needs no more.
 SHORT_EXAMPLES = 256
 #: Batches of each kind of texts that clipping is measured on.
 CLIPPED_BATCHES = 4
-#: Without a judge, rounds are added until every ratio's interval reaches no farther than this to each side.
+#: Without a judge, rounds are added until the interval of every ratio extends at most this far to each side.
 WANTED_PRECISION = 0.025
-#: Where steps end on the progress bar: outputs, outputs on shorter texts, times, profiles; cold starts end at 1.
+#: Progress at the end of each step: outputs, outputs on other lengths, times, profiles; cold starts end at 1.
 COMPARED, SHORTENED, TIMED, PROFILED = 0.2, 0.4, 0.9, 0.93
 
 
 class Measurement:
-    """The state of a run; :meth:`report` can be called after any step."""
+    """The state of a run. :meth:`report` can be called after any step."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class Measurement:
                 self._add_kind(index, kind, estimate_all(observations), changes)
 
     def _add_kind(self, index: int, kind: Kind, found: dict[str, MetricValue], changes: dict[str, Change]) -> None:
-        """Keep the metrics of another kind of texts than the main one.
+        """Keep the metrics of a kind of texts other than the main kind.
 
         Vectors of texts are measured on single texts only, so they belong to the main numbers.
         """
@@ -203,7 +203,7 @@ class Measurement:
         )
 
     def time(self, listen: Listener) -> None:
-        """Time calls in rounds until the times are clear enough."""
+        """Time calls in rounds until the times are precise enough."""
         self.models = []  # every sitting loads the models again
         self.before = Snapshot.now()
         try:
@@ -214,7 +214,7 @@ class Measurement:
             self.after = Snapshot.now()
 
     def _settled(self, reports: Reports) -> bool:
-        """Whether more rounds would change no verdict."""
+        """Whether all verdicts are decided, so no more rounds are needed."""
         if self.standard.baseline or self.standard.against:
             budgets = self.standard.budgets
             limits = {metric: budgets[metric] for metric in (LATENCY, LATENCY_MS) if metric in budgets}

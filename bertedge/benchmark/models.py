@@ -1,4 +1,4 @@
-"""The models of a run: the float reference, unique names, and what cannot be compared."""
+"""The models of a run: the float reference, unique names, and checks that models can be compared."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ TOKENIZED_SENTENCES = 1000
 
 
 def distinct_names(folders: Sequence[Path]) -> list[str]:
-    """The shortest end of each path that no other path has; the same folder gets a number."""
-    paths = [Path(os.path.abspath(folder)) for folder in folders]  # a link keeps its name
+    """The shortest unique end of each path. A folder that is given twice gets a number."""
+    paths = [
+        Path(os.path.abspath(folder)) for folder in folders
+    ]  # links are not resolved, so that they keep their names
 
     def tail(path: Path, parts: int) -> str:
         return "/".join(path.parts[-parts:])
@@ -47,7 +49,7 @@ def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | Non
     """Head -> why no candidate could be compared on it.
 
     Args:
-        no_pairs: why the text has no next-sentence pairs; None if it has.
+        no_pairs: why the text has no next-sentence pairs; None if it has pairs.
     """
     reasons = {}
     for name, head in HEADS.items():
@@ -79,10 +81,10 @@ def float_reference(reference: str | Path, scratch: Path, threads: int, *, cased
 
 
 def fitting(grid: tuple[Workload, ...], longest: int) -> list[Workload]:
-    """The workloads that the model can read; of the default, longer ones are left out.
+    """The workloads that the model can read. Default workloads that are too long are left out.
 
     Raises:
-        UsageError: another workload is too long.
+        UsageError: a workload that the user chose is too long.
     """
     too_long = [workload.seq_len for workload in grid if workload.seq_len > longest]
     if too_long and grid != DEFAULT_GRID:
@@ -95,7 +97,7 @@ def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
     """Refuse candidates that cannot be compared with the first model.
 
     Raises:
-        UsageError: one has another vocabulary.
+        UsageError: a candidate has another vocabulary.
     """
     reference = models[0]
     for model in models[1:]:
@@ -109,7 +111,7 @@ def require_one_vocabulary(models: Sequence[BertRuntime]) -> None:
 
 
 def require_one_tokenizer(models: Sequence[BertRuntime], text: Path) -> None:
-    """Refuse candidates whose tokenizer gives other tokens than the first model's, which tokenizes for all.
+    """Refuse candidates whose tokenizer gives different tokens. The tokenizer of the first model is used for all.
 
     Raises:
         UsageError: a tokenizer gives other tokens for the first sentences of the text.

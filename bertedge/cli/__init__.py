@@ -1,1 +1,1 @@
-"""The command line: one file a command, each parses, makes one library call and renders the result."""
+"""The command line: one file for each command. A command parses, makes one library call and prints the result."""

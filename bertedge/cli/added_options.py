@@ -29,10 +29,10 @@ def goal_options(names: Iterable[str]) -> Callable[[Command], Command]:
 
 
 def setting_options(keys: Mapping[str, Iterable[Key]]) -> Callable[[Command], Command]:
-    """Add an option for each setting to a command that takes ``settings``: those that were given, by name.
+    """Add an option for each setting to a command that takes ``settings``: name -> value of the given options.
 
     Args:
-        keys: settings by the heading that they have in help.
+        keys: heading in help -> settings.
     """
     options = {
         key.name: Annotated[
@@ -51,7 +51,7 @@ def setting_options(keys: Mapping[str, Iterable[Key]]) -> Callable[[Command], Co
 
 
 def added(options: dict[str, Any], into: str, gather: Callable[[dict[str, Any]], Any]) -> Callable[[Command], Command]:
-    """Add options whose default is None; the command gets what ``gather`` makes of them as ``into``."""
+    """Add options whose default is None. The command gets the result of ``gather`` as its argument ``into``."""
 
     def decorate(command: Command) -> Command:
         @wraps(command)

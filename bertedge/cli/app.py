@@ -36,7 +36,7 @@ app = typer.Typer(
 )
 #: The exit code of typer for Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
-#: Options of the app that may also follow the command.
+#: Options of the app that may also come after the command.
 VOLUME = ("--quiet", "--verbose")
 #: typer has its own copy of click since 0.2x, and does not export this class.
 ClickError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -71,10 +71,10 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print errors only: no progress, hints or warnings; for every command.")
+        bool, typer.Option("--quiet", help="Print errors only: no progress, notes or warnings. For every command.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Say on stderr what is loaded, and how; for every command.")
+        bool, typer.Option("--verbose", help="Print on stderr what is loaded, and how. For every command.")
     ] = False,
 ) -> None:
     """Small, fast and provably right int8 BERT on CPUs and ARM boards."""
@@ -85,9 +85,9 @@ def run(arguments: Sequence[str]) -> None:
     """Run a command.
 
     Raises:
-        SystemExit: with an exit code other than 0: the arguments are wrong, or the command says so.
+        SystemExit: with an exit code other than 0, if the arguments are wrong or the command fails.
         KeyboardInterrupt: Ctrl-C.
-        BertEdgeError: what went wrong, with a hint.
+        BertEdgeError: an error of the command, with a hint.
     """
     guard_streams()
     set_volume(quiet=False, verbose=False)
@@ -96,19 +96,19 @@ def run(arguments: Sequence[str]) -> None:
             # in this mode typer raises errors; for Ctrl-C it raises Abort or returns a code, depending on its version
             code = app(_volume_first(arguments) or ["--help"], prog_name="bertedge", standalone_mode=False)
         except typer.Abort as abort:
-            # typer raises Abort for Ctrl-C and for an unexpected end of file, which is an ordinary error
+            # typer raises Abort for Ctrl-C and for an unexpected end of file; the second is an ordinary error
             raise (abort.__cause__ if isinstance(abort.__cause__, EOFError) else KeyboardInterrupt) from None
         except ClickError as error:
             raise SystemExit(_wrong_usage(error)) from None
     if code == INTERRUPTED:
         raise KeyboardInterrupt
-    sys.stdout.flush()  # here a full disk is still reported as an error
+    sys.stdout.flush()  # so that a full disk is reported as an error
     if code:
         raise SystemExit(code)
 
 
 def _volume_first(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the options of the app first; after ``--`` there are no options."""
+    """Move the options of the app to the front. Arguments after ``--`` are not options."""
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
     found = [word for word in words[:end] if word in VOLUME]

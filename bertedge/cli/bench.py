@@ -18,10 +18,10 @@ from bertedge.cli.options import CasedOption, ThreadsOption, library
 from bertedge.engines import AUTO, ENGINES
 from bertedge.errors import UsageError
 
-#: Seconds of latency over all workloads: without a verdict, and until a verdict on it is decided.
+#: Seconds to measure latency over all workloads: without a verdict, and at most to decide a verdict.
 MEASURING_S, JUDGING_S = 45.0, 120.0
 ROUNDS, MAX_ROUNDS, EXAMPLES = 24, 400, 256
-#: Options that say how much to measure.
+#: Options for how much to measure.
 MEASURING: dict[str, Any] = {
     "examples": Annotated[
         int | None,
@@ -33,17 +33,19 @@ MEASURING: dict[str, Any] = {
     ],
     "rounds": Annotated[
         int | None,
-        typer.Option(min=2, help="Timed rounds of each workload, at least.", show_default=f"{ROUNDS}, or --max-rounds"),
+        typer.Option(min=2, help="The least timed rounds of each workload.", show_default=f"{ROUNDS}, or --max-rounds"),
     ],
     "max_rounds": Annotated[
         int | None,
-        typer.Option(min=2, help="Rounds at most, while times are not clear enough.", show_default=str(MAX_ROUNDS)),
+        typer.Option(
+            min=2, help="The most rounds, added while times are not precise enough.", show_default=str(MAX_ROUNDS)
+        ),
     ],
     "seconds": Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="No round is added that would end later.",
+            help="No rounds are added that would end after this time.",
             show_default=f"{MEASURING_S:g}; {JUDGING_S:g} for a verdict",
         ),
     ],
@@ -54,7 +56,7 @@ MEASURING: dict[str, Any] = {
     "engine": Annotated[
         list[str] | None,
         typer.Option(
-            help=f"What computes the candidates: {', '.join(ENGINES)}; may be repeated, to compare engines.",
+            help=f"Engine that runs the candidates: {', '.join(ENGINES)}; may be repeated, to compare engines.",
             metavar="ENGINE",
             show_default=AUTO,
         ),
@@ -65,7 +67,7 @@ MEASURING: dict[str, Any] = {
 
 
 def measuring_options(command: Command) -> Command:
-    """Add the options of measuring to a command that takes ``measuring``: those that were given, by name."""
+    """Add the options of measuring to a command that takes ``measuring``: name -> value of the given options."""
     return added(MEASURING, "measuring", lambda given: {k: v for k, v in given.items() if v is not None})(command)
 
 
@@ -146,7 +148,7 @@ def _settings(measuring: dict[str, Any], seconds: float) -> Any:
 
 
 def _conclude(gate: Gate, report: Any, baseline: Any) -> None:
-    """Judge the report; if that is not possible, keep what took minutes to measure."""
+    """Judge the report. If it cannot be judged, still write it, because measuring took minutes."""
     from bertedge.report.gate import judge
     from bertedge.report.render import rich_report
 
@@ -170,7 +172,7 @@ def parse_grid(text: str) -> tuple:
     """``1x16,8x64`` -> workloads, each once.
 
     Raises:
-        UsageError: the text does not have that form.
+        UsageError: the text has another form.
     """
     from bertedge.evaluate.latency import Workload
 

@@ -17,7 +17,7 @@ from bertedge.errors import CheckFailed, UsageError
 if TYPE_CHECKING:
     from bertedge.runtime import BertRuntime
 
-#: Texts on an emulated CPU, which is slow.
+#: Few texts, because an emulated CPU is slow.
 FEW_EXAMPLES = 16
 
 
@@ -30,13 +30,15 @@ def verify(
     simulate: Annotated[
         str | None,
         typer.Option(
-            help=f"Compute in numpy like a target that adds two products in 16 bits: {', '.join(SIMULATED)}.",
+            help=f"Imitate in numpy a target that adds two products in 16 bits: {', '.join(SIMULATED)}.",
             show_default=False,
         ),
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(help="With --on or --simulate: the float model, to measure fidelity there.", show_default=False),
+        typer.Option(
+            help="With --on or --simulate: the float model, to measure fidelity on those CPUs.", show_default=False
+        ),
     ] = None,
     corpus: Annotated[
         Path | None,
@@ -94,12 +96,12 @@ def _verify_here(runtime: BertRuntime, as_json: bool) -> None:
 
 
 def _replayed(result: Any) -> list[str]:
-    """The result for the golden vectors, in lines."""
+    """The result of the golden vectors, as lines of text."""
     vectors = f"vectors have a cosine of {at_least(result.min_cosine_to_float)} or more"
     lines = [f"vectors          differ by {result.max_state_diff:.2g} at most (rounding: {result.state_tolerance:.2g})"]
     if result.max_prob_diff is None:
         return [
-            "probabilities    not measured: the model has no head that gives any",
+            "probabilities    not measured: no head of the model gives probabilities",
             *lines,
             f"from float       {vectors}",
         ]

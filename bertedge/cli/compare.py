@@ -21,7 +21,7 @@ def compare(
     ],
     judging: dict[str, Any],
 ) -> None:
-    """Judge a report by a baseline and budgets; measures nothing."""
+    """Judge a report by a baseline and budgets. Nothing is measured."""
     from bertedge.report.gate import compare as judged
     from bertedge.report.render import rich_verdicts
     from bertedge.report.schema import read_report

@@ -28,11 +28,11 @@ class _Printing(Console):
     """Shows unprintable characters, such as escape sequences in a model's name, as escapes."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """All text goes through here: lines, cells and titles of tables."""
+        """rich calls this for all text: lines, cells and titles of tables."""
         return super().render_str(printable(text), **options)
 
 
-#: Names and texts are printed as they are; rich would read brackets and colons as markup.
+#: Names and texts are printed unchanged; rich would read brackets and colons as markup.
 _plain = partial(_Printing, highlight=False, markup=False, emoji=False, soft_wrap=True)
 stdout = _plain()
 stderr = _plain(stderr=True)
@@ -40,7 +40,7 @@ _errors = _plain(stderr=True)
 
 
 def note(text: str) -> None:
-    """A line on stderr; ``--quiet`` leaves it out."""
+    """Print a line on stderr, unless ``--quiet`` is given."""
     stderr.print(text)
 
 
@@ -54,12 +54,12 @@ def at_least(value: float) -> str:
 
 
 def complain(message: str, hint: str) -> None:
-    """An error in two lines, which ``--quiet`` prints too."""
+    """Print an error in two lines, also with ``--quiet``."""
     _errors.print(f"error: {message}\nhint: {hint}")
 
 
 class _Log(logging.Handler):
-    """Records of bertedge's loggers as lines on stderr."""
+    """Prints messages of bertedge's loggers as lines on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         note(f"{record.name}: {self.format(record)}")
@@ -76,13 +76,13 @@ def set_volume(*, quiet: bool, verbose: bool) -> None:
         verbose: also the messages of bertedge's loggers.
 
     Raises:
-        UsageError: both.
+        UsageError: both are given.
     """
     if quiet and verbose:
         raise UsageError("--quiet and --verbose exclude each other", "leave out one of them")
     stderr.quiet = quiet
     if quiet:
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # those of the hub's client, where it downloads
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # progress bars of the hub's client
     logger = logging.getLogger("bertedge")
     logger.removeHandler(_log)
     logger.setLevel(logging.NOTSET)
@@ -92,7 +92,7 @@ def set_volume(*, quiet: bool, verbose: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Records or plain values on one line of stdout; NaN and infinity, which JSON lacks, are null."""
+    """Print records or plain values on one line of stdout. NaN and infinity become null, because JSON lacks them."""
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
     text = json.dumps(finite(to_json(value)), ensure_ascii=encoding != "utf8", allow_nan=False)
     print(UNPRINTABLE.sub(lambda match: json.dumps(match[0])[1:-1], text))
@@ -100,7 +100,7 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Listener]:
-    """A progress bar on stderr; it takes the share done (0 to 1) and a short text.
+    """Show a progress bar on stderr. Yields a function that takes the share done (0 to 1) and a short text.
 
     Nothing is shown if stderr is not a terminal, or with ``--quiet``.
     """
@@ -122,7 +122,7 @@ def progress_bar(label: str) -> Iterator[Listener]:
 
 @contextmanager
 def short_warnings() -> Iterator[None]:
-    """Turn warnings into one line each."""
+    """Print each warning in one line."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *rest: note(f"warning: {message}")
         yield
@@ -135,10 +135,10 @@ def report(error: Exception) -> int:
         The exit code.
 
     Raises:
-        Exception: the error itself, if it is a bug of bertedge.
+        Exception: the error itself, if it is a bug in bertedge.
     """
     if isinstance(error, MemoryError):
-        error = UnfitMachineError("out of memory", "take a smaller model, or a machine with more of it")
+        error = UnfitMachineError("out of memory", "use a smaller model, or a machine with more memory")
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         error = FileError(f"{where}{error.strerror or error}", FILE_HINT)

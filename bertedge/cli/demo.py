@@ -26,31 +26,31 @@ def demo(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Where the bundle is kept; default: below the current folder.", show_default=False
+            "--output", "-o", help="Folder of the bundle; default: a folder in the current one.", show_default=False
         ),
     ] = None,
     force: ForceOption = False,
 ) -> None:
     """Quantize the built-in model for this CPU, verify it, use it, measure it.
 
-    The bundle is kept, and a bundle of an earlier demo is used again.
+    The bundle is kept, and a later demo uses it again.
     """
     model = library("bertedge.checkpoint", "tools").BUILT_IN[0]
     show(model, output or Path(f"{model}.int8"), force=force)
 
 
 def show(model: str, folder: Path, *, force: bool = False, measure: Callable[..., None] = bench) -> None:
-    """Every step with the command that does the same.
+    """Print the command of each step, and run it.
 
     Args:
-        measure: called as :func:`bertedge.cli.bench.bench` is.
+        measure: called in place of :func:`bertedge.cli.bench.bench`.
 
     Raises:
         FileError: the folder holds something else.
     """
     name = shlex.quote(str(folder))
     if not force and _made_of(model, folder):
-        note(f"{folder}: is used again from an earlier demo; --force makes it anew")
+        note(f"{folder}: the bundle of an earlier demo is used again; --force makes a new one")
     else:
         _step(f"bertedge quantize {model} -o {name}")
         quantize(model=model, output=folder, force=force)
@@ -64,12 +64,12 @@ def show(model: str, folder: Path, *, force: bool = False, measure: Callable[...
         VERBS["next-sentence"](bundle=folder, first=first, second=second)
     _step(f"bertedge bench {name} --reference {model}")
     measure(candidates=[folder], reference=model)
-    note(f"\nThe bundle is kept in {folder}. Next, ask it something else, or quantize your own model:")
+    note(f"\nThe bundle is kept in {folder}. Next, try another text, or quantize your own model:")
     note(f'bertedge fill-mask {name} "{FIRST}"\nbertedge quantize MODEL -o MODEL.int8')
 
 
 def _made_of(model: str, folder: Path) -> bool:
-    """Whether a folder holds this model, by the default recipe of this bertedge, for this CPU."""
+    """Whether a folder has a bundle of this model, made for this CPU by this version and its default recipe."""
     if not (folder / MANIFEST).is_file():
         return False
     checkpoint = library("bertedge.checkpoint", "tools").open_checkpoint(model)

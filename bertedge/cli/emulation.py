@@ -29,7 +29,7 @@ def emulator_setup(
     apt_sources: Annotated[
         Path | None,
         typer.Option(
-            help="A list of apt sources to use instead of this machine's, if those lack an architecture.",
+            help="A list of apt sources; needed if the sources of this machine lack an architecture.",
             exists=True,
             dir_okay=False,
             show_default=False,
@@ -37,7 +37,7 @@ def emulator_setup(
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Fetch what 'verify --on' runs, by apt and pip into the cache: Python and the runtime's wheels for other CPUs."""
+    """Fetch Python and the runtime for other CPUs, which 'verify --on' needs, with apt and pip into the cache."""
     from bertedge.emulate.emulated_machine import find_qemu
     from bertedge.emulate.emulated_system import LOCK, default_folder
     from bertedge.emulate.setup import set_up
@@ -45,10 +45,10 @@ def emulator_setup(
     if arch not in (ALL, *ARCHITECTURES):
         raise UsageError(f"architecture {arch!r} cannot be emulated", nearest(arch, [ALL, *ARCHITECTURES]))
     for name in ARCHITECTURES if arch == ALL else [arch]:
-        find_qemu(name)  # nothing is fetched for an emulator that is missing
+        find_qemu(name)  # before anything is fetched: the emulator may be missing
         folder = default_folder(name)
         if arch == ALL and not force and (folder / LOCK).is_file():
-            note(f"{folder}: exists already; fetch it again with --force")
+            note(f"{folder}: exists already; --force fetches it again")
             continue
         with progress_bar(name) as listen:
             lock = set_up(name, folder, sources=apt_sources, force=force, listen=listen)
@@ -102,7 +102,7 @@ def _findings(
     model: Any = None
     if simulate is not None:
         model = library("bertedge.emulate.simulate", "tools").simulate(bundle, simulate)
-    here = load(bundle, allow_any_cpu=True)  # errors of the bundle come before anything is emulated
+    here = load(bundle, allow_any_cpu=True)  # so that errors of the bundle are reported before emulation starts
     machines = findings.open_machines(cpus)
     found, sample = [], None
     if reference is not None:
@@ -116,7 +116,7 @@ def _findings(
 
 
 def _show(findings: list[Finding]) -> None:
-    """A table of all CPUs, and a line for every refusal and every layer with many sums that are cut."""
+    """Print a table of all CPUs, a line for each refusal, and a line for each layer with many saturated sums."""
     metrics = {name: title for name, title in SHOWN.items() if any(name in finding.fidelity for finding in findings)}
     counted = any(finding.saturation for finding in findings)
     head = ["CPU", "target there", "loader", "best words", "differs by", "rounding", "from float", "cosine"]
@@ -124,7 +124,7 @@ def _show(findings: list[Finding]) -> None:
     rows += [_cells(finding, list(metrics), counted=counted) for finding in findings]
     stdout.print(terminal_table("", [rows, without(rows, "target there", "loader")], width=stdout.width))
     stdout.print(
-        "Differences of probabilities: from the machine that made the bundle, what rounding explains, and from float."
+        "Differences of probabilities: from the machine that made the bundle, allowed for rounding, and from float."
     )
     for finding in findings:
         if finding.refusal:
@@ -133,7 +133,7 @@ def _show(findings: list[Finding]) -> None:
         for layer, cut in worst:
             if cut.wrong_sums:
                 stdout.print(
-                    f"{finding.cpu}: {layer}: {100 * cut.wrong_sums / cut.sums:.2f} % of the sums are cut somewhere, "
+                    f"{finding.cpu}: {layer}: {100 * cut.wrong_sums / cut.sums:.2f} % of the sums saturate, "
                     f"{100 * cut.cut_pairs / cut.pairs:.3f} % of the pairs"
                 )
 

@@ -1,8 +1,8 @@
-"""The sentences of README, help texts and ``demo``; a test checks that the built-in model in int8 answers them well."""
+"""The sentences of README, help texts and ``demo``; a test checks the answers of the built-in model in int8."""
 
 from __future__ import annotations
 
-#: A text with a mask -> words that make sense there; the best word of the built-in model is one of them.
+#: A text with a mask -> words that fit. The best word of the built-in model is one of them.
 MASKED = {
     "She drank a cup of [MASK] in the kitchen.": ("coffee", "tea", "milk", "water"),
     "The ship sailed across the [MASK].": ("sea", "ocean"),

@@ -29,11 +29,11 @@ from bertedge.target import AUTO, TARGETS, resolve_target
 if TYPE_CHECKING:
     from bertedge.checkpoint import Checkpoint
 
-#: Least width of the values, however narrow the terminal is.
+#: The least width of the column of values, also in a narrow terminal.
 LEAST_WIDTH = 20
 LETTERS = {"uncased": "uncased: text is made lower case", "cased": "cased: capital letters are kept"}
 POSITIONS = {
-    "masked": "at the [MASK]s that a call names",
+    "masked": "at the masked positions only",
     "all": "at every token, with the input and output names of Hugging Face Optimum",
 }
 
@@ -44,7 +44,9 @@ def info(
         bool, typer.Option("--recipe", help="Print the bundle's recipe as TOML, for 'bertedge quantize --recipe FILE'.")
     ] = False,
     targets: Annotated[bool, typer.Option("--targets", help="List the CPU targets and what runs on them.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="The targets with all columns, as Markdown.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the targets with all columns, as Markdown.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a bundle or a checkpoint is."""
@@ -72,7 +74,7 @@ def recipe_toml(bundle: Bundle | None, name: str) -> str:
     """The recipe of a bundle as a TOML file.
 
     Raises:
-        UsageError: it has none.
+        UsageError: the bundle is not quantized.
     """
     if bundle is None or bundle.manifest.recipe is None:
         raise UsageError(f"{name}: is not quantized, so it has no recipe", "name a bundle made by 'bertedge quantize'")
@@ -109,7 +111,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
 
 
 def _engine(manifest: Manifest) -> str:
-    """Which engine ``auto`` takes here, and what it runs."""
+    """The engine that ``auto`` chooses on this machine, and its description."""
     try:
         engine = choose_engine(ENGINE_AUTO, manifest)
     except UnfitMachineError as error:
@@ -136,12 +138,12 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
 
 
 def _embedding(settings: EmbeddingSettings | None) -> dict[str, Any]:
-    """How the model makes vectors, where its files say so."""
+    """How the model makes vectors, if its files define it."""
     return {} if settings is None else {"embedding": to_json(settings)}
 
 
 def _tokenizer(model: Bundle | Checkpoint) -> dict[str, Any]:
-    """What the tokenizer does to a text; why there is none, where it cannot be read."""
+    """The properties of the tokenizer, or why it cannot be read."""
     try:
         tokenizer = model.tokenizer
     except (FileError, CheckpointError) as error:
@@ -159,7 +161,7 @@ def _shape(config: EncoderConfig) -> str:
     )
 
 
-#: Key of the JSON -> what people read.
+#: Key of the JSON -> label in the printed table.
 LABELS = {
     "shape": "encoder",
     "left_out": "tensors left out",
@@ -180,7 +182,7 @@ LABELS = {
 
 
 def _recipe_lines(value: Any) -> list[str]:
-    """The method, and what differs from its defaults."""
+    """The method, and the settings that differ from its defaults."""
     if value == "float32":
         return ["none: all weights are float32"]
     recipe = from_json(QuantizationRecipe, value)
@@ -196,12 +198,12 @@ def _provenance_lines(value: dict[str, Any]) -> list[str]:
     return [*lines, *([f"calibration text, sha256 {text}"] if text else []), f"by {versions}"]
 
 
-#: Key -> its value in lines; the others are printed as they are.
+#: Key -> function that formats its value as lines. Other values are printed unchanged.
 LINES: dict[str, Callable[[Any], list[str]]] = {
     "heads": lambda value: [", ".join(value) or "none"],
     "pooler": lambda value: ["yes" if value else "no"],
     "left_out": lambda value: [", ".join(value)] if value else [],
-    "warnings": lambda value: [],  # they were printed before
+    "warnings": lambda value: [],  # already printed
     "parameters": lambda value: [f"{value:,}"],
     "casing": lambda value: [LETTERS[value]],
     "embedding": lambda value: list(from_json(EmbeddingSettings, value).lines),
@@ -226,7 +228,7 @@ def _lines(key: str, value: Any) -> list[str]:
 
 
 def _print_lines(described: dict[str, list[str]]) -> None:
-    """Labels and values in two columns that fit the terminal."""
+    """Print labels and values in two columns that fit the terminal."""
     shown = {label: lines for label, lines in described.items() if lines}
     width = max(map(len, shown))
     room = max(stdout.width - width - 2, LEAST_WIDTH)

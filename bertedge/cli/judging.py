@@ -1,4 +1,4 @@
-"""Judging and the files that CI reads, for ``bench`` and ``compare``."""
+"""Options of the gate, and the files that CI reads, for ``bench`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bertedge.report.schema import Report
     from bertedge.report.verdict import Verdict
 
-#: Where GitHub Actions shows Markdown on the page of a run.
+#: Environment variable with the file whose Markdown GitHub Actions shows on the page of a run.
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
 MarkdownOption = Annotated[
@@ -34,13 +34,14 @@ JUDGING: dict[str, Any] = {
     "budgets_file": Annotated[
         Path | None,
         typer.Option(
-            "--budgets", help="TOML: how much worse a metric may get; changes the defaults.", show_default=False
+            "--budgets", help="TOML file: how much worse each metric may get; changes the defaults.", show_default=False
         ),
     ],
-    "strict": Annotated[bool, typer.Option("--strict", help="Verdicts that are inconclusive or skipped fail, too.")],
+    "strict": Annotated[bool, typer.Option("--strict", help="Inconclusive and skipped verdicts also fail.")],
     "update": Annotated[bool, typer.Option("--update-baseline", help="Accept the report as the new baseline.")],
     "reason": Annotated[
-        str | None, typer.Option("--reason", help="Why the baseline changes; kept in its file.", show_default=False)
+        str | None,
+        typer.Option("--reason", help="Why the baseline changes; written into its file.", show_default=False),
     ],
     "markdown": MarkdownOption,
     "html": HtmlOption,
@@ -57,10 +58,10 @@ def judging_options(command: Command) -> Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """The options of judging, checked before long work begins.
+    """The options of the gate. They are checked before the command starts long work.
 
     Attributes:
-        inputs: other files that the command reads, by the names that its user knows.
+        inputs: option or argument -> file, for the other files that the command reads.
     """
 
     inputs: Mapping[str, Path | None]
@@ -76,13 +77,13 @@ class Gate:
 
     def __post_init__(self) -> None:
         if self.update and self.baseline_file is None:
-            raise UsageError("--update-baseline: there is no --baseline", "name the file with --baseline FILE")
+            raise UsageError("--update-baseline needs --baseline", "name the file with --baseline FILE")
         if self.update and not (self.reason or "").strip():
-            raise UsageError("--update-baseline: a baseline is not changed without a reason", 'add --reason "..."')
+            raise UsageError("--update-baseline: a new baseline needs a reason", 'add --reason "..."')
         if self.reason is not None and not self.update:
-            raise UsageError("--reason: is for --update-baseline", "add --update-baseline, or leave it out")
+            raise UsageError("--reason needs --update-baseline", "add --update-baseline, or leave it out")
         inputs = {**self.inputs, "--budgets": self.budgets_file, "--baseline": self.baseline_file}
-        summary = os.environ.get(SUMMARY)  # gets the tables without an option
+        summary = os.environ.get(SUMMARY)  # written without an option
         require_different_files(
             {name: path for name, path in inputs.items() if name not in self.outputs},
             {**self.outputs, f"${SUMMARY}": Path(summary) if summary else None},
@@ -90,7 +91,7 @@ class Gate:
 
     @property
     def outputs(self) -> dict[str, Path | None]:
-        """The files to write, by the names that the user knows."""
+        """Option -> the file to write."""
         files = {"--json": self.json, "--markdown": self.markdown, "--html": self.html, "--junit": self.junit}
         return files | ({"--baseline": self.baseline_file} if self.update else {})
 
@@ -102,10 +103,10 @@ class Gate:
         return read_budgets(self.budgets_file) if self.budgets_file else dict(DEFAULTS)
 
     def judgeable(self, report: Report, baseline: Report | None) -> Report | None:
-        """The baseline, or None where it is about to be replaced and cannot be compared.
+        """The baseline, or None if it cannot be compared and will be replaced.
 
         Raises:
-            UsageError: it cannot be compared, and is not about to be replaced.
+            UsageError: it cannot be compared and will not be replaced.
         """
         from bertedge.report.comparable import require_judgeable
 
@@ -120,7 +121,7 @@ class Gate:
         return baseline
 
     def baseline(self) -> Report | None:
-        """The baseline; None where the first one is about to be written."""
+        """The baseline; None if this run will write the first one."""
         from bertedge.report.baseline import read_baseline
 
         if self.baseline_file is None or (self.update and not self.baseline_file.exists()):
@@ -139,7 +140,7 @@ class Gate:
         """Write the files that the options name, and the summary of a GitHub job.
 
         Raises:
-            FileError: a file cannot be written; the others are written.
+            FileError: a file cannot be written; all other files are written.
         """
         from bertedge.files import write_text
         from bertedge.report.junit import junit_report
@@ -170,10 +171,9 @@ class Gate:
             raise failed[0]
 
     def conclude(self, report: Report, verdicts: Sequence[Verdict], show: Callable[[], None]) -> None:
-        """Write the files, accept the report as the baseline if asked to, show it, and exit by the verdicts.
+        """Write the files, update the baseline if asked to, show the report, and exit according to the verdicts.
 
-        The files come first, so a table that cannot be printed costs no file; and a file that cannot be written does
-        not cost the table.
+        Files are written even if the tables cannot be printed, and tables are printed even if a file cannot be written.
 
         Raises:
             FileError: a file cannot be written.
@@ -214,7 +214,7 @@ def html_writer(path: Path | None) -> Callable[..., str]:
 
 
 def append_summary(markdown: Callable[[], str]) -> None:
-    """Add to the page of a GitHub Actions run; a summary that cannot be written is only a warning."""
+    """Add to the page of a GitHub Actions run. If that fails, print a warning."""
     summary = os.environ.get(SUMMARY)
     if not summary:
         return
@@ -226,7 +226,7 @@ def append_summary(markdown: Callable[[], str]) -> None:
 
 
 def unjudged(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
-    """Reason -> what was not judged."""
+    """Reason -> the metrics that were not judged."""
     reasons: dict[str, list[str]] = {}
     for verdict in verdicts:
         if verdict.outcome == "skipped":

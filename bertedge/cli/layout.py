@@ -32,7 +32,7 @@ COMMAND_GROUPS = {
     "Train": ("train", "distill"),
 }
 PLACE, BUNDLE, JUDGE, FILES = "Where it is written", "The bundle", "Judging", "Files for people and CI"
-#: Command -> group -> parameters; others keep their own group, or are among the other options.
+#: Command -> group -> parameters. Other parameters keep their own group or appear under "Options".
 OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "quantize": {
         PLACE: ("output", "force"),
@@ -64,7 +64,7 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "distill": {"Learning": ("assignments",), "Files": ("force",)},
     "verify": {"Other CPUs": ("on", "simulate", "reference", "corpus", "examples")},
 }
-#: Command -> what is typed; a test parses each of them.
+#: Command -> examples. A test parses each of them.
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("bertedge demo",),
     "quantize": (
@@ -90,7 +90,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 LAYERS = (
     "Layers are named as in the model's checkpoint: encoder.layer.N.attention.qkv, encoder.layer.N.attention.output, "
     "encoder.layer.N.intermediate and encoder.layer.N.output of each block N, pooler, mlm.transform, mlm.decoder, "
-    "embeddings.word and embeddings.position. A PATTERN may hold *, ? and [...] as in a shell: "
+    "embeddings.word and embeddings.position. A PATTERN may contain *, ? and [...] as in a shell: "
     "'encoder.layer.0.*' is the first block."
 )
 #: Command -> the settings that its ``--set`` changes.
@@ -101,15 +101,15 @@ SET_KEYS: dict[str, Callable[[], Iterable[Key]]] = {
 }
 #: Commands with options that take patterns.
 TAKE_PATTERNS = ("quantize", "tune")
-#: Python type of an option -> the name of its value in help; typer would write <int range> and <bool>.
+#: Python type of an option -> placeholder in help, because typer would write <int range> and <bool>.
 VALUES: dict[Any, str] = {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 
 def name_values(parameters: list[Any]) -> list[Any]:
-    """Give the values of options names that a user knows; flags have no value.
+    """Give the values of options readable names. Flags have no value.
 
     Args:
-        parameters: of a command; those with a ``metavar`` keep it.
+        parameters: the parameters of a command. A parameter with a ``metavar`` keeps it.
     """
     for parameter in parameters:
         if parameter.param_type_name == "argument":
@@ -128,7 +128,7 @@ def name_values(parameters: list[Any]) -> list[Any]:
 
 
 class Group(TyperGroup):
-    """The app, with its options shown like those of its commands."""
+    """The app. Its options are shown like the options of commands."""
 
     def get_params(self, ctx: Any) -> Any:
         return name_values(super().get_params(ctx))
@@ -153,7 +153,7 @@ class Command(TyperCommand):
         return name_values(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Help as usual, and below it a table of the keys of ``--set``."""
+        """The usual help, followed by a table of the keys of ``--set``."""
         super().format_help(ctx, formatter)
         keys = SET_KEYS.get(self.name or "")
         if keys is not None:
@@ -171,12 +171,12 @@ def key_rows(keys: Iterable[Key]) -> list[list[str]]:
 
 
 def group_of(command: str) -> str:
-    """The group that a command is listed in."""
+    """The group under which a command is listed."""
     return next(group for group, names in COMMAND_GROUPS.items() if command in names)
 
 
 def epilog(command: str) -> str:
-    """The text below a command's options: names of layers for commands that take them, and examples."""
+    """The text below the options of a command: the names of layers if the command takes patterns, and examples."""
     lines = [LAYERS] if command in TAKE_PATTERNS else []
     heading = "Example:" if len(EXAMPLES[command]) == 1 else "Examples:"
     return "\n\n".join([*lines, heading, *EXAMPLES[command]])

@@ -1,4 +1,4 @@
-"""What ``quantize`` and ``export`` print about the bundle that they made."""
+"""Prints the result of ``quantize`` and ``export``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bertedge.cli.console import at_least, note
 from bertedge.errors import CheckFailed
 from bertedge.evaluate.goals import said
 
-#: Below this cosine with float there is a warning; the default recipe has 0.99 or more.
+#: A lower cosine with float causes a warning; the default recipe reaches 0.99 or more.
 LOW_COSINE = 0.95
 
 
@@ -17,24 +17,24 @@ def conclude_goals(bundle: Any) -> None:
     """Print whether the goals were met.
 
     Raises:
-        CheckFailed: one was not.
+        CheckFailed: a goal was not met.
     """
     manifest = bundle.manifest
     promoted = [layer for layer, reason in manifest.layer_reasons.items() if ": promoted" in reason]
     for option, reached in manifest.goals.items():
         note(said(option, reached))
     if promoted:
-        note(f"promoted: {len(promoted)} layers; 'bertedge info {shlex.quote(str(bundle.folder))}' lists them, and why")
+        note(f"promoted: {len(promoted)} layers; 'bertedge info {shlex.quote(str(bundle.folder))}' says why")
     missed = [said(option, reached) for option, reached in manifest.goals.items() if not reached.met]
     if missed:
         raise CheckFailed(
             f"{bundle.folder}: {'; '.join(missed)}",
-            "the best bundle is saved; allow more, or start from --recipe faithful",
+            "the best bundle is saved; raise the limits, or start from --recipe faithful",
         )
 
 
 def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None) -> None:
-    """Its size, its warnings, how far it is from float, and how to measure it."""
+    """Print the size of a bundle, its warnings, its difference from float, and how to measure it."""
     manifest = bundle.manifest
     share = f"{100 * manifest.coverage.macs:.1f} % of the work in integers"
     note(f"{bundle.folder}: {kind}, {bundle.size_bytes / 1e6:.1f} MB, {share}")
@@ -50,7 +50,7 @@ def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None)
 
 
 def fidelity_words(fidelity: Any) -> str:
-    """How far a new bundle is from float on the golden inputs, in words."""
+    """The difference of a new bundle from float on the golden inputs, in words."""
     words = [f"vectors have a cosine of {at_least(fidelity.min_cosine)} or more"]
     if fidelity.max_prob_diff is not None:
         words.insert(0, f"probabilities differ by {fidelity.max_prob_diff:.2g} at most")

@@ -32,7 +32,7 @@ class FormatChoice(StrEnum):
 
 
 def choices(values: Iterable[str]) -> dict[str, Any]:
-    """Arguments of ``typer.Option`` that show the values of an option in its help, and complete them in a shell."""
+    """Arguments of ``typer.Option`` to list the values of an option in help and complete them in a shell."""
     names = list(values)
     return {"metavar": " | ".join(names), "autocompletion": lambda: names}
 
@@ -47,16 +47,14 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The folder t
 TargetOption = Annotated[
     str,
     typer.Option(
-        help=f"The CPU it is for: {', '.join((AUTO, *TARGETS))}; 'bertedge info --targets' describes them.",
+        help=f"The CPU to make it for: {', '.join((AUTO, *TARGETS))}; 'bertedge info --targets' describes them.",
         metavar="TARGET",
         autocompletion=lambda: [AUTO, *TARGETS],
     ),
 ]
 PositionsOption = Annotated[
     PositionsChoice,
-    typer.Option(
-        help="Run the MLM head where it is asked for; or everywhere, under the names that Optimum's pipelines use."
-    ),
+    typer.Option(help="Positions that the MLM head computes. With all, output names are those of Optimum's pipelines."),
 ]
 FormatOption = Annotated[
     FormatChoice, typer.Option("--format", help="onnx; or ort, for onnxruntime's minimal builds on phones and boards.")
@@ -69,7 +67,7 @@ CasedOption = Annotated[
         show_default=False,
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it is there.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a setting; may be repeated. The keys are listed below.", metavar="KEY=VALUE"),
@@ -82,27 +80,27 @@ ThreadsOption = Annotated[
 EngineOption = Annotated[
     str,
     typer.Option(
-        help=f"What computes the model: {', '.join((AUTO_ENGINE, *ENGINES))}; auto: the fastest that is correct here.",
+        help=f"Engine that runs the model: {', '.join((AUTO_ENGINE, *ENGINES))}; auto: the fastest correct one.",
         metavar="ENGINE",
         autocompletion=lambda: [AUTO_ENGINE, *ENGINES],
     ),
 ]
 AnyCpuOption = Annotated[
-    bool, typer.Option("--allow-any-cpu", help="Run a bundle even where its target says that results are wrong.")
+    bool, typer.Option("--allow-any-cpu", help="Run a bundle even if its results are wrong on this CPU.")
 ]
 NoVerifyOption = Annotated[
-    bool, typer.Option("--no-verify", help="Do not compare the bundle's files with its hashes; loads faster.")
+    bool, typer.Option("--no-verify", help="Do not check the hashes of the bundle's files; loads faster.")
 ]
 
 
 def require_different_files(inputs: Mapping[str, Path | None], outputs: Mapping[str, Path | None]) -> None:
-    """Refuse to write a file twice, or over an input; a device or a pipe may be named more than once.
+    """Refuse to write one file twice, or to overwrite an input. A device or a pipe may be used more than once.
 
     Args:
-        inputs, outputs: the names that the user knows -> paths.
+        inputs, outputs: option or argument -> path.
 
     Raises:
-        UsageError: two names are one file.
+        UsageError: two of them are the same file.
     """
     seen: dict[str, str] = {}
     for name, path in {**inputs, **outputs}.items():
@@ -110,14 +108,14 @@ def require_different_files(inputs: Mapping[str, Path | None], outputs: Mapping[
             continue
         other = seen.setdefault(os.path.realpath(path), name)
         if other != name and name in outputs:
-            raise UsageError(f"{other} and {name}: are one file, {path}", "give each a file of its own")
+            raise UsageError(f"{other} and {name}: are the same file, {path}", "give each another file")
 
 
 def library(module: str, extra: str) -> Any:
     """Import a module of bertedge that needs an extra.
 
     Raises:
-        MissingExtraError: names the package and the pip command.
+        MissingExtraError: a package of the extra is not installed.
     """
     try:
         return importlib.import_module(module)

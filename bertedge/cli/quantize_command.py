@@ -37,7 +37,7 @@ KeepVocabOption = Annotated[
 ]
 VocabCorpusOption = Annotated[
     Path | None,
-    typer.Option(help="Text that --keep-vocab counts tokens in; default: the calibration text.", show_default=False),
+    typer.Option(help="Text for --keep-vocab, to count tokens in; default: the calibration text.", show_default=False),
 ]
 RecipeOption = Annotated[
     str,
@@ -45,7 +45,7 @@ RecipeOption = Annotated[
 ]
 CalibrationOption = Annotated[
     Path | None,
-    typer.Option(help="Text like yours to calibrate with; default: the built-in text.", show_default=False),
+    typer.Option(help="Calibration text, similar to your inputs; default: the built-in text.", show_default=False),
 ]
 ExcludeOption = Annotated[
     list[str] | None,
@@ -91,11 +91,11 @@ def quantize(
     calibration: CalibrationOption = None,
     examples: Annotated[
         int | None,
-        typer.Option(min=1, help="Texts to calibrate with; default: as the recipe says.", show_default=False),
+        typer.Option(min=1, help="Texts to calibrate with; default: the number in the recipe.", show_default=False),
     ] = None,
     ranges: Annotated[
         Path | None,
-        typer.Option(help="Use the ranges of this bundle, made from the same model.", show_default=False),
+        typer.Option(help="Reuse the ranges of this bundle, made from the same model.", show_default=False),
     ] = None,
     exclude: ExcludeOption = None,
     goals: Sequence[Goal] = (),
@@ -106,7 +106,7 @@ def quantize(
     cased: CasedOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Write an int8 ONNX bundle. With goals, layers get finer formats until the goals are met."""
+    """Write an int8 ONNX bundle. If goals are given, layers get finer formats until the goals are met."""
     _require_keep_vocab(keep_vocab, vocab_corpus)
     options = {"num_examples": examples, "exclude": tuple(exclude) if exclude else None}
     changed, of_file = _chosen_recipe(recipe, assignments or (), options)
@@ -137,7 +137,7 @@ def quantize(
 def _chosen_recipe(
     name: str, assignments: Sequence[str], options: dict[str, Any]
 ) -> tuple[QuantizationRecipe, tuple[Goal, ...]]:
-    """The recipe with the changes of ``--set``, then those of options, and the goals of its file."""
+    """The recipe, changed by ``--set``, then by options, and the goals in its file."""
     recipe, table = read_recipe(name)
     with as_file_errors(name):
         goals = goals_of_table(table)
@@ -148,5 +148,6 @@ def _chosen_recipe(
 def _require_keep_vocab(keep_vocab: int | None, vocab_corpus: Path | None) -> None:
     if vocab_corpus is not None and keep_vocab is None:
         raise UsageError(
-            f"--vocab-corpus {vocab_corpus}: has no effect without --keep-vocab", "say how many tokens to keep"
+            f"--vocab-corpus {vocab_corpus}: has no effect without --keep-vocab",
+            "add --keep-vocab N, the number of tokens to keep",
         )

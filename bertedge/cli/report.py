@@ -20,7 +20,7 @@ def report(
     html_file: HtmlOption = None,
     markdown_file: MarkdownOption = None,
 ) -> None:
-    """Show a report as tables or write it as a page; measures nothing."""
+    """Show a report as tables, or write it as a page. Nothing is measured."""
     from bertedge.files import require_writable, write_text
     from bertedge.report.render import markdown_report, rich_report
     from bertedge.report.schema import read_report

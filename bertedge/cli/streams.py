@@ -16,7 +16,7 @@ PIPE_CLOSED = 141
 
 
 class Stdout(io.TextIOWrapper):
-    """Data: a failed write is an error, except after the reader closed the pipe."""
+    """stdout. A failed write is an error, except after the reader closed the pipe."""
 
     def write(self, text: str) -> int:
         return self._or_fail(super().write, text)
@@ -28,16 +28,16 @@ class Stdout(io.TextIOWrapper):
         try:
             return action(*arguments)
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # what is still buffered is dropped
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # drops the rest of the buffer
             if isinstance(error, BrokenPipeError):
                 raise SystemExit(PIPE_CLOSED) from None
             raise FileError(
-                f"stdout: {error.strerror}", "check the free space where the output is redirected to"
+                f"stdout: {error.strerror}", "check the free space of the disk that stdout is redirected to"
             ) from error
 
 
 class Stderr(io.TextIOWrapper):
-    """Notes: what cannot be written is dropped, and the command goes on."""
+    """stderr. Text that cannot be written is dropped, and the command continues."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -50,13 +50,13 @@ class Stderr(io.TextIOWrapper):
 
 
 def guard_streams() -> None:
-    """Replace ``sys.stdout`` and ``sys.stderr``; characters outside their encoding are escaped."""
+    """Replace ``sys.stdout`` and ``sys.stderr``. Characters that their encoding lacks are escaped."""
     sys.stdout = _wrapped(Stdout, sys.stdout)
     sys.stderr = _wrapped(Stderr, sys.stderr)
 
 
 def _wrapped(kind: type[io.TextIOWrapper], stream: TextIO | None) -> TextIO:
-    if stream is None:  # closed (``>&-``): the next file opened would get its number, and the output of C code
+    if stream is None:  # closed (``>&-``): the next opened file would get its descriptor, and then the output of C code
         return open(os.devnull, "w", encoding="utf-8")
     if not isinstance(stream, io.TextIOWrapper):  # replaced, for instance by a test
         return stream

@@ -28,7 +28,7 @@ from bertedge.train.training_settings import (
     training_keys,
 )
 
-#: Minutes that a run takes if nothing else ends it.
+#: Minutes of a run if no budget is given.
 MINUTES = 10.0
 
 
@@ -45,21 +45,19 @@ def _option(help: str, panel: str, *names: str, **more: Any) -> Any:
 
 CorpusArgument = Annotated[Path, typer.Argument(help="Text: one sentence a line, a blank line between documents.")]
 OutputOption = Annotated[
-    Path, _option("The checkpoint to write; an unfinished run is kept in OUTPUT.run.", FILES, "--output", "-o")
+    Path, _option("The checkpoint to write. The state of an unfinished run is in OUTPUT.run.", FILES, "--output", "-o")
 ]
 #: Options that both commands have.
 COMMON: dict[str, Any] = {
     "add_head": Annotated[
-        list[Head] | None, _option("Add this head if the model lacks it, and train it; may be given twice.", MODEL)
+        list[Head] | None, _option("Add this head if the model lacks it, and train it; may be repeated.", MODEL)
     ],
     "cased": CasedOption,
     "settings_file": Annotated[Path | None, _option("TOML file with settings.", LEARNING, "--settings")],
     "assignments": SetOption,
-    "resume": Annotated[bool, _option("Go on with the interrupted run.", FILES, "--resume")],
+    "resume": Annotated[bool, _option("Continue the interrupted run.", FILES, "--resume")],
     "plot": Annotated[Path | None, _option("Draw the run's curves (.svg, .png or .pdf).", FILES)],
-    "cache": Annotated[
-        Path | None, _option("Where tokenized corpora are kept; default: in the user's cache folder.", FILES)
-    ],
+    "cache": Annotated[Path | None, _option("Folder of tokenized corpora; default: the user's cache folder.", FILES)],
     "force": ForceOption,
 }
 _keys = training_keys()
@@ -77,9 +75,9 @@ def train(
     output: OutputOption,
     settings: Mapping[str, Any],
     common: Mapping[str, Any],
-    init: Annotated[str | None, _option("A checkpoint to go on from, instead of a new model.", MODEL)] = None,
+    init: Annotated[str | None, _option("A checkpoint to start from, instead of a new model.", MODEL)] = None,
 ) -> None:
-    """Pretrain a BERT on plain text: masked words and next sentences. Runs under torchrun as well."""
+    """Pretrain a BERT on plain text: masked words and next sentences. It also runs under torchrun."""
     values = chosen_settings(training_keys(), common, settings)
     learn, shape = built(TrainingSettings, values), built(ModelShape, values)
     run = library("bertedge.train.pretrain", "train")
@@ -93,9 +91,12 @@ def distill(
     output: OutputOption,
     settings: Mapping[str, Any],
     common: Mapping[str, Any],
-    init: Annotated[str | None, _option("A student to go on with; default: the teacher, projected.", MODEL)] = None,
+    init: Annotated[
+        str | None, _option("A student to start from; default: a projection of the teacher.", MODEL)
+    ] = None,
     keep_vocab: Annotated[
-        int | None, _option("Keep this many tokens of the vocabulary, those that the corpus uses most.", MODEL, min=1)
+        int | None,
+        _option("Keep only this many tokens of the vocabulary, the most frequent in the corpus.", MODEL, min=1),
     ] = None,
 ) -> None:
     """Make a smaller BERT that imitates a larger one."""
@@ -112,7 +113,7 @@ def distill(
 
 
 def chosen_settings(keys: Mapping[str, Key], common: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of ``--settings``, changed by ``--set``, changed by options; budgets replace each other."""
+    """The settings of ``--settings``, changed by ``--set``, then by options. A new budget replaces an earlier one."""
     values: dict[str, Any] = {}
     file = common["settings_file"]
     with as_file_errors(file):
@@ -125,9 +126,9 @@ def chosen_settings(keys: Mapping[str, Key], common: Mapping[str, Any], options:
 
 
 def _run(label: str, output: Path, common: Mapping[str, Any], start: Callable[[dict[str, Any]], Any]) -> None:
-    """Start a run, show how it goes on, draw its curves and say what was written.
+    """Run training, show its progress, draw its curves, and print what was written.
 
-    Of many processes only the first one speaks.
+    With several processes, only process 0 prints.
     """
     curve, plot = library("bertedge.train.curve", "train"), common["plot"]
     if plot is not None:
@@ -155,20 +156,20 @@ def _run(label: str, output: Path, common: Mapping[str, Any], start: Callable[[d
 
 
 def _say_what_was_done(done: Any, output: Path) -> None:
-    from bertedge.train.keeper import PROVENANCE  # loads torch, as training did
+    from bertedge.train.keeper import PROVENANCE  # loads torch; training has loaded it already
 
     if done.stopped:
         command = shlex.join(["bertedge", *(word for word in sys.argv[1:] if word not in ("--resume", "--force"))])
-        note(f"{_line(done)}: everything is saved, go on with:\n{command} --resume")
+        note(f"{_line(done)}: everything is saved, continue with:\n{command} --resume")
         raise typer.Exit(130)
     note(f"{output}: written after {_line(done)}")
     kept = read_json(output / PROVENANCE)["done"]["steps"]
     if kept != done.step:
-        note(f"the weights are those of step {kept}, which were the best on the text that was held out")
+        note(f"the weights are from step {kept}, the best on the held-out text")
 
 
 def _line(progress: Any) -> str:
-    """How far a run is; heads that it does not train are left out."""
+    """The progress of a run in one line. Heads that are not trained are left out."""
     heads = "".join(f"{head} {value:.3f} " for head, value in progress.accuracies.items())
     speed = progress.tokens / max(progress.elapsed_s, 1e-9)
     return f"step {progress.step} loss {progress.loss:.3f} {heads}{speed:.0f} tokens/s"

@@ -26,19 +26,19 @@ ModelsArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="MODEL...",
-        help="Checkpoints. Words and pairs are counted as lost against the first; the others may be its students.",
+        help="Checkpoints. Accuracy is compared with the first; the others may be its students.",
         show_default=False,
     ),
 ]
 OutputOption = Annotated[
     Path,
-    typer.Option("--output", "-o", help="The folder of the search; an interrupted search resumes there."),
+    typer.Option("--output", "-o", help="The folder of the search. An interrupted search resumes there."),
 ]
 RecipesOption = Annotated[
     Path | None,
     typer.Option(
         "--recipes",
-        help="TOML file with the recipes to try, a table for each; default: all methods, their settings one at a time, "
+        help="TOML file with the recipes to try, a table for each; default: all methods, each setting changed alone, "
         "and the built-in recipes.",
         show_default=False,
     ),
@@ -81,9 +81,9 @@ def tune(
 ) -> None:
     """Search for the fastest int8 bundle that meets goals for loss, latency and size.
 
-    Leaves the best one in OUTPUT/best, and all trade-offs in pareto.json and pareto.svg.
+    Writes the best bundle to OUTPUT/best, and all trade-offs to pareto.json and pareto.svg.
 
-    The same command resumes a search, also with other goals.
+    Run the same command again to resume a search. Goals may change.
     """
     search = library("bertedge.tuning.search", "tools")
     chosen = TuneSettings(
@@ -104,7 +104,7 @@ def tune(
     except (KeyboardInterrupt, SystemExit):
         if (output / "best").is_dir():
             words = [word for word in sys.argv[1:] if word != "--force"]
-            note(f"everything measured is saved, the best so far is {output}/best; go on with:")
+            note(f"everything measured is saved, the best so far is {output}/best; continue with:")
             note(shlex.join(["bertedge", *words]))
         raise
     _show_finalists(tuned)
@@ -112,7 +112,7 @@ def tune(
 
 
 def _show_finalists(tuned: Any) -> None:
-    """The finalists as a table."""
+    """Print a table of the finalists."""
     from bertedge.report.render import value_in_words
     from bertedge.report.terminal import terminal_table, without
 
@@ -133,18 +133,18 @@ def _show_finalists(tuned: Any) -> None:
     stdout.print(terminal_table("", [rows, without(rows, "threads")], width=stdout.width))
     others = len(tuned.measured) - len(tuned.points) - len(tuned.beaten)
     if others:
-        note(f"{others} more were tried and are not shown")
+        note(f"{others} more candidates were tried")
 
 
 def _conclude(tuned: Any, output: Path) -> None:
-    """What came of the search and of its goals.
+    """Print the result of the search.
 
     Raises:
         CheckFailed: a goal was not met.
     """
     note(f"all numbers: {output}/pareto.json, picture: {output}/pareto.svg")
     if not tuned.complete:
-        note("the time was over before everything was tried: the same command goes on")
+        note("the time was used up before everything was tried; the same command continues")
     for warning in Bundle.open(output / "best", check=False).manifest.warnings:
         note(f"warning: {warning}")
     note(f"best: {tuned.best}, with --threads {tuned.threads}: {output}/best")
@@ -155,6 +155,6 @@ def _conclude(tuned: Any, output: Path) -> None:
     missed = [said(option, reached) for option, reached in tuned.goals.items() if not reached.met]
     if missed:
         raise CheckFailed(
-            f"no candidate meets all goals for sure; the best: {'; '.join(missed)}",
-            "allow more, or give a smaller student as a further MODEL (bertedge distill)",
+            f"no candidate certainly meets all goals; the best: {'; '.join(missed)}",
+            "relax the goals, or add a smaller student as another MODEL (bertedge distill)",
         )

@@ -39,7 +39,7 @@ def _use(
 
 
 def _command(verb: Verb) -> Callable[..., None]:
-    """A command for typer: the bundle, what the verb takes, and the options that all of them share."""
+    """A command for typer: the bundle, the arguments of the verb, and the common options."""
     texts = {
         argument.name: (Annotated[str, typer.Argument(help=argument.help, show_default=False)], inspect.Parameter.empty)
         for argument in verb.arguments

@@ -1,1 +1,1 @@
-"""Fidelity, accuracy, latency, memory: everything that is measured, through the Predictor seam only."""
+"""Measurement of fidelity, accuracy, latency and memory. Models are used through ``Predictor`` only."""

@@ -1,8 +1,8 @@
 """Metrics of observations, each with a 95 % bootstrap interval.
 
 Positions of one text are not independent of each other, so whole texts are resampled (Efron and Tibshirani 1993, ch.
-8). An event that was never seen is in no resample. So where few events were seen, the interval of a share reaches as
-far as :func:`largest_share`, which treats events as independent.
+8). An event that was never observed is in no resample. So if few events were observed, the interval of a share is
+extended to :func:`largest_share`, which treats events as independent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bertedge.evaluate.metrics import METRICS
 from bertedge.metric import Change, Floats, Metric, MetricValue
 
 RESAMPLES = 1000
-#: So few events do not tell the bootstrap how rare they are.
+#: With this many events or fewer, the bootstrap underestimates how frequent they can be.
 FEW_EVENTS = 5
 SEED = 0
 
@@ -41,8 +41,8 @@ class Observations:
     """Observations of a candidate and its reference.
 
     Attributes:
-        groups: group of :class:`bertedge.metric.Metric` -> its observations, of heads that both models have and
-            the texts have labels for.
+        groups: group of :class:`bertedge.metric.Metric` -> its observations. Only heads that
+            both models have, and that the texts have labels for.
         texts: number of texts.
     """
 
@@ -68,8 +68,8 @@ def estimate_changes(
 ) -> dict[str, Change]:
     """How each metric differs between two models that both have its head.
 
-    A text that is hard for one model is hard for the other too. So each resample has the same texts for both, and the
-    interval is much narrower than that of two separate samples.
+    A text that is hard for one model is hard for the other too. So each resample has the same texts for both models.
+    This makes the interval much narrower than that of two separate samples.
 
     Args:
         new, old: observations on the same texts and positions.
@@ -92,14 +92,14 @@ def _change(metric: Metric, new: Seen, old: Seen, counts: Floats) -> Change:
 
 
 def estimate(name: str, seen: Observations) -> float | None:
-    """One metric without its interval; None without observations of its head."""
+    """One metric without its interval; None if its head has no observations."""
     metric = METRICS[name]
     own = _observed(metric, seen)
     return metric.estimate.prepare(own.values)(np.ones(len(own.text))) if own else None
 
 
 def _observed(metric: Metric, seen: Observations) -> Seen | None:
-    """The observations that a metric needs; None where some are missing."""
+    """The observations that a metric needs; None if some are missing."""
     own = seen.groups.get(metric.group)
     if own is None or not len(own.text) or not own.values.keys() >= {*metric.estimate.quantities}:
         return None
@@ -131,7 +131,7 @@ def _with_the_unseen(estimate: MetricValue, bounds: tuple[float, float] | None) 
     if bounds is None:
         return estimate
     value, n, (least, most) = estimate.value, estimate.n, bounds
-    # more events raise a share, more of the others lower it; a difference has both kinds on both sides
+    # events raise a share and their complement lowers it; a difference has events in both directions
     more, fewer = (value * n, (1 - value) * n) if least == 0 else (abs(value) * n,) * 2
     high = max(estimate.high, min(value + _reach(more, n), most))
     low = min(estimate.low, max(value - _reach(fewer, n), least))
@@ -144,7 +144,7 @@ def _reach(events: float, n: int) -> float:
 
 
 def largest_share(events: float, n: int) -> float:
-    """The largest share that an event can have after few events, or none, in ``n`` observations.
+    """The largest plausible share of an event that was observed never or a few times in ``n`` observations.
 
     The upper end of Jeffreys' 95 % interval (Brown, Cai and DasGupta 2001, "Interval estimation for a binomial
     proportion").

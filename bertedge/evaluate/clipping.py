@@ -1,7 +1,7 @@
 """Clipping: values that a static int8 layer reads at run time outside the range that calibration chose.
 
-Such a value is replaced by the end of the range. A few are harmless. But where most inputs lie outside, the model is
-wrong although every operator is correct. So their share is counted in the bundle's own graph.
+Such a value is replaced by the end of the range. A few are harmless. But if most inputs are outside, the
+answers are wrong although every operator is correct. So the share of such values is counted in the bundle's graph.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import inputs_of, open_session
 from bertedge.predictor import Batch
 
-#: How the graph names the second term of a rounded input, and the channels that a layer multiplies in float.
+#: Names in the graph: the second term of a rounded input, and the channels that a layer multiplies in float.
 REST, OUTLIERS = ".rest", ".outlier.index"
 #: Operators that multiply a rounded input.
 MULTIPLIES = ("MatMulIntegerToFloat", "QAttention")
@@ -74,15 +74,15 @@ class _Counted:
 
 
 def measure_clipping(bundle: Bundle, batches: Sequence[Batch], *, threads: int) -> tuple[LayerClipping, ...] | None:
-    """Count what each layer clips on some texts, every position read.
+    """Count the values that each layer clips on some texts, at all positions.
 
     Returns:
         One entry for each tensor with a range, in the order of the graph; None for a model in ORT format, whose graph
-        cannot be taken apart.
+        cannot be changed.
     """
     if bundle.manifest.format != "onnx":
         return None
-    import onnx  # comes with [tools], and the report reads this module's records without it
+    import onnx  # part of [tools]; reports import this module and must not need it
 
     from bertedge.engines.numpy.onnx_file import load_onnx
 
@@ -116,7 +116,7 @@ def _rounded_tensors(model: Any, layers: Sequence[str]) -> list[_Counted]:
             continue
         scale, zero = (numpy_helper.to_array(constants[name]).item() for name in node.input[1:3])
         own = sorted({_layer_of(reader, layers) for reader in readers.get(node.output[0], ())})
-        # rounding moves what lies half a step beyond the ends no further than any other value
+        # up to half a step beyond the ends, the error is not larger than that of rounding
         low, high = (step * scale for step in (-zero - 0.5, 255 - zero + 0.5))
         kept_in_float = [constants[f"{layer}{OUTLIERS}"] for layer in own if f"{layer}{OUTLIERS}" in constants]
         ignored = np.concatenate([numpy_helper.to_array(index) for index in kept_in_float]) if kept_in_float else None
@@ -125,5 +125,5 @@ def _rounded_tensors(model: Any, layers: Sequence[str]) -> list[_Counted]:
 
 
 def _layer_of(name: str, layers: Sequence[str]) -> str:
-    """The layer that a node belongs to: the longest name that it begins with."""
+    """The layer of a node: the longest layer name that the node's name starts with."""
     return max((layer for layer in layers if name.startswith(layer)), key=len, default=name)

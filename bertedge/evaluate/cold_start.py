@@ -12,7 +12,8 @@ from pathlib import Path
 from bertedge.engines import AUTO
 from bertedge.errors import BertEdgeError
 
-#: Imports, load, one prediction. Peak memory is VmHWM, because getrusage starts at the parent's peak.
+#: A program that imports bertedge, loads a bundle and predicts once. It reads peak memory from VmHWM, because the value
+#: of getrusage includes the peak of the parent process.
 PROBE = """
 import sys, time
 start = time.perf_counter()
@@ -35,13 +36,13 @@ except (OSError, AttributeError):
 modules = sorted({name.split(".")[0] for name in sys.modules})
 print(json.dumps({"cold_start_ms": 1e3 * elapsed, "peak_rss_bytes": peak, "modules": modules}))
 """
-#: The true median is between the smallest and the largest of five with a probability of 94 %.
+#: With probability 94 %, the true median is between the smallest and the largest of five values.
 STARTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColdStart:
-    """New processes: import, load, one prediction.
+    """The start of new processes: import, load, one prediction.
 
     Attributes:
         cold_start_ms: the median.

@@ -1,4 +1,4 @@
-"""What is observed of a candidate next to its reference, batch by batch: one number for each quantity."""
+"""Collects observations of a candidate and its reference batch by batch: one number for each quantity."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bertedge.heads.head import Arrays, Observed
 from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Outputs
 
-#: Head -> what is compared of one model's outputs; see :meth:`bertedge.heads.Head.read`.
+#: Head -> the arrays of one model that are compared; see :meth:`bertedge.heads.Head.read`.
 Readings = dict[str, Arrays]
 
 
 def read_outputs(batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Readings:
-    """What is compared of a batch's outputs, of the heads that the model has and the batch has labels for."""
+    """The arrays to compare, for each head that the model has and the batch has labels for."""
     found = {name: head.read(batch, outputs, pooling) for name, head in HEADS.items()}
     return {name: arrays for name, arrays in found.items() if arrays}
 
 
 class Collector:
-    """Gathers one number for each quantity and observation; outputs are dropped at once.
+    """Collects one number for each quantity and observation. Outputs are not kept.
 
     Args:
         pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
@@ -43,7 +43,7 @@ class Collector:
         self._add(batch, {name: HEADS[name].compare(batch, one[name], other[name]) for name in _both(one, other)})
 
     def add_kept(self, batch: Batch, kept: Readings, got: Outputs) -> None:
-        """Compare a candidate's outputs with what was kept of the reference's; see :meth:`bertedge.heads.Head.keep`."""
+        """Compare a candidate's outputs with kept arrays of the reference; see :meth:`bertedge.heads.Head.keep`."""
         own = read_outputs(batch, got, self._pooling)
         self._add(batch, {name: HEADS[name].compare_kept(batch, kept[name], own[name]) for name in _both(kept, own)})
 

@@ -1,4 +1,4 @@
-"""Details of a report that nothing is judged by: fidelity by length, worst disagreements, where the time goes."""
+"""Parts of a report that no verdict uses: fidelity by length, worst disagreements, time of each operator."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bertedge.tokenizer import Tokenizer
 
 
 class Details:
-    """Gathers the details of several models, the first of which is the reference.
+    """Collects the details of several models. The first model is the reference.
 
     Attributes:
-        by_length: of each model; empty for the reference, and before it is measured.
-        profiles: index of a model that was measured -> its profile; None where its engine has none.
+        by_length: fidelity by length of each model; empty for the reference, and before it is measured.
+        profiles: index of a measured model -> its profile; None if its engine has no profiler.
     """
 
     def __init__(self, models: int, tokenizer: Tokenizer) -> None:
@@ -33,7 +33,7 @@ class Details:
         self.profiles: dict[int, Profile | None] = {}
 
     def disagreements(self, index: int) -> Disagreements:
-        """Where a model differs most from the reference."""
+        """The cases in which a model differs most from the reference."""
         return self._worst[index].found()
 
     def watch(self, place: int, batch: Batch, expected: Outputs, got: Outputs) -> None:
@@ -55,11 +55,11 @@ class Details:
         pooling: Sequence[str],
         listen: Listener,
     ) -> None:
-        """Compare outputs on shorter and on longer texts.
+        """Measure fidelity on texts of other lengths, shorter and longer.
 
         Args:
             whole: the main sample of texts up to ``max_length``, and each model's fidelity on it.
-            longest: tokens that the models read.
+            longest: the most tokens that the models can read.
         """
         reference, *candidates = models
         batches, fidelity = whole
@@ -91,7 +91,7 @@ class Details:
         seconds: float,
         listen: Listener,
     ) -> None:
-        """Measure the operators on the longest workload of one text, or else on the last workload."""
+        """Time each operator on the longest workload of one text; without one, on the last workload."""
         alone = [workload for workload in grid if workload.batch_size == 1]
         workload = max(alone, key=lambda one: one.seq_len) if alone else grid[-1]
         batch = workload_batch(workload, corpus, layout)

@@ -21,7 +21,7 @@ from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener, no_progress
 
-#: What models are compared on.
+#: A kind of texts that models are compared on.
 Kind = Literal["pairs", "single texts"]
 PAIRS: Kind = "pairs"
 SINGLE_TEXTS: Kind = "single texts"
@@ -34,7 +34,7 @@ def _ignore(index: int, batch: Batch, expected: Outputs, got: Outputs) -> None:
 
 
 def kinds_of_texts(parts: Parts, corpus: TokenizedCorpus) -> tuple[Kind, ...]:
-    """What a model is compared on, the main kind first: pairs if it judges pairs, and always single texts."""
+    """The kinds of texts to compare a model on, the main kind first: pairs if a head reads pairs, and single texts."""
     return (PAIRS, SINGLE_TEXTS) if parts.reads_pairs and corpus.why_no_pairs is None else (SINGLE_TEXTS,)
 
 
@@ -48,10 +48,9 @@ def evaluation_batches(
     batch_size: int = 16,
     kind: Kind = PAIRS,
 ) -> list[Batch]:
-    """Masked texts in a random order that the seed fixes; ``[MASK]`` at every chosen position.
+    """Masked texts in a random order that depends on the seed; all chosen positions are ``[MASK]``.
 
-    Pairs fill ``max_length`` tokens, single texts have many lengths. Pairs have no labels if all labels would be
-    the same.
+    Pairs fill ``max_length`` tokens; single texts have many lengths. Pairs get no labels if all labels would be equal.
     """
     rng = np.random.default_rng(seed)
     drawn = drawn_batches(
@@ -75,9 +74,9 @@ def measure_fidelity(
     *,
     pooling: Sequence[str] = DEFAULT_POOLING,
 ) -> list[dict[str, MetricValue]]:
-    """All fidelity metrics of each candidate against the reference on the same batches; the reference runs once.
+    """All fidelity metrics of each candidate against the reference on the same batches. The reference runs once.
 
-    Metrics of a head that a model lacks are left out, and next-sentence metrics where no pair has a label.
+    Metrics of a head that a model lacks are left out. So are next-sentence metrics if no pair has a label.
 
     Args:
         pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
@@ -87,7 +86,7 @@ def measure_fidelity(
 
 
 def metrics_of(candidate: Predictor, seen: Observations, batch: Batch) -> dict[str, MetricValue]:
-    """All metrics of a candidate: those of its observations, and its invariance on a batch."""
+    """All metrics of a candidate: from its observations, and its invariance on one batch."""
     return {**estimate_all(seen), **invariance(candidate, batch)}
 
 
@@ -100,7 +99,7 @@ def observe_all(
     *,
     pooling: Sequence[str] = DEFAULT_POOLING,
 ) -> list[Observations]:
-    """Compare each candidate with the reference, which runs once."""
+    """Compare each candidate with the reference. The reference runs once."""
     collected = [Collector(pooling) for _ in candidates]
     for index, asked in enumerate(batches):
         batch = replace(asked, hidden=True)

@@ -1,4 +1,4 @@
-"""Goals: bounds that a user sets for loss, time and size. A new goal is one row, here or in its head."""
+"""Goals: limits that a user sets for loss, time and size. A new goal is one row, here or in the file of its head."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ P95, SIZE = "latency.p95_ms", "size_mb"
 Measured = Mapping[str, MetricValue]
 
 
-#: Goals by the name of their option: of each head, of a call, and of the file.
+#: Option -> goal: the goals of each head, of latency, and of the file.
 GOALS = {
     kind.option: kind
     for kind in (
@@ -45,7 +45,7 @@ GOALS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """A bound that a user set.
+    """A limit that a user set.
 
     Attributes:
         option: a name in ``GOALS``.
@@ -67,23 +67,23 @@ class Goal:
 
     @property
     def flag(self) -> str:
-        """As it is typed."""
+        """The option as it is typed."""
         return f"--{self.option.replace('_', '-')}"
 
     @property
     def example(self) -> str:
-        """A use that makes sense."""
+        """An example of the option with a useful value."""
         scale = self.kind.scale or 10
         return f"{self.flag} {scale if self.kind.is_ceiling else 1 - scale:g}"
 
     def outcome(self, seen: MetricValue) -> Outcome:
-        """Whether the whole interval keeps within the bound; see :func:`bertedge.evaluate.intervals.outcome_of`."""
+        """Whether the whole interval is within the bound; see :func:`bertedge.evaluate.intervals.outcome_of`."""
         return outcome_of(seen, self.bound) if self.kind.is_ceiling else outcome_of(-seen, -self.bound)
 
     def miss(self, measured: Measured) -> float:
-        """How far the worse end of the interval lies beyond the bound; 0 where the goal is met.
+        """How far the worse end of the interval is beyond the bound; 0 if the goal is met.
 
-        In units that make misses of different goals comparable; infinite for a value that is missing or NaN.
+        Scaled so that misses of different goals can be compared. Infinite if the value is missing or NaN.
         """
         seen = measured.get(self.kind.metric)
         if seen is None or any(map(math.isnan, (seen.value, seen.low, seen.high))):
@@ -108,7 +108,9 @@ class Goal:
 def sentence(option: str, reached: ReachedGoal) -> str:
     """The measured value and the bound, in words."""
     interval = "" if reached.low == reached.high else f" ({reached.low:.4g} to {reached.high:.4g})"
-    words = "at most" if option.startswith(CEILING) else "at least"  # manifests of later versions can have other goals
+    words = (
+        "at most" if option.startswith(CEILING) else "at least"
+    )  # a manifest of a later version may have goals that this version does not know
     return f"{reached.metric} is {reached.value:.4g}{interval}, the goal is {words} {reached.bound:g}"
 
 
@@ -117,12 +119,12 @@ def said(option: str, reached: ReachedGoal) -> str:
     seen = MetricValue(value=reached.value, low=reached.low, high=reached.high, n=reached.n)
     words = {"pass": "met", "fail": "not met", "inconclusive": "undecided"}
     outcome = Goal(option=option, bound=reached.bound).outcome(seen)
-    more = "; the interval reaches across that bound: give more text" if outcome == "inconclusive" else ""
+    more = "; the interval contains the bound: give more text" if outcome == "inconclusive" else ""
     return f"{words[outcome]}: {sentence(option, reached)}{more}"
 
 
 def goals_of(options: Mapping[str, float | None]) -> tuple[Goal, ...]:
-    """The goals among options; an option that is None was not given."""
+    """The goals that were given as options. The value None means: not given."""
     return tuple(Goal(option=name, bound=value) for name, value in options.items() if value is not None)
 
 
@@ -130,7 +132,7 @@ def goals_of_table(table: Mapping[str, Any]) -> tuple[Goal, ...]:
     """The goals of the table ``[goals]`` of a recipe file, as ``max_kl = 0.001``.
 
     Raises:
-        UsageError: an unknown goal, one that is not for a loss, or a bound that is not a number.
+        UsageError: a goal is unknown or is not for a loss, or a bound is not a number.
     """
     known = [name for name, kind in GOALS.items() if kind.head is not None]
     for name, bound in table.items():
@@ -142,7 +144,7 @@ def goals_of_table(table: Mapping[str, Any]) -> tuple[Goal, ...]:
 
 
 def told_of(goals: Collection[Goal], measured: Measured) -> str:
-    """Which goals are missed, in a few words."""
+    """The goals that are missed, in a few words."""
     missed = [goal.flag for goal in goals if goal.missed(measured)]
     open_ = [goal.flag for goal in goals if goal.miss(measured) > 0 and goal.flag not in missed]
     words = [f"misses {', '.join(missed)}"] if missed else []
@@ -156,11 +158,11 @@ def total_miss(goals: Collection[Goal], measured: Measured) -> float:
 
 
 def require_measurable(goals: Collection[Goal], parts: Parts, *, pairs: bool, name: str) -> None:
-    """Refuse goals for what cannot be measured.
+    """Refuse goals that cannot be measured.
 
     Args:
-        parts: of the model.
-        pairs: the text gives pairs of next and of random sentences.
+        parts: the parts of the model.
+        pairs: whether the text gives pairs of next and of random sentences.
 
     Raises:
         UsageError: a head is missing, or the text has no next sentences.

@@ -11,21 +11,21 @@ from bertedge.errors import MissingExtraError
 from bertedge.metric import MetricValue
 
 NORMAL = NormalDist()
-#: What an interval says of a limit.
+#: The result of comparing an interval with a limit.
 Outcome = Literal["pass", "fail", "inconclusive"]
 LARGEST_EXPONENT = 700.0
 
 
 def outcome_of(value: MetricValue, limit: float) -> Outcome:
-    """The rule for everything that has a limit: the budgets of the gate, the goals of ``quantize`` and ``tune``.
+    """Compare an interval with a limit: a budget of the gate, or a goal of ``quantize`` or ``tune``.
 
-    ``pass`` if the whole interval is within the limit, ``fail`` if all of it is beyond, otherwise ``inconclusive``,
-    also for NaN.
+    ``pass`` if the whole interval is within the limit, ``fail`` if the whole interval is beyond it, otherwise
+    ``inconclusive``; also ``inconclusive`` for NaN.
 
     Args:
         limit: the largest value that is allowed. For a smallest value, negate both.
     """
-    tolerance = 1e-9 * abs(limit)  # a budget of 0.01 allows a fall from 0.99 to 0.98, in binary fractions too
+    tolerance = 1e-9 * abs(limit)  # a budget of 0.01 allows a fall from 0.99 to 0.98 in spite of binary rounding
     if value.low > limit + tolerance:
         return "fail"
     return "pass" if value.high <= limit + tolerance else "inconclusive"
@@ -44,8 +44,8 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
 def expanded_tail(clusters: int, level: float = 0.95) -> float:
     """The share to leave out at each end of a bootstrap over few clusters; see Hesterberg (2015), section 5.3.
 
-    A bootstrap of n values has the spread of n values, not of n - 1, and no tails as wide as Student's t. Percentiles
-    farther out correct both errors.
+    A bootstrap of n values divides by n instead of n - 1, and its tails are narrower than those of Student's t. More
+    extreme percentiles correct both errors.
 
     Raises:
         MissingExtraError: scipy is not installed.
@@ -68,7 +68,7 @@ def beta_quantile(share: float, a: float, b: float) -> float:
 
 
 def _special() -> Any:
-    """``scipy.special``, which only measuring needs and reading a report does not."""
+    """Import ``scipy.special``. Only measuring needs it; reading a report does not."""
     try:
         from scipy import special
     except ModuleNotFoundError as error:
@@ -84,7 +84,7 @@ def exactly(value: float) -> MetricValue:
 def difference(new: MetricValue, old: MetricValue) -> MetricValue:
     """``new - old`` of two independent estimates, with a 95 % interval (MOVER, Zou and Donner 2008).
 
-    If both are of the same texts, the interval is wider than necessary.
+    If both come from the same texts, the interval is wider than necessary.
     """
     value = new.value - old.value
     return MetricValue(
@@ -98,7 +98,7 @@ def difference(new: MetricValue, old: MetricValue) -> MetricValue:
 def quotient(new: MetricValue, old: MetricValue) -> MetricValue:
     """``new / old`` of two independent estimates: :func:`difference` of their logarithms.
 
-    0 to 0 is 1; more than 0 to 0 is infinite, and so is the upper end where ``old`` can be 0.
+    0 / 0 is 1. A positive number / 0 is infinite. The upper end is infinite if the interval of ``old`` contains 0.
     """
     if old.value <= 0:
         if new.high <= 0 and old.high <= 0:

@@ -10,19 +10,19 @@ from bertedge.heads import HEADS
 from bertedge.metric import MetricValue
 from bertedge.predictor import Batch, Predictor
 
-#: Texts of unequal lengths that run together.
+#: The number of texts of different lengths that run in one batch.
 TEXTS = 8
 
 
 def invariance(predictor: Predictor, batch: Batch, prefix: str = INVARIANCE) -> dict[str, MetricValue]:
     """How much a text's outputs change when it runs in a padded batch instead of alone.
 
-    Rows are cut to different lengths first, so that there is padding; masked positions beyond the cut are left out. A
-    predictor that never pads shows no change; see :meth:`bertedge.runtime.BertRuntime.padded` for one that pads.
+    Rows are cut to different lengths, so that the batch has padding. Masked positions beyond the cut are left out.
+    A predictor that never pads shows no change; :meth:`bertedge.runtime.BertRuntime.padded` returns one that pads.
 
     Returns:
-        ``<prefix>max_prob_diff``, the largest difference of a probability, and ``<prefix>max_vector_diff``, that of the
-        mean vector relative to its length; those that the model has.
+        ``<prefix>max_prob_diff``, the largest difference of a probability, if the model gives probabilities; and
+        ``<prefix>max_vector_diff``, the largest difference of a mean vector relative to its length.
     """
     rows = min(TEXTS, len(batch.input_ids))
     lengths = np.maximum(batch.lengths[:rows] * (1 + np.arange(rows)) // rows, 3)
@@ -36,7 +36,7 @@ def invariance(predictor: Predictor, batch: Batch, prefix: str = INVARIANCE) -> 
             change = head.change(single, row, among, alone)
             if change is not None:
                 differences.setdefault(f"{prefix}{head.max_change}", []).append(change)
-    # numpy, because max() ignores NaN
+    # numpy, because the built-in max() can ignore NaN
     worst = {name: float(np.max(found)) for name, found in differences.items()}
     return {name: MetricValue(value=value, low=value, high=value, n=rows) for name, value in worst.items()}
 

@@ -1,4 +1,4 @@
-"""Latency of several predictors, measured in turns, so that their ratio is right on a noisy machine."""
+"""Latency of several predictors. They are timed in turn, so that their ratio is correct on a noisy machine too."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from bertedge.metric import MetricValue
 from bertedge.predictor import Batch
 
 EXCLUDED = ("tokenization",)
-#: A block of calls has at least this many calls and takes at least this long. It starts after a pause, in which the
-#: threads of other sessions stop spinning.
+#: A block of calls has at least this many calls and takes at least this long. A pause comes before it, in which
+#: the threads of other sessions stop spinning.
 BLOCK_CALLS, BLOCK_S = 3, 0.02
 PAUSE_S = 0.05
-#: Untimed calls at the very start, in which a runtime can still search for the fastest way. Slow calls stop earlier.
+#: Untimed calls at the start, in which a runtime may still choose its fastest settings; fewer if calls are slow.
 SETTLE_CALLS, SETTLE_S = 26, 0.25
-#: A block counts as this quantile of its calls.
+#: The time of a block is this quantile of its calls.
 UNDISTURBED = 0.25
 BOOTSTRAP = 2000
 LARGEST_COUNT = 2**31
-#: Ratios of times above this are errors.
+#: A larger ratio of times is an error.
 MOST_RATIO = 1e9
 MEASURE_AGAIN = "was the file edited by hand? measure it again"
-#: Parts of a run that are resampled as a whole. Few, so that each is longer than a disturbance of the machine.
+#: The number of parts of a run, each of which is resampled as a whole. It is small, so that each part lasts longer than
+#: a disturbance of the machine.
 CLUSTERS = 10
-#: Fewer parts are not resampled: with a probability of 2 / 2**n, the median lies outside all n of them.
+#: Fewer parts are not resampled: with probability 2 / 2**n, the median is outside the range of all n parts.
 FEW_CLUSTERS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Texts of one length in one call, 15 % of the positions masked."""
+    """The texts of one call, all of one length. 15 % of the positions are masked."""
 
     batch_size: int
     seq_len: int
@@ -57,10 +58,10 @@ class LatencyReport:
 
     Attributes:
         calls: how many calls were timed.
-        samples_ms: the lower quartile of each round's block. The same place in another model's samples was measured
-            in the same round.
-        rounds_per_sitting: rounds in a row that were measured after one loading of the model.
-        p50_ms: over the times of all calls, like the other percentiles.
+        samples_ms: the lower quartile of each round's block. Equal indices in the samples of two models are the same
+            round.
+        rounds_per_sitting: consecutive rounds between two loads of the model.
+        p50_ms: the median over all calls; the other percentiles are over all calls too.
         ratio_to_reference: median of the rounds' ratios, with its interval; see :func:`paired_ratio`.
     """
 
@@ -79,7 +80,7 @@ class LatencyReport:
     ratio_to_reference: MetricValue
 
     def flaw(self) -> str | None:
-        """What is wrong with a report that was read, in words."""
+        """What is wrong with the values, in words; None if they are valid."""
         ratio = self.ratio_to_reference
         if any(abs(number) > MOST_RATIO for number in (ratio.value, ratio.low) if math.isfinite(number)):
             return f"ratio_to_reference is {ratio.value:.4g}"
@@ -99,14 +100,13 @@ class LatencyReport:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Timing:
-    """Milliseconds of one function that was called many times.
+    """Times of one function that was called many times, in milliseconds.
 
     Attributes:
-        blocks: lower quartile of the calls of each round's block, shape (rounds,); ratios are taken between the same
-            rounds of two functions. A quartile, because other processes only add time, and a call that they interrupt
-            says nothing about the model (Chen and Revels 2016, "Robust benchmarking in noisy environments"); more work
-            of the model is in every call.
-        calls: time of every call, shape (calls,); rare delays show only here.
+        blocks: lower quartile of the calls of each round's block, shape (rounds,). Ratios are taken between the same
+            rounds of two functions. A low quantile, because other processes can only add time to a call, while work of
+            the model is in every call (Chen and Revels 2016, "Robust benchmarking in noisy environments").
+        calls: time of every call, shape (calls,). Rare delays are visible only here.
     """
 
     blocks: NDArray[np.float64]
@@ -114,7 +114,7 @@ class Timing:
 
 
 def workload_name(workload: Workload | LatencyReport) -> str:
-    """``1 x 128``: texts, and tokens of each."""
+    """``1 x 128``: the number of texts and the tokens of each."""
     return f"{workload.batch_size} x {workload.seq_len}"
 
 
@@ -149,15 +149,15 @@ def interleave(
 ) -> list[Timing]:
     """Time calls in rounds, in a new order each round.
 
-    A round has a block of each call, after a pause and some untimed calls. In the pause, the threads of the model
-    before fall asleep, which spin for a while and would take processors away. The untimed calls bring the model's
-    weights back into the caches.
+    A round has a block of each call, after a pause and some untimed calls. In the pause, the threads of the
+    previous model stop spinning; until then they would use the CPUs. The untimed calls bring the model's weights back
+    into the caches.
 
     Args:
-        one_thread: no call has threads of its own, so no pause is needed, and fewer untimed calls.
+        one_thread: no call starts threads, so there is no pause, and fewer untimed calls.
 
     Returns:
-        One timing for each call, in their order.
+        One timing for each call, in the order of ``calls``.
     """
     rng = np.random.default_rng(seed)
     blocks: list[list[NDArray[np.float64]]] = [[] for _ in calls]
@@ -180,9 +180,9 @@ def interleave(
 
 
 def _block(call: Callable[[], object], warmup: int) -> NDArray[np.float64]:
-    """Milliseconds of each call, together at least ``BLOCK_S``; reading the clock takes 50 ns a call.
+    """Time calls for at least ``BLOCK_S`` in all; returns milliseconds of each. Reading the clock takes 50 ns a call.
 
-    One untimed call is enough for long calls, and at least ``BLOCK_CALLS`` are timed, to have a quartile.
+    Long calls need only one untimed call. At least ``BLOCK_CALLS`` are timed, for a quartile.
     """
     start = time.perf_counter()
     for _ in range(warmup):
@@ -199,12 +199,12 @@ def _block(call: Callable[[], object], warmup: int) -> NDArray[np.float64]:
 def paired_ratio(
     blocks: NDArray[np.float64], reference: NDArray[np.float64], *, rounds_per_sitting: int = 1, seed: int = 0
 ) -> MetricValue:
-    """Median of the rounds' ratios with a 95 % interval; a disturbance of a whole round cancels out.
+    """Median of the rounds' ratios with a 95 % interval. A disturbance of a whole round cancels out.
 
-    Rounds are not independent of each other. Rounds of one sitting share a loading of the models (places in memory,
-    cores of the threads, what the runtime found to be fastest), and rounds that follow each other share the state of
-    the machine. So the run is cut into at most ``CLUSTERS`` parts of whole sittings, and the bootstrap draws parts.
-    Its percentiles are too narrow for so few, so they are moved outwards by Student's t (Hesterberg 2015, "What
+    Rounds are not independent. Rounds of one sitting use the same loaded models (addresses in memory, cores of the
+    threads, settings that the runtime chose), and consecutive rounds see the same state of the machine. So the run is
+    divided into at most ``CLUSTERS`` parts of whole sittings, and the bootstrap draws parts. For so few parts its
+    percentiles are too narrow, so they are moved outwards by Student's t (Hesterberg 2015, "What
     teachers should know about the bootstrap", expanded percentile interval). Fewer than ``FEW_CLUSTERS`` parts get an
     interval by Student's t on their logarithms.
 
@@ -220,12 +220,12 @@ def paired_ratio(
     parts = np.array_split(np.arange(count), min(count, CLUSTERS))
     part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])[sittings]
     low, high = _few(ratios, part_of) if len(parts) < FEW_CLUSTERS else _many(ratios, part_of, seed)
-    value = float(np.median(ratios))  # of all rounds, not of the parts' medians
+    value = float(np.median(ratios))  # the median of all rounds, not of the parts' medians
     return MetricValue(value=value, low=min(low, value), high=max(high, value), n=len(ratios))
 
 
 def _few(ratios: NDArray[np.float64], part_of: NDArray[np.int64]) -> tuple[float, float]:
-    """The smallest and the largest of so few parts are too often on one side of the truth; Student's t is not."""
+    """An interval by Student's t: with few parts, the range of the parts misses the true ratio too often."""
     logs = [float(np.log(np.median(ratios[part_of == part]))) for part in np.unique(part_of)]
     if len(logs) < 2:
         return 0.0, math.inf

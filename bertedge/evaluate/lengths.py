@@ -1,4 +1,4 @@
-"""Fidelity by the length of the text: rounding errors add up differently over 16 tokens and over 128."""
+"""Fidelity by the length of the text: rounding errors accumulate differently over 16 and over 128 tokens."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Predictor
 from bertedge.progress import Listener, no_progress
 
-#: Tokens that texts are cut to; lengths beyond what the model reads are left out.
+#: Lengths that texts are cut to, in tokens; lengths that the model cannot read are left out.
 LENGTHS = (16, 32, 64, 128, 256, 512)
-#: The most tokens that one length is compared on, so that long texts take no longer than short ones.
+#: The most tokens to compare for one length, so that long texts take no more time than short texts.
 TOKENS = 256 * 64
-#: The most texts and tokens of a batch; several copies of its logits are in memory.
+#: The most texts and the most tokens of a batch, because several copies of its logits are in memory.
 BATCH_SIZE, TOKENS_AT_ONCE = 16, 16 * 128
 
 
@@ -29,7 +29,7 @@ class LengthFidelity:
     """Fidelity on texts of one length.
 
     Attributes:
-        max_length: the most tokens of a text; nearly all texts have as many.
+        max_length: the most tokens of a text; nearly all texts have this length.
         texts: number of texts.
         fidelity: metric -> value, without invariance.
     """
@@ -74,7 +74,7 @@ def measure_by_length(
 
 
 def at_length(max_length: int, batches: Sequence[Batch], fidelity: dict[str, MetricValue]) -> LengthFidelity:
-    """One entry of the table by length."""
+    """One row of the table by length."""
     return LengthFidelity(
         max_length=max_length,
         texts=sum(len(batch.input_ids) for batch in batches),

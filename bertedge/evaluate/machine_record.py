@@ -1,4 +1,4 @@
-"""The machine that a number was measured on."""
+"""The machine on which a report was measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bertedge.engines.threads import usable_cpus
 from bertedge.target import TARGETS, resolve_target
 
 CPUINFO = Path("/proc/cpuinfo")
-#: Keys that tell CPUs of the same name apart, as virtual machines have them; x86, then ARM.
+#: Keys of ``/proc/cpuinfo`` that distinguish CPUs of the same name, which virtual machines have; x86, then ARM.
 GENERATION = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU revision")
 
 
@@ -28,7 +28,7 @@ class Machine:
 
     Attributes:
         generation: family, model and stepping in ``/proc/cpuinfo``.
-        features: the CPU's features that some target needs.
+        features: the CPU features that at least one target needs.
     """
 
     cpu: str
@@ -45,14 +45,14 @@ class Machine:
     bertedge: str
 
     def differences(self, other: Machine) -> list[str]:
-        """How two machines differ, in words; empty if their times can be compared."""
+        """The differences of two machines, in words; empty if their times can be compared."""
         theirs = other._identity()
         return [f"{name} {mine}, not {theirs[name]}" for name, mine in self._identity().items() if mine != theirs[name]]
 
     def _identity(self) -> dict[str, str]:
-        """What must be the same to compare times, and its value in words.
+        """Name -> value of the facts that must be equal to compare times.
 
-        The third number of Python's version does not matter.
+        The third number of Python's version is ignored.
         """
         return {
             "cpu": self.cpu,
@@ -85,7 +85,7 @@ def this_machine() -> Machine:
 
 
 def generation(cpuinfo: Path) -> str:
-    """Family, model and stepping of the first CPU, as in ``25.17.1``; empty if the system does not tell."""
+    """Family, model and stepping of the first CPU, as in ``25.17.1``; empty if the system does not provide them."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:

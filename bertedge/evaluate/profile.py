@@ -1,4 +1,4 @@
-"""Where the time of a call goes, by operator and by part of the model."""
+"""The time of each operator in each part of the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bertedge.predictor import Batch
 from bertedge.runtime.row_runner import rows_of
 
 OTHER = "other"
-#: Seconds that the profiled calls of one model take together.
+#: Total seconds of the profiled calls of one model.
 PROFILE_S = 0.5
 
 
@@ -30,7 +30,7 @@ class OperatorTime:
             ``other`` for nodes between them.
         op_type: ONNX's name of the operator.
         nodes: number of nodes.
-        ms: their time together, the median over the calls.
+        ms: the sum of their times, as the median over the calls.
         low, high: the 95 % interval of that median; None in reports of earlier versions.
     """
 
@@ -50,7 +50,7 @@ class OperatorTime:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """The operators of one model in calls of one size. Profiling takes time too, so their sum is above the latency."""
+    """The operators of one model in calls of one size. Profiling takes time, so their sum exceeds the latency."""
 
     batch_size: Count
     seq_len: Count
@@ -62,10 +62,10 @@ class Profile:
 def profile_bundle(
     bundle: Bundle, batch: Batch, *, engine: Engine, threads: int, seconds: float = PROFILE_S
 ) -> Profile | None:
-    """Run a bundle on a batch of texts of one length, and time each operator; None where the engine cannot.
+    """Run a bundle on a batch of texts of one length, and time each operator; None if the engine cannot.
 
     Args:
-        seconds: about how long to measure.
+        seconds: the approximate time to measure.
     """
     executor = engine.open(bundle, threads=threads, check=False)
     if not isinstance(executor, ProfilingExecutor):
@@ -82,7 +82,7 @@ def profile_bundle(
 
 
 def by_operator(nodes: Sequence[NodeTime], layers: Sequence[str]) -> tuple[OperatorTime, ...]:
-    """The sum of the nodes of one operator in one part, in the order of computation."""
+    """The times summed by part and operator, in the order of computation."""
     grouped: dict[tuple[str, str], list[NodeTime]] = defaultdict(list)
     for node in nodes:
         grouped[part_of(node.name, layers), node.op_type].append(node)
@@ -105,7 +105,7 @@ def _together(part: str, op_type: str, nodes: Sequence[NodeTime]) -> OperatorTim
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
     """A 95 % interval for the median, by the binomial distribution (Hahn and Meeker 1991, section 5.2).
 
-    For five values or fewer it is from the smallest to the largest.
+    For five values or fewer, it goes from the smallest to the largest.
     """
     ordered, n = sorted(values), len(values)
     reach = 0.98 * math.sqrt(n)  # 1.96 times the binomial's standard deviation, sqrt(n) / 2
@@ -114,7 +114,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def part_of(node: str, layers: Sequence[str]) -> str:
-    """The layer that a node's name starts with; otherwise its head, or ``other``."""
+    """The layer that a node's name starts with; without one, its head, or ``other``."""
     owners = [layer for layer in layers if node == layer or node.startswith(f"{layer}.")]
     if owners:
         return max(owners, key=len)

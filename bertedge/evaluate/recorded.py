@@ -1,7 +1,7 @@
-"""A reference's answers on a sample, kept so that many candidates can be compared with them one after the other.
+"""A reference's answers on a sample. They are kept, so that many candidates can be compared with them in turn.
 
-The metrics are those of :func:`bertedge.evaluate.fidelity.measure_fidelity`, without what takes longest or most memory.
-The reference runs once, and only what depends on the candidate is computed for each.
+The metrics are those of :func:`bertedge.evaluate.fidelity.measure_fidelity`, except those that need most time or
+memory. The reference runs once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Predictor
 from bertedge.progress import Listener, no_progress
 
-#: Bytes that are kept on the disk; the reference of a larger sample runs again for every candidate.
+#: The most bytes to keep on the disk. For a larger sample, the reference runs again for every candidate.
 MAX_KEPT_BYTES = 2**30
 
 
@@ -28,7 +28,7 @@ class Recorded:
     """A reference on a sample.
 
     Args:
-        folder: for what is kept; the caller deletes it.
+        folder: for the kept answers; the caller deletes it.
         pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
 
     Attributes:
@@ -60,11 +60,11 @@ class Recorded:
             listen((index + 1) / len(batches), f"the float model {index + 1}/{len(batches)}")
 
     def observe(self, candidate: Predictor, *, judge: Observations | None = None) -> Observations:
-        """What is seen of a candidate next to the reference.
+        """The observations of a candidate and the reference.
 
         Args:
-            judge: another model's observations on the same sample (:meth:`itself`). The candidate's hits are compared
-                with that model's instead of the reference's.
+            judge: another model's observations on the same sample, from :meth:`itself`. The candidate's hits are
+                compared with the hits of that model instead of the reference.
         """
         collector = Collector(self._pooling)
         for batch, path in zip(self._batches, self._kept, strict=True):
@@ -74,7 +74,7 @@ class Recorded:
         return seen if judge is None else _judged_by(judge, seen)
 
     def itself(self) -> Observations:
-        """The reference next to itself, for its own hits."""
+        """The observations of the reference compared with itself, which contain its hits."""
         return self.observe(self._reference)
 
     def _run(self, batch: Batch) -> Readings:
@@ -95,7 +95,7 @@ class Recorded:
 
 
 def _judged_by(judge: Observations, seen: Observations) -> Observations:
-    """The observations with another model's hits in place of the reference's."""
+    """The observations with the hits of another model instead of the reference."""
     groups = {
         group: replace(own, values=own.values | _of_reference(judge.groups[group])) if group in judge.groups else own
         for group, own in seen.groups.items()

@@ -1,4 +1,4 @@
-"""How quiet the machine was while something was timed, from its clocks before and after."""
+"""How quiet the machine was during a measurement, from its clocks before and after."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bertedge.errors import FileError
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.records import EDITED
 
-#: A number beyond these is worth a sentence; shares are 0 to 1.
+#: A number beyond these limits is reported; shares are 0 to 1.
 MAX_STOLEN, MAX_OTHERS, MIN_FREQUENCY_KEPT, MAX_DRIFT, MAX_SPREAD = 0.02, 0.10, 0.95, 0.10, 0.25
-#: A run is busier than another if its host took this share of the CPU time more.
+#: A run is busier than another if its host took this much more of the CPU time, as a share.
 MAX_STOLEN_MORE = 0.05
 
 
@@ -28,10 +28,10 @@ class Snapshot:
 
     Attributes:
         total_s: CPU seconds since the machine's start, over all CPUs.
-        stolen_s: those that the host of a virtual machine took away; None where the system does not tell.
-        busy_s: those that were used.
+        stolen_s: CPU seconds that the host of a virtual machine took; None if the system does not provide it.
+        busy_s: CPU seconds that were used.
         own_s: CPU seconds of this process and its children.
-        mhz: mean frequency of the CPUs; None where the system does not tell.
+        mhz: mean frequency of the CPUs; None if the system does not provide it.
     """
 
     total_s: float
@@ -47,7 +47,9 @@ class Snapshot:
         import psutil
 
         times = psutil.cpu_times()._asdict()
-        total = sum(seconds for name, seconds in times.items() if "guest" not in name)  # those are in "user" as well
+        total = sum(
+            seconds for name, seconds in times.items() if "guest" not in name
+        )  # guest time is part of "user" too
         stolen = times.get("steal")
         frequency = psutil.cpu_freq()
         return cls(
@@ -62,13 +64,13 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Stability:
-    """The machine while latency was measured; None where the system does not tell.
+    """The state of the machine while latency was measured. Values that the system does not provide are None.
 
     Attributes:
         seconds: how long latency was measured.
-        stolen: share of the CPU time that the host of a virtual machine took away.
+        stolen: share of the CPU time that the host of a virtual machine took.
         others: share of the CPU time that other processes used.
-        mhz_before: mean frequency of the CPUs; ``mhz_after`` likewise.
+        mhz_before, mhz_after: mean frequency of the CPUs.
         drift: the reference's time in the last third of the rounds over its time in the first third, of the workload
             where the two differ most.
         spread: interquartile range of the reference's rounds over their median, of the workload where it is largest.
@@ -98,7 +100,7 @@ class Stability:
 
     @property
     def notes(self) -> list[str]:
-        """What can disturb times, in words; empty on a quiet machine."""
+        """The disturbances of the times, in words; empty on a quiet machine."""
         notes = []
         if self.stolen is not None and self.stolen > MAX_STOLEN:
             notes.append(f"the host took {100 * self.stolen:.0f} % of the CPU time away (steal)")
@@ -115,7 +117,7 @@ class Stability:
 
 
 def stability(before: Snapshot, after: Snapshot, reference: Sequence[LatencyReport]) -> Stability:
-    """What happened between two moments, and how the reference's times changed in between."""
+    """The load between two snapshots, and how the reference's times changed."""
     samples = [np.array(entry.samples_ms) for entry in reference if len(entry.samples_ms) >= 3]
     passed = max(after.total_s - before.total_s, 1e-9)
     others = after.busy_s - before.busy_s - (after.own_s - before.own_s)

@@ -1,9 +1,8 @@
-"""Latency of several models in sittings, until it is clear enough.
+"""Latency of several models, measured in sittings until it is precise enough.
 
-A sitting loads every model again and gives every workload a few rounds. The place of the weights in memory, the cores
-of the threads and what the runtime found to be fastest stay the same while a model is loaded. So one loading of a
-bundle can be some percent faster than another loading of the same bundle, however many rounds are measured; only more
-loadings show it.
+A sitting loads every model again and measures a few rounds of every workload. While a model stays loaded, the addresses
+of its weights, the cores of its threads and the settings that the runtime chose do not change. So two loads of the same
+bundle can differ by some percent, and more rounds do not show this. Only more loads do.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from bertedge.evaluate.latency import (
 from bertedge.predictor import Predictor
 from bertedge.progress import Listener
 
-#: Sittings of a run, if enough rounds are asked for, and rounds of each.
+#: The number of sittings, if enough rounds are asked for, and the rounds of a sitting.
 SITTINGS, ROUNDS_PER_SITTING = 8, 3
-#: Rounds grow by this share before their times are judged again.
+#: The number of rounds grows by this share before the times are judged again.
 GROWTH = 0.5
 WARMUP = 3
 
 Opener = Callable[[], Predictor]
-#: Reports of each model, the reference first; one for each workload that was measured.
+#: The reports of each model, one for each measured workload. The reference is first.
 Reports = list[tuple[LatencyReport, ...]]
 
 
@@ -47,9 +46,9 @@ class Effort:
     """How long to measure.
 
     Attributes:
-        rounds: of each workload, at least.
-        max_rounds: of each workload, at most.
-        seconds: after ``rounds``, no sitting begins that would end later than this.
+        rounds: the least rounds of each workload.
+        max_rounds: the most rounds of each workload.
+        seconds: after ``rounds``, no sitting starts that would end later than this.
     """
 
     rounds: int = SITTINGS * ROUNDS_PER_SITTING
@@ -60,20 +59,20 @@ class Effort:
         if self.rounds < 2 or self.max_rounds < self.rounds or not self.seconds >= 0:
             raise UsageError(
                 f"effort: {self.rounds} rounds, {self.max_rounds} at most, {self.seconds} seconds",
-                "give 2 rounds or more, a maximum that is not smaller, and no negative time",
+                "give 2 rounds or more, a maximum of at least that, and a time of 0 or more",
             )
 
     @property
     def rounds_per_sitting(self) -> int:
-        """Few rounds are spread over many loadings."""
+        """Rounds of a sitting; if there are few rounds, they are spread over many sittings."""
         return max(1, min(ROUNDS_PER_SITTING, self.rounds // SITTINGS))
 
 
 class LatencyStudy:
-    """Times that grow sitting by sitting and can be read at any moment.
+    """Measures times sitting by sitting. The reports so far can be read at any time.
 
     Args:
-        openers: load a model; the first is the reference of the ratios.
+        openers: functions that load a model. The first model is the reference of the ratios.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class LatencyStudy:
         self._parts: list[list[list[Timing]]] = [[] for _ in grid]  # [workload][sitting][model]
 
     def run(self, settled: Callable[[Reports], bool], listen: Listener) -> None:
-        """Measure the wanted rounds, and then more until ``settled``, or until rounds or time are used up."""
+        """Measure ``rounds`` rounds, then more until ``settled`` returns True or rounds or time are used up."""
         effort, start, longest, done = self._effort, time.monotonic(), 0.0, 0
         first, most = (math.ceil(n / effort.rounds_per_sitting) for n in (effort.rounds, effort.max_rounds))
         look = first
@@ -125,7 +124,7 @@ class LatencyStudy:
             )
 
     def timings(self, workload: int) -> list[Timing]:
-        """One timing for each model: all sittings of the workload at a place in the grid."""
+        """One timing for each model, over all sittings of a workload. ``workload`` is an index into the grid."""
         return [
             Timing(
                 blocks=np.concatenate([sitting[model].blocks for sitting in self._parts[workload]]),
@@ -135,7 +134,7 @@ class LatencyStudy:
         ]
 
     def reports(self) -> Reports:
-        """What was measured so far; a workload with fewer than two sittings is left out."""
+        """The reports so far. A workload with fewer than two sittings is left out."""
         reports: list[list[LatencyReport]] = [[] for _ in self._openers]
         for index, workload in enumerate(self.grid):
             if len(self._parts[index]) < 2:

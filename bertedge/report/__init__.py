@@ -1,1 +1,1 @@
-"""Reports: the record, its file formats, its table. Nothing here runs a model."""
+"""The report of a measurement: its data, its verdicts, and its files. Nothing here runs a model."""

@@ -1,4 +1,4 @@
-"""Baselines: accepted reports, with the reason and all earlier values."""
+"""Baselines: accepted reports, each with its reason and all earlier accepted values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bertedge.report.schema import Acceptance, CandidateReport, Report, read_rep
 
 
 def read_baseline(path: Path) -> Report:
-    """Read a baseline; any report of a complete run is one.
+    """Read a baseline. Every report of a complete run can be a baseline.
 
     Raises:
         FileError: the file is missing or broken.
@@ -32,14 +32,14 @@ def read_baseline(path: Path) -> Report:
 def update_baseline(
     path: Path, report: Report, reason: str, budgets: Budgets, *, today: datetime | None = None
 ) -> None:
-    """Replace the baseline by a report, or write the first one; the history of accepted values is kept.
+    """Make a report the new baseline. The history of accepted values is kept.
 
     Raises:
-        UsageError: there is no reason, or the report is of an interrupted run.
-        FileError: the old baseline cannot be read, so its history would be lost.
+        UsageError: no reason is given, or the run was interrupted.
+        FileError: the old baseline cannot be read. Replacing it would lose its history.
     """
     if not reason.strip():
-        raise UsageError("a baseline is not changed without a reason", 'say why: --reason "..."')
+        raise UsageError("a new baseline needs a reason", 'say why: --reason "..."')
     if not report.complete:
         raise UsageError("an interrupted run cannot be a baseline", f"missing: {', '.join(report.missing)}")
     history = read_baseline(path).history if path.exists() else ()
@@ -54,7 +54,7 @@ def update_baseline(
 
 
 def _judged(report: Report) -> Report:
-    """The report without what the gate does not read; that is most of the file, and some of it is the corpus's text."""
+    """The report without the parts that the gate does not read. They are large, and some contain text of the corpus."""
 
     def bare(model: CandidateReport) -> CandidateReport:
         return replace(model, clipping=None, by_length=(), disagreements=Disagreements(), profile=None)

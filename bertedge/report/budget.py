@@ -1,4 +1,4 @@
-"""Budgets: how much worse a value may get. A table of what can be judged, and a table of the defaults."""
+"""Budgets: how much worse a value may get. One table has the metrics, one the default budgets."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport
 
 LATENCY, LATENCY_MS = "latency.p50", "latency.p50_ms"
-#: From one day to another, the ratio of an unchanged bundle's time to float's was up to 1.17 times as large.
+#: Measured on an unchanged bundle: the ratio of its time to float's rose by up to a factor of 1.17 between two days.
 APART = 1.25
 HIGHER, LOWER = "higher", "lower"
 BYTES = " bytes"
-#: Where two runs can be compared: ``fidelity`` on the same text; ``file`` always; ``time`` and ``memory`` on the same
+#: When two runs can be compared: ``fidelity`` on the same text; ``file`` always; ``time`` and ``memory`` on the same
 #: machine; ``relative``, a ratio to float's time in the same run, on the same kind of CPU.
 Scope = Literal["fidelity", "file", "time", "memory", "relative"]
-#: Detail (a workload, a kind of texts, or empty) -> value with its interval.
+#: Detail (a workload, a kind of texts, or an empty string) -> value with its interval.
 Readings = dict[str, MetricValue]
 
 
@@ -35,10 +35,10 @@ class Judged:
     """A metric that can have a budget.
 
     Attributes:
-        read: a model's values of it.
+        read: returns a model's values of the metric.
         better: ``higher`` or ``lower``.
-        floor: smaller values count as this one, because only rounding makes them differ.
-        unit: is written after a value.
+        floor: smaller values count as this value, because they differ only by rounding.
+        unit: printed after a value.
     """
 
     read: Callable[[CandidateReport], Readings]
@@ -79,9 +79,10 @@ def _milliseconds(model: CandidateReport) -> Readings:
 
 
 def _cold_start(model: CandidateReport) -> Readings:
-    """The median with the smallest and the largest start as its interval, which n starts hold with 1 - 2 / 2**n.
+    """The median of the starts. Its interval goes from the shortest to the longest start.
 
-    For five starts that is 0.94. Fewer starts are not judged.
+    The interval of n starts contains the true median with probability 1 - 2 / 2**n: 0.94 for five. Fewer starts are
+    not judged.
     """
     samples = model.cold_start_samples_ms
     if model.cold_start_ms is None or len(samples) < STARTS:
@@ -119,10 +120,10 @@ class Budget:
     """How much worse a metric may get; exactly one of ``max_drop`` and ``max_ratio``.
 
     Attributes:
-        max_drop: in the metric's own unit: a fall where higher is better, a rise where lower is better.
-        max_ratio: new / old, for metrics that are better when lower.
-        apart: ``max_ratio`` between two runs, for ``latency.p50`` only; default: ``APART``, or ``max_ratio`` if that
-            is more.
+        max_drop: the largest loss in the metric's unit: a fall where higher is better, a rise where lower is better.
+        max_ratio: the largest new / old, for metrics where lower is better.
+        apart: replaces ``max_ratio`` where new and old come from two runs; for ``latency.p50`` only; default: the
+            larger of ``APART`` and ``max_ratio``.
     """
 
     metric: str
@@ -156,7 +157,7 @@ class Budget:
         """The largest change that is allowed.
 
         Args:
-            apart: new and old are of two runs.
+            apart: new and old come from two runs.
         """
         if self.max_ratio is None:
             return self.max_drop or 0.0

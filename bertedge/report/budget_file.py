@@ -22,7 +22,7 @@ def read_budgets(path: Path) -> Budgets:
 
     Raises:
         FileError: the file cannot be read, or is not TOML.
-        UsageError: a metric is not known, or a limit has no meaning.
+        UsageError: a metric is unknown, or a limit is not valid for its metric.
     """
     try:
         raw = tomllib.loads(read_text(path))
@@ -34,7 +34,7 @@ def read_budgets(path: Path) -> Budgets:
     seen: set[str] = set()
     for metric, limits in _flat(raw):
         if metric in seen:
-            raise UsageError(f"{path}: {metric} is there twice", "TOML has two ways to write it; keep one")
+            raise UsageError(f"{path}: {metric} is set twice", "TOML can write a name in two ways; keep one")
         seen.add(metric)
         if metric not in JUDGED:
             raise UsageError(f"{path}: no metric is called {metric!r}", nearest(metric, JUDGED))
@@ -48,7 +48,7 @@ def read_budgets(path: Path) -> Budgets:
 
 
 def _flat(raw: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """``[mlm.top1_agreement]`` and ``["mlm.top1_agreement"]`` are the same; a table in a table is a longer name."""
+    """Metrics of nested tables: ``[mlm.top1_agreement]`` and ``["mlm.top1_agreement"]`` are the same metric."""
     rows = []
     for key, value in raw.items():
         name = f"{prefix}{key}"

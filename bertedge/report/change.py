@@ -1,4 +1,4 @@
-"""The change of one value from what judges it, with its 95 % interval, and the verdict on it."""
+"""The change of one value since the baseline, with its 95 % interval, and the verdict on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bertedge.report.budget import HIGHER, JUDGED, Budget
 from bertedge.report.pair import Pair
 from bertedge.report.verdict import Verdict, sentence
 
-#: How much longer a time or its ratio to float can be on a busy machine; ratios were up to 1.8 times as large.
+#: The factor by which load on the machine can raise a time or its ratio to float. Measured on ratios: up to 1.8.
 BUSY_FACTOR = 2.0
 
 
@@ -23,7 +23,7 @@ def verdict_on(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old
     """The verdict on one value.
 
     Args:
-        blank: has the candidate, the metric and the detail.
+        blank: a verdict in which only the candidate, the metric and the detail are set.
     """
     judged = JUDGED[budget.metric]
     timed, unit, busier = judged.scope in ("time", "relative"), judged.unit, ""
@@ -56,7 +56,7 @@ def _busier(pair: Pair) -> str:
 
 
 def _load_factor(pair: Pair, metric: str, detail: str) -> float:
-    """How much longer a time can be because of the load: as much longer as float's at most, and at least twice."""
+    """The factor by which load can raise a time: the upper end of the factor for float, and at least 2."""
     read = JUDGED[metric].read
     now, then = (read(one.reference).get(detail) for one in (pair.report, pair.baseline))
     if JUDGED[metric].scope != "time" or now is None or then is None:
@@ -66,7 +66,7 @@ def _load_factor(pair: Pair, metric: str, detail: str) -> float:
 
 
 def _rounds(pair: Pair, workload: str) -> tuple[MetricValue, MetricValue, MetricValue]:
-    """Both medians of the rounds in ms, and the ratio of each round to the round measured next to it."""
+    """Both medians of the rounds in ms, and the ratio between rounds that were measured next to each other."""
     new, old = (
         next(entry for entry in model.latency if workload_name(entry) == workload) for model in (pair.new, pair.old)
     )
@@ -84,7 +84,7 @@ def _change(pair: Pair, budget: Budget, detail: str, new: MetricValue, old: Metr
     """How much worse the new value is, and how the two were compared.
 
     Args:
-        detail: of fidelity, the kind of texts; empty for the main kind.
+        detail: the kind of texts that fidelity was measured on; empty for the main kind.
     """
     judged, by_ratio = JUDGED[budget.metric], budget.max_ratio is not None
     if judged.scope == "fidelity" and pair.same_sample and _same_answers(pair, budget.metric, detail):
@@ -102,9 +102,9 @@ def _change(pair: Pair, budget: Budget, detail: str, new: MetricValue, old: Metr
 
 
 def _same_answers(pair: Pair, metric: str, detail: str) -> bool:
-    """Whether all metrics of a head have the same values; a single one can have it by chance.
+    """Whether all metrics of a head have the same values. One metric alone can be equal by chance.
 
-    Intervals may differ: another version may compute them in another way from the same answers.
+    Intervals are not compared: another version may compute them differently from the same answers.
     """
     head = f"{metric.split('.')[0]}."
     mine, its = (

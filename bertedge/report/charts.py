@@ -13,19 +13,19 @@ from bertedge.report.svg import GRID, LINE, SMALL, Drawing, color_of, dash_of, d
 from bertedge.report.views import Point, Table
 from bertedge.report.words import number, printable
 
-#: Letters of a name that a chart has room for.
+#: The longest name that fits into a chart, in characters.
 NAME_LENGTH = 22
-#: Pixels of a bar, and between groups of bars.
+#: Height of a bar, and the gap between groups of bars, in pixels.
 BAR, GAP = 13, 12
 BEST = ", no other model is better in both"
-#: An axis of numbers starts at 0, unless the smallest is more than this share of the largest.
+#: A numeric axis starts at 0, unless the smallest value is more than this share of the largest.
 CLOSE = 0.8
-#: Times beyond this multiple of the largest median are shown as an arrow.
+#: Times above this multiple of the largest median are shown as an arrow.
 FAR = 2.5
 
 
 def trade_off_chart(name: str, points: Sequence[Point], *, latency: str, metric: str, share: bool = True) -> Drawing:
-    """Accuracy over latency: a point with its interval for each model, and steps along the best of them."""
+    """Accuracy over latency: a point with its interval for each model, and a stepped line through the Pareto set."""
     with drawing():
         figure, axes = new_chart(300)
         best = sorted((p for p in points if p.best), key=lambda p: p.ms)
@@ -168,14 +168,14 @@ def _value(value: float, share: bool) -> str:
 
 
 def _cut(axes: Axes, *, share: bool, unit: str = "") -> str:
-    """Give the vertical axis round numbers from 0 on; for shares in percent and up to 100.
+    """Set the limits of the axes, with round tick values. Shares are shown in percent and end at 100.
 
     Args:
         share: the metric is a share of something.
-        unit: of the horizontal axis, if that can start above 0 too.
+        unit: the unit of the horizontal axis, if that axis may also start above 0.
 
     Returns:
-        A sentence about axes that do not start at 0, which the chart shows too; empty without such an axis.
+        A sentence that names the axes that do not start at 0. The chart shows it too. Empty if all axes start at 0.
     """
     low, high = axes.get_ylim()
     low = max(low, 0)

@@ -1,4 +1,4 @@
-"""What the gate refuses, before anything is measured where that is possible."""
+"""The comparisons that the gate refuses. Where possible it refuses before anything is measured."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FEW_TEXTS = 16
 def require_judgeable(
     report: Report, baseline: Report | None, metrics: Collection[str], *, threads: int | None = None
 ) -> None:
-    """Refuse a judge that can say nothing about this report, or something wrong.
+    """Refuse a baseline or an earlier bundle that cannot judge this report.
 
     Args:
-        report: what was measured, or before measuring a report without times.
+        report: the measurements; before measuring, a report without times.
         metrics: the metrics that have a budget.
-        threads: of a call, where the report has no times yet.
+        threads: threads of a call, for a report that has no times yet.
 
     Raises:
-        UsageError: the gate's third rule; see :mod:`bertedge.report.gate`.
+        UsageError: by the third rule of :mod:`bertedge.report.gate`.
     """
     if baseline is None and report.against is None:
         raise UsageError("there is nothing to judge by", "give --baseline FILE or --against BUNDLE")
@@ -71,9 +71,9 @@ def _require_same_threads(threads: tuple[int, ...], baseline: Report) -> None:
 def _require_own_model(report: Report, against: CandidateReport) -> None:
     """Refuse an ``--against`` bundle of another float model as the judge of fidelity.
 
-    A candidate made of the reference is nearer to it than any bundle of another model, so it would always pass. Two
-    students of one teacher are compared: neither has the teacher's weights. A model is known by the hash of its weight
-    files, so a checkpoint that was saved again counts as another model.
+    A candidate made from the reference is closer to it than any bundle of another model, so it would always pass. Two
+    students of one teacher can be compared, because neither has the teacher's weights. A model is identified by the
+    hash of its weight files, so a checkpoint that was saved again counts as another model.
     """
     reference = weights_of(report.reference)
     for new in report.candidates:

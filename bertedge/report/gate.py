@@ -1,17 +1,17 @@
-"""The gate: judges a report within budgets, by a bundle measured in the same run or by an earlier report.
+"""The gate: compares a report with a bundle of the same run or with an earlier report, and applies budgets.
 
-1. A change is judged by its 95 % interval: all of it beyond the budget is ``fail``, all of it within the budget is
-   ``pass``, and anything else is ``inconclusive``, so noise alone raises no alarm.
+1. A change is judged by its 95 % interval. If the whole interval is beyond the budget, the verdict is ``fail``; if it
+   is within the budget, ``pass``; otherwise ``inconclusive``. So noise alone raises no alarm.
 2. ``--against BUNDLE`` judges times and memory, because both bundles run in the same rounds; ``--baseline REPORT``
-   judges everything else; where only one of them is given, it judges all.
+   judges everything else. If only one of them is given, it judges everything.
 3. The gate refuses what cannot be compared, before it measures: a baseline of another float model, of another text, of
    other threads, of an interrupted run or without the candidate, an ``--against`` bundle of another float model as the
    only judge of fidelity, and fidelity on fewer than 16 texts.
 4. Two runs never have the same conditions: a time's ratio to float may be 1.25 times the baseline's (``apart``) on the
    same kind of CPU, milliseconds and memory are compared on the same machine only, and where the machine was busier
    than in the baseline's run the low end of a time's interval is divided by 2, or by how much longer float took.
-5. What only one side has is ``skipped``, except that a candidate without fidelity that its judge has fails; and a
-   candidate whose verdicts are all ``skipped`` has not passed.
+5. A metric that only one side has is ``skipped``. But a candidate fails if it lacks a fidelity metric that its judge
+   has, and a candidate whose verdicts are all ``skipped`` has not passed.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from bertedge.report.verdict import ABSENT, Verdict
 def compare(
     baseline: str | Path | Report, report: str | Path | Report, *, budgets: str | Path | Budgets | None = None
 ) -> tuple[Verdict, ...]:
-    """Judge a report by a baseline, without measuring: a verdict for every budget of every candidate.
+    """Judge a report by a baseline. Nothing is measured. Returns a verdict for every budget of every candidate.
 
     Args:
         baseline: the report to judge by, as ``bertedge bench`` returns or writes it.
-        report: the report to judge; a bundle that was measured with it (``--against``) is ignored.
+        report: the report to judge; the earlier bundle in it (``--against``) is ignored.
         budgets: how much worse a metric may be, as a TOML file or a mapping; default: bertedge's own.
 
     Raises:
@@ -74,7 +74,7 @@ def judge(report: Report, baseline: Report | None, budgets: Budgets) -> tuple[Ve
 
 
 def interrupted(report: Report) -> tuple[Verdict, ...]:
-    """A failure for each candidate of an interrupted run, which cannot pass."""
+    """A failed verdict for each candidate: an interrupted run cannot pass."""
     if report.complete:
         return ()
     sentence = f"the run was interrupted before it measured {', '.join(report.missing)}"
@@ -89,7 +89,7 @@ def _skipped(candidate: str, metric: str, sentence: str) -> Verdict:
 
 
 def _absent(report: Report, baseline: Report | None) -> Iterator[Verdict]:
-    """Candidates that only the baseline has; a change of the command may have lost them."""
+    """Candidates that only the baseline has, for example because the command was changed."""
     if baseline is None:
         return
     pairs = [earlier_candidate(report, new, baseline) for new in report.candidates]

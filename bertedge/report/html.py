@@ -1,4 +1,4 @@
-"""A report as one HTML file: no scripts, nothing loaded from anywhere."""
+"""A report as one HTML file. It has no scripts and loads nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bertedge.report.words import (
     printable,
 )
 
-#: The sign of an outcome, for readers who do not see its colour.
+#: The symbol of an outcome, for readers who cannot see its colour.
 OUTCOME_SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "skipped": "–"}
 
 
@@ -38,7 +38,7 @@ def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
     """The whole report as the text of an HTML file.
 
     Args:
-        verdicts: of the gate; they are shown at the top.
+        verdicts: the verdicts of the gate, shown at the top.
     """
     environment = Environment(
         loader=PackageLoader("bertedge.report"),
@@ -82,9 +82,9 @@ def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
     return printable(text)
 
 
-#: Tiles in a row, the best number first.
+#: Numbers of tiles in a row, the preferred number first.
 COLUMNS = (4, 5, 3)
-#: A tile of a candidate's card: what, value, and the interval or float's value.
+#: A tile of a candidate's card: name, value, and the interval or float's value.
 Fact = tuple[str, str, str]
 
 
@@ -195,7 +195,7 @@ def _sizes(report: Report) -> list[Picture]:
 
 
 def _calibrated_on_corpus(report: Report) -> list[str]:
-    """Candidates that were calibrated on the text that they are measured on."""
+    """Candidates that were calibrated on the same text that they are measured on."""
     return [
         model.name
         for model in report.candidates
@@ -209,7 +209,7 @@ def _disagreements(report: Report) -> list[tuple[int, Disagreements]]:
 
 
 def _contents(verdicts: bool, parts: Mapping[str, object]) -> list[tuple[str, str]]:
-    """(id, words) of the page's parts, in order."""
+    """(id, title) of each part of the page, in order."""
     there = {
         ("verdicts", "Verdicts"): verdicts,
         ("summary", "In short"): True,
@@ -242,7 +242,7 @@ def _milliseconds(value: MetricValue) -> str:
 
 
 def columns_of(tiles: int) -> int:
-    """The number of columns that leaves no tile alone in the last row."""
+    """A number of columns with which the last row has at least two tiles."""
     whole = [columns for columns in COLUMNS if tiles % columns == 0]
     return next(iter(whole), None) or next((columns for columns in COLUMNS if tiles % columns > 1), COLUMNS[0])
 

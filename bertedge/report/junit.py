@@ -16,7 +16,7 @@ SKIPPED: tuple[Outcome, ...] = ("inconclusive", "skipped")
 
 
 def junit_report(report: Report, verdicts: Sequence[Verdict], *, strict: bool = False) -> str:
-    """A suite for each candidate and a case for each budget; the message is the verdict's sentence.
+    """A suite for each candidate and a case for each budget; the message is the sentence of the verdict.
 
     Args:
         strict: every outcome but ``pass`` is a failure.

@@ -1,4 +1,4 @@
-"""A candidate and what judges it: a bundle of the same run, or the baseline's candidate."""
+"""A candidate and its judge: a bundle of the same run, or the same candidate of the baseline."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from bertedge.report.budget import Scope
 from bertedge.report.schema import CandidateReport, Report
 
-#: Scopes of what depends on the machine.
+#: Scopes of metrics that depend on the machine.
 ON_MACHINE: tuple[Scope, ...] = ("time", "memory", "relative")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A candidate and what judges it.
+    """A candidate and the model that judges it.
 
     Attributes:
         together: both were measured in the same rounds; ``report`` and ``baseline`` are then the same.
@@ -27,16 +27,16 @@ class Pair:
 
     @property
     def than(self) -> str:
-        """What judges the candidate, in words."""
+        """The judge, in words."""
         return self.old.name if self.together else "the baseline"
 
     @property
     def same_sample(self) -> bool:
-        """Both were measured on the same texts; the file's name does not matter."""
+        """Whether both were measured on the same texts. The name of the file is ignored."""
         return replace(self.report.corpus, name="") == replace(self.baseline.corpus, name="")
 
     def why_not_here(self, scope: Scope) -> str | None:
-        """Why the two machines do not allow a comparison; None where they do."""
+        """Why metrics of this scope cannot be compared between the two machines; None if they can."""
         if self.together or scope not in ON_MACHINE:
             return None
         machine, other = self.report.machine, self.baseline.machine
@@ -44,12 +44,12 @@ class Pair:
         if differences and scope != "relative":
             return f"another machine: {'; '.join(differences)}"
         if machine.target != other.target:
-            return f"another kind of CPU: {machine.target}, not {other.target}; int8 gains another share there"
+            return f"another kind of CPU: {machine.target}, not {other.target}; the gain of int8 is different there"
         return None
 
 
 def judge_of(report: Report, new: CandidateReport, baseline: Report | None, scope: Scope) -> Pair:
-    """What judges a candidate: the bundle of the same run for times and memory, the baseline for everything else."""
+    """A candidate with its judge: for times and memory the bundle of the same run, otherwise the baseline."""
     against = report.against
     if against is not None and (scope in ON_MACHINE or baseline is None):
         return Pair(new=new, old=against, report=report, baseline=report, together=True)
@@ -60,7 +60,7 @@ def judge_of(report: Report, new: CandidateReport, baseline: Report | None, scop
 
 
 def earlier_candidate(report: Report, new: CandidateReport, baseline: Report) -> CandidateReport | None:
-    """The baseline's candidate of the same name; where both reports have one candidate, its name does not matter."""
+    """The baseline's candidate of the same name. If both reports have only one candidate, names may differ."""
     named = [old for old in baseline.candidates if old.name == new.name]
     if not named and len(baseline.candidates) == len(report.candidates) == 1:
         named = list(baseline.candidates)

@@ -24,12 +24,12 @@ MEGABYTE = 1e6
 CLIPPING = "Values outside the calibrated range: layers with the most"
 #: Smaller shares would be printed as 0.
 LEAST_SHARE = 1e-5
-#: Layers in the table of clipped values.
+#: The most layers in the table of clipped values.
 CLIPPED_LAYERS = 5
 BETTER, MEANING, WORKLOAD = "better", "meaning", "batch x tokens"
 SENTENCE = "change and budget"
 FIDELITY, FLOAT = "Fidelity", "float32"
-#: Characters that Markdown reads as code, emphasis, links, HTML or cells.
+#: Characters with a meaning in Markdown: code, emphasis, links, HTML, cells of tables.
 MARKUP = re.compile(r"[`*\[\]<|]|\\(?=[!-/:-@\[-`{-~])")
 #: Larger numbers are written with an exponent.
 MANY = 1e6
@@ -41,7 +41,7 @@ WIDTH = 80
 
 
 def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int = WIDTH) -> Group:
-    """Tables for a terminal of a width, and at the end a sentence for each candidate."""
+    """Tables for a terminal of the given width, and at the end a sentence for each candidate."""
     parts: list[RenderableType] = [_text(warning) for warning in _warnings(report)]
     by_model = {fidelity_title(kind): _long_fidelity_rows(report, kind) for kind in kinds_of(report)}
     for title, rows in sections(report):
@@ -52,7 +52,7 @@ def rich_report(report: Report, verdicts: Sequence[Verdict] = (), *, width: int 
     if verdicts:
         parts += [rich_verdicts(verdicts, width=width), Text()]
     footer = textwrap.fill(_footer(report), width)
-    # unwrapped in a terminal of usual width, so that a program finds them
+    # not wrapped in a terminal of usual width, so that programs can search for it
     sentences = [line if width >= WIDTH else textwrap.fill(line, width) for line in summary(report)]
     return Group(*parts, _text(footer), Text(), *(_text(line) for line in sentences))
 
@@ -83,7 +83,7 @@ def _markdown_table(title: str, rows: Rows) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Text in one line that Markdown shows as it is; names can have any characters."""
+    """A text in one line, escaped for Markdown, because names can have any characters."""
     return MARKUP.sub(r"\\\g<0>", one_line(" ".join(text.split())))
 
 
@@ -207,7 +207,7 @@ def _clipped(layer: LayerClipping | None) -> str:
 
 
 def ratio_words(ratio: MetricValue) -> str:
-    """``0.50 (0.40 to 0.60)``; large numbers, as in intervals of few samples, get an exponent."""
+    """``0.50 (0.40 to 0.60)``. Large numbers, as in intervals of few samples, are written with an exponent."""
     value, low, high = (f"{x:.2f}" if abs(x) < MANY else f"{x:.2g}" for x in (ratio.value, ratio.low, ratio.high))
     return f"{value} ({low} to {high})"
 
@@ -234,7 +234,7 @@ def value_in_words(value: MetricValue | None) -> str:
 
 
 def _number(value: float) -> str:
-    """The same number of decimals for every value."""
+    """A number with a fixed number of decimals."""
     if abs(value) >= MANY:
         return f"{value:.2g}"
     least = 10.0**-DECIMALS
@@ -254,13 +254,13 @@ def _footer(report: Report) -> str:
         f"{machine.cpu}, {machine.cpus} CPUs, {_threads(report.reference)}target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
         f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
-        "Intervals are 95 %, by resampling texts (fidelity) or loadings of the model (times). "
+        "Intervals are 95 %, by resampling texts (fidelity) or sittings, each of which loads the models again (times). "
         f"Latency is without tokenization.{skipped}{_quietness(report)}"
     )
 
 
 def _threads(model: CandidateReport) -> str:
-    """``2 threads, ``; empty if no call was timed."""
+    """``2 threads, ``; empty if latency was not measured."""
     used = model.threads
     return f"{' and '.join(map(str, used))} thread{'' if used == (1,) else 's'}, " if used else ""
 

@@ -1,4 +1,4 @@
-"""The report record: what ``bertedge bench`` measured. Its JSON keys are stable; CI reads them."""
+"""The report of ``bertedge bench`` as data classes. The keys of its JSON are stable, because CI reads them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from bertedge.metric import Change, MetricValue
 from bertedge.records import EDITED, from_json, read_json, write_json
 
 SCHEMA_VERSION = 3
-#: Options of recipes that had another name in earlier reports of this schema.
+#: Settings of recipes: the name in earlier reports of this schema -> the present name.
 RENAMED = {"outliers_beside": "float_outliers"}
 MOST_BYTES = 2**63
-#: Rounding in the sum of many shares.
+#: Allowed rounding error in a sum of many shares.
 SLACK = 1e-6
 
 
@@ -36,7 +36,7 @@ class CorpusInfo:
     """The text that fidelity was measured on.
 
     Attributes:
-        kind: ``pairs`` or ``single texts``: the kind that the main numbers are of.
+        kind: ``pairs`` or ``single texts``: the kind of texts that the main numbers were measured on.
     """
 
     name: str
@@ -69,14 +69,14 @@ class CandidateReport:
     """The numbers of one model: the reference or a candidate.
 
     Attributes:
-        engine: what ran it.
-        peak_rss_bytes: None if the run was interrupted before; ``cold_start_ms`` likewise.
+        engine: the name of the engine that ran the model.
+        peak_rss_bytes: None if the run was interrupted before this was measured; the same for ``cold_start_ms``.
         manifest: the bundle's manifest.
         changes: metric -> difference from the report's ``against`` on the same texts.
         by_kind: fidelity on texts of other kinds.
         by_length: fidelity on texts of each length.
-        clipping: the share of each int8 layer's inputs outside its range; None if not measured, empty if no layer has
-            a range.
+        clipping: of each int8 layer, the share of inputs outside its range; None if not measured, empty if no layer
+            has a range.
         disagreements: the texts with the largest differences from the reference.
         profile: the time of each operator in one call.
     """
@@ -100,20 +100,20 @@ class CandidateReport:
     engine: str = "onnxruntime"
 
     def fidelity_on(self, kind: str) -> dict[str, MetricValue]:
-        """Fidelity on texts of a kind; of the main kind if ``kind`` is empty."""
+        """Fidelity on one kind of texts; an empty ``kind`` means the main kind."""
         return next((other.fidelity for other in self.by_kind if other.kind == kind), {}) if kind else self.fidelity
 
     def changes_on(self, kind: str) -> dict[str, Change]:
-        """Changes on texts of a kind; of the main kind if ``kind`` is empty."""
+        """Changes on one kind of texts; an empty ``kind`` means the main kind."""
         return next((other.changes for other in self.by_kind if other.kind == kind), {}) if kind else self.changes
 
     @property
     def threads(self) -> tuple[int, ...]:
-        """The numbers of threads that calls were timed with; empty if none were timed."""
+        """The numbers of threads that calls were timed with; empty if latency was not measured."""
         return tuple(sorted({entry.threads for entry in self.latency}))
 
     def flaw(self) -> str | None:
-        """What is wrong with a report that was read, in words."""
+        """What is wrong with the values, in words; None if they are valid."""
         for name, seen in self.fidelity.items():
             least, most = (METRICS[name].bounds if name in METRICS else None) or (-math.inf, math.inf)
             if seen.value < least - SLACK or seen.value > most + SLACK:
@@ -156,12 +156,12 @@ class Report:
     """Everything that one run of ``bench`` measured.
 
     Attributes:
-        skipped: what was not measured, such as ``nsp`` -> why, in words.
-        against: an earlier bundle that was measured in the same rounds and judges the candidates.
+        skipped: a head that was not measured, such as ``nsp`` -> why, in words.
+        against: an earlier bundle that was measured in the same rounds, as the judge of the candidates.
         stability: how quiet the machine was while latency was measured; None if it was not measured.
         complete: the run was not interrupted.
         missing: what an interrupted run has not measured.
-        history: of a baseline: all accepted baselines, this one last.
+        history: all accepted baselines with this one last; empty if the report is not a baseline.
         run: None if bench was called from Python.
     """
 
@@ -191,10 +191,10 @@ def write_report(path: str | Path, report: Report) -> None:
 
 
 def read_report(path: str | Path) -> Report:
-    """Read a report back.
+    """Read a report from JSON.
 
     Raises:
-        FileError: it is not a report, or of another schema.
+        FileError: the file is not a report, or has another schema.
     """
     path = Path(path)
     raw = read_json(path)

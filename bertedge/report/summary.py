@@ -8,7 +8,7 @@ from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.views import at_workload, main_workload
 
-#: The loss of a candidate in words; the first of these metrics that was measured is used.
+#: Metric -> the loss in words. The first metric that was measured is used.
 LOSSES = {metric: words for head in MAIN_FIRST for metric, words in head.losses.items()}
 
 

@@ -1,7 +1,7 @@
 """matplotlib figures as SVG inside a page.
 
-Lines and marks have colours that are visible on light and on dark cards. Text takes its colour and its font from the
-page's style sheet (``.drawing text``), so one picture serves both themes and paper.
+Lines and marks have colours that are visible on light and on dark cards. The page's style sheet (``.drawing text``)
+sets the colour and font of text, so the same picture works in both themes and in print.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any
 
 from bertedge.plotting import Axes, Figure, style
 
-#: Width of a chart in pixels: that of a phone, so that its text is never much smaller than the page's.
+#: Width of a chart in pixels: the width of a phone, so that its text is never much smaller than that of the page.
 WIDTH = 340
 TEXT_SIZE, SMALL = 12, 10.5
-#: Pixels of an inch, so that matplotlib's points are pixels of the picture.
+#: Pixels per inch; with this number, one point in matplotlib is one pixel.
 PIXELS = 72
 
 LINE, GRID = "#7c8896", "#7c889640"
-#: Colour, marker and dash of each model: it can be told from others without its colour. The first is the reference.
+#: Colour, marker and dash of each model. Markers differ too, for readers who cannot see colours. The first is the
+#: reference.
 COLORS = ("#7c8896", "#2f7fd6", "#d2691e", "#159a6c", "#a855c7", "#e0405a", "#8f8a10", "#0d93a6")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("-", "-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 2)))
@@ -51,7 +52,7 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
     "lines.markersize": 7,
 }
-#: What matplotlib writes into a file that has no place in a page: a style would change the whole page.
+#: Parts of matplotlib's files that are removed; a style, for example, would change the whole page.
 FOR_FILES = re.compile(
     r'<metadata>.*?</metadata>|<style.*?</style>| id="\w+(?:\.\w+)?_\d+"|(?<=<svg )[^>]*?(?=viewBox)', re.DOTALL
 )
@@ -62,8 +63,8 @@ class Drawing:
     """A picture.
 
     Attributes:
-        svg: the ``svg`` element; its ids are its own in the whole page.
-        words: what it shows, for readers who do not see it.
+        svg: the ``svg`` element; its ids are unique in the page.
+        words: a description for readers who cannot see it.
     """
 
     svg: str
@@ -93,7 +94,7 @@ def dash_of(series: int) -> str | tuple[int, tuple[int, ...]]:
 
 
 def _repeated(series: int) -> int:
-    """Beyond eight models the looks repeat, except for the reference's."""
+    """The index of the style of a model. With more than eight models, styles repeat, except that of the reference."""
     return series if series == 0 else 1 + (series - 1) % (len(MARKERS) - 1)
 
 
@@ -106,17 +107,17 @@ def drawing() -> Iterator[None]:
 
 
 def new_chart(height: float) -> tuple[Figure, Axes]:
-    """A figure of one panel, ``height`` in pixels."""
+    """A figure with one panel; ``height`` is in pixels."""
     figure = Figure(figsize=(WIDTH / PIXELS, height / PIXELS), dpi=PIXELS, layout="constrained")
     return figure, figure.subplots()
 
 
 def finish(figure: Figure, *, name: str, words: str) -> Drawing:
-    """The picture of a figure.
+    """Turn a figure into a picture.
 
     Args:
         name: unique in the page; the picture's ids depend on it.
-        words: what it shows, for readers who do not see it.
+        words: a description for readers who cannot see it.
     """
     buffer = io.StringIO()
     with style(STYLE | {"svg.hashsalt": name}):

@@ -1,4 +1,4 @@
-"""The targets as tables: what runs on each, and where its bundles are correct."""
+"""Tables of the targets: which kernels run on each, and on which CPUs its bundles are correct."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ THREADS = {"cpu": "one a CPU", "core": "one a core"}
 
 
 def target_rows(columns: tuple[str, ...] | None = None) -> Rows:
-    """A row a target; the first is the header.
+    """A row for each target; the first row is the header.
 
     Args:
-        columns: those to show; default: all.
+        columns: the columns to show; default: all.
     """
     cells = [_cells(row) for row in TARGETS.values()]
     shown = columns or tuple(cells[0])

@@ -1,4 +1,4 @@
-"""Tables for a terminal of any width: in a narrow one, columns are left out or stacked; numbers are never cut."""
+"""Tables for a terminal of any width: in a narrow terminal, columns are left out or stacked. Numbers are never cut."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NOT_MEASURED = "not measured"
 NAMES = ("model", "metric", "verdict", "candidate", "target", "CPU", "batch x tokens")
 #: The start of a cell in a column of numbers.
 NUMBER = re.compile(rf"[-+<]?(\d|nan|inf)|-?$|{NOT_MEASURED}$")
-#: The parts of a long name, each with the character after it.
+#: The parts of a long name, each with the separator after it.
 JOINTS = re.compile(r"[^._/]*[._/]+|[^._/]+")
-#: Characters that a column of words needs; fewer, if there is no other way; and between two columns.
+#: The usual least width of a column of words, the least width in a narrow terminal, and the gap between columns.
 READABLE, FOLDED, SPACE = 28, 14, 2
 
 
 def terminal_table(title: str, shapes: Sequence[Rows], *, width: int) -> RenderableType:
-    """The first shape of a table that fits; if none fits, the rows of the last one as blocks of lines.
+    """The first shape of a table that fits. If none fits, each row of the last shape becomes a block of lines.
 
     Args:
         shapes: the same table, each time with fewer columns.
@@ -50,10 +50,10 @@ def without(rows: Rows, *columns: str) -> Rows:
 
 
 def least_widths(rows: Rows, least: int) -> list[int]:
-    """The least width of each column: headers break between words, numbers do not break.
+    """The least width of each column. Headers may break between words; numbers may not break.
 
     Args:
-        least: characters that a column of words needs at most.
+        least: no column of words needs more than this width.
     """
     widths = []
     for column in range(len(rows[0])):
@@ -71,7 +71,7 @@ def _is_text(rows: Rows, column: int) -> bool:
 
 
 def _spread(least: list[int], rows: Rows, width: int) -> list[int]:
-    """The width of each column: the least, and a share of the free space for those that need it most."""
+    """The width of each column: its least width, and a share of the free space where it is needed most."""
     widths = list(least)
     wanted = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for _ in range(width - sum(widths) - SPACE * (len(widths) - 1)):
@@ -98,7 +98,7 @@ def _table(title: str, rows: Rows, widths: Sequence[int]) -> Table:
 
 
 def broken_at_joints(text: str, width: int) -> str:
-    """A text whose long words continue in the next line after a ``.``, ``_`` or ``/``."""
+    """A text in which long words may break after ``.``, ``_`` or ``/``."""
     words = []
     for word in text.split(" "):
         lines = [""]
@@ -111,9 +111,9 @@ def broken_at_joints(text: str, width: int) -> str:
 
 
 def _blocks(rows: Rows, width: int) -> Iterator[str]:
-    """Each row as a block: its names in the first line, then a line for every other cell.
+    """Each row as a block: its names in the first line, then a line for each remaining cell.
 
-    The label of a single other column is written once, above the blocks.
+    If only one column remains, its label is printed once, above the blocks.
     """
     head = rows[0]
     names = [index for index, column in enumerate(head) if index == 0 or column in NAMES]

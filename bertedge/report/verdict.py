@@ -12,7 +12,7 @@ from bertedge.evaluate.intervals import outcome_of
 from bertedge.metric import MetricValue
 from bertedge.report.budget import Budget
 
-#: The metric of a verdict on a candidate that only the baseline has. It decides nothing about other candidates.
+#: The metric of a verdict on a candidate that only the baseline has. It has no effect on other candidates.
 ABSENT = "candidate"
 Outcome = Literal["pass", "fail", "inconclusive", "skipped"]
 OUTCOMES: tuple[Outcome, ...] = ("pass", "fail", "inconclusive", "skipped")
@@ -25,9 +25,9 @@ class Verdict:
 
     Attributes:
         detail: the workload or the kind of texts, where a metric has several values; otherwise empty.
-        sentence: by how much the value changed, how sure that is, and what is allowed.
-        change: new - old or new / old, with its 95 % interval; None where nothing was compared.
-        undecided: the interval reaches across the limit, and more measuring can decide.
+        sentence: the change of the value, how certain it is, and the limit.
+        change: new - old or new / old, with its 95 % interval; None if nothing was compared.
+        undecided: the interval contains the limit, and more measuring can decide the verdict.
     """
 
     candidate: str
@@ -47,11 +47,11 @@ class Verdict:
 def sentence(
     budget: Budget, limit: float, new: MetricValue, old: MetricValue, change: MetricValue, *, than: str, unit: str
 ) -> str:
-    """By how much a value changed, what is allowed, and how sure that is.
+    """The sentence of a verdict: both values, the change, the limit, and how certain the verdict is.
 
     Args:
-        than: what judges the candidate, in words.
-        unit: of both values.
+        than: the judge, in words.
+        unit: the unit of both values.
     """
     values = f"{_short(new.value)}{unit}, {than} {_short(old.value)}{unit}"
     by_ratio, interval = budget.max_ratio is not None, _interval(change.low, change.high)
@@ -75,7 +75,7 @@ def _interval(low: float, high: float) -> str:
 def _sureness(change: MetricValue, limit: float) -> str:
     outcome, exact = outcome_of(change, limit), change.low == change.high
     if outcome == "inconclusive":
-        return "the interval reaches across the budget"
+        return "the interval contains the limit"
     place = "beyond the budget" if outcome == "fail" else "within the budget"
     return place if exact else f"the whole interval is {place}"
 

@@ -1,4 +1,4 @@
-"""The numbers of a report's charts."""
+"""The numbers that the charts of a report show."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bertedge.heads import MAIN_FIRST
 from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 
-#: Metrics that are drawn over latency -> words of the axis.
+#: Metrics that are drawn over latency -> label of the axis.
 TRADE_OFFS = {metric: words for head in MAIN_FIRST for metric, words in head.trade_offs.items()}
-#: Metrics that are drawn over the length of the text -> words of the axis.
+#: Metrics that are drawn over the length of the text -> label of the axis.
 OVER_LENGTH = {metric: words for head in MAIN_FIRST for metric, words in head.over_length.items()}
 #: Names of parts by the first pattern that matches; parts of one name are added up.
 PARTS = (
@@ -53,7 +53,7 @@ def is_share(metric: str) -> bool:
 
 
 def models_of(report: Report) -> list[CandidateReport]:
-    """The reference, the candidates and the ``against`` bundle; a model's place here is its series."""
+    """The reference, the candidates and the ``against`` bundle. The index of a model in this list is its series."""
     return [report.reference, *report.candidates, *([report.against] if report.against else [])]
 
 
@@ -87,12 +87,12 @@ def reference_value(report: Report, metric: str, kind: str = "") -> float | None
 
 
 def trade_off(report: Report, metric: str) -> list[Point]:
-    """A point for every model that has both numbers; the best are marked. Empty without a candidate."""
+    """A point for every model that has both numbers, with the Pareto set marked; empty without a candidate."""
     workload = main_workload(report)
     if workload is None:
         return []
     points = []
-    # a metric without a drop compares with float, which agrees with itself
+    # a metric without a drop compares with float, so float itself has the best value
     known = reference_value(report, metric) if f"{metric}_drop" in METRICS else 1.0
     if known is not None:
         points.append(
@@ -117,7 +117,7 @@ def trade_off(report: Report, metric: str) -> list[Point]:
 
 
 def _frontier(points: Sequence[Point]) -> list[Point]:
-    """Mark the points for which no other point is at least as good in both respects and better in one."""
+    """Mark the Pareto set: no other point is at least as good in both numbers and better in one."""
 
     def beaten(point: Point) -> bool:
         return any(
@@ -133,12 +133,12 @@ def part_name(part: str) -> str:
     return next((words for pattern, words in PARTS if re.fullmatch(pattern, part)), OTHER)
 
 
-#: row -> value of each series that has one, with its interval where there is one.
+#: Row -> series -> value with its interval. Series without a value are left out.
 Table = dict[str, dict[int, MetricValue]]
 
 
 def time_by(report: Report, key: Callable[[str, str], str], *, most: int = 9) -> Table:
-    """Milliseconds in each model's profile by a key of (part, operator), largest first, small ones added up."""
+    """Milliseconds of each model's profile, summed by a key of (part, operator), the largest first."""
     sums: Table = defaultdict(dict)
     for series, model in enumerate(models_of(report)):
         for operator in model.profile.operators if model.profile else ():

@@ -1,4 +1,4 @@
-"""Numbers, texts and provenance in words, for the page."""
+"""Numbers, texts and provenance as they are written in the HTML report."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from bertedge.encoders import read_config
 from bertedge.recipe import QuantizationRecipe
 from bertedge.report.schema import CandidateReport, Report
 
-#: Letters of a text that are shown on each side of a mask.
+#: The most characters of a text that are shown on each side of a mask.
 AROUND = 220
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 #: Larger numbers are written with an exponent.
 MANY = 1e7
-#: BERT's own marks in a text.
+#: Special tokens in a text.
 TOKENS = re.compile(r"(\[(?:MASK|SEP|UNK)\])")
 
 
 def number(value: float) -> str:
-    """A number with three figures."""
+    """A number with three significant digits."""
     if abs(value) >= MANY:
         return f"{value:.2e}"
     if value >= 100:
@@ -30,7 +30,7 @@ def number(value: float) -> str:
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """``97.1 %``, in one line."""
+    """``97.1 %``, with a space that never breaks a line."""
     return f"{100 * share:.{decimals}f}\N{NO-BREAK SPACE}%"
 
 
@@ -40,7 +40,7 @@ def megabytes(size: float) -> str:
 
 
 def printable(text: str) -> str:
-    """A text whose control characters and single surrogates, which XML does not allow, are escaped.
+    """A text in which characters that XML does not allow (control characters, single surrogates) are escaped.
 
     Unlike :mod:`bertedge.printable`, it keeps marks of writing direction, because the page isolates each name.
     """
@@ -58,16 +58,16 @@ def head(text: str) -> str:
 
 
 def running(text: str) -> Markup:
-    """Text with BERT's own marks made quiet."""
-    pieces = TOKENS.split(text)
+    """A text as HTML, with special tokens in a pale colour."""
+    parts = TOKENS.split(text)
     return Markup("").join(
-        Markup('<span class="token">{}</span>').format(piece) if place % 2 else escape(piece)
-        for place, piece in enumerate(pieces)
+        Markup('<span class="token">{}</span>').format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
     )
 
 
 def breakable(name: str) -> Markup:
-    """A dotted name that lines break only between its words."""
+    """A dotted name as HTML that may break only between its parts."""
     return Markup("<wbr>").join(re.findall(r"[^._]*[._]*", name))
 
 
@@ -86,9 +86,9 @@ def about_machine(report: Report) -> Facts:
     notes = report.stability.notes if report.stability else ["not measured"]
     return [
         ("CPU", f"{machine.cpu}, {machine.arch}"),
-        ("features", ", ".join(machine.features) or "none that a target needs"),
+        ("features", ", ".join(machine.features) or "none of those that a target needs"),
         ("CPUs", str(machine.cpus)),
-        ("threads of a call", " and ".join(map(str, report.reference.threads)) or "no call was timed"),
+        ("threads of a call", " and ".join(map(str, report.reference.threads)) or "latency was not measured"),
         ("memory", "unknown" if machine.memory_bytes is None else f"{machine.memory_bytes / 1e9:.1f} GB"),
         ("system", machine.system),
         ("other load", "; ".join(notes) or "the machine was quiet"),
@@ -125,7 +125,7 @@ def about_model(model: CandidateReport) -> Facts:
         ("in integers", f"{percent(model.coverage.macs)} of the work, {percent(model.coverage.bytes)} of the bytes"),
         (
             "texts of a batch",
-            "independent" if manifest.row_independent else "run one by one, because they would change each other",
+            "independent" if manifest.row_independent else "run one by one, because batches would change the answers",
         ),
         ("made with", ", ".join(f"{name} {version}" for name, version in source.versions.items())),
         ("source sha256", source.source_sha256),
@@ -135,7 +135,7 @@ def about_model(model: CandidateReport) -> Facts:
 
 
 def _recipe(recipe: QuantizationRecipe) -> str:
-    """``int8 static, num_examples 256``: the method, and what is not as by default."""
+    """``int8 static, num_examples 256``: the method, and the settings that differ from its defaults."""
     method, usual = recipe.method, type(recipe.method)()
     options = {**vars(method), "exclude": recipe.exclude}
     changed = {name: value for name, value in options.items() if value != getattr(usual, name, ())}

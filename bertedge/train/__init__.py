@@ -1,7 +1,7 @@
 """Everything that needs torch; nothing outside this folder imports it.
 
-The package can be called: ``bertedge.train(...)`` is :func:`bertedge.train.pretrain.train`. A function of that name in
-``bertedge`` would not do, since the import of a module below puts the package in its place.
+The package can be called: ``bertedge.train(...)`` is :func:`bertedge.train.pretrain.train`. A function
+``bertedge.train`` would not work, because importing a module of this package replaces it by the package.
 """
 
 from __future__ import annotations

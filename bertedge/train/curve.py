@@ -16,10 +16,10 @@ SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def check_curve_path(path: Path) -> None:
-    """Check before a run that its picture can be drawn after it.
+    """Check before a run that its picture can be drawn at the end.
 
     Raises:
-        UsageError: an unknown suffix.
+        UsageError: the suffix is unknown.
         MissingExtraError: matplotlib is not installed.
     """
     if path.suffix.lower() not in SUFFIXES:
@@ -31,7 +31,7 @@ def check_curve_path(path: Path) -> None:
 
 
 def draw_curve(records: Sequence[dict[str, Any]], path: Path, title: str) -> None:
-    """Loss, both accuracies and the learning rate over the steps, from the lines of ``metrics.jsonl``.
+    """Draw loss, both accuracies and the learning rate over the steps, from the lines of ``metrics.jsonl``.
 
     Raises:
         FileError: the picture cannot be written.

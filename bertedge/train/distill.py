@@ -1,4 +1,4 @@
-"""``distill``: from a teacher and a corpus to a smaller checkpoint."""
+"""``distill``: makes a smaller checkpoint from a teacher and a corpus."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def distill(
 ) -> Progress:
     """Make a smaller BERT that imitates ``teacher`` on a corpus, and write it to ``output``; see :func:`train`.
 
-    The student gets the heads of its teacher that the corpus can teach. From a teacher without heads it learns hidden
-    states, and self-attention relations if they have a weight.
+    The student gets the heads of its teacher that the corpus can teach. From a teacher without heads, it learns hidden
+    states, and self-attention relations if their weight is above 0.
 
     Args:
-        init: a student to go on with; default: one that is projected from the teacher.
-        keep_vocab: keep this many tokens of the teacher's vocabulary, those that the corpus uses most.
-        add_heads: heads that the student gets even if its teacher has none; it learns them from the text.
+        init: a student to start from; default: a projection of the teacher.
+        keep_vocab: keep only this many tokens of the teacher's vocabulary, the most frequent in the corpus.
+        add_heads: heads to add to the student even if its teacher lacks them; they are learned from the text.
         cased: whether the teacher's tokenizer keeps capital letters; default: what its files say.
     """
     paths = Paths.of(corpus, output, cache, force=force, resume=resume)
@@ -103,7 +103,7 @@ def _imitate(
 
 
 def _given_student(init: str | Path, teacher: Checkpoint, note: Note) -> Checkpoint:
-    """The student to go on with."""
+    """The student to start from."""
     given = opened(init, None, note)
     encoder_of(given.config).require_trainable()
     if given.tokenizer.vocabulary() != teacher.tokenizer.vocabulary():
@@ -121,12 +121,12 @@ def _student_heads(
     unteachable: Mapping[str, str],
     weights: DistillationSettings,
 ) -> HeadPlan:
-    """What becomes of a student's heads; a head that its teacher lacks is learned from the text alone."""
+    """Which heads of a student are trained. A head that its teacher lacks is learned from the text alone."""
     cannot = dict(unteachable)
     for task in TASKS:
         taught = weights.labels_weight or (weights.logits_weight and task in teacher.heads)
         if not taught:
-            cannot.setdefault(task, "neither the text nor the teacher's answers have a weight for it")
+            cannot.setdefault(task, "its loss has no weight: see labels_weight and logits_weight")
     there = given.parts if given else replace(teacher.parts, tied=True)
     heads = plan_heads(there, add, cannot, fresh=given is None)
     unused = teacher.parts.pooler and not any(head.needs_pooler for head in teacher.parts.rows)
@@ -145,9 +145,9 @@ def _student(
     given: Checkpoint | None,
     heads: HeadPlan,
 ) -> tuple[BertForPreTraining, torch.Tensor]:
-    """The student at its start, and the projection that its hidden states are compared through."""
+    """The untrained student, and the projection used to compare its hidden states with the teacher's."""
     config = given.config if given else shape.config(source.config.vocab_size, source.config.max_length)
-    settings = replace(run.settings, seed=run.settings.seed + 1, accumulate=1)  # the same sample in every process
+    settings = replace(run.settings, seed=run.settings.seed + 1, accumulate=1)  # all processes need the same sample
     batches = Feed(run.corpus, run.layout, settings, World(device=run.device))
     projected, projection = start_student(
         teacher, config, (inputs for _ in range(PROJECTION_BATCHES) for inputs in batches.next()), heads.parts

@@ -1,7 +1,7 @@
 """Knowledge distillation: a student learns from its teacher's heads, hidden states and self-attention.
 
 Hinton et al. 2015 for the logits; Jiao et al. 2020 (TinyBERT, equation 8) for the hidden states, with the fixed
-projection of :mod:`bertedge.train.student` in the place of a learned one; Wang et al. 2021 (MiniLMv2, equations 5 to 7)
+projection of :mod:`bertedge.train.student` instead of a learned one; Wang et al. 2021 (MiniLMv2, equations 5 to 7)
 for the self-attention relations.
 """
 
@@ -25,7 +25,7 @@ from bertedge.train.model import ALL_PARTS, BertForPreTraining, Block, Pretraini
 from bertedge.train.student import layer_map, project_student
 from bertedge.train.training_settings import DistillationSettings
 
-#: Batches that the principal directions are taken from.
+#: The number of batches from which the principal directions are computed.
 PROJECTION_BATCHES = 8
 
 
@@ -50,7 +50,7 @@ def distillation_objective(
     projection: Tensor,
     settings: DistillationSettings,
 ) -> Objective:
-    """The loss of a student against its teacher on the same inputs; parts of weight 0 are not computed.
+    """The loss of a student against its teacher on the same inputs. Parts with weight 0 are not computed.
 
     Raises:
         UsageError: the relation heads do not divide both widths.
@@ -87,22 +87,22 @@ def distillation_objective(
 def _logits_loss(
     output: PretrainingOutput, target: PretrainingOutput, inputs: Inputs, counts: Counts, temperature: float
 ) -> Tensor | float:
-    """The heads that both have, where the label is known: answers to pairs that are neither teach nothing."""
+    """The loss of the heads that both have, where the label is known. Other answers teach nothing."""
     loss: Tensor | float = 0.0
     for task in (task for task in output.logits if task in target.logits):
         student, teacher, known = output.logits[task], target.logits[task], inputs.labels[task] != NO_LABEL
-        if not known.all():  # a copy of (M, V) logits is worth avoiding
+        if not known.all():  # avoids a copy of the (M, V) logits
             student, teacher = student[known], teacher[known]
         loss = loss + _divergence(student, teacher, temperature).sum() / counts.labels[task]
     return loss
 
 
 def _divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """KL(teacher || student) up to the teacher's entropy, which no gradient sees; (rows, classes) -> (rows,).
+    """KL(teacher || student) plus the teacher's entropy, which has no gradient; (rows, classes) -> (rows,).
 
     The factor ``temperature ** 2`` keeps the gradient's size (Hinton et al. 2015, section 2.1).
     """
-    if temperature != 1.0:  # a division of (M, V) logits is worth avoiding
+    if temperature != 1.0:  # avoids a division of the (M, V) logits
         student, teacher = student / temperature, teacher / temperature
     return temperature**2 * F.cross_entropy(student.float(), F.softmax(teacher.float(), dim=-1), reduction="none")
 
@@ -120,7 +120,7 @@ def _hidden_error(student: list[Tensor], teacher: list[Tensor], inputs: Inputs, 
 
 
 def _relation_heads(settings: DistillationSettings, teacher: EncoderConfig, student: EncoderConfig) -> int:
-    """Heads that the relations are taken in; by default as many of the student's as divide both widths."""
+    """The number of heads of the relations, which must divide both widths."""
     common = math.gcd(teacher.hidden_size, student.hidden_size)
     heads = settings.relation_heads or math.gcd(common, student.num_attention_heads)
     if common % heads:

@@ -1,10 +1,10 @@
 """The folder of a run in progress: the state to resume from, and the log.
 
-``OUTPUT.run`` is next to the checkpoint that it makes, and is removed when the run is done::
+``OUTPUT.run`` is next to the checkpoint, and is removed when the run is finished::
 
-    run.json        what is being made; a run is only resumed as the same run
-    metrics.jsonl   a line for every few steps and for every evaluation, written as they happen
-    state/          weights, optimizer and place in the corpus; written whole or not at all
+    run.json        the description of the run; a resumed run must have the same
+    metrics.jsonl   a line for every few steps and for every evaluation, written during the run
+    state/          weights, optimizer and place in the corpus; replaced as a whole
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bertedge.train.loop import Progress
 
 RUN, METRICS, STATE = "run.json", "metrics.jsonl", "state"
 PLACE, TENSORS = "place.json", "state.pt"
-BROKEN = "the saved state is damaged; start anew with --force"
+BROKEN = "the saved state is damaged; start again with --force"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Saved:
     """A saved state.
 
     Attributes:
-        place: where the next step's pairs are in the corpus.
+        place: the position in the corpus of the pairs of the next step.
         tensors: the state of the trainer.
         best: the best held-out loss so far, and its step.
     """
@@ -57,7 +57,7 @@ class _Stored:
 
 
 class RunFolder:
-    """The folder; :meth:`begin` or :meth:`resume` comes first."""
+    """The folder. Call :meth:`begin` or :meth:`resume` first."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,7 +71,7 @@ class RunFolder:
         """Start a new run.
 
         Raises:
-            FileError: a run is there already, or the folder cannot be written.
+            FileError: the folder has a run already, or cannot be written.
         """
         if not force:
             self.require_none()
@@ -82,7 +82,7 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from training here, and remove what killed processes left.
+        """Lock the run against other processes, and remove files that killed processes left.
 
         Raises:
             FileError: another process is training here.
@@ -96,26 +96,26 @@ class RunFolder:
         """Refuse to overwrite a run that was interrupted.
 
         Raises:
-            FileError: there is one.
+            FileError: the folder has an interrupted run.
         """
         if (self.path / RUN).is_file():
             raise FileError(
-                f"{self.path}: an interrupted run is there",
-                "go on with it: the same command and --resume; --force would discard it",
+                f"{self.path}: has an interrupted run",
+                "continue it with the same command and --resume, or discard it with --force",
             )
 
     def resume(self, description: Mapping[str, Any], *, first: bool = True) -> Saved | None:
         """The state to resume from; None if the run was interrupted before the first save.
 
         Args:
-            first: whether this process writes the log; it removes the lines of steps that will be repeated.
+            first: whether this is process 0, which removes the lines of steps that will be repeated from the log.
 
         Raises:
             FileError: there is no run, or its state is broken.
-            UsageError: it is another run; the error names every difference.
+            UsageError: the run has another description; the error names every difference.
         """
         if not (self.path / RUN).is_file():
-            raise FileError(f"{self.path}: no interrupted run is there", "start one without --resume")
+            raise FileError(f"{self.path}: has no interrupted run", "start one without --resume")
         started = read_json(self.path / RUN)
         if not isinstance(started, dict):
             raise FileError(f"{self.path / RUN}: is not the description of a run", BROKEN)
@@ -123,7 +123,7 @@ class RunFolder:
         if wrong:
             raise UsageError(
                 f"{self.path}: was started with other settings: {'; '.join(wrong)}",
-                "resume with the command that started it, or start anew with --force",
+                "resume with the command that started it, or start again with --force",
             )
         if not (self.path / STATE).is_dir():
             saved, done = None, 0
@@ -135,7 +135,7 @@ class RunFolder:
         return saved
 
     def save(self, saved: Saved) -> None:
-        """Write the state; it replaces the earlier one."""
+        """Save the state. It replaces the earlier state."""
         with new_folder(self.path / STATE, force=True, marker=PLACE) as folder:
             try:
                 torch.save(saved.tensors, folder / TENSORS)
@@ -170,14 +170,14 @@ class RunFolder:
         if stored.best is not None and not {"step", "loss"} <= stored.best.keys():
             raise FileError(f"{folder / PLACE}: best has no step or no loss", BROKEN)
         if not all(map(math.isfinite, (stored.best or {}).values())):
-            raise FileError(f"{folder / PLACE}: best holds what is no number", BROKEN)
-        with open_archive(folder / TENSORS, hint=BROKEN) as archive:  # torch compares no checksums
+            raise FileError(f"{folder / PLACE}: best has a value that is not a number", BROKEN)
+        with open_archive(folder / TENSORS, hint=BROKEN) as archive:  # checks checksums, which torch does not
             archive.check(most=(folder / TENSORS).stat().st_size)
         try:
             tensors = torch.load(folder / TENSORS, map_location="cpu", weights_only=True)
             Progress(**tensors["progress"])
             return Saved(place=stored.place, tensors=tensors, best=stored.best)
-        except Exception as error:  # torch raises pickle, zip and runtime errors alike
+        except Exception as error:  # torch raises pickle, zip and runtime errors
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise FileError(f"{folder}: cannot be read ({reason})", BROKEN) from error
 
@@ -194,7 +194,7 @@ def log_of(output: Path) -> list[dict[str, Any]]:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log, without those that are cut off or damaged."""
+    """The lines of a log. Damaged and incomplete lines are left out."""
     records = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
@@ -207,7 +207,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
-    """What differs between two JSON values, key by key."""
+    """The differences between two JSON values, key by key."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted(before.keys() | now.keys()):
             yield from _differences(before.get(key), now.get(key), f"{where}.{key}" if where else key)

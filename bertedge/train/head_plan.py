@@ -23,12 +23,12 @@ TRAINED, ADDED = "trained", "added and trained"
 
 @dataclass(frozen=True, kw_only=True)
 class HeadPlan:
-    """What becomes of every head.
+    """Which heads the trained model has, and which of them are trained.
 
     Attributes:
-        parts: of the model.
+        parts: the parts of the model.
         tasks: the heads that are trained.
-        told: head -> what becomes of it, in words.
+        told: head -> whether it is trained, kept or left out, in words.
     """
 
     parts: Parts
@@ -46,19 +46,19 @@ def why_no_next_sentences(corpus: TokenizedCorpus, max_length: int) -> str | Non
     if share >= MIN_LABELLED:
         return None
     return (
-        f"has a next sentence for {100 * share:.1f} % of its pairs only: most documents are one sentence, "
+        f"has a next sentence for only {100 * share:.1f} % of its pairs: most documents are one sentence, "
         f"or most sentences are as long as a pair of {max_length} tokens"
     )
 
 
 def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fresh: bool = False) -> HeadPlan:
-    """What becomes of a model's heads.
+    """Decide which heads of a model are trained, kept or left out.
 
     Args:
-        there: what the model has, or starts from.
-        add: tasks whose heads the user asks for, in addition to those that are there.
+        there: the parts that the model has before training.
+        add: tasks whose heads the user adds.
         cannot: task -> why this run cannot train it.
-        fresh: the model is new: a head that is not trained is left out.
+        fresh: the model is new, so a head that is not trained is left out.
 
     Raises:
         UsageError: a head to add cannot be trained.
@@ -68,7 +68,7 @@ def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fr
     for task in TASKS:
         added = task in add and task not in there.heads
         if added and task in cannot:
-            raise UsageError(f"--add-head {task}: {cannot[task]}", "leave it out, or give a text that teaches it")
+            raise UsageError(f"--add-head {task}: {cannot[task]}", "leave it out, or give another text")
         if task not in there.heads and not added:
             continue
         if task not in cannot:
@@ -78,14 +78,14 @@ def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fr
             told[task] = f"left out: {cannot[task]}"
             continue
         else:
-            told[task] = f"kept as it was: {cannot[task]}"
+            told[task] = f"kept unchanged: {cannot[task]}"
         heads.append(task)
     parts = Parts(tuple(heads), pooler=there.pooler and not fresh, tied=there.tied)
     return HeadPlan(parts=parts, tasks=tuple(tasks), told=told)
 
 
 def sentences(told: dict[str, str]) -> Iterable[str]:
-    """A line for each head that is added or not trained."""
+    """A sentence for each head that is added or not trained."""
     names = {task: f"{HEADS[task].task} ({task})" for task in TASKS} | {"pooler": "pooled vectors (pooler)"}
     for head, words in told.items():
         if words == ADDED:
@@ -95,7 +95,7 @@ def sentences(told: dict[str, str]) -> Iterable[str]:
 
 
 def nothing_to_train(name: str, heads: HeadPlan) -> BertEdgeError:
-    """The error of a run that would train nothing."""
+    """The error if no head can be trained."""
     if not heads.told:
         return CheckpointError(
             f"{name}: has no head to train",

@@ -20,7 +20,7 @@ from bertedge.train.world import World
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Inputs:
-    """A batch as tensors: M masked positions in all, as indices into the flattened rows."""
+    """A batch as tensors. Its M masked positions are indices into the flattened rows."""
 
     input_ids: Tensor
     attention_mask: Tensor | None
@@ -31,7 +31,7 @@ class Inputs:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | None = None) -> Inputs:
-        """Flatten the masked positions; without padding there is no mask."""
+        """Convert a batch. A batch without padding gets no attention mask."""
         rows, length = batch.input_ids.shape
         filled = batch.filled
         index = batch.masked_positions + np.arange(rows)[:, None] * length
@@ -60,12 +60,12 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Counts of one step, over all processes; sums of losses are divided by them.
+    """Counts of one step, over all processes.
 
     Attributes:
-        labels: task -> labels, known or not, such as masked positions or pairs. A loss is divided by these, so that one
-            known label among many that are not weighs no more than any other.
-        known: task -> labels that are known.
+        labels: task -> number of labels, known and unknown, such as masked positions or pairs. The sum of losses is
+            divided by it, so that every known label has the same weight.
+        known: task -> number of known labels.
     """
 
     labels: dict[str, int]
@@ -74,7 +74,7 @@ class Counts:
 
     @classmethod
     def of(cls, inputs: list[Inputs], world: World) -> Counts:
-        """Count this process's micro-batches, and add up over all processes."""
+        """Count the labels of this process's micro-batches, and sum over all processes."""
         labels = [sum(len(i.labels[task]) for i in inputs) for task in TASKS]
         known = [sum(int((i.labels[task] != NO_LABEL).sum()) for i in inputs) for task in TASKS]
         tokens, *counts = (int(total) for total in world.sums([sum(i.tokens for i in inputs), *labels, *known]))

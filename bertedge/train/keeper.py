@@ -1,4 +1,4 @@
-"""What a run writes: its state, its log, and the best checkpoint so far."""
+"""Writes the files of a run: its state, its log, and the best checkpoint so far."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOG_EVERY = 10
 
 
 class Keeper:
-    """Writes in process 0; in the others it does nothing."""
+    """Writes the files of a run in process 0. In other processes it does nothing."""
 
     def __init__(
         self,
@@ -54,7 +54,9 @@ class Keeper:
         if resume:
             saved = self._folder.resume(identity, first=self._world.first)
             if saved is None:
-                self._note(f"{self._folder.path}: no state was saved before the interruption; the run starts again")
+                self._note(
+                    f"{self._folder.path}: no state was saved before the interruption; the run starts from step 0"
+                )
         elif self._world.first:
             self._folder.begin(identity, force=force)
         if saved is not None:
@@ -64,7 +66,7 @@ class Keeper:
         return saved
 
     def after_step(self, trainer: Trainer, settings: TrainingSettings) -> None:
-        """Log, and measure when it is time; the best model so far is written as the checkpoint."""
+        """Log the step. When an evaluation is due, measure, and write the checkpoint if it is the best so far."""
         progress = trainer.progress
         done, before = (int(share * settings.evaluations) for share in (progress.share_done, self._share_done))
         self._share_done = progress.share_done
@@ -84,7 +86,7 @@ class Keeper:
             self._try(lambda: self._write_checkpoint(trainer, score), "the checkpoint")
 
     def save(self, trainer: Trainer, kept: Mapping[str, torch.Tensor], *, required: bool) -> None:
-        """Save the state, and the checkpoint if nothing is held out; errors are warnings unless it is required."""
+        """Save the state, and the checkpoint if no text is held out. If not ``required``, errors are only warnings."""
         if not self._world.first:
             return
         saved = Saved(place=trainer.feed.place, tensors={**trainer.state(), **kept}, best=self._best)
@@ -96,7 +98,7 @@ class Keeper:
             self._try(lambda: self._write_checkpoint(trainer, None), "the checkpoint")
 
     def finish(self, trainer: Trainer, kept: Mapping[str, torch.Tensor]) -> None:
-        """Write the last checkpoint if it is the best, and remove the run's folder; on failure its state is kept."""
+        """Write the last checkpoint if it is the best, and remove the run's folder. On failure the state is kept."""
         if not self._world.first:
             return
         if self._best is None or self._written_step != self._best["step"]:
@@ -120,8 +122,8 @@ class Keeper:
         self._written_step = progress.step
 
     def _try(self, write: Callable[[], None], what: str) -> None:
-        """Write; an error is a warning, so that a run does not end because of one save."""
+        """Call ``write``. An error is only a warning, so that one failed save does not end the run."""
         try:
             write()
         except FileError as error:
-            self._note(f"warning: {what} could not be written and is tried again later: {error.message}")
+            self._note(f"warning: {what} could not be written and will be tried again: {error.message}")

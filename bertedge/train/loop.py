@@ -23,16 +23,16 @@ from bertedge.train.model import BertForPreTraining, PretrainingOutput
 from bertedge.train.training_settings import TrainingSettings
 from bertedge.train.world import World
 
-#: Number of steps in the running means, roughly.
+#: The approximate number of steps in the running means.
 WINDOW = 100
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a run is, after every step; loss and accuracies are running means.
+    """The progress of a run, updated after every step. Loss and accuracies are running means.
 
     Attributes:
-        accuracies: of each task; tasks that are not trained, or have had no label yet, are missing.
+        accuracies: task -> accuracy; tasks that are not trained, or had no label yet, are missing.
         stopped: the run was interrupted before its end, and its state is saved.
     """
 
@@ -46,7 +46,7 @@ class Progress:
     stopped: bool = False
 
     def update(self, *, loss: float, accuracies: Mapping[str, float]) -> None:
-        """Add one step to the running means; tasks without a label in it are missing."""
+        """Add one step to the running means. Tasks without a label in this step are missing."""
         self.averaged = min(self.averaged + 1, WINDOW)
         blend = 1 / self.averaged
         self.loss += blend * (loss - self.loss)
@@ -61,20 +61,20 @@ class Progress:
 
 
 def with_accuracies(fields: dict[str, Any]) -> dict[str, Any]:
-    """The same with ``<task>_accuracy`` for each task, or None, in place of ``accuracies``."""
+    """Replace ``accuracies`` by ``<task>_accuracy`` for each task; None if a task has no accuracy."""
     accuracies = fields.pop("accuracies")
     return fields | {f"{task}_accuracy": accuracies.get(task) for task in TASKS}
 
 
-#: (student's output, its inputs, what the whole step reads) -> this micro-batch's part of the step's loss
+#: (student's output, its inputs, counts of the whole step) -> this micro-batch's part of the step's loss
 Objective = Callable[[PretrainingOutput, Inputs, Counts], Tensor]
 
 
 def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) -> Tensor:
     """Cross-entropy of the heads that the model runs (Devlin et al. 2019, appendix A.2).
 
-    MLM: the mean over the step's masked positions. NSP: the sum over its labelled pairs, divided by all its pairs.
-    The model runs at least one head.
+    MLM: the mean over the masked positions of the step. NSP: the sum over its labelled pairs, divided by the number of
+    all its pairs. The model must run at least one head.
     """
     parts = [
         F.cross_entropy(logits.float(), inputs.labels[task], ignore_index=NO_LABEL, reduction="sum")
@@ -85,10 +85,10 @@ def pretraining_loss(output: PretrainingOutput, inputs: Inputs, counts: Counts) 
 
 
 class Trainer:
-    """Trains a model: AdamW, linear warm-up and decay, gradient clipping, bfloat16 where the machine has it.
+    """Trains a model: AdamW, linear warm-up and decay, gradient clipping, bfloat16 if the machine supports it.
 
     Args:
-        feed: gives the steps; its place and the trainer's :meth:`state` are what a resumed run needs.
+        feed: gives the inputs of each step. A resumed run needs its place and the trainer's :meth:`state`.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Trainer:
         self._before_s, self._begin = 0.0, time.perf_counter()
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`load_state` needs, so that a resumed run ends with the same weights."""
+        """The state for :meth:`load_state`. With it, a resumed run ends with the same weights."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -114,7 +114,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
@@ -128,7 +128,7 @@ class Trainer:
         """
         settings, progress, world = self._settings, self.progress, self._world
         self.model.train()
-        # dropout is drawn anew from a seed of each step's own, so that a resumed run draws the same
+        # each step has its own seed for dropout, so that a resumed run draws the same
         torch.manual_seed((settings.seed * 1_000_003 + progress.step) * world.size + world.rank)
         for group in self._optimizer.param_groups:
             group["lr"] = settings.rate(progress.share_done)
@@ -156,7 +156,7 @@ class Trainer:
             with torch.autocast(self._world.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 output = inputs.run(self._net)
                 loss = self.objective(output, inputs, counts)
-            (loss * self._world.size).backward()  # the processes' gradients are averaged, losses are to be summed
+            (loss * self._world.size).backward()  # gradients are averaged over processes, but losses must be summed
         with torch.no_grad():
             hits = [_hits(output.logits[task], inputs.labels[task]) for task in self.model.tasks]
         return torch.tensor([loss.item(), *hits], dtype=torch.float64)
@@ -176,15 +176,15 @@ class Trainer:
 
 
 def _hits(logits: Tensor, labels: Tensor) -> float:
-    """How many labels are the best of their row."""
+    """The number of rows whose largest logit is the label's."""
     return float((logits.argmax(1) == labels).sum().item())
 
 
 def keep_freed_memory() -> None:
     """Let the C library keep large freed blocks for the next step instead of returning them to the kernel.
 
-    glibc maps and unmaps every block over 32 MB, and the logits are several times that: measured on a 4 x 256 student,
-    a quarter of both cores' time went into clearing fresh pages, and a step took 1.29 s instead of 0.70 s.
+    glibc maps and unmaps every block over 32 MB, and the logits are several times larger. For a 4 x 256 student,
+    clearing new pages took a quarter of the time of both cores, and a step took 1.29 s instead of 0.70 s.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -196,14 +196,14 @@ def keep_freed_memory() -> None:
 
 
 def _parameter_groups(model: BertForPreTraining, settings: TrainingSettings) -> list[dict]:
-    """No weight decay on biases and layer norms."""
+    """Parameter groups: no weight decay for biases and layer norms."""
     decayed = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     return [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _precision(settings: TrainingSettings, device: torch.device) -> str:
-    """bfloat16 if the processor multiplies it natively; without that it is slower than float32."""
+    """bfloat16 if the processor multiplies it natively; otherwise float32, which is then faster."""
     if settings.precision != "auto":
         return settings.precision
     if device.type == "cuda":

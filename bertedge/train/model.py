@@ -55,7 +55,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, drop
 
 
 def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
-    """The same in bfloat16 on a CPU, where the backward pass of torch's fused operator is slow.
+    """The same for bfloat16 on a CPU, because there the backward pass of torch's fused operator is slow.
 
     Measured with torch 2.13 on AVX512-BF16, 32 rows of 128 positions, 12 heads of 32: 12 + 18 ms instead of 18 + 103 ms
     for the forward and the backward pass.
@@ -174,7 +174,7 @@ class Transform(nn.Module):
 
 
 class MaskedLanguageModel(nn.Module):
-    """The MLM head; the decoder matrix is the word embedding table unless the checkpoint has its own."""
+    """The MLM head. The decoder matrix is the word embedding table, unless the checkpoint has a separate one."""
 
     def __init__(self, config: EncoderConfig, *, tied: bool) -> None:
         super().__init__()
@@ -198,14 +198,14 @@ class Heads(nn.Module):
 
 
 class PretrainingOutput(NamedTuple):
-    """``logits`` by head, of those that the model runs: ``mlm`` (M, V), ``nsp`` (B, 2); and L + 1 states (B, S, H)."""
+    """``logits``: head -> logits of each head that runs, ``mlm`` (M, V), ``nsp`` (B, 2). L + 1 states (B, S, H)."""
 
     logits: dict[str, Tensor]
     hidden_states: list[Tensor]
 
 
 class BertForPreTraining(nn.Module):
-    """The whole BERT. New weights are normal with ``initializer_range``, biases zero, as in BERT."""
+    """The whole model. New weights are normal with standard deviation ``initializer_range``; biases are zero."""
 
     def __init__(self, config: EncoderConfig, parts: Parts = ALL_PARTS) -> None:
         super().__init__()
@@ -226,7 +226,7 @@ class BertForPreTraining(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor, masked_index: Tensor
     ) -> PretrainingOutput:
-        """Run the heads of :attr:`tasks`, the MLM head at the masked positions only.
+        """Run the heads of :attr:`tasks`. The MLM head runs at the masked positions only.
 
         Args:
             input_ids: (B, S).

@@ -1,4 +1,4 @@
-"""``train``: from a corpus to a checkpoint."""
+"""``train``: pretrains a model on a corpus."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def train(
 ) -> Progress:
     """Pretrain a BERT on a corpus, from new weights or from a checkpoint, and write it to ``output``.
 
-    The heads of the checkpoint are trained, and those that are added. A head that the corpus cannot teach, such as next
-    sentences if every document is one sentence, is kept as it was; a new model does not get it. ``training.json`` says
-    what became of each head. Started by ``torchrun``, all processes train one model.
+    The heads of the checkpoint and the added heads are trained. A head that cannot be learned from the corpus, such as
+    next sentences if every document is one sentence, is kept unchanged; a new model does not get it. ``training.json``
+    says for each head whether it was trained. If ``torchrun`` started several processes, all train one model.
 
     Args:
         shape: sizes of a new model; not used with ``init``.
-        add_heads: of ``mlm`` and ``nsp``: heads that the model gets if ``init`` lacks them.
-        cased: whether the tokenizer keeps capital letters; default: what the files of ``init`` say, no for a new one.
-        note: is told what a user should know; default: bertedge's logger.
+        add_heads: ``mlm`` or ``nsp``: heads to add if ``init`` lacks them.
+        cased: whether the tokenizer keeps capital letters; default: what the files of ``init`` say, or False.
+        note: called with notes for the user; default: bertedge's logger.
 
     Returns:
-        What was done; ``stopped`` says that the run was interrupted and can be resumed.
+        The progress at the end. ``stopped`` is True if the run was interrupted and can be resumed.
 
     Raises:
         CheckpointError: ``init`` has no head to train.
-        UsageError: a head is added that the corpus cannot teach.
+        UsageError: an added head cannot be learned from the corpus.
     """
     corpus, shape = Path(corpus), shape or ModelShape()
     paths = Paths.of(corpus, output, cache, force=force, resume=resume)

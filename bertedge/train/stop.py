@@ -13,7 +13,7 @@ from types import FrameType
 def stop_requests() -> Iterator[Callable[[], bool]]:
     """Yield a function that tells whether a signal came; a second signal stops at once.
 
-    Python delivers signals to the main thread only; in other threads the function returns False.
+    Python delivers signals to the main thread only. In other threads the function always returns False.
     """
     asked = threading.Event()
 

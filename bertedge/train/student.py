@@ -1,8 +1,8 @@
 """A student whose first weights are projected from its teacher.
 
 The teacher's residual stream (embeddings, block outputs, MLM transform) is projected onto its leading principal
-directions P (H_teacher, H_student); every matrix that reads or writes the stream is multiplied by P on that side.
-Layer norm does not commute with P, so the result is an approximation that distillation repairs.
+directions P (H_teacher, H_student). Every matrix that reads or writes the stream is multiplied by P on that side.
+Layer norm does not commute with P, so the student is an approximation; distillation reduces its error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bertedge.train.model import ALL_PARTS, BertForPreTraining
 def principal_directions(streams: list[Tensor], size: int) -> Tensor:
     """The ``size`` leading directions of the pooled second moments of several (rows, H) samples, as (H, size).
 
-    Where ``size`` is larger than H, the directions beyond H are zero.
+    If ``size`` is larger than H, the directions beyond H are zero.
     """
     moment = sum(s.T.double() @ s.double() / s.double().square().sum() for s in streams)
     _, vectors = torch.linalg.eigh(moment)
@@ -30,7 +30,7 @@ def principal_directions(streams: list[Tensor], size: int) -> Tensor:
 
 
 def layer_map(teacher_layers: int, student_layers: int) -> list[int]:
-    """The teacher block that each student block starts from and imitates: evenly spread, always with the last one."""
+    """The teacher block that each student block starts from and imitates. Evenly spaced, with the last one."""
     return [math.ceil((i + 1) * teacher_layers / student_layers) - 1 for i in range(student_layers)]
 
 
@@ -40,22 +40,22 @@ def project_student(
     """Make a student of shape ``config`` from a teacher.
 
     Args:
-        parts: of the student; heads that its teacher lacks have fresh weights.
+        parts: the parts of the student. Heads that its teacher lacks get new weights.
         streams: samples of the teacher's residual stream, each (rows, H_teacher).
 
     Returns:
-        The student, and P (H_teacher, H_student), through which it can be compared with its teacher, on the device of
-        the streams.
+        The student, and P (H_teacher, H_student), to compare its states with the teacher's. P is on the device of the
+        streams.
     """
     if config.vocab_size != teacher.config.vocab_size:
         raise UsageError(
             f"the student has a vocabulary of {config.vocab_size}, its teacher of {teacher.config.vocab_size}",
-            "both share one tokenizer",
+            "give both the same vocabulary",
         )
     directions = principal_directions(streams, config.hidden_size)
     student = BertForPreTraining(config, parts)
     source, target = teacher.float_tensors(), student.state_dict()
-    here = directions.cpu()  # like the tensors of both models
+    here = directions.cpu()  # the tensors of both models are on the CPU
     chosen = layer_map(teacher.config.num_hidden_layers, config.num_hidden_layers)
     for name in target:
         origin = name
@@ -69,7 +69,7 @@ def project_student(
 
 
 def _copy_corner(target: Tensor, values: Tensor) -> None:
-    """Fill what both shapes share; further units of the student keep their new weights."""
+    """Copy the part that both shapes share. Additional units of the student keep their new weights."""
     target[tuple(slice(extent) for extent in values.shape)].copy_(values)
 
 
@@ -79,11 +79,11 @@ def _project(name: str, source: dict[str, Tensor], directions: Tensor, config: E
     scale = math.sqrt(min(directions.shape) / directions.shape[0])
     if name == "cls.predictions.bias" or name.endswith("seq_relationship.bias"):
         return tensor
-    if "LayerNorm.weight" in name:  # a rotation mixes channels, so only the energy of their gains is kept
+    if "LayerNorm.weight" in name:  # P mixes channels, so only the energy of the gains is kept
         return torch.full((config.hidden_size,), float(tensor.square().mean().sqrt()) / scale)
     if "embeddings.weight" in name or name.endswith("seq_relationship.weight"):
         return tensor @ directions
-    if ".self." in name:  # the last heads are dropped
+    if ".self." in name:  # the last heads are left out
         kept = tensor[: config.hidden_size]
         return kept @ directions if kept.dim() == 2 else kept
     if "attention.output.dense.weight" in name:

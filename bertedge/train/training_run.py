@@ -1,4 +1,4 @@
-"""One run from its corpus to its checkpoint, new or resumed, in one process of possibly many."""
+"""A training run from corpus to checkpoint, new or resumed, in one or several processes."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Paths:
     Attributes:
         corpus: the text; one sentence a line, a blank line between documents.
         output: the checkpoint folder to make.
-        cache: where tokenized corpora are kept; None for the user's cache folder.
-        force: replace what is there.
-        resume: go on with the interrupted run next to ``output``.
+        cache: the folder of tokenized corpora; None for the user's cache folder.
+        force: replace an existing output or run.
+        resume: continue the interrupted run next to ``output``.
     """
 
     corpus: Path
@@ -76,10 +76,10 @@ class Paths:
 
     @contextmanager
     def claimed(self, world: World) -> Iterator[None]:
-        """Keep other runs away from the output, and fail before the corpus is tokenized.
+        """Lock the output against other runs. Errors come before the corpus is tokenized.
 
         Raises:
-            FileError: another process is training there; something is there that may not be replaced.
+            FileError: another process is training there, or the output exists and may not be replaced.
         """
         refused: BertEdgeError | None = None
         with ExitStack() as claims:
@@ -88,7 +88,9 @@ class Paths:
                     claims.enter_context(self._claim())
                 except BertEdgeError as error:
                     refused = error
-            if not world.from_first(float(refused is None)):  # or the others would wait for process 0, which is gone
+            if not world.from_first(
+                float(refused is None)
+            ):  # otherwise the other processes would wait for process 0, which has ended
                 raise refused or FileError(f"{self.output}: process 0 cannot use it", "see what process 0 says")
             yield
 
@@ -105,12 +107,12 @@ class Paths:
 
 
 class TrainingRun:
-    """A run that has read its corpus; :meth:`go` trains.
+    """A run that has read its corpus. :meth:`go` trains.
 
     Args:
-        described: what kind of run it is, for ``training.json`` and to resume it.
-        note: is told what a user should know.
-        embedding: how the model makes vectors, if the checkpoint that it starts from says so.
+        described: the description of the run, for ``training.json`` and to resume it.
+        note: called with notes for the user.
+        embedding: how the model makes vectors, if its first checkpoint defines it.
     """
 
     def __init__(
@@ -141,11 +143,13 @@ class TrainingRun:
             HeldOut(held_out, self.layout, max_length=settings.max_length, seed=settings.seed) if held_out else None
         )
         if self.held_out is None and settings.held_out:
-            note(f"{paths.corpus}: {whole.num_documents} documents are too few to hold any out; nothing is measured")
+            note(
+                f"{paths.corpus}: {whole.num_documents} documents are too few to hold some out, so nothing is measured"
+            )
         self.provenance = {**described, **self._provenance(whole, held_out, read)}
 
     def _provenance(self, whole: TokenizedCorpus, held_out: TokenizedCorpus | None, read: float) -> dict[str, Any]:
-        """What ``training.json`` says of every run."""
+        """The part of ``training.json`` that every run has."""
         return {
             "corpus": {
                 "name": self.paths.corpus.name,
@@ -163,7 +167,7 @@ class TrainingRun:
 
     @cached_property
     def unteachable(self) -> dict[str, str]:
-        """Task -> why the corpus cannot teach it, in words."""
+        """Task -> why it cannot be learned from the corpus, in words."""
         reason = why_no_next_sentences(self.corpus, self.settings.max_length)
         if reason is None:
             return {}
@@ -180,12 +184,12 @@ class TrainingRun:
         """Train until the budget is used up or the user interrupts.
 
         Args:
-            heads: what becomes of the model's heads.
-            objective: makes the loss, given the saved state of a resumed run.
-            kept: tensors that a resumed run reads again.
+            heads: which heads are trained.
+            objective: makes the loss; it gets the saved state of a resumed run.
+            kept: tensors to save for a resumed run.
         """
         settings, world = self.settings, self.world
-        if settings.dropout is not None:  # for training; the checkpoint keeps its own
+        if settings.dropout is not None:  # for training only; the checkpoint keeps the value of its config.json
             model.set_dropout(settings.dropout)
         model.train_only(heads.tasks)
         for line in sentences(heads.told):
@@ -214,16 +218,16 @@ class TrainingRun:
         return self._learn(trainer, keeper, on_step, kept)
 
     def _load(self, trainer: Trainer, saved: Saved) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         try:
             trainer.load_state(saved.tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # torch raises any of them
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # torch can raise each of these
             folder = RunFolder.next_to(self.paths.output).path
-            raise FileError(f"{folder}: holds the state of another model", BROKEN) from error
-        self.note(f"going on after step {trainer.progress.step}")
+            raise FileError(f"{folder}: has the state of another model", BROKEN) from error
+        self.note(f"continuing after step {trainer.progress.step}")
 
     def _learn(self, trainer: Trainer, keeper: Keeper, on_step: Listener, kept: Mapping[str, torch.Tensor]) -> Progress:
-        """Step after step, with saves in between."""
+        """Run the steps, and save in between."""
         saved_at = time.monotonic()
         with stop_requests() as asked:
             while trainer.progress.share_done < 1.0:
@@ -242,7 +246,7 @@ class TrainingRun:
         return trainer.progress
 
     def _identity(self) -> dict[str, Any]:
-        """What a resumed run must have in common with its beginning."""
+        """The settings that a resumed run must share with the interrupted run."""
         settings = {key: value for key, value in asdict(self.settings).items() if key not in BOOKKEEPING}
         same = {key: value for key, value in self.provenance.items() if key not in ("processes", "torch", "settings")}
         return {**same, "tokenizer_sha256": self.tokenizer.sha256, "settings": settings}

@@ -9,9 +9,9 @@ from bertedge.encoders import BERT, EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.keys import Key, check_keys, key, keys_of
 
-#: Settings of which one ends a run.
+#: Settings that can end a run; exactly one is set.
 BUDGETS = ("steps", "minutes", "epochs")
-#: Settings that change nothing in a step: a run may be resumed with others.
+#: Settings that do not change a step. A resumed run may change them.
 BOOKKEEPING = ("save_minutes", "dtype")
 
 
@@ -20,28 +20,32 @@ class TrainingSettings:
     """How long and how fast to learn. Exactly one of ``steps``, ``minutes`` and ``epochs`` ends the run."""
 
     steps: int | None = key(None, "Stop after this many steps.", at_least=1)
-    minutes: float | None = key(None, "Stop after this many minutes; 10 if nothing else ends the run.", above=0)
+    minutes: float | None = key(None, "Stop after this many minutes; 10 if no other budget is given.", above=0)
     epochs: float | None = key(None, "Stop after this many passes over the corpus.", above=0)
     batch_size: int = key(32, "Pairs in a step, over all processes.", at_least=1)
-    accumulate: int = key(1, "Parts that each process computes a step in, to save memory.", at_least=1)
+    accumulate: int = key(1, "Micro-batches of a step in each process; more take less memory.", at_least=1)
     max_length: int = key(128, "Tokens of a pair.", at_least=8)
     learning_rate: float = key(5e-4, "Peak learning rate.", above=0)
     warmup_share: float = key(
-        0.05, "Share of the run in which the rate rises; then it falls to zero.", at_least=0, below=1
+        0.05, "Share of the run in which the learning rate rises; then it falls to zero.", at_least=0, below=1
     )
     weight_decay: float = key(0.01, "Weight decay of matrices.", at_least=0)
-    max_grad_norm: float = key(1.0, "Largest norm of a step's gradient.", above=0)
-    dropout: float | None = key(None, "Dropout while training; default: as config.json says.", at_least=0, below=1)
-    whole_words: bool = key(False, "Mask all tokens of a word, or none.")
-    held_out: float = key(0.01, "Share of the documents to measure on, not to learn from.", at_least=0, at_most=0.5)
-    evaluations: int = key(20, "How often that is measured; the best checkpoint is kept.", at_least=1)
+    max_grad_norm: float = key(1.0, "Largest norm of the gradient; larger gradients are scaled down.", above=0)
+    dropout: float | None = key(
+        None, "Dropout during training; default: the value in config.json.", at_least=0, below=1
+    )
+    whole_words: bool = key(False, "Mask whole words instead of single tokens.")
+    held_out: float = key(0.01, "Share of the documents to hold out and measure on.", at_least=0, at_most=0.5)
+    evaluations: int = key(20, "Number of measurements on held-out documents; the best checkpoint is kept.", at_least=1)
     save_minutes: float = key(10.0, "Minutes between two saves of the state.", above=0)
     seed: int = key(0, "Seed of weights, pairs and masks.", at_least=0)
     precision: Literal["auto", "float32", "bfloat16"] = key(
-        "auto", "Type of a step; auto is bfloat16 where the machine has it.", one_of=("auto", "float32", "bfloat16")
+        "auto",
+        "Number type of a step; auto is bfloat16 if the machine supports it.",
+        one_of=("auto", "float32", "bfloat16"),
     )
     dtype: Literal["float32", "float16"] = key(
-        "float32", "Type of the checkpoint's weights.", one_of=("float32", "float16")
+        "float32", "Number type of the weights in the checkpoint.", one_of=("float32", "float16")
     )
 
     def __post_init__(self) -> None:
@@ -57,7 +61,7 @@ class TrainingSettings:
             )
 
     def share_done(self, *, steps: int, elapsed_s: float, epochs: float) -> float:
-        """How much of the budget is used up, 0 to 1."""
+        """The used share of the budget, 0 to 1."""
         if self.steps is not None:
             return min(1.0, steps / self.steps)
         if self.epochs is not None:
@@ -77,12 +81,14 @@ class DistillationSettings:
 
     hidden_weight: float = key(1.0, "Weight of the teacher's hidden states.", at_least=0)
     logits_weight: float = key(1.0, "Weight of the teacher's answers, for the heads that both have.", at_least=0)
-    labels_weight: float = key(0.5, "Weight of the text itself.", at_least=0)
-    relations_weight: float = key(0.0, "Weight of the self-attention relations in its last block.", at_least=0)
+    labels_weight: float = key(0.5, "Weight of the labels from the text.", at_least=0)
+    relations_weight: float = key(
+        0.0, "Weight of the self-attention relations in the teacher's last block.", at_least=0
+    )
     relation_heads: int | None = key(
         None, "Heads of the relations; default: the student's, where they divide the teacher's width.", at_least=1
     )
-    temperature: float = key(1.0, "Temperature of the answers.", above=0)
+    temperature: float = key(1.0, "Temperature of the teacher's answers.", above=0)
 
     def __post_init__(self) -> None:
         check_keys(self)
@@ -125,7 +131,7 @@ class ModelShape:
         )
 
 
-#: Defaults of ``bertedge distill`` that differ. A teacher's soft answers regularise enough.
+#: Defaults of ``bertedge distill`` that differ. The soft answers of a teacher regularise enough.
 DISTILLING = {"learning_rate": 1e-3, "dropout": 0.0}
 
 

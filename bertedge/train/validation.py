@@ -1,4 +1,4 @@
-"""How good a model is on held-out documents."""
+"""Measures a model on held-out documents."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from bertedge.train.loop import Objective, pretraining_loss, with_accuracies
 from bertedge.train.model import BertForPreTraining
 from bertedge.train.world import World
 
-#: Most pairs that are measured: enough for a point of a curve, and quick.
+#: The most pairs to measure: enough for a point of a curve, and fast.
 PAIRS = 256
 BATCH = 32
-#: Pairs drawn for each pair that is measured.
+#: The number of pairs to draw for each measured pair.
 SURPLUS = 16
-#: From a corpus of fewer documents none are held out.
+#: If a corpus has fewer documents, none are held out.
 MIN_DOCUMENTS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The tasks on held-out pairs, every chosen position shown as ``[MASK]``.
+    """Loss and accuracies on held-out pairs. Every chosen position is ``[MASK]``.
 
     Attributes:
-        loss: the sum of both tasks; of a model that is trained without a head, what it is trained with.
-        accuracies: of each task; tasks that the model is not trained for, or that have no label, are missing.
+        loss: the sum over the tasks; for a model trained without a head, its training loss.
+        accuracies: task -> accuracy; tasks that are not trained, or have no label, are missing.
     """
 
     loss: float
@@ -61,9 +61,9 @@ class HeldOut:
     """Fixed pairs with fixed masks from held-out documents.
 
     Args:
-        pairs: the largest number of them.
-        always_mask: show ``[MASK]`` at every chosen position, as at inference; False for the 80/10/10 of pretraining,
-            which is easier, since one position in ten shows its own token.
+        pairs: the largest number of pairs.
+        always_mask: show ``[MASK]`` at every chosen position, as at inference; False for the 80/10/10 rule of
+            pretraining, which is easier, because one position in ten shows its own token.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class HeldOut:
             max_length=max_length,
             batch_size=BATCH,
             always_mask=always_mask,
-            candidates=SURPLUS * pairs,  # documents come in a random order, so not all pairs need be drawn
+            candidates=SURPLUS * pairs,  # documents come in random order, so not all pairs must be drawn
         )
         self.batches = without_one_sided_labels(drawn)
 
@@ -126,7 +126,7 @@ class _Sum:
 
     @classmethod
     def of_logits(cls, logits: Tensor, labels: Tensor) -> _Sum:
-        """Of one batch."""
+        """The sums over one batch."""
         loss = F.cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum").item()
         hits = (logits.float().argmax(1) == labels).sum().item()
         return cls(loss, hits, int((labels != NO_LABEL).sum()))

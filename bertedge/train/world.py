@@ -1,4 +1,4 @@
-"""The processes that train one model: one, or those that ``torchrun`` starts."""
+"""The processes that train one model: a single process, or the processes that ``torchrun`` started."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch import distributed as dist
 
 from bertedge.errors import UnfitMachineError
 
-#: A process may wait long for another, for instance while the first one tokenizes the corpus.
+#: A process may wait long for another, for example while process 0 tokenizes the corpus.
 TIMEOUT = timedelta(hours=12)
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """This process among all that train one model.
+    """This process and its number among all processes that train one model.
 
     Attributes:
-        rank: its number; process 0 writes files and notes.
-        size: how many there are.
-        device: where it computes.
+        rank: the number of this process; process 0 writes files and notes.
+        size: the number of processes.
+        device: the device of this process.
     """
 
     rank: int = 0
@@ -55,7 +55,7 @@ class World:
 
     @contextmanager
     def first_goes_first(self) -> Iterator[None]:
-        """Process 0 runs the block first; then the others run it and find its files."""
+        """Process 0 runs the block first. Then the other processes run it and find its files."""
         if self.size > 1 and not self.first:
             dist.barrier()
         yield
@@ -65,10 +65,10 @@ class World:
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """Join the processes that ``torchrun`` started (gloo on CPUs, nccl on GPUs), if it did.
+    """Join the processes that ``torchrun`` started, if there are any (gloo on CPUs, nccl on GPUs).
 
     Raises:
-        UnfitMachineError: the machine has GPUs, but fewer than processes.
+        UnfitMachineError: the machine has GPUs, but fewer GPUs than processes.
     """
     device = _device()
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -83,8 +83,8 @@ def joined() -> Iterator[World]:
         yield World(rank=dist.get_rank(), size=size, device=device)
         dist.barrier()  # a process that ends early would close connections that others use
     finally:
-        # the wrapped model holds the group in reference cycles; if it outlived the group, threads of the group would
-        # abort the interpreter at its end
+        # the wrapped model refers to the group in reference cycles; if the model outlived the group, threads of
+        # the group would abort the interpreter at exit
         gc.collect()
         dist.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""What is tried: every method, each with one setting changed, and the built-in recipes; or the recipes of a file."""
+"""The candidates: every method, methods with one setting changed, and built-in recipes; or the recipes of a file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bertedge.errors import FileError
 from bertedge.keys import as_file_errors, keys_of, read_toml
 from bertedge.recipe import METHODS, RECIPES, Method, QuantizationRecipe, recipe_of_table
 
-#: Settings of methods that are worth trying: name -> values, the most promising first. Each method is tried with those
-#: that it has, one at a time.
+#: Settings of methods that are worth trying: name -> values, the most promising first. Each is tried alone with every
+#: method that has it.
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "bits": (8, 4),
     "rounding": ("compensated", "nearest"),
@@ -22,13 +22,14 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "smoothing": (True, False),
     "float_outliers": (True, False),
 }
-#: Methods with their defaults; with one setting changed; built-in recipes, slower and closer to float; promotions.
+#: Stages: methods with their defaults; with one setting changed; built-in recipes, slower and closer to float;
+#: promotions.
 METHOD_STAGE, OPTION_STAGE, RECIPE_STAGE, PROMOTION_STAGE = range(4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One model by one recipe.
+    """One model and one recipe.
 
     Attributes:
         model: index of the model.
@@ -46,12 +47,12 @@ def listed(
     base: QuantizationRecipe,
     recipes: Mapping[str, QuantizationRecipe] | None = None,
 ) -> list[Candidate]:
-    """All candidates that are known from the start, stage by stage, in the order of the models.
+    """All candidates except promotions, sorted by stage and then by model.
 
     Args:
         models: index of each model and the prefix of its candidates' names; the cheapest model first.
-        base: what all of them have in common: excluded layers, and the share of text that is held out.
-        recipes: try these, all of them, instead of the usual ones.
+        base: the settings that all share: excluded layers, and the share of text that is held out.
+        recipes: the recipes to try instead of the default ones.
     """
     stages = (_methods(), _options(), RECIPES) if recipes is None else (recipes,)
     found: list[Candidate] = []
@@ -68,7 +69,7 @@ def read_recipes(path: Path) -> dict[str, QuantizationRecipe]:
     """The recipes of a TOML file, by name: a table ``[NAME]`` for each, with the keys of a recipe file.
 
     Raises:
-        FileError: it cannot be read, or holds something else.
+        FileError: the file cannot be read, or is not a file of recipes.
     """
     table = read_toml(path)
     if not table or not all(isinstance(recipe, dict) for recipe in table.values()):
@@ -78,7 +79,7 @@ def read_recipes(path: Path) -> dict[str, QuantizationRecipe]:
 
 
 def name_of(method: Method) -> str:
-    """The method, and what differs from its defaults."""
+    """The method, and the settings that differ from its defaults."""
     default, words = type(method)(), [str(method.name)]
     for name in keys_of(type(method)):
         value = getattr(method, name)

@@ -1,4 +1,4 @@
-"""Which measured candidate is the best, and which ones are timed again."""
+"""Chooses the best measured candidate, and the candidates to time again."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from bertedge.evaluate.metrics import METRICS
 from bertedge.quantization.sensitivity import SMOOTH_LOSS
 from bertedge.tuning.measured import RATIO, Entry
 
-#: Times that differ by no more than this share are the same.
+#: Times that differ by this share or less count as equal.
 LATENCY_TOLERANCE = 0.05
 #: Largest number of candidates that are timed against each other at the end.
 MAX_FINALISTS = 6
-#: Losses to compare candidates by if no goal names one; the first that a model has.
+#: Losses to compare candidates by if no goal names a loss. The first that a model has is used.
 DEFAULT_LOSSES = tuple(SMOOTH_LOSS.values())
 
 
 def pareto(points: Sequence[Sequence[float]]) -> list[int]:
-    """Indices of the points that no other point dominates, in their order; equal points stay together.
+    """Indices of the points that no other point dominates. Equal points are all kept.
 
     Args:
-        points: numbers of which smaller ones are better, the same kinds in each point.
+        points: the coordinates of each point; smaller is better.
     """
     return [i for i, point in enumerate(points) if not any(dominates(other, point) for other in points)]
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether a point is nowhere worse than another and somewhere better."""
+    """Whether a point is not worse in any coordinate and better in at least one."""
     return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
 
 
 def objectives(goals: Collection[Goal], entries: Sequence[Entry], latency: str = P95) -> tuple[str, ...]:
-    """The metrics that candidates trade off: the losses that goals are for, latency, size."""
+    """The metrics of the trade-off: the losses that have goals, latency, and size."""
     named = [goal.kind.metric for goal in goals if goal.kind.head is not None]
     there = [metric for metric in DEFAULT_LOSSES if any(metric in entry.fidelity for entry in entries)]
     return (*dict.fromkeys(named or there[:1]), latency, SIZE)
 
 
 def point(entry: Entry, metrics: Collection[str]) -> tuple[float, ...]:
-    """A candidate as numbers; smaller ones are better."""
+    """The coordinates of a candidate; smaller is better."""
     higher_is_better = {kind.metric for kind in GOALS.values() if not kind.is_ceiling}
     values = ((metric, entry.measured[metric].value) for metric in metrics)
     signed = (-value if metric in higher_is_better else value for metric, value in values)
@@ -63,7 +63,7 @@ class Choice:
     """The best candidate.
 
     Attributes:
-        reason: why it was chosen over another one of the same speed, a sentence; empty if it is surely the fastest.
+        reason: why it was chosen over another candidate of equal speed, in words; empty if it is clearly the fastest.
     """
 
     entry: Entry
@@ -71,9 +71,9 @@ class Choice:
 
 
 def choose(entries: Collection[Entry], goals: Collection[Goal]) -> Choice:
-    """The candidate that misses the goals least; of several that meet all goals the fastest.
+    """The candidate that misses the goals least. If several meet all goals, the fastest of them.
 
-    Of candidates that may be as fast as the fastest, it is the one with the smallest loss, then the smallest file.
+    If several may be equally fast, the candidate with the smallest loss, then with the smallest file.
     """
     misses = [total_miss(goals, entry.measured) for entry in entries]
     least = min(misses)
@@ -86,7 +86,7 @@ def choose(entries: Collection[Entry], goals: Collection[Goal]) -> Choice:
 
 
 def surely_slower(entry: Entry, other: Entry) -> bool:
-    """Whether a candidate is slower than another: the whole interval of the ratio of their times says so.
+    """Whether a candidate is clearly slower: the whole interval of the ratio of the two times is above 1.
 
     Candidates timed in the same rounds are compared round by round, others by their ratios to float.
     """
@@ -99,7 +99,7 @@ def surely_slower(entry: Entry, other: Entry) -> bool:
 
 
 def _reason(chosen: Entry, rival: Entry) -> str:
-    """Why one was chosen of two that are equally fast."""
+    """Why a candidate was chosen over another that is equally fast."""
 
     def time_of(entry: Entry) -> str:
         ratio = entry.measured[RATIO]
@@ -118,7 +118,7 @@ def _reason(chosen: Entry, rival: Entry) -> str:
 def finalists(entries: Sequence[Entry], goals: Collection[Goal]) -> list[Entry]:
     """The candidates to time against each other: the best, and the members of the Pareto set nearest to the goals.
 
-    They are compared by their ratios to the float model, since each was timed alone.
+    They are compared by their ratios to the float model, because each was timed alone.
     """
     if not entries:
         return []
@@ -129,12 +129,12 @@ def finalists(entries: Sequence[Entry], goals: Collection[Goal]) -> list[Entry]:
 
 
 def loss_metric(entry: Entry) -> str | None:
-    """The loss to show if no goal names one: the first that the model has."""
+    """The loss to show if no goal names a loss: the first that the model has."""
     return next((metric for metric in DEFAULT_LOSSES if metric in entry.fidelity), None)
 
 
 def _loss(entry: Entry) -> float:
-    """The first of the losses that was measured; smaller is better."""
+    """The value of the first measured loss; smaller is better."""
     metric = loss_metric(entry)
     if metric is None:
         return 0.0

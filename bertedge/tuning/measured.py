@@ -22,9 +22,9 @@ from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.tuning.candidates import Candidate
 
 BYTES_OF_MB = 1e6
-#: Characters of a candidate's name in that of its folder; file systems take 255 in all.
+#: The most characters of a candidate's name in its folder's name; file systems allow 255 in all.
 LONGEST_NAME = 100
-#: The median call, divided by that of the first model in float32, which was timed in turn with it.
+#: The median time of a call, divided by that of the first float model, which is timed in turn with the candidate.
 RATIO = "latency.ratio_to_float"
 
 
@@ -34,8 +34,8 @@ class Timed:
 
     Attributes:
         ratio: to the float model of the first checkpoint, timed in turn with it.
-        samples_ms: a number for each round, of candidates that were timed against each other; rounds of the same index
-            were timed next to each other. Empty for candidates that were timed alone.
+        samples_ms: a time for each round, for candidates that were timed together. Equal indices are the same round.
+            Empty for candidates that were timed alone.
     """
 
     threads: int
@@ -52,8 +52,8 @@ class Entry:
 
     Attributes:
         folder: the name of its bundle's folder.
-        fidelity: metrics against its own float model; hits against those of the first model.
-        latency: for each number of threads, the fastest first.
+        fidelity: metrics against its own float model; hits are compared with those of the first model.
+        latency: times for each number of threads, the fastest first.
     """
 
     model: int
@@ -68,12 +68,12 @@ class Entry:
     latency: tuple[Timed, ...]
 
     def flaw(self) -> str | None:
-        """What is wrong with it in a file, in words."""
+        """What is wrong with the values, in words; None if they are valid."""
         return None if self.latency else "no latency"
 
     @property
     def measured(self) -> dict[str, MetricValue]:
-        """Everything that goals can be for."""
+        """All metrics that can have goals."""
         fastest, size = self.latency[0], self.size_bytes / BYTES_OF_MB
         return {
             **self.fidelity,
@@ -87,8 +87,8 @@ class Entry:
 class Records:
     """The bundles and records of a search: ``NAME-HASH/``, ``NAME-HASH.json`` and ``NAME-HASH.sensitivity.json``.
 
-    The hash is of the recipe and of everything that measurements depend on. So a search finds what an earlier one
-    measured, and searches with other settings do not meet.
+    The hash is of the recipe and of everything that measurements depend on. So a search reuses the results of an
+    earlier search with the same settings, and never results of other settings.
     """
 
     folder: Path
@@ -101,7 +101,7 @@ class Records:
         return f"{plain}-{hashlib.sha256(made_of.encode()).hexdigest()[:8]}".lstrip("-")
 
     def read(self, candidate: Candidate) -> Entry | None:
-        """What was measured of a candidate; None if nothing was, or if its bundle is gone or was replaced."""
+        """The results of a candidate; None if there are none, or if its bundle was removed or replaced."""
         name = self.name(candidate)
         with suppress(FileError, BundleError):
             entry = from_json(Entry, read_json(self.folder / f"{name}.json"), name)
@@ -110,11 +110,11 @@ class Records:
         return None
 
     def write(self, entry: Entry) -> None:
-        """Write what was measured of a candidate."""
+        """Write the results of a candidate."""
         write_json(self.folder / f"{entry.folder}.json", entry)
 
     def sensitivity(self, entry: Entry, measure: Callable[[], Sensitivity]) -> Sensitivity:
-        """What each layer of a candidate loses, measured if it is not on the disk."""
+        """The loss of each layer of a candidate: read from the disk, or else measured."""
         file = self.folder / f"{entry.folder}.sensitivity.json"
         with suppress(FileError):
             return from_json(Sensitivity, read_json(file), file.name)

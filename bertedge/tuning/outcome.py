@@ -29,18 +29,18 @@ class Tuned:
     """The outcome of a search.
 
     Attributes:
-        settings: what the measurements depend on.
-        complete: nothing was left to try; False if the time was over, or while the search goes on.
-        timed_together: the finalists were timed in one run, so their latencies can be compared. False for what an
-            interrupted search leaves.
-        objectives: the metrics that the points trade off.
-        goals: option -> what the best one reached.
-        best: the name of the best one, whose bundle is ``best``.
-        reason: why it was chosen over another one of the same speed, a sentence; empty if it is the fastest.
-        threads: the number of threads that it was fastest with.
+        settings: everything that the measurements depend on.
+        complete: everything was tried; False if the time was used up, or during the search.
+        timed_together: the finalists were timed in one run, so their latencies can be compared; False after an
+            interrupted search.
+        objectives: the metrics of the trade-off.
+        goals: option -> the value that the best candidate reached.
+        best: the name of the best candidate; its bundle is the folder ``best``.
+        reason: why it was chosen over another candidate of equal speed, in words; empty if it is the fastest.
+        threads: the number of threads with which the best candidate is fastest.
         points: the Pareto set.
         beaten: the other finalists.
-        measured: everything that was tried, each with the times of the run that measured it.
+        measured: all candidates that were tried, each with the times of the run that measured it.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -58,7 +58,7 @@ class Tuned:
 
     @property
     def met(self) -> bool:
-        """Whether the best one meets all goals."""
+        """Whether the best candidate meets all goals."""
         return all(goal.met for goal in self.goals.values())
 
 
@@ -74,7 +74,7 @@ def write_outcome(
     """Copy the best bundle, and write ``pareto.json`` and ``pareto.svg``.
 
     Args:
-        timed: the finalists with latencies of one run; None while the search goes on.
+        timed: the finalists with latencies of one run; None during the search.
     """
     shown = finalists(measured, goals) if timed is None else timed
     choice = choose(measured if timed is None else timed, goals)
@@ -99,17 +99,17 @@ def write_outcome(
 
 
 def _copy(source: Path, place: Path) -> None:
-    """Copy a bundle, unless it is there, undamaged."""
+    """Copy a bundle, unless the place has the same bundle already, undamaged."""
     with suppress(BundleError, FileError):
         if Bundle.open(place).manifest == Bundle.open(source, check=False).manifest:
             return
-    with new_folder(place, force=True) as folder:  # whatever is there: the folder belongs to the search
+    with new_folder(place, force=True) as folder:  # the folder belongs to the search, so its content may be replaced
         for file in source.iterdir():
             shutil.copy2(file, folder)
 
 
 def draw(path: Path, tuned: Tuned, goals: Collection[Goal]) -> None:
-    """Loss and size over latency: the Pareto set filled, the others empty, goals as dashed lines.
+    """Draw loss and size over latency. The Pareto set is filled, other points are empty, goals are dashed lines.
 
     Raises:
         FileError: the picture cannot be written.
@@ -134,7 +134,7 @@ def draw(path: Path, tuned: Tuned, goals: Collection[Goal]) -> None:
 
 
 def _mark(axes: Any, entry: Entry, metric: str, *, best: bool, empty: bool, above: bool) -> None:
-    """A candidate as a circle with its name."""
+    """Draw a candidate as a circle with its name."""
     x, y = entry.measured[P95].value, entry.measured[metric].value
     color = ORANGE if best else GREY if empty else BLUE
     axes.plot(x, y, "o", color=color, markerfacecolor="none" if empty else color, markersize=9 if best else 7)

@@ -1,4 +1,4 @@
-"""The rules of the search: which candidates are worth trying, given the goals and what was measured."""
+"""The rules of the search: which candidates to try, given the goals and the results so far."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from bertedge.tuning.candidates import METHOD_STAGE, OPTION_STAGE, PROMOTION_STA
 from bertedge.tuning.measured import Entry, Records
 from bertedge.tuning.workbench import Workbench
 
-#: A latency or a size that is this share beyond its goal cannot come back within it by more work.
+#: If a latency or a size exceeds its goal by this share, candidates with more work or bytes are not tried.
 HOPELESS = 0.1
-#: With ``everything``: the shares of the promotions that are tried.
+#: With ``everything``: the shares of promoted layers to try.
 SHARES = (0.25, 0.5, 1.0)
 #: Rounds of timing of a single candidate.
 FIRST_ROUNDS = 6
 
 
 class BudgetSpent(Exception):
-    """The time that the user gave is over."""
+    """The time limit of the user is reached."""
 
 
 class Rounds:
     """Tries candidates.
 
     Args:
-        work: of each model, what it costs to run.
-        told: is called with each candidate, and whether it was measured now.
+        work: the multiply-accumulates of each model.
+        told: called with each candidate, and whether it was measured now.
 
     Attributes:
-        entries: what was measured; candidates whose model file is the same count once.
+        entries: the measured candidates. Candidates with the same model file are counted once.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Rounds:
         bench.listen = self._heard
 
     def try_all(self, candidates: Sequence[Candidate]) -> bool:
-        """Try what is worth trying, then promote layers of each model's best candidate, the cheapest model first.
+        """Try the worthwhile candidates, then promote layers of each model's best candidate, the cheapest model first.
 
         Returns:
-            Whether that was done before the time was over.
+            Whether all of this was done within the time limit.
         """
         try:
             self._try_in_order(candidates)
@@ -84,7 +84,7 @@ class Rounds:
                 self._promote(base)
 
     def _heard(self, share: float, text: str) -> None:
-        """Pass progress on; stop if the time is over."""
+        """Report progress. Stop if the time limit is reached."""
         if self.entries and time.monotonic() > self._deadline:
             self._deadline = math.inf
             raise BudgetSpent
@@ -92,7 +92,7 @@ class Rounds:
         self._listen(min(0.9, (done + share) / (self._total + 1)), f"candidate {done + 1}: {text}")
 
     def _try(self, candidate: Candidate, reasons: dict[str, str]) -> Entry:
-        """The measurements of a candidate, from the disk if they are there.
+        """The results of a candidate: read from the disk, or else measured.
 
         Args:
             reasons: layer -> why its format is finer.
@@ -113,10 +113,10 @@ class Rounds:
         return entry
 
     def _measure(self, candidate: Candidate, reasons: dict[str, str]) -> Entry:
-        """Make and measure a candidate; one with the file of another is not measured again."""
+        """Make and measure a candidate. A model file that was measured before is not measured again."""
         name = self._records.name(candidate)
         folder = self._records.folder / name
-        shutil.rmtree(folder, ignore_errors=True)  # it may hold half a bundle, of a process that was killed
+        shutil.rmtree(folder, ignore_errors=True)  # a process that was killed may have left a part of a bundle
         bundle = self._bench.make(candidate.model, candidate.recipe, folder, reasons)
         identity: dict[str, Any] = {
             "model": candidate.model,
@@ -141,7 +141,7 @@ class Rounds:
         )
 
     def _is_worthwhile(self, candidate: Candidate) -> bool:
-        """Not if a candidate that costs no more meets all goals, or if this one cannot meet them."""
+        """False if a candidate that costs no more meets all goals, or if this candidate cannot meet them."""
         good = [self._work[e.model] for e in self.entries if total_miss(self._goals, e.measured) == 0]
         cheapest, work = min(good, default=math.inf), self._work[candidate.model]
         if work > cheapest or (work == cheapest and candidate.stage > METHOD_STAGE):
@@ -153,7 +153,7 @@ class Rounds:
         )
 
     def _base(self, model: int) -> Entry | None:
-        """The entry whose layers are promoted: of methods and options, the one that loses least."""
+        """The entry whose layers are promoted: the entry with the least loss among methods and their options."""
         smooth = SMOOTH_LOSS.values()
         return min(
             self._plain(model),
@@ -168,9 +168,10 @@ class Rounds:
         return [entry for entry in self.entries if entry.model == model and entry.stage <= OPTION_STAGE]
 
     def _promotions_may_help(self, model: int) -> bool:
-        """Whether a model's plain candidates lose too much, and no cheaper candidate meets all goals.
+        """Whether the plain candidates of a model lose too much, and no cheaper candidate meets all goals.
 
-        A built-in recipe that meets them costs more than a few promotions, and many promotions more than few.
+        A built-in recipe costs more than a few promotions. So promotions are tried even if a built-in recipe of this
+        model meets the goals.
         """
         good = [entry for entry in self.entries if total_miss(self._goals, entry.measured) == 0]
         plain = [entry for entry in good if entry.stage <= OPTION_STAGE or entry.model != model]
@@ -183,7 +184,7 @@ class Rounds:
         )
 
     def _promote(self, base: Entry) -> None:
-        """Search for the fewest promotions that meet the goals; with ``everything``, try a few shares of them too."""
+        """Search for the fewest promotions that meet the goals; with ``everything``, also try fixed shares."""
         sensitivity = self._records.sensitivity(base, lambda: self._bench.layers(base.model, base.recipe))
         heads = _heads([goal for goal in self._losses if goal.miss(base.measured) > 0] or self._losses, base)
         steps = sensitivity.path(heads)
@@ -191,7 +192,7 @@ class Rounds:
 
         def try_first(count: int) -> Entry:
             recipe = recipe_with(base.recipe, taken_of(steps[:count]))
-            # which layers come first depends on the heads, and another run's goals may be for other heads
+            # the order of the layers depends on the heads, and another run may have goals for other heads
             name = f"{base.name} promoted-{count} by {'+'.join(heads)}"
             candidate = Candidate(model=base.model, recipe=recipe, name=name, stage=PROMOTION_STAGE)
             return self._try(candidate, reasons_of(recipe, sensitivity))
@@ -203,7 +204,7 @@ class Rounds:
                 try_first(count)
 
     def _float_misses(self, model: int) -> bool:
-        """Whether a student misses a goal for its hits in float32 already, which no recipe can correct."""
+        """Whether a student misses a goal for hits even in float32. No recipe can correct this."""
         if model == 0 or not self._losses:
             return False
         if model not in self._floats:
@@ -211,14 +212,14 @@ class Rounds:
         return any(goal.missed(self._floats[model]) for goal in self._losses)
 
     def _too_slow_or_large(self, model: int) -> bool:
-        """Whether all candidates of a model are so far beyond a goal that more work or bytes make no sense."""
+        """Whether all candidates of a model are too far beyond a goal to try candidates with more work or bytes."""
         bounds = [goal for goal in self._goals if goal.kind.head is None]
         entries = [entry for entry in self.entries if entry.model == model]
         return bool(entries) and any(min(goal.miss(e.measured) for e in entries) > HOPELESS for goal in bounds)
 
 
 def _heads(goals: Collection[Goal], base: Entry) -> tuple[str, ...]:
-    """The heads that goals are for; without any, those that were measured."""
+    """The heads that have goals; if there are none, all measured heads."""
     named = {goal.kind.head for goal in goals}
     there = tuple(head for head in SMOOTH_LOSS if any(metric.startswith(f"{head}.") for metric in base.fidelity))
     return tuple(head for head in there if head in named) or there

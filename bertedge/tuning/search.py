@@ -1,4 +1,4 @@
-"""The search: recipes are made and measured one by one; what is measured stays on the disk, and the search resumes."""
+"""The search: makes and measures candidates one by one. Results stay on the disk, so a search can be resumed."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def tune(
 ) -> Tuned:
     """Search for the fastest bundle that meets the goals.
 
-    Every candidate is made, measured and kept in ``output/candidates`` before the next one, and the same call resumes
-    an interrupted search. At the end the best ones are timed against each other, and ``best``, ``pareto.json`` and
+    Each candidate is made, measured and saved in ``output/candidates`` before the next. The same call resumes an
+    interrupted search. At the end the best candidates are timed together, and ``best``, ``pareto.json`` and
     ``pareto.svg`` are written.
 
     Args:
-        models: checkpoints; the first one is the reference for hits, the others may be its students.
+        models: checkpoints; the first is the reference for hits; the others may be its students.
         goals: at least one.
         cased: whether the models' tokenizers keep capital letters; default: what their files say.
-        force: forget what an earlier search in ``output`` measured.
-        note: is told a line about every candidate; default: bertedge's logger.
+        force: discard the results of an earlier search in ``output``.
+        note: called with a line about every candidate; default: bertedge's logger.
 
     Raises:
         UnfitMachineError: the target's bundles are not correct on this CPU.
@@ -70,7 +70,7 @@ def tune(
     settings, output = settings or TuneSettings(), Path(output)
     if not goals:
         raise UsageError("tune: no goal is given", f"for instance {Goal(option='max_mlm_drop', bound=0.005).example}")
-    require_correct_here(resolve_target(settings.target).name)  # its candidates run here
+    require_correct_here(resolve_target(settings.target).name)  # the candidates run on this machine
     checkpoints = [open_checkpoint(model, cased=cased) for model in models]
     for checkpoint in checkpoints:
         _require_recipes(checkpoint, settings)
@@ -117,17 +117,19 @@ def _search(output: Path, bench: Workbench, goals: Collection[Goal], note: Note)
 
 
 def _prepare(output: Path, *, force: bool) -> None:
-    """Make the folder of a search, or clear what an earlier one left half-written.
+    """Create the folder of a search, or remove incomplete files of an earlier search.
 
     Raises:
-        FileError: something else is there.
+        FileError: the folder has other content.
     """
     settle_inside(output)
     settle_inside(output / CANDIDATES)
     if output.exists() and not output.is_dir():
         raise FileError(f"{output}: is a file", "choose another name for --output")
     if output.is_dir() and any(output.iterdir()) and not (output / CANDIDATES).is_dir():
-        raise FileError(f"{output}: is not empty, and holds no search", "choose another name for --output")
+        raise FileError(
+            f"{output}: is not empty, and is not the folder of a search", "choose another name for --output"
+        )
     if force:
         for name in (CANDIDATES, BEST):
             shutil.rmtree(output / name, ignore_errors=True)
@@ -137,9 +139,9 @@ def _prepare(output: Path, *, force: bool) -> None:
 
 
 def _time_together(entries: Sequence[Entry], folder: Path, bench: Workbench) -> list[Entry]:
-    """Candidates with new latencies, all from one run."""
+    """The candidates with new latencies, all measured in one run."""
     runs = [(folder / entry.folder, timed.threads) for entry in entries for timed in entry.latency]
-    bench.listen(0.9, f"timing {len(entries)} finalists against each other")
+    bench.listen(0.9, f"timing {len(entries)} finalists together")
     times = iter(bench.time(runs, rounds=FINAL_ROUNDS))
     return [
         replace(entry, latency=tuple(sorted((next(times) for _ in entry.latency), key=lambda t: t.p95_ms)))
@@ -148,14 +150,14 @@ def _time_together(entries: Sequence[Entry], folder: Path, bench: Workbench) -> 
 
 
 def _line(entry: Entry, goals: Collection[Goal]) -> str:
-    """A candidate in a line."""
+    """The results of a candidate in one line."""
     metrics = dict.fromkeys([*(goal.kind.metric for goal in goals), loss_metric(entry)])
     values = [f"{m} {entry.measured[m].value:.4g}" for m in metrics if m in entry.measured]
     return f"{entry.name}: {', '.join(values)}: {told_of(goals, entry.measured)}"
 
 
 def conditions_of(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
-    """What the measurements of a search depend on, apart from the recipe."""
+    """Everything except the recipe that the measurements of a search depend on."""
     machine = this_machine()
     return {
         "models": [f"{checkpoint.name} {checkpoint.model_sha256}" for checkpoint in checkpoints],
@@ -170,7 +172,7 @@ def conditions_of(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> 
 
 
 def prefixes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """The prefix of candidates' names: none for a single model, else its name; numbered where two models share one."""
+    """The prefix of candidates' names for each model: empty for a single model, otherwise its name, made unique."""
     if len(checkpoints) == 1:
         return [""]
     names = [checkpoint.name for checkpoint in checkpoints]
@@ -180,7 +182,7 @@ def prefixes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
 
 
 def work_of(checkpoint: Checkpoint, tokens: int) -> float:
-    """Multiply-accumulates of a text, roughly: the blocks, and the decoder at 15 % of the positions."""
+    """Approximate multiply-accumulates for a text: the blocks, and the decoder at 15 % of the positions."""
     config = checkpoint.config
     masked = [layer for layer in checkpoint.parts.layers(config) if layer.role == Role.DECODER]
     decoder = sum(layer.inputs * layer.outputs for layer in masked)

@@ -1,4 +1,4 @@
-"""How to search."""
+"""Settings of a search."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TuneSettings:
         calibration: text to calibrate with; None for the built-in text.
         corpus: text to measure losses on; None for a part of the calibration text, which is held out.
         target: the CPU that the bundles are for.
-        recipes: by name, what to try; None for every method, its settings and the built-in recipes.
+        recipes: name -> recipe to try; None for all methods, their settings and the built-in recipes.
         exclude: patterns of layers that stay float32 in every candidate.
-        threads: the numbers of threads to try; empty for one and what :func:`bertedge.load` takes.
+        threads: the numbers of threads to try; empty for 1 and the default of :func:`bertedge.load`.
         everything: try all candidates, even after the goals are met.
     """
 
@@ -41,7 +41,7 @@ class TuneSettings:
     def __post_init__(self) -> None:
         require_examples(self.examples)
         check_keys(self)
-        _ = self.numbers  # which checks each of them
+        _ = self.numbers  # raises for an invalid number
 
     @property
     def numbers(self) -> tuple[int, ...]:

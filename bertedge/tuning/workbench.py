@@ -1,4 +1,4 @@
-"""Where candidates are made and measured: the float models, the text, and what is worth keeping between candidates."""
+"""Makes and measures candidates. Keeps the float models, the text and other data between candidates."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from bertedge.runtime import BertRuntime, load
 from bertedge.tuning.measured import Timed
 from bertedge.tuning.tuning_settings import TuneSettings
 
-#: Tokens of a text that losses are measured on, at most.
+#: The most tokens of a text that losses are measured on.
 MAX_LENGTH = 128
 
 
 class Workbench:
-    """Makes and measures candidates; float models and samples are made when they are first needed.
+    """Makes and measures candidates. Float models and samples are made when they are first needed.
 
     Args:
         scratch: a folder that is removed at the end.
@@ -66,12 +66,12 @@ class Workbench:
             if other.tokenizer.vocabulary() != first.tokenizer.vocabulary():
                 raise UsageError(
                     f"{other.name}: has another vocabulary than {first.name}, so that their words cannot be compared",
-                    "tune it by itself",
+                    "tune it in a search of its own",
                 )
 
     @cached_property
     def text(self) -> TokenizedCorpus:
-        """What losses are measured on."""
+        """The text that losses are measured on."""
         tokenizer = self.checkpoints[0].tokenizer
         if self.settings.corpus is not None:
             return tokenize_corpus(Path(self.settings.corpus), tokenizer)
@@ -96,13 +96,13 @@ class Workbench:
 
     @cached_property
     def _call(self) -> Batch:
-        """What is timed."""
+        """The batch that is timed."""
         workload = Workload(batch_size=self.settings.batch_size, seq_len=self.settings.length)
         return workload_batch(workload, self.text, self._layout)
 
     @cached_property
     def _judge(self) -> Observations:
-        """The first model's own hits."""
+        """The hits of the first model."""
         return self._record(0).itself()
 
     def make(self, model: int, recipe: QuantizationRecipe, folder: Path, promoted: dict[str, str]) -> Bundle:
@@ -120,7 +120,7 @@ class Workbench:
         )
 
     def layers(self, model: int, recipe: QuantizationRecipe) -> Sensitivity:
-        """What each layer of a candidate loses."""
+        """The loss of each layer of a candidate."""
         return sensitivity(
             self.checkpoints[model],
             target=self.settings.target,
@@ -131,12 +131,12 @@ class Workbench:
         )
 
     def fidelity(self, model: int, bundle: Bundle) -> dict[str, MetricValue]:
-        """How a candidate differs from its own float model, and how many hits it loses to the first one."""
+        """The difference of a candidate from its own float model, and the hits lost against the first model."""
         candidate = _loaded(bundle.folder, max(self.settings.numbers))
         return estimate_all(self._record(model).observe(candidate, judge=self._judge))
 
     def float_fidelity(self, model: int) -> dict[str, MetricValue]:
-        """The same for a model in float32."""
+        """The result of :meth:`fidelity` for a model in float32."""
         return estimate_all(self._record(model).observe(self._float(model), judge=self._judge))
 
     def time(self, bundles: Sequence[tuple[Path, int]], *, rounds: int) -> list[Timed]:
@@ -170,7 +170,7 @@ class Workbench:
 
 
 def _loaded(folder: Path, threads: int) -> BertRuntime:
-    """A bundle that was made a moment ago, for a target that was found to be right here."""
+    """Load a bundle of this search. Its hashes and target need no check, because it was just made for this CPU."""
     return load(folder, threads=threads, check=False, allow_any_cpu=True)
 
 

@@ -73,7 +73,7 @@ def test_a_demo_keeps_its_bundle_and_says_what_is_next(
 
     demo.show(str(model_folder), folder, measure=quick)  # as ``make demo`` does a second time
     out, err = capsys.readouterr()
-    assert "is used again from an earlier demo" in err
+    assert "the bundle of an earlier demo is used again" in err
     assert "$ bertedge quantize" not in out
     assert Bundle.open(tmp_path / folder).manifest == made.manifest
 

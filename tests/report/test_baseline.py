@@ -34,7 +34,7 @@ def test_what_is_no_baseline(tmp_path: Path) -> None:
         read_baseline(path)
     assert "--update-baseline" in caught.value.hint
     report = report_of(model("small"))
-    with pytest.raises(UsageError, match="without a reason"):
+    with pytest.raises(UsageError, match="needs a reason"):
         update_baseline(path, report, "  ", DEFAULTS)
     with pytest.raises(UsageError, match="interrupted run cannot be a baseline"):
         update_baseline(path, replace(report, complete=False, missing=("fidelity",)), "why", DEFAULTS)

@@ -58,7 +58,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         (f"[latency.p50]\nmax_ratio = 1{'0' * 400}", "expected 1 or more", "worse"),
         ('[latency.p50]\nmax_ratio = "5 %"', "expected a number", "for instance"),
         ("[latency.p50]\nmax_ratio = true", "expected a number", "for instance"),
-        ('"mlm.kl_mean" = false\n[mlm.kl_mean]\nmax_ratio = 2', "mlm.kl_mean is there twice", "keep one"),
+        ('"mlm.kl_mean" = false\n[mlm.kl_mean]\nmax_ratio = 2', "mlm.kl_mean is set twice", "keep one"),
         ("\n".join(f'"{name}" = false' for name in DEFAULTS), "every budget is switched off", "leave at least one"),
         ("[size_bytes]\nmax_ratio = 1.1\napart = 2", "for latency.p50 only", "leave it out"),
         ("size_bytes = true", "expected a table or false", "for instance"),

@@ -69,6 +69,4 @@ def test_the_last_word_names_the_step_whose_weights_are_kept(model_folder: Path,
     assert done.returncode == 0, done.stderr
     kept = json.loads((tmp_path / "ruined" / "training.json").read_text())["done"]["steps"]
     assert kept < 20
-    assert done.stderr.splitlines()[-1] == (
-        f"the weights are those of step {kept}, which were the best on the text that was held out"
-    )
+    assert done.stderr.splitlines()[-1] == (f"the weights are from step {kept}, the best on the held-out text")

@@ -96,7 +96,7 @@ def test_documents_of_one_sentence_leave_the_next_sentence_head_as_it_was(
     assert "nsp" not in done.accuracies
     assert any("next sentences (nsp) are not trained" in note for note in notes)
     assert told_by(tmp_path / "out")["mlm"] == "trained"
-    assert told_by(tmp_path / "out")["nsp"].startswith("kept as it was: tweets.txt has one sentence in every document")
+    assert told_by(tmp_path / "out")["nsp"].startswith("kept unchanged: tweets.txt has one sentence in every document")
     records = log_of(tmp_path / "out")
     assert {r["nsp_accuracy"] for r in records if "loss" in r} == {None}
     assert {r["held_out_nsp_accuracy"] for r in records if "held_out_loss" in r} == {None}
@@ -112,7 +112,7 @@ def test_mostly_documents_of_one_sentence(
     (tmp_path / "mixed.txt").write_text("\n\n".join([*lines * 4, *(pairs * 2)[:longer]]))
     done = train(tmp_path / "mixed.txt", tmp_path / "out", SETTINGS, init=model_folder)
     assert ("nsp" in done.accuracies) == trained
-    assert told_by(tmp_path / "out")["nsp"].startswith("trained" if trained else "kept as it was: mixed.txt has a next")
+    assert told_by(tmp_path / "out")["nsp"].startswith("trained" if trained else "kept unchanged: mixed.txt has a next")
 
 
 def test_a_new_model_has_no_head_that_nothing_teaches(tweets: Path, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_head_that_the_text_cannot_teach_is_not_added(
     with pytest.raises(CheckpointError, match="has no head to train"):
         distill(model_with(Parts()), tweets, tmp_path / "out", SETTINGS, shape=SHAPE, distillation=nothing)
     answers = DistillationSettings(labels_weight=0.0)
-    with pytest.raises(UsageError, match="--add-head mlm: neither the text nor"):
+    with pytest.raises(UsageError, match="--add-head mlm: its loss has no weight"):
         distill(model_with(Parts()), tweets, tmp_path / "out", SETTINGS, add_heads=["mlm"], distillation=answers)
 
 

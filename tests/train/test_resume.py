@@ -103,7 +103,7 @@ def test_a_run_killed_before_its_first_save_starts_over(library: Path, whole: Pa
 def test_an_interrupted_run_is_not_overwritten_by_accident(library: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(library, tmp_path / "out", SETTINGS, shape=SHAPE, on_step=killed_after(2))
-    with pytest.raises(FileError, match="an interrupted run is there"):
+    with pytest.raises(FileError, match="has an interrupted run"):
         train(library, tmp_path / "out", SETTINGS, shape=SHAPE)
     assert train(library, tmp_path / "out", SETTINGS, shape=SHAPE, force=True).step == SETTINGS.steps
 
@@ -255,7 +255,7 @@ def test_killed_between_two_renames(library: Path, whole: Path, tmp_path: Path, 
     assert not (tmp_path / deadly).exists()
     notes: list[str] = []
     train(library, tmp_path / "cut", settings, shape=SHAPE, resume=True, note=notes.append)
-    assert f"going on after step {after}" in notes
+    assert f"continuing after step {after}" in notes
     assert_same_run(whole, tmp_path / "cut")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut"]
 
@@ -289,9 +289,9 @@ def test_a_killed_run_with_a_checkpoint_hints_at_resume(library: Path, tmp_path:
     """Its checkpoint is there already, but --force, which would replace it, would lose the run."""
     interrupted(library, tmp_path / "out", step=9)
     assert (tmp_path / "out" / "config.json").is_file()
-    with pytest.raises(FileError, match="an interrupted run is there") as caught:
+    with pytest.raises(FileError, match="has an interrupted run") as caught:
         train(library, tmp_path / "out", SETTINGS, shape=SHAPE)
-    assert caught.value.hint.startswith("go on with it")
+    assert caught.value.hint.startswith("continue it")
     assert "--resume" in caught.value.hint
 
 
@@ -326,7 +326,7 @@ def test_a_full_disk_costs_a_save_and_not_the_run(library: Path, whole: Path, tm
         patch.setattr(keeper_module, "write_checkpoint", full)
         settings = replace(SETTINGS, save_minutes=1e-9)
         train(library, tmp_path / "out", settings, shape=SHAPE, on_step=free_again, note=notes.append)
-    assert sum("tried again later" in note for note in notes) >= 6
+    assert sum("will be tried again" in note for note in notes) >= 6
     assert_same_run(whole, tmp_path / "out")
 
 
@@ -365,7 +365,7 @@ def test_kill_nine_and_resume(library: Path, tmp_path: Path) -> None:
     assert cut.wait() == -signal.SIGKILL
     again = typed(*words(library, tmp_path / "cut", "--set", "save_minutes=1", "--resume"))
     assert again.returncode == 0, again.stderr
-    assert "going on after step" in again.stderr
+    assert "continuing after step" in again.stderr
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 

@@ -102,7 +102,7 @@ def test_force_removes_what_a_search_wrote_and_nothing_else(tmp_path: Path) -> N
 @pytest.mark.parametrize("force", [False, True])
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, force: bool) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(FileError, match="holds no search"):
+    with pytest.raises(FileError, match="not the folder of a search"):
         _prepare(tmp_path, force=force)
     with pytest.raises(FileError, match="is a file"):
         _prepare(tmp_path / "thesis.txt", force=force)

@@ -301,7 +301,7 @@ def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else 128 + number), err
-    assert "go on with:" in err
+    assert "continue with:" in err
     assert f"bertedge tune {model_folder} -o {runs}" in err
     assert "Traceback" not in err
     assert verify(load(runs / "best")).passed
