@@ -41,7 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "default, observer percentile 99.9": {"observer": "percentile", "percentile": 99.9},
     "default, 256 calibration texts": {"num_examples": 256},
 }
-TWIN_ROWS = ("none of the tools", "smoothing", "float outliers", "the default recipe")
+OUTLIER_ROWS = ("none of the tools", "smoothing", "float outliers", "the default recipe")
 
 
 def main() -> None:
@@ -51,8 +51,11 @@ def main() -> None:
     rows: dict[str, tuple[Checkpoint, QuantizationRecipe]] = {
         name: (checkpoint, QuantizationRecipe().changed(**changes)) for name, changes in OPTIONS.items()
     }
-    twin = with_outliers(checkpoint)
-    rows |= {f"outlier model, {name}": (twin, QuantizationRecipe().changed(**OPTIONS[name])) for name in TWIN_ROWS}
+    with_outlier_channels = with_outliers(checkpoint)
+    rows |= {
+        f"outlier model, {name}": (with_outlier_channels, QuantizationRecipe().changed(**OPTIONS[name]))
+        for name in OUTLIER_ROWS
+    }
     batches = Sample.of(checkpoint, options.corpus, options.examples).batches
     print(f"### {checkpoint.name}\n\n| | " + " | ".join(METRICS) + " |\n| --- |" + " --- |" * len(METRICS))
     with tempfile.TemporaryDirectory() as scratch:

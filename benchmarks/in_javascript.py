@@ -96,12 +96,12 @@ def rows(words: str, reference: BertRuntime, bundle: Bundle, batches: list[Batch
     """The cells of a bundle: in Python, then in each package."""
     in_python = load(bundle.folder, threads=1, allow_any_cpu=True)
     with ExitStack() as stack:
-        elsewhere = [stack.enter_context(in_node(bundle, runtime)) for runtime in RUNTIMES]
-        to_float = measure_fidelity(reference, [in_python, *elsewhere], batches)
-        to_python = measure_fidelity(in_python, elsewhere, batches)
+        in_javascript = [stack.enter_context(in_node(bundle, runtime)) for runtime in RUNTIMES]
+        to_float = measure_fidelity(reference, [in_python, *in_javascript], batches)
+        to_python = measure_fidelity(in_python, in_javascript, batches)
         loss = [[f"{found[name].value:.{digits}f}" for name, digits in LOSS.items()] for found in to_float]
         yield [words, "Python", "", "", "", "", *loss[0]]
-        for name, model, found, lost in zip(RUNTIMES.values(), elsewhere, to_python, loss[1:], strict=True):
+        for name, model, found, lost in zip(RUNTIMES.values(), in_javascript, to_python, loss[1:], strict=True):
             logits, probabilities = largest_differences(in_python, model, batches)
             same = found["mlm.top1_agreement"].value
             yield [

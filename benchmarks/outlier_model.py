@@ -1,8 +1,8 @@
 """A model with outliers: the same function in float, with activations that are hard to quantize.
 
 Trained BERTs grow a few channels of large activations (Kovaleva et al. 2021; Dettmers et al. 2022). This model has
-them by design, in changes that cancel each other exactly. So whatever a quantizer loses on it, and not on the original
-model, is lost to outliers.
+them by design: its weights are changed in pairs that cancel exactly. So a loss of a quantizer that the original model
+does not have is caused by outliers.
 """
 
 from __future__ import annotations

@@ -75,5 +75,5 @@ def least_ms(bundle: Bundle, linear: int, chip: Chip) -> float:
 
 
 def _attention_macs(config: EncoderConfig) -> float:
-    """Scores and contexts, in float32 whatever the recipe."""
+    """Multiply-accumulates of scores and contexts, which are in float32 with every recipe."""
     return 2 * TOKENS * config.hidden_size * ((config.num_hidden_layers - 1) * TOKENS + MASKED + 1)

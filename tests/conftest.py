@@ -113,9 +113,9 @@ def long_corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def english_l6() -> Path:
-    """A real checkpoint that lies beside the project on some machines."""
+    """A real checkpoint, which only some machines have next to the repository."""
     if not ENGLISH_L6.is_dir():
-        pytest.skip(f"the real checkpoint {ENGLISH_L6.name} is not beside this clone")
+        pytest.skip(f"the real checkpoint {ENGLISH_L6.name} is missing")
     return ENGLISH_L6
 
 

@@ -236,7 +236,7 @@ def test_an_earlier_bundle_of_another_model_is_refused_before_anything_is_measur
     tokenizer: Tokenizer,
     tmp_path: Path,
 ) -> None:
-    """A retrained model is near its own float model, whatever quantizing did to it; the old bundle is far from it."""
+    """A retrained model is always near its own float model, and the old bundle is far from it."""
     retrained, candidate = tmp_path / "retrained", tmp_path / "candidate"
     retrained.mkdir()
     write_checkpoint(retrained, config, random_tensors(config, Parts(("mlm", "nsp")), seed=1), tokenizer)

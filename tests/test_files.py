@@ -119,12 +119,12 @@ def test_force_replaces_everything(written: Path) -> None:
     assert names(written.parent) == ["out"]
 
 
-@pytest.mark.parametrize("stranger", ["folder", "file"])
-def test_force_spares_what_bertedge_did_not_write(tmp_path: Path, stranger: str) -> None:
+@pytest.mark.parametrize("existing", ["folder", "file"])
+def test_force_spares_what_bertedge_did_not_write(tmp_path: Path, existing: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "photo").write_text("x")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(FileError, match=f"no {MARKER}"), new_folder(tmp_path / stranger, force=True, marker=MARKER):
+    with pytest.raises(FileError, match=f"no {MARKER}"), new_folder(tmp_path / existing, force=True, marker=MARKER):
         pytest.fail("the block must not run")
     assert (tmp_path / "folder" / "photo").read_text() == (tmp_path / "file").read_text() == "x"
 

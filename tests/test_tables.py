@@ -171,7 +171,7 @@ def test_a_head_has_a_method_a_command_and_a_page(head: Head) -> None:
 
 
 def batch_of(encodings: Sequence[Encoding], mask: int) -> Batch:
-    """A padded batch; the pairs follow each other, and nobody knows what is under the masks."""
+    """A padded batch of pairs that follow each other, without labels for the masks."""
     width = max(len(encoding.input_ids) for encoding in encodings)
     ids, types = np.zeros((2, len(encodings), width), dtype=np.int64)
     attention = np.zeros_like(ids)

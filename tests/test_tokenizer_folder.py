@@ -64,7 +64,7 @@ def test_random_folders_as_transformers(tmp_path: Path, seed: int) -> None:
     folder = write(tmp_path / "model", random_folder(random.Random(seed)))
     try:
         expected = theirs_of(folder)
-    except Exception:  # whatever it raises: of a folder that it does not open, nothing is promised
+    except Exception:  # any error: nothing is promised for a folder that it cannot open
         try:
             Tokenizer.load(folder)
         except BertEdgeError as error:

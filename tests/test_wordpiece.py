@@ -37,8 +37,8 @@ def with_processor(kind: str) -> tokenizers.Tokenizer:
 @pytest.mark.parametrize("kind", ["template", "bert", "sequence"])
 def test_every_way_to_add_special_tokens_is_renumbered(kind: str) -> None:
     whole = with_processor(kind)
-    kept = [piece for piece, _ in sorted(whole.get_vocab().items(), key=lambda item: item[1])]
-    ids = {piece: index for index, piece in enumerate(reversed(kept))}
+    kept = [token for token, _ in sorted(whole.get_vocab().items(), key=lambda item: item[1])]
+    ids = {token: index for index, token in enumerate(reversed(kept))}
     small = trimmed(whole.to_str(), ids)
     for text in LINES:
         assert small.encode(text).tokens == whole.encode(text).tokens

@@ -207,8 +207,11 @@ FOLDERS: dict[str, dict[str, Any]] = {
         "tokenizer.json": serialized("<ent>", "<e1>"),
         CONFIG_FILE: {"added_tokens_decoder": {"4": added("[MASK]", lstrip=True, special=True)}},
     },
-    "json, added tokens beside it": {"tokenizer.json": serialized("<ent>"), "added_tokens.json": {"<e1>": N + 1}},
-    "json, map beside it": {"tokenizer.json": serialized(), MAP_FILE: {"additional_special_tokens": ["<e1>", "<url>"]}},
+    "json, and a file of added tokens": {"tokenizer.json": serialized("<ent>"), "added_tokens.json": {"<e1>": N + 1}},
+    "json, and a file of special tokens": {
+        "tokenizer.json": serialized(),
+        MAP_FILE: {"additional_special_tokens": ["<e1>", "<url>"]},
+    },
     "json, another normalizer": {"tokenizer.json": serialized(normalizer={"type": "NFKC"})},
     "json, another pre-tokenizer": {"tokenizer.json": serialized(pre_tokenizer={"type": "WhitespaceSplit"})},
     "json, another template": {

@@ -14,7 +14,7 @@ import numpy as np
 
 from bertedge.evaluate.latency import paired_ratio
 from bertedge.files import write_text
-from peers.measure import BESIDE_USUAL, Result
+from peers.measure import FASTEST_WITH_USUAL, Result
 from peers.table import OURS_BEST
 
 FIDELITY = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate", "invariance.max_prob_diff")
@@ -75,7 +75,7 @@ def _ratios(result: Result, own: Result | None) -> dict[str, dict[str, float]]:
         return {}
     pairs = {what: (own.blocks.get(what), blocks) for what, blocks in result.blocks.items()}
     # users give bertedge the whole list, so its time for that is compared with both ways of the peers
-    pairs["usual"] = own.many.get(BESIDE_USUAL), result.many.get("usual", [])
+    pairs["usual"] = own.many.get(FASTEST_WITH_USUAL), result.many.get("usual", [])
     pairs["fastest"] = own.many.get("fastest"), result.many.get("fastest", [])
     found = {}
     for what, (ours, theirs) in pairs.items():

@@ -27,7 +27,7 @@ STARTS, STARTS_S = 3, 4.0
 PASSES, PASS_S = 5, 30.0
 STRATEGIES = ("usual", "fastest")
 #: "fastest" of peers that batch by themselves, measured in the rounds of "usual" to be compared with it.
-BESIDE_USUAL = "fastest beside usual"
+FASTEST_WITH_USUAL = "fastest beside usual"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Result:
         made: kind of work -> size, seconds, peak memory, versions.
         blocks: workload -> what a call took in each round's block, as ``bertedge bench`` computes it.
         calls: workload -> median of all calls.
-        many: strategy, or ``BESIDE_USUAL`` -> seconds of each pass over all sentences.
+        many: strategy, or ``FASTEST_WITH_USUAL`` -> seconds of each pass over all sentences.
         cosine: strategy -> smallest cosine of a sentence's vector with the reference's.
         failed: step -> reason.
     """
@@ -179,7 +179,7 @@ class Comparison:
                     with self._trying(self.results[name], f"sentences, {strategy}"):
                         done[name] += self._pass(name, process, strategy, usual=usual)
                         if usual and PEERS[name].batches_itself:
-                            self._pass(name, process, BESIDE_USUAL, usual=False)
+                            self._pass(name, process, FASTEST_WITH_USUAL, usual=False)
 
     def _pass(self, name: str, process: Process, kept_as: str, *, usual: bool) -> float:
         """All sentences once: the seconds that it took."""

@@ -52,7 +52,7 @@ def bench(
         )
         try:
             run.compare(listen)
-            run.shorten(listen)
+            run.compare_lengths(listen)
             run.time(listen)
             run.profile(listen)
             run.start(listen)

@@ -186,9 +186,9 @@ class Measurement:
         entry = KindFidelity(kind=kind, texts=texts, fidelity=found, changes=changes)
         self.by_kind[index] = (*self.by_kind[index], entry)
 
-    def shorten(self, listen: Listener) -> None:
+    def compare_lengths(self, listen: Listener) -> None:
         """Compare outputs on texts of other lengths."""
-        self.details.shorten(
+        self.details.compare_lengths(
             self.models,
             self.tokenized,
             self.layout,

@@ -144,9 +144,9 @@ class Command(TyperCommand):
         for parameter in self.params:
             if parameter.name in group_of:
                 parameter.rich_help_panel = group_of[parameter.name]  # type: ignore[attr-defined]
-            told = getattr(parameter, "show_default", None)
-            if isinstance(told, str):  # typer would put it in brackets twice
-                parameter.help = f"{(parameter.help or '').rstrip('.')}; default: {told}."  # type: ignore[attr-defined]
+            default = getattr(parameter, "show_default", None)
+            if isinstance(default, str):  # typer would put it in brackets twice
+                parameter.help = f"{(parameter.help or '').rstrip('.')}; default: {default}."  # type: ignore[attr-defined]
                 parameter.show_default = False  # type: ignore[attr-defined]
 
     def get_params(self, ctx: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bertedge.cli.console import at_least, note
 from bertedge.errors import CheckFailed
-from bertedge.evaluate.goals import said
+from bertedge.evaluate.goals import outcome_sentence
 
 #: A lower cosine with float causes a warning; the default recipe reaches 0.99 or more.
 LOW_COSINE = 0.95
@@ -22,10 +22,10 @@ def conclude_goals(bundle: Any) -> None:
     manifest = bundle.manifest
     promoted = [layer for layer, reason in manifest.layer_reasons.items() if ": promoted" in reason]
     for option, reached in manifest.goals.items():
-        note(said(option, reached))
+        note(outcome_sentence(option, reached))
     if promoted:
         note(f"promoted: {len(promoted)} layers; 'bertedge info {shlex.quote(str(bundle.folder))}' says why")
-    missed = [said(option, reached) for option, reached in manifest.goals.items() if not reached.met]
+    missed = [outcome_sentence(option, reached) for option, reached in manifest.goals.items() if not reached.met]
     if missed:
         raise CheckFailed(
             f"{bundle.folder}: {'; '.join(missed)}",

@@ -16,7 +16,7 @@ from bertedge.cli.console import note, progress_bar, stdout
 from bertedge.cli.options import CasedOption, ForceOption, TargetOption, library
 from bertedge.cli.quantize_command import CalibrationOption, ExcludeOption
 from bertedge.errors import CheckFailed
-from bertedge.evaluate.goals import GOALS, Goal, said
+from bertedge.evaluate.goals import GOALS, Goal, outcome_sentence
 from bertedge.evaluate.metrics import METRICS
 from bertedge.keys import keys_of
 from bertedge.target import AUTO
@@ -151,8 +151,8 @@ def _conclude(tuned: Any, output: Path) -> None:
     if tuned.reason:
         note(tuned.reason)
     for option, reached in tuned.goals.items():
-        note(said(option, reached))
-    missed = [said(option, reached) for option, reached in tuned.goals.items() if not reached.met]
+        note(outcome_sentence(option, reached))
+    missed = [outcome_sentence(option, reached) for option, reached in tuned.goals.items() if not reached.met]
     if missed:
         raise CheckFailed(
             f"no candidate certainly meets all goals; the best: {'; '.join(missed)}",

@@ -40,7 +40,7 @@ class Details:
         """For :func:`bertedge.evaluate.fidelity.measure_fidelity`; ``place`` 0 is the first candidate."""
         self._worst[place + 1].add(batch, expected, got)
 
-    def shorten(
+    def compare_lengths(
         self,
         models: Sequence[Predictor],
         corpus: TokenizedCorpus,

@@ -114,7 +114,7 @@ def sentence(option: str, reached: ReachedGoal) -> str:
     return f"{reached.metric} is {reached.value:.4g}{interval}, the goal is {words} {reached.bound:g}"
 
 
-def said(option: str, reached: ReachedGoal) -> str:
+def outcome_sentence(option: str, reached: ReachedGoal) -> str:
     """The sentence with ``met``, ``not met`` or ``undecided`` in front."""
     seen = MetricValue(value=reached.value, low=reached.low, high=reached.high, n=reached.n)
     words = {"pass": "met", "fail": "not met", "inconclusive": "undecided"}
@@ -143,7 +143,7 @@ def goals_of_table(table: Mapping[str, Any]) -> tuple[Goal, ...]:
     return goals_of({name: float(bound) for name, bound in table.items()})
 
 
-def told_of(goals: Collection[Goal], measured: Measured) -> str:
+def goals_in_words(goals: Collection[Goal], measured: Measured) -> str:
     """The goals that are missed, in a few words."""
     missed = [goal.flag for goal in goals if goal.missed(measured)]
     open_ = [goal.flag for goal in goals if goal.miss(measured) > 0 and goal.flag not in missed]

@@ -96,26 +96,26 @@ class LatencyStudy:
         """Measure ``rounds`` rounds, then more until ``settled`` returns True or rounds or time are used up."""
         effort, start, longest, done = self._effort, time.monotonic(), 0.0, 0
         first, most = (math.ceil(n / effort.rounds_per_sitting) for n in (effort.rounds, effort.max_rounds))
-        look = first
+        planned = first
         while True:
-            while done < look:
+            while done < planned:
                 began = time.monotonic()
                 if done >= first and began - start + longest > effort.seconds:
                     return
-                self._sit(done, look, listen)
+                self._sit(done, planned, listen)
                 done += 1
                 longest = max(longest, time.monotonic() - began)
             if done >= most or settled(self.reports()):
                 return
-            look = min(most, done + max(1, round(GROWTH * done)))
+            planned = min(most, done + max(1, round(GROWTH * done)))
 
-    def _sit(self, number: int, look: int, listen: Listener) -> None:
+    def _sit(self, number: int, planned: int, listen: Listener) -> None:
         opened = {index: self._openers[index]() for index in self._rng.permutation(len(self._openers))}
         models = [opened[index] for index in range(len(opened))]
         for step, index in enumerate(self._rng.permutation(len(self.grid))):
             workload = self.grid[index]
-            share = (number + step / len(self.grid)) / look
-            listen(share, f"timing {workload_name(workload)}, sitting {number + 1} of {look}")
+            share = (number + step / len(self.grid)) / planned
+            listen(share, f"timing {workload_name(workload)}, sitting {number + 1} of {planned}")
             calls = [partial(model.predict, self._batches[index]) for model in models]
             seed = int(self._rng.integers(2**31))
             rounds = self._effort.rounds_per_sitting

@@ -119,13 +119,13 @@ def trade_off(report: Report, metric: str) -> list[Point]:
 def _frontier(points: Sequence[Point]) -> list[Point]:
     """Mark the Pareto set: no other point is at least as good in both numbers and better in one."""
 
-    def beaten(point: Point) -> bool:
+    def is_dominated(point: Point) -> bool:
         return any(
             other.ms <= point.ms and other.value >= point.value and (other.ms, other.value) != (point.ms, point.value)
             for other in points
         )
 
-    return [Point(**{**vars(point), "best": not beaten(point)}) for point in points]
+    return [Point(**{**vars(point), "best": not is_dominated(point)}) for point in points]
 
 
 def part_name(part: str) -> str:

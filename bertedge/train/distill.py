@@ -131,7 +131,7 @@ def _student_heads(
     heads = plan_heads(there, add, cannot, fresh=given is None)
     unused = teacher.parts.pooler and not any(head.needs_pooler for head in teacher.parts.rows)
     if given is None and unused and not heads.parts.pooler:
-        heads.told["pooler"] = "left out: a pooler without a next-sentence head is not distilled"
+        heads.decisions["pooler"] = "left out: a pooler without a next-sentence head is not distilled"
     if not heads.tasks and not (weights.hidden_weight or weights.relations_weight):
         raise nothing_to_train(teacher.name, heads)
     return heads

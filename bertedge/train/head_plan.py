@@ -28,12 +28,12 @@ class HeadPlan:
     Attributes:
         parts: the parts of the model.
         tasks: the heads that are trained.
-        told: head -> whether it is trained, kept or left out, in words.
+        decisions: head -> whether it is trained, kept or left out, in words.
     """
 
     parts: Parts
     tasks: tuple[str, ...]
-    told: dict[str, str] = field(default_factory=dict)
+    decisions: dict[str, str] = field(default_factory=dict)
 
 
 def why_no_next_sentences(corpus: TokenizedCorpus, max_length: int) -> str | None:
@@ -64,7 +64,7 @@ def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fr
         UsageError: a head to add cannot be trained.
     """
     heads: list[str] = [head for head in there.heads if head not in TASKS]
-    tasks, told = [], {}
+    tasks, decisions = [], {}
     for task in TASKS:
         added = task in add and task not in there.heads
         if added and task in cannot:
@@ -73,21 +73,21 @@ def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fr
             continue
         if task not in cannot:
             tasks.append(task)
-            told[task] = ADDED if added else TRAINED
+            decisions[task] = ADDED if added else TRAINED
         elif fresh:
-            told[task] = f"left out: {cannot[task]}"
+            decisions[task] = f"left out: {cannot[task]}"
             continue
         else:
-            told[task] = f"kept unchanged: {cannot[task]}"
+            decisions[task] = f"kept unchanged: {cannot[task]}"
         heads.append(task)
     parts = Parts(tuple(heads), pooler=there.pooler and not fresh, tied=there.tied)
-    return HeadPlan(parts=parts, tasks=tuple(tasks), told=told)
+    return HeadPlan(parts=parts, tasks=tuple(tasks), decisions=decisions)
 
 
-def sentences(told: dict[str, str]) -> Iterable[str]:
+def sentences(decisions: dict[str, str]) -> Iterable[str]:
     """A sentence for each head that is added or not trained."""
     names = {task: f"{HEADS[task].task} ({task})" for task in TASKS} | {"pooler": "pooled vectors (pooler)"}
-    for head, words in told.items():
+    for head, words in decisions.items():
         if words == ADDED:
             yield f"{names[head]}: the head is added with new weights, and trained"
         elif words != TRAINED:
@@ -96,10 +96,10 @@ def sentences(told: dict[str, str]) -> Iterable[str]:
 
 def nothing_to_train(name: str, heads: HeadPlan) -> BertEdgeError:
     """The error if no head can be trained."""
-    if not heads.told:
+    if not heads.decisions:
         return CheckpointError(
             f"{name}: has no head to train",
             f"add one: {', '.join(f'--add-head {task} learns {HEADS[task].task}' for task in TASKS)}",
         )
-    reasons = "; ".join(f"{head}: {words}" for head, words in heads.told.items())
+    reasons = "; ".join(f"{head}: {words}" for head, words in heads.decisions.items())
     return UsageError(f"{name}: nothing can be trained ({reasons})", "give another text, or other weights")

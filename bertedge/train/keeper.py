@@ -55,7 +55,7 @@ class Keeper:
             saved = self._folder.resume(identity, first=self._world.first)
             if saved is None:
                 self._note(
-                    f"{self._folder.path}: no state was saved before the interruption; the run starts from step 0"
+                    f"{self._folder.path}: no state was saved before the interruption; the run starts again from step 0"
                 )
         elif self._world.first:
             self._folder.begin(identity, force=force)

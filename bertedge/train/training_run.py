@@ -192,7 +192,7 @@ class TrainingRun:
         if settings.dropout is not None:  # for training only; the checkpoint keeps the value of its config.json
             model.set_dropout(settings.dropout)
         model.train_only(heads.tasks)
-        for line in sentences(heads.told):
+        for line in sentences(heads.decisions):
             self.note(line)
         if settings.batch_size < world.size * settings.accumulate:
             raise UsageError(
@@ -203,7 +203,7 @@ class TrainingRun:
             self.paths.output,
             RunFolder.next_to(self.paths.output),
             self.tokenizer,
-            {**self.provenance, "heads": heads.told},
+            {**self.provenance, "heads": heads.decisions},
             self.held_out,
             world,
             self.note,

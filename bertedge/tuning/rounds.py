@@ -35,7 +35,7 @@ class Rounds:
 
     Args:
         work: the multiply-accumulates of each model.
-        told: called with each candidate, and whether it was measured now.
+        on_entry: called with each candidate, and whether it was measured now.
 
     Attributes:
         entries: the measured candidates. Candidates with the same model file are counted once.
@@ -47,18 +47,18 @@ class Rounds:
         records: Records,
         goals: Collection[Goal],
         work: Sequence[float],
-        told: Callable[[Entry, bool], None],
+        on_entry: Callable[[Entry, bool], None],
     ) -> None:
         self.entries: list[Entry] = []
         self._by_recipe: dict[tuple[int, QuantizationRecipe], Entry] = {}
         self._floats: dict[int, dict[str, MetricValue]] = {}
-        self._bench, self._records, self._goals, self._work, self._told = bench, records, goals, work, told
+        self._bench, self._records, self._goals, self._work, self._on_entry = bench, records, goals, work, on_entry
         self._losses = [goal for goal in goals if goal.kind.head is not None]
         self._settings, self._total = bench.settings, 1
         minutes = self._settings.budget_minutes
         self._deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
         self._listen = bench.listen
-        bench.listen = self._heard
+        bench.listen = self._report_progress
 
     def try_all(self, candidates: Sequence[Candidate]) -> bool:
         """Try the worthwhile candidates, then promote layers of each model's best candidate, the cheapest model first.
@@ -83,7 +83,7 @@ class Rounds:
             if base is not None and (self._settings.everything or self._promotions_may_help(model)):
                 self._promote(base)
 
-    def _heard(self, share: float, text: str) -> None:
+    def _report_progress(self, share: float, text: str) -> None:
         """Report progress. Stop if the time limit is reached."""
         if self.entries and time.monotonic() > self._deadline:
             self._deadline = math.inf
@@ -103,13 +103,13 @@ class Rounds:
         entry = self._records.read(candidate)
         new = entry is None
         if entry is None:
-            self._heard(0.0, "")
+            self._report_progress(0.0, "")
             entry = self._measure(candidate, reasons)
             self._records.write(entry)
         self._by_recipe[candidate.model, candidate.recipe] = entry
         if not any((other.model, other.sha256) == (entry.model, entry.sha256) for other in self.entries):
             self.entries.append(entry)
-            self._told(entry, new)
+            self._on_entry(entry, new)
         return entry
 
     def _measure(self, candidate: Candidate, reasons: dict[str, str]) -> Entry:

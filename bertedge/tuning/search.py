@@ -14,7 +14,7 @@ from bertedge.data.calibration import default_text
 from bertedge.data.text_files import text_sha256
 from bertedge.engines.onnxruntime.cpu_check import require_correct_here
 from bertedge.errors import FileError, UsageError
-from bertedge.evaluate.goals import Goal, require_measurable, told_of
+from bertedge.evaluate.goals import Goal, require_measurable, goals_in_words
 from bertedge.evaluate.machine_record import this_machine
 from bertedge.files import alone_in
 from bertedge.layers import Role, planned_layers
@@ -153,7 +153,7 @@ def _line(entry: Entry, goals: Collection[Goal]) -> str:
     """The results of a candidate in one line."""
     metrics = dict.fromkeys([*(goal.kind.metric for goal in goals), loss_metric(entry)])
     values = [f"{m} {entry.measured[m].value:.4g}" for m in metrics if m in entry.measured]
-    return f"{entry.name}: {', '.join(values)}: {told_of(goals, entry.measured)}"
+    return f"{entry.name}: {', '.join(values)}: {goals_in_words(goals, entry.measured)}"
 
 
 def conditions_of(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:

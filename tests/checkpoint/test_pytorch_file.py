@@ -1,4 +1,4 @@
-"""``pytorch_model.bin`` without torch: what torch wrote comes back bit by bit, and whatever else is refused."""
+"""``pytorch_model.bin`` without torch: tensors equal those that torch wrote, and other files are refused."""
 
 from __future__ import annotations
 

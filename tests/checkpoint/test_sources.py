@@ -114,9 +114,9 @@ def test_missing_shards_are_named(tmp_path: Path) -> None:
 
 
 def test_an_index_reaches_no_other_folder(tmp_path: Path) -> None:
-    save_file(arrays_of(), tmp_path / "stranger.safetensors")
+    save_file(arrays_of(), tmp_path / "outside.safetensors")
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / INDEX).write_text(json.dumps({"weight_map": {"x": "../stranger.safetensors"}}))
+    (tmp_path / "model" / INDEX).write_text(json.dumps({"weight_map": {"x": "../outside.safetensors"}}))
     with pytest.raises(FileError, match="shards missing"):
         open_source(tmp_path / "model", BERT.names)
 

@@ -49,8 +49,8 @@ def test_it_is_another_model_by_its_hash(checkpoint: Checkpoint, trimmed: Checkp
 def test_every_piece_keeps_its_weights(checkpoint: Checkpoint, trimmed: Checkpoint) -> None:
     before, after = checkpoint.tensor(names.WORD_EMBEDDINGS), trimmed.tensor(names.WORD_EMBEDDINGS)
     ids = checkpoint.tokenizer.vocabulary()
-    for piece, index in trimmed.tokenizer.vocabulary().items():
-        np.testing.assert_array_equal(after[index], before[ids[piece]])
+    for token, index in trimmed.tokenizer.vocabulary().items():
+        np.testing.assert_array_equal(after[index], before[ids[token]])
 
 
 def test_the_most_used_pieces_stay(checkpoint: Checkpoint, corpus_file: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_most_used_pieces_stay(checkpoint: Checkpoint, corpus_file: Path) ->
     counts = np.bincount(corpus.token_ids, minlength=checkpoint.tokenizer.vocab_size)
     keep = len(always_kept(checkpoint.tokenizer)) + 10
     small, trim = trim_vocabulary(checkpoint, keep, [corpus.token_ids])
-    kept = {checkpoint.tokenizer.vocabulary()[piece] for piece in small.tokenizer.vocabulary()}
+    kept = {checkpoint.tokenizer.vocabulary()[token] for token in small.tokenizer.vocabulary()}
     chosen = kept - always_kept(checkpoint.tokenizer)
     dropped = set(range(len(counts))) - kept
     assert len(chosen) == 10
@@ -121,7 +121,7 @@ def test_an_empty_text(checkpoint: Checkpoint, tmp_path: Path) -> None:
 def test_a_piece_that_is_listed_twice_leaves_a_hole(
     checkpoint: Checkpoint, model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
-    """``vocab.txt`` gives such a piece its last line's number, and the first one's belongs to nobody."""
+    """``vocab.txt`` gives a repeated token the number of its last line. The number of the first line is unused."""
     folder = Path(shutil.copytree(model_folder, tmp_path / "model"))
     (folder / "tokenizer.json").unlink()
     words = sorted(checkpoint.tokenizer.vocabulary(), key=checkpoint.tokenizer.vocabulary().__getitem__)
@@ -135,9 +135,9 @@ def test_a_piece_that_is_listed_twice_leaves_a_hole(
     small, trim = trim_to_text(holed, len(words) - 1, corpus_file)
     assert trim.tokens == len(small.tokenizer.vocabulary()) == len(words) - 1
     table = holed.tensor(names.WORD_EMBEDDINGS)
-    for piece, index in small.tokenizer.vocabulary().items():
+    for token, index in small.tokenizer.vocabulary().items():
         np.testing.assert_array_equal(
-            small.tensor(names.WORD_EMBEDDINGS)[index], table[holed.tokenizer.vocabulary()[piece]]
+            small.tensor(names.WORD_EMBEDDINGS)[index], table[holed.tokenizer.vocabulary()[token]]
         )
     with pytest.raises(UsageError, match=f"the vocabulary has {len(words) - 1}"):
         trim_to_text(holed, len(words), corpus_file)

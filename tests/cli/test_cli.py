@@ -263,7 +263,7 @@ def test_baselines_that_say_nothing(
 def test_a_candidate_is_judged_by_what_was_measured_beside_it(
     folder: Path, bundle_of: Callable[..., Bundle], model_folder: Path, long_corpus_file: Path, tmp_path: Path
 ) -> None:
-    """The float bundle is larger than the int8 one, whatever the clock says."""
+    """The float bundle is larger than the int8 bundle. Times are not checked."""
     larger = bundle_of("float32").folder
     more = ["--corpus", long_corpus_file, *LITTLE, "--against", folder, "--json", tmp_path / "r.json"]
     done = typed("bench", larger, "--reference", model_folder, *more)
@@ -464,7 +464,7 @@ def test_train_and_distill(corpus_file: Path, model_folder: Path, tmp_path: Path
         ),
         (["compare", "{tmp}/b", "{empty}", "--markdown", "{empty}"], 2, "the report and --markdown"),
         (["compare", "{empty}", "{empty}", "--update-baseline", "--reason", "x"], 2, "and --baseline"),
-        (["bench", "{bundle}", "--reference", "nowhere", "--update-baseline", "--reason", "x"], 2, "no --baseline"),
+        (["bench", "{bundle}", "--reference", "nowhere", "--update-baseline", "--reason", "x"], 2, "needs --baseline"),
         (["bench", "{bundle}", "-r", "x", "--baseline", "{tmp}/b.json", "--update-baseline"], 2, "needs a reason"),
         (["bench", "{bundle}", "--reference", "nowhere", "--reason", "x"], 2, "needs --update-baseline"),
         (["bench", "{bundle}", "--reference", "{model}", "--against", "nowhere"], 3, "no such bundle"),
@@ -629,6 +629,6 @@ def test_an_empty_file_is_not_ctrl_c(folder: Path, tmp_path: Path, monkeypatch: 
     def end(*args: object) -> None:
         raise EOFError
 
-    monkeypatch.setattr("bertedge.runtime.golden.verify", end)  # as whatever reads a file without a check would
+    monkeypatch.setattr("bertedge.runtime.golden.verify", end)  # like code that reads a file without a check
     with pytest.raises(EOFError):
         typed("verify", folder)

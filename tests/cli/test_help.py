@@ -24,7 +24,7 @@ from bertedge.target import TARGETS
 from tests.report.samples import CONFIG
 
 ROOT: Any = typer.main.get_command(app)
-#: More than so many options are not read.
+#: Users do not read more options than this.
 MOST = 10
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at any time, disks that are full, pipes that nobody reads."""
+"""Ctrl-C at any time, full disks, and pipes without a reader."""
 
 from __future__ import annotations
 

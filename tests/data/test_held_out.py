@@ -19,7 +19,7 @@ from tests.templates import template
 
 
 def corpus_of(*documents: int) -> TokenizedCorpus:
-    """Documents of so many sentences, a piece each, numbered throughout."""
+    """Documents with the given numbers of sentences. A sentence is one token; tokens are numbered."""
     return TokenizedCorpus(
         template=template(),
         token_ids=np.arange(sum(documents)),
@@ -30,7 +30,7 @@ def corpus_of(*documents: int) -> TokenizedCorpus:
 
 def pieces_of(corpus: TokenizedCorpus) -> list[list[int]]:
     return [
-        [piece for sentence in corpus.document(index) for piece in corpus.sentence(sentence)]
+        [token for sentence in corpus.document(index) for token in corpus.sentence(sentence)]
         for index in range(corpus.num_documents)
     ]
 
@@ -45,7 +45,7 @@ def test_the_parts_make_the_whole_and_share_nothing(documents: list[int], share:
     rest, held_out = (pieces_of(part) for part in hold_out(corpus, share))
     assert all(rest)
     assert all(held_out)
-    assert sorted(piece for document in rest + held_out for piece in document) == list(range(sum(documents)))
+    assert sorted(token for document in rest + held_out for token in document) == list(range(sum(documents)))
     assert len(held_out) >= 1
 
 

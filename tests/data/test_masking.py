@@ -19,7 +19,7 @@ def mask(
     row: list[tuple[int, bool]], seed: int = 0, **options: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """ids, maskable, changed ids, positions"""
-    ids = np.array([piece for piece, _ in row], dtype=np.int64)
+    ids = np.array([token for token, _ in row], dtype=np.int64)
     maskable = np.array([flag for _, flag in row])
     rng = np.random.default_rng(seed)
     return ids, maskable, *mask_tokens(ids, maskable, mask_id=MASK, vocab_size=VOCABULARY, rng=rng, **options)
@@ -57,7 +57,7 @@ def test_evaluation_hides_every_chosen_position(row: list[tuple[int, bool]]) -> 
 def test_a_seed_fixes_the_mask_and_the_ids_are_not_touched(row: list[tuple[int, bool]], seed: int) -> None:
     ids, _, changed, positions = mask(row, seed)
     again = mask(row, seed)
-    assert ids.tolist() == [piece for piece, _ in row]
+    assert ids.tolist() == [token for token, _ in row]
     np.testing.assert_array_equal(changed, again[2])
     np.testing.assert_array_equal(positions, again[3])
 

@@ -13,7 +13,7 @@ from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import IS_NEXT, IS_RANDOM, Pair, sentence_pairs
 from tests.templates import template
 
-#: The pieces of document d count up from d * STEP, so a piece tells its document and its place there.
+#: The tokens of document d are d * STEP, d * STEP + 1, ..., so a token shows its document and position.
 STEP = 100_000
 
 

@@ -1,4 +1,4 @@
-"""What is text is opened, in whatever wrapping; what is not is named."""
+"""Text is read in every encoding and compression; for other files, the error names the kind."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def matmul(weight: np.ndarray, zero_point: int) -> ort.InferenceSession:
 
 
 def extreme_weights(shape: tuple[int, int], weight_range: WeightRange) -> np.ndarray:
-    """Weights at the ends of what is allowed, each beside its neighbour."""
+    """Weights at the ends of the allowed range; each odd row is limited by the row before it."""
     low, high = -weight_range.largest, weight_range.largest
     weight = RNG.choice(np.array([low, -1, 0, 1, high], dtype=np.int8), shape)
     for row in range(1, shape[0], 2):

@@ -62,7 +62,7 @@ V1, V2 = "4:cpu,cpuacct:{}\n3:memory:/m\n", "0::{}\n"
         (V2.format("/a/b"), {"a/b/cpu.max": "150000 100000", "cpu.max": "max 100000"}, 1.5),
         (V2.format("/a/b"), {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2.0),
         (V2.format("/a/b"), {"a/b/cpu.max": "400000 100000", "a/cpu.max": "300000 100000", "cpu.max": "5 1"}, 3.0),
-        (V2.format("/a/b"), {"a/c/cpu.max": "100000 100000", "a/b/cpu.max": "max 100000"}, None),  # a neighbour's
+        (V2.format("/a/b"), {"a/c/cpu.max": "100000 100000", "a/b/cpu.max": "max 100000"}, None),  # of another group
         (V2.format("/"), {"cpu.max": "100000 100000", "a/cpu.max": "1000 100000"}, 1.0),
         (V2.format("/host/only"), {"cpu.max": "250000 100000"}, 2.5),  # the host's path, in a container
         (V2.format("/../a"), {"a/cpu.max": "100000 100000"}, None),  # outside of what this namespace sees
@@ -98,7 +98,7 @@ def test_this_process_has_groups() -> None:
 
 
 def tried(trial: ThreadTrial, calls: int, cost: Callable[[int, int], float]) -> list[int]:
-    """Threads of so many calls, each of which takes ``cost(number of the call, threads)``."""
+    """The threads of each call. A call takes ``cost(number of the call, threads)``."""
     used = []
     for call in range(calls):
         used.append(trial.threads())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.errors import UsageError
-from bertedge.evaluate.goals import GOALS, Goal, goals_of, require_measurable, said, sentence, total_miss
+from bertedge.evaluate.goals import GOALS, Goal, goals_of, require_measurable, outcome_sentence, sentence, total_miss
 from bertedge.evaluate.intervals import outcome_of
 from bertedge.evaluate.metrics import METRICS
 from bertedge.heads.parts import Parts
@@ -62,15 +62,15 @@ def test_what_is_said_of_a_goal_is_what_a_gate_would_say(option: str, metric: st
     for value, word in words.items():
         reached = goal.reached({metric: seen(value)})
         assert reached.met == (word == "met")
-        assert said(option, reached).startswith(f"{word}: {metric} is {value:g} (")
-        assert ("more text" in said(option, reached)) == (word == "undecided")
+        assert outcome_sentence(option, reached).startswith(f"{word}: {metric} is {value:g} (")
+        assert ("more text" in outcome_sentence(option, reached)) == (word == "undecided")
 
 
 def test_an_exact_number_is_never_undecided() -> None:
     exact = MetricValue(value=8.0, low=8.0, high=8.0, n=1)
     for bound, word in ((8.0, "met"), (7.99, "not met")):
         goal = Goal(option="max_p95_ms", bound=bound)
-        assert said("max_p95_ms", goal.reached({"latency.p95_ms": exact})).startswith(f"{word}: ")
+        assert outcome_sentence("max_p95_ms", goal.reached({"latency.p95_ms": exact})).startswith(f"{word}: ")
 
 
 def test_what_is_missing_or_no_number_is_never_met() -> None:

@@ -35,21 +35,21 @@ class Noise:
 
     Attributes:
         loading: sd of the logarithm of what one loading of a model makes of its speed.
-        mood: sd of the logarithm of the whole machine's speed, which changes slowly.
+        drift: sd of the logarithm of the whole machine's speed, which changes slowly.
         jitter: scale of what each round has for itself, Student's t with 2 degrees of freedom (no finite variance).
         hit: probability that a round is slowed down by another process, to 1 + an exponential of mean 1.
     """
 
     loading: float = 0.02
-    mood: float = 0.3
+    drift: float = 0.3
     jitter: float = 0.02
     hit: float = 0.0
 
 
-QUIET = Noise(loading=0.005, mood=0.02, jitter=0.005)
+QUIET = Noise(loading=0.005, drift=0.02, jitter=0.005)
 NOISES = {
     "quiet": QUIET,
-    "moody": Noise(mood=1.0),
+    "drifting": Noise(drift=1.0),
     "heavy tails": Noise(jitter=0.05),
     "half of the rounds hit": Noise(hit=0.5),
     "loadings differ": Noise(loading=0.05),
@@ -61,17 +61,17 @@ class Simulated(LatencyStudy):
 
     def __init__(self, ratio: float, noise: Noise, seed: int, effort: Effort) -> None:
         super().__init__([lambda: None] * 2, GRID, CORPUS, LAYOUT, threads=1, effort=effort)  # type: ignore[list-item]
-        self.ratio, self.noise, self.random, self.mood = ratio, noise, np.random.default_rng(seed), 0.0
+        self.ratio, self.noise, self.random, self.drift = ratio, noise, np.random.default_rng(seed), 0.0
 
     def _sit(self, number: int, look: int, listen: Callable[[float, str], None]) -> None:
         rounds, noise, rng = self._effort.rounds_per_sitting, self.noise, self.random
         loading = rng.normal(scale=noise.loading, size=2)
         times = np.empty((2, rounds))
         for index in range(rounds):
-            self.mood = 0.9 * self.mood + rng.normal(scale=noise.mood * np.sqrt(1 - 0.9**2))
+            self.drift = 0.9 * self.drift + rng.normal(scale=noise.drift * np.sqrt(1 - 0.9**2))
             hit = (rng.random(2) < noise.hit) * rng.exponential(size=2)
             own = np.clip(noise.jitter * rng.standard_t(2, size=2), -1, 5)
-            times[:, index] = np.exp(loading + self.mood + own) * (1 + hit)
+            times[:, index] = np.exp(loading + self.drift + own) * (1 + hit)
         times[1] *= self.ratio
         self._parts[0].append([Timing(blocks=own, calls=own) for own in times])
 
@@ -95,7 +95,7 @@ def test_what_did_not_change_does_not_fail(noise: Noise) -> None:
 
 
 @pytest.mark.parametrize(
-    "noise", [QUIET, NOISES["moody"], NOISES["heavy tails"]], ids=["quiet", "moody", "heavy tails"]
+    "noise", [QUIET, NOISES["drifting"], NOISES["heavy tails"]], ids=["quiet", "drifting", "heavy tails"]
 )
 def test_ten_per_cent_more_is_seen_nine_times_in_ten(noise: Noise) -> None:
     assert outcomes(1.10, noise, 40)["fail"] >= 36
@@ -109,7 +109,7 @@ def test_what_cannot_be_told_is_not_said(noise: Noise) -> None:
 
 def test_at_the_very_edge_of_the_budget_looking_again_costs_little() -> None:
     """The worst case of all that is allowed; every look at the data is a chance to be wrong."""
-    assert outcomes(BUDGET, NOISES["moody"], 50)["fail"] <= 5
+    assert outcomes(BUDGET, NOISES["drifting"], 50)["fail"] <= 5
 
 
 def held(sittings: int, rounds_per_sitting: int, assumed: int, trials: int = 150) -> int:

@@ -1,1 +1,1 @@
-"""Files that nobody should trust."""
+"""Damaged and hostile files."""

@@ -161,7 +161,7 @@ def observe(read: Callable[[], object]) -> str | None:
             return f"exit {code}" if code else None
     text = out.getvalue() + err.getvalue()
     assert text == printable(text), f"raw control characters: {UNPRINTABLE.search(text)}"
-    assert not (digits := LONG_NUMBER.search(text)), f"a number that nobody can read: {digits}"
+    assert not (digits := LONG_NUMBER.search(text)), f"a number too long to read: {digits}"
     return None
 
 

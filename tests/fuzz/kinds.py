@@ -231,7 +231,7 @@ def sign(folder: Path) -> None:
                 entry |= to_json(entries[name])
         raw.pop(DIGEST)
         text = json.dumps({**raw, DIGEST: _digest(raw)})
-    except Exception:  # whatever the mutation made of it: then it stays as it is
+    except Exception:  # the mutation broke the file: it stays unchanged
         return
     path.write_text(text, encoding="utf-8")
 

@@ -161,7 +161,7 @@ def _json(change: Callable[[Any, Random], Any]) -> Mutator:
 
 
 def duplicate_key(data: bytes, rng: Random) -> bytes:
-    """JSON says nothing of a key that is there twice."""
+    """A key twice; the standard of JSON does not say what it means."""
     keys = list(re.finditer(rb'"[^"\\]{1,40}"\s*:', data))
     if not keys:
         return data
@@ -295,7 +295,7 @@ def _zip(members: list[tuple[str, bytes]], kind: int) -> bytes:
 
 
 def other_member(data: bytes, rng: Random) -> bytes:
-    """A member that is damaged inside a sound archive, is there twice, or is gone."""
+    """A member that is damaged inside a valid archive, is repeated, or is missing."""
     members = _members(data)
     at = rng.randrange(len(members))
     name, content = members[at]

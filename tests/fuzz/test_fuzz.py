@@ -43,7 +43,7 @@ def test_damage_ends_well(name: str, samples: Samples) -> None:
 
 @pytest.mark.parametrize("name", NATIVE)
 def test_a_damaged_model(name: str, samples: Samples) -> None:
-    """onnxruntime itself may crash on a file whose hash was put right; whatever else it says is two lines."""
+    """With a corrected hash, onnxruntime itself may crash on the file; all other errors are two lines."""
     start, crashes = 0, []
     while start < NATIVE_COUNT:
         scratch = samples.scratch / f"from-{start}"
@@ -89,7 +89,7 @@ def _limited() -> None:
     ],
 )
 def test_a_whole_process(name: str, arguments: tuple[str, ...], samples: Samples) -> None:
-    """The command as it is typed, with 2 GB: whatever ends it well here does so in the tests above."""
+    """The whole command in a process with 2 GB of memory; the tests above call functions only."""
     case = KINDS[name](samples)
     original = case.path.read_bytes()
     for index in range(100, 102):

@@ -57,13 +57,13 @@ def test_two_terms_leave_the_error_of_the_weights_alone(tmp_path: Path) -> None:
     without = WEIGHT.copy()
     without[:, 3] = 0
     outlier = X[..., 3:4] * WEIGHT[:, 3].astype(np.float16)
-    for extra, matrix, beside in (
+    for extra, matrix, float_part in (
         ({}, WEIGHT, 0),
         ({"input_divisors": (2.0,) * 16}, WEIGHT, 0),
         ({"outliers": (3,)}, without, outlier),
     ):
         rows = quantize_rows(matrix, FULL_RANGE)
-        expected = X @ (rows.values * rows.scale[:, None]).T + beside + BIAS
+        expected = X @ (rows.values * rows.scale[:, None]).T + float_part + BIAS
         fields = {"scale": STATIC.scale, "zero_point": STATIC.zero_point, **extra}
         once, twice = (
             np.abs(compute(form(**fields), X, tmp_path) - expected).max() for form in (StaticInt8, TwoTermInt8)

@@ -203,7 +203,7 @@ def published() -> Path:
 def questions() -> list[str]:
     """200 questions, and five texts that are longer than all-MiniLM-L6-v2 reads."""
     if not QUESTIONS.is_file():
-        pytest.skip("the labelled data is not beside this clone")
+        pytest.skip("the folder with labelled data is missing")
     with open(QUESTIONS, encoding="utf-8", newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)][:200]
     return [*texts, *(" ".join(texts[start : start + 40]) for start in range(0, 200, 40))]

@@ -50,8 +50,8 @@ def test_where_sums_would_overflow_they_are_made_in_numpy(
 ) -> None:
     recipe = QuantizationRecipe(method=METHODS[method]())
     options = {"target": "arm64", "recipe": recipe, "calibration": corpus_file, "format": format}
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(target, "this_cpu", lambda: parse_cpuinfo(HASWELL, X86))
+    with monkeypatch.context() as on_haswell:
+        on_haswell.setattr(target, "this_cpu", lambda: parse_cpuinfo(HASWELL, X86))
         there = quantize(model_folder, tmp_path / "there", **options)  # type: ignore[arg-type]
     assert in_numpy
     in_numpy.clear()

@@ -1,4 +1,4 @@
-"""A twin with outliers is the same BERT in float, plain int8 collapses on it, and the default recipe does not."""
+"""A model with outliers equals the original in float. Plain int8 fails on it; the default recipe does not."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_a_twin_computes_the_same(
 ) -> None:
     write_checkpoint(tmp_path, config, random_tensors(config, heads), tokenizer)
     checkpoint = Checkpoint.read(tmp_path)
-    twin = with_outliers(checkpoint)
-    one, other = load(export(checkpoint, tmp_path / "a").folder), load(export(twin, tmp_path / "b").folder)
+    changed = with_outliers(checkpoint)
+    one, other = load(export(checkpoint, tmp_path / "a").folder), load(export(changed, tmp_path / "b").folder)
     texts = ["The cat sat on the [MASK]." if "mlm" in heads.heads else "The cat sat.", "Bread needs flour and time."]
     assert np.allclose(one.encode(texts), other.encode(texts), atol=1e-4)
     if "mlm" in heads.heads:
@@ -50,10 +50,10 @@ def test_a_twin_computes_the_same(
 
 
 def test_every_layer_of_a_twin_reads_outliers(checkpoint: Checkpoint) -> None:
-    twin = with_outliers(checkpoint, factor=40.0, channels=2)
+    changed = with_outliers(checkpoint, factor=40.0, channels=2)
     for name, shape in checkpoint.source.shapes.items():
         if name.endswith("LayerNorm.bias") and "predictions" not in name:
-            moved = np.abs(twin.tensor(name) - checkpoint.tensor(name))
+            moved = np.abs(changed.tensor(name) - checkpoint.tensor(name))
             assert (moved > 39).sum() == (0 if name.startswith("encoder.layer.1.output") else 2), name
             assert shape == moved.shape
 
@@ -62,8 +62,8 @@ def test_plain_int8_collapses_on_the_built_in_twin_and_the_default_recipe_holds(
     built_in_of: Callable[[str], Bundle], tmp_path: Path
 ) -> None:
     checkpoint = open_checkpoint(BUILT_IN[0])
-    twin = with_outliers(checkpoint)
-    made = [quantize(twin, tmp_path / name, recipe=r, target="portable") for name, r in RECIPES.items()]
+    changed = with_outliers(checkpoint)
+    made = [quantize(changed, tmp_path / name, recipe=r, target="portable") for name, r in RECIPES.items()]
     plain, default, original = fidelity(checkpoint, tmp_path, [*made, built_in_of("portable")])
     assert plain["mlm.top1_agreement"].value < 0.8
     assert plain["mlm.kl_mean"].value > 50 * default["mlm.kl_mean"].value
@@ -84,6 +84,6 @@ def _not_much_below(value: MetricValue, other: MetricValue) -> bool:
 
 
 def test_a_twin_of_a_twin_is_still_the_same(checkpoint: Checkpoint) -> None:
-    twin = with_outliers(with_outliers(checkpoint, factor=30.0), factor=30.0, seed=1)
-    assert twin.parts == checkpoint.parts
-    assert replace(twin, name="x").tokenizer is not None
+    changed = with_outliers(with_outliers(checkpoint, factor=30.0), factor=30.0, seed=1)
+    assert changed.parts == checkpoint.parts
+    assert replace(changed, name="x").tokenizer is not None

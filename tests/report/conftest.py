@@ -34,7 +34,7 @@ HOSTILE = (
 
 @pytest.fixture(scope="session")
 def measured(bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path) -> Report:
-    """Two candidates of the tiny model beside it."""
+    """The tiny model and two candidates."""
     grid = tuple(Workload(batch_size=b, seq_len=s) for b, s in ((1, 16), (1, 48), (2, 16)))
     report = bench(
         [bundle_of("static").folder, bundle_of("dynamic").folder],

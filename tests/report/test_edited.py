@@ -1,4 +1,4 @@
-"""Reports that somebody edited by hand: any of their values may be anything."""
+"""Reports that a user edited by hand: every value may be wrong."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read_and_use(report_file: Path, known: Report) -> Report | None:
         for new, old in ((report, known), (known, report)):
             verdicts = judge(new, old, BUDGETS)
             for text in (markdown_report(new, verdicts), junit_report(new, verdicts)):
-                assert not re.search(r"\d{40}", text)  # 1e308 is no number to read
+                assert not re.search(r"\d{40}", text)  # people cannot read 1e308 with all its digits
             assert rich_report(new, verdicts)
     except BertEdgeError:
         return None

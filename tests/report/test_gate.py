@@ -89,7 +89,7 @@ def test_the_same_to_the_last_digit_is_no_change_however_wide_the_interval() -> 
 def test_fidelity_on_another_text_is_refused() -> None:
     old = report_of(agreeing(0.98))
     new = replace(report_of(agreeing(0.5)), corpus=replace(old.corpus, sha256="1", name="other.txt"))
-    for report in (new, replace(new, against=agreeing(0.98))):  # a baseline judges fidelity, whatever else is there
+    for report in (new, replace(new, against=agreeing(0.98))):  # a baseline always judges fidelity
         with pytest.raises(UsageError, match="measured on other.txt, the baseline's on another text: text") as caught:
             judge(report, old, {AGREEMENT.metric: AGREEMENT})
         assert "--corpus" in caught.value.hint
@@ -159,7 +159,7 @@ def test_a_busier_machine_excuses_no_memory() -> None:
     assert verdict_of(heavier, old, Budget(metric="peak_rss_bytes", max_ratio=1.1)).outcome == "fail"
 
 
-def elsewhere(report: Report, **changes: object) -> Report:
+def on_machine(report: Report, **changes: object) -> Report:
     return replace(report, machine=replace(report.machine, **changes))  # type: ignore[arg-type]
 
 
@@ -168,14 +168,14 @@ def test_of_two_runs_more_is_allowed_than_in_one_run() -> None:
     default = DEFAULTS[LATENCY]
     assert (default.limit(apart=False), default.limit(apart=True)) == (1.05, 1.25)
     old = report_of(timed(0.5))
-    for new in (report_of(timed(0.585)), elsewhere(report_of(timed(0.585)), cpu="Another CPU")):
+    for new in (report_of(timed(0.585)), on_machine(report_of(timed(0.585)), cpu="Another CPU")):
         verdict = verdict_of(new, old, default)
         assert verdict.outcome == "pass"
         assert "allowed: 1.25 times" in verdict.sentence
         assert verdict_of(new, old, SLOWER).outcome == "fail"
     assert verdict_of(report_of(timed(0.7)), old, default).outcome == "fail"
-    assert verdict_of(elsewhere(new, target="avx2"), old, default).sentence.startswith("another kind of CPU: avx2")
-    slower = beside([1.1 * ms for ms in (1.0, 1.01, 1.02, 1.0)], [1.0, 1.01, 1.02, 1.0])
+    assert verdict_of(on_machine(new, target="avx2"), old, default).sentence.startswith("another kind of CPU: avx2")
+    slower = same_rounds([1.1 * ms for ms in (1.0, 1.01, 1.02, 1.0)], [1.0, 1.01, 1.02, 1.0])
     assert verdict_of(slower, None, default).outcome == "fail"
 
 
@@ -184,7 +184,7 @@ def test_of_two_runs_more_is_allowed_than_in_one_run() -> None:
 def test_times_and_memory_are_judged_on_the_same_machine_only(metric: str, change: dict[str, object]) -> None:
     new, budget = report_of(timed(0.5)), Budget(metric=metric, max_ratio=1.5)
     assert verdict_of(new, new, budget).outcome in ("pass", "inconclusive")
-    verdict = verdict_of(elsewhere(new, **change), new, budget)
+    verdict = verdict_of(on_machine(new, **change), new, budget)
     assert verdict.outcome == "skipped"
     assert verdict.sentence.startswith("another machine: ")
     assert next(iter(change)) in verdict.sentence
@@ -204,7 +204,7 @@ def test_other_threads_are_refused() -> None:
     judge(replace(new, against=timed(0.5)), old, {LATENCY: SLOWER})  # which judges times
 
 
-def beside(new: list[float], old: list[float]) -> Report:
+def same_rounds(new: list[float], old: list[float]) -> Report:
     """A candidate and an earlier bundle in the same rounds; their ratios to float are not used."""
     return replace(
         report_of(model("new", 1, {}, times(*new))), against=replace(model("old", 1, {}, times(*old)), fidelity={})
@@ -214,20 +214,20 @@ def beside(new: list[float], old: list[float]) -> Report:
 def test_rounds_of_one_run_are_compared_in_pairs() -> None:
     """The machine's speed doubles in the middle; within each round the two differ by ten per cent."""
     old = [1.0, 1.01, 1.02, 1.0, 2.0, 2.01, 2.02, 2.0]
-    slower = beside([1.1 * ms for ms in old], old)
+    slower = same_rounds([1.1 * ms for ms in old], old)
     verdict = verdict_of(slower, None, SLOWER)
     assert verdict.outcome == "fail"
     assert "1.661 ms, old 1.51 ms: 1.1 times as much" in verdict.sentence  # medians of the rounds
     assert "pairs of 8 rounds of one run" in verdict.sentence
     assert verdict_of(busy(slower, others=0.9), None, SLOWER).outcome == "fail"  # both were there
-    assert verdict_of(beside(old, old), None, SLOWER).outcome == "pass"
+    assert verdict_of(same_rounds(old, old), None, SLOWER).outcome == "pass"
     noisy = [ms * factor for ms, factor in zip(old, [1.3, 0.8, 1.2, 0.9, 1.4, 0.7, 1.1, 1.0], strict=True)]
-    assert verdict_of(beside(noisy, old), None, SLOWER).outcome == "inconclusive"
+    assert verdict_of(same_rounds(noisy, old), None, SLOWER).outcome == "inconclusive"
 
 
 def test_times_by_the_bundle_beside_and_the_rest_by_the_baseline() -> None:
     old = report_of(replace(timed(0.1), fidelity={"mlm.top1_agreement": about(0.98, 0.001)}, size_bytes=1000))
-    new = beside([1.0] * 8, [1.0] * 8)
+    new = same_rounds([1.0] * 8, [1.0] * 8)
     (row,) = new.candidates
     new = replace(new, candidates=(replace(row, fidelity={"mlm.top1_agreement": about(0.9, 0.001)}),))
     budgets: Budgets = {LATENCY: SLOWER, AGREEMENT.metric: AGREEMENT}
@@ -237,12 +237,12 @@ def test_times_by_the_bundle_beside_and_the_rest_by_the_baseline() -> None:
 
 def test_rounds_that_cannot_be_paired() -> None:
     with pytest.raises(FileError, match="different numbers of rounds"):
-        verdict_of(beside([1.0, 1.0], [1.0, 1.0, 1.0]), None, SLOWER)
+        verdict_of(same_rounds([1.0, 1.0], [1.0, 1.0, 1.0]), None, SLOWER)
 
 
 def test_size_is_exact_and_judged_everywhere() -> None:
     old, budget = report_of(model("small", 1000)), Budget(metric="size_bytes", max_ratio=1.02)
-    assert verdict_of(elsewhere(report_of(model("small", 1020)), cpu="x"), old, budget).outcome == "pass"
+    assert verdict_of(on_machine(report_of(model("small", 1020)), cpu="x"), old, budget).outcome == "pass"
     verdict = verdict_of(report_of(model("small", 1021)), old, budget)
     assert verdict.outcome == "fail"
     assert "1.021 times as much; allowed: 1.02 times; beyond the budget" in verdict.sentence
@@ -344,7 +344,7 @@ SIZE = Budget(metric="size_bytes", max_ratio=1.0)
 
 def test_what_judges_nothing_has_not_passed() -> None:
     old = report_of(timed(0.5))
-    new = elsewhere(report_of(timed(0.5)), target="avx2")
+    new = on_machine(report_of(timed(0.5)), target="avx2")
     nothing = judge(new, old, {LATENCY: SLOWER})
     assert {verdict.outcome for verdict in nothing} == {"skipped"}
     assert is_regression(nothing, strict=False)
@@ -425,7 +425,7 @@ NSP_QUANTITIES = ("flip", "prob_diff", "reference_hit", "hit")
 
 
 def drawn(rng: np.random.Generator, texts: int, equal: float, flipped: float) -> Observations:
-    """Answers to so many texts, five masked words and a pair each, with such true shares."""
+    """Answers to some texts with five masked words and a pair each, with the given true shares."""
     return Observations(
         groups={
             "mlm": Seen(
@@ -442,7 +442,7 @@ def drawn(rng: np.random.Generator, texts: int, equal: float, flipped: float) ->
 
 
 def shares_of_passes(texts: int, *, trials: int = 80) -> dict[str, float]:
-    """How often a change of four times the budget of 0.01 is taken to be within it, in trials with so many texts.
+    """How often a change of four times the budget of 0.01 is taken to be within it, in trials with a number of texts.
 
     Beside another bundle, and of flips also by a baseline's intervals, which is the other way that they are judged.
     """
@@ -482,7 +482,7 @@ def of_weights(model: CandidateReport, digit: str) -> CandidateReport:
 
 
 def test_a_bundle_of_another_model_beside_says_nothing_of_fidelity() -> None:
-    """It is far from this reference whatever anybody did to it, so everything would be better than it."""
+    """Such a bundle is far from this reference, so every candidate would be better than it."""
     other = of_weights(agreeing(0.05), "e")
     report = replace(report_of(agreeing(0.9)), against=other)
     with pytest.raises(UsageError, match="old is of another float model: its weights are eeeeeeeeeeee") as caught:
@@ -540,7 +540,7 @@ def test_only_what_more_rounds_might_decide_is_undecided() -> None:
     assert verdict_of(report_of(timed(0.525)), old, SLOWER).undecided
     cut = replace(report_of(model("small", 1, {}, times(1.0, 1.0, seq_len=64))), complete=False, missing=("profile",))
     assert not any(verdict.undecided for verdict in judge(cut, old, {LATENCY: SLOWER}))
-    noisy = beside([1.3, 0.8, 1.2, 0.9], [1.0, 1.0, 1.0, 1.0])
+    noisy = same_rounds([1.3, 0.8, 1.2, 0.9], [1.0, 1.0, 1.0, 1.0])
     assert verdict_of(noisy, None, SLOWER).undecided
 
 

@@ -1,4 +1,4 @@
-"""Tables fit the terminal, whatever its width, and lose no number on the way."""
+"""Tables fit a terminal of any width and lose no number."""
 
 from __future__ import annotations
 

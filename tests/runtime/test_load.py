@@ -113,7 +113,7 @@ def test_what_onnxruntime_cannot_run_is_an_error_of_two_lines(bundle_of: Callabl
         sessions.run({"input_ids": np.zeros((1, 4), dtype=np.float32)}, 1)  # type: ignore[dict-item]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names are Unicode")
+@pytest.mark.skipif(sys.platform != "linux", reason="on other systems all names are Unicode")
 @pytest.mark.parametrize("format", ["onnx", "ort"])
 def test_a_folder_whose_name_is_not_utf8(model_folder: Path, tmp_path: Path, format: str) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9/made"))

@@ -20,7 +20,7 @@ RECORDS = [
 
 
 def texts(path: Path) -> str:
-    """The words of a picture; matplotlib leaves each as a comment beside its outlines."""
+    """The words of a picture; matplotlib writes each as a comment next to its outlines."""
     return path.read_text(encoding="utf-8")
 
 

@@ -166,7 +166,7 @@ def test_a_broken_state_is_an_error(library: Path, cut_run: Path, tmp_path: Path
         ({"place": {"sentence": 99}}, "no such place"),
         ({"place": {"taken": 10**6}}, "no such place"),
         ({"place": {"window": -1}}, "no such place"),
-        ({"best": {"step": None, "loss": 1.0}}, "no number"),
+        ({"best": {"step": None, "loss": 1.0}}, "not a number"),
         ({"best": {"loss": 1.0}}, "no step"),
         ({"best": []}, r"best: \[\] is not an object"),
     ],

@@ -306,9 +306,9 @@ def test_a_student_can_go_on(model_folder: Path, corpus_file: Path, tmp_path: Pa
 
 
 def test_a_student_of_another_vocabulary_is_refused(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
-    train(corpus_file, tmp_path / "stranger", replace(SETTINGS, steps=1), shape=replace(SHAPE, vocab_size=120))
+    train(corpus_file, tmp_path / "other_vocabulary", replace(SETTINGS, steps=1), shape=replace(SHAPE, vocab_size=120))
     with pytest.raises(UsageError, match="another vocabulary"):
-        distill(model_folder, corpus_file, tmp_path / "out", SETTINGS, init=tmp_path / "stranger")
+        distill(model_folder, corpus_file, tmp_path / "out", SETTINGS, init=tmp_path / "other_vocabulary")
 
 
 def test_a_student_with_fewer_pieces(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_of_equal_losses_the_smaller_file() -> None:
 
 
 def test_rounds_of_one_run_are_compared_in_pairs() -> None:
-    # whatever slowed the machine down slowed both, so the intervals overlap and the pairs do not
+    # disturbances of the machine slowed both, so the intervals overlap and the pairs do not
     rounds = np.random.default_rng(0).uniform(5, 10, size=25)
     wide = MetricValue(value=0.5, low=0.3, high=0.8, n=25)
     fast = entry("fast", kl=0.0009, ratio=wide, samples_ms=tuple(rounds))

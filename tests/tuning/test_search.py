@@ -254,9 +254,9 @@ def test_bad_input(
     with pytest.raises(UsageError, match="--length 300"):
         tune([model_folder], runs, goals=EASY, settings=replace(settings, length=300))
     other = Tokenizer.train(["some other words altogether"] * 4, vocab_size=300, max_length=64)
-    stranger = student_of(replace(config, vocab_size=other.vocab_size), other, tmp_path / "stranger", seed=0)
-    with pytest.raises(UsageError, match="stranger: has another vocabulary than tiny-bert"):
-        tune([model_folder, stranger], runs, goals=EASY, settings=settings)
+    other_words = student_of(replace(config, vocab_size=other.vocab_size), other, tmp_path / "other_words", seed=0)
+    with pytest.raises(UsageError, match="other_words: has another vocabulary than tiny-bert"):
+        tune([model_folder, other_words], runs, goals=EASY, settings=settings)
     assert not runs.exists()
     for wrong in (
         {"threads": (0,)},
