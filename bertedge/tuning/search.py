@@ -14,7 +14,7 @@ from bertedge.data.calibration import default_text
 from bertedge.data.text_files import text_sha256
 from bertedge.engines.onnxruntime.cpu_check import require_correct_here
 from bertedge.errors import FileError, UsageError
-from bertedge.evaluate.goals import Goal, require_measurable, goals_in_words
+from bertedge.evaluate.goals import Goal, goals_in_words, require_measurable
 from bertedge.evaluate.machine_record import this_machine
 from bertedge.files import alone_in
 from bertedge.layers import Role, planned_layers

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.errors import UsageError
-from bertedge.evaluate.goals import GOALS, Goal, goals_of, require_measurable, outcome_sentence, sentence, total_miss
+from bertedge.evaluate.goals import GOALS, Goal, goals_of, outcome_sentence, require_measurable, sentence, total_miss
 from bertedge.evaluate.intervals import outcome_of
 from bertedge.evaluate.metrics import METRICS
 from bertedge.heads.parts import Parts
