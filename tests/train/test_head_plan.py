@@ -206,7 +206,7 @@ def test_a_head_that_the_text_cannot_teach_is_not_added(
 def test_heads_that_are_there_come_out_as_they_are() -> None:
     plan = plan_heads(Parts(("mlm",), pooler=True, tied=False), (), {"nsp": "why not"})
     assert plan.parts == Parts(("mlm",), pooler=True, tied=False)
-    assert (plan.tasks, plan.told) == (("mlm",), {"mlm": "trained"})
+    assert (plan.tasks, plan.decisions) == (("mlm",), {"mlm": "trained"})
     assert plan_heads(Parts(("mlm", "nsp")), (), {"nsp": "why not"}, fresh=True).parts == Parts(("mlm",))
 
 
