@@ -7,6 +7,7 @@ help. The command line, TOML files and the Python API all use it.
 from __future__ import annotations
 
 import json
+import math
 import operator
 import tomllib
 import types
@@ -53,6 +54,8 @@ def check_keys(settings: Any) -> None:
         choices, bounds = f.metadata["one_of"], f.metadata["bounds"]
         if choices and value not in choices:
             raise UsageError(f"{f.name} {value!r} is not known", nearest(str(value), map(str, choices)))
+        if isinstance(value, float) and math.isinf(value):
+            raise UsageError(f"{f.name} is {value}, expected a finite number", "see --help")
         if not all(BOUNDS[name](value, bound) for name, bound in bounds.items()):
             expected = " and ".join(f"{name.replace('_', ' ')} {bound:g}" for name, bound in bounds.items())
             raise UsageError(f"{f.name} is {value}, expected {expected}", "see --help")

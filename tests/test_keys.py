@@ -84,6 +84,15 @@ def test_an_unknown_setting_lists_similar_ones() -> None:
         read_assignments(["fan"], KEYS)
 
 
+def test_infinity_is_refused_where_there_is_no_upper_bound() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Run:
+        minutes: float = key(1.0, "Time.", above=0)
+
+    with pytest.raises(UsageError, match="minutes is inf, expected a finite number"):
+        check_keys(Run(minutes=float("inf")))
+
+
 @pytest.mark.parametrize(
     "wrong", [{"degrees": 0.0}, {"degrees": 301.0}, {"degrees": float("nan")}, {"minutes": 0}, {"mode": "x"}]
 )
