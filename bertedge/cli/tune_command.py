@@ -155,6 +155,6 @@ def _conclude(tuned: Any, output: Path) -> None:
     missed = [outcome_sentence(option, reached) for option, reached in tuned.goals.items() if not reached.met]
     if missed:
         raise CheckFailed(
-            f"no candidate certainly meets all goals; the best: {'; '.join(missed)}",
+            f"no candidate meets all goals with certainty; the best: {'; '.join(missed)}",
             "relax the goals, or add a smaller student as another MODEL (bertedge distill)",
         )
