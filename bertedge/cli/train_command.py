@@ -118,10 +118,16 @@ def chosen_settings(keys: Mapping[str, Key], common: Mapping[str, Any], options:
     file = common["settings_file"]
     with as_file_errors(file):
         of_file = read_table(read_toml(file), keys) if file else {}
+        for kind in (TrainingSettings, ModelShape, DistillationSettings):
+            built(kind, _with_budget(of_file))  # a value out of range is an error of the file
     for given in (of_file, read_assignments(common["assignments"] or (), keys), options):
         if given.keys() & set(BUDGETS):
             values = {name: value for name, value in values.items() if name not in BUDGETS}
         values |= given
+    return _with_budget(values)
+
+
+def _with_budget(values: dict[str, Any]) -> dict[str, Any]:
     return values if values.keys() & set(BUDGETS) else {"minutes": MINUTES, **values}
 
 

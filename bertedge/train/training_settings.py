@@ -101,8 +101,8 @@ class DistillationSettings:
 class ModelShape:
     """The sizes of a new model."""
 
-    layers: int = key(4, "Encoder blocks.", at_least=1)
-    hidden: int = key(256, "Width of the model.", at_least=1)
+    layers: int = key(4, "Encoder blocks.", at_least=1, at_most=1024)
+    hidden: int = key(256, "Width of the model.", at_least=1, at_most=65536)
     heads: int | None = key(None, "Attention heads; default: one for each 32 or 64 of the width.", at_least=1)
     vocab_size: int = key(30522, "Tokens in a new vocabulary; a student has its teacher's.", at_least=100)
 

@@ -39,3 +39,10 @@ def test_an_unknown_setting_is_an_error_of_its_file(tmp_path: Path) -> None:
         chosen(file)
     with pytest.raises(UsageError, match="vocab_size"):
         chosen(None, "vocab_size=9", keys=distillation_keys())
+
+
+def test_a_value_out_of_range_is_an_error_of_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("hidden = 9223372036854775806\n")
+    with pytest.raises(FileError, match=r"settings\.toml: hidden is 9223372036854775806, expected .* at most 65536"):
+        chosen(file)
