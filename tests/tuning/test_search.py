@@ -249,7 +249,7 @@ def test_bad_input(
         RECIPES["default"].changed(num_examples=10**6),
     ):
         recipes = {"good": RECIPES["dynamic"], "wrong": recipe}
-        with pytest.raises(UsageError, match="'poolr' names no layer|number of examples is 1000000"):
+        with pytest.raises(UsageError, match="'poolr' matches no layer|number of examples is 1000000"):
             tune([model_folder], runs, goals=EASY, settings=replace(settings, recipes=recipes))
     with pytest.raises(UsageError, match="--length 300"):
         tune([model_folder], runs, goals=EASY, settings=replace(settings, length=300))
