@@ -122,7 +122,8 @@ def test_an_end_while_latency_is_measured(
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, "")
-    assert err.splitlines()[:2] == [f"report: {report} (incomplete)", f"tables: {tmp_path / 'report.md'} (incomplete)"]
+    told = [line for line in err.splitlines() if line.startswith(("report:", "tables:"))]  # Python may print a warning
+    assert told == [f"report: {report} (incomplete)", f"tables: {tmp_path / 'report.md'} (incomplete)"]
     read = read_report(report)
     assert not read.complete
     assert "cold start" in read.missing
