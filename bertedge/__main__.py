@@ -21,41 +21,36 @@ IMPATIENCE_S = 2.0
 AGAIN_S = 0.1
 
 
-class Interrupt:
-    """Raises ``KeyboardInterrupt`` for Ctrl-C, and remembers it."""
-
-    def __init__(self) -> None:
-        self.pressed_at: float | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGINT."""
-        now = time.monotonic()
-        if self.pressed_at is None or now - self.pressed_at > IMPATIENCE_S:
-            self.pressed_at = now
-            raise KeyboardInterrupt
+class Interrupted(KeyboardInterrupt):
+    """Raised for Ctrl-C. Unlike ``KeyboardInterrupt``, it allows weak references."""
 
 
 class Ended(SystemExit):
     """Raised for SIGTERM and SIGHUP. Unlike ``SystemExit``, it allows weak references."""
 
 
-class End:
-    """Raises :class:`Ended` for SIGTERM and SIGHUP, and remembers the exit code.
+class Ending:
+    """Raises :class:`Interrupted` for Ctrl-C and :class:`Ended` for SIGTERM and SIGHUP, and remembers the exit code.
 
     C code that calls Python, such as numpy, may drop the exception. Then it is raised again.
     """
 
     def __init__(self) -> None:
         self.code: int | None = None
-        self._raised: Callable[[], Ended | None] = lambda: None
+        self._pressed_at = -IMPATIENCE_S
+        self._raised: Callable[[], BaseException | None] = lambda: None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The handler of both signals."""
+        """The handler of the three signals."""
+        if number == signal.SIGINT:
+            last, self._pressed_at = self._pressed_at, time.monotonic()
+            if self._pressed_at - last <= IMPATIENCE_S:
+                return
         self.code = 128 + number
         if hasattr(signal, "setitimer"):  # not on Windows
             signal.signal(signal.SIGALRM, self._ask_again)
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
-        raise self._ended()
+        raise self._exception()
 
     def reached(self) -> None:
         """Stop the checks, because the command has ended."""
@@ -64,46 +59,48 @@ class End:
 
     def _ask_again(self, number: int, frame: FrameType | None) -> None:
         if self._raised() is None:  # the exception was dropped
-            raise self._ended()
+            raise self._exception()
 
-    def _ended(self) -> Ended:
+    def _exception(self) -> BaseException:
         # made here, because a local variable of the handler would keep the exception alive through its traceback
-        ended = Ended(self.code)
-        self._raised = weakref.ref(ended)
-        return ended
+        made = Interrupted() if self.code == STOPPED else Ended(self.code)
+        self._raised = weakref.ref(made)
+        return made
 
 
 def main() -> None:
     """Run a command. Errors become two lines on stderr and an exit code."""
-    interrupt, end = Interrupt(), End()
+    ending = Ending()
     try:
-        _listen(interrupt, end)
+        _listen(ending)
         _use_utf8()
         from bertedge.cli.app import run
 
         run(sys.argv[1:])
     except KeyboardInterrupt:
+        ending.reached()
         _stop()
     except Exception as error:
-        if interrupt.pressed_at is not None:  # C libraries turn Ctrl-C into other errors, and child processes end by it
+        ending.reached()
+        if ending.code == STOPPED:  # C libraries turn Ctrl-C into other errors, and child processes end by it
             _stop()
-        if end.code is not None:  # the same for SIGTERM
-            raise SystemExit(end.code) from None
+        if ending.code is not None:  # the same for SIGTERM
+            raise SystemExit(ending.code) from None
         from bertedge.cli.console import report
 
         raise SystemExit(report(error)) from None
     finally:
-        end.reached()
+        ending.reached()
 
 
-def _listen(interrupt: Interrupt, end: End) -> None:
+def _listen(ending: Ending) -> None:
     """Handle the signals that end a program, so that temporary files are removed. ``nohup`` and ``&`` still work."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGINT, ending)
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, end)
+            signal.signal(number, ending)
 
 
 def _use_utf8() -> None:

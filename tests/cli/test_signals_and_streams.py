@@ -231,14 +231,17 @@ def test_letters_that_the_terminal_cannot_spell_are_escaped(bundle_of: Callable[
 
 
 @pytest.mark.parametrize("swallows", ["except BaseException: pass", "except BaseException: raise TypeError"])
-def test_an_end_that_a_library_drops_or_renames_is_an_end(swallows: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "says"), [(signal.SIGINT, "stopped\n"), (signal.SIGTERM, "")])
+def test_an_end_that_a_library_drops_or_renames_is_an_end(
+    number: signal.Signals, says: str, swallows: str, tmp_path: Path
+) -> None:
     """As C code does that calls Python: numpy made a TypeError of it, or nothing at all."""
     (tmp_path / "dropped.py").write_text(
         "import os, signal, sys, time\n"
         "import bertedge.__main__, bertedge.cli.app\n"
         "def run(arguments):\n"
         "    try:\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
         "        time.sleep(60)\n"
         f"    {swallows}\n"
         "    time.sleep(60)\n"
@@ -246,4 +249,4 @@ def test_an_end_that_a_library_drops_or_renames_is_an_end(swallows: str, tmp_pat
         "bertedge.__main__.main()\n"
     )
     done = subprocess.run([sys.executable, tmp_path / "dropped.py"], capture_output=True, text=True, timeout=50)
-    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
+    assert (done.returncode, done.stderr) == (128 + number, says)
