@@ -248,5 +248,6 @@ def test_an_end_that_a_library_drops_or_renames_is_an_end(
         "bertedge.cli.app.run = run\n"
         "bertedge.__main__.main()\n"
     )
-    done = subprocess.run([sys.executable, tmp_path / "dropped.py"], capture_output=True, text=True, timeout=50)
-    assert (done.returncode, done.stderr) == (128 + number, says)
+    process = start(program=[str(tmp_path / "dropped.py")])
+    _, err = process.communicate(timeout=50)
+    assert (process.returncode, err) == (128 + number, says)
