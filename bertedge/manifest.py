@@ -17,6 +17,7 @@ from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.files import sha256
 from bertedge.heads import HEADS
 from bertedge.heads.parts import Parts
+from bertedge.plan import AGAIN
 from bertedge.pooling import EmbeddingSettings
 from bertedge.predictor import POOLER_OUTPUT
 from bertedge.recipe import QuantizationRecipe
@@ -43,7 +44,6 @@ OUTPUT_NAMES: dict[str, dict[str, str]] = {
     positions: {POOLER_OUTPUT: POOLER_OUTPUT} | {head.outputs[positions]: head.key for head in HEADS.values()}
     for positions in READ_INPUTS
 }
-AGAIN = "copy the bundle again from its source, or make it again"
 
 
 @dataclass(frozen=True, kw_only=True)
