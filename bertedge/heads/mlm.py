@@ -33,7 +33,6 @@ from bertedge.printable import rounded_percent
 from bertedge.probabilities import largest_change, softmax, top_indices
 from bertedge.tokenizer import Tokenizer
 
-TRANSFORM = "cls.predictions.transform"
 #: In nats; float32 sums in another order differ by as much.
 KL_FLOOR = 1e-5
 
@@ -102,8 +101,8 @@ class MaskedWords(Head):
         """The tensors of the head. A tied decoder has no matrix, since it shares the table of the words."""
         hidden, vocabulary = config.hidden_size, config.vocab_size
         return {
-            **names.linear_shapes(f"{TRANSFORM}.dense", hidden, hidden),
-            **names.norm_shapes(TRANSFORM, hidden),
+            **names.linear_shapes(f"{names.MLM_TRANSFORM}.dense", hidden, hidden),
+            **names.norm_shapes(names.MLM_TRANSFORM, hidden),
             names.DECODER_BIAS: (vocabulary,),
         } | ({} if tied else {names.DECODER: (vocabulary, hidden)})
 
@@ -113,7 +112,7 @@ class MaskedWords(Head):
             Layer(
                 name="mlm.transform",
                 role=Role.HEAD_TRANSFORM,
-                owners=(f"{TRANSFORM}.dense",),
+                owners=(f"{names.MLM_TRANSFORM}.dense",),
                 inputs=hidden,
                 outputs=hidden,
                 reads="masked",
@@ -131,7 +130,7 @@ class MaskedWords(Head):
 
     def write(self, w: HeadWriter, x: str) -> str:
         inner = w.activation("mlm.transform.activation", w.linear("mlm.transform", x))
-        inner = w.layer_norm("mlm.transform.norm", TRANSFORM, inner, w.decoder_divisors)
+        inner = w.layer_norm("mlm.transform.norm", names.MLM_TRANSFORM, inner, w.decoder_divisors)
         return w.decode("mlm.decoder", inner, names.DECODER_BIAS)
 
     def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
@@ -199,7 +198,7 @@ MLM = MaskedWords(
     task="masked words",
     reads="masked",
     outputs={"masked": "mlm_logits", "all": "logits"},
-    mark=f"{TRANSFORM}.dense.weight",
+    mark=f"{names.MLM_TRANSFORM}.dense.weight",
     architecture="ForMaskedLM",
     part_names={r"mlm\.transform": "MLM transform", r"mlm\.decoder": "MLM decoder", r"mlm": "MLM head"},
     metrics=METRICS,
