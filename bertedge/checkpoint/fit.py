@@ -100,7 +100,7 @@ def refuse_other_family(name: str, tensors: Iterable[str], expected: Encoder | N
     Raises:
         CheckpointError: it is another family.
     """
-    known = {expected.title} if expected else {encoder.title for encoder in ENCODERS.values()}
+    known = {row.title for row in ENCODERS.values() if expected is None or row.names.prefix == expected.names.prefix}
     contrast = f"not of {expected.title}" if expected else "which is not supported"
     for pattern, family in OTHER_FAMILIES:
         found = _matching(pattern, tensors)

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.encoders.bert import BERT
+from bertedge.encoders.camembert import CAMEMBERT
 from bertedge.encoders.config import EncoderConfig
+from bertedge.encoders.distilbert import DISTILBERT
 from bertedge.encoders.encoder import Encoder
 from bertedge.encoders.others import OTHER_CLASSES
+from bertedge.encoders.roberta import ROBERTA
+from bertedge.encoders.xlm_roberta import XLM_ROBERTA
 from bertedge.errors import CheckpointError
 from bertedge.files import FRESH_COPY, read_text, refuse_placeholder
 
@@ -33,7 +37,9 @@ __all__ = [
 #: A checkpoint's configuration has one of these names; the second is Google's.
 CONFIG_FILES = ("config.json", "bert_config.json")
 #: ``model_type`` of ``config.json`` -> the family. A new family is one file and one row.
-ENCODERS: dict[str, Encoder] = {encoder.model_type: encoder for encoder in (BERT,)}
+ENCODERS: dict[str, Encoder] = {
+    encoder.model_type: encoder for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA)
+}
 
 
 def supported() -> str:

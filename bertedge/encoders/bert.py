@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from bertedge.encoders.encoder import Encoder
+from bertedge.encoders.encoder import ClassifierStructure, Encoder
 from bertedge.encoders.foreign_names import ForeignNames
 from bertedge.encoders.names import DECODER_BIAS, NSP
-from bertedge.errors import CheckpointError
+from bertedge.encoders.variants import refuse_variants
 
 #: Sizes of BERT-base. The keys of ``config.json`` have the same names.
 BASE: dict[str, Any] = {
@@ -44,28 +43,6 @@ TENSORFLOW: tuple[tuple[str, str, bool], ...] = (
     (r"^cls/seq_relationship/output_weights$", f"{NSP}.weight", False),
     (r"^cls/seq_relationship/output_bias$", f"{NSP}.bias", False),
 )
-MAX_SHOWN = 12
-
-
-def refuse(raw: Mapping[str, Any]) -> None:
-    """Refuse pruned attention heads, relative positions and decoders."""
-    pruned = raw.get("pruned_heads")  # layer -> the attention heads that were cut out of it
-    layers = [str(layer)[:20] for layer, heads in pruned.items() if heads] if isinstance(pruned, dict) else []
-    if layers:
-        raise CheckpointError(
-            f"config: pruned_heads says that attention heads were pruned in layer {', '.join(layers[:MAX_SHOWN])}",
-            "pruned heads are not supported; use the checkpoint from before pruning",
-        )
-    position = raw.get("position_embedding_type", "absolute")
-    if position != "absolute":
-        raise CheckpointError(
-            f"config: position_embedding_type is {position!r}, expected 'absolute'",
-            "relative positions are not part of BERT as published",
-        )
-    if raw.get("is_decoder") or raw.get("add_cross_attention"):
-        raise CheckpointError("config: this BERT is a decoder", "bertedge runs encoders only")
-
-
 BERT = Encoder(
     model_type="bert",
     title="BERT",
@@ -82,5 +59,6 @@ BERT = Encoder(
     keys={name: name for name in BASE},
     segments=2,
     trainable=True,
-    refuse=refuse,
+    refuse=refuse_variants("BERT"),
+    classifier=ClassifierStructure(reads="pooler"),
 )

@@ -96,6 +96,13 @@ class EncoderConfig:
             )
         if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
             raise _wrong("pad_token_id", repr(self.pad_token_id), f"an id below vocab_size {self.vocab_size}")
+        if self.max_length < SMALLEST["max_position_embeddings"]:
+            least = SMALLEST["max_position_embeddings"] + self.position_offset
+            raise _wrong(
+                "max_position_embeddings",
+                str(self.max_position_embeddings),
+                f"at least {least}, since a text's first position is {self.position_offset}",
+            )
 
     @property
     def head_size(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bertedge.encoders.config import EncoderConfig
 from bertedge.encoders.foreign_names import ForeignNames
@@ -17,6 +17,25 @@ REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_hea
 
 def refuse_nothing(raw: Mapping[str, Any]) -> None:
     """Every configuration of the family is supported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierStructure:
+    """How a family classifies whole texts: an optional dense layer, and a layer with an output for each label.
+
+    Attributes:
+        reads: what its first layer reads: the pooler's output, the first token, or the mean of all tokens.
+        dense: the owner of the tensors of a dense layer in front; None for none.
+        activation: the function after the dense layer.
+        norm: the owner of the tensors of a layer norm after the activation; None for none.
+        out: the owner of the last layer's tensors.
+    """
+
+    reads: Literal["pooler", "first", "mean"]
+    dense: str | None = None
+    activation: Literal["tanh", "relu", "gelu"] | None = None
+    norm: str | None = None
+    out: str = "classifier"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +55,7 @@ class Encoder:
         trainable: whether bertedge trains it, and writes its checkpoints.
         refuse: raises CheckpointError for a configuration of this family that is not supported.
         position_offset: computes the row of the position table for a text's first token, from the fields.
+        classifier: the structure of its classifiers of whole texts.
     """
 
     model_type: str
@@ -49,6 +69,7 @@ class Encoder:
     trainable: bool = False
     refuse: Callable[[Mapping[str, Any]], None] = field(default=refuse_nothing)
     position_offset: Callable[[Mapping[str, Any]], int] = field(default=lambda fields: 0)
+    classifier: ClassifierStructure
 
     def require_trainable(self) -> None:
         """Refuse a family that bertedge does not train.

@@ -148,11 +148,11 @@ def test_the_padding_is_a_piece_of_the_vocabulary(value: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_type": "roberta"}, "model_type is 'roberta', expected 'bert'"),
+        ({"model_type": "longformer"}, "model_type is 'longformer', expected 'bert'"),
         ({"model_type": None}, "model_type is None"),
         ({"model_type": []}, "model_type is"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
-        ({"architectures": ["RobertaForMaskedLM"]}, "no model_type, and architectures names 'RobertaForMaskedLM'"),
+        ({"architectures": ["LongformerModel"]}, "no model_type, and architectures names 'LongformerModel'"),
         ({"pruned_heads": {"0": [1, 2], "3": [0]}}, "attention heads were pruned in layer 0, 3"),
         ({"is_decoder": True}, "is a decoder"),
         ({"add_cross_attention": True}, "is a decoder"),

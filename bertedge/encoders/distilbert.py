@@ -1,11 +1,12 @@
-"""DistilBERT (Sanh et al. 2019) as one more family: what a new file in ``bertedge/encoders`` holds, and no more."""
+"""DistilBERT (Sanh et al. 2019): BERT without token types and without a pooler, with names of its own."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from bertedge.encoders.encoder import Encoder
+from bertedge.encoders.encoder import ClassifierStructure, Encoder
 from bertedge.encoders.foreign_names import ForeignNames
+from bertedge.encoders.variants import refuse_variants
 
 #: Field -> key in ``config.json``, and its default. There are no token types, and the norm's epsilon is fixed.
 KEYS = {
@@ -61,4 +62,6 @@ DISTILBERT = Encoder(
     ),
     defaults=BASE,
     keys=KEYS,
+    refuse=refuse_variants("DistilBERT"),
+    classifier=ClassifierStructure(reads="first", dense="pre_classifier", activation="relu"),
 )
