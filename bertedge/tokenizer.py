@@ -19,7 +19,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import normalizers
 
-from bertedge.encoding import Encoding, about_capitals, about_cut, about_unknown, is_unknown
+from bertedge.encoding import Encoding, about_capitals, about_cut, about_unknown, continuing, is_unknown
 from bertedge.errors import CheckpointError, TruncationWarning, UnknownTextWarning
 from bertedge.files import write_text
 from bertedge.printable import shown
@@ -120,16 +120,22 @@ class Tokenizer:
         write_json(folder / "tokenizer_config.json", tokenizer_settings(json.loads(self._json), **self._settings))
 
     @cached_property
-    def _whole(self) -> tokenizers.Tokenizer:
-        """A copy of the backend that truncates nothing."""
-        copy = tokenizers.Tokenizer.from_str(self._backend.to_str())
-        copy.no_truncation()
-        return copy
-
-    @cached_property
     def _json(self) -> str:
         """``tokenizer.json`` without the truncation that bertedge sets, so that other tools see the original."""
-        return self._whole.to_str()
+        copy = tokenizers.Tokenizer.from_str(self._backend.to_str())
+        copy.no_truncation()
+        return copy.to_str()
+
+    @cached_property
+    def bare(self) -> tokenizers.Tokenizer:
+        """A copy of the backend that truncates nothing and adds no special token. The caller must not change it."""
+        copy = tokenizers.Tokenizer.from_str(self._json)
+        copy.post_processor = None
+        return copy
+
+    def with_special(self, text: tokenizers.Encoding, pair: tokenizers.Encoding | None) -> tokenizers.Encoding:
+        """A text, or a pair, of :attr:`bare` with the special tokens around it; it has to fit into ``max_length``."""
+        return self._backend.post_process(text, pair)
 
     def _changed(self, backend: tokenizers.Tokenizer, **changes: Any) -> Tokenizer:
         """A copy of this tokenizer with the given changes."""
@@ -204,14 +210,8 @@ class Tokenizer:
 
         If the tokenizer has no prefix, its decoder is used: it puts no space before such tokens.
         """
-        prefix, decoder, vocabulary = self.continuation_prefix, self._backend.decoder, self.vocabulary()
-        inside = [index for token, index in vocabulary.items() if prefix and token.startswith(prefix)]
-        if not prefix and decoder is not None:
-            added = self.added
-            ordinary = ((token, index) for token, index in vocabulary.items() if index not in added)
-            inside = [index for token, index in ordinary if not decoder.decode(["a", token])[1:].startswith(" ")]
         flags = np.zeros(vocab_size, dtype=np.bool_)
-        flags[inside] = True
+        flags[continuing(self._backend, self.vocabulary(), self.added)] = True
         return flags
 
     def trimmed(self, kept: Sequence[int]) -> Tokenizer:
@@ -265,15 +265,15 @@ class Tokenizer:
         checked = texts_or_pairs(texts)
         with library_errors():
             found = self._backend.encode_batch(checked)
-        encodings = [Encoding(input_ids=e.ids, token_type_ids=e.type_ids, truncated=bool(e.overflowing)) for e in found]
+        encodings = [Encoding.of(one) for one in found]
         if cut := sum(encoding.truncated for encoding in encodings):
             told = about_cut(cut, len(encodings), self.max_length, self._truncation_side)
             warnings.warn(told, TruncationWarning, stacklevel=2)
-        if unknown := self._without_words(found, prompt):
+        if unknown := self.without_words(found, prompt):
             warnings.warn(about_unknown(unknown, len(found)), UnknownTextWarning, stacklevel=2)
         return encodings
 
-    def _without_words(self, found: Sequence[tokenizers.Encoding], prompt: str) -> list[int]:
+    def without_words(self, found: Sequence[tokenizers.Encoding], prompt: str = "") -> list[int]:
         """The indices of texts without a known word; words of the prompt do not count."""
         unknown_id = self._backend.token_to_id(self.special["unk"])
         silent = {self.id_of("pad"), self.id_of("mask"), *self.template.special_ids}
@@ -288,7 +288,7 @@ class Tokenizer:
         """The ids of each text, without special tokens and without a length limit."""
         # "fast" omits the position of each token in the text, which is not needed here
         with library_errors():
-            return [e.ids for e in self._whole.encode_batch_fast(list(texts), add_special_tokens=False)]
+            return [e.ids for e in self.bare.encode_batch_fast(list(texts))]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of a list of ids; the tokens of a word are joined."""

@@ -26,7 +26,7 @@ LAYERS = (
     ("wordpiece", "encoding", "template", "texts", "tokenizer_classes", "added_tokens", "tokenizer_json"),
     ("tokenizer_folder",),
     ("tokenizer",),
-    ("example", "predictor", "metric", "probabilities"),
+    ("example", "predictor", "metric", "probabilities", "windows"),
     ("heads",),
     ("manifest",),
     ("data",),

@@ -320,7 +320,7 @@ def test_nothing_changes_the_backend(vocab_folder: Path, tmp_path: Path) -> None
     tokenizer.save(tmp_path)
     assert tokenizer.sha256 == tokenizer.with_max_length(30).sha256
     tokenizer.recased(True).token_ids("The Cat")
-    assert tokenizer._whole is tokenizer._whole is not tokenizer._backend
+    assert tokenizer.bare is tokenizer.bare is not tokenizer._backend
     assert tokenizer._backend.to_str() == before
 
 
