@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -64,6 +65,61 @@ def test_scripts_run(
     finally:
         torch.set_num_threads(threads)
     assert "0." in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_entities_are_counted_as_conlleval_counts_them() -> None:
+    from labelled import span_f1, spans
+
+    assert list(spans(["I-a", "I-a", "I-b", "B-b", "O", "B-b"])) == [("a", 0, 2), ("b", 2, 3), ("b", 3, 4), ("b", 5, 6)]
+    expected = [["B-a", "I-a", "O", "B-b"], ["O"]]
+    assert span_f1(expected, expected) == 1
+    assert span_f1(expected, [["B-a", "O", "O", "B-b"], ["B-a"]]) == pytest.approx(2 * 1 / (2 + 3))
+
+
+TASKS = {
+    "csv": 'text,category\nThe cat sat on the mat.,cat\n"A ship left, at dawn.",sea\nThe sea was calm.,sea\n',
+    "conll": "The\tO\ncat\tB-animal\n\nA\tB-ship\nship\tI-ship\nleft\tO\n\t\nThe\tO\nsea\tO\n",
+}
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize(
+    ("kind", "options", "architecture", "layers", "labels"),
+    [
+        ("csv", "--keep-vocab 90 --dtype float16", "Sequence", 2, "cat sea"),
+        ("conll", "--layers 1", "Token", 1, "B-animal B-ship I-animal I-ship O"),
+    ],
+)
+def test_fine_tuning_writes_a_folder_of_transformers(
+    kind: str,
+    options: str,
+    architecture: str,
+    layers: int,
+    labels: str,
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import fine_tune
+
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.{kind}").write_text(TASKS[kind], encoding="utf-8")
+    output = tmp_path / "tuned"
+    command = [str(tmp_path), "--model", str(model_folder), "-o", str(output), "--epochs", "2", *options.split()]
+    monkeypatch.setattr(sys, "argv", ["fine_tune", *command])
+    fine_tune.main()
+    config = json.loads((output / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == [f"BertFor{architecture}Classification"]
+    assert config["num_hidden_layers"] == (1 if kind == "conll" else 2)
+    assert sorted(config["label2id"]) == (
+        ["cat", "sea"] if kind == "csv" else ["B-animal", "B-ship", "I-animal", "I-ship", "O"]
+    )
+    about = json.loads((output / "training.json").read_text(encoding="utf-8"))
+    assert about["epoch"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("tuned.")) == []
+    assert capsys.readouterr().out.count("|") == 4 * 5
 
 
 def test_every_script_is_listed() -> None:
