@@ -13,7 +13,7 @@ from bertedge.bundle import Bundle
 from bertedge.cli.bench import bench
 from bertedge.cli.check import verify
 from bertedge.cli.console import note, stdout
-from bertedge.cli.examples import FIRST, FOLLOWING, MASKED, UNRELATED
+from bertedge.cli.example_texts import FIRST, FOLLOWING, MASKED, UNRELATED
 from bertedge.cli.options import ForceOption, library
 from bertedge.cli.quantize_command import quantize
 from bertedge.cli.use import VERBS

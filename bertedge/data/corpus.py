@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.data.examples import texts_of
 from bertedge.data.rows import rows_of
 from bertedge.data.sentences import line_or_sentences, split_sentences
 from bertedge.data.text_files import BLOCK, TextFile, open_text
@@ -63,7 +64,7 @@ def _lines(file: TextFile) -> Iterator[tuple[bool, Iterator[tuple[str, bool]]]]:
         for first in parts:
             yield each, _line(first, parts)
         return
-    for text in rows(file):
+    for text in texts_of(file, rows):
         lines = [line for line in io.StringIO(text, newline=None) if line.strip()]  # a row is one document
         for index, line in enumerate(lines):
             parts = (line[start : start + BLOCK] for start in range(0, len(line), BLOCK))

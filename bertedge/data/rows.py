@@ -1,23 +1,23 @@
-"""Rows of JSON Lines and CSV: each text in the column ``text`` is a document."""
+"""Rows of JSON Lines, CSV and CoNLL files: a value for each column."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Callable, Iterator
-from itertools import islice
-from typing import Any
 
+from bertedge.data.columns import LONGEST_ROW, Row, is_text_column
+from bertedge.data.conll import conll_rows
 from bertedge.data.text_files import TextFile
 from bertedge.errors import CorpusError
 
-COLUMN, BYTE_ORDER_MARK = "text", "\ufeff"
-#: The most characters of a row.
-LONGEST_ROW = 2**24
+BYTE_ORDER_MARK = "\ufeff"
 #: Suffix -> possible delimiters.
 DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t",)}
+#: Suffixes of files with a word and its tag in each line.
+TAGGED = (".conll", ".conllu", ".bio", ".iob", ".iob2")
 
-Rows = Callable[[TextFile], Iterator[str]]
+Rows = Callable[[TextFile], Iterator[Row]]
 
 
 def rows_of(file: TextFile) -> Rows | None:
@@ -25,11 +25,11 @@ def rows_of(file: TextFile) -> Rows | None:
     return READERS.get(file.suffix) or (json_rows if _begins_with_objects(file.beginning) else None)
 
 
-def json_rows(file: TextFile) -> Iterator[str]:
-    """The texts of a file with a JSON object in each line.
+def json_rows(file: TextFile) -> Iterator[Row]:
+    """The objects of a file with a JSON object in each line.
 
     Raises:
-        CorpusError: a line is not an object, or has no text under that name.
+        CorpusError: a line is not an object.
     """
     for number, line in enumerate(_lines(file), start=1):
         if not line.strip():
@@ -43,37 +43,36 @@ def json_rows(file: TextFile) -> Iterator[str]:
                 f"{file.path}: line {number} is not a JSON object",
                 "write JSON Lines, an object a line: jq -c '.[]' FILE > NEW.jsonl for a list, jq -c . for objects",
             )
-        if (name := _named_text(row)) is None:
-            raise _no_column(file, list(row), f"line {number}")
-        if isinstance(row[name], str):
-            yield row[name]
-        elif row[name] is not None:
-            raise CorpusError(
-                f"{file.path}: {name!r} in line {number} is a {type(row[name]).__name__}, not a text",
-                "make it a string, or null for a row without text",
-            )
+        yield Row(line=number, values=row)
 
 
-def csv_rows(file: TextFile) -> Iterator[str]:
-    """The texts of comma or tab separated values; the first line names the columns.
+def csv_rows(file: TextFile) -> Iterator[Row]:
+    """The rows of comma or tab separated values; the first line names the columns, and is a row without values.
 
     Raises:
-        CorpusError: no column has that name, or a row cannot be read.
+        CorpusError: a row cannot be read.
     """
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_ROW))
     delimiter, names = _header(file)
-    if COLUMN not in names:
-        raise _no_column(file, names, "line 1")
-    column = names.index(COLUMN)
     rows = csv.reader(_lines(file), delimiter=delimiter)
     try:
-        for row in islice(rows, 1, None):
-            if column < len(row):
-                yield row[column]
+        next(rows, None)
+        none: dict[str, str | None] = dict.fromkeys(names)
+        yield Row(line=1, values=none)
+        begins = rows.line_num + 1
+        for row in rows:
+            first_of_equal_names = dict(reversed([*zip(names, row, strict=False)]))
+            yield Row(line=begins, values=none | first_of_equal_names)
+            begins = rows.line_num + 1
     except csv.Error as error:
         raise CorpusError(
             f"{file.path}: line {rows.line_num}: {error}", "check the quotation marks in this row"
         ) from error
+
+
+def tagged_rows(file: TextFile) -> Iterator[Row]:
+    """The texts of a CoNLL file; see :func:`bertedge.data.conll.conll_rows`."""
+    return conll_rows(file, _lines(file))
 
 
 READERS: dict[str, Rows] = {
@@ -82,6 +81,7 @@ READERS: dict[str, Rows] = {
     ".json": json_rows,
     ".csv": csv_rows,
     ".tsv": csv_rows,
+    **dict.fromkeys(TAGGED, tagged_rows),
 }
 
 
@@ -91,20 +91,8 @@ def _header(file: TextFile) -> tuple[str, list[str]]:
     headers = []
     for delimiter in DELIMITERS[file.suffix]:
         names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-        headers.append((delimiter, [COLUMN if name.lower() == COLUMN else name for name in names]))
-    return max(headers, key=lambda header: (COLUMN in header[1], len(header[1])))
-
-
-def _named_text(row: dict[str, Any]) -> str | None:
-    return next((name for name in row if name.strip().lower() == COLUMN), None)
-
-
-def _no_column(file: TextFile, names: list[str], where: str) -> CorpusError:
-    shown = ", ".join(repr(name[:40]) for name in names[:8]) + (", ..." if len(names) > 8 else "")
-    return CorpusError(
-        f"{file.path}: {where} has no column {COLUMN!r}; it has {shown or 'no column'}",
-        f"name the column that holds the text {COLUMN!r}, or write that column to a .txt file",
-    )
+        headers.append((delimiter, names))
+    return max(headers, key=lambda header: (any(map(is_text_column, header[1])), len(header[1])))
 
 
 def _lines(file: TextFile) -> Iterator[str]:

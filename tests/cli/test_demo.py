@@ -12,7 +12,7 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.cli import demo
 from bertedge.cli.bench import bench
-from bertedge.cli.examples import FIRST, FOLLOWING, MASKED, UNRELATED
+from bertedge.cli.example_texts import FIRST, FOLLOWING, MASKED, UNRELATED
 from bertedge.errors import FileError
 from bertedge.runtime import load
 

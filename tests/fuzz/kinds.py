@@ -20,6 +20,7 @@ from bertedge.cli.report import report
 from bertedge.cli.use import VERBS
 from bertedge.data.cache import cached_corpus
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.examples import columns_in_words, read_examples
 from bertedge.data.stream import PairStream
 from bertedge.emulate.emulated_system import Fetched, Lock, hashed_files, open_system
 from bertedge.manifest import DIGEST, MANIFEST, _digest, file_entries
@@ -357,6 +358,22 @@ def _corpus(samples: Samples) -> Case:
     path = Path(shutil.copy(samples.corpus, samples.scratch / "corpus.txt"))
     tokenizer = Tokenizer.load(samples.model)
     return Case(path=path, mutators=TEXT, read=lambda: tokenize_corpus(path, tokenizer))
+
+
+def _labelled_kind(name: str, content: str) -> None:
+    @kind(f"labelled texts: {name}")
+    def prepare(samples: Samples) -> Case:
+        path = samples.scratch / name
+        path.write_text(content, encoding="utf-8")
+        return Case(path=path, mutators=TEXT, read=lambda: (columns_in_words(path), *read_examples(path)))
+
+
+for _name, _content in {
+    "pairs.csv": 'question,context,answers,label\nWho?,"It was Ada, in London.",Ada,1\nWhere?,"""Here""",,0\n' * 3,
+    "texts.jsonl": '{"tokens": ["Ada", "sleeps"], "ner_tags": [1, 0]}\n{"text": "Ada", "labels": ["a", "b"]}\n' * 3,
+    "words.conll": "# id 1\nAda\tNNP\tB-person\nsleeps\tVBZ\tO\n\n-DOCSTART-\tX\tO\n\n#\tX\tO\n" * 3,
+}.items():
+    _labelled_kind(_name, _content)
 
 
 def _cache_kind(name: str) -> None:
