@@ -34,6 +34,8 @@ class Batch:
         masked_counts: masked positions of each row without the filling, shape (B,), int64; None if all have K.
         labels: head -> the right answers, int64, ``NO_LABEL`` where they are unknown; shapes are those of
             :attr:`bertedge.heads.Head.labels`.
+        second: where the second text of each row stands: its first token, and the one after its last, shape (B, 2),
+            int64; both are equal for a single text. None if it is not known.
         hidden: whether the hidden states of all positions are read.
     """
 
@@ -43,6 +45,7 @@ class Batch:
     masked_positions: NDArray[np.int64]
     labels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     masked_counts: NDArray[np.int64] | None = None
+    second: NDArray[np.int64] | None = None
     hidden: bool = False
 
     def __post_init__(self) -> None:
@@ -60,7 +63,7 @@ class Batch:
                 )
 
     def arrays(self) -> dict[str, NDArray[np.int64]]:
-        """All arrays by name, for instance to store them in a file; labels are named ``labels.<head>``."""
+        """The arrays that a file of a batch holds, by name; labels are named ``labels.<head>``."""
         names = ["input_ids", "attention_mask", "token_type_ids", "masked_positions"]
         names += [] if self.masked_counts is None else ["masked_counts"]
         labels = {f"{LABELS}{head}": array for head, array in self.labels.items()}
@@ -82,6 +85,7 @@ class Batch:
             token_type_ids=self.token_type_ids[one, :length],
             masked_positions=self.masked_positions[one],
             labels={head: array[one] for head, array in self.labels.items()},
+            second=None if self.second is None else self.second[one],
             hidden=self.hidden,
         )
 

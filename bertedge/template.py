@@ -103,6 +103,15 @@ class Template:
         """The ids and the segments of a text, or of a pair where there is a second text."""
         return self.pair.lay_out(first, second) if second else self.single.lay_out(first)
 
+    def second(self, first: int, second: int) -> tuple[int, int]:
+        """Where the second text of :meth:`lay_out` begins and ends; both are equal if there is none.
+
+        Args:
+            first, second: tokens of each text.
+        """
+        begin, middle, _ = map(len, self.pair.special)
+        return (begin + first + middle, begin + first + middle + second) if second else (0, 0)
+
 
 def _frame(encoding: tokenizers.Encoding) -> Frame:
     special: list[list[Token]] = [[]]

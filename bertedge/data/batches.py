@@ -93,6 +93,7 @@ def masked_batch(
             "mlm": _pad_rows([row[chosen] for row, chosen in zip(rows, positions, strict=True)], NO_LABEL),
             "nsp": np.array([NO_LABEL if p.label is None else p.label for p in pairs], dtype=np.int64),
         },
+        second=np.array([layout.template.second(len(p.first), len(p.second)) for p in pairs], dtype=np.int64),
     )
 
 

@@ -180,6 +180,8 @@ def quantities(expected: Vectors, got: Vectors) -> Quantities:
 
 def is_single(batch: Batch) -> NDArray[np.bool_]:
     """Which rows are single texts, (B,)."""
+    if batch.second is not None:
+        return batch.second[:, 0] == batch.second[:, 1]
     return ~((batch.token_type_ids == 1) & (batch.attention_mask == 1)).any(axis=1)
 
 

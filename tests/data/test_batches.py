@@ -88,6 +88,17 @@ def test_rows_with_fewer_masks_are_filled_up(pairs: list[Pair]) -> None:
 
 @settings(max_examples=50)
 @given(some_pairs)
+def test_where_the_second_text_stands(pairs: list[Pair]) -> None:
+    batch = make(pairs, always_mask=True)
+    assert batch.second is not None
+    for row, (pair, (start, stop)) in enumerate(zip(pairs, batch.second, strict=True)):
+        assert stop - start == len(pair.second)
+        assert restored(batch, row)[start:stop] == pair.second
+        assert batch.row(row).second.tolist() == [[start, stop]]
+
+
+@settings(max_examples=50)
+@given(some_pairs)
 def test_next_sentence_labels(pairs: list[Pair]) -> None:
     expected = [NO_LABEL if pair.label is None else pair.label for pair in pairs]
     assert make(pairs).labels["nsp"].tolist() == expected

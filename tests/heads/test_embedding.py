@@ -67,6 +67,13 @@ def test_vectors_that_are_no_numbers_have_no_neighbours() -> None:
     assert shares.mean() > 0.9
 
 
+def test_pairs_are_known_without_segments() -> None:
+    ones, zeros = np.ones((2, 6), np.int64), np.zeros((2, 6), np.int64)
+    known = {"input_ids": ones, "attention_mask": ones, "masked_positions": zeros[:, :0]}
+    batch = Batch(**known, token_type_ids=zeros, second=np.array([[3, 5], [0, 0]]))
+    assert embedding.is_single(batch).tolist() == [False, True]
+
+
 @pytest.fixture(scope="module")
 def batches(bundle_of: Callable[..., Bundle], corpus_file: Path) -> list[Batch]:
     bundle = bundle_of("float32")
