@@ -114,8 +114,8 @@ def best_answers(
 ) -> list[Answer]:
     """The best answers, best first: at most ``top``, fewer if the context has fewer spans.
 
-    Spans of tokens that give the same characters are one answer. Its score is the sum of theirs in one window, and the
-    largest of several windows.
+    Spans of tokens that give the same characters, in one window or in several, are one answer with the largest of their
+    scores.
 
     Args:
         windows: of the context, each with the logits (S, 2) of its S positions.
@@ -155,19 +155,15 @@ def _characters(encoding: Encoding, tokens: range, words: dict[int, Characters])
 
 def _of_window(window: Window, scores: NDArray[np.float32], top: int) -> Iterator[tuple[Characters, float]]:
     """The best answers of one window, and their scores: (N, L) are those of spans of tokens."""
-    if not scores.size:
-        return
-    characters, width = window.characters, scores.shape[1]
-    is_first = np.concatenate([[True], (characters[1:] != characters[:-1]).any(axis=1)])
-    place = np.cumsum(is_first) - 1  # tokens with the same characters, such as those of a word, are one place
-    token, more = np.nonzero(scores > 0)
-    key = place[token] * width + place[token + more] - place[token]
-    summed = np.bincount(key, weights=scores[token, more])
-    own = characters[is_first]
-    for best in np.argsort(-summed, kind="stable")[:top]:
-        if summed[best] > 0:
-            first, further = divmod(int(best), width)
-            yield (int(own[first, 0]), int(own[first + further, 1])), float(summed[best])
+    seen: set[Characters] = set()
+    for best in np.argsort(-scores, axis=None, kind="stable"):
+        token, more = divmod(int(best), scores.shape[1])
+        if len(seen) == top or not scores[token, more] > 0:
+            break
+        characters = int(window.characters[token, 0]), int(window.characters[token + more, 1])
+        if characters not in seen:
+            seen.add(characters)
+            yield characters, float(scores[token, more])
 
 
 def _stripped(text: str, characters: Characters) -> Characters:

@@ -39,7 +39,7 @@ def reference(window: Window, logits: np.ndarray, longest: int) -> dict[tuple[in
         for j in range(i, min(i + longest, len(window.tokens))):
             characters = int(window.characters[i, 0]), int(window.characters[j, 1])
             score = probabilities[1 + i, 0] * probabilities[1 + j, 1]
-            found[characters] = found.get(characters, 0.0) + float(score)
+            found[characters] = max(found.get(characters, 0.0), float(score))
     return found
 
 
