@@ -7,11 +7,14 @@ and a feed-forward network, each followed by the sum with its input and a layer 
     x = norm(words[id] + positions[place + position_offset] + token_types[type])      "embeddings.norm"
     per block N, with h attention heads:
       q, k, v = qkv(x)                                                   "encoder.layer.N.attention.qkv"
-      x = norm(attention_output(softmax(q k' / sqrt(size)) v) + x)       "encoder.layer.N.attention.output", ".norm"
+      x = norm(attention_output(softmax(scores) v) + x)                  "encoder.layer.N.attention.output", ".norm"
       x = norm(output(activation(intermediate(x))) + x)                  "encoder.layer.N.intermediate", ".output"
     pooler: tanh(pooler(x[first]))
     mlm:    decoder(norm(activation(transform(x[masked]))))              "mlm.transform", ".norm", "mlm.decoder"
     nsp:    nsp(pooler output)
+
+The scores of a head are q k' / sqrt(size). If ``relative_bias`` names a tensor (heads, 2 reach + 1), its number at
+[head, clip(place of k - place of q, -reach, reach) + reach] is added to them.
 
 A layer has one matrix, or several that follow one another along its outputs: in a bundle whose last block computes only
 the positions that are read, the query is a matrix of its own. The input x of a matrix is prepared first::
@@ -194,6 +197,7 @@ class StoredModel:
             ``gelu``, ``gelu_tanh``, ``relu``.
         heads: see :class:`bertedge.manifest.Manifest`.
         tensors: all tensors that the other fields name.
+        relative_bias: the tensor that is added to the scores of attention; None for none.
     """
 
     schema_version: int
@@ -203,6 +207,7 @@ class StoredModel:
     layers: dict[str, StoredLayer]
     norms: dict[str, StoredNorm]
     tensors: dict[str, StoredTensor] = field(repr=False)
+    relative_bias: str | None = None
 
     def load(self, folder: Path, name: str) -> NDArray[Any]:
         """A tensor of the bundle in ``folder``, mapped, read-only.

@@ -69,10 +69,17 @@ class PlanModel:
         heads = self.encoder["num_attention_heads"]
         joined = self.linear(name, x)  # (S, 3 H)
         query, key, value = joined.reshape(len(x), 3, heads, -1).transpose(1, 2, 0, 3)  # (heads, S, size)
-        scores = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(query.shape[-1]))
+        scores = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(query.shape[-1])) + self.relative_bias(len(x))
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         context = weights / weights.sum(axis=-1, keepdims=True) @ value
         return context.transpose(1, 0, 2).reshape(len(x), -1)
+
+    def relative_bias(self, length: int) -> Floats | float:
+        if self.plan.relative_bias is None:
+            return 0.0
+        table, place = self.tensor(self.plan.relative_bias), np.arange(length)
+        reach = table.shape[1] // 2
+        return table[:, np.clip(place - place[:, None], -reach, reach) + reach]
 
     def activation(self, x: Floats) -> Floats:
         return np.asarray(ACTIVATIONS[self.encoder["activation"]](x), dtype=np.float32)

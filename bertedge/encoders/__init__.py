@@ -15,6 +15,7 @@ from bertedge.encoders.camembert import CAMEMBERT
 from bertedge.encoders.config import EncoderConfig
 from bertedge.encoders.distilbert import DISTILBERT
 from bertedge.encoders.encoder import Encoder
+from bertedge.encoders.mpnet import MPNET
 from bertedge.encoders.others import OTHER_CLASSES
 from bertedge.encoders.roberta import ROBERTA
 from bertedge.encoders.xlm_roberta import XLM_ROBERTA
@@ -38,7 +39,7 @@ __all__ = [
 CONFIG_FILES = ("config.json", "bert_config.json")
 #: ``model_type`` of ``config.json`` -> the family. A new family is one file and one row.
 ENCODERS: dict[str, Encoder] = {
-    encoder.model_type: encoder for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA)
+    encoder.model_type: encoder for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA, MPNET)
 }
 
 

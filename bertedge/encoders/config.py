@@ -18,11 +18,11 @@ ACTIVATIONS = {
     "relu": "relu",
 }
 #: The smallest pair of texts has five tokens: ``[CLS] a [SEP] b [SEP]``.
-SMALLEST = {"type_vocab_size": 0, "max_position_embeddings": 5}
+SMALLEST = {"type_vocab_size": 0, "max_position_embeddings": 5, "relative_buckets": 0}
 #: Fields that are whole numbers.
 SIZES = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
-    *("max_position_embeddings", "type_vocab_size"),
+    *("max_position_embeddings", "type_vocab_size", "relative_buckets"),
 )
 #: Fields that are a share, from 0 to 1.
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
@@ -44,6 +44,8 @@ class EncoderConfig:
         max_position_embeddings: rows of the position table.
         position_offset: the row of the position table that belongs to a text's first token.
         type_vocab_size: rows of the table of token types; 0 for an encoder without them.
+        relative_buckets: rows of the table of relative positions, with a number for each attention head that is added
+            to the scores of all blocks (Raffel et al. 2020, section 2.1); 0 for an encoder without it.
     """
 
     model_type: str
@@ -61,6 +63,7 @@ class EncoderConfig:
     attention_probs_dropout_prob: float
     initializer_range: float
     position_offset: int = 0
+    relative_buckets: int = 0
 
     def __post_init__(self) -> None:
         for name in SIZES:

@@ -17,7 +17,7 @@ IGNORED = re.compile(
     r"(position|token_type)_ids$|^global_step$|/adam_[mv]$|^beta[12]_power$|num_batches_tracked$|^n_averaged$"
 )
 #: Beginnings of the canonical names of an encoder's tensors.
-ENCODER_PARTS = re.compile(r"^(embeddings|encoder\.layer|pooler)\.")
+ENCODER_PARTS = re.compile(r"^(embeddings|encoder\.(layer|relative_attention_bias)|pooler)\.")
 
 
 @dataclass(frozen=True, kw_only=True)

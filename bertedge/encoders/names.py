@@ -10,6 +10,7 @@ EMBEDDINGS = "embeddings"
 WORD_EMBEDDINGS = f"{EMBEDDINGS}.word_embeddings.weight"
 POSITION_EMBEDDINGS = f"{EMBEDDINGS}.position_embeddings.weight"
 TOKEN_TYPE_EMBEDDINGS = f"{EMBEDDINGS}.token_type_embeddings.weight"
+RELATIVE_BIAS = "encoder.relative_attention_bias.weight"
 POOLER = "pooler.dense"
 MLM_TRANSFORM = "cls.predictions.transform"
 DECODER = "cls.predictions.decoder.weight"
@@ -38,6 +39,8 @@ def encoder_shapes(config: EncoderConfig) -> Shapes:
     if config.type_vocab_size:
         shapes[TOKEN_TYPE_EMBEDDINGS] = (config.type_vocab_size, hidden)
     shapes |= norm_shapes(EMBEDDINGS, hidden)
+    if config.relative_buckets:
+        shapes[RELATIVE_BIAS] = (config.relative_buckets, config.num_attention_heads)
     for index in range(config.num_hidden_layers):
         block = layer(index)
         for part in ("query", "key", "value"):

@@ -13,14 +13,13 @@ from onnx import TensorProto
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.encoders import names
-from bertedge.graph.builder import MICROSOFT
-from bertedge.graph.formats import Int8, Plan
-from bertedge.graph.heads import all_heads, read_heads, read_rows
-from bertedge.graph.linear import has_int8_attention, int8_attention
+from bertedge.graph.attention import AttentionWriter
+from bertedge.graph.formats import Plan
+from bertedge.graph.heads import all_heads, read_heads, read_positions, read_rows
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.tables import look_up
-from bertedge.graph.writer import EncoderGraph, LayerWriter, Positions, nearest
-from bertedge.layers import Layer, block_layers, position_table, token_type_table
+from bertedge.graph.writer import EncoderGraph, Positions, nearest
+from bertedge.layers import block_layers, position_table, token_type_table
 
 #: The tensor of the embeddings' layer norm.
 FIRST_NORM = "embeddings.norm.weight"
@@ -46,28 +45,23 @@ def build_graph(
     return EncoderWriter(checkpoint, plan, positions, roundings).build()
 
 
-class EncoderWriter(LayerWriter):
+class EncoderWriter(AttentionWriter):
     """Writes one graph: embeddings, encoder blocks and heads, with a method for each part."""
 
     def build(self) -> EncoderGraph:
         """Write the whole graph."""
         self._declare_inputs()
         x = self._embeddings()
-        mask = self._mask()
-        for index in range(self.config.num_hidden_layers - 1):
-            x = self._block(index, x, x, mask)
         last = self.config.num_hidden_layers - 1
+        for index in range(last):
+            x = self._block(index, x)
         if self.positions == "masked":
-            x = self._block(last, x, read_rows(self, x), mask)
+            x = self._block(last, x, read_positions(self))
             read_heads(self, x)
         else:
-            x = self._block(last, x, x, mask)
+            x = self._block(last, x)
             all_heads(self, x)
         return self.graph
-
-    def _mask(self) -> str:
-        """The mask in the type that the attention operators take."""
-        return self.g.op("Cast", ["attention_mask"], "attention.mask", to=TensorProto.INT32)
 
     def _declare_inputs(self) -> None:
         for name in self.config.text_inputs:
@@ -114,38 +108,16 @@ class EncoderWriter(LayerWriter):
 
     # -- encoder ------------------------------------------------------------------------------------------------
 
-    def _block(self, index: int, x: str, read: str, mask: str) -> str:
-        """One encoder block: attend from ``read`` (B, R, H) to x (B, S, H); -> (B, R, H)."""
+    def _block(self, index: int, x: str, positions: str = "") -> str:
+        """One encoder block, (B, S, H) -> (B, S, H); or (B, R, H) with only the rows at positions (B, R)."""
         block, owner = block_layers(self.config, index), names.layer(index)
-        if read != x:
+        read = read_rows(self, x, positions) if positions else x
+        if positions:
             self.graph.at_read_rows |= {layer.name for layer in block.layers}
-        context = self._attention(block.qkv, x, read, mask)
+        context = self.attention(block.qkv, x, read, positions)
         attended = self.linear(block.attention_output.name, context)
         x = self.add_norm(f"{block.attention_output.name}.norm", f"{owner}.attention.output", attended, read)
         inner = self.linear(block.intermediate.name, x)
         inner = self.activation(f"{block.intermediate.name}.activation", inner)
         outer = self.linear(block.output.name, inner)
         return self.add_norm(f"{block.output.name}.norm", f"{owner}.output", outer, x)
-
-    def _attention(self, layer: Layer, x: str, read: str, mask: str) -> str:
-        """Query, key and value, then softmax(q k^T / sqrt(head_size)) v for each head (Vaswani et al. 2017, eq. 1)."""
-        g, name = self.g, layer.name
-        joined = self.weights(layer)
-        form = self.record_format(layer, x)
-        heads = self.config.num_attention_heads
-        if read == x and isinstance(form, Int8) and has_int8_attention(form):
-            context = int8_attention(form, g, name, x, joined, mask, heads)
-            self.record_matrix(layer, name, x, joined)
-            return context
-        if read == x:
-            query, key, value = self._split(self.multiply(layer, form, name, x, joined), 3)
-        else:
-            first, others = self.weights(layer, layer.owners[:1]), self.weights(layer, layer.owners[1:])
-            query = self.multiply(layer, form, f"{name}.query", read, first)
-            key, value = self._split(self.multiply(layer, form, f"{name}.key_value", x, others), 2)
-        inputs = [query, key, value, "", mask]
-        return g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
-
-    def _split(self, joined: str, parts: int) -> list[str]:
-        lengths = self.g.constant(f"split.{parts}", [self.config.hidden_size] * parts, np.int64)
-        return self.g.op("Split", [joined, lengths], f"{joined}.split", outputs=parts, axis=-1)

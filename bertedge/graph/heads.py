@@ -12,16 +12,21 @@ from bertedge.heads import HEADS
 from bertedge.predictor import POOLER_OUTPUT
 
 
-def read_rows(w: LayerWriter, x: str) -> str:
-    """(B, S, H) -> (B, 1 + K + J, H): ``[CLS]``, the masked positions, the hidden positions."""
+def read_positions(w: LayerWriter) -> str:
+    """(B, 1 + K + J): ``[CLS]``, the masked positions, the hidden positions."""
     g = w.g
-    zero, one, last = (g.constant(f"read.{n}", [v], np.int64) for n, v in (("zero", 0), ("one", 1), ("last", -1)))
+    zero, one = (g.constant(f"read.{n}", [v], np.int64) for n, v in (("zero", 0), ("one", 1)))
     batch = g.op("Shape", ["input_ids"], "read.batch", start=0, end=1)
     column = g.op("Concat", [batch, one], "read.column", axis=0)  # (B, 1)
     first = g.op("Expand", [zero, column], "read.cls")
     hidden = g.op("Expand", ["hidden_positions", column], "read.hidden")
-    positions = g.op("Concat", [first, "masked_positions", hidden], "read.positions", axis=1)
-    return g.op("GatherND", [x, g.op("Unsqueeze", [positions, last], "read.index")], "read.rows", batch_dims=1)
+    return g.op("Concat", [first, "masked_positions", hidden], "read.positions", axis=1)
+
+
+def read_rows(w: LayerWriter, x: str, positions: str, name: str = "read.rows") -> str:
+    """The rows of x (B, S, H) at positions (B, R): (B, R, H)."""
+    last = w.g.constant("read.last", [-1], np.int64)
+    return w.g.op("GatherND", [x, w.g.once("Unsqueeze", [positions, last], "read.index")], name, batch_dims=1)
 
 
 def read_heads(w: LayerWriter, x: str) -> None:

@@ -37,6 +37,7 @@ class EncoderGraph:
         at_read_rows: layers of the last block that are computed only for the rows that are read.
         matrices: layer name -> its matrices, as they are stored.
         tables, norms: how look-up tables and layer norms are stored, by name.
+        relative_bias: the tensor of relative positions, if the encoder has them.
     """
 
     builder: GraphBuilder
@@ -47,6 +48,7 @@ class EncoderGraph:
     matrices: dict[str, list[StoredMatrix]] = field(default_factory=dict)
     tables: dict[str, StoredTable] = field(default_factory=dict)
     norms: dict[str, StoredNorm] = field(default_factory=dict)
+    relative_bias: str | None = None
 
     def stored(self, checkpoint: Checkpoint, plan: Plan, places: Mapping[str, Place]) -> StoredModel:
         """The content of ``plan.json``.
@@ -67,6 +69,7 @@ class EncoderGraph:
             },
             norms=self.norms,
             tensors=stored_tensors(self.builder, places),
+            relative_bias=self.relative_bias,
         )
 
 

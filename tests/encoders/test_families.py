@@ -33,6 +33,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "roberta": {**SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
     "camembert": {**SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
     "xlm-roberta": {**SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
+    "mpnet": SIZES,
 }
 #: Further settings of the same families: name -> family, settings.
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
