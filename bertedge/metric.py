@@ -62,10 +62,17 @@ class Estimate:
     Attributes:
         quantities: the names of the quantities that it needs.
         prepare: takes the quantities and returns a function of the weights; called once for many weights.
+        size: takes the quantities and returns what the value is a share of, such as a number of spans; None: the number
+            of observations.
     """
 
     quantities: tuple[str, ...]
     prepare: Callable[[dict[str, Floats]], Weighted]
+    size: Callable[[dict[str, Floats]], int] | None = None
+
+    def n(self, values: dict[str, Floats]) -> int:
+        """How many things the value is made of."""
+        return len(values[self.quantities[0]]) if self.size is None else self.size(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +85,8 @@ class Metric:
         better: whether higher or lower values are better.
         meaning: one line for the report.
         floor: smaller values come from rounding only, and count as equal to this value.
-        bounds: smallest and largest value of one observation, if the metric is a mean of events or a difference of two
-            such means; one event changes it by 1 / N. None otherwise.
+        bounds: smallest and largest value of one observation, if the metric is a share of events or a difference of two
+            such shares; one event changes it by about 1 / N. None otherwise.
     """
 
     group: str
@@ -131,6 +138,37 @@ def difference(one: str, other: str) -> Estimate:
     return Estimate((one, other), lambda values: partial(weighted_mean, values[one] - values[other]))
 
 
+def f1(shared: str, found: str, expected: str) -> Estimate:
+    """The F1 of things found in texts: twice the ``shared`` ones over the ``found`` and the ``expected`` ones.
+
+    The quantities are numbers of things in a text, such as spans. It is 1 where there is nothing to find.
+    """
+
+    def prepare(values: dict[str, Floats]) -> Weighted:
+        twice, both = 2 * values[shared], values[found] + values[expected]
+
+        def estimate(weights: Floats) -> float:
+            whole = (both * weights).sum()
+            return float((twice * weights).sum() / whole) if whole else 1.0
+
+        return estimate
+
+    def size(values: dict[str, Floats]) -> int:
+        return round(float(values[found].sum() + values[expected].sum()) / 2)
+
+    return Estimate((shared, found, expected), prepare, size)
+
+
+def minus(one: Estimate, other: Estimate) -> Estimate:
+    """One estimate minus another on the same texts."""
+
+    def prepare(values: dict[str, Floats]) -> Weighted:
+        first, second = one.prepare(values), other.prepare(values)
+        return lambda weights: first(weights) - second(weights)
+
+    return Estimate((*one.quantities, *other.quantities), prepare, one.n)
+
+
 def exponential(estimate: Estimate) -> Estimate:
     """e to the power of another estimate."""
 
@@ -138,7 +176,7 @@ def exponential(estimate: Estimate) -> Estimate:
         inner = estimate.prepare(values)
         return lambda weights: float(np.exp(inner(weights)))
 
-    return Estimate(estimate.quantities, prepare)
+    return Estimate(estimate.quantities, prepare, estimate.size)
 
 
 def quantile(quantity: str, share: float) -> Estimate:

@@ -59,7 +59,8 @@ def estimate_all(
     for name in names:
         metric = METRICS[name]
         if own := _observed(metric, seen):
-            values[name] = _with_the_unseen(_interval(_draws(metric, own, counts), len(own.text)), metric.bounds)
+            drawn = _interval(_draws(metric, own, counts), metric.estimate.n(own.values))
+            values[name] = _with_the_unseen(drawn, metric.bounds)
     return values
 
 
@@ -84,7 +85,7 @@ def estimate_changes(
 
 
 def _change(metric: Metric, new: Seen, old: Seen, counts: Floats) -> Change:
-    n = len(new.text)
+    n = metric.estimate.n(new.values)
     mine, its = (np.maximum(_draws(metric, seen, counts), metric.floor) for seen in (new, old))
     ratio = _interval(mine / its, n) if (its > 0).all() else None
     difference = _with_the_unseen(_interval(mine - its, n), _of_differences(metric.bounds))
@@ -99,11 +100,11 @@ def estimate(name: str, seen: Observations) -> float | None:
 
 
 def _observed(metric: Metric, seen: Observations) -> Seen | None:
-    """The observations that a metric needs; None if some are missing."""
+    """The observations that a metric needs; None if some are missing, or if they hold nothing to count."""
     own = seen.groups.get(metric.group)
     if own is None or not len(own.text) or not own.values.keys() >= {*metric.estimate.quantities}:
         return None
-    return own
+    return own if metric.estimate.n(own.values) else None
 
 
 def _resampled(texts: int, resamples: int, seed: int) -> Floats:
