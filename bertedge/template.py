@@ -112,6 +112,18 @@ class Template:
         begin, middle, _ = map(len, self.pair.special)
         return (begin + first + middle, begin + first + middle + second) if second else (0, 0)
 
+    def take_apart(self, ids: Sequence[int], begin: int, end: int) -> tuple[Sequence[int], ...]:
+        """The one text or the two texts in a result of :meth:`lay_out`, without the special tokens around them.
+
+        Args:
+            begin, end: the result of :meth:`second`.
+        """
+        start, middle, _ = map(len, self.pair.special)
+        if begin == end:
+            before, after = map(len, self.single.special)
+            return (ids[before : len(ids) - after],)
+        return ids[start : begin - middle], ids[begin:end]
+
 
 def _frame(encoding: tokenizers.Encoding) -> Frame:
     special: list[list[Token]] = [[]]

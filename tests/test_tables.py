@@ -94,7 +94,7 @@ def test_heads_have_names_of_their_own() -> None:
     for names_of in (
         lambda head: head.metrics,
         lambda head: head.golden(pooler=True),
-        lambda head: head.cases,
+        lambda head: head.lists,
         lambda head: [head.verb.name],
         lambda head: [head.outputs["masked"]],
         lambda head: [head.outputs["all"]],
@@ -152,12 +152,12 @@ def test_a_heads_answers_are_compared_recorded_and_kept(head: Head, bundle_of: C
     assert record.keys() == head.golden(pooler=True).keys()
     assert head.lost_lead(record, record) == 0
     worst = head.worst(runtime.tokenizer)
-    assert (worst is None) == (not head.cases)
+    assert (worst is None) == (not head.lists)
     if worst is not None:
-        worst.add(batch, outputs.logits[head.name], -outputs.logits[head.name])
+        worst.add(batch, read, {name: -array for name, array in read.items()})
         found = worst.found()
-        assert found.keys() == head.cases.keys()
-        assert all(isinstance(case, head.cases[name]) for name, cases in found.items() for case in cases)
+        assert found.keys() == head.lists.keys()
+        assert all(name.startswith(f"{head.name}.") and cases for name, cases in found.items())
 
 
 def test_a_head_has_a_method_a_command_and_a_page(head: Head) -> None:

@@ -60,3 +60,15 @@ def test_texts_are_laid_out_as_bert_reads_them(first: list[int], second: list[in
     assert template(2, 3).lay_out(first) == ([2, *first, 3], [0] * (len(first) + 2))
     segments = [0] * (len(first) + 2) + [1] * (len(second) + 1)
     assert template(2, 3).lay_out(first, second) == ([2, *first, 3, *second, 3], segments)
+
+
+ROBERTA = Template.learn(backend("<s> $A </s>", "<s> $A </s> </s> $B </s>"), ["a b"])
+
+
+@pytest.mark.parametrize("learned", [template(2, 3), ROBERTA], ids=["BERT", "RoBERTa"])
+@given(ids, ids)
+def test_texts_are_taken_apart_again(learned: Template, first: list[int], second: list[int]) -> None:
+    alone, _ = learned.lay_out(first)
+    assert learned.take_apart(alone, *learned.second(len(first), 0)) == (first,)
+    both, _ = learned.lay_out(first, second)
+    assert learned.take_apart(both, *learned.second(len(first), len(second))) == (first, second)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from bertedge.predictor import Batch, Outputs
 Readings = dict[str, Arrays]
 
 
-def read_outputs(batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Readings:
-    """The arrays to compare, for each head that the model has and the batch has labels for."""
-    found = {name: head.read(batch, outputs, pooling) for name, head in HEADS.items()}
+def read_outputs(batch: Batch, outputs: Outputs, pooling: Sequence[str], heads: Iterable[str] = HEADS) -> Readings:
+    """The arrays to compare, for each of these heads that the model has and the batch has labels for."""
+    found = {name: HEADS[name].read(batch, outputs, pooling) for name in heads}
     return {name: arrays for name, arrays in found.items() if arrays}
 
 

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import field, make_dataclass
-from typing import Any
+from collections.abc import Sequence
 
+from bertedge.evaluate.collector import read_outputs
 from bertedge.heads import HEADS
+from bertedge.heads.cases import Case
+from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Outputs
 from bertedge.tokenizer import Tokenizer
 
-#: The worst cases, the worst first. It has a field for each list of each head; see :attr:`bertedge.heads.Head.cases`.
-Disagreements: Any = make_dataclass(
-    "Disagreements",
-    [
-        (name, tuple[case, ...], field(default=()))  # type: ignore[valid-type]
-        for head in HEADS.values()
-        for name, case in head.cases.items()
-    ],
-    frozen=True,
-    kw_only=True,
-    namespace={"__module__": __name__},
-)
+#: Name of a list, such as ``mlm.flips`` -> its cases, the worst first; see :attr:`bertedge.heads.Head.lists`.
+Disagreements = dict[str, tuple[Case, ...]]
 
 
 class WorstCases:
-    """Collects the worst cases of one candidate batch by batch. Logits are not kept."""
+    """Collects the worst cases of one candidate batch by batch. Logits are not kept.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    Args:
+        pooling: how vectors of texts are made; see :func:`bertedge.pooling.pool`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, pooling: Sequence[str] = DEFAULT_POOLING) -> None:
         found = {name: head.worst(tokenizer) for name, head in HEADS.items()}
         self._worst = {name: worst for name, worst in found.items() if worst is not None}
+        self._pooling = pooling
 
     def add(self, batch: Batch, expected: Outputs, got: Outputs) -> None:
         """Compare the outputs of the reference and of the candidate on one batch."""
-        for head, worst in self._worst.items():
-            if head in expected.logits and head in got.logits:
-                worst.add(batch, expected.logits[head], got.logits[head])
+        one, other = (read_outputs(batch, outputs, self._pooling, self._worst) for outputs in (expected, got))
+        for head in one.keys() & other.keys():
+            self._worst[head].add(batch, one[head], other[head])
 
-    def found(self) -> Any:
-        """The worst cases so far, as :data:`Disagreements`."""
-        lists = {name: cases for worst in self._worst.values() for name, cases in worst.found().items()}
-        return Disagreements(**lists)
+    def found(self) -> Disagreements:
+        """The worst cases so far; a list without cases is left out."""
+        return {name: cases for worst in self._worst.values() for name, cases in worst.found().items() if cases}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bertedge.arrays import ArraySpec
 from bertedge.encoders import EncoderConfig
 from bertedge.encoders.names import Shapes
+from bertedge.heads.cases import Case
 from bertedge.layers import Layer
 from bertedge.metric import GoalKind, Metric
 from bertedge.predictor import Batch, Outputs
@@ -124,12 +125,12 @@ class HeadWriter(Protocol):
 class Worst(Protocol):
     """Collects the texts on which a candidate differs most from its reference, batch by batch."""
 
-    def add(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
-        """Compare the head's outputs of both models on one batch."""
+    def add(self, batch: Batch, expected: Arrays, got: Arrays) -> None:
+        """Compare the results of :meth:`Head.read` for both models on one batch."""
         ...
 
-    def found(self) -> dict[str, tuple[Any, ...]]:
-        """The worst texts so far, worst first, by the names of the lists in :attr:`Head.cases`."""
+    def found(self) -> dict[str, tuple[Case, ...]]:
+        """The worst texts so far, worst first, by the names of the lists in :attr:`Head.lists`."""
         ...
 
 
@@ -162,7 +163,8 @@ class Head(ABC):
             that was measured.
         verb: the command that uses it, and its method of :class:`bertedge.BertRuntime`.
         task: its training task on text without labels, in words; None for a head that needs labels.
-        cases: name of a list of worst disagreements in the report -> the record of one disagreement.
+        lists: name of a list of worst disagreements, such as "mlm.flips" -> its heading in the report; see
+            :mod:`bertedge.heads.cases`.
     """
 
     name: ClassVar[str]
@@ -186,7 +188,7 @@ class Head(ABC):
     losses: Mapping[str, Callable[[float], str]] = field(default_factory=dict)
     verb: Verb
     task: str | None = None
-    cases: Mapping[str, type] = field(default_factory=dict)
+    lists: Mapping[str, str] = field(default_factory=dict)
 
     # -- weights and graph --------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from bertedge.heads.head import (
     Worst,
 )
 from bertedge.heads.word_quantities import keep_words, quantities_of_kept, word_quantities
-from bertedge.heads.worst_words import WordDisagreement, WorstWords
+from bertedge.heads.worst_words import LISTS, WorstWords
 from bertedge.layers import Layer, Role, word_table
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, exponential, mean, quantile
 from bertedge.predictor import NO_LABEL, Batch, Outputs
@@ -249,7 +249,7 @@ MLM = MaskedWords(
         example=("She drank a cup of [MASK] in the kitchen.",),
         lines=lines,
     ),
-    cases={"flips": WordDisagreement, "words": WordDisagreement},
+    lists=LISTS,
 )
 
 

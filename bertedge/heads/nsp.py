@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
-from bertedge.bounds import MaybeShare
 from bertedge.encoders import EncoderConfig, names
 from bertedge.encoders.names import Shapes
 from bertedge.errors import UsageError
+from bertedge.heads.cases import Answer, Case, WorstList, passage, texts_of
 from bertedge.heads.head import Argument, Arrays, GoldenArray, Head, HeadWriter, Observed, Verb, Worst
 from bertedge.heads.text_model import TextModel, row_of
 from bertedge.layers import Layer, Role
@@ -27,8 +26,8 @@ from bertedge.tokenizer import Tokenizer
 CLASSIFIER = "cls.seq_relationship"
 #: Differences of a probability that are only rounding: in a metric, and in the list of worst disagreements.
 PROBABILITY_FLOOR = 1e-5
-#: Pairs in the list of worst disagreements.
-KEEP_PAIRS = 3
+#: The list of worst disagreements, and how many pairs it has.
+PAIRS, KEEP_PAIRS = "nsp.pairs", 3
 
 METRICS = {
     "nsp.flip_rate": Metric(
@@ -56,23 +55,6 @@ METRICS = {
         bounds=(-1, 1),
     ),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairDisagreement:
-    """One pair of segments.
-
-    Attributes:
-        is_next: whether the second follows the first.
-        reference: float's probability that it does.
-        candidate: the candidate's.
-    """
-
-    first: str
-    second: str
-    is_next: bool
-    reference: MaybeShare
-    candidate: MaybeShare
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -161,37 +143,31 @@ class NextSentenceMethod(TextModel):
 
 
 class WorstPairs:
-    """Keeps the pairs whose probabilities differ most."""
+    """The pairs whose probabilities differ most."""
 
-    def __init__(self, tokenizer: Tokenizer, *, count: int = KEEP_PAIRS) -> None:
-        self._tokenizer, self._count = tokenizer, count
-        self._pairs: list[PairDisagreement] = []
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._pairs = WorstList(above=PROBABILITY_FLOOR, count=KEEP_PAIRS)
 
-    def add(self, batch: Batch, expected: NDArray[np.float32], got: NDArray[np.float32]) -> None:
-        p, q = (np.exp(log_softmax(logits)[:, 0]) for logits in (expected, got))
-        difference = np.where(batch.labels["nsp"] != NO_LABEL, _gap(p, q), 0.0)
-        rows = np.argsort(-difference, kind="stable")[: self._count]
-        self._pairs += [
-            self._pair(batch, int(row), float(p[row]), float(q[row]))
-            for row in rows
-            if difference[row] >= PROBABILITY_FLOOR
-        ]
-        self._pairs = sorted(self._pairs, key=lambda pair: -_gap(pair.reference, pair.candidate))[: self._count]
+    def add(self, batch: Batch, expected: Arrays, got: Arrays) -> None:
+        rows = np.flatnonzero(batch.labels["nsp"] != NO_LABEL)
+        p, q = (np.exp(log_softmax(arrays["logits"])[:, 0]) for arrays in (expected, got))
 
-    def found(self) -> dict[str, tuple[PairDisagreement, ...]]:
-        return {"pairs": tuple(self._pairs)}
+        def pair(index: int) -> Case:
+            first, second = texts_of(self._tokenizer, batch, int(rows[index]))
+            is_next = batch.labels["nsp"][rows[index]] == 0
+            differ = " The two models disagree." if (p[index] > 0.5) != (q[index] > 0.5) else ""
+            return Case(
+                texts=(passage(first, "First", from_end=True), passage(second, "Second")),
+                note=f"The second {'follows the first' if is_next else 'is from another place in the text'}.{differ}",
+                reference=(Answer(text="P(is next)", share=float(p[index])),),
+                candidate=(Answer(text="P(is next)", share=float(q[index])),),
+            )
 
-    def _pair(self, batch: Batch, row: int, reference: float, candidate: float) -> PairDisagreement:
-        ids, end = batch.input_ids[row], int(batch.lengths[row])
-        start, middle, last = map(len, self._tokenizer.template.pair.special)
-        boundary = int(np.argmax(batch.token_type_ids[row] == 1))  # where the second text starts
-        return PairDisagreement(
-            first=self._tokenizer.decode(ids[start : boundary - middle].tolist(), skip_special=False),
-            second=self._tokenizer.decode(ids[boundary : end - last].tolist(), skip_special=False),
-            is_next=bool(batch.labels["nsp"][row] == 0),
-            reference=reference,
-            candidate=candidate,
-        )
+        self._pairs.add(np.abs(p - q), pair)
+
+    def found(self) -> dict[str, tuple[Case, ...]]:
+        return {PAIRS: self._pairs.cases()}
 
 
 def _lines(probability: float) -> Iterator[str]:
@@ -247,10 +223,5 @@ NSP = NextSentence(
         lines=_lines,
         to_json=lambda probability: {"is_next": probability},
     ),
-    cases={"pairs": PairDisagreement},
+    lists={PAIRS: "Sentence pairs"},
 )
-
-
-def _gap(one: NDArray[np.float32] | float, other: NDArray[np.float32] | float) -> NDArray[np.float32]:
-    """Absolute differences of probabilities; 1, the largest possible, if one of them is NaN."""
-    return np.nan_to_num(np.abs(np.subtract(one, other)), nan=1.0)

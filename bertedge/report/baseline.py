@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bertedge.errors import FileError, UsageError
-from bertedge.evaluate.disagreements import Disagreements
 from bertedge.report.budget import JUDGED, Budgets
 from bertedge.report.schema import Acceptance, CandidateReport, Report, read_report, write_report
 
@@ -57,7 +56,7 @@ def _judged(report: Report) -> Report:
     """The report without the parts that the gate does not read. They are large, and some contain text of the corpus."""
 
     def bare(model: CandidateReport) -> CandidateReport:
-        return replace(model, clipping=None, by_length=(), disagreements=Disagreements(), profile=None)
+        return replace(model, clipping=None, by_length=(), disagreements={}, profile=None)
 
     against = bare(report.against) if report.against else None
     candidates = tuple(map(bare, report.candidates))

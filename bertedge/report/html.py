@@ -9,8 +9,9 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.metrics import DESCRIPTIONS
+from bertedge.heads import HEADS
+from bertedge.heads.cases import Case
 from bertedge.metric import MetricValue
 from bertedge.report import charts, views
 from bertedge.report.render import CLIPPING, MEGABYTE, fidelity_title, kinds_of, ratio_words, sections
@@ -203,9 +204,14 @@ def _calibrated_on_corpus(report: Report) -> list[str]:
     ]
 
 
-def _disagreements(report: Report) -> list[tuple[int, Disagreements]]:
-    found = [(series, model.disagreements) for series, model in enumerate(report.candidates, start=1)]
-    return [(series, cases) for series, cases in found if cases.flips or cases.words or cases.pairs]
+def _disagreements(report: Report) -> list[tuple[int, list[tuple[str, tuple[Case, ...]]]]]:
+    """Series of a candidate -> heading and cases of each list."""
+    headings = {name: heading for head in HEADS.values() for name, heading in head.lists.items()}
+    found = [
+        (series, [(headings.get(name, name), cases) for name, cases in model.disagreements.items() if cases])
+        for series, model in enumerate(report.candidates, start=1)
+    ]
+    return [(series, lists) for series, lists in found if lists]
 
 
 def _contents(verdicts: bool, parts: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ import math
 import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bertedge.bounds import Count, Milliseconds
 from bertedge.errors import FileError
@@ -23,9 +22,7 @@ from bertedge.manifest import Coverage, Manifest
 from bertedge.metric import Change, MetricValue
 from bertedge.records import EDITED, from_json, read_json, write_json
 
-SCHEMA_VERSION = 3
-#: Settings of recipes: the name in earlier reports of this schema -> the present name.
-RENAMED = {"outliers_beside": "float_outliers"}
+SCHEMA_VERSION = 4
 MOST_BYTES = 2**63
 #: Allowed rounding error in a sum of many shares.
 SLACK = 1e-6
@@ -77,7 +74,7 @@ class CandidateReport:
         by_length: fidelity on texts of each length.
         clipping: of each int8 layer, the share of inputs outside its range; None if not measured, empty if no layer
             has a range.
-        disagreements: the texts with the largest differences from the reference.
+        disagreements: list, such as ``mlm.flips`` -> the texts with the largest differences from the reference.
         profile: the time of each operator in one call.
     """
 
@@ -95,7 +92,7 @@ class CandidateReport:
     by_kind: tuple[KindFidelity, ...] = ()
     clipping: tuple[LayerClipping, ...] | None = None
     by_length: tuple[LengthFidelity, ...] = ()
-    disagreements: Disagreements = field(default_factory=Disagreements)
+    disagreements: Disagreements = field(default_factory=dict)
     profile: Profile | None = None
     engine: str = "onnxruntime"
 
@@ -208,12 +205,6 @@ def read_report(path: str | Path) -> Report:
             "install a newer bertedge" if newer else "measure it again with: bertedge bench --json",
         )
     try:
-        return from_json(Report, _with_present_names(raw), path.name)
+        return from_json(Report, raw, path.name)
     except RecursionError as error:
         raise FileError(f"{path}: is nested too deeply", EDITED) from error
-
-
-def _with_present_names(raw: Any) -> Any:
-    if isinstance(raw, dict):
-        return {RENAMED.get(key, key): _with_present_names(value) for key, value in raw.items()}
-    return [_with_present_names(value) for value in raw] if isinstance(raw, list) else raw

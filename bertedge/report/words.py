@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from markupsafe import Markup, escape
 
 from bertedge.encoders import read_config
+from bertedge.heads.cases import Part, Passage
 from bertedge.recipe import QuantizationRecipe
 from bertedge.report.schema import CandidateReport, Report
 
-#: The most characters of a text that are shown on each side of a mask.
+#: The most characters of a text that are shown on each side of a mark.
 AROUND = 220
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 #: Larger numbers are written with an exponent.
 MANY = 1e7
 #: Special tokens in a text.
-TOKENS = re.compile(r"(\[(?:MASK|SEP|UNK)\])")
+TOKENS = re.compile(r"(\[(?:CLS|MASK|SEP|UNK)\]|</?s>|<(?:mask|pad|unk)>)")
 
 
 def number(value: float) -> str:
@@ -55,6 +58,22 @@ def tail(text: str) -> str:
 def head(text: str) -> str:
     """The start of a long text, to the end of a word."""
     return text if len(text) <= AROUND else text[:AROUND].rpartition(" ")[0] + " …"
+
+
+def shortened(passage: Passage) -> list[Part]:
+    """The parts of a text as they are shown: of a long text what is around its marks, otherwise its start or end."""
+    marks = [place for place, part in enumerate(passage.parts) if part.mark]
+    parts = []
+    for place, part in enumerate(passage.parts):
+        text = part.text
+        if not part.mark:
+            after, before = place > min(marks, default=place), place < max(marks, default=-1)
+            if after and before and len(text) > 2 * AROUND:
+                text = f"{head(text)} {tail(text)}"
+            elif not (after and before):
+                text = tail(text) if before or (passage.from_end and not marks) else head(text)
+        parts.append(replace(part, text=text))
+    return parts
 
 
 def running(text: str) -> Markup:
@@ -144,12 +163,12 @@ def _recipe(recipe: QuantizationRecipe) -> str:
 
 
 #: Filters of the template.
-FILTERS: dict[str, Callable[..., str]] = {
+FILTERS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "figures": "{:.3g}".format,
     "ms": number,
-    "tail": tail,
-    "head": head,
+    "shortened": shortened,
+    "round": "{:.4g}".format,
     "running": running,
     "minute": minute,
     "breakable": breakable,

@@ -135,19 +135,25 @@ def test_the_worst_are_found_and_told_in_words(tokenizer: Tokenizer) -> None:
     cases = WorstCases(tokenizer)
     cases.add(batch, Outputs(logits={"mlm": expected, "nsp": nsp}), Outputs(logits={"mlm": got, "nsp": -nsp}))
     found = cases.found()
-    (flip,) = found.flips
-    assert (flip.before, flip.after, flip.hidden) == ("a", "cat [SEP] a [MASK]", "cat")
-    assert (flip.reference[0].piece, flip.candidate[0].piece) == ("cat", "the")
-    assert flip.reference[0].probability == pytest.approx(np.exp(9) / (np.exp(9) + tokenizer.vocab_size - 1), rel=1e-4)
-    assert flip.margin == pytest.approx(flip.reference[0].probability, abs=1e-3)
-    assert [word.hidden for word in found.words] == ["cat", "a"]
-    assert found.words[0].kl > found.words[1].kl > 0
-    assert found.words[1].margin == 0
+    (flip,) = found["mlm.flips"]
+    assert [(part.text, part.mark) for part in flip.texts[0].parts] == [
+        ("a ", False), ("[MASK]", True), (" cat [SEP] a [MASK]", False),
+    ]  # fmt: skip
+    assert flip.expected == "cat"
+    assert [(answer.text, answer.right) for answer in (flip.reference[0], flip.candidate[0])] == [
+        ("cat", True), ("the", False),
+    ]  # fmt: skip
+    assert flip.reference[0].share == pytest.approx(np.exp(9) / (np.exp(9) + tokenizer.vocab_size - 1), rel=1e-4)
+    assert flip.note.startswith("In float, its best word is ahead of the candidate's best word by 97.6 points. KL ")
+    far, near = found["mlm.words"]
+    assert (far.expected, near.expected) == ("cat", "a")
+    assert near.note.startswith("KL 0.")  # the same best word
     assert len(flip.reference) == len(flip.candidate) == 5
-    (pair,) = found.pairs  # the second text is no pair
-    assert (pair.first, pair.second, pair.is_next) == ("a [MASK] cat", "a [MASK]", True)
-    assert pair.reference == pytest.approx(1 / (1 + np.exp(-2)))
-    assert pair.candidate == pytest.approx(1 / (1 + np.exp(2)))
+    (pair,) = found["nsp.pairs"]  # the second text is no pair
+    assert [text.parts[0].text for text in pair.texts] == ["a [MASK] cat", "a [MASK]"]
+    assert pair.note == "The second follows the first. The two models disagree."
+    assert pair.reference[0].share == pytest.approx(1 / (1 + np.exp(-2)))
+    assert pair.candidate[0].share == pytest.approx(1 / (1 + np.exp(2)))
 
 
 def test_a_model_does_not_disagree_with_itself(tokenizer: Tokenizer) -> None:
@@ -160,8 +166,7 @@ def test_a_model_does_not_disagree_with_itself(tokenizer: Tokenizer) -> None:
     )
     cases = WorstCases(tokenizer)
     cases.add(two_texts(tokenizer), outputs, outputs)
-    found = cases.found()
-    assert (found.flips, found.words, found.pairs) == ((), (), ())
+    assert cases.found() == {}
 
 
 def test_only_the_worst_of_many_batches_are_kept(tokenizer: Tokenizer) -> None:
@@ -178,10 +183,12 @@ def test_only_the_worst_of_many_batches_are_kept(tokenizer: Tokenizer) -> None:
         alone.add(two_texts(tokenizer), *outputs)
         seen.append(alone.found())
     found = cases.found()
-    every = sorted((word.kl for one in seen for word in one.words), reverse=True)
-    assert [word.kl for word in found.words] == every[:5]
-    assert len(found.flips) == 5
-    assert len(found.pairs) == 3
+    for name, count in {"mlm.words": 5, "mlm.flips": 5, "nsp.pairs": 3}.items():
+        every = [case for one in seen for case in one[name]]
+        assert len(every) > len(found[name]) == count
+        assert all(case in every for case in found[name])
+    divergence = [float(case.note.split()[-2]) for case in found["mlm.words"]]
+    assert divergence == sorted((float(c.note.split()[-2]) for one in seen for c in one["mlm.words"]), reverse=True)[:5]
 
 
 def test_the_interval_of_a_median_holds_it_as_often_as_it_says() -> None:

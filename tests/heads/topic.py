@@ -11,12 +11,14 @@ from bertedge.arrays import ArraySpec
 from bertedge.encoders import EncoderConfig, names
 from bertedge.encoders.names import Shapes
 from bertedge.heads import Head
+from bertedge.heads.cases import Answer, Case, WorstList, passage, texts_of
 from bertedge.heads.head import Argument, Arrays, GoldenArray, HeadWriter, Observed, Verb
 from bertedge.heads.text_model import TextModel, row_of
 from bertedge.layers import Layer, Role
 from bertedge.metric import SHARE, GoalKind, Metric, mean
 from bertedge.predictor import Batch, Outputs
 from bertedge.probabilities import answers, largest_change, softmax
+from bertedge.tokenizer import Tokenizer
 
 TOPICS = ("sea", "kitchen")
 
@@ -58,6 +60,33 @@ class Topic(Head):
 
     def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
         return {"topic_probs": softmax(outputs.logits["topic"])} if "topic" in outputs.logits else {}
+
+    def worst(self, tokenizer: Tokenizer) -> WorstTopics:
+        return WorstTopics(tokenizer)
+
+
+class WorstTopics:
+    """The texts whose probabilities differ most. The report draws any head's cases: what a head says is in them."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer, self._list = tokenizer, WorstList(above=1e-5)
+
+    def add(self, batch: Batch, expected: Arrays, got: Arrays) -> None:
+        """The arrays are those of ``read``."""
+        one, other = (softmax(arrays["logits"]) for arrays in (expected, got))
+
+        def case(row: int) -> Case:
+            text = " ".join(texts_of(self._tokenizer, batch, row))
+            both = [
+                tuple(Answer(text=TOPICS[i], share=float(p[row, i])) for i in np.argsort(-p[row])) for p in (one, other)
+            ]
+            return Case(texts=(passage(text),), reference=both[0], candidate=both[1])
+
+        self._list.add(np.abs(one - other).max(axis=1), case)
+
+    def found(self) -> dict[str, tuple[Case, ...]]:
+        """By the name of the list in :attr:`Topic.lists`."""
+        return {"topic.texts": self._list.cases()}
 
 
 class TopicMethod(TextModel):
@@ -104,6 +133,7 @@ TOPIC = Topic(
     trade_offs={AGREEMENT: "topic as in float"},
     over_length={AGREEMENT: "topic as in float"},
     columns={AGREEMENT: "topics"},
+    lists={"topic.texts": "Topics"},
     losses={AGREEMENT: lambda value: f"{1 - value:.3f} of the topics differ"},
     verb=Verb(
         name="topic",

@@ -56,7 +56,11 @@ def main(model: Path, corpus: Path, folder: Path) -> None:
     (candidate,) = report.candidates
     assert candidate.fidelity[AGREEMENT].n == 16
     assert AGREEMENT in DEFAULTS
-    assert "topic" in html_report(report)
+    (case, *_) = candidate.disagreements["topic.texts"]
+    assert {answer.text for answer in case.candidate} == set(TOPICS)
+    page = html_report(report)
+    assert "Topics: 5" in page
+    assert page.count('<article class="case">') == 5
     print(*summary(report))
 
 

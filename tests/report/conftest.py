@@ -10,11 +10,9 @@ import pytest
 
 from bertedge.benchmark import BenchSettings, bench
 from bertedge.bundle import Bundle
-from bertedge.evaluate.disagreements import Disagreements
 from bertedge.evaluate.latency import Workload
 from bertedge.evaluate.study import Effort
-from bertedge.heads.nsp import PairDisagreement
-from bertedge.heads.worst_words import Guess, WordDisagreement
+from bertedge.heads.cases import Answer, Case, Part, Passage
 from bertedge.report.html import html_report
 from bertedge.report.schema import Report, Run
 
@@ -61,22 +59,24 @@ def hostile_page(hostile: Report) -> str:
 @pytest.fixture(scope="session")
 def hostile(measured: Report) -> Report:
     """The same with hostile text wherever text comes from outside."""
-    guesses = tuple(Guess(piece=text, probability=0.2) for text in HOSTILE[:5])
-    words = tuple(
-        WordDisagreement(
-            before=text, after=text, hidden=text, kl=0.1, margin=0.1, reference=guesses, candidate=guesses[::-1]
+    guesses = tuple(Answer(text=text, share=0.2, right=place == 1) for place, text in enumerate(HOSTILE[:5]))
+    numbers = tuple(Answer(text=text, value=-1e9) for text in HOSTILE[:2])
+    judged = tuple(
+        Case(
+            texts=(Passage(name=text, parts=tuple(Part(text=text, mark=bool(i % 2)) for i in range(5))),) * 2,
+            expected=text,
+            note=text,
+            reference=guesses,
+            candidate=numbers,
         )
         for text in HOSTILE
     )
-    pairs = tuple(
-        PairDisagreement(first=text, second=text, is_next=True, reference=0.9, candidate=0.1) for text in HOSTILE
-    )
-    cases = Disagreements(flips=words, words=words, pairs=pairs)
+    cases = {"mlm.flips": judged, HOSTILE[0]: tuple(replace(c, candidate=c.reference[:1]) for c in judged)}
     return replace(
         measured,
         reference=replace(measured.reference, name=HOSTILE[0]),
         candidates=tuple(
-            replace(candidate, name=HOSTILE[1 + place], disagreements=cases if place == 0 else Disagreements())
+            replace(candidate, name=HOSTILE[1 + place], disagreements=cases if place == 0 else {})
             for place, candidate in enumerate(measured.candidates * 4)  # more models than there are shapes
         ),
         corpus=replace(measured.corpus, name=HOSTILE[0] + HOSTILE[8]),

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertedge.evaluate.disagreements import Disagreements
+from bertedge.heads.cases import Part, Passage, passage
 from bertedge.metric import MetricValue
 from bertedge.report.baseline import update_baseline
 from bertedge.report.budget import DEFAULTS
@@ -26,7 +26,7 @@ from bertedge.report.summary import summary
 from bertedge.report.svg import COLORS, LINE
 from bertedge.report.verdict import OUTCOMES, Verdict
 from bertedge.report.views import Point, is_share
-from bertedge.report.words import breakable, head, running, tail
+from bertedge.report.words import breakable, head, running, shortened, tail
 from tests.report.conftest import HOSTILE
 
 VOID = {"meta", "br", "wbr", "img", "link", "input", "hr"}
@@ -82,7 +82,7 @@ def test_the_page_has_every_part(measured: Report, measured_page: str) -> None:
         "2026-01-31 12:00 UTC",
         *(m.name for m in measured.candidates),
         measured.candidates[0].manifest.provenance.source_sha256,
-        measured.candidates[0].disagreements.words[0].hidden,
+        measured.candidates[0].disagreements["mlm.words"][0].expected,
     ):
         assert words in text
 
@@ -150,6 +150,25 @@ def test_any_text_is_escaped_and_kept(text: str) -> None:
     for cut in (head(text), tail(text)):
         assert cut == text or "…" in cut
         assert len(cut) <= max(len(text), 1) + 2
+
+
+def test_of_a_long_text_what_is_around_its_marks_is_shown() -> None:
+    long, mark = Part(text="word " * 200), Part(text="here" * 200, mark=True)
+
+    def shown(text: Passage) -> list[str]:
+        return [part.text for part in shortened(text)]
+
+    before, marked, after = shown(Passage(parts=(long, mark, long)))
+    assert before.startswith("… word ")
+    assert before.endswith(" ")  # the parts make up the text
+    assert marked == mark.text
+    assert after.endswith(" word …")
+    (_, _, between, _) = shown(Passage(parts=(mark, mark, long, mark)))
+    assert between.startswith("word ")
+    assert between.endswith(" ")
+    assert between.count("…") == 2
+    assert [shown(passage(long.text, from_end=end))[0].startswith("…") for end in (True, False)] == [True, False]
+    assert shown(passage("short")) == ["short"]
 
 
 def test_names_are_broken_between_their_words_only() -> None:
@@ -241,7 +260,7 @@ def test_numbers_that_are_no_shares_are_no_percent() -> None:
 def test_a_report_with_nothing_but_sizes_is_a_page_too(measured: Report) -> None:
     bare = [
         replace(
-            model, fidelity={}, latency=(), by_length=(), disagreements=Disagreements(), profile=None
+            model, fidelity={}, latency=(), by_length=(), disagreements={}, profile=None
         )
         for model in (measured.reference, *measured.candidates)
     ]  # fmt: skip
@@ -276,7 +295,7 @@ def test_a_baseline_keeps_what_can_be_judged(measured: Report, tmp_path: Path) -
     assert kept.run is None
     for model, was in zip(kept.candidates, measured.candidates, strict=True):
         assert (model.fidelity, model.latency, model.manifest) == (was.fidelity, was.latency, was.manifest)
-        assert (model.by_length, model.disagreements, model.profile) == ((), Disagreements(), None)
+        assert (model.by_length, model.disagreements, model.profile) == ((), {}, None)
 
 
 def test_json_and_page_say_the_same(measured: Report, measured_page: str, tmp_path: Path) -> None:
