@@ -25,6 +25,7 @@ class Role(StrEnum):
     INTERMEDIATE = "intermediate"
     OUTPUT = "output"
     POOLER = "pooler"
+    EMBEDDING_PROJECTION = "embedding_projection"  # from the width of the embeddings to the hidden size
     HEAD_TRANSFORM = "head_transform"  # the dense layer in front of a decoder
     DECODER = "decoder"  # as many outputs as the vocabulary has tokens
     CLASSIFIER = "classifier"  # a few outputs
@@ -53,6 +54,9 @@ class Kept:
 
 #: Roles that no method quantizes.
 KEPT = {
+    Role.EMBEDDING_PROJECTION: Kept(
+        format="float16", why="it is less than 1 % of the work, and every block reads its output"
+    ),
     # It runs right before the decoder and its weights are close to the identity; see the benchmarks' fidelity steps.
     Role.HEAD_TRANSFORM: Kept(
         format="float16", why="it is 1 % of the work, and in int8 it would lose more fidelity than a whole block"
@@ -131,7 +135,7 @@ def block_layers(config: EncoderConfig, index: int) -> Block:
 
 def word_table(config: EncoderConfig) -> Layer:
     """The table of the tokens' embeddings."""
-    owners, width = (names.WORD_EMBEDDINGS.removesuffix(".weight"),), config.hidden_size
+    owners, width = (names.WORD_EMBEDDINGS.removesuffix(".weight"),), config.embedding_width
     return Layer(name="embeddings.word", role=Role.WORD_TABLE, owners=owners, inputs=width, outputs=config.vocab_size)
 
 
@@ -141,7 +145,7 @@ def position_table(config: EncoderConfig) -> Layer:
         name="embeddings.position",
         role=Role.POSITION_TABLE,
         owners=(names.POSITION_EMBEDDINGS.removesuffix(".weight"),),
-        inputs=config.hidden_size,
+        inputs=config.embedding_width,
         outputs=config.max_position_embeddings,
     )
 
@@ -152,8 +156,19 @@ def token_type_table(config: EncoderConfig) -> Layer:
         name="embeddings.token_type",
         role=Role.TOKEN_TYPE_TABLE,
         owners=(names.TOKEN_TYPE_EMBEDDINGS.removesuffix(".weight"),),
-        inputs=config.hidden_size,
+        inputs=config.embedding_width,
         outputs=config.type_vocab_size,
+    )
+
+
+def embedding_projection(config: EncoderConfig) -> Layer:
+    """The linear layer between the embeddings and the first block."""
+    return Layer(
+        name="embeddings.projection",
+        role=Role.EMBEDDING_PROJECTION,
+        owners=(names.PROJECTION,),
+        inputs=config.embedding_width,
+        outputs=config.hidden_size,
     )
 
 

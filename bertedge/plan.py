@@ -5,12 +5,13 @@ It names every layer with its role, its number format and its tensors, and says 
 and a feed-forward network, each followed by the sum with its input and a layer norm::
 
     x = norm(words[id] + positions[place + position_offset] + token_types[type])      "embeddings.norm"
+    x = projection(x)                                                    "embeddings.projection", if it is there
     per block N, with h attention heads:
       q, k, v = qkv(x)                                                   "encoder.layer.N.attention.qkv"
       x = norm(attention_output(softmax(scores) v) + x)                  "encoder.layer.N.attention.output", ".norm"
       x = norm(output(activation(intermediate(x))) + x)                  "encoder.layer.N.intermediate", ".output"
     pooler: tanh(pooler(x[first]))
-    mlm:    decoder(norm(activation(transform(x[masked]))))              "mlm.transform", ".norm", "mlm.decoder"
+    mlm:    decoder(norm(decoder_activation(transform(x[masked]))))      "mlm.transform", ".norm", "mlm.decoder"
     nsp:    nsp(pooler output)
 
 The scores of a head are q k' / sqrt(size). If ``relative_bias`` names a tensor (heads, 2 reach + 1), its number at
@@ -40,8 +41,8 @@ their weights are zero.
 A table gives float rows: of its own format, then ``exact`` rows added (rows[index[id]] * scale[index[id]]; index 0 adds
 nothing), then multiplied by ``reciprocals``. A table that the decoder shares has the decoder's format.
 
-An encoder with a ``type_vocab_size`` of 0 has no token types. Layer norms have the epsilon of ``encoder``; the channel
-factors of a decoder are in the weights of the norm before it.
+Embeddings are ``embedding_size`` wide. An encoder with a ``type_vocab_size`` of 0 has no token types. Layer norms have
+the epsilon of ``encoder``; the channel factors of a decoder are in the weights of the norm before it.
 """
 
 from __future__ import annotations
@@ -193,8 +194,8 @@ class StoredModel:
     """``plan.json``.
 
     Attributes:
-        encoder: sizes and structure, named as in :class:`bertedge.encoders.EncoderConfig`; ``activation`` is one of
-            ``gelu``, ``gelu_tanh``, ``relu``.
+        encoder: sizes and structure, named as in :class:`bertedge.encoders.EncoderConfig`; ``activation`` and
+            ``decoder_activation`` are one of ``gelu``, ``gelu_tanh``, ``relu``.
         heads: see :class:`bertedge.manifest.Manifest`.
         tensors: all tensors that the other fields name.
         relative_bias: the tensor that is added to the scores of attention; None for none.

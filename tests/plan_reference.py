@@ -34,13 +34,16 @@ class PlanModel:
     def outputs(self, ids: list[int], types: list[int], masked: list[int]) -> dict[str, Floats]:
         """``hidden_states`` (S, H) and what the heads make of them."""
         x = self.norm("embeddings.norm", self.embeddings(ids, types))
+        if "embeddings.projection" in self.plan.layers:
+            x = self.linear("embeddings.projection", x)
         for index in range(self.encoder["num_hidden_layers"]):
             x = self.block(f"encoder.layer.{index}", x)
         found = {"hidden_states": x}
         if "pooler" in self.plan.layers:
             found["pooler_output"] = np.tanh(self.linear("pooler", x[:1]))[0]
         if "mlm" in self.plan.heads:
-            inner = self.norm("mlm.transform.norm", self.activation(self.linear("mlm.transform", x[masked])))
+            inner = self.activation(self.linear("mlm.transform", x[masked]), "decoder_activation")
+            inner = self.norm("mlm.transform.norm", inner)
             found["mlm_logits"] = self.linear("mlm.decoder", inner)
         if "nsp" in self.plan.heads:
             found["nsp_logits"] = self.linear("nsp", found["pooler_output"][None])[0]
@@ -81,8 +84,8 @@ class PlanModel:
         reach = table.shape[1] // 2
         return table[:, np.clip(place - place[:, None], -reach, reach) + reach]
 
-    def activation(self, x: Floats) -> Floats:
-        return np.asarray(ACTIVATIONS[self.encoder["activation"]](x), dtype=np.float32)
+    def activation(self, x: Floats, which: str = "activation") -> Floats:
+        return np.asarray(ACTIVATIONS[self.encoder[which]](x), dtype=np.float32)
 
     def norm(self, name: str, x: Floats) -> Floats:
         stored = self.plan.norms[name]

@@ -14,6 +14,7 @@ from bertedge.encoders.bert import BERT
 from bertedge.encoders.camembert import CAMEMBERT
 from bertedge.encoders.config import EncoderConfig
 from bertedge.encoders.distilbert import DISTILBERT
+from bertedge.encoders.electra import ELECTRA
 from bertedge.encoders.encoder import Encoder
 from bertedge.encoders.mpnet import MPNET
 from bertedge.encoders.others import OTHER_CLASSES
@@ -39,7 +40,7 @@ __all__ = [
 CONFIG_FILES = ("config.json", "bert_config.json")
 #: ``model_type`` of ``config.json`` -> the family. A new family is one file and one row.
 ENCODERS: dict[str, Encoder] = {
-    encoder.model_type: encoder for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA, MPNET)
+    encoder.model_type: encoder for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA, ELECTRA, MPNET)
 }
 
 

@@ -18,11 +18,11 @@ ACTIVATIONS = {
     "relu": "relu",
 }
 #: The smallest pair of texts has five tokens: ``[CLS] a [SEP] b [SEP]``.
-SMALLEST = {"type_vocab_size": 0, "max_position_embeddings": 5, "relative_buckets": 0}
+SMALLEST = {"type_vocab_size": 0, "max_position_embeddings": 5, "embedding_size": 0, "relative_buckets": 0}
 #: Fields that are whole numbers.
 SIZES = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
-    *("max_position_embeddings", "type_vocab_size", "relative_buckets"),
+    *("max_position_embeddings", "type_vocab_size", "embedding_size", "relative_buckets"),
 )
 #: Fields that are a share, from 0 to 1.
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
@@ -44,6 +44,9 @@ class EncoderConfig:
         max_position_embeddings: rows of the position table.
         position_offset: the row of the position table that belongs to a text's first token.
         type_vocab_size: rows of the table of token types; 0 for an encoder without them.
+        embedding_size: width of the embeddings; 0 if it is the hidden size.
+        embedding_projection: whether a linear layer takes the embeddings to the hidden size.
+        decoder_act: the activation in front of a decoder, if it is not that of the blocks.
         relative_buckets: rows of the table of relative positions, with a number for each attention head that is added
             to the scores of all blocks (Raffel et al. 2020, section 2.1); 0 for an encoder without it.
     """
@@ -63,6 +66,9 @@ class EncoderConfig:
     attention_probs_dropout_prob: float
     initializer_range: float
     position_offset: int = 0
+    embedding_size: int = 0
+    embedding_projection: bool = False
+    decoder_act: str | None = None
     relative_buckets: int = 0
 
     def __post_init__(self) -> None:
@@ -132,6 +138,16 @@ class EncoderConfig:
     def activation(self) -> str:
         """The feed-forward activation: ``gelu``, ``gelu_tanh`` or ``relu``."""
         return ACTIVATIONS[self.hidden_act]
+
+    @property
+    def decoder_activation(self) -> str:
+        """The activation in front of a decoder; names as in :attr:`activation`."""
+        return ACTIVATIONS[self.decoder_act or self.hidden_act]
+
+    @property
+    def embedding_width(self) -> int:
+        """The width of the embeddings and of a decoder's input."""
+        return self.embedding_size or self.hidden_size
 
 
 def _wrong(name: str, value: str, expected: str) -> CheckpointError:

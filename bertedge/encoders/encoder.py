@@ -55,6 +55,7 @@ class Encoder:
         trainable: whether bertedge trains it, and writes its checkpoints.
         refuse: raises CheckpointError for a configuration of this family that is not supported.
         position_offset: computes the row of the position table for a text's first token, from the fields.
+        projects: whether a linear layer takes the embeddings to the hidden size, from the fields.
         classifier: the structure of its classifiers of whole texts.
     """
 
@@ -69,6 +70,7 @@ class Encoder:
     trainable: bool = False
     refuse: Callable[[Mapping[str, Any]], None] = field(default=refuse_nothing)
     position_offset: Callable[[Mapping[str, Any]], int] = field(default=lambda fields: 0)
+    projects: Callable[[Mapping[str, Any]], bool] = field(default=lambda fields: False)
     classifier: ClassifierStructure
 
     def require_trainable(self) -> None:
@@ -87,7 +89,12 @@ class Encoder:
             CheckpointError: a size cannot be used.
         """
         fields = {**self.defaults, **sizes}
-        config = EncoderConfig(model_type=self.model_type, position_offset=self.position_offset(fields), **fields)
+        config = EncoderConfig(
+            model_type=self.model_type,
+            position_offset=self.position_offset(fields),
+            embedding_projection=self.projects(fields),
+            **fields,
+        )
         if config.type_vocab_size < self.segments:
             raise CheckpointError(
                 f"config: type_vocab_size is {config.type_vocab_size}, expected a whole number of at least "

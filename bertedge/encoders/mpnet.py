@@ -46,7 +46,14 @@ MPNET = Encoder(
         ),
         preferred=ROBERTA_NAMES.preferred,
     ),
-    defaults={**BASE, "vocab_size": 30527, "type_vocab_size": 0, "pad_token_id": PADDING, "relative_buckets": BUCKETS},
+    defaults={
+        **BASE,
+        "vocab_size": 30527,
+        "type_vocab_size": 0,
+        "pad_token_id": PADDING,
+        "relative_buckets": BUCKETS,
+        "decoder_act": "gelu",
+    },
     keys={name: name for name in BASE if name != "type_vocab_size"}
     | {"relative_buckets": "relative_attention_num_buckets"},
     refuse=refuse,

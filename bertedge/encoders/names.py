@@ -10,6 +10,7 @@ EMBEDDINGS = "embeddings"
 WORD_EMBEDDINGS = f"{EMBEDDINGS}.word_embeddings.weight"
 POSITION_EMBEDDINGS = f"{EMBEDDINGS}.position_embeddings.weight"
 TOKEN_TYPE_EMBEDDINGS = f"{EMBEDDINGS}.token_type_embeddings.weight"
+PROJECTION = f"{EMBEDDINGS}.projection"
 RELATIVE_BIAS = "encoder.relative_attention_bias.weight"
 POOLER = "pooler.dense"
 MLM_TRANSFORM = "cls.predictions.transform"
@@ -31,14 +32,16 @@ def layer(index: int) -> str:
 
 def encoder_shapes(config: EncoderConfig) -> Shapes:
     """The tensors of embeddings and blocks."""
-    hidden, inner = config.hidden_size, config.intermediate_size
+    hidden, inner, width = config.hidden_size, config.intermediate_size, config.embedding_width
     shapes: Shapes = {
-        WORD_EMBEDDINGS: (config.vocab_size, hidden),
-        POSITION_EMBEDDINGS: (config.max_position_embeddings, hidden),
+        WORD_EMBEDDINGS: (config.vocab_size, width),
+        POSITION_EMBEDDINGS: (config.max_position_embeddings, width),
     }
     if config.type_vocab_size:
-        shapes[TOKEN_TYPE_EMBEDDINGS] = (config.type_vocab_size, hidden)
-    shapes |= norm_shapes(EMBEDDINGS, hidden)
+        shapes[TOKEN_TYPE_EMBEDDINGS] = (config.type_vocab_size, width)
+    shapes |= norm_shapes(EMBEDDINGS, width)
+    if config.embedding_projection:
+        shapes |= linear_shapes(PROJECTION, hidden, width)
     if config.relative_buckets:
         shapes[RELATIVE_BIAS] = (config.relative_buckets, config.num_attention_heads)
     for index in range(config.num_hidden_layers):

@@ -19,7 +19,7 @@ from bertedge.graph.heads import all_heads, read_heads, read_positions, read_row
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.tables import look_up
 from bertedge.graph.writer import EncoderGraph, Positions, nearest
-from bertedge.layers import block_layers, position_table, token_type_table
+from bertedge.layers import block_layers, embedding_projection, position_table, token_type_table
 
 #: The tensor of the embeddings' layer norm.
 FIRST_NORM = "embeddings.norm.weight"
@@ -77,7 +77,7 @@ class EncoderWriter(AttentionWriter):
     # -- embeddings ---------------------------------------------------------------------------------------------
 
     def _embeddings(self) -> str:
-        """Word + position + token type, as far as the family has them, and layer norm: (B, S) -> (B, S, H)."""
+        """Word + position + token type, as far as the family has them, layer norm, projection: (B, S) -> (B, S, H)."""
         g, offset = self.g, self.config.position_offset
         word = self._word_rows()
         end = g.op("Shape", ["input_ids"], "embeddings.length", start=1, end=2)
@@ -89,7 +89,8 @@ class EncoderWriter(AttentionWriter):
             types = self.table(token_type_table(self.config))
             segment = g.op("Gather", [types.values, "token_type_ids"], "embeddings.token_type")
             place = g.op("Add", [segment, place], "embeddings.place")
-        return self.layer_norm("embeddings.norm", names.EMBEDDINGS, g.op("Add", [place, word], "embeddings.sum"))
+        x = self.layer_norm("embeddings.norm", names.EMBEDDINGS, g.op("Add", [place, word], "embeddings.sum"))
+        return self.linear(embedding_projection(self.config).name, x) if self.config.embedding_projection else x
 
     def _word_rows(self) -> str:
         """The rows of the words, (B, S, H)."""
@@ -118,6 +119,6 @@ class EncoderWriter(AttentionWriter):
         attended = self.linear(block.attention_output.name, context)
         x = self.add_norm(f"{block.attention_output.name}.norm", f"{owner}.attention.output", attended, read)
         inner = self.linear(block.intermediate.name, x)
-        inner = self.activation(f"{block.intermediate.name}.activation", inner)
+        inner = self.activation(f"{block.intermediate.name}.activation", inner, self.config.activation)
         outer = self.linear(block.output.name, inner)
         return self.add_norm(f"{block.output.name}.norm", f"{owner}.output", outer, x)

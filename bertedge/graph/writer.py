@@ -23,7 +23,7 @@ from bertedge.plan import SCHEMA_VERSION, StoredMatrix, StoredModel, StoredNorm,
 #: that Optimum expects.
 Positions = Literal["masked", "all"]
 #: Fields of a config that ``plan.json`` leaves out: those for training, and the activation's name in ``config.json``.
-UNUSED = ("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
+UNUSED = ("hidden_act", "decoder_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
 
 
 @dataclass
@@ -60,7 +60,12 @@ class EncoderGraph:
         sizes = {name: value for name, value in asdict(config).items() if name not in UNUSED}
         return StoredModel(
             schema_version=SCHEMA_VERSION,
-            encoder={**sizes, "activation": config.activation},
+            encoder={
+                **sizes,
+                "embedding_size": config.embedding_width,
+                "activation": config.activation,
+                "decoder_activation": config.decoder_activation,
+            },
             heads=checkpoint.heads,
             tables=self.tables,
             layers={
@@ -160,11 +165,15 @@ class LayerWriter:
             rounding=self.roundings(layer.name),
         )
 
-    def activation(self, name: str, x: str) -> str:
-        """The checkpoint's own activation function."""
-        if self.config.activation == "relu":
+    def decoder_activation(self, name: str, x: str) -> str:
+        """The function in front of a decoder."""
+        return self.activation(name, x, self.config.decoder_activation)
+
+    def activation(self, name: str, x: str, function: str) -> str:
+        """``gelu``, ``gelu_tanh`` or ``relu``."""
+        if function == "relu":
             return self.g.op("Relu", [x], name)
-        op_type = "Gelu" if self.config.activation == "gelu" else "FastGelu"
+        op_type = "Gelu" if function == "gelu" else "FastGelu"
         return self.g.op(op_type, [x], name, domain=MICROSOFT)
 
     def layer_norm(self, name: str, owner: str, x: str, divisors: tuple[float, ...] = ()) -> str:

@@ -105,8 +105,8 @@ class HeadWriter(Protocol):
         """A linear layer of :meth:`Head.layers`, by its name."""
         ...
 
-    def activation(self, name: str, x: str) -> str:
-        """The activation function of the model's configuration."""
+    def decoder_activation(self, name: str, x: str) -> str:
+        """The activation function in front of a decoder."""
         ...
 
     def layer_norm(self, name: str, owner: str, x: str, divisors: tuple[float, ...] = ()) -> str:

@@ -99,29 +99,29 @@ class MaskedWords(Head):
 
     def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
         """The tensors of the head. A tied decoder has no matrix, since it shares the table of the words."""
-        hidden, vocabulary = config.hidden_size, config.vocab_size
+        hidden, width, vocabulary = config.hidden_size, config.embedding_width, config.vocab_size
         return {
-            **names.linear_shapes(f"{names.MLM_TRANSFORM}.dense", hidden, hidden),
-            **names.norm_shapes(names.MLM_TRANSFORM, hidden),
+            **names.linear_shapes(f"{names.MLM_TRANSFORM}.dense", width, hidden),
+            **names.norm_shapes(names.MLM_TRANSFORM, width),
             names.DECODER_BIAS: (vocabulary,),
-        } | ({} if tied else {names.DECODER: (vocabulary, hidden)})
+        } | ({} if tied else {names.DECODER: (vocabulary, width)})
 
     def layers(self, config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
-        hidden = config.hidden_size
+        width = config.embedding_width
         return (
             Layer(
                 name="mlm.transform",
                 role=Role.HEAD_TRANSFORM,
                 owners=(f"{names.MLM_TRANSFORM}.dense",),
-                inputs=hidden,
-                outputs=hidden,
+                inputs=config.hidden_size,
+                outputs=width,
                 reads="masked",
             ),
             Layer(
                 name="mlm.decoder",
                 role=Role.DECODER,
                 owners=(names.DECODER.removesuffix(".weight"),),
-                inputs=hidden,
+                inputs=width,
                 outputs=config.vocab_size,
                 reads="masked",
                 tied_to=word_table(config).name if tied else None,
@@ -129,7 +129,7 @@ class MaskedWords(Head):
         )
 
     def write(self, w: HeadWriter, x: str) -> str:
-        inner = w.activation("mlm.transform.activation", w.linear("mlm.transform", x))
+        inner = w.decoder_activation("mlm.transform.activation", w.linear("mlm.transform", x))
         inner = w.layer_norm("mlm.transform.norm", names.MLM_TRANSFORM, inner, w.decoder_divisors)
         return w.decode("mlm.decoder", inner, names.DECODER_BIAS)
 

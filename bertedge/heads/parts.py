@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bertedge.encoders import EncoderConfig
 from bertedge.encoders.names import Shapes, encoder_shapes, pooler_shapes
 from bertedge.heads import HEADS, Head
-from bertedge.layers import Layer, Role, block_layers, pooler, position_table, word_table
+from bertedge.layers import Layer, Role, block_layers, embedding_projection, pooler, position_table, word_table
 
 #: Prefixes in the names of layers, nodes and tensors; names with other prefixes belong to no part.
 PARTS = ("embeddings", "encoder", "pooler", *HEADS)
@@ -69,8 +69,9 @@ class Parts:
     def layers(self, config: EncoderConfig) -> tuple[Layer, ...]:
         """The layers of the whole model, in the order of computation; tables and classifiers follow."""
         blocks = [layer for index in range(config.num_hidden_layers) for layer in block_layers(config, index).layers]
+        projection = [embedding_projection(config)] if config.embedding_projection else []
         pooled = [pooler(config)] if self.pooler else []
         own = [layer for head in self.rows for layer in head.layers(config, tied=self.tied)]
         classifiers = [layer for layer in own if layer.role == Role.CLASSIFIER]
         others = [layer for layer in own if layer.role != Role.CLASSIFIER]
-        return (*blocks, *pooled, *others, word_table(config), position_table(config), *classifiers)
+        return (*projection, *blocks, *pooled, *others, word_table(config), position_table(config), *classifiers)

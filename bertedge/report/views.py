@@ -20,7 +20,7 @@ TRADE_OFFS = {metric: words for head in MAIN_FIRST for metric, words in head.tra
 OVER_LENGTH = {metric: words for head in MAIN_FIRST for metric, words in head.over_length.items()}
 #: Names of parts by the first pattern that matches; parts of one name are added up.
 PARTS = (
-    (r"embeddings", "embeddings"),
+    (r"embeddings(\.projection)?", "embeddings"),
     (r"encoder\.layer\.\d+\.attention\.qkv", "query, key, value, attention"),
     (r"encoder\.layer\.\d+\.attention\.output", "attention output"),
     (r"encoder\.layer\.\d+\.intermediate", "feed-forward, widening"),

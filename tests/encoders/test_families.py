@@ -23,6 +23,7 @@ from bertedge.runtime.verify import verify
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.pretrain import train
 from bertedge.train.training_settings import TrainingSettings
+from tests.test_plan import assert_the_plan_computes
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 TEXTS = ["The cat sat on the mat.", "the [MASK] sat", "a dog and the [MASK] ran over the long road to the house"]
@@ -33,12 +34,18 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "roberta": {**SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
     "camembert": {**SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
     "xlm-roberta": {**SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
+    "electra": {**SIZES, "embedding_size": 16},
     "mpnet": SIZES,
 }
 #: Further settings of the same families: name -> family, settings.
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "distilbert, relu": ("distilbert", {"activation": "relu"}),
     "roberta, untied": ("roberta", {"tie_word_embeddings": False}),
+    "roberta, relu": ("roberta", {"hidden_act": "relu"}),
+    "mpnet, relu": ("mpnet", {"hidden_act": "relu"}),
+    "electra, relu": ("electra", {"hidden_act": "relu"}),
+    "electra, untied": ("electra", {"tie_word_embeddings": False}),
+    "electra, wide embeddings": ("electra", {"embedding_size": 32}),
 }
 EVERY = {**{name: (name, {}) for name in FAMILIES}, **OTHERS}
 
@@ -57,8 +64,7 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) ->
             vocab_size=tokenizer.vocab_size,
             max_position_embeddings=64,
             pad_token_id=tokenizer.id_of("pad"),
-            **FAMILIES[family],
-            **settings,
+            **{**FAMILIES[family], **settings},
         )
         model = transformers.AutoModelForMaskedLM.from_config(config)
         with torch.no_grad():
@@ -185,3 +191,4 @@ def test_quantized_bundles_are_made_and_verified(
     for mine, its in zip(runtime.encode(TEXTS), in_float, strict=True):
         assert mine @ its / np.linalg.norm(mine) / np.linalg.norm(its) > 0.99
     assert verify(bundle.folder).passed
+    assert_the_plan_computes(bundle)

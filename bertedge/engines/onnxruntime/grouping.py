@@ -131,5 +131,5 @@ class GroupingExecutor:
         config, length, decoded = self._config, len(rows[0].input_ids), len(rows[0].masked_positions)
         if self._all_positions and (decoded or not self._head_is_optional):
             decoded = length
-        macs = len(rows) * (length * config.block_macs + decoded * config.hidden_size * config.vocab_size)
+        macs = len(rows) * (length * config.block_macs + decoded * config.embedding_width * config.vocab_size)
         return int(macs * self._mac_cost)
