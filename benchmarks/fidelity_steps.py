@@ -46,8 +46,9 @@ FINER = {
 
 def open_graph(name: str, path: Path, checkpoint: Checkpoint) -> RowRunner:
     """A graph as a predictor."""
-    executor = open_file(path, checkpoint.config, threads=usable_cpus(), row_independent=True)
-    return RowRunner(name=name, executor=executor, config=checkpoint.config, row_independent=True)
+    config, parts = checkpoint.config, checkpoint.parts
+    executor = open_file(path, config, parts=parts, threads=usable_cpus(), row_independent=True)
+    return RowRunner(name=name, executor=executor, config=config, row_independent=True)
 
 
 def steps(decision: Decision) -> dict[str, tuple[dict[str, NumberFormat], Roundings]]:

@@ -98,8 +98,11 @@ class Bundle:
         """The sizes of the outputs: name in the graph -> its last extent."""
         positions, config = self.manifest.positions, self.config
         parts = self.manifest.parts
-        sizes = {head.outputs[positions]: head.size(config) for name, head in HEADS.items() if parts.has(name)}
-        return sizes | ({POOLER_OUTPUT: config.hidden_size} if parts.pooler else {})
+        sizes = {
+            output: config.hidden_size if name == POOLER_OUTPUT else HEADS[name].size(parts.structure(name, config))
+            for name, output in parts.output_names(positions).items()
+        }
+        return sizes
 
     @property
     def layer_names(self) -> list[str]:

@@ -26,7 +26,7 @@ class Role(StrEnum):
     OUTPUT = "output"
     POOLER = "pooler"
     EMBEDDING_PROJECTION = "embedding_projection"  # from the width of the embeddings to the hidden size
-    HEAD_TRANSFORM = "head_transform"  # the dense layer in front of a decoder
+    HEAD_TRANSFORM = "head_transform"  # the dense layer in front of a decoder or a classifier
     DECODER = "decoder"  # as many outputs as the vocabulary has tokens
     CLASSIFIER = "classifier"  # a few outputs
     WORD_TABLE = "word_table"

@@ -16,7 +16,7 @@ from bertedge.encoders import read_config
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.files import sha256
 from bertedge.heads import HEADS
-from bertedge.heads.parts import Parts
+from bertedge.heads.parts import HeadSettings, Parts
 from bertedge.plan import AGAIN
 from bertedge.pooling import EmbeddingSettings
 from bertedge.predictor import POOLER_OUTPUT
@@ -25,7 +25,7 @@ from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 from bertedge.weight_range import WeightRange
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 MANIFEST = "manifest.json"
 #: Format -> the model's file; a bundle has one.
 MODELS = {"onnx": "model.onnx", "ort": "model.ort"}
@@ -39,11 +39,6 @@ VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 READ_INPUTS = {"masked": ("masked_positions", "hidden_positions"), "all": ("logits_end",)}
 #: Inputs that a graph may lack: models without the MLM head do, and tools remove inputs that have a default.
 OPTIONAL_INPUTS = ("logits_end",)
-#: Positions -> the graph's output -> its name in :class:`bertedge.predictor.Outputs`.
-OUTPUT_NAMES: dict[str, dict[str, str]] = {
-    positions: {POOLER_OUTPUT: POOLER_OUTPUT} | {head.outputs[positions]: head.key for head in HEADS.values()}
-    for positions in READ_INPUTS
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +119,7 @@ class Manifest:
         bytes_by_part: weights of the embeddings, of each encoder layer and of each head.
         layer_reasons: every layer that is not in the method's plain format -> its format and the reason.
         goals: option, such as ``max_kl`` -> the goal and its measured value.
-        embedding: how the model makes vectors; None if its checkpoint has no such settings.
+        settings: what the checkpoint says about its heads, such as labels and pooling.
         weight_range: limits of the int8 weights; None if no int8 weights are multiplied.
     """
 
@@ -147,7 +142,7 @@ class Manifest:
     left_out: tuple[str, ...] = ()
     layer_reasons: dict[str, str] = field(default_factory=dict)
     goals: dict[str, ReachedGoal] = field(default_factory=dict)
-    embedding: EmbeddingSettings | None = None
+    settings: HeadSettings = field(default_factory=HeadSettings)
     weight_range: WeightRange | None = None
 
     def __post_init__(self) -> None:
@@ -165,8 +160,7 @@ class Manifest:
         """A message if statements in the manifest contradict each other; None otherwise."""
         if unknown := [head for head in self.heads if head not in HEADS]:
             return f"head {unknown[0]!r} is not known"
-        given = {head.outputs[self.positions] for name, head in HEADS.items() if self.parts.has(name)}
-        given |= {POOLER_OUTPUT} if self.parts.pooler else set()
+        given = set(self.parts.output_names(self.positions).values())
         taken = {*read_config(self.config).text_inputs, *READ_INPUTS[self.positions]}
         for words, names, expected, optional in (
             ("inputs", self.inputs, taken, OPTIONAL_INPUTS),
@@ -179,7 +173,12 @@ class Manifest:
     @property
     def parts(self) -> Parts:
         """Its heads, and whether it has a pooler."""
-        return Parts(self.heads, pooler=POOLER_OUTPUT in self.outputs)
+        return Parts(self.heads, pooler=POOLER_OUTPUT in self.outputs, settings=self.settings)
+
+    @property
+    def embedding(self) -> EmbeddingSettings | None:
+        """How the model makes vectors; None if its checkpoint has no such settings."""
+        return self.settings.embedding
 
     @property
     def _models(self) -> list[str]:

@@ -32,8 +32,8 @@ class Batch:
         masked_positions: where heads that read masked positions are computed, shape (B, K), int64; rows with fewer than
             K are filled with 0.
         masked_counts: masked positions of each row without the filling, shape (B,), int64; None if all have K.
-        labels: head -> the right answers, int64, ``NO_LABEL`` where they are unknown; shapes are those of
-            :attr:`bertedge.heads.Head.labels`.
+        labels: head -> the right answers, a row for each text. ``NO_LABEL``, or NaN in an array of floats, where they
+            are unknown; see :attr:`bertedge.heads.Head.labels` and :meth:`bertedge.heads.Head.target`.
         second: where the second text of each row stands: its first token, and the one after its last, shape (B, 2),
             int64; both are equal for a single text. None if it is not known.
         hidden: whether the hidden states of all positions are read.
@@ -43,7 +43,7 @@ class Batch:
     attention_mask: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
     masked_positions: NDArray[np.int64]
-    labels: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    labels: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     masked_counts: NDArray[np.int64] | None = None
     second: NDArray[np.int64] | None = None
     hidden: bool = False

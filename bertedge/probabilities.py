@@ -36,3 +36,14 @@ def top_indices(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     candidates = np.sort(np.argpartition(-values, count - 1, axis=-1)[..., :count], axis=-1)
     order = np.argsort(-np.take_along_axis(values, candidates, axis=-1), axis=-1, kind="stable")
     return np.take_along_axis(candidates, order, axis=-1)
+
+
+def sigmoid(logits: Logits) -> NDArray[np.float32]:
+    """The probability of each label by itself."""
+    return np.exp(log_sigmoid(logits))
+
+
+def log_sigmoid(logits: Logits) -> NDArray[np.float32]:
+    """The log probability of each label by itself; it does not overflow."""
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        return -np.logaddexp(0, -logits).astype(logits.dtype, copy=False)

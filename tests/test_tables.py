@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from bertedge.bundle import Bundle
+from bertedge.checkpoint import Checkpoint
 from bertedge.checkpoint.fit import refuse_other_family
+from bertedge.checkpoint.sources import ArraysSource
 from bertedge.cli.app import COMMANDS
 from bertedge.cli.emulation import SHOWN
 from bertedge.cpu import Cpu
-from bertedge.encoders import ENCODERS, Encoder, names, read_config, write_config
+from bertedge.encoders import ENCODERS, Encoder, EncoderConfig, names, read_config, write_config
 from bertedge.encoders.others import OTHER_CLASSES
 from bertedge.encoding import Encoding
 from bertedge.engines import AUTO, ENGINES, Engine
@@ -23,17 +25,28 @@ from bertedge.errors import CheckpointError
 from bertedge.evaluate.goals import GOALS
 from bertedge.evaluate.metrics import METRICS
 from bertedge.heads import HEADS, Head
-from bertedge.heads.parts import Parts
+from bertedge.heads.parts import HeadSettings, Parts
+from bertedge.heads.sequence_settings import Classifier, SequenceSettings
+from bertedge.heads.structure import Found
 from bertedge.predictor import Batch, Row, RowOutputs
+from bertedge.quantization import export
 from bertedge.quantization.sensitivity import SMOOTH_LOSS
 from bertedge.report.budget import DEFAULTS
 from bertedge.report.summary import LOSSES
 from bertedge.report.views import OTHER, OVER_LENGTH, TRADE_OFFS, part_name
 from bertedge.runtime import BertRuntime, load
 from bertedge.target import TARGETS
+from bertedge.tokenizer import Tokenizer
 from bertedge.weight_range import PAIRED_RANGE
-from tests.conftest import KINDS
+from tests.conftest import KINDS, random_tensors
 
+#: What the heads of a model with all heads have.
+SETTINGS = HeadSettings(
+    sequence_classification=SequenceSettings(
+        reads="pooler",
+        classifiers=(Classifier(name="", owner="classifier", labels=("sea", "kitchen", "court"), problem="single"),),
+    )
+)
 ROOT = Path(__file__).parents[1]
 SIZES = {"vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
 
@@ -93,11 +106,10 @@ def test_heads_have_names_of_their_own() -> None:
     assert all(name == head.name for name, head in HEADS.items())
     for names_of in (
         lambda head: head.metrics,
-        lambda head: head.golden(pooler=True),
+        lambda head: head.golden(None, pooler=True),
         lambda head: head.lists,
         lambda head: [head.verb.name],
         lambda head: [head.outputs["masked"]],
-        lambda head: [head.outputs["all"]],
     ):
         every = [name for head in HEADS.values() for name in names_of(head)]
         assert len(every) == len(set(every))
@@ -105,15 +117,17 @@ def test_heads_have_names_of_their_own() -> None:
 
 def test_a_heads_layers_have_its_tensors(head: Head) -> None:
     config = ENCODERS["bert"].config(**SIZES)
-    shapes, layers = head.shapes(config, tied=False), head.layers(config, tied=False)
-    assert head.mark is None or head.mark in shapes
-    assert (head.mark is None) == (head.architecture is None) == (not layers)
+    parts = Parts((head.name,), tied=False, settings=SETTINGS)
+    model = parts.structure(head.name, config)
+    shapes, layers = head.shapes(model), head.layers(model)
+    assert head.in_every_model == (head.architecture is None) == (not layers)
+    assert head.in_every_model or head.is_in(Found(config=config, tensors=parts.shapes(config)))
     for layer in layers:
         assert layer.name.split(".")[0] == head.name
         assert sum(shapes[f"{owner}.weight"][0] for owner in layer.owners) == layer.outputs
         assert part_name(layer.name) != OTHER
-    assert not layers or head.size(config) == layers[-1].outputs
-    assert {layer.name for layer in layers} <= {layer.name for layer in Parts((head.name,)).layers(config)}
+    assert not layers or head.size(model) == layers[-1].outputs
+    assert {layer.name for layer in layers} <= {layer.name for layer in parts.layers(config)}
 
 
 def test_a_heads_numbers_are_used_everywhere(head: Head) -> None:
@@ -134,30 +148,44 @@ def test_a_heads_numbers_are_used_everywhere(head: Head) -> None:
         assert goal.is_ceiling == (head.metrics[goal.metric].better == "lower")
 
 
-def test_a_heads_answers_are_compared_recorded_and_kept(head: Head, bundle_of: Callable[..., Bundle]) -> None:
+@pytest.fixture(scope="module")
+def with_every_head(
+    config: EncoderConfig, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> BertRuntime:
+    """A float model with all heads."""
+    folder = tmp_path_factory.mktemp("heads")
+    tensors = random_tensors(config, Parts(tuple(HEADS), settings=SETTINGS))
+    source = ArraysSource(tensors)
+    checkpoint = Checkpoint(name="all", config=config, source=source, tokenizer_=tokenizer)
+    return load(export(checkpoint, folder / "all").folder, threads=1)
+
+
+def test_a_heads_answers_are_compared_recorded_and_kept(head: Head, with_every_head: BertRuntime) -> None:
     """With those of its own float model: nothing differs."""
-    runtime = load(bundle_of("float32").folder, threads=1)
+    runtime = with_every_head
+    settings = runtime.bundle.manifest.parts.settings_of(head.name)
     texts = ["The cat sat on the [MASK].", "Bread needs [MASK] and time."]
     encodings = runtime.tokenizer.encode_many([*zip(texts, texts[::-1], strict=True), *texts])
     batch = batch_of(encodings, mask=runtime.tokenizer.id_of("mask"))
     outputs = runtime.predict(batch)
-    read = head.read(batch, outputs, ("mean",))
-    groups = head.compare(batch, read, read)
+    read = head.read(batch, outputs, settings)
+    groups = head.compare(batch, read, read, settings)
     assert {metric.group for metric in head.metrics.values()} >= groups.keys() > set()
-    for name, seen in head.compare_kept(batch, head.keep(batch, read), read).items():
+    for name, seen in head.compare_kept(batch, head.keep(batch, read), read, settings).items():
         np.testing.assert_array_equal(seen.rows, groups[name].rows)
     for row in range(len(texts)):
         assert head.change(batch, row, outputs, outputs) is not None
-    record = head.record(batch, outputs, {})
-    assert record.keys() == head.golden(pooler=True).keys()
-    assert head.lost_lead(record, record) == 0
-    worst = head.worst(runtime.tokenizer)
+    record = head.record(batch, outputs, {}, settings)
+    assert record.keys() == head.golden(settings, pooler=True).keys() <= head.golden(None, pooler=True).keys()
+    assert head.lost_lead(record, record, settings) == 0
+    worst = head.worst(runtime.tokenizer, settings)
     assert (worst is None) == (not head.lists)
     if worst is not None:
         worst.add(batch, read, {name: -array for name, array in read.items()})
         found = worst.found()
         assert found.keys() == head.lists.keys()
-        assert all(name.startswith(f"{head.name}.") and cases for name, cases in found.items())
+        assert all(name.startswith(f"{head.name}.") for name in found)
+        assert any(found.values())
 
 
 def test_a_head_has_a_method_a_command_and_a_page(head: Head) -> None:

@@ -33,7 +33,6 @@ from bertedge.evaluate.profile import PROFILE_S
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import LatencyStudy, Reports
 from bertedge.metric import Change, MetricValue
-from bertedge.pooling import pooling_of
 from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.report.budget import LATENCY, LATENCY_MS
@@ -85,7 +84,7 @@ class Measurement:
         self.layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
         longest = first.bundle.config.max_length
         length = min(settings.max_length, longest)
-        self.longest, self.pooling = longest, pooling_of(first.bundle.manifest.embedding)
+        self.longest, self.head_settings = longest, first.bundle.manifest.settings
         self.kinds = kinds_of_texts(first.bundle.manifest.parts, self.tokenized)
         self.samples = self._samples(length)
         self.batches = self.samples[self.kinds[0]]
@@ -106,7 +105,7 @@ class Measurement:
         self.changes: list[dict[str, Change]] = [{} for _ in self.bundles]
         self.by_kind: list[tuple[KindFidelity, ...]] = [() for _ in self.bundles]
         self.clipping: list[tuple[LayerClipping, ...] | None] = [None for _ in self.bundles]
-        self.details = Details(len(self.bundles), first.tokenizer)
+        self.details = Details(len(self.bundles), first.tokenizer, self.head_settings)
         self.before: Snapshot | None = None
         self.after: Snapshot | None = None
         self.starts: dict[int, ColdStart] = {}
@@ -163,7 +162,7 @@ class Measurement:
     def _compare(self, kind: Kind, listen: Listener) -> None:
         first, *others = self.models
         batches = self.samples[kind]
-        seen = observe_all(first, others, batches, listen, watch=self.details.watch, pooling=self.pooling)
+        seen = observe_all(first, others, batches, listen, watch=self.details.watch, settings=self.head_settings)
         for index, (model, observations) in enumerate(zip(others, seen, strict=True), start=1):
             judged = self.standard.against and model is not others[-1]
             changes = estimate_changes(observations, seen[-1]) if judged else {}
@@ -197,7 +196,7 @@ class Measurement:
             max_length=self.corpus.max_length,
             longest=self.longest,
             kind=self.kinds[0],
-            pooling=self.pooling,
+            settings=self.head_settings,
             seed=self.settings.seed,
             listen=lambda share, note: listen(COMPARED + (SHORTENED - COMPARED) * share, note),
         )

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint.embedder import EmbedderFolder, write_embedder
+from bertedge.checkpoint.embedder import EmbedderFolder
 from bertedge.checkpoint.fit import refuse_other_family, require_fit
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
-from bertedge.encoders import CONFIG_FILES, Encoder, EncoderConfig, encoder_of, names, read_config_file, write_config
+from bertedge.encoders import (
+    CONFIG_FILES,
+    EncoderConfig,
+    encoder_of,
+    names,
+    raw_config,
+    read_config_file,
+    write_config,
+)
 from bertedge.encoders.foreign_names import IGNORED, ForeignNames
 from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
 from bertedge.heads import HEADS
-from bertedge.heads.parts import Parts
+from bertedge.heads.parts import HeadSettings, Parts
+from bertedge.heads.structure import Found
 from bertedge.pooling import EmbeddingSettings
 from bertedge.printable import shown
-from bertedge.records import to_json, write_json
+from bertedge.records import to_json
 from bertedge.tokenizer import Tokenizer
 
-WEIGHTS = "model.safetensors"
 #: Suffixes of the tokenizer's files. Git LFS pointers among them are reported before the files are parsed.
 TOKENIZER_SUFFIXES = (".json", ".txt", ".model")
 #: A warning names at most this many tensors; the manifest names all.
@@ -49,6 +58,8 @@ class Checkpoint:
         selection: bytes that describe how the files' tensors were changed; empty if they were not.
         embedding: the settings of a sentence-transformers folder; None for any other folder.
         cased: whether capital letters are kept, instead of the setting in the tokenizer's files; None: their setting.
+        raw_config: the content of ``config.json``, which also tells what the heads are.
+        classifiers: name -> prefix of its tensors, for classifiers of whole texts that the user names.
     """
 
     name: str
@@ -59,6 +70,8 @@ class Checkpoint:
     selection: bytes = b""
     embedding: EmbeddingSettings | None = None
     cased: bool | None = None
+    raw_config: Mapping[str, Any] = field(default_factory=dict)
+    classifiers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_fit(self.name, self.config, self.parts, self.source.shapes, self.source.kinds)
@@ -86,7 +99,8 @@ class Checkpoint:
             if (folder / config_file).is_file():
                 config = _config(folder / config_file, name)
                 source = open_source(folder, encoder_of(config).names)
-                checkpoint = cls(name=name, folder=folder, config=config, source=source)
+                raw = raw_config(folder / config_file)
+                checkpoint = cls(name=name, folder=folder, config=config, source=source, raw_config=raw)
                 return checkpoint._with_embedder(embedder) if embedder else checkpoint
         raise FileError(
             f"{folder}: no {' and no '.join(CONFIG_FILES)}", "give the folder that holds the model's config"
@@ -97,6 +111,10 @@ class Checkpoint:
         settings = embedder.settings(self.config)
         tokenizer = self._load_tokenizer().lowercased() if embedder.lowercase else None
         return replace(self, embedding=settings, tokenizer_=tokenizer)
+
+    def with_classifiers(self, classifiers: Mapping[str, str]) -> Checkpoint:
+        """A copy that reads these tensors as classifiers of whole texts; see :attr:`classifiers`."""
+        return replace(self, classifiers=dict(classifiers))
 
     @property
     def reads_pairs(self) -> bool:
@@ -111,12 +129,21 @@ class Checkpoint:
     @cached_property
     def parts(self) -> Parts:
         """Its heads, whether it has a pooler, and whether its decoder is tied."""
-        shapes = self.source.shapes
-        heads, pooler = _heads_of(shapes), f"{names.POOLER}.weight" in shapes
-        without = [HEADS[head].words for head in heads if HEADS[head].needs_pooler and not pooler]
+        found, shapes = self._found, self.source.shapes
+        heads, pooler = heads_of(found), f"{names.POOLER}.weight" in shapes
+        told = {name: HEADS[name].read_settings(found) for name in heads}
+        settings = HeadSettings(
+            embedding=self.embedding, **{name: own for name, own in told.items() if own is not None}
+        )
+        without = [HEADS[head].words for head in heads if HEADS[head].reads_pooler(told[head]) and not pooler]
         if without:
             raise CheckpointError(f"{self.name}: has a {without[0]} head but no pooler", "take the complete checkpoint")
-        return Parts(heads, pooler=pooler, tied=names.DECODER not in shapes or self._decoder_is_tied)
+        tied = names.DECODER not in shapes or self._decoder_is_tied
+        return Parts(heads, pooler=pooler, tied=tied, settings=settings)
+
+    @property
+    def _found(self) -> Found:
+        return Found(config=self.config, tensors=self.source.shapes, raw=self.raw_config, classifiers=self.classifiers)
 
     @cached_property
     def _decoder_is_tied(self) -> bool:
@@ -213,6 +240,7 @@ class Checkpoint:
         """Warnings for users of this checkpoint, a sentence each."""
         about_vectors = self.embedding.warning if self.embedding else None
         found = [about_vectors] if about_vectors else []
+        found += [told for head in self.parts.rows for told in head.warnings(self._found)]
         if self.left_out:
             count, listed = len(self.left_out), shown([*self.left_out], most=MANY)
             tensors, them = ("1 tensor is", "it") if count == 1 else (f"{count} tensors are", "them")
@@ -234,59 +262,6 @@ def _config(path: Path, name: str) -> EncoderConfig:
         raise
 
 
-def _architecture(encoder: Encoder, tensors: Container[str]) -> str:
-    """The class of ``transformers`` that has the heads of these tensors."""
-    own = [HEADS[head].architecture for head in _heads_of(tensors)]
-    return f"{encoder.class_prefix}{'ForPreTraining' if len(own) > 1 else own[0] if own else 'Model'}"
-
-
-def _heads_of(tensors: Container[str]) -> tuple[str, ...]:
-    """The heads whose ``mark`` is the name of one of the tensors."""
-    return tuple(name for name, head in HEADS.items() if head.mark is not None and head.mark in tensors)
-
-
-def write_checkpoint(
-    folder: Path,
-    config: EncoderConfig,
-    tensors: Mapping[str, NDArray[np.float32]],
-    tokenizer: Tokenizer,
-    *,
-    dtype: str = "float32",
-    metadata: Mapping[str, str] | None = None,
-    embedding: EmbeddingSettings | None = None,
-) -> None:
-    """Write ``config.json``, ``model.safetensors`` and the tokenizer into an existing folder, as ``transformers`` does.
-
-    Args:
-        tensors: by canonical names; a tied decoder is not among them.
-        dtype: ``float32`` or ``float16``.
-        embedding: how the model makes vectors; makes the folder one of sentence-transformers.
-    """
-    try:
-        from safetensors.numpy import save_file
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("safetensors", "tools") from error
-    write_json(
-        folder / "config.json",
-        {
-            **write_config(config),
-            "architectures": [_architecture(encoder_of(config), tensors)],
-            "dtype": dtype,
-            "tie_word_embeddings": names.DECODER not in tensors,
-        },
-    )
-    written = encoder_of(config).names.written
-    arrays = {written(name): np.ascontiguousarray(tensor, dtype=dtype) for name, tensor in tensors.items()}
-    if names.DECODER in arrays and names.DECODER_BIAS in arrays:
-        # transformers looks for the bias of an untied decoder under both names
-        arrays[names.UNTIED_DECODER_BIAS] = arrays[names.DECODER_BIAS]
-    try:
-        save_file(arrays, folder / WEIGHTS, metadata={"format": "pt", **(metadata or {})})
-        (folder / WEIGHTS).chmod((folder / CONFIG_FILES[0]).stat().st_mode)  # the library makes it private
-    except Exception as error:  # SafetensorError wraps the operating system's error
-        raise FileError(
-            f"{folder}: the weights cannot be written ({error})", "check permissions and free space"
-        ) from error
-    tokenizer.save(folder)
-    if embedding is not None:
-        write_embedder(folder, embedding, config)
+def heads_of(found: Found) -> tuple[str, ...]:
+    """The heads that a checkpoint has tensors for."""
+    return tuple(name for name, head in HEADS.items() if head.is_in(found))

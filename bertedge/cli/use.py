@@ -12,7 +12,7 @@ from bertedge.cli.console import print_json, stdout
 from bertedge.cli.options import AnyCpuOption, BundleArgument, EngineOption, JsonFlag, NoVerifyOption, ThreadsOption
 from bertedge.engines import AUTO
 from bertedge.heads import HEADS
-from bertedge.heads.head import Verb
+from bertedge.heads.verb import REQUIRED, Option, Verb
 
 
 def _use(
@@ -41,11 +41,14 @@ def _use(
 def _command(verb: Verb) -> Callable[..., None]:
     """A command for typer: the bundle, the arguments of the verb, and the common options."""
     texts = {
-        argument.name: (Annotated[str, typer.Argument(help=argument.help, show_default=False)], inspect.Parameter.empty)
+        argument.name: (
+            Annotated[list[str] if argument.many else str, typer.Argument(help=argument.help, show_default=False)],
+            inspect.Parameter.empty,
+        )
         for argument in verb.arguments
     }
     numbers = {
-        option.name: (Annotated[int, typer.Option(min=option.least, help=option.help)], option.default)
+        option.name: (_annotated(option), inspect.Parameter.empty if option.default is REQUIRED else option.default)
         for option in verb.options
     }
 
@@ -63,6 +66,13 @@ def _command(verb: Verb) -> Callable[..., None]:
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__name__, command.__doc__ = verb.method, verb.help
     return command
+
+
+def _annotated(option: Option) -> Any:
+    """The type of an option, as typer reads it."""
+    kind = option.kind if option.default is not None else option.kind | None
+    shown = option.default is not None and option.default is not REQUIRED
+    return Annotated[kind, typer.Option(min=option.least, help=option.help, show_default=shown)]
 
 
 #: Name -> command.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bertedge.benchmark import float_reference, require_one_vocabulary
 from bertedge.data.batches import Layout
@@ -12,7 +13,6 @@ from bertedge.data.corpus import tokenize_corpus
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.fidelity import compare_outputs, evaluation_batches, kinds_of_texts
 from bertedge.metric import MetricValue
-from bertedge.pooling import pooling_of
 from bertedge.predictor import Batch, Outputs
 from bertedge.recipe import require_examples
 from bertedge.runtime import BertRuntime
@@ -28,11 +28,11 @@ class Sample:
 
     batches: tuple[Batch, ...]
     expected: tuple[Outputs, ...]
-    pooling: tuple[str, ...]
+    settings: Any
 
     def fidelity(self, outputs: tuple[Outputs, ...]) -> dict[str, MetricValue]:
         """The fidelity metrics of other outputs on these batches."""
-        return compare_outputs(self.batches, self.expected, outputs, pooling=self.pooling)
+        return compare_outputs(self.batches, self.expected, outputs, settings=self.settings)
 
 
 def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | None, examples: int) -> Sample:
@@ -67,5 +67,5 @@ def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | No
         return Sample(
             batches=tuple(batches),
             expected=tuple(model.predict(batch) for batch in batches),
-            pooling=pooling_of(model.bundle.manifest.embedding),
+            settings=model.bundle.manifest.settings,
         )

@@ -15,7 +15,7 @@ from bertedge.encoders.camembert import CAMEMBERT
 from bertedge.encoders.config import EncoderConfig
 from bertedge.encoders.distilbert import DISTILBERT
 from bertedge.encoders.electra import ELECTRA
-from bertedge.encoders.encoder import Encoder
+from bertedge.encoders.encoder import ClassifierStructure, Encoder
 from bertedge.encoders.mpnet import MPNET
 from bertedge.encoders.others import OTHER_CLASSES
 from bertedge.encoders.roberta import ROBERTA
@@ -27,9 +27,11 @@ __all__ = [
     "BERT",
     "CONFIG_FILES",
     "ENCODERS",
+    "ClassifierStructure",
     "Encoder",
     "EncoderConfig",
     "encoder_of",
+    "raw_config",
     "read_config",
     "read_config_file",
     "supported",
@@ -67,11 +69,11 @@ def read_config(raw: dict[str, Any]) -> EncoderConfig:
     return ENCODERS[model_type].read_config(raw)
 
 
-def read_config_file(path: Path) -> EncoderConfig:
-    """Read ``config.json`` (or Google's ``bert_config.json``, which has the same keys).
+def raw_config(path: Path) -> dict[str, Any]:
+    """The content of ``config.json``.
 
     Raises:
-        CheckpointError: it is not a configuration of a supported family.
+        CheckpointError: it is not a JSON object.
         FileError: a Git LFS pointer, or a web page, is in its place.
     """
     refuse_placeholder(path)
@@ -81,6 +83,17 @@ def read_config_file(path: Path) -> EncoderConfig:
         raise CheckpointError(f"{path}: cannot be read as JSON ({error})", FRESH_COPY) from error
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path}: expected a JSON object", FRESH_COPY)
+    return raw
+
+
+def read_config_file(path: Path) -> EncoderConfig:
+    """Read ``config.json`` (or Google's ``bert_config.json``, which has the same keys).
+
+    Raises:
+        CheckpointError: it is not a configuration of a supported family.
+        FileError: a Git LFS pointer, or a web page, is in its place.
+    """
+    raw = raw_config(path)
     try:
         return read_config(raw)
     except CheckpointError as error:

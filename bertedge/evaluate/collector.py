@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +11,16 @@ from numpy.typing import NDArray
 from bertedge.evaluate.bootstrap import Observations, Seen
 from bertedge.heads import HEADS
 from bertedge.heads.head import Arrays, Observed
-from bertedge.pooling import DEFAULT_POOLING
+from bertedge.heads.parts import HeadSettings
 from bertedge.predictor import Batch, Outputs
 
 #: Head -> the arrays of one model that are compared; see :meth:`bertedge.heads.Head.read`.
 Readings = dict[str, Arrays]
 
 
-def read_outputs(batch: Batch, outputs: Outputs, pooling: Sequence[str], heads: Iterable[str] = HEADS) -> Readings:
+def read_outputs(batch: Batch, outputs: Outputs, settings: Any, heads: Iterable[str] = HEADS) -> Readings:
     """The arrays to compare, for each of these heads that the model has and the batch has labels for."""
-    found = {name: HEADS[name].read(batch, outputs, pooling) for name in heads}
+    found = {name: HEADS[name].read(batch, outputs, getattr(settings, name, None)) for name in heads}
     return {name: arrays for name, arrays in found.items() if arrays}
 
 
@@ -27,11 +28,11 @@ class Collector:
     """Collects one number for each quantity and observation. Outputs are not kept.
 
     Args:
-        pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
+        settings: those of the model's heads, as :data:`bertedge.heads.parts.HeadSettings`.
     """
 
-    def __init__(self, pooling: Sequence[str] = DEFAULT_POOLING) -> None:
-        self._pooling = pooling
+    def __init__(self, settings: Any = None) -> None:
+        self._settings = settings or HeadSettings()
         self._values: dict[str, dict[str, list[NDArray]]] = {}
         self._text: dict[str, list[NDArray]] = {}
         self._head_of: dict[str, str] = {}
@@ -39,13 +40,22 @@ class Collector:
 
     def add(self, batch: Batch, expected: Outputs, got: Outputs) -> None:
         """Compare a candidate's outputs with the reference's."""
-        one, other = (read_outputs(batch, outputs, self._pooling) for outputs in (expected, got))
-        self._add(batch, {name: HEADS[name].compare(batch, one[name], other[name]) for name in _both(one, other)})
+        one, other = (read_outputs(batch, outputs, self._settings) for outputs in (expected, got))
+        self._add(
+            batch,
+            {name: HEADS[name].compare(batch, one[name], other[name], self._of(name)) for name in _both(one, other)},
+        )
 
     def add_kept(self, batch: Batch, kept: Readings, got: Outputs) -> None:
         """Compare a candidate's outputs with kept arrays of the reference; see :meth:`bertedge.heads.Head.keep`."""
-        own = read_outputs(batch, got, self._pooling)
-        self._add(batch, {name: HEADS[name].compare_kept(batch, kept[name], own[name]) for name in _both(kept, own)})
+        own = read_outputs(batch, got, self._settings)
+        self._add(
+            batch,
+            {name: HEADS[name].compare_kept(batch, kept[name], own[name], self._of(name)) for name in _both(kept, own)},
+        )
+
+    def _of(self, head: str) -> Any:
+        return getattr(self._settings, head, None)
 
     def observations(self) -> Observations:
         """The observations of all batches."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
@@ -27,8 +28,8 @@ class Details:
         profiles: index of a measured model -> its profile; None if its engine has no profiler.
     """
 
-    def __init__(self, models: int, tokenizer: Tokenizer) -> None:
-        self._worst = [WorstCases(tokenizer) for _ in range(models)]
+    def __init__(self, models: int, tokenizer: Tokenizer, settings: Any) -> None:
+        self._worst = [WorstCases(tokenizer, settings) for _ in range(models)]
         self.by_length: list[tuple[LengthFidelity, ...]] = [() for _ in range(models)]
         self.profiles: dict[int, Profile | None] = {}
 
@@ -52,7 +53,7 @@ class Details:
         longest: int,
         seed: int,
         kind: Kind,
-        pooling: Sequence[str],
+        settings: Any,
         listen: Listener,
     ) -> None:
         """Measure fidelity on texts of other lengths, shorter and longer.
@@ -73,7 +74,7 @@ class Details:
             lengths=others,
             seed=seed,
             kind=kind,
-            pooling=pooling,
+            settings=settings,
             listen=listen,
         )
         for index, lengths in enumerate(measured, start=1):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from bertedge.evaluate.collector import read_outputs
 from bertedge.heads import HEADS
 from bertedge.heads.cases import Case
-from bertedge.pooling import DEFAULT_POOLING
+from bertedge.heads.parts import HeadSettings
 from bertedge.predictor import Batch, Outputs
 from bertedge.tokenizer import Tokenizer
 
@@ -19,17 +19,17 @@ class WorstCases:
     """Collects the worst cases of one candidate batch by batch. Logits are not kept.
 
     Args:
-        pooling: how vectors of texts are made; see :func:`bertedge.pooling.pool`.
+        settings: those of the model's heads, as :data:`bertedge.heads.parts.HeadSettings`.
     """
 
-    def __init__(self, tokenizer: Tokenizer, pooling: Sequence[str] = DEFAULT_POOLING) -> None:
-        found = {name: head.worst(tokenizer) for name, head in HEADS.items()}
+    def __init__(self, tokenizer: Tokenizer, settings: Any = None) -> None:
+        found = {name: head.worst(tokenizer, getattr(settings, name, None)) for name, head in HEADS.items()}
         self._worst = {name: worst for name, worst in found.items() if worst is not None}
-        self._pooling = pooling
+        self._settings = settings or HeadSettings()
 
     def add(self, batch: Batch, expected: Outputs, got: Outputs) -> None:
         """Compare the outputs of the reference and of the candidate on one batch."""
-        one, other = (read_outputs(batch, outputs, self._pooling, self._worst) for outputs in (expected, got))
+        one, other = (read_outputs(batch, outputs, self._settings, self._worst) for outputs in (expected, got))
         for head in one.keys() & other.keys():
             self._worst[head].add(batch, one[head], other[head])
 

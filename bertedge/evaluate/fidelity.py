@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from bertedge.evaluate.collector import Collector
 from bertedge.evaluate.invariance import invariance
 from bertedge.heads.parts import Parts
 from bertedge.metric import MetricValue
-from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener, no_progress
 
@@ -72,16 +71,16 @@ def measure_fidelity(
     listen: Listener = no_progress,
     watch: Watch = _ignore,
     *,
-    pooling: Sequence[str] = DEFAULT_POOLING,
+    settings: Any = None,
 ) -> list[dict[str, MetricValue]]:
     """All fidelity metrics of each candidate against the reference on the same batches. The reference runs once.
 
     Metrics of a head that a model lacks are left out. So are next-sentence metrics if no pair has a label.
 
     Args:
-        pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
+        settings: those of the model's heads, as :data:`bertedge.heads.parts.HeadSettings`.
     """
-    seen = observe_all(reference, candidates, batches, listen, watch, pooling=pooling)
+    seen = observe_all(reference, candidates, batches, listen, watch, settings=settings)
     return [metrics_of(candidate, own, batches[0]) for candidate, own in zip(candidates, seen, strict=True)]
 
 
@@ -97,10 +96,10 @@ def observe_all(
     listen: Listener = no_progress,
     watch: Watch = _ignore,
     *,
-    pooling: Sequence[str] = DEFAULT_POOLING,
+    settings: Any = None,
 ) -> list[Observations]:
     """Compare each candidate with the reference. The reference runs once."""
-    collected = [Collector(pooling) for _ in candidates]
+    collected = [Collector(settings) for _ in candidates]
     for index, asked in enumerate(batches):
         batch = replace(asked, hidden=True)
         expected = reference.predict(batch)
@@ -117,10 +116,10 @@ def compare_outputs(
     expected: Sequence[Outputs],
     got: Sequence[Outputs],
     *,
-    pooling: Sequence[str] = DEFAULT_POOLING,
+    settings: Any = None,
 ) -> dict[str, MetricValue]:
     """The metrics of :func:`measure_fidelity`, from outputs of each batch."""
-    collector = Collector(pooling)
+    collector = Collector(settings)
     for batch, one, other in zip(batches, expected, got, strict=True):
         collector.add(batch, one, other)
     return estimate_all(collector.observations())

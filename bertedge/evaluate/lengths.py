@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bertedge.bounds import Count
 from bertedge.data.batches import Layout
@@ -12,7 +13,6 @@ from bertedge.evaluate.bootstrap import estimate_all
 from bertedge.evaluate.fidelity import Kind, evaluation_batches, observe_all
 from bertedge.evaluate.metrics import METRICS
 from bertedge.metric import MetricValue
-from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Predictor
 from bertedge.progress import Listener, no_progress
 
@@ -49,7 +49,7 @@ def measure_by_length(
     lengths: Sequence[int],
     seed: int,
     kind: Kind,
-    pooling: Sequence[str] = DEFAULT_POOLING,
+    settings: Any = None,
     listen: Listener = no_progress,
 ) -> list[tuple[LengthFidelity, ...]]:
     """Fidelity of each candidate on texts of each length.
@@ -57,7 +57,7 @@ def measure_by_length(
     The same corpus is cut into texts of each length, and at most ``examples`` of them are drawn.
 
     Args:
-        pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
+        settings: those of the model's heads, as :data:`bertedge.heads.parts.HeadSettings`.
     """
     found: list[list[LengthFidelity]] = [[] for _ in candidates]
     for done, length in enumerate(lengths):
@@ -67,7 +67,7 @@ def measure_by_length(
         batches = evaluation_batches(
             corpus, layout, examples=count, max_length=length, seed=seed, kind=kind, batch_size=at_once
         )
-        seen = observe_all(reference, candidates, batches, pooling=pooling)
+        seen = observe_all(reference, candidates, batches, settings=settings)
         for own, observations in zip(found, seen, strict=True):
             own.append(at_length(length, batches, estimate_all(observations)))
     return [tuple(own) for own in found]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from bertedge.evaluate.bootstrap import Observations, Seen
 from bertedge.evaluate.collector import Collector, Readings, read_outputs
 from bertedge.heads import HEADS
 from bertedge.metric import Floats
-from bertedge.pooling import DEFAULT_POOLING
 from bertedge.predictor import Batch, Predictor
 from bertedge.progress import Listener, no_progress
 
@@ -29,7 +29,7 @@ class Recorded:
 
     Args:
         folder: for the kept answers; the caller deletes it.
-        pooling: how vectors of single texts are made; see :func:`bertedge.pooling.pool`.
+        settings: those of the model's heads, as :data:`bertedge.heads.parts.HeadSettings`.
 
     Attributes:
         texts, positions: number of texts, and of masked positions in them.
@@ -42,9 +42,9 @@ class Recorded:
         folder: Path,
         listen: Listener = no_progress,
         *,
-        pooling: Sequence[str] = DEFAULT_POOLING,
+        settings: Any = None,
     ) -> None:
-        self._reference, self._pooling = reference, pooling
+        self._reference, self._settings = reference, settings
         self._batches = [replace(batch, hidden=True) for batch in batches]
         self.texts = sum(len(batch.input_ids) for batch in batches)
         self.positions = int(sum(batch.filled.sum() for batch in batches))
@@ -66,7 +66,7 @@ class Recorded:
             judge: another model's observations on the same sample, from :meth:`itself`. The candidate's hits are
                 compared with the hits of that model instead of the reference.
         """
-        collector = Collector(self._pooling)
+        collector = Collector(self._settings)
         for batch, path in zip(self._batches, self._kept, strict=True):
             kept = self._run(batch) if path is None else self._read(path)
             collector.add_kept(batch, kept, candidate.predict(batch))
@@ -78,7 +78,7 @@ class Recorded:
         return self.observe(self._reference)
 
     def _run(self, batch: Batch) -> Readings:
-        read = read_outputs(batch, self._reference.predict(batch), self._pooling)
+        read = read_outputs(batch, self._reference.predict(batch), self._settings)
         return {name: HEADS[name].keep(batch, arrays) for name, arrays in read.items()}
 
     def _write(self, kept: Readings, path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from bertedge.graph.writer import LayerWriter
-from bertedge.heads import HEADS
 from bertedge.predictor import POOLER_OUTPUT
 
 
@@ -37,7 +36,9 @@ def read_heads(w: LayerWriter, x: str) -> None:
     hidden = g.op("Shape", ["hidden_positions"], "read.hidden_count", start=0, end=1)
     counts = g.op("Concat", [one, masked, hidden], "read.counts", axis=0)
     first, for_masked, for_every = g.op("Split", [x, counts], "read.split", outputs=3, axis=1)
-    g.output(for_every, HEADS["embedding"].outputs["masked"], np.float32, ("batch", "hidden", config.hidden_size))
+    g.output(
+        for_every, w.parts.output_names("masked")["embedding"], np.float32, ("batch", "hidden", config.hidden_size)
+    )
     _heads(w, "masked", for_masked, "masked")
     _heads(w, "every", for_every, "hidden")
     _first_token_heads(w, g.op("Squeeze", [first, one], "pooler.cls"))
@@ -52,7 +53,7 @@ def all_heads(w: LayerWriter, x: str) -> None:
         rows = g.op("Slice", [x, zero, "logits_end", g.constant("mlm.axis", [1], np.int64)], "mlm.rows")
         # the dimension keeps the name of the inputs' dimension: Optimum looks up its length there
         _heads(w, "masked", rows, "sequence")
-    g.output(x, HEADS["embedding"].outputs["all"], np.float32, ("batch", "sequence", config.hidden_size))
+    g.output(x, w.parts.output_names("all")["embedding"], np.float32, ("batch", "sequence", config.hidden_size))
     _heads(w, "every", x, "sequence")
     _first_token_heads(w, g.op("Gather", [x, g.constant("pooler.zero", 0, np.int64)], "pooler.cls", axis=1))
 
@@ -61,8 +62,9 @@ def _heads(w: LayerWriter, reads: str, x: str, dimension: str) -> None:
     """The heads whose ``reads`` has this value: (B, K, H) -> (B, K, size)."""
     for head in w.parts.rows:
         if head.reads == reads:
-            shape = ("batch", dimension, head.size(w.config))
-            w.g.output(head.write(w, x), head.outputs[w.positions], np.float32, shape)
+            model = w.parts.structure(head.name, w.config)
+            shape = ("batch", dimension, head.size(model))
+            w.g.output(head.write(w, model, x), w.parts.output_names(w.positions)[head.name], np.float32, shape)
 
 
 def _first_token_heads(w: LayerWriter, first: str) -> None:
@@ -73,5 +75,6 @@ def _first_token_heads(w: LayerWriter, first: str) -> None:
         w.g.output(pooled, POOLER_OUTPUT, np.float32, ("batch", w.config.hidden_size))
     for head in w.parts.rows:
         if head.reads in ("first", "pair"):
-            logits = head.write(w, pooled if head.needs_pooler else first)
-            w.g.output(logits, head.outputs[w.positions], np.float32, ("batch", head.size(w.config)))
+            model = w.parts.structure(head.name, w.config)
+            logits = head.write(w, model, pooled if head.reads_pooler(model.settings) else first)
+            w.g.output(logits, w.parts.output_names(w.positions)[head.name], np.float32, ("batch", head.size(model)))

@@ -19,6 +19,13 @@ from bertedge.graph.tables import Table, TableWeights, table
 from bertedge.layers import Layer, Role, sharing, word_table
 from bertedge.plan import SCHEMA_VERSION, StoredMatrix, StoredModel, StoredNorm, StoredTable
 
+#: Activation function -> operator, and its domain.
+OPERATORS = {
+    "gelu": ("Gelu", MICROSOFT),
+    "gelu_tanh": ("FastGelu", MICROSOFT),
+    "relu": ("Relu", ""),
+    "tanh": ("Tanh", ""),
+}
 #: ``masked``: heads that read masked positions at ``masked_positions`` only. ``all``: at every position, with the names
 #: that Optimum expects.
 Positions = Literal["masked", "all"]
@@ -170,11 +177,9 @@ class LayerWriter:
         return self.activation(name, x, self.config.decoder_activation)
 
     def activation(self, name: str, x: str, function: str) -> str:
-        """``gelu``, ``gelu_tanh`` or ``relu``."""
-        if function == "relu":
-            return self.g.op("Relu", [x], name)
-        op_type = "Gelu" if function == "gelu" else "FastGelu"
-        return self.g.op(op_type, [x], name, domain=MICROSOFT)
+        """An activation function: ``tanh``, or one of an encoder."""
+        op_type, domain = OPERATORS[function]
+        return self.g.op(op_type, [x], name, domain=domain)
 
     def layer_norm(self, name: str, owner: str, x: str, divisors: tuple[float, ...] = ()) -> str:
         """Layer norm; divisors of its channels are part of its weights."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.heads.classify import Classify
 from bertedge.heads.embedding import EMBEDDING
 from bertedge.heads.encode import Encode
 from bertedge.heads.fill_mask import FillMask
 from bertedge.heads.head import Head
 from bertedge.heads.mlm import MLM
 from bertedge.heads.nsp import NSP, NextSentenceMethod
+from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
 from bertedge.predictor import RowOutputs
 
 #: Name -> head, in the order of reports.
-HEADS: dict[str, Head] = {head.name: head for head in (MLM, NSP, EMBEDDING)}
+HEADS: dict[str, Head] = {head.name: head for head in (MLM, NSP, SEQUENCE_CLASSIFICATION, EMBEDDING)}
 
 
-class HeadMethods(FillMask, NextSentenceMethod, Encode):
+class HeadMethods(FillMask, NextSentenceMethod, Classify, Encode):
     """The methods of all heads, for :class:`bertedge.BertRuntime`."""
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
-from bertedge.encoders import EncoderConfig
-from bertedge.heads.head import Argument, Arrays, GoldenArray, Head, Observed, Quantities, Verb
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
+from bertedge.heads.structure import Structure
+from bertedge.heads.verb import Argument, Verb
 from bertedge.metric import SHARE, GoalKind, Metric, mean, quantile
-from bertedge.pooling import TINY, cosines, pool
+from bertedge.pooling import TINY, EmbeddingSettings, cosines, pool, pooling_of
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
 Vectors = NDArray[np.float32]
@@ -70,10 +72,10 @@ class TextEmbedding(Head):
     def key(self) -> str:
         return HIDDEN_STATES
 
-    def size(self, config: EncoderConfig) -> int:
-        return config.hidden_size
+    def size(self, model: Structure) -> int:
+        return model.config.hidden_size
 
-    def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
+    def read(self, batch: Batch, outputs: Outputs, settings: Any) -> Arrays:
         """``hidden`` (tokens, H), ``embedding`` (single texts, D), ``pooler`` (B, H), if the outputs have them."""
         found: Arrays = {}
         if outputs.hidden_states is not None:
@@ -81,12 +83,12 @@ class TextEmbedding(Head):
             rows = np.flatnonzero(is_single(batch))
             if len(rows):
                 texts = (outputs.hidden_states[row, : batch.lengths[row]] for row in rows)
-                found["embedding"] = np.stack([pool(states, pooling) for states in texts])
+                found["embedding"] = np.stack([pool(states, pooling_of(settings)) for states in texts])
         if outputs.pooler_output is not None:
             found["pooler"] = outputs.pooler_output
         return found
 
-    def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays, settings: Any) -> dict[str, Observed]:
         groups = {}
         for group in (name for name in got if name in expected):
             values = quantities(expected[group], got[group])
@@ -116,11 +118,11 @@ class TextEmbedding(Head):
         here, there = (states[:length].mean(axis=0)[None] for states in pair)
         return float(quantities(there, here)["relative_error"][0])
 
-    def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
+    def golden(self, settings: Any, *, pooler: bool) -> Mapping[str, GoldenArray]:
         vectors = GoldenArray(spec=ArraySpec(dtype="float32", shape=("B", "H")), kind="vectors")
         return {"cls_state": vectors, "mean_state": vectors} | ({"pooler_output": vectors} if pooler else {})
 
-    def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays, settings: Any) -> Arrays:
         states = outputs.hidden_states
         assert states is not None, "golden vectors are made of batches with hidden=True"
         means = (states.sum(axis=1) / batch.lengths[:, None]).astype(np.float32)
@@ -131,6 +133,8 @@ class TextEmbedding(Head):
 EMBEDDING = TextEmbedding(
     words="text vector",
     reads="every",
+    in_every_model=True,
+    settings_type=EmbeddingSettings,
     outputs={"masked": "hidden_states", "all": "last_hidden_state"},
     metrics=METRICS,
     max_change="max_vector_diff",

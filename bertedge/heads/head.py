@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
-from bertedge.encoders import EncoderConfig
 from bertedge.encoders.names import Shapes
+from bertedge.encoding import Encoding
+from bertedge.example import Example
 from bertedge.heads.cases import Case
+from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.structure import Found, Structure
+from bertedge.heads.verb import Verb
 from bertedge.layers import Layer
 from bertedge.metric import GoalKind, Metric
 from bertedge.predictor import Batch, Outputs
@@ -45,81 +49,14 @@ class GoldenArray:
 
     Attributes:
         spec: its type and shape, of B examples, S tokens, K masked positions, V tokens of the vocabulary, H numbers of
-            a hidden state, TOP best tokens.
-        kind: how two such arrays are compared: probabilities and vectors by their largest difference, ids not at all.
+            a hidden state, TOP best tokens; a head's name stands for the last extent of its output.
+        kind: how two such arrays are compared: probabilities by their largest difference; vectors and scores by their
+            largest difference, relative to the largest value, and vectors by their cosine too; ids not at all.
             Probabilities are compared only if the ``given ids`` of both are equal.
     """
 
     spec: ArraySpec
-    kind: Literal["ids", "given ids", "probabilities", "vectors"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Argument:
-    """A text argument of a command."""
-
-    name: str
-    help: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """A number that a command takes as an option; ``least`` or more."""
-
-    name: str
-    default: int
-    least: int
-    help: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verb:
-    """A command that uses a head.
-
-    Attributes:
-        method: of :class:`bertedge.BertRuntime`; it takes the arguments in order, and the options by name.
-        example: arguments for the help page.
-        lines: the answer for people, line by line.
-        to_json: the answer for programs.
-    """
-
-    name: str
-    method: str
-    help: str
-    arguments: tuple[Argument, ...]
-    options: tuple[Option, ...] = ()
-    example: tuple[str, ...]
-    lines: Callable[[Any], Iterable[str]]
-    to_json: Callable[[Any], Any] = lambda answer: answer
-
-
-class HeadWriter(Protocol):
-    """Writes layers into a graph; all methods return the name of a value."""
-
-    @property
-    def decoder_divisors(self) -> tuple[float, ...]:
-        """The divisors that the layer norm before a decoder applies to its channels; see :class:`StaticInt8`."""
-        ...
-
-    def linear(self, layer: str, x: str) -> str:
-        """A linear layer of :meth:`Head.layers`, by its name."""
-        ...
-
-    def decoder_activation(self, name: str, x: str) -> str:
-        """The activation function in front of a decoder."""
-        ...
-
-    def layer_norm(self, name: str, owner: str, x: str, divisors: tuple[float, ...] = ()) -> str:
-        """A layer norm with the tensors ``<owner>.LayerNorm.*``."""
-        ...
-
-    def decode(self, layer: str, x: str, bias: str) -> str:
-        """A decoder: the table of the word embeddings, or a matrix of its own.
-
-        Args:
-            bias: the tensor of its bias.
-        """
-        ...
+    kind: Literal["ids", "given ids", "probabilities", "vectors", "scores"]
 
 
 class Worst(Protocol):
@@ -143,8 +80,10 @@ class Head(ABC):
         words: the kind of answer in words, such as "masked-word".
         reads: the positions that it is computed for; ``pair`` is the first token of a pair of texts.
         outputs: positions of the graph (``masked`` or ``all``) -> name of the output; the latter as in Optimum.
-        needs_pooler: whether it reads the pooler's output instead of a hidden state.
-        mark: the tensor that shows that a checkpoint has this head; None for a head that every model has.
+        needs_pooler: whether it reads the pooler's output instead of a hidden state; see :meth:`reads_pooler`.
+        in_every_model: whether every model has it, because it has no tensors.
+        mark: the tensor that shows that a checkpoint has this head, if one tensor shows it; see :meth:`is_in`.
+        settings_type: a frozen dataclass with what a checkpoint says about this head, such as its labels.
         architecture: the class in ``transformers`` of a model with this head alone, without the family's name.
         part_names: pattern of layer names -> name of the part in the report.
         metrics: name -> metric, in the order of the report.
@@ -172,7 +111,9 @@ class Head(ABC):
     reads: Literal["masked", "first", "every", "pair"]
     outputs: Mapping[str, str]
     needs_pooler: bool = False
+    in_every_model: bool = False
     mark: str | None = None
+    settings_type: type | None = None
     architecture: str | None = None
     part_names: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Metric]
@@ -197,23 +138,39 @@ class Head(ABC):
         """The name of its output in :class:`bertedge.predictor.Outputs`: the head's name, or ``hidden_states``."""
         return self.name
 
+    def is_in(self, found: Found) -> bool:
+        """Whether a checkpoint has this head."""
+        return self.mark is not None and self.mark in found.tensors
+
+    def read_settings(self, found: Found) -> Any:
+        """What a checkpoint with this head says about it: an object of ``settings_type``.
+
+        Raises:
+            CheckpointError: it cannot be used.
+        """
+        return None
+
+    def warnings(self, found: Found) -> tuple[str, ...]:
+        """Warnings about what a checkpoint with this head says about it, a sentence each."""
+        return ()
+
+    def reads_pooler(self, settings: Any) -> bool:
+        """Whether it reads the pooler's output instead of a hidden state."""
+        return self.needs_pooler
+
     @abstractmethod
-    def size(self, config: EncoderConfig) -> int:
+    def size(self, model: Structure) -> int:
         """The last extent of its output."""
 
-    def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
-        """Its tensors, by canonical name.
-
-        Args:
-            tied: whether its decoder, if it has one, is the table of the word embeddings.
-        """
+    def shapes(self, model: Structure) -> Shapes:
+        """Its tensors, by canonical name."""
         return {}
 
-    def layers(self, config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
+    def layers(self, model: Structure) -> tuple[Layer, ...]:
         """Its linear layers, in the order of computation; their names begin with the head's."""
         return ()
 
-    def write(self, w: HeadWriter, x: str) -> str:
+    def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         """Write it into a graph.
 
         Args:
@@ -224,27 +181,42 @@ class Head(ABC):
         """
         raise NotImplementedError
 
+    # -- labelled data -------------------------------------------------------------------------------------------
+
+    def target(self, example: Example, encoding: Encoding, settings: Any) -> NDArray[Any] | None:
+        """The right answer to a labelled example, one row of :attr:`bertedge.predictor.Batch.labels`.
+
+        None if the example has no answer for this head.
+
+        Args:
+            encoding: the example as the model reads it.
+
+        Raises:
+            CorpusError: the answer does not fit the model, such as a label that it does not have.
+        """
+        return None
+
     # -- fidelity: a candidate's outputs next to a reference's ---------------------------------------------------
 
     @abstractmethod
-    def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
+    def read(self, batch: Batch, outputs: Outputs, settings: Any) -> Arrays:
         """The arrays of a batch's outputs that are compared; empty if the model lacks the head or labels are missing.
 
         Args:
-            pooling: how a text's vector is made; see :func:`bertedge.pooling.pool`.
+            settings: an object of ``settings_type``, or None; the same in the other methods.
         """
 
     @abstractmethod
-    def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays, settings: Any) -> dict[str, Observed]:
         """Compare the results of :meth:`read` for both models: group of observations -> observations."""
 
     def keep(self, batch: Batch, expected: Arrays) -> Arrays:
         """The arrays of a reference that are kept to compare many candidates with it."""
         return expected
 
-    def compare_kept(self, batch: Batch, kept: Arrays, got: Arrays) -> dict[str, Observed]:
+    def compare_kept(self, batch: Batch, kept: Arrays, got: Arrays, settings: Any) -> dict[str, Observed]:
         """As :meth:`compare`, with the arrays of :meth:`keep`. It may leave out slow quantities."""
-        return self.compare(batch, kept, got)
+        return self.compare(batch, kept, got, settings)
 
     def finish(self, group: str, values: Quantities) -> Quantities:
         """Compute the quantities, each (N,), that need the values of all batches at once."""
@@ -262,27 +234,28 @@ class Head(ABC):
     # -- golden vectors ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
+    def golden(self, settings: Any, *, pooler: bool) -> Mapping[str, GoldenArray]:
         """Name -> array of the golden vectors. No two heads share a name.
 
         Args:
+            settings: None for the arrays of all models.
             pooler: whether the model has one.
         """
 
     @abstractmethod
-    def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays, settings: Any) -> Arrays:
         """The golden arrays of some outputs; empty if the model lacks the head.
 
         Args:
             given: an earlier record, whose best tokens are recorded again; empty for this model's own best tokens.
         """
 
-    def lost_lead(self, got: Arrays, expected: Arrays) -> float:
+    def lost_lead(self, got: Arrays, expected: Arrays, settings: Any) -> float:
         """The largest expected lead of a best answer that is no longer the best; 0 if all best answers are equal."""
         return 0.0
 
     # -- worst disagreements -------------------------------------------------------------------------------------
 
-    def worst(self, tokenizer: Tokenizer) -> Worst | None:
+    def worst(self, tokenizer: Tokenizer, settings: Any) -> Worst | None:
         """An empty collection of the worst disagreements; None for a head that does not list any."""
         return None

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bertedge.arrays import ArraySpec
-from bertedge.encoders import EncoderConfig, names
+from bertedge.encoders import names
 from bertedge.encoders.names import Shapes
 from bertedge.heads.fill_mask import lines
-from bertedge.heads.head import (
-    GOLDEN_TOP,
-    Argument,
-    Arrays,
-    GoldenArray,
-    Head,
-    HeadWriter,
-    Observed,
-    Option,
-    Quantities,
-    Verb,
-    Worst,
-)
+from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, Observed, Quantities, Worst
+from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.structure import Structure
+from bertedge.heads.verb import Argument, Option, Verb
 from bertedge.heads.word_quantities import keep_words, quantities_of_kept, word_quantities
 from bertedge.heads.worst_words import LISTS, WorstWords
 from bertedge.layers import Layer, Role, word_table
@@ -94,26 +86,26 @@ class MaskedWords(Head):
 
     name = "mlm"
 
-    def size(self, config: EncoderConfig) -> int:
-        return config.vocab_size
+    def size(self, model: Structure) -> int:
+        return model.config.vocab_size
 
-    def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
+    def shapes(self, model: Structure) -> Shapes:
         """The tensors of the head. A tied decoder has no matrix, since it shares the table of the words."""
-        hidden, width, vocabulary = config.hidden_size, config.embedding_width, config.vocab_size
+        hidden, width, vocabulary = model.config.hidden_size, model.config.embedding_width, model.config.vocab_size
         return {
             **names.linear_shapes(f"{names.MLM_TRANSFORM}.dense", width, hidden),
             **names.norm_shapes(names.MLM_TRANSFORM, width),
             names.DECODER_BIAS: (vocabulary,),
-        } | ({} if tied else {names.DECODER: (vocabulary, width)})
+        } | ({} if model.tied else {names.DECODER: (vocabulary, width)})
 
-    def layers(self, config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
-        width = config.embedding_width
+    def layers(self, model: Structure) -> tuple[Layer, ...]:
+        width = model.config.embedding_width
         return (
             Layer(
                 name="mlm.transform",
                 role=Role.HEAD_TRANSFORM,
                 owners=(f"{names.MLM_TRANSFORM}.dense",),
-                inputs=config.hidden_size,
+                inputs=model.config.hidden_size,
                 outputs=width,
                 reads="masked",
             ),
@@ -122,23 +114,23 @@ class MaskedWords(Head):
                 role=Role.DECODER,
                 owners=(names.DECODER.removesuffix(".weight"),),
                 inputs=width,
-                outputs=config.vocab_size,
+                outputs=model.config.vocab_size,
                 reads="masked",
-                tied_to=word_table(config).name if tied else None,
+                tied_to=word_table(model.config).name if model.tied else None,
             ),
         )
 
-    def write(self, w: HeadWriter, x: str) -> str:
+    def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         inner = w.decoder_activation("mlm.transform.activation", w.linear("mlm.transform", x))
         inner = w.layer_norm("mlm.transform.norm", names.MLM_TRANSFORM, inner, w.decoder_divisors)
         return w.decode("mlm.decoder", inner, names.DECODER_BIAS)
 
-    def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
+    def read(self, batch: Batch, outputs: Outputs, settings: Any) -> Arrays:
         if "mlm" not in outputs.logits or "mlm" not in batch.labels:
             return {}
         return {"logits": outputs.logits["mlm"][batch.filled]}
 
-    def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays, settings: Any) -> dict[str, Observed]:
         labels = batch.labels["mlm"][batch.filled]
         return _observed(batch, word_quantities(expected["logits"], got["logits"], labels))
 
@@ -148,7 +140,7 @@ class MaskedWords(Head):
             return {}
         return keep_words(expected["logits"], batch.labels["mlm"][batch.filled])
 
-    def compare_kept(self, batch: Batch, kept: Arrays, got: Arrays) -> dict[str, Observed]:
+    def compare_kept(self, batch: Batch, kept: Arrays, got: Arrays, settings: Any) -> dict[str, Observed]:
         """All quantities but the overlap of the five best words."""
         labels = batch.labels["mlm"][batch.filled]
         return _observed(batch, quantities_of_kept(kept, got["logits"], labels))
@@ -160,7 +152,7 @@ class MaskedWords(Head):
         here, there = among.logits["mlm"][row][: len(filled)][filled], alone.logits["mlm"][0][filled]
         return largest_change(here, there)
 
-    def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
+    def golden(self, settings: Any, *, pooler: bool) -> Mapping[str, GoldenArray]:
         ids = ArraySpec(dtype="int64", shape=("B", "K", "TOP"), below="V")
         best = ArraySpec(dtype="int64", shape=("B", "K"), below="V")
         return {
@@ -169,7 +161,7 @@ class MaskedWords(Head):
             "best_ids": GoldenArray(spec=best, kind="ids"),
         }
 
-    def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays, settings: Any) -> Arrays:
         """Probabilities of the words in ``given``, or of this model's own best words if there are none."""
         if "mlm" not in outputs.logits:
             return {}
@@ -182,14 +174,14 @@ class MaskedWords(Head):
             "best_ids": np.where(filled[..., 0], probabilities.argmax(axis=-1), 0),
         }
 
-    def lost_lead(self, got: Arrays, expected: Arrays) -> float:
+    def lost_lead(self, got: Arrays, expected: Arrays, settings: Any) -> float:
         if "best_ids" not in got:
             return 0.0
         second, first = np.moveaxis(np.sort(expected["top_probs"], axis=-1)[..., -2:], -1, 0)
         lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both were equal
         return float(lead.max(initial=0.0, where=got["best_ids"] != expected["best_ids"]))
 
-    def worst(self, tokenizer: Tokenizer) -> Worst:
+    def worst(self, tokenizer: Tokenizer, settings: Any) -> Worst:
         return WorstWords(tokenizer)
 
 

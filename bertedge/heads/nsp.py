@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
 from bertedge.arrays import ArraySpec
-from bertedge.encoders import EncoderConfig, names
+from bertedge.encoders import names
 from bertedge.encoders.names import Shapes
 from bertedge.errors import UsageError
 from bertedge.heads.cases import Answer, Case, WorstList, passage, texts_of
-from bertedge.heads.head import Argument, Arrays, GoldenArray, Head, HeadWriter, Observed, Verb, Worst
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Worst
+from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.structure import Structure
 from bertedge.heads.text_model import TextModel, row_of
+from bertedge.heads.verb import Argument, Verb
 from bertedge.layers import Layer, Role
 from bertedge.metric import SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import NO_LABEL, Batch, Outputs
@@ -63,26 +66,26 @@ class NextSentence(Head):
 
     name = "nsp"
 
-    def size(self, config: EncoderConfig) -> int:
+    def size(self, model: Structure) -> int:
         return 2
 
-    def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
-        return names.linear_shapes(CLASSIFIER, 2, config.hidden_size)
+    def shapes(self, model: Structure) -> Shapes:
+        return names.linear_shapes(CLASSIFIER, 2, model.config.hidden_size)
 
-    def layers(self, config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
-        width = config.hidden_size
+    def layers(self, model: Structure) -> tuple[Layer, ...]:
+        width = model.config.hidden_size
         return (Layer(name="nsp", role=Role.CLASSIFIER, owners=(CLASSIFIER,), inputs=width, outputs=2, reads="first"),)
 
-    def write(self, w: HeadWriter, x: str) -> str:
+    def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         return w.linear("nsp", x)
 
-    def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
+    def read(self, batch: Batch, outputs: Outputs, settings: Any) -> Arrays:
         if "nsp" not in outputs.logits or "nsp" not in batch.labels:
             return {}
         labelled = batch.labels["nsp"] != NO_LABEL  # not every pair has a label: see bertedge.data.pairs
         return {"logits": outputs.logits["nsp"][labelled]} if labelled.any() else {}
 
-    def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays, settings: Any) -> dict[str, Observed]:
         labelled = batch.labels["nsp"] != NO_LABEL
         one, other, labels = expected["logits"], got["logits"], batch.labels["nsp"][labelled]
         first, answer = one.argmax(axis=1), answers(other)
@@ -99,13 +102,13 @@ class NextSentence(Head):
             return None
         return largest_change(among.logits["nsp"][row], alone.logits["nsp"][0])
 
-    def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
+    def golden(self, settings: Any, *, pooler: bool) -> Mapping[str, GoldenArray]:
         return {"nsp_probs": GoldenArray(spec=ArraySpec(dtype="float32", shape=("B", 2)), kind="probabilities")}
 
-    def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays, settings: Any) -> Arrays:
         return {"nsp_probs": softmax(outputs.logits["nsp"])} if "nsp" in outputs.logits else {}
 
-    def worst(self, tokenizer: Tokenizer) -> Worst:
+    def worst(self, tokenizer: Tokenizer, settings: Any) -> Worst:
         return WorstPairs(tokenizer)
 
 

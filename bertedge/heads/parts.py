@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
+from typing import Any
 
 from bertedge.encoders import EncoderConfig
 from bertedge.encoders.names import Shapes, encoder_shapes, pooler_shapes
 from bertedge.heads import HEADS, Head
+from bertedge.heads.structure import Structure
 from bertedge.layers import Layer, Role, block_layers, embedding_projection, pooler, position_table, word_table
+from bertedge.predictor import POOLER_OUTPUT
 
 #: Prefixes in the names of layers, nodes and tensors; names with other prefixes belong to no part.
 PARTS = ("embeddings", "encoder", "pooler", *HEADS)
+
+
+#: What a checkpoint says about its heads: a field for each head that has settings, with None where the model has none.
+HeadSettings: Any = make_dataclass(
+    "HeadSettings",
+    [(name, head.settings_type | None, None) for name, head in HEADS.items() if head.settings_type is not None],
+    frozen=True,
+    kw_only=True,
+    namespace={"__module__": __name__},
+)
 
 
 @dataclass(frozen=True)
@@ -23,15 +36,18 @@ class Parts:
         pooler: whether it has a pooler, the linear layer with tanh on the first token; a head may need one.
         tied: whether the table of the word embeddings is the matrix of a head's decoder too (Press and Wolf 2017);
             true without a decoder.
+        settings: what the checkpoint says about its heads, as :data:`HeadSettings`.
     """
 
     heads: tuple[str, ...] = ()
     pooler: bool = False
     tied: bool = True
+    settings: Any = field(default_factory=HeadSettings)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "heads", tuple(name for name in HEADS if name in self.heads))
-        object.__setattr__(self, "pooler", self.pooler or any(head.needs_pooler for head in self.rows))
+        needed = any(head.reads_pooler(self.settings_of(head.name)) for head in self.rows)
+        object.__setattr__(self, "pooler", self.pooler or needed)
         object.__setattr__(self, "tied", self.tied or not self.reads_masked)
 
     @property
@@ -41,7 +57,7 @@ class Parts:
 
     def has(self, head: str) -> bool:
         """Whether the model has a head. Every model has the heads that need no tensors."""
-        return head in self.heads or HEADS[head].mark is None
+        return head in self.heads or HEADS[head].in_every_model
 
     @property
     def reads_pairs(self) -> bool:
@@ -55,7 +71,35 @@ class Parts:
 
     def with_heads(self, heads: Collection[str]) -> Parts:
         """A copy with more heads."""
-        return Parts((*self.heads, *heads), pooler=self.pooler, tied=self.tied)
+        return replace(self, heads=(*self.heads, *heads))
+
+    def settings_of(self, head: str) -> Any:
+        """What the checkpoint says about a head; None if it says nothing."""
+        return getattr(self.settings, head, None)
+
+    def structure(self, head: str, config: EncoderConfig) -> Structure:
+        """What decides the tensors and the layers of a head."""
+        return Structure(config=config, tied=self.tied, settings=self.settings_of(head))
+
+    def output_names(self, positions: str) -> dict[str, str]:
+        """Head, or ``pooler_output`` -> name of its output in a graph; of every head that the model has.
+
+        The tools that read ``positions="all"`` know one output ``logits``. The first head that has this name keeps it.
+
+        Args:
+            positions: ``masked`` or ``all``; see :func:`bertedge.graph.encoder_graph.build_graph`.
+        """
+        found: dict[str, str] = {}
+        for name, head in HEADS.items():
+            if self.has(name):
+                own = head.outputs[positions]
+                found[name] = head.outputs["masked"] if own in found.values() else own
+        return found | ({POOLER_OUTPUT: POOLER_OUTPUT} if self.pooler else {})
+
+    def output_keys(self, positions: str) -> dict[str, str]:
+        """Name of an output in a graph -> its name in :class:`bertedge.predictor.Outputs`."""
+        keys = {name: head.key for name, head in HEADS.items()} | {POOLER_OUTPUT: POOLER_OUTPUT}
+        return {output: keys[name] for name, output in self.output_names(positions).items()}
 
     def shapes(self, config: EncoderConfig) -> Shapes:
         """The tensors of the whole model."""
@@ -63,7 +107,7 @@ class Parts:
         if self.pooler:
             shapes |= pooler_shapes(config)
         for head in self.rows:
-            shapes |= head.shapes(config, tied=self.tied)
+            shapes |= head.shapes(self.structure(head.name, config))
         return shapes
 
     def layers(self, config: EncoderConfig) -> tuple[Layer, ...]:
@@ -71,7 +115,7 @@ class Parts:
         blocks = [layer for index in range(config.num_hidden_layers) for layer in block_layers(config, index).layers]
         projection = [embedding_projection(config)] if config.embedding_projection else []
         pooled = [pooler(config)] if self.pooler else []
-        own = [layer for head in self.rows for layer in head.layers(config, tied=self.tied)]
+        own = [layer for head in self.rows for layer in head.layers(self.structure(head.name, config))]
         classifiers = [layer for layer in own if layer.role == Role.CLASSIFIER]
         others = [layer for layer in own if layer.role != Role.CLASSIFIER]
         return (*projection, *blocks, *pooled, *others, word_table(config), position_table(config), *classifiers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,16 +34,21 @@ class TextModel:
         config: the model's sizes.
         heads: the heads that it has tensors for.
         has_pooler: whether it has a pooler.
-        embedding: how it makes vectors; None if its checkpoint has no such settings.
+        head_settings: what its checkpoint says about its heads, as :data:`bertedge.heads.parts.HeadSettings`.
     """
 
     name: str
     config: EncoderConfig
     heads: tuple[str, ...]
     has_pooler: bool
-    embedding: EmbeddingSettings | None
+    head_settings: Any
     tokenizer: Tokenizer
     runner: Runner
+
+    @property
+    def embedding(self) -> EmbeddingSettings | None:
+        """How it makes vectors; None if its checkpoint has no such settings."""
+        return self.head_settings.embedding
 
     def _require(self, head: str) -> None:
         if head not in self.heads:

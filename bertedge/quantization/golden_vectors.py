@@ -71,20 +71,25 @@ class GoldenRecorder:
             CheckpointError: the bundle computes NaN or infinity.
         """
         float_model = open_file(
-            self.float_model, self.checkpoint.config, threads=THREADS, row_independent=True, few_calls=True
+            self.float_model,
+            self.checkpoint.config,
+            parts=self.checkpoint.parts,
+            threads=THREADS,
+            row_independent=True,
+            few_calls=True,
         )
-        in_float = record(self._predictor(float_model, row_independent=True), self.batch)
+        in_float = record(self._predictor(float_model, row_independent=True), self.batch, self.checkpoint.parts)
         with _model_file(folder / MODELS[format], in_numpy) as path:
 
             def outputs_of(*, packed: bool, moved: Replaced | None = None) -> Arrays:
                 how: Any = {"all_positions": self.all_positions, "row_independent": self.row_independent}
-                how |= {"config": self.checkpoint.config, "replaced": moved}
+                how |= {"config": self.checkpoint.config, "parts": self.checkpoint.parts, "replaced": moved}
                 if in_numpy is None:
                     executor = open_file(path, threads=THREADS, few_calls=not packed, **how)
                 else:
                     executor = open_exact_file(path, **how)
                 predictor = self._predictor(executor, row_independent=self.row_independent)
-                return record(predictor, self.batch, in_float)
+                return record(predictor, self.batch, self.checkpoint.parts, in_float)
 
             outputs = outputs_of(packed=self.packed)
             trials = [outputs_of(packed=self.packed, moved=self._moved_norm(trial)) for trial in range(NOISE_TRIALS)]

@@ -158,7 +158,7 @@ class Maker:
             bytes_by_part=bytes_by_part(graph),
             warnings=(*self.checkpoint.warnings, *decision.warnings),
             left_out=self.checkpoint.left_out,
-            embedding=self.checkpoint.embedding,
+            settings=self.checkpoint.parts.settings,
             weight_range=target.weight_range if recipe is not None and recipe.method.may_overflow else None,
         )
 

@@ -23,7 +23,6 @@ from bertedge.graph.formats import Float16Weights, Float32, NumberFormat, Plan
 from bertedge.graph.inspect import work
 from bertedge.heads import HEADS
 from bertedge.layers import Layer
-from bertedge.pooling import pooling_of
 from bertedge.quantization.job import Decision, Job
 from bertedge.quantization.methods import decider_of
 from bertedge.recipe import QuantizationRecipe
@@ -143,7 +142,7 @@ class Trials:
         folder = self.scratch / f"sample-{seed}"
         folder.mkdir()
         in_float = self._graph(self.job.float_model.plain, all_positions=False, row_independent=True)
-        return Recorded(in_float, batches, folder, self.job.listen, pooling=pooling_of(checkpoint.embedding))
+        return Recorded(in_float, batches, folder, self.job.listen, settings=checkpoint.parts.settings)
 
     def measure(self, taken: Mapping[str, Remedy], sample: Recorded) -> Observations:
         """Build the graph with some remedies, and compare it with float."""
@@ -162,9 +161,14 @@ class Trials:
         return work(graph, plan), float(graph.builder.size_bytes)
 
     def _graph(self, path: Path, *, all_positions: bool, row_independent: bool) -> RowRunner:
-        config = self.job.checkpoint.config
+        checkpoint, config = self.job.checkpoint, self.job.checkpoint.config
         executor = open_file(
-            path, config, threads=usable_cpus(), all_positions=all_positions, row_independent=row_independent
+            path,
+            config,
+            parts=checkpoint.parts,
+            threads=usable_cpus(),
+            all_positions=all_positions,
+            row_independent=row_independent,
         )
         return RowRunner(name=path.stem, executor=executor, config=config, row_independent=row_independent)
 

@@ -21,6 +21,7 @@ from bertedge.bundle import GOLDEN, Bundle
 from bertedge.errors import BundleError
 from bertedge.heads import HEADS
 from bertedge.heads.head import GOLDEN_TOP, Arrays
+from bertedge.heads.parts import Parts
 from bertedge.manifest import AGAIN
 from bertedge.pooling import cosines
 from bertedge.predictor import LABELS, Batch, Predictor
@@ -95,7 +96,7 @@ class Verification:
         return "DIFFERENT from the machine that made it"
 
 
-def record(model: Predictor, batch: Batch, given: Arrays | None = None) -> Arrays:
+def record(model: Predictor, batch: Batch, parts: Parts, given: Arrays | None = None) -> Arrays:
     """Outputs on golden inputs, small enough to ship; see :meth:`bertedge.heads.Head.record`.
 
     Args:
@@ -104,7 +105,7 @@ def record(model: Predictor, batch: Batch, given: Arrays | None = None) -> Array
     outputs = model.predict(replace(batch, hidden=True))
     arrays: Arrays = {}
     for head in HEADS.values():
-        arrays |= head.record(batch, outputs, given or {})
+        arrays |= head.record(batch, outputs, given or {}, parts.settings_of(head.name))
     return arrays
 
 
@@ -143,11 +144,12 @@ def verify(runtime: BertRuntime) -> Verification:
     """
     batch, sides = _read(runtime.bundle)
     in_float, expected, noise = sides["float"], sides["bundle"], sides["noise"]
-    got = record(runtime, batch, expected)
+    parts = runtime.bundle.manifest.parts
+    got = record(runtime, batch, parts, expected)
     to_float = record_difference(got, in_float) if _same_ids(expected, in_float) else None
     prob, state = record_difference(got, expected), _state_difference(got, expected)
     tolerance, state_tolerance = _tolerances(noise)
-    lost_lead = max(head.lost_lead(got, expected) for head in HEADS.values())
+    lost_lead = max(head.lost_lead(got, expected, parts.settings_of(head.name)) for head in HEADS.values())
     return Verification(
         examples=len(batch.input_ids),
         max_prob_diff=prob,
@@ -183,7 +185,7 @@ def min_cosine(one: Arrays, other: Arrays) -> float:
 
 def _named(kind: str) -> list[str]:
     """The arrays of a kind, of all heads; see :class:`bertedge.heads.head.GoldenArray`."""
-    arrays = (head.golden(pooler=True) for head in HEADS.values())
+    arrays = (head.golden(None, pooler=True) for head in HEADS.values())
     return [name for golden in arrays for name, array in golden.items() if array.kind == kind]
 
 
@@ -194,7 +196,8 @@ def _same_ids(expected: Arrays, in_float: Arrays) -> bool:
 
 def _state_difference(got: Arrays, expected: Arrays) -> float:
     """See :attr:`Verification.max_state_diff`."""
-    both = [(got[name], expected[name]) for name in _named("vectors") if name in got and name in expected]
+    kinds = [*_named("vectors"), *_named("scores")]
+    both = [(got[name], expected[name]) for name in kinds if name in got and name in expected]
     largest = [np.abs(mine - its).max() / max(float(np.abs(its).max()), 1e-12) for mine, its in both]
     return float(np.max(largest))
 
@@ -216,7 +219,9 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
         "TOP": min(GOLDEN_TOP, config.vocab_size),
     }
     model = bundle.manifest.parts
-    golden = [head.golden(pooler=model.pooler) for head in HEADS.values() if model.has(head.name)]
+    rows = [head for head in HEADS.values() if model.has(head.name)]
+    golden = [head.golden(model.settings_of(head.name), pooler=model.pooler) for head in rows]
+    sizes |= {head.name: head.size(model.structure(head.name, config)) for head in rows}
     outputs = {name: array.spec for arrays in golden for name, array in arrays.items()}
     parts = {"input": INPUTS, "float": outputs, "bundle": outputs, "noise": NOISE}
     schema = {f"{part}.{name}": spec for part, specs in parts.items() for name, spec in specs.items()}

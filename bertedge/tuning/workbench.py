@@ -20,7 +20,6 @@ from bertedge.evaluate.bootstrap import Observations, estimate_all
 from bertedge.evaluate.latency import Timing, Workload, interleave, paired_ratio, workload_batch
 from bertedge.evaluate.recorded import Recorded
 from bertedge.metric import MetricValue
-from bertedge.pooling import pooling_of
 from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.quantization import export, quantize, sensitivity
@@ -158,8 +157,8 @@ class Workbench:
         if model not in self._recorded:
             folder = self.scratch / f"recorded-{model}"
             folder.mkdir()
-            pooling = pooling_of(self.checkpoints[model].embedding)
-            self._recorded[model] = Recorded(self._float(model), self._batches, folder, self.listen, pooling=pooling)
+            settings = self.checkpoints[model].parts.settings
+            self._recorded[model] = Recorded(self._float(model), self._batches, folder, self.listen, settings=settings)
         return self._recorded[model]
 
     def _cache_of(self, model: int) -> Cache:

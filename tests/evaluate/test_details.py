@@ -17,6 +17,8 @@ from bertedge.evaluate.fidelity import PAIRS, SINGLE_TEXTS, evaluation_batches, 
 from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.evaluate.lengths import at_length, measure_by_length
 from bertedge.evaluate.profile import OTHER, by_operator, median_interval, part_of, profile_bundle
+from bertedge.heads.parts import HeadSettings
+from bertedge.pooling import EmbeddingSettings
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
@@ -132,7 +134,7 @@ def test_the_worst_are_found_and_told_in_words(tokenizer: Tokenizer) -> None:
     got[1, 0, the] = 7.5  # the same best word
     got[1, 1] = np.nan  # where nothing is masked
     nsp = np.array([[2.0, 0.0], [0.0, 9.0]], dtype=np.float32)
-    cases = WorstCases(tokenizer)
+    cases = WorstCases(tokenizer, None)
     cases.add(batch, Outputs(logits={"mlm": expected, "nsp": nsp}), Outputs(logits={"mlm": got, "nsp": -nsp}))
     found = cases.found()
     (flip,) = found["mlm.flips"]
@@ -164,14 +166,14 @@ def test_a_model_does_not_disagree_with_itself(tokenizer: Tokenizer) -> None:
             "nsp": rng.normal(size=(2, 2)).astype(np.float32),
         },
     )
-    cases = WorstCases(tokenizer)
+    cases = WorstCases(tokenizer, None)
     cases.add(two_texts(tokenizer), outputs, outputs)
     assert cases.found() == {}
 
 
 def test_only_the_worst_of_many_batches_are_kept(tokenizer: Tokenizer) -> None:
     rng = np.random.default_rng(0)
-    cases, seen = WorstCases(tokenizer), []
+    cases, seen = WorstCases(tokenizer, None), []
     for _ in range(6):
         expected, got = (rng.normal(size=(2, 2, tokenizer.vocab_size)).astype(np.float32) for _ in range(2))
         nsp = rng.normal(size=(2, 2, 2)).astype(np.float32)
@@ -179,7 +181,7 @@ def test_only_the_worst_of_many_batches_are_kept(tokenizer: Tokenizer) -> None:
             Outputs(logits={"mlm": mlm, "nsp": judged}) for mlm, judged in zip((expected, got), nsp, strict=True)
         ]
         cases.add(two_texts(tokenizer), *outputs)
-        alone = WorstCases(tokenizer)
+        alone = WorstCases(tokenizer, None)
         alone.add(two_texts(tokenizer), *outputs)
         seen.append(alone.found())
     found = cases.found()
@@ -199,12 +201,20 @@ def test_the_interval_of_a_median_holds_it_as_often_as_it_says() -> None:
     assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
 
 
+def pooled(mode: str) -> HeadSettings:
+    return HeadSettings(embedding=EmbeddingSettings(pooling=(mode,), max_seq_length=64))
+
+
 def test_vectors_of_each_length_are_pooled_as_the_model_says(
     bundle_of: Callable[..., Bundle], corpus: TokenizedCorpus, layout: Layout
 ) -> None:
     reference, candidate = (load(bundle_of(kind).folder, threads=1) for kind in ("float32", "static"))
     options = {"examples": 6, "seed": 0, "kind": SINGLE_TEXTS}
-    ((entry,),) = measure_by_length(reference, [candidate], corpus, layout, lengths=(32,), pooling=("cls",), **options)
+    ((entry,),) = measure_by_length(
+        reference, [candidate], corpus, layout, lengths=(32,), settings=pooled("cls"), **options
+    )
     batches = evaluation_batches(corpus, layout, max_length=32, **options)
-    cls, mean = (measure_fidelity(reference, [candidate], batches, pooling=(mode,))[0] for mode in ("cls", "mean"))
+    cls, mean = (
+        measure_fidelity(reference, [candidate], batches, settings=pooled(mode))[0] for mode in ("cls", "mean")
+    )
     assert entry.fidelity["embedding.cosine_mean"] == cls["embedding.cosine_mean"] != mean["embedding.cosine_mean"]

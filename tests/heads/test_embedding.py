@@ -106,10 +106,10 @@ def test_pairs_have_no_vector_of_a_text(batches: list[Batch]) -> None:
         labels={"mlm": np.zeros((2, 0), int), "nsp": np.array([0, -1])},
     )
     states = np.ones((2, 5, 4), np.float32)
-    found = HEADS["embedding"].read(pair, Outputs(hidden_states=states), ("mean",))
+    found = HEADS["embedding"].read(pair, Outputs(hidden_states=states), None)
     assert found["embedding"].shape == (1, 4)
     assert found["hidden"].shape == (9, 4)
-    assert HEADS["embedding"].compare(pair, found, found)["embedding"].rows.tolist() == [1]
+    assert HEADS["embedding"].compare(pair, found, found, None)["embedding"].rows.tolist() == [1]
 
 
 def test_a_model_with_a_next_sentence_head_is_compared_on_both_kinds(bundle_of: Callable[..., Bundle]) -> None:

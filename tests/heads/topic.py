@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bertedge.arrays import ArraySpec
-from bertedge.encoders import EncoderConfig, names
+from bertedge.encoders import names
 from bertedge.encoders.names import Shapes
 from bertedge.heads import Head
 from bertedge.heads.cases import Answer, Case, WorstList, passage, texts_of
-from bertedge.heads.head import Argument, Arrays, GoldenArray, HeadWriter, Observed, Verb
+from bertedge.heads.head import Arrays, GoldenArray, Observed
+from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.structure import Structure
 from bertedge.heads.text_model import TextModel, row_of
+from bertedge.heads.verb import Argument, Verb
 from bertedge.layers import Layer, Role
 from bertedge.metric import SHARE, GoalKind, Metric, mean
 from bertedge.predictor import Batch, Outputs
@@ -29,24 +33,24 @@ class Topic(Head):
 
     name = "topic"
 
-    def size(self, config: EncoderConfig) -> int:
+    def size(self, model: Structure) -> int:
         return len(TOPICS)
 
-    def shapes(self, config: EncoderConfig, *, tied: bool) -> Shapes:
-        return names.linear_shapes("classifier", len(TOPICS), config.hidden_size)
+    def shapes(self, model: Structure) -> Shapes:
+        return names.linear_shapes("classifier", len(TOPICS), model.config.hidden_size)
 
-    def layers(self, config: EncoderConfig, *, tied: bool) -> tuple[Layer, ...]:
-        width, classes = config.hidden_size, len(TOPICS)
+    def layers(self, model: Structure) -> tuple[Layer, ...]:
+        width, classes = model.config.hidden_size, len(TOPICS)
         owners = ("classifier",)
         return (Layer(name="topic", role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=classes, reads="first"),)
 
-    def write(self, w: HeadWriter, x: str) -> str:
+    def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         return w.linear("topic", x)
 
-    def read(self, batch: Batch, outputs: Outputs, pooling: Sequence[str]) -> Arrays:
+    def read(self, batch: Batch, outputs: Outputs, settings: Any) -> Arrays:
         return {"logits": outputs.logits["topic"]} if "topic" in outputs.logits else {}
 
-    def compare(self, batch: Batch, expected: Arrays, got: Arrays) -> dict[str, Observed]:
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays, settings: Any) -> dict[str, Observed]:
         values = {"equal": expected["logits"].argmax(axis=1) == answers(got["logits"])}
         return {"topic": Observed(values=values, rows=np.arange(len(batch.input_ids)))}
 
@@ -55,13 +59,13 @@ class Topic(Head):
             return None
         return largest_change(among.logits["topic"][row], alone.logits["topic"][0])
 
-    def golden(self, *, pooler: bool) -> Mapping[str, GoldenArray]:
+    def golden(self, settings: Any, *, pooler: bool) -> Mapping[str, GoldenArray]:
         return {"topic_probs": GoldenArray(spec=ArraySpec(dtype="float32", shape=("B", 2)), kind="probabilities")}
 
-    def record(self, batch: Batch, outputs: Outputs, given: Arrays) -> Arrays:
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays, settings: Any) -> Arrays:
         return {"topic_probs": softmax(outputs.logits["topic"])} if "topic" in outputs.logits else {}
 
-    def worst(self, tokenizer: Tokenizer) -> WorstTopics:
+    def worst(self, tokenizer: Tokenizer, settings: Any) -> WorstTopics:
         return WorstTopics(tokenizer)
 
 

@@ -24,6 +24,7 @@ from bertedge.engines.onnxruntime.grouping import GroupingExecutor
 from bertedge.engines.onnxruntime.session import open_session
 from bertedge.engines.onnxruntime.sessions import Run
 from bertedge.errors import UsageError
+from bertedge.heads.parts import Parts
 
 MICROSOFT = "com.microsoft"
 INT8_MATMUL = "MatMulIntegerToFloat"
@@ -126,12 +127,13 @@ def open_exact_file(
     config: EncoderConfig,
     *,
     row_independent: bool,
+    parts: Parts,
     all_positions: bool = False,
     replaced: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> GroupingExecutor:
     """Load a model file that is not in a bundle; see :func:`bertedge.engines.onnxruntime.executor.open_file`."""
     model = NumpyModel(path, replaced=replaced)
-    return GroupingExecutor(model, config, all_positions=all_positions, row_independent=row_independent)
+    return GroupingExecutor(model, config, parts=parts, all_positions=all_positions, row_independent=row_independent)
 
 
 def _without_int8_attention(node: onnx.NodeProto) -> list[onnx.NodeProto]:

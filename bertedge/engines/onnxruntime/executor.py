@@ -19,6 +19,7 @@ from bertedge.engines.engine import NodeTime
 from bertedge.engines.onnxruntime.grouping import GroupingExecutor, Model
 from bertedge.engines.onnxruntime.session import open_session
 from bertedge.engines.onnxruntime.sessions import Sessions
+from bertedge.heads.parts import Parts
 from bertedge.manifest import OPTIONAL_INPUTS
 from bertedge.predictor import Row
 from bertedge.scratch import temporary_folder
@@ -72,6 +73,7 @@ def open_file(
     path: Path,
     config: EncoderConfig,
     *,
+    parts: Parts,
     threads: int,
     row_independent: bool,
     all_positions: bool = False,
@@ -81,14 +83,14 @@ def open_file(
     """Load a model file that is not in a bundle.
 
     Args:
-        row_independent, all_positions: see :class:`bertedge.engines.onnxruntime.grouping.GroupingExecutor`.
+        parts, row_independent, all_positions: see :class:`bertedge.engines.onnxruntime.grouping.GroupingExecutor`.
         few_calls, replaced: see :func:`bertedge.engines.onnxruntime.session.open_session`.
 
     Raises:
         BundleError: onnxruntime cannot load the file.
     """
     sessions = Sessions(path, threads=threads, few_calls=few_calls, replaced=replaced)
-    return GroupingExecutor(sessions, config, all_positions=all_positions, row_independent=row_independent)
+    return GroupingExecutor(sessions, config, parts=parts, all_positions=all_positions, row_independent=row_independent)
 
 
 def node_times(events: Iterable[dict], *, warmup: int = WARMUP) -> list[NodeTime]:
@@ -107,6 +109,7 @@ def node_times(events: Iterable[dict], *, warmup: int = WARMUP) -> list[NodeTime
 def _properties(bundle: Bundle) -> dict:
     manifest = bundle.manifest
     return {
+        "parts": manifest.parts,
         "all_positions": manifest.positions == "all",
         "row_independent": manifest.row_independent,
         "int8_share": manifest.coverage.macs,

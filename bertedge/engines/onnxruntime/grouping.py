@@ -20,7 +20,7 @@ from bertedge.engines.onnxruntime.feed import Feed, rows_feed, stacked
 from bertedge.engines.onnxruntime.sessions import Run
 from bertedge.engines.side_by_side import side_by_side
 from bertedge.heads import take_masked
-from bertedge.manifest import OUTPUT_NAMES
+from bertedge.heads.parts import Parts
 from bertedge.predictor import Row, RowOutputs
 
 T = TypeVar("T")
@@ -53,6 +53,7 @@ class GroupingExecutor:
     """Runs rows on a model; see :class:`bertedge.engines.engine.Executor`.
 
     Args:
+        parts: the parts of the model.
         all_positions: the graph computes the MLM head at every position or at none, and has the ecosystem's names.
         row_independent: a row's result does not depend on the other rows of its batch.
         int8_share: the share of the multiply-accumulates that is int8.
@@ -63,6 +64,7 @@ class GroupingExecutor:
         model: Model,
         config: EncoderConfig,
         *,
+        parts: Parts,
         all_positions: bool,
         row_independent: bool,
         int8_share: float = 0.0,
@@ -70,7 +72,7 @@ class GroupingExecutor:
         self._model = model
         self._config = config
         self._all_positions = all_positions
-        self._names = OUTPUT_NAMES["all" if all_positions else "masked"]
+        self._keys = parts.output_keys("all" if all_positions else "masked")
         self._head_is_optional = "logits_end" in model.input_names
         self._row_independent = row_independent
         self._mac_cost = int8_share + FLOAT_MAC_COST * (1 - int8_share)
@@ -123,7 +125,7 @@ class GroupingExecutor:
 
     def _run_group(self, rows: Sequence[Row], run: Run) -> RowOutputs:
         values = run(self.feed(rows), self._work(rows))
-        named = {self._names[name]: array for name, array in values.items()}
+        named = {self._keys[name]: array for name, array in values.items()}
         return take_masked(named, stacked([row.masked_positions for row in rows])) if self._all_positions else named
 
     def _work(self, rows: Sequence[Row]) -> int:

@@ -13,7 +13,6 @@ from bertedge.engines.onnxruntime.session import FATAL_ONLY, inputs_of, load_ses
 from bertedge.engines.per_process import PerProcess
 from bertedge.engines.threads import checked_threads
 from bertedge.heads import take_masked
-from bertedge.manifest import OUTPUT_NAMES
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
 
 
@@ -33,12 +32,12 @@ class PaddedPredictor:
         self._sessions = PerProcess(partial(_open, bundle.model_path), before=bundle.check_files)
         self._sessions[threads]  # reports a file that cannot be loaded now
         self._all_positions = bundle.manifest.positions == "all"
+        self._keys = bundle.manifest.parts.output_keys(bundle.manifest.positions)
 
     def predict(self, batch: Batch) -> Outputs:
         """All outputs. Ignore logits at positions that only fill up a row, and hidden states at padding."""
         session = self._sessions[self._threads]
-        known = OUTPUT_NAMES["all" if self._all_positions else "masked"]
-        names = [known[output.name] for output in session.get_outputs()]
+        names = [self._keys[output.name] for output in session.get_outputs()]
         values = dict(zip(names, session.run(None, feed(batch, inputs_of(session))), strict=True))
         if self._all_positions:
             values = take_masked(values, batch.masked_positions)

@@ -1,0 +1,33 @@
+"""The labels of a classifier, from ``config.json`` and the size of its last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def labels_of(raw: Mapping[str, Any], size: int) -> tuple[str, ...]:
+    """The label of each output. The tensor decides how many there are.
+
+    Args:
+        raw: the content of ``config.json``; ``id2label`` names the labels. Those without a name are ``LABEL_3``.
+        size: outputs of the classifier's last layer.
+    """
+    named = raw.get("id2label")
+    by_id = {str(key): value for key, value in named.items()} if isinstance(named, Mapping) else {}
+    return tuple(str(by_id.get(str(index), f"LABEL_{index}")) for index in range(size))
+
+
+def about_labels(raw: Mapping[str, Any], size: int) -> tuple[str, ...]:
+    """A sentence if ``id2label`` names other labels than the tensor has."""
+    named = raw.get("id2label")
+    if not isinstance(named, Mapping):
+        return ()
+    ids = {str(key) for key in named}
+    if ids == {str(index) for index in range(size)}:
+        return ()
+    count = "1 output" if size == 1 else f"{size} outputs"
+    return (
+        f"config.json names {len(ids)} labels in id2label, but the classifier has {count}; "
+        "the tensor decides, and labels without a name are called LABEL_0, LABEL_1, ...",
+    )

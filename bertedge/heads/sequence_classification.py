@@ -1,0 +1,271 @@
+"""``sequence_classification``: labels or scores for whole texts (Devlin et al. 2019, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.arrays import ArraySpec
+from bertedge.encoders import encoder_of, names
+from bertedge.encoders.names import Shapes
+from bertedge.encoding import Encoding
+from bertedge.example import Example
+from bertedge.heads.classify import Classification
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
+from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.label_answers import answer_of, given_answer
+from bertedge.heads.label_quantities import label_quantities, labelled_quantities
+from bertedge.heads.labels import about_labels
+from bertedge.heads.sequence_settings import SequenceSettings, sequence_settings
+from bertedge.heads.structure import Found, Structure
+from bertedge.heads.verb import Argument, Option, Verb
+from bertedge.heads.worst_labels import FLIPS, TEXTS, WorstLabels
+from bertedge.layers import Layer, Role
+from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, mean
+from bertedge.predictor import Batch, Outputs
+from bertedge.printable import rounded_percent
+from bertedge.tokenizer import Tokenizer
+
+NAME = "sequence_classification"
+DENSE = f"{NAME}.dense"
+#: Observations of texts that have a label.
+LABELLED = f"{NAME}.labelled"
+KL_FLOOR, PROBABILITY_FLOOR = 1e-7, 1e-5
+
+METRICS = {
+    f"{NAME}.label_agreement": Metric(
+        group=NAME,
+        estimate=mean("equal"),
+        better="higher",
+        meaning="share of texts with float's label",
+        bounds=(0, 1),
+    ),
+    f"{NAME}.kl_mean": Metric(
+        group=NAME,
+        estimate=mean("kl"),
+        better="lower",
+        meaning="KL(float || candidate) of the labels, mean; of scores, half the squared difference",
+        floor=KL_FLOOR,
+    ),
+    f"{NAME}.prob_mae": Metric(
+        group=NAME,
+        estimate=mean("prob_diff"),
+        better="lower",
+        meaning="mean difference of the probability of float's label, or of the score",
+        floor=PROBABILITY_FLOOR,
+    ),
+    f"{NAME}.accuracy": Metric(
+        group=LABELLED,
+        estimate=mean("hit"),
+        better="higher",
+        meaning="share of texts that get the right label",
+        bounds=(0, 1),
+    ),
+    f"{NAME}.accuracy_drop": Metric(
+        group=LABELLED,
+        estimate=difference("reference_hit", "hit"),
+        better="lower",
+        meaning="accuracy of float minus the candidate's",
+        bounds=(-1, 1),
+    ),
+    f"{NAME}.score_error": Metric(
+        group=LABELLED,
+        estimate=mean("error"),
+        better="lower",
+        meaning="mean difference of the score from the right one",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SequenceClassification(Head):
+    """Logits (B, C): the labels of all classifiers, one classifier after the other."""
+
+    name = NAME
+
+    def is_in(self, found: Found) -> bool:
+        if found.classifiers:
+            return True
+        structure = encoder_of(found.config).classifier
+        if f"{structure.out}.weight" not in found.tensors:
+            return False
+        told = found.is_for("ForSequenceClassification")
+        if told is not None:
+            return told
+        if structure.dense is not None:
+            return f"{structure.dense}.weight" in found.tensors
+        return structure.reads != "pooler" or f"{names.POOLER}.weight" in found.tensors
+
+    def read_settings(self, found: Found) -> SequenceSettings:
+        return sequence_settings(found)
+
+    def warnings(self, found: Found) -> tuple[str, ...]:
+        if found.classifiers:
+            return ()
+        return about_labels(found.raw, sequence_settings(found).size)
+
+    def reads_pooler(self, settings: SequenceSettings) -> bool:
+        return settings.reads == "pooler"
+
+    def size(self, model: Structure) -> int:
+        return model.settings.size
+
+    def shapes(self, model: Structure) -> Shapes:
+        width, settings = model.config.hidden_size, model.settings
+        dense = names.linear_shapes(settings.dense, width, width) if settings.dense else {}
+        for classifier in settings.classifiers:
+            dense |= names.linear_shapes(classifier.owner, len(classifier.labels), width)
+        return dense
+
+    def layers(self, model: Structure) -> tuple[Layer, ...]:
+        width, settings = model.config.hidden_size, model.settings
+        owners = tuple(classifier.owner for classifier in settings.classifiers)
+        last = Layer(name=NAME, role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=settings.size, reads="first")
+        if settings.dense is None:
+            return (last,)
+        dense = (settings.dense,)
+        role = Role.HEAD_TRANSFORM
+        return (Layer(name=DENSE, role=role, owners=dense, inputs=width, outputs=width, reads="first"), last)
+
+    def write(self, w: HeadWriter, model: Structure, x: str) -> str:
+        settings = model.settings
+        if settings.dense is not None:
+            x = w.linear(DENSE, x)
+            x = w.activation(f"{DENSE}.activation", x, settings.activation) if settings.activation else x
+        if settings.norm is not None:
+            x = w.layer_norm(f"{NAME}.norm", settings.norm, x)
+        return w.linear(NAME, x)
+
+    def target(self, example: Example, encoding: Encoding, settings: SequenceSettings) -> NDArray[np.float32] | None:
+        """(C,): 1 for a right label, 0 for another one; the score of a regression; NaN where it is unknown."""
+        answers = np.full(settings.size, np.nan, dtype=np.float32)
+        for classifier, place in settings.slices():
+            value = given_answer(example, classifier)
+            if value is not None:
+                answers[place] = answer_of(value, classifier)
+        return None if np.isnan(answers).all() else answers
+
+    def read(self, batch: Batch, outputs: Outputs, settings: SequenceSettings) -> Arrays:
+        return {"logits": outputs.logits[NAME]} if NAME in outputs.logits else {}
+
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays, settings: SequenceSettings) -> dict[str, Observed]:
+        """An observation for each text and classifier."""
+        one, other = expected["logits"], got["logits"]
+        groups = {NAME: label_quantities(one, other, settings)}
+        if NAME in batch.labels:
+            groups[LABELLED] = labelled_quantities(one, other, batch.labels[NAME], settings)
+        return {name: Observed(values=values, rows=rows) for name, (values, rows) in groups.items() if len(rows)}
+
+    def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
+        if NAME not in among.logits or NAME not in alone.logits:
+            return None
+        here, there = among.logits[NAME][row], alone.logits[NAME][0]
+        return float(np.abs(np.tanh(here / 2) - np.tanh(there / 2)).max(initial=0.0)) / 2
+
+    def golden(self, settings: SequenceSettings | None, *, pooler: bool) -> Mapping[str, GoldenArray]:
+        spec = ArraySpec(dtype="float32", shape=("B", NAME))
+        scores = settings is not None and all(one.problem == "regression" for one in settings.classifiers)
+        arrays = {
+            "class_probs": GoldenArray(spec=spec, kind="probabilities"),
+            "class_scores": GoldenArray(spec=spec, kind="scores"),
+        }
+        if settings is None:
+            return arrays
+        return {name: array for name, array in arrays.items() if (name == "class_scores") == scores}
+
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays, settings: SequenceSettings) -> Arrays:
+        if NAME not in outputs.logits:
+            return {}
+        logits = outputs.logits[NAME]
+        parts = [one.probabilities(logits[:, place]) for one, place in settings.slices()]
+        (name,) = self.golden(settings, pooler=False)
+        return {name: np.concatenate(parts, axis=1).astype(np.float32)}
+
+    def worst(self, tokenizer: Tokenizer, settings: SequenceSettings | None) -> WorstLabels | None:
+        return WorstLabels(tokenizer, settings) if settings is not None else None
+
+    def lost_lead(self, got: Arrays, expected: Arrays, settings: SequenceSettings | None) -> float:
+        lost = 0.0
+        if "class_probs" not in got or settings is None:
+            return lost
+        for classifier, place in settings.slices():
+            if classifier.problem == "single" and len(classifier.labels) > 1:
+                mine, theirs = got["class_probs"][:, place], expected["class_probs"][:, place]
+                second, first = np.sort(theirs, axis=1)[:, -2:].T
+                lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both were equal
+                other = mine.argmax(axis=1) != theirs.argmax(axis=1)
+                lost = max(lost, float(lead.max(initial=0.0, where=other)))
+        return lost
+
+
+def _lines(answers: Iterable[Classification]) -> Iterable[str]:
+    for index, answer in enumerate(answers):
+        if index:
+            yield ""
+        for one in answer.scores:
+            yield f"{one.score:8.4f}  {one.label}"
+
+
+SEQUENCE_CLASSIFICATION = SequenceClassification(
+    words="classification",
+    reads="first",
+    outputs={"masked": "sequence_classification_logits", "all": "logits"},
+    settings_type=SequenceSettings,
+    architecture="ForSequenceClassification",
+    part_names={DENSE.replace(".", r"\."): "classifier's dense layer", NAME: "classifier"},
+    metrics=METRICS,
+    goals=(
+        GoalKind(
+            option="min_label_agreement",
+            metric=f"{NAME}.label_agreement",
+            head=NAME,
+            limits=SHARE,
+            scale=0.01,
+            help="Smallest share of texts with the same label as float.",
+        ),
+        GoalKind(
+            option="max_label_kl",
+            metric=f"{NAME}.kl_mean",
+            head=NAME,
+            limits=ANY,
+            scale=0.002,
+            help="Largest mean KL divergence of the labels from float's, in nats.",
+        ),
+        GoalKind(
+            option="max_accuracy_drop",
+            metric=f"{NAME}.accuracy_drop",
+            head=NAME,
+            limits=SHARE,
+            scale=0.005,
+            help="Largest drop of the accuracy on labelled texts, against float.",
+        ),
+    ),
+    budgets={
+        f"{NAME}.label_agreement": {"max_drop": 0.01},
+        f"{NAME}.kl_mean": {"max_ratio": 1.25},
+        f"{NAME}.accuracy_drop": {"max_drop": 0.01},
+    },
+    smooth_loss=f"{NAME}.kl_mean",
+    main_metric=f"{NAME}.label_agreement",
+    trade_offs={f"{NAME}.label_agreement": "label as in float", f"{NAME}.accuracy": "texts labelled correctly"},
+    over_length={f"{NAME}.label_agreement": "label as in float", f"{NAME}.kl_mean": "KL of labels from float, nats"},
+    columns={f"{NAME}.label_agreement": "labels", f"{NAME}.kl_mean": "label KL"},
+    losses={f"{NAME}.label_agreement": lambda value: f"{rounded_percent(1 - value)} of the labels differ"},
+    lists={FLIPS: "Another label", TEXTS: "The same label, probabilities farthest apart"},
+    verb=Verb(
+        name="classify",
+        method="classify",
+        help="Print the labels of texts, with their probabilities.",
+        arguments=(Argument(name="texts", help="Texts.", many=True),),
+        options=(
+            Option(name="top_k", default=5, least=1, help="The most labels of a text."),
+            Option(name="pair", kind=str, default=None, help="A second text, for a model that judges pairs."),
+            Option(name="classifier", kind=str, default=None, help="Which classifier, if the model has several."),
+        ),
+        example=("My card has not arrived.",),
+        lines=_lines,
+    ),
+)
