@@ -39,7 +39,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "default, observer mse": {"observer": "mse"},
     "default, observer percentile 99.99": {"observer": "percentile"},
     "default, observer percentile 99.9": {"observer": "percentile", "percentile": 99.9},
-    "default, 256 calibration texts": {"num_examples": 256},
+    "default, 256 calibration texts": {"examples": 256},
 }
 OUTLIER_ROWS = ("none of the tools", "smoothing", "float outliers", "the default recipe")
 

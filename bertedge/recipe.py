@@ -55,7 +55,7 @@ class Static:
     percentile: float = key(
         99.99, "Percent of the values inside the range, for observer=percentile.", above=50, at_most=100
     )
-    num_examples: int = key(64, "Texts to calibrate with.", at_least=1)
+    examples: int = key(64, "Texts to calibrate with.", at_least=1)
     max_length: int = key(512, "Most tokens of a calibration text.", at_least=8)
     rounding: str = key(
         "auto",
@@ -91,7 +91,7 @@ class WeightOnly:
     bits: int = key(4, "Bits of a weight.", one_of=BITS)
     block_size: int = key(64, "Weights that share a scale.", one_of=BLOCK_SIZES)
     rounding: str = key("auto", "auto is compensated for 4 bits, nearest for 8.", one_of=ROUNDINGS)
-    num_examples: int = key(128, "Texts that compensated rounding reads.", at_least=1)
+    examples: int = key(128, "Texts that compensated rounding reads.", at_least=1)
     max_length: int = key(128, "Most tokens of such a text.", at_least=8)
 
     def __post_init__(self) -> None:
@@ -203,7 +203,7 @@ def matching(setting: str, patterns: tuple[str, ...], layers: list[str]) -> dict
 RECIPES = {
     "default": QuantizationRecipe(),
     # 16-bit activations in all layers and compensated rounding: the highest fidelity with int8 weights
-    "faithful": QuantizationRecipe(method=Static(rounding="compensated", finer=("*",), num_examples=256)),
+    "faithful": QuantizationRecipe(method=Static(rounding="compensated", finer=("*",), examples=256)),
     "dynamic": QuantizationRecipe(method=Dynamic()),
     "weight-only": QuantizationRecipe(method=WeightOnly()),
 }

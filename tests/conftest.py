@@ -142,7 +142,7 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corp
             return export(model_folder, folder, positions=positions)
         recipe = RECIPES.get(kind) or QuantizationRecipe(method=METHODS[kind]())
         if isinstance(recipe.method, Calibrated):
-            recipe = recipe.changed(num_examples=16, max_length=48)
+            recipe = recipe.changed(examples=16, max_length=48)
         return quantize(
             model_folder, folder, target=target, recipe=recipe, calibration=corpus_file, positions=positions
         )

@@ -49,7 +49,7 @@ import sys
 import bertedge
 from bertedge.recipe import recipe_named
 
-recipe = recipe_named("default").changed(num_examples=4, float16=("*.output", "pooler"), finer=("*.qkv",))
+recipe = recipe_named("default").changed(examples=4, float16=("*.output", "pooler"), finer=("*.qkv",))
 bertedge.quantize(sys.argv[1], sys.argv[2], recipe=recipe, calibration=sys.argv[3], target="portable")
 """
 

@@ -72,7 +72,7 @@ def test_numpy_computes_the_model_from_the_plan(kind: str, positions: str, bundl
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_blocks_that_do_not_fit_the_width(bits: int, checkpoint: Checkpoint, corpus_file: Path, tmp_path: Path) -> None:
-    recipe = QuantizationRecipe(method=WeightOnly(bits=bits, block_size=16, num_examples=4))
+    recipe = QuantizationRecipe(method=WeightOnly(bits=bits, block_size=16, examples=4))
     bundle = quantize(checkpoint, tmp_path / "b", recipe=recipe, calibration=corpus_file)
     assert_the_plan_computes(bundle, 0.05)
 
@@ -86,7 +86,7 @@ def test_an_own_decoder_and_layers_in_every_format(
         name="odd", config=replace(config, hidden_act=activation), source=source, tokenizer_=tokenizer
     )
     recipe = QuantizationRecipe(
-        method=Static(num_examples=4, finer=("encoder.layer.1.*", "embeddings.position")),
+        method=Static(examples=4, finer=("encoder.layer.1.*", "embeddings.position")),
         exclude=("encoder.layer.0.intermediate",),
         float16=("encoder.layer.0.output", "embeddings.word"),
     )
@@ -109,7 +109,7 @@ def test_channels_that_stand_out(
         if name.endswith("intermediate.dense.bias"):
             values[7] += 60
     checkpoint = Checkpoint(name="odd", config=config, source=ArraysSource(tensors), tokenizer_=tokenizer)
-    recipe = QuantizationRecipe(method=Static(num_examples=4))
+    recipe = QuantizationRecipe(method=Static(examples=4))
     bundle = quantize(checkpoint, tmp_path / "b", recipe=recipe, calibration=corpus_file)
     matrices = [matrix for layer in read_plan(bundle.folder).layers.values() for matrix in layer.matrices]
     for tensor in ("shifts", "reciprocals", "outlier_weight"):

@@ -42,7 +42,7 @@ METHOD = st.one_of(
     st.builds(
         Static,
         observer=st.sampled_from(OBSERVERS),
-        num_examples=st.integers(1, 500),
+        examples=st.integers(1, 500),
         rounding=st.sampled_from(ROUNDINGS),
         finer=st.lists(TEXT, max_size=2).map(tuple),
     ),
@@ -78,7 +78,7 @@ def test_every_method_is_known_by_its_own_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"num_examples": 0}, {"max_length": 7}, {"rounding": "up"}, {"observer": "entropy"}, {"percentile": 0.9999}],
+    [{"examples": 0}, {"max_length": 7}, {"rounding": "up"}, {"observer": "entropy"}, {"percentile": 0.9999}],
 )
 def test_a_static_method_checks_itself(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
@@ -99,9 +99,9 @@ def test_a_weight_only_method_checks_itself(options: dict[str, object]) -> None:
 
 
 def test_options_change_the_method_and_nothing_else() -> None:
-    recipe = RECIPES["faithful"].changed(num_examples=3)
+    recipe = RECIPES["faithful"].changed(examples=3)
     assert isinstance(recipe.method, Static)
-    assert (recipe.method.num_examples, recipe.method.finer) == (3, ("*",))
+    assert (recipe.method.examples, recipe.method.finer) == (3, ("*",))
     plain = RECIPES["default"].changed(method="dynamic", exclude=("a",))
     assert plain == QuantizationRecipe(method=Dynamic(), exclude=("a",))
     assert recipe.changed(method="static", exclude=()) == recipe

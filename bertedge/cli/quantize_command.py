@@ -108,7 +108,7 @@ def quantize(
 ) -> None:
     """Write an int8 ONNX bundle. If goals are given, layers get finer formats until the goals are met."""
     _require_keep_vocab(keep_vocab, vocab_corpus)
-    options = {"num_examples": examples, "exclude": tuple(exclude) if exclude else None}
+    options = {"examples": examples, "exclude": tuple(exclude) if exclude else None}
     changed, of_file = _chosen_recipe(recipe, assignments or (), options)
     make = library("bertedge.quantization", "tools")
     with progress_bar("quantizing") as listen:

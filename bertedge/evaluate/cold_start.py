@@ -12,19 +12,19 @@ from pathlib import Path
 from bertedge.engines import AUTO
 from bertedge.errors import BertEdgeError
 
-#: A program that imports bertedge, loads a bundle and predicts once. It reads peak memory from VmHWM, because the value
+#: A program that imports bertedge, loads a bundle and runs all its heads once. It reads peak memory from VmHWM, because the value
 #: of getrusage includes the peak of the parent process.
 PROBE = """
 import sys, time
 start = time.perf_counter()
+import numpy as np
+from bertedge.heads.text_model import row_of
 from bertedge.runtime import load
 runtime = load(sys.argv[1], engine=sys.argv[2], threads=int(sys.argv[3]))
-mask = runtime.tokenizer.mask_token
 before = "The capital of France is" if runtime.bundle.config.max_length >= 64 else ""
-if "mlm" in runtime.bundle.manifest.heads:
-    runtime.fill_mask(f"{before} {mask}.")
-else:
-    runtime.encode(f"{before} a city.", pooling="mean")
+encoding = runtime.tokenizer.encode(f"{before} {runtime.tokenizer.mask_token}.")
+masked = np.flatnonzero(np.array(encoding.input_ids) == runtime.tokenizer.id_of("mask"))
+runtime.runner.run([row_of(encoding, masked_positions=masked, hidden=not runtime.heads)], lambda outputs: None)
 elapsed = time.perf_counter() - start
 import json, pathlib, re
 try:

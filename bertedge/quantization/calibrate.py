@@ -55,7 +55,7 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
         model_sha256=job.model_sha256,
         calibration_sha256=job.calibration_sha256,
         held_out=job.recipe.held_out,
-        num_examples=method.num_examples,
+        examples=method.examples,
         max_length=_length(job, method),
         observer=method.observer,
         percentile=method.percentile,
@@ -73,7 +73,7 @@ def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
     Ranges are those of all positions. Means and products, which decide how weights are rounded, are those of the
     positions that a layer usually reads: in the MLM head, the masked ones.
     """
-    key, model = (job.recipe.held_out, method.num_examples, _length(job, method)), job.float_model
+    key, model = (job.recipe.held_out, method.examples, _length(job, method)), job.float_model
     if key in job.cache.observed and (not products or job.cache.observed[key].products):
         return job.cache.observed[key]
     channels = {value: Channels.unseen(extent) for value, extent in model.channels.items()}
@@ -140,7 +140,7 @@ def _observed(job: Job, method: Calibrated, words: str) -> Iterator[tuple[Batch,
         for value, array in arrays.items():
             require_ordinary(array, reader[value], job.checkpoint.name)
         yield batch, arrays
-        job.listen((index + 1) / method.num_examples, f"{words} {index + 1}/{method.num_examples}")
+        job.listen((index + 1) / method.examples, f"{words} {index + 1}/{method.examples}")
 
 
 def frequent_tokens(job: Job, method: Calibrated, count: int) -> tuple[int, ...]:
@@ -162,7 +162,7 @@ def _texts(job: Job, method: Calibrated) -> Iterator[Batch]:
 def _unmasked(job: Job, method: Calibrated) -> list[Pair]:
     return mixed_texts(
         job.corpus,
-        method.num_examples,
+        method.examples,
         max_length=_length(job, method),
         seed=SEED,
         pairs=job.checkpoint.reads_pairs,

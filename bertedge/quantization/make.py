@@ -117,7 +117,7 @@ def quantize(
         UnfitMachineError: goals for a target whose bundles this CPU computes incorrectly.
     """
     recipe = recipe or QuantizationRecipe()
-    require_examples(getattr(recipe.method, "num_examples", 1))
+    require_examples(getattr(recipe.method, "examples", 1))
     if goals and not recipe.held_out:
         recipe = replace(recipe, held_out=HELD_OUT)
     profile = resolve_target(target, minimal_build=format_named(format).minimal_build)

@@ -16,7 +16,7 @@ from bertedge.quantization.observers import Channels, Clip
 from bertedge.recipe import PERCENTILE, Static
 from bertedge.records import from_json, read_json, to_json
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 #: A thousandth of a range is a quarter of a step of uint8; more digits would only make the file larger.
 DIGITS = 4
 CALIBRATE_AGAIN = "leave --ranges out to calibrate again"
@@ -39,7 +39,7 @@ class Ranges:
         model_sha256: hash of the float model.
         calibration_sha256: hash of the text.
         held_out: the share of the text that was held out.
-        num_examples, max_length: number of texts of the remaining part, and largest number of tokens in a text.
+        examples, max_length: number of texts of the remaining part, and largest number of tokens in a text.
         observer, percentile: how the clips were chosen; see :class:`bertedge.recipe.Static`.
         layers: layer name -> range.
         clips: layer name -> the chosen range of its balanced input without outliers, if the observer clips.
@@ -50,7 +50,7 @@ class Ranges:
     model_sha256: str
     calibration_sha256: str
     held_out: float
-    num_examples: int
+    examples: int
     max_length: int
     observer: str
     percentile: float
@@ -61,7 +61,7 @@ class Ranges:
         """The observed channels of a layer."""
         stored = self.layers[layer]
         low, high, mean = (np.array(values, dtype=np.float32) for values in (stored.low, stored.high, stored.mean))
-        return Channels(low=low, high=high, mean=mean, rows=self.num_examples)
+        return Channels(low=low, high=high, mean=mean, rows=self.examples)
 
     def require(
         self,
@@ -87,10 +87,10 @@ class Ranges:
         if (self.observer, self.percentile) != (method.observer, method.percentile):
             made, asked = _observer(self.observer, self.percentile), _observer(method.observer, method.percentile)
             raise UsageError(f"--ranges: made with {made}, not {asked}", f"add {made}, or {CALIBRATE_AGAIN}")
-        if self.num_examples != method.num_examples:
+        if self.examples != method.examples:
             raise UsageError(
-                f"--ranges: made from {self.num_examples} texts, not {method.num_examples}",
-                f"add --examples {self.num_examples}, or {CALIBRATE_AGAIN}",
+                f"--ranges: made from {self.examples} texts, not {method.examples}",
+                f"add --examples {self.examples}, or {CALIBRATE_AGAIN}",
             )
         if self.held_out < held_out:
             raise UsageError(

@@ -41,10 +41,11 @@ def verdict_on(pair: Pair, budget: Budget, blank: Verdict, new: MetricValue, old
     limit = budget.limit(apart=not pair.together)
     outcome = outcome_of(change, limit)
     words = sentence(budget, limit, new, old, change, than=pair.than, unit=unit)
+    notes = [note for note in (how, "" if judged.scope == "file" else pair.engines) if note]
     return replace(
         blank,
         outcome=outcome,
-        sentence=f"{words} ({how})" if how else words,
+        sentence=f"{words} ({'; '.join(notes)})" if notes else words,
         change=change,
         undecided=outcome == "inconclusive" and not busier,
     )

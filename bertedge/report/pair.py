@@ -35,6 +35,17 @@ class Pair:
         """Whether both were measured on the same texts. The name of the file is ignored."""
         return replace(self.report.corpus, name="") == replace(self.baseline.corpus, name="")
 
+    @property
+    def engines(self) -> str:
+        """A few words about the engines, if the candidates or the float models ran on different ones; else empty."""
+        for what, new, old in (
+            ("", self.new, self.old),
+            ("float: ", self.report.reference, self.baseline.reference),
+        ):
+            if new.engine != old.engine:
+                return f"{what}engine {new.engine}, {self.than} {old.engine}"
+        return ""
+
     def why_not_here(self, scope: Scope) -> str | None:
         """Why metrics of this scope cannot be compared between the two machines; None if they can."""
         if self.together or scope not in ON_MACHINE:

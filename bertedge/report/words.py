@@ -154,7 +154,7 @@ def about_model(model: CandidateReport) -> Facts:
 
 
 def _recipe(recipe: QuantizationRecipe) -> str:
-    """``int8 static, num_examples 256``: the method, and the settings that differ from its defaults."""
+    """``int8 static, examples 256``: the method, and the settings that differ from its defaults."""
     method, usual = recipe.method, type(recipe.method)()
     options = {**vars(method), "exclude": recipe.exclude}
     changed = {name: value for name, value in options.items() if value != getattr(usual, name, ())}

@@ -92,7 +92,7 @@ def _require_recipes(checkpoint: Checkpoint, settings: TuneSettings) -> None:
     layers = [layer.name for layer in planned_layers(checkpoint.parts.layers(checkpoint.config))]
     matching("exclude", settings.exclude, layers)
     for recipe in (settings.recipes or {}).values():
-        require_examples(getattr(recipe.method, "num_examples", 1))
+        require_examples(getattr(recipe.method, "examples", 1))
         matching("exclude", recipe.exclude, layers)
         matching("float16", recipe.float16, layers)
         matching("finer", getattr(recipe.method, "finer", ()), layers)

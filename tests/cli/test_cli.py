@@ -329,10 +329,10 @@ def test_an_option_counts_more_than_the_setting_of_its_name(
     model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
     made = ("quantize", model_folder, "-o", tmp_path / "b", "--calibration", corpus_file, "--target", "portable")
-    settings = ("--set", "num_examples=4", "--set", "exclude=pooler", "--set", "exclude=mlm.decoder")
+    settings = ("--set", "examples=4", "--set", "exclude=pooler", "--set", "exclude=mlm.decoder")
     typed(*made, *settings, "--examples", "5", "--exclude", "pooler")
     recipe = Bundle.open(tmp_path / "b").manifest.recipe
-    assert (recipe.method.num_examples, recipe.exclude) == (5, ("pooler",))
+    assert (recipe.method.examples, recipe.exclude) == (5, ("pooler",))
 
 
 def test_verify_and_info(folder: Path, model_folder: Path) -> None:

@@ -39,7 +39,7 @@ def embedder(tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig, to
 def bundles(tmp_path_factory: pytest.TempPathFactory, embedder: Path, corpus_file: Path) -> dict[str, Bundle]:
     """By the default recipe, and by one that cuts a tenth of all values off."""
     folder = tmp_path_factory.mktemp("bundles")
-    sample = {"num_examples": 16, "max_length": 48}
+    sample = {"examples": 16, "max_length": 48}
     ruined = Static(
         observer="percentile", percentile=90, smoothing=False, float_outliers=False, bias_correction=False, **sample
     )

@@ -183,7 +183,7 @@ def test_only_bert_is_trained(
 def test_quantized_bundles_are_made_and_verified(
     folder_of: Callable[[str], Path], exported_of: Callable[..., Bundle], family: str, corpus_file: Path, tmp_path: Path
 ) -> None:
-    recipe = QuantizationRecipe(method=Static(num_examples=4, max_length=48))
+    recipe = QuantizationRecipe(method=Static(examples=4, max_length=48))
     bundle = quantize(folder_of(family), tmp_path / "bundle", recipe=recipe, calibration=corpus_file)
     assert bundle.manifest.coverage.macs > 0.9
     in_float = load(exported_of(family).folder).encode(TEXTS)

@@ -97,7 +97,7 @@ def assert_int8_works(folder: Path, corpus: Path, scratch: Path, texts: list[str
     in_float = load(export(folder, scratch / "float").folder).encode(texts)
     vectors = []
     for positions in ("masked", "all"):
-        recipe = QuantizationRecipe(method=Static(num_examples=4, max_length=48))
+        recipe = QuantizationRecipe(method=Static(examples=4, max_length=48))
         made = quantize(folder, scratch / positions, recipe=recipe, calibration=corpus, positions=positions)
         assert made.manifest.coverage.macs > 0.9
         assert verify(made.folder).passed

@@ -52,7 +52,7 @@ def test_a_range_that_is_too_narrow_is_found(
     seen = ranges.layers[layer]
     narrow = replace(seen, low=tuple(np.array(seen.low) / 8), high=tuple(np.array(seen.high) / 8))
     write_ranges(tmp_path / "narrow.json", replace(ranges, layers={**ranges.layers, layer: narrow}))
-    recipe = QuantizationRecipe(method=Static(num_examples=ranges.num_examples, max_length=48, float_outliers=False))
+    recipe = QuantizationRecipe(method=Static(examples=ranges.examples, max_length=48, float_outliers=False))
     bundle = quantize(
         model_folder, tmp_path / "b", recipe=recipe, ranges=tmp_path / "narrow.json", calibration=corpus_file,
         target="portable",

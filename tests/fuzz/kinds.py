@@ -99,7 +99,7 @@ def _config(samples: Samples) -> Case:
 @kind("checkpoint: model.safetensors", costs=3)
 def _safetensors(samples: Samples) -> Case:
     folder = _checkpoint(samples)
-    static = QuantizationRecipe(method=Static(num_examples=4, max_length=32))
+    static = QuantizationRecipe(method=Static(examples=4, max_length=32))
     read = _quantized(folder, static, corpus=samples.corpus)
     return Case(path=folder / "model.safetensors", mutators=SAFETENSORS, read=read)
 
@@ -296,7 +296,7 @@ def _bundle_tokenizer(samples: Samples) -> Case:
 @kind("bundle: ranges.json", costs=4)
 def _ranges(samples: Samples) -> Case:
     path = samples.scratch / "ranges.json"
-    recipe = QuantizationRecipe(method=Static(num_examples=16, max_length=48))
+    recipe = QuantizationRecipe(method=Static(examples=16, max_length=48))
     shutil.copy(samples.bundle.folder / "ranges.json", path)
     made = samples.scratch / "made"
 

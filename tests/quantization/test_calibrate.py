@@ -27,7 +27,7 @@ from bertedge.quantization.ranges import read_ranges
 from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.weight_range import FULL_RANGE
 
-METHOD = Static(num_examples=4, max_length=48)
+METHOD = Static(examples=4, max_length=48)
 
 
 def test_every_position_is_seen_by_every_layer(checkpoint: Checkpoint, corpus_file: Path, tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_every_position_is_seen_by_every_layer(checkpoint: Checkpoint, corpus_fi
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     layout, rng = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size), np.random.default_rng(SEED)
     last = block_layers(checkpoint.config, checkpoint.config.num_hidden_layers - 1).output.name
-    texts = mixed_texts(corpus, METHOD.num_examples, max_length=METHOD.max_length, seed=SEED, pairs=True)
+    texts = mixed_texts(corpus, METHOD.examples, max_length=METHOD.max_length, seed=SEED, pairs=True)
     with float_model(checkpoint) as model:
         session = ort.InferenceSession(str(model.observed))
         values = [model.layer_inputs[layer] for layer in (last, "mlm.decoder")]

@@ -23,7 +23,7 @@ def test_half_of_a_shared_table_is_refused(
 
 
 def test_a_whole_shared_table_may_stay_float(checkpoint: Checkpoint, corpus_file: Path, tmp_path: Path) -> None:
-    recipe = QuantizationRecipe(method=Static(num_examples=2), exclude=("embeddings.word", "mlm.decoder"))
+    recipe = QuantizationRecipe(method=Static(examples=2), exclude=("embeddings.word", "mlm.decoder"))
     bundle = quantize(checkpoint, tmp_path / "b", recipe=recipe, calibration=corpus_file)
     config = checkpoint.config
     assert bundle.manifest.bytes_by_part["embeddings"] > 4 * config.vocab_size * config.hidden_size

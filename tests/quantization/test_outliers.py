@@ -25,7 +25,7 @@ from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 
-DEFAULT = QuantizationRecipe().changed(num_examples=64)
+DEFAULT = QuantizationRecipe().changed(examples=64)
 RECIPES = {"plain": DEFAULT.changed(smoothing=False, float_outliers=False), "default": DEFAULT}
 
 

@@ -29,7 +29,7 @@ from bertedge.runtime.golden import verify
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import DOCUMENTS, random_tensors
 
-RECIPE = QuantizationRecipe(method=Static(num_examples=8, max_length=48, rounding="nearest"))
+RECIPE = QuantizationRecipe(method=Static(examples=8, max_length=48, rounding="nearest"))
 
 
 @given(st.integers(0, 60), st.integers(1, 61))
@@ -108,7 +108,7 @@ def test_a_goal_that_cannot_be_met_saves_the_best_and_says_so(
         f"{corpus_file.read_text()}\n{corpus_file.read_text()}"
     )  # of eight documents two are held out whole
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text("num_examples = 8\n[goals]\nmax_kl = 0.5\nmax_nsp_flips = 1\n")
+    recipe.write_text("examples = 8\n[goals]\nmax_kl = 0.5\nmax_nsp_flips = 1\n")
     done = bertedge(
         *("quantize", model_folder, "-o", tmp_path / "b", "--calibration", text, "--recipe", recipe),
         *("--max-kl", "1e-12"),
@@ -151,7 +151,7 @@ def test_bad_goals_and_patterns(
 
 
 def test_every_reason_that_a_layer_can_have(checkpoint: Checkpoint, corpus_file: Path, tmp_path: Path) -> None:
-    method = Static(num_examples=2, max_length=32, finer=("encoder.layer.0.*",))
+    method = Static(examples=2, max_length=32, finer=("encoder.layer.0.*",))
     recipe = QuantizationRecipe(method=method, exclude=("pooler",), float16=("encoder.layer.1.output", "mlm.decoder"))
     bundle = quantize(checkpoint, tmp_path / "b", recipe=recipe, calibration=corpus_file)
     reasons = bundle.manifest.layer_reasons

@@ -92,7 +92,7 @@ def test_misfits_are_refused(
     for name, layers, words in (("short", short, "channels for"), ("endless", endless, "NaN or infinity")):
         write_ranges(tmp_path / name, replace(ranges, layers=layers))
         with pytest.raises(FileError, match=words):
-            recipe = QuantizationRecipe().changed(num_examples=ranges.num_examples)
+            recipe = QuantizationRecipe().changed(examples=ranges.examples)
             quantize(model_folder, tmp_path / "b", recipe=recipe, ranges=tmp_path / name, calibration=corpus_file)
     with pytest.raises(UsageError, match="dynamic"):
         quantize(
@@ -114,7 +114,7 @@ def test_a_newer_file_is_refused(bundle_of: Callable[..., Bundle], tmp_path: Pat
 def test_the_way_out_names_what_the_ranges_were_made_with(
     bundle_of: Callable[..., Bundle], model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
-    recipe = QuantizationRecipe().changed(observer="percentile", percentile=99.9, num_examples=8)
+    recipe = QuantizationRecipe().changed(observer="percentile", percentile=99.9, examples=8)
     made = quantize(model_folder, tmp_path / "a", recipe=recipe, calibration=corpus_file)
     with pytest.raises(UsageError, match=r"made with --set observer=percentile --set percentile=99\.9, not") as caught:
         other = recipe.changed(percentile=99.99)
@@ -154,6 +154,6 @@ def test_what_a_goal_is_judged_on_was_not_seen(
     )
     assert again.model_sha256 == judged.model_sha256
     with pytest.raises(UsageError, match="made from 16 texts, not 9") as caught:
-        other = recipe.changed(num_examples=9)
+        other = recipe.changed(examples=9)
         quantize(model_folder, tmp_path / "c", recipe=other, calibration=corpus_file, ranges=first.folder)
     assert "--examples 16" in caught.value.hint

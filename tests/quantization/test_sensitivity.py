@@ -23,7 +23,7 @@ from bertedge.quantization.sensitivity import (
 )
 from bertedge.recipe import Dynamic, QuantizationRecipe, Static
 
-RECIPE = QuantizationRecipe(method=Static(num_examples=8, max_length=48))
+RECIPE = QuantizationRecipe(method=Static(examples=8, max_length=48))
 
 
 def remedy(group: str, field: str, kl: float, cost: float, mae: float = 0.1) -> Remedy:

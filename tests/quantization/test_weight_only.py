@@ -31,7 +31,7 @@ MATRIX = RNG.normal(size=(24, 200)).astype(np.float32)
 
 
 def made(checkpoint: Checkpoint, folder: Path, corpus_file: Path, *, exclude: tuple = (), **options: object) -> Bundle:
-    method = WeightOnly(num_examples=16, max_length=48, **options)  # type: ignore[arg-type]
+    method = WeightOnly(examples=16, max_length=48, **options)  # type: ignore[arg-type]
     recipe = QuantizationRecipe(method=method, exclude=exclude)
     return quantize(checkpoint, folder, target="portable", recipe=recipe, calibration=corpus_file)
 

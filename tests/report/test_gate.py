@@ -190,6 +190,19 @@ def test_times_and_memory_are_judged_on_the_same_machine_only(metric: str, chang
     assert next(iter(change)) in verdict.sentence
 
 
+def test_the_sentence_names_the_engines_if_they_differ() -> None:
+    old = report_of(timed(0.5))
+    (small,) = old.candidates
+    other = replace(old, candidates=(replace(small, engine="native"),))
+    for budget, named in ((SLOWER, True), (SIZE, False)):
+        assert verdict_of(other, old, budget).sentence.endswith(
+            "engine native, the baseline onnxruntime)" if named else "within the budget"
+        )
+        assert "engine" not in verdict_of(old, old, budget).sentence
+    floated = replace(old, reference=replace(old.reference, engine="native"))
+    assert "; float: engine native, the baseline onnxruntime)" in verdict_of(floated, old, SLOWER).sentence
+
+
 def test_other_threads_are_refused() -> None:
     old = report_of(timed(0.5))
     (entry,) = old.reference.latency

@@ -246,7 +246,7 @@ def test_bad_input(
         RECIPES["default"].changed(exclude=("poolr",)),
         RECIPES["default"].changed(float16=("poolr",)),
         RECIPES["default"].changed(finer=("poolr",)),
-        RECIPES["default"].changed(num_examples=10**6),
+        RECIPES["default"].changed(examples=10**6),
     ):
         recipes = {"good": RECIPES["dynamic"], "wrong": recipe}
         with pytest.raises(UsageError, match="'poolr' matches no layer|number of examples is 1000000"):
