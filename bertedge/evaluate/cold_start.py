@@ -12,8 +12,8 @@ from pathlib import Path
 from bertedge.engines import AUTO
 from bertedge.errors import BertEdgeError
 
-#: A program that imports bertedge, loads a bundle and runs all its heads once. It reads peak memory from VmHWM, because the value
-#: of getrusage includes the peak of the parent process.
+#: A program that imports bertedge, loads a bundle and runs all its heads once. It reads peak memory from VmHWM, because
+#: the value of getrusage includes the peak of the parent process.
 PROBE = """
 import sys, time
 start = time.perf_counter()
