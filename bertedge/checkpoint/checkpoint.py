@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bertedge.checkpoint.embedder import EmbedderFolder
 from bertedge.checkpoint.fit import refuse_other_family, require_fit
+from bertedge.checkpoint.named_classifiers import read_named_classifiers
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
 from bertedge.encoders import (
@@ -32,7 +33,7 @@ from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
 from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings, Parts
-from bertedge.heads.structure import Found
+from bertedge.heads.structure import Found, NamedClassifier
 from bertedge.pooling import EmbeddingSettings
 from bertedge.printable import shown
 from bertedge.records import to_json
@@ -59,7 +60,7 @@ class Checkpoint:
         embedding: the settings of a sentence-transformers folder; None for any other folder.
         cased: whether capital letters are kept, instead of the setting in the tokenizer's files; None: their setting.
         raw_config: the content of ``config.json``, which also tells what the heads are.
-        classifiers: name -> prefix of its tensors, for classifiers of whole texts that the user names.
+        classifiers: those that ``heads.toml`` names; see :mod:`bertedge.checkpoint.named_classifiers`.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Checkpoint:
     embedding: EmbeddingSettings | None = None
     cased: bool | None = None
     raw_config: Mapping[str, Any] = field(default_factory=dict)
-    classifiers: Mapping[str, str] = field(default_factory=dict)
+    classifiers: Mapping[str, NamedClassifier] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_fit(self.name, self.config, self.parts, self.source.shapes, self.source.kinds)
@@ -100,7 +101,14 @@ class Checkpoint:
                 config = _config(folder / config_file, name)
                 source = open_source(folder, encoder_of(config).names)
                 raw = raw_config(folder / config_file)
-                checkpoint = cls(name=name, folder=folder, config=config, source=source, raw_config=raw)
+                checkpoint = cls(
+                    name=name,
+                    folder=folder,
+                    config=config,
+                    source=source,
+                    raw_config=raw,
+                    classifiers=read_named_classifiers(folder),
+                )
                 return checkpoint._with_embedder(embedder) if embedder else checkpoint
         raise FileError(
             f"{folder}: no {' and no '.join(CONFIG_FILES)}", "give the folder that holds the model's config"
@@ -111,10 +119,6 @@ class Checkpoint:
         settings = embedder.settings(self.config)
         tokenizer = self._load_tokenizer().lowercased() if embedder.lowercase else None
         return replace(self, embedding=settings, tokenizer_=tokenizer)
-
-    def with_classifiers(self, classifiers: Mapping[str, str]) -> Checkpoint:
-        """A copy that reads these tensors as classifiers of whole texts; see :attr:`classifiers`."""
-        return replace(self, classifiers=dict(classifiers))
 
     @property
     def reads_pairs(self) -> bool:
@@ -166,11 +170,11 @@ class Checkpoint:
 
     @cached_property
     def model_sha256(self) -> str:
-        """A hash of everything that decides the model's answers: weights, sizes, tokenizer, pooling."""
+        """A hash of everything that decides the model's answers: weights, sizes, tokenizer, settings of the heads."""
         sizes = json.dumps(write_config(self.config), sort_keys=True)
         parts = [self.weights_sha256, sizes, self.tokenizer.sha256]
-        if self.embedding is not None:
-            parts.append(json.dumps(to_json(self.embedding), sort_keys=True))
+        if self.parts.settings != HeadSettings():
+            parts.append(json.dumps(to_json(self.parts.settings), sort_keys=True))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @cached_property
@@ -245,7 +249,7 @@ class Checkpoint:
             count, listed = len(self.left_out), shown([*self.left_out], most=MANY)
             tensors, them = ("1 tensor is", "it") if count == 1 else (f"{count} tensors are", "them")
             found.append(
-                f"{tensors} left out, because no part of {encoder_of(self.config).title} reads {them}: {listed}"
+                f"{tensors} left out, because no part of {encoder_of(self.config).title} reads {them}: {listed}; if they are classifiers, name them in {HEADS_FILE}"
             )
         with suppress(FileError, CheckpointError):  # code that needs the tokenizer reports why it cannot be read
             found += self.tokenizer.warnings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bertedge.encoders import encoder_of
 from bertedge.errors import CheckpointError
 from bertedge.heads.labels import labels_of
-from bertedge.heads.structure import Found
+from bertedge.heads.structure import Found, NamedClassifier
 from bertedge.probabilities import sigmoid, softmax
 
 #: ``single``: exactly one label is right (softmax). ``multi``: any number of labels (a sigmoid for each).
@@ -87,19 +87,30 @@ def sequence_settings(found: Found) -> SequenceSettings:
     """
     if found.classifiers:
         pooler = "pooler.dense.weight" in found.tensors
-        named = tuple(_classifier(found, name, owner) for name, owner in found.classifiers.items())
+        named = tuple(_named(found, name, own) for name, own in found.classifiers.items())
         return SequenceSettings(reads="pooler" if pooler else "first", classifiers=named)
     family = encoder_of(found.config).classifier
     return SequenceSettings(
         reads=family.reads,
-        classifiers=(_classifier(found, "", family.out),),
+        classifiers=(_classifier(found, "", family.out, found.raw),),
         dense=family.dense,
         activation=family.activation,
         norm=family.norm,
     )
 
 
-def _classifier(found: Found, name: str, owner: str) -> Classifier:
+def _named(found: Found, name: str, own: NamedClassifier) -> Classifier:
+    raw = {"problem_type": own.problem_type, "id2label": dict(enumerate(own.labels)) if own.labels else None}
+    classifier = _classifier(found, name, own.tensor, raw)
+    if own.labels and len(own.labels) != len(classifier.labels):
+        raise CheckpointError(
+            f"{own.tensor}.weight has {len(classifier.labels)} outputs, but {len(own.labels)} labels are named",
+            "name the label of each output",
+        )
+    return classifier
+
+
+def _classifier(found: Found, name: str, owner: str, raw: Mapping[str, Any]) -> Classifier:
     shape = found.tensors.get(f"{owner}.weight", ())
     if len(shape) != 2 or shape[0] < 1 or shape[1] != found.config.hidden_size:
         seen = f"is {list(shape)}" if shape else "is missing"
@@ -109,11 +120,10 @@ def _classifier(found: Found, name: str, owner: str) -> Classifier:
             if name
             else "take the complete checkpoint",
         )
-    raw: dict[str, Any] = {} if name else dict(found.raw)
     return Classifier(name=name, owner=owner, labels=labels_of(raw, shape[0]), problem=_problem(raw, shape[0]))
 
 
-def _problem(raw: dict[str, Any], size: int) -> Problem:
+def _problem(raw: Mapping[str, Any], size: int) -> Problem:
     """The kind of problem. Without ``problem_type``, one output is one label with a sigmoid, as in ``transformers``."""
     told = raw.get("problem_type")
     if told is None:

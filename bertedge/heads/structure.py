@@ -24,19 +24,34 @@ class Structure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedClassifier:
+    """A classifier of whole texts that the user names.
+
+    Attributes:
+        tensor: the prefix of its last layer's tensors.
+        labels: the label of each output; empty for ``LABEL_0``, ``LABEL_1``, ...
+        problem_type: as in ``config.json``; None for exactly one right label.
+    """
+
+    tensor: str
+    labels: tuple[str, ...] = ()
+    problem_type: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """What the files of a checkpoint tell about its heads.
 
     Attributes:
         tensors: canonical name -> shape.
         raw: the content of ``config.json``.
-        classifiers: name -> prefix of its tensors, for classifiers that the user names.
+        classifiers: those that the user names; see :mod:`bertedge.checkpoint.named_classifiers`.
     """
 
     config: EncoderConfig
     tensors: Mapping[str, tuple[int, ...]]
     raw: Mapping[str, Any] = field(default_factory=dict)
-    classifiers: Mapping[str, str] = field(default_factory=dict)
+    classifiers: Mapping[str, NamedClassifier] = field(default_factory=dict)
 
     def is_for(self, task: str) -> bool | None:
         """Whether the class that was saved ends with a task, such as ``ForTokenClassification``.

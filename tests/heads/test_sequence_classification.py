@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from bertedge.checkpoint import Checkpoint
 from bertedge.encoders import EncoderConfig
-from bertedge.errors import CheckpointError, CorpusError, UsageError
+from bertedge.errors import BertEdgeError, CheckpointError, CorpusError, UsageError
 from bertedge.example import Example
 from bertedge.heads import HEADS
 from bertedge.heads.label_quantities import label_quantities, labelled_quantities
@@ -148,12 +148,28 @@ def test_an_examples_answer_is_found_by_name_or_number(tokenizer: Tokenizer) -> 
 
 def test_a_classifier_is_chosen_by_its_name(config: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
     saved(tmp_path / "float", config, tokenizer)
-    checkpoint = Checkpoint.read(tmp_path / "float").with_classifiers({"a": "classifier", "b": "classifier"})
-    runtime = load(export(checkpoint, tmp_path / "bundle").folder, threads=1)
+    heads = tmp_path / "float" / "heads.toml"
+    heads.write_text('[classifiers]\na = { tensor = "classifier" }\nb = { tensor = "classifier" }\n')
+    runtime = load(export(tmp_path / "float", tmp_path / "bundle").folder, threads=1)
     assert runtime.classify(TEXTS[0], classifier="a") == runtime.classify(TEXTS[0], classifier="b")
     with pytest.raises(UsageError, match="several classifiers"):
         runtime.classify(TEXTS[0])
     with pytest.raises(UsageError, match="no classifier 'c'"):
         runtime.classify(TEXTS[0], classifier="c")
-    with pytest.raises(CheckpointError, match=r"nowhere.weight is missing"):
-        Checkpoint.read(tmp_path / "float").with_classifiers({"a": "nowhere"})
+    for text, message in WRONG_FILES.items():
+        heads.write_text(text)
+        with pytest.raises(BertEdgeError, match=message):
+            Checkpoint.read(tmp_path / "float")
+
+
+#: heads.toml -> the beginning of the message.
+WRONG_FILES = {
+    "": "expected classifiers, and nothing else",
+    "a": "is not TOML",
+    "classifiers = 3": "expected classifiers, and nothing else",
+    "[classifiers]\na = 3": "classifiers.a: 3 is not an object",
+    "[classifiers.a]\ntensor = 3": "classifiers.a.tensor: 3 is not str",
+    '[classifiers.a]\ntensor = "nowhere"': "nowhere.weight is missing",
+    '[classifiers.a]\ntensor = "pooler.dense"\nlabels = ["x"]': "has 32 outputs, but 1 labels are named",
+    '[classifiers.a]\ntensor = "classifier"\nproblem_type = "x"': "problem_type is 'x'",
+}
