@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bertedge.checkpoint.embedder import EmbedderFolder
 from bertedge.checkpoint.fit import refuse_other_family, require_fit
-from bertedge.checkpoint.named_classifiers import read_named_classifiers
+from bertedge.checkpoint.named_classifiers import HEADS_FILE, read_named_classifiers
 from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
 from bertedge.encoders import (
@@ -240,6 +240,13 @@ class Checkpoint:
         return tuple(sorted(name for name in self.source.shapes.keys() - read if not IGNORED.search(name)))
 
     @property
+    def _about_classifiers(self) -> str:
+        """How to name classifiers, if a tensor that is left out has the shape of one; otherwise empty."""
+        hidden, shapes = self.config.hidden_size, self.source.shapes
+        found = [name for name in self.left_out if name.endswith(".weight") and shapes[name][1:] == (hidden,)]
+        return f"; if {found[0]} is a classifier of whole texts, name it in {HEADS_FILE}" if found else ""
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings for users of this checkpoint, a sentence each."""
         about_vectors = self.embedding.warning if self.embedding else None
@@ -249,7 +256,8 @@ class Checkpoint:
             count, listed = len(self.left_out), shown([*self.left_out], most=MANY)
             tensors, them = ("1 tensor is", "it") if count == 1 else (f"{count} tensors are", "them")
             found.append(
-                f"{tensors} left out, because no part of {encoder_of(self.config).title} reads {them}: {listed}; if they are classifiers, name them in {HEADS_FILE}"
+                f"{tensors} left out, because no part of {encoder_of(self.config).title} reads {them}: {listed}"
+                + self._about_classifiers
             )
         with suppress(FileError, CheckpointError):  # code that needs the tokenizer reports why it cannot be read
             found += self.tokenizer.warnings
