@@ -245,7 +245,10 @@ def classifier(folder: Path, arrays: Arrays) -> Path:
     return folder
 
 
-WORDS = "2 tensors are left out, because no part of BERT reads them: classifier.bias, classifier.weight"
+WORDS = (
+    "2 tensors are left out, because no part of BERT reads them: classifier.bias, classifier.weight; "
+    "if classifier.weight is a classifier of whole texts, name it in heads.toml"
+)
 
 
 def test_tensors_left_out_are_in_the_manifest(classifier: Path, corpus_file: Path, tmp_path: Path) -> None:
