@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +15,14 @@ import pytest
 import typer.main
 
 import bertedge
+from bertedge.checkpoint import Checkpoint
+from bertedge.checkpoint.sources import ArraysSource
 from bertedge.cli.app import COMMANDS, app
+from bertedge.encoders import EncoderConfig
+from bertedge.heads.parts import HeadSettings, Parts
+from bertedge.heads.tag_settings import TagSettings
+from bertedge.tokenizer import Tokenizer
+from tests.conftest import random_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -123,11 +130,30 @@ def test_options_in_sentences_exist() -> None:
                 assert option in own | foreign or f'"{option}"' in scripts, f"{name_of(page)}: {code}"
 
 
+@pytest.fixture
+def bundles(model_folder: Path, config: EncoderConfig, tokenizer: Tokenizer) -> dict[str, Callable[[], Any]]:
+    """Page -> makes the bundle that its code loads, in the current folder."""
+
+    def tagger() -> None:
+        settings = HeadSettings(token_classification=TagSettings(labels=("O", "PER"), owner="classifier"))
+        tensors = random_tensors(config, Parts(("token_classification",), settings=settings))
+        source = ArraysSource(tensors)
+        bertedge.export(Checkpoint(name="tagger", config=config, source=source, tokenizer_=tokenizer), "tagger.int8")
+
+    return {"getting-started.md": lambda: bertedge.quantize(model_folder, "small.int8"), "tagging.md": tagger}
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page, "python")], ids=name_of)
-def test_python_runs(page: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_runs(
+    page: Path,
+    model_folder: Path,
+    bundles: dict[str, Callable[[], Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(ROOT / "calibration" if page.parent.name == "calibration" else tmp_path)
-    if page.name == "getting-started.md":
-        bertedge.quantize(model_folder, "small.int8")
+    if page.name in bundles:
+        bundles[page.name]()
     for code in snippets(page, "python"):
         exec(code.replace("bertedge-small-en", str(model_folder)), {})
 

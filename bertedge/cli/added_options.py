@@ -11,9 +11,16 @@ import typer
 
 from bertedge.cli.options import choices
 from bertedge.evaluate.goals import GOALS, goals_of
+from bertedge.heads import HEADS
 from bertedge.keys import Key
+from bertedge.metric import GoalKind
 
 Command = Callable[..., None]
+
+
+def goal_panel(goal: GoalKind) -> str:
+    """The heading of a goal in help: each head has its own, because there are many."""
+    return "Goals" if goal.head is None else f"Goals: {HEADS[goal.head].words}"
 
 
 def goal_options(names: Iterable[str]) -> Callable[[Command], Command]:
@@ -21,7 +28,9 @@ def goal_options(names: Iterable[str]) -> Callable[[Command], Command]:
     options = {
         name: Annotated[
             float | None,
-            typer.Option(help=GOALS[name].help, show_default=False, rich_help_panel="Goals", metavar="NUMBER"),
+            typer.Option(
+                help=GOALS[name].help, show_default=False, rich_help_panel=goal_panel(GOALS[name]), metavar="NUMBER"
+            ),
         ]
         for name in names
     }

@@ -20,22 +20,31 @@ def refuse_nothing(raw: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierStructure:
-    """How a family classifies whole texts: an optional dense layer, and a layer with an output for each label.
+class ClassifierLayers:
+    """The layers of a classifier: an optional dense layer, and a layer with an output for each label.
 
     Attributes:
-        reads: what its first layer reads: the pooler's output, the first token, or the mean of all tokens.
         dense: the owner of the tensors of a dense layer in front; None for none.
         activation: the function after the dense layer.
         norm: the owner of the tensors of a layer norm after the activation; None for none.
         out: the owner of the last layer's tensors.
     """
 
-    reads: Literal["pooler", "first", "mean"]
     dense: str | None = None
     activation: Literal["tanh", "relu", "gelu"] | None = None
     norm: str | None = None
     out: str = "classifier"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierStructure(ClassifierLayers):
+    """How a family classifies whole texts.
+
+    Attributes:
+        reads: what its first layer reads: the pooler's output, the first token, or the mean of all tokens.
+    """
+
+    reads: Literal["pooler", "first", "mean"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +66,7 @@ class Encoder:
         position_offset: computes the row of the position table for a text's first token, from the fields.
         projects: whether a linear layer takes the embeddings to the hidden size, from the fields.
         classifier: the structure of its classifiers of whole texts.
+        token_classifier: the layers of its classifiers of tokens.
     """
 
     model_type: str
@@ -72,6 +82,7 @@ class Encoder:
     position_offset: Callable[[Mapping[str, Any]], int] = field(default=lambda fields: 0)
     projects: Callable[[Mapping[str, Any]], bool] = field(default=lambda fields: False)
     classifier: ClassifierStructure
+    token_classifier: ClassifierLayers = ClassifierLayers()
 
     def require_trainable(self) -> None:
         """Refuse a family that bertedge does not train.

@@ -13,13 +13,17 @@ from bertedge.heads.head import Head
 from bertedge.heads.mlm import MLM
 from bertedge.heads.nsp import NSP, NextSentenceMethod
 from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
+from bertedge.heads.tag import TagTexts
+from bertedge.heads.token_classification import TOKEN_CLASSIFICATION
 from bertedge.predictor import RowOutputs
 
 #: Name -> head, in the order of reports.
-HEADS: dict[str, Head] = {head.name: head for head in (MLM, NSP, SEQUENCE_CLASSIFICATION, EMBEDDING)}
+HEADS: dict[str, Head] = {
+    head.name: head for head in (MLM, NSP, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION, EMBEDDING)
+}
 
 
-class HeadMethods(FillMask, NextSentenceMethod, Classify, Encode):
+class HeadMethods(FillMask, NextSentenceMethod, Classify, TagTexts, Encode):
     """The methods of all heads, for :class:`bertedge.BertRuntime`."""
 
 

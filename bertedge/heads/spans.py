@@ -34,6 +34,7 @@ class Tag:
     ends: bool = False
 
 
+NO_TAG = Tag(None)
 #: A span: its first token, the one after its last, and its kind.
 Span = tuple[int, int, str]
 
@@ -67,17 +68,22 @@ class TagSet:
         """The kinds of spans, in the order of their first labels."""
         return tuple(dict.fromkeys(tag.kind for tag in self.tags if tag.kind is not None))
 
+    @property
+    def has_ends(self) -> bool:
+        """Whether some labels end a span, as in BIOES and BILOU."""
+        return any(tag.ends for tag in self.tags)
+
     def spans(self, ids: Iterable[int]) -> list[Span]:
         """The spans of a sequence of labels.
 
         Args:
-            ids: an index into ``labels`` for each token or word.
+            ids: an index into ``labels`` for each token or word; a negative one is no label, as ``O``.
         """
         found: list[Span] = []
         start, kind = 0, None
         place = -1
         for place, index in enumerate(ids):
-            tag = self.tags[index]
+            tag = self.tags[index] if index >= 0 else NO_TAG
             if tag.kind != kind or tag.begins:
                 if kind is not None:
                     found.append((start, place, kind))

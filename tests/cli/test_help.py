@@ -14,6 +14,7 @@ import pytest
 import typer.main
 from typer.core import TyperCommand
 
+from bertedge.cli.added_options import goal_panel
 from bertedge.cli.app import COMMANDS, app
 from bertedge.cli.layout import COMMAND_GROUPS, EXAMPLES, LAYERS, OPTION_GROUPS, TAKE_PATTERNS
 from bertedge.evaluate.goals import GOALS
@@ -91,7 +92,7 @@ def test_help_of_quantize() -> None:
     words = " ".join(text.replace("│", " ").split())
     assert ", ".join(["auto", *TARGETS]) in words
     assert LAYERS in words
-    for group in (*OPTION_GROUPS["quantize"], "Goals"):
+    for group in (*OPTION_GROUPS["quantize"], *(goal_panel(kind) for kind in GOALS.values() if kind.head)):
         assert f" {group} ─" in text
     for example in EXAMPLES["quantize"]:
         assert example in text

@@ -25,6 +25,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 #: Head -> the class of ``transformers``, settings of its configuration, and its outputs in order.
 CLASSES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "sequence_classification": ("AutoModelForSequenceClassification", {"num_labels": 3}, ("logits",)),
+    "token_classification": ("AutoModelForTokenClassification", {"num_labels": 5}, ("logits",)),
 }
 TEXTS = ["The cat sat on the mat.", "A ship left the port at dawn."]
 

@@ -1,0 +1,191 @@
+"""``token_classification``: a label for each token, such as the names in a text (Devlin et al. 2019, section 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.arrays import ArraySpec
+from bertedge.encoders import encoder_of, names
+from bertedge.encoders.names import Shapes
+from bertedge.encoding import Encoding
+from bertedge.example import Example
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Worst
+from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.labels import about_labels
+from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
+from bertedge.heads.structure import Found, Structure
+from bertedge.heads.tag_answers import token_labels
+from bertedge.heads.tag_metrics import GOALS, LABELLED, LABELLED_SPANS, METRICS, NAME, SPANS
+from bertedge.heads.tag_quantities import (
+    compared,
+    hit_quantities,
+    right_span_quantities,
+    span_quantities,
+    spans_of,
+    token_quantities,
+)
+from bertedge.heads.tag_settings import TagSettings, tag_settings
+from bertedge.heads.tagging import AGGREGATIONS, Entity
+from bertedge.heads.verb import Argument, Option, Verb
+from bertedge.heads.worst_tags import LISTS, WorstTags
+from bertedge.layers import Layer, Role
+from bertedge.predictor import Batch, Outputs
+from bertedge.printable import rounded_percent
+from bertedge.probabilities import answers, largest_change, softmax
+from bertedge.tokenizer import Tokenizer
+
+DENSE = f"{NAME}.dense"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenClassification(Head):
+    """Logits (B, S, labels)."""
+
+    name = NAME
+
+    def is_in(self, found: Found) -> bool:
+        if f"{encoder_of(found.config).token_classifier.out}.weight" not in found.tensors:
+            return False
+        told = found.is_for("ForTokenClassification")
+        if told is not None:
+            return told
+        # without the name of a class: a classifier that reads neither a pooler nor a dense layer
+        return f"{names.POOLER}.weight" not in found.tensors and not SEQUENCE_CLASSIFICATION.is_in(found)
+
+    def read_settings(self, found: Found) -> TagSettings:
+        return tag_settings(found)
+
+    def warnings(self, found: Found) -> tuple[str, ...]:
+        return about_labels(found.raw, len(tag_settings(found).labels))
+
+    def size(self, model: Structure) -> int:
+        return len(model.settings.labels)
+
+    def shapes(self, model: Structure) -> Shapes:
+        width, settings = model.config.hidden_size, model.settings
+        dense = names.linear_shapes(settings.dense, width, width) if settings.dense else {}
+        return dense | names.linear_shapes(settings.owner, len(settings.labels), width)
+
+    def layers(self, model: Structure) -> tuple[Layer, ...]:
+        width, settings = model.config.hidden_size, model.settings
+        owners, outputs = (settings.owner,), len(settings.labels)
+        last = Layer(name=NAME, role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=outputs, reads="every")
+        if settings.dense is None:
+            return (last,)
+        dense = (settings.dense,)
+        return (Layer(name=DENSE, role=Role.HEAD_TRANSFORM, owners=dense, inputs=width, outputs=width), last)
+
+    def write(self, w: HeadWriter, model: Structure, x: str) -> str:
+        settings = model.settings
+        if settings.dense is not None:
+            x = w.linear(DENSE, x)
+            x = w.activation(f"{DENSE}.activation", x, settings.activation) if settings.activation else x
+        if settings.norm is not None:
+            x = w.layer_norm(f"{NAME}.norm", settings.norm, x)
+        return w.linear(NAME, x)
+
+    def target(self, example: Example, encoding: Encoding, settings: TagSettings) -> NDArray[np.int64]:
+        """(S,): see :func:`bertedge.heads.tag_answers.token_labels`."""
+        return token_labels(example, encoding, settings.tags)
+
+    def read(self, batch: Batch, outputs: Outputs, settings: TagSettings) -> Arrays:
+        return {"logits": outputs.logits[NAME]} if batch.hidden and NAME in outputs.logits else {}
+
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays, settings: TagSettings) -> dict[str, Observed]:
+        one, other, labels = expected["logits"], got["logits"], batch.labels.get(NAME)
+        chosen = compared(batch, labels)
+        ours, theirs = (spans_of(answers(logits), chosen, settings.tags) for logits in (one, other))
+        every = np.arange(len(one))
+        groups = {
+            NAME: Observed(values=token_quantities(one[chosen], other[chosen]), rows=np.nonzero(chosen)[0]),
+            SPANS: Observed(values=span_quantities(ours, theirs), rows=every),
+        }
+        if labels is None or not (labels >= 0).any():
+            return groups
+        known, right = labels >= 0, spans_of(labels, chosen, settings.tags)
+        rows = every[known.any(axis=1)]
+        hits = hit_quantities(one[known], other[known], labels[known])
+        spans = right_span_quantities(*([found[row] for row in rows] for found in (ours, theirs, right)))
+        return groups | {
+            LABELLED: Observed(values=hits, rows=np.nonzero(known)[0]),
+            LABELLED_SPANS: Observed(values=spans, rows=rows),
+        }
+
+    def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
+        if not batch.hidden or NAME not in among.logits or NAME not in alone.logits:
+            return None
+        length = int(batch.lengths[0])
+        return largest_change(among.logits[NAME][row, :length], alone.logits[NAME][0, :length])
+
+    def golden(self, settings: Any, *, pooler: bool) -> Mapping[str, GoldenArray]:
+        spec = ArraySpec(dtype="float32", shape=("B", "S", NAME))
+        return {"token_probs": GoldenArray(spec=spec, kind="probabilities")}
+
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays, settings: TagSettings) -> Arrays:
+        if NAME not in outputs.logits:
+            return {}
+        return {"token_probs": softmax(outputs.logits[NAME]) * batch.attention_mask[..., None].astype(np.float32)}
+
+    def lost_lead(self, got: Arrays, expected: Arrays, settings: Any) -> float:
+        if "token_probs" not in got or expected["token_probs"].shape[-1] < 2:
+            return 0.0
+        second, first = np.moveaxis(np.sort(expected["token_probs"], axis=-1)[..., -2:], -1, 0)
+        lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both were equal
+        other = got["token_probs"].argmax(axis=-1) != expected["token_probs"].argmax(axis=-1)
+        return float(lead.max(initial=0.0, where=other))
+
+    def worst(self, tokenizer: Tokenizer, settings: TagSettings) -> Worst | None:
+        return None if settings is None else WorstTags(tokenizer, settings.tags)
+
+
+def _lines(found: Iterable[list[Entity]]) -> Iterator[str]:
+    for index, entities in enumerate(found):
+        if index:
+            yield ""
+        for entity in entities:
+            yield f"{entity.score:8.4f}  {entity.label}  {entity.text}"
+
+
+TOKEN_CLASSIFICATION = TokenClassification(
+    words="token classification",
+    reads="every",
+    outputs={"masked": "token_classification_logits", "all": "logits"},
+    settings_type=TagSettings,
+    architecture="ForTokenClassification",
+    part_names={DENSE.replace(".", r"\."): "tagger's dense layer", NAME: "tagger"},
+    metrics=METRICS,
+    goals=GOALS,
+    budgets={
+        f"{NAME}.token_agreement": {"max_drop": 0.005},
+        f"{NAME}.span_f1": {"max_drop": 0.02},
+        f"{NAME}.kl_mean": {"max_ratio": 1.25},
+        f"{NAME}.f1_drop": {"max_drop": 0.01},
+    },
+    smooth_loss=f"{NAME}.kl_mean",
+    main_metric=f"{NAME}.token_agreement",
+    trade_offs={f"{NAME}.span_f1": "F1 of spans against float's", f"{NAME}.f1": "F1 of spans"},
+    over_length={f"{NAME}.token_agreement": "tag as in float", f"{NAME}.kl_mean": "KL of tags from float, nats"},
+    columns={f"{NAME}.token_agreement": "tags", f"{NAME}.span_f1": "spans"},
+    losses={f"{NAME}.token_agreement": lambda value: f"{rounded_percent(1 - value)} of the tags differ"},
+    verb=Verb(
+        name="tag",
+        method="tag",
+        help="Print the entities of texts: score, label and words.",
+        arguments=(Argument(name="texts", help="Texts.", many=True),),
+        options=(
+            Option(
+                name="aggregation", kind=str, default=None, help=f"How tokens are joined: {', '.join(AGGREGATIONS)}."
+            ),
+            Option(name="stride", default=None, least=0, help="Read long texts whole; windows share so many tokens."),
+        ),
+        example=("Ada Lovelace lived in London.",),
+        lines=_lines,
+        to_json=lambda found: [[asdict(entity) for entity in entities] for entities in found],
+    ),
+    lists=LISTS,
+)
