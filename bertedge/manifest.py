@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bertedge.bounds import Bytes, Cosine, Count, Share
+from bertedge.bounds import Bytes, Cosine, Count, Ratio, Share
 from bertedge.encoders import read_config
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.files import sha256
@@ -62,13 +62,15 @@ class GoldenFidelity:
     """The bundle compared with float on the golden inputs, on the machine that made it.
 
     Attributes:
-        mlm_top1_agreement: None for a model without the head.
+        agreement: head -> share of its best answers, such as best words or labels, that are float's.
         max_prob_diff: largest difference of a probability; None for a model without probabilities.
+        max_score_diff: largest difference of a score, relative to float's largest score; None for a model without.
         min_cosine: smallest cosine of a vector: the ``[CLS]`` state, the mean state, the pooler's output.
     """
 
-    mlm_top1_agreement: Share | None
+    agreement: dict[str, Share] = field(default_factory=dict)
     max_prob_diff: Share | None
+    max_score_diff: Ratio | None = None
     min_cosine: Cosine
 
 

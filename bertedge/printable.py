@@ -7,7 +7,7 @@ output, or marks that reverse the order of letters. Such characters are shown as
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 #: Control characters except tab and line feed, marks of writing direction, lone surrogates, and noncharacters.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -46,6 +46,18 @@ def shortened(name: str) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
+
+
+def drop_in_words(what: str) -> Callable[[float], str]:
+    """A function that puts a drop of a share in words: ``accuracy 0.3 points lower``, ``accuracy as in float``."""
+
+    def words(drop: float) -> str:
+        points = f"{abs(100 * drop):.1f}"
+        return (
+            f"{what} as in float" if points == "0.0" else f"{what} {points} points {'lower' if drop > 0 else 'higher'}"
+        )
+
+    return words
 
 
 def rounded_percent(share: float) -> str:

@@ -33,7 +33,6 @@ from bertedge.predictor import Batch, Row, RowOutputs
 from bertedge.quantization import export
 from bertedge.quantization.sensitivity import SMOOTH_LOSS
 from bertedge.report.budget import DEFAULTS
-from bertedge.report.summary import LOSSES
 from bertedge.report.views import OTHER, OVER_LENGTH, TRADE_OFFS, part_name
 from bertedge.runtime import BertRuntime, load
 from bertedge.target import TARGETS
@@ -140,7 +139,6 @@ def test_a_heads_numbers_are_used_everywhere(head: Head) -> None:
     assert head.budgets.keys() <= DEFAULTS.keys()
     assert head.trade_offs.items() <= TRADE_OFFS.items()
     assert head.over_length.items() <= OVER_LENGTH.items()
-    assert head.losses.items() <= LOSSES.items()
     assert head.columns.items() <= SHOWN.items()
     assert SMOOTH_LOSS[head.name] == head.smooth_loss
     assert head.goals
@@ -178,6 +176,9 @@ def test_a_heads_answers_are_compared_recorded_and_kept(head: Head, with_the_hea
     record = head.record(batch, outputs, {}, settings)
     assert record.keys() == head.golden(settings, pooler=True).keys() <= head.golden(None, pooler=True).keys()
     assert head.lost_lead(record, record, settings) == 0
+    same = head.same_answers(batch, record, record, settings)
+    assert (same is None) == (not head.answers)
+    assert same is None or (same.all() and len(same))
     worst = head.worst(runtime.tokenizer, settings)
     assert (worst is None) == (not head.lists)
     if worst is not None:

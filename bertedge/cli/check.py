@@ -108,7 +108,7 @@ def _replayed(result: Any) -> list[str]:
     difference = result.max_prob_diff_to_float
     to_float = "" if difference is None else f"probabilities differ by {difference:.2g} at most, "
     return [
-        f"best words       {result.words}",
+        f"best answers     {result.words}",
         f"probabilities    differ by {result.max_prob_diff:.2g} at most (rounding: {result.tolerance:.2g})",
         *lines,
         f"from float       {to_float}{vectors}",

@@ -119,7 +119,7 @@ def _show(findings: list[Finding]) -> None:
     """Print a table of all CPUs, a line for each refusal, and a line for each layer with many saturated sums."""
     metrics = {name: title for name, title in SHOWN.items() if any(name in finding.fidelity for finding in findings)}
     counted = any(finding.saturation for finding in findings)
-    head = ["CPU", "target there", "loader", "best words", "differs by", "rounding", "from float", "cosine"]
+    head = ["CPU", "target there", "loader", "best answers", "differs by", "rounding", "from float", "cosine"]
     rows = [[*head, *(["sums cut"] if counted else []), *metrics.values(), "verdict"]]
     rows += [_cells(finding, list(metrics), counted=counted) for finding in findings]
     stdout.print(terminal_table("", [rows, without(rows, "target there", "loader")], width=stdout.width))

@@ -8,6 +8,8 @@ from typing import Any
 from bertedge.cli.console import at_least, note
 from bertedge.errors import CheckFailed
 from bertedge.evaluate.goals import outcome_sentence
+from bertedge.heads import HEADS
+from bertedge.printable import rounded_percent as percent
 
 #: A lower cosine with float causes a warning; the default recipe reaches 0.99 or more.
 LOW_COSINE = 0.95
@@ -51,9 +53,13 @@ def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None)
 
 def fidelity_words(fidelity: Any) -> str:
     """The difference of a new bundle from float on the golden inputs, in words."""
-    words = [f"vectors have a cosine of {at_least(fidelity.min_cosine)} or more"]
+    words = [
+        f"{100 * share:.0f} % of the {HEADS[head].answers} are float's"
+        for head, share in fidelity.agreement.items()
+        if head in HEADS
+    ]
     if fidelity.max_prob_diff is not None:
-        words.insert(0, f"probabilities differ by {fidelity.max_prob_diff:.2g} at most")
-    if fidelity.mlm_top1_agreement is not None:
-        words.insert(0, f"{100 * fidelity.mlm_top1_agreement:.0f} % of the best words are float's")
-    return ", ".join(words)
+        words.append(f"probabilities differ by {fidelity.max_prob_diff:.2g} at most")
+    if fidelity.max_score_diff is not None:
+        words.append(f"scores differ by {percent(fidelity.max_score_diff)} of the largest at most")
+    return ", ".join([*words, f"vectors have a cosine of {at_least(fidelity.min_cosine)} or more"])

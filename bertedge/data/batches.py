@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.masking import mask_tokens
 from bertedge.data.pairs import Pair, sentence_pairs
+from bertedge.heads import HEADS, TASKS
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.template import Template
 from bertedge.tokenizer import Tokenizer
+
+#: Heads that learn from pairs of texts without labels.
+OF_PAIRS = tuple(name for name in TASKS if HEADS[name].reads == "pair")
 
 
 class Walk(Protocol):
@@ -89,12 +93,20 @@ def masked_batch(
         token_type_ids=_pad_rows([np.array(segments) for _, segments in laid_out], 0),
         masked_positions=_pad_rows(positions, 0),
         masked_counts=np.array([len(chosen) for chosen in positions], dtype=np.int64),
-        labels={
-            "mlm": _pad_rows([row[chosen] for row, chosen in zip(rows, positions, strict=True)], NO_LABEL),
-            "nsp": np.array([NO_LABEL if p.label is None else p.label for p in pairs], dtype=np.int64),
-        },
+        labels=_labels(pairs, [row[chosen] for row, chosen in zip(rows, positions, strict=True)]),
         second=np.array([layout.template.second(len(p.first), len(p.second)) for p in pairs], dtype=np.int64),
     )
+
+
+def _labels(pairs: Sequence[Pair], hidden: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    """Head -> the right answers that a text without labels has."""
+    found = {}
+    for name, head in HEADS.items():
+        own = [head.text_label(tokens, pair.label) for tokens, pair in zip(hidden, pairs, strict=True)]
+        rows = [row for row in own if row is not None]
+        if rows:
+            found[name] = _pad_rows(rows, NO_LABEL) if rows[0].ndim else np.stack(rows)
+    return found
 
 
 def drawn_batches(
@@ -131,12 +143,13 @@ def without_one_sided_labels(batches: Sequence[Batch]) -> list[Batch]:
     """
     if len(next_sentence_classes(batches)) == 2:
         return list(batches)
-    return [replace(b, labels={**b.labels, "nsp": np.full_like(b.labels["nsp"], NO_LABEL)}) for b in batches]
+    none = [{name: np.full_like(batch.labels[name], NO_LABEL) for name in OF_PAIRS} for batch in batches]
+    return [replace(batch, labels={**batch.labels, **own}) for batch, own in zip(batches, none, strict=True)]
 
 
 def next_sentence_classes(batches: Sequence[Batch]) -> list[int]:
     """The different next-sentence labels in some batches, in ascending order."""
-    labels = {int(label) for batch in batches for label in batch.labels["nsp"]}
+    labels = {int(label) for batch in batches for name in OF_PAIRS for label in batch.labels[name]}
     return sorted(labels - {NO_LABEL})
 
 

@@ -98,10 +98,10 @@ class Head(ABC):
         trade_offs: metric -> name of the axis, for the picture of accuracy against latency.
         over_length: metric -> name of the axis, for the picture of fidelity by length.
         columns: metric -> title of the column, in tables of several CPUs.
-        losses: metric -> a function that puts its value in words. A report's first sentence uses the first metric
-            that was measured.
+        losses: metric -> a function that puts its value in words. A report's sentence has those that were measured.
         verb: the command that uses it, and its method of :class:`bertedge.BertRuntime`.
         task: its training task on text without labels, in words; None for a head that needs labels.
+        answers: its best answers in words, such as "best words"; empty for a head that chooses nothing.
         lists: name of a list of worst disagreements, such as "mlm.flips" -> its heading in the report; see
             :mod:`bertedge.heads.cases`.
     """
@@ -129,6 +129,7 @@ class Head(ABC):
     losses: Mapping[str, Callable[[float], str]] = field(default_factory=dict)
     verb: Verb
     task: str | None = None
+    answers: str = ""
     lists: Mapping[str, str] = field(default_factory=dict)
 
     # -- weights and graph --------------------------------------------------------------------------------------
@@ -182,6 +183,15 @@ class Head(ABC):
         raise NotImplementedError
 
     # -- labelled data -------------------------------------------------------------------------------------------
+
+    def text_label(self, hidden: NDArray[np.int64], follows: int | None) -> NDArray[np.int64] | None:
+        """The right answer to a text without labels, a row of :attr:`labels`; None for a head that needs labels.
+
+        Args:
+            hidden: the tokens under the masks, (K,).
+            follows: of a pair, 0 if the second text follows the first, 1 if it does not; None if it is unknown.
+        """
+        return None
 
     def target(self, example: Example, encoding: Encoding, settings: Any) -> NDArray[Any] | None:
         """The right answer to a labelled example, one row of :attr:`bertedge.predictor.Batch.labels`.
@@ -253,6 +263,13 @@ class Head(ABC):
     def lost_lead(self, got: Arrays, expected: Arrays, settings: Any) -> float:
         """The largest expected lead of a best answer that is no longer the best; 0 if all best answers are equal."""
         return 0.0
+
+    def same_answers(self, batch: Batch, got: Arrays, expected: Arrays, settings: Any) -> NDArray[np.bool_] | None:
+        """Whether the best answers of two records are the same, (N,).
+
+        None for a head that chooses nothing, or for a model without it.
+        """
+        return None
 
     # -- worst disagreements -------------------------------------------------------------------------------------
 

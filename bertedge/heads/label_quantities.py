@@ -71,11 +71,7 @@ def _compared(classifier: Classifier, expected: Logits, got: Logits) -> Quantiti
 
 
 def _chosen(classifier: Classifier, logits: Logits) -> NDArray[np.bool_]:
-    """The labels that texts get, (B, labels). None is chosen where a logit is not a finite number."""
-    finite = np.isfinite(logits).all(axis=1, keepdims=True)
-    if classifier.problem == "single":
-        return (np.arange(logits.shape[1]) == logits.argmax(axis=1)[:, None]) & finite
-    return (classifier.probabilities(logits) >= THRESHOLD) & finite
+    return classifier.chosen(classifier.probabilities(logits))
 
 
 def _equal(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:

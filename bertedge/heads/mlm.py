@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
 from bertedge.encoders import names
@@ -125,6 +126,9 @@ class MaskedWords(Head):
         inner = w.layer_norm("mlm.transform.norm", names.MLM_TRANSFORM, inner, w.decoder_divisors)
         return w.decode("mlm.decoder", inner, names.DECODER_BIAS)
 
+    def text_label(self, hidden: NDArray[np.int64], follows: int | None) -> NDArray[np.int64]:
+        return hidden
+
     def read(self, batch: Batch, outputs: Outputs, settings: Any) -> Arrays:
         if "mlm" not in outputs.logits or "mlm" not in batch.labels:
             return {}
@@ -173,6 +177,9 @@ class MaskedWords(Head):
             "top_probs": top_probs.astype(np.float32),
             "best_ids": np.where(filled[..., 0], probabilities.argmax(axis=-1), 0),
         }
+
+    def same_answers(self, batch: Batch, got: Arrays, expected: Arrays, settings: Any) -> NDArray[np.bool_] | None:
+        return (got["best_ids"] == expected["best_ids"])[batch.filled] if "best_ids" in got else None
 
     def lost_lead(self, got: Arrays, expected: Arrays, settings: Any) -> float:
         if "best_ids" not in got:
@@ -241,6 +248,7 @@ MLM = MaskedWords(
         example=("She drank a cup of [MASK] in the kitchen.",),
         lines=lines,
     ),
+    answers="best words",
     lists=LISTS,
 )
 

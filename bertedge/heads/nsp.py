@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
 from bertedge.encoders import names
@@ -79,6 +80,9 @@ class NextSentence(Head):
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         return w.linear("nsp", x)
 
+    def text_label(self, hidden: NDArray[np.int64], follows: int | None) -> NDArray[np.int64]:
+        return np.array(NO_LABEL if follows is None else follows, dtype=np.int64)
+
     def read(self, batch: Batch, outputs: Outputs, settings: Any) -> Arrays:
         if "nsp" not in outputs.logits or "nsp" not in batch.labels:
             return {}
@@ -107,6 +111,11 @@ class NextSentence(Head):
 
     def record(self, batch: Batch, outputs: Outputs, given: Arrays, settings: Any) -> Arrays:
         return {"nsp_probs": softmax(outputs.logits["nsp"])} if "nsp" in outputs.logits else {}
+
+    def same_answers(self, batch: Batch, got: Arrays, expected: Arrays, settings: Any) -> NDArray[np.bool_] | None:
+        if "nsp_probs" not in got:
+            return None
+        return got["nsp_probs"].argmax(axis=1) == expected["nsp_probs"].argmax(axis=1)
 
     def worst(self, tokenizer: Tokenizer, settings: Any) -> Worst:
         return WorstPairs(tokenizer)
@@ -226,5 +235,6 @@ NSP = NextSentence(
         lines=_lines,
         to_json=lambda probability: {"is_next": probability},
     ),
+    answers="sentence pairs' answers",
     lists={PAIRS: "Sentence pairs"},
 )

@@ -26,7 +26,7 @@ from bertedge.heads.worst_labels import FLIPS, TEXTS, WorstLabels
 from bertedge.layers import Layer, Role
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import Batch, Outputs
-from bertedge.printable import rounded_percent
+from bertedge.printable import drop_in_words, rounded_percent
 from bertedge.tokenizer import Tokenizer
 
 NAME = "sequence_classification"
@@ -184,6 +184,15 @@ class SequenceClassification(Head):
         (name,) = self.golden(settings, pooler=False)
         return {name: np.concatenate(parts, axis=1).astype(np.float32)}
 
+    def same_answers(
+        self, batch: Batch, got: Arrays, expected: Arrays, settings: SequenceSettings | None
+    ) -> NDArray[np.bool_] | None:
+        if "class_probs" not in got or settings is None:
+            return None
+        mine, theirs = got["class_probs"], expected["class_probs"]
+        same = [one.chosen(mine[:, place]) == one.chosen(theirs[:, place]) for one, place in settings.slices()]
+        return np.concatenate([labels.all(axis=1) for labels in same])
+
     def worst(self, tokenizer: Tokenizer, settings: SequenceSettings | None) -> WorstLabels | None:
         return WorstLabels(tokenizer, settings) if settings is not None else None
 
@@ -253,7 +262,11 @@ SEQUENCE_CLASSIFICATION = SequenceClassification(
     trade_offs={f"{NAME}.label_agreement": "label as in float", f"{NAME}.accuracy": "texts labelled correctly"},
     over_length={f"{NAME}.label_agreement": "label as in float", f"{NAME}.kl_mean": "KL of labels from float, nats"},
     columns={f"{NAME}.label_agreement": "labels", f"{NAME}.kl_mean": "label KL"},
-    losses={f"{NAME}.label_agreement": lambda value: f"{rounded_percent(1 - value)} of the labels differ"},
+    losses={
+        f"{NAME}.label_agreement": lambda value: f"{rounded_percent(1 - value)} of the labels differ",
+        f"{NAME}.accuracy_drop": drop_in_words("accuracy"),
+    },
+    answers="labels",
     lists={FLIPS: "Another label", TEXTS: "The same label, probabilities farthest apart"},
     verb=Verb(
         name="classify",

@@ -48,6 +48,14 @@ class Classifier:
             return logits
         return softmax(logits) if self.problem == "single" else sigmoid(logits)
 
+    def chosen(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """The labels that texts get, (B, labels). None is chosen where a probability is not a number."""
+        known = np.isfinite(probabilities).all(axis=1, keepdims=True)
+        if self.problem == "single":
+            best = probabilities.argmax(axis=1)[:, None]
+            return (np.arange(len(self.labels)) == best) & known
+        return (probabilities >= THRESHOLD) & known
+
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceSettings:

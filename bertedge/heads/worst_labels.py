@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,8 @@ from bertedge.tokenizer import Tokenizer
 SHOWN = 3
 #: A smaller divergence, in nats, is only rounding.
 MIN_KL = 1e-6
-FLIPS, TEXTS = "sequence_classification.flips", "sequence_classification.texts"
+NAME = "sequence_classification"
+FLIPS, TEXTS = f"{NAME}.flips", f"{NAME}.texts"
 
 
 class WorstLabels:
@@ -31,16 +34,19 @@ class WorstLabels:
         """The arrays are those of :meth:`bertedge.heads.Head.read`."""
         one, other = expected["logits"], got["logits"]
         values, rows = label_quantities(one, other, self._settings)
+        labels = batch.labels.get(NAME)
 
         def case(index: int) -> Case:
             row = int(rows[index])
             classifier, place = list(self._settings.slices())[index // len(one)]
             texts = texts_of(self._tokenizer, batch, row)
+            right = _right(classifier, labels[row, place]) if labels is not None else ()
             return Case(
                 texts=tuple(passage(text) for text in texts),
+                expected=", ".join(right),
                 note=f"KL {values['kl'][index]:.2g} nats.",
-                reference=_answers(classifier, one[row, place]),
-                candidate=_answers(classifier, other[row, place]),
+                reference=_answers(classifier, one[row, place], right),
+                candidate=_answers(classifier, other[row, place], right),
             )
 
         self._flips.add(np.where(values["equal"], 0.0, values["kl"] + MIN_KL), case, rows)
@@ -51,10 +57,20 @@ class WorstLabels:
         return {FLIPS: self._flips.cases(), TEXTS: self._texts.cases()}
 
 
-def _answers(classifier: Classifier, logits: NDArray[np.float32]) -> tuple[Answer, ...]:
+def _right(classifier: Classifier, answers: NDArray[np.float32]) -> tuple[str, ...]:
+    """The right labels, or the right score; empty if they are unknown."""
+    if np.isnan(answers).any():
+        return ()
+    if classifier.problem == "regression":
+        return tuple(f"{value:.4g}" for value in answers)
+    return tuple(classifier.labels[index] for index in np.flatnonzero(answers))
+
+
+def _answers(classifier: Classifier, logits: NDArray[np.float32], right: Container[str]) -> tuple[Answer, ...]:
     """The best labels, best first; scores of a regression have no probability."""
     values = classifier.probabilities(logits)
     best = top_indices(values, SHOWN)
     if classifier.problem == "regression":
         return tuple(Answer(text=classifier.labels[i], value=float(values[i])) for i in best)
-    return tuple(Answer(text=classifier.labels[i], share=float(values[i])) for i in best)
+    names = [(classifier.labels[i], float(values[i])) for i in best]
+    return tuple(Answer(text=name, share=share, right=name in right) for name, share in names)

@@ -27,7 +27,7 @@ from bertedge.graph.builder import GraphBuilder
 from bertedge.graph.encoder_graph import FIRST_NORM
 from bertedge.manifest import MODELS, GoldenFidelity
 from bertedge.predictor import Batch
-from bertedge.runtime.golden import Arrays, min_cosine, record, record_difference, write_golden
+from bertedge.runtime.golden import Arrays, min_cosine, record, record_difference, relative_difference, write_golden
 from bertedge.runtime.row_runner import RowRunner
 from bertedge.scratch import temporary_folder
 
@@ -105,11 +105,17 @@ class GoldenRecorder:
                 f"{self.checkpoint.name}: computes numbers that are not finite",
                 "are its weights of ordinary size? some are stored in float16, up to 65504",
             )
-        agreement = None
-        if "best_ids" in outputs:
-            filled = self.batch.filled
-            agreement = float((outputs["best_ids"] == in_float["best_ids"])[filled].mean())
-        return GoldenFidelity(mlm_top1_agreement=agreement, max_prob_diff=difference, min_cosine=cosine)
+        parts = self.checkpoint.parts
+        same = {
+            head.name: head.same_answers(self.batch, outputs, in_float, parts.settings_of(head.name))
+            for head in parts.rows
+        }
+        return GoldenFidelity(
+            agreement={name: float(equal.mean()) for name, equal in same.items() if equal is not None and len(equal)},
+            max_prob_diff=difference,
+            max_score_diff=relative_difference(outputs, in_float, "scores"),
+            min_cosine=cosine,
+        )
 
     @cached_property
     def batch(self) -> Batch:

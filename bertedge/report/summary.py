@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from bertedge.evaluate.intervals import outcome_of
 from bertedge.heads import MAIN_FIRST
-from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.views import at_workload, main_workload
-
-#: Metric -> the loss in words. The first metric that was measured is used.
-LOSSES = {metric: words for head in MAIN_FIRST for metric, words in head.losses.items()}
 
 
 def summary(report: Report) -> list[str]:
@@ -42,8 +38,11 @@ def _speed(report: Report, model: CandidateReport) -> str:
 
 
 def _loss(model: CandidateReport) -> str:
-    for metric, words in LOSSES.items():
-        seen: MetricValue | None = model.fidelity.get(metric)
-        if seen is not None:
-            return words(seen.value)
+    """What the model's main head loses: the first one that has a measured loss."""
+    for head in MAIN_FIRST:
+        told = [
+            words(model.fidelity[metric].value) for metric, words in head.losses.items() if metric in model.fidelity
+        ]
+        if told:
+            return ", ".join(told)
     return "fidelity not measured"

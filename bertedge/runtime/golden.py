@@ -59,12 +59,12 @@ class Verification:
         max_state_diff: largest difference of a vector (the ``[CLS]`` state, the mean state, the pooler's output),
             relative to the largest value.
         state_tolerance: the largest difference that rounding explains.
-        top1_equal: whether all best words are the same.
-        lost_lead: of the best words that differ, the largest lead that the expected word had there; 0 if none differs.
+        top1_equal: whether all best answers (words, labels ...) are the same.
+        lost_lead: of the best answers that differ, the largest lead that the expected one had; 0 if none differs.
         max_prob_diff_to_float: largest difference of a probability from the float model; None if there is none, or if
             the probabilities of float's best words are not stored.
         min_cosine_to_float: smallest cosine of a vector with the float model's.
-        passed: all differences are within tolerance, and so is the lead of each best word that differs.
+        passed: all differences are within tolerance, and so is the lead of each best answer that differs.
     """
 
     examples: int
@@ -88,7 +88,7 @@ class Verification:
 
     @property
     def words(self) -> str:
-        """Whether the best words are the same, in words."""
+        """Whether the best answers are the same, in words."""
         if self.top1_equal:
             return "as on the machine that made it"
         if self.lost_lead <= self.tolerance:
@@ -194,12 +194,16 @@ def _same_ids(expected: Arrays, in_float: Arrays) -> bool:
     return all(np.array_equal(expected[name], in_float[name]) for name in _named("given ids") if name in expected)
 
 
+def relative_difference(got: Arrays, expected: Arrays, kind: str) -> float | None:
+    """Largest difference of vectors or scores, relative to the largest expected value; None if there are none."""
+    both = [(got[name], expected[name]) for name in _named(kind) if name in got and name in expected]
+    largest = [np.abs(mine - its).max() / max(float(np.abs(its).max()), 1e-12) for mine, its in both]
+    return float(np.max(largest)) if largest else None
+
+
 def _state_difference(got: Arrays, expected: Arrays) -> float:
     """See :attr:`Verification.max_state_diff`."""
-    kinds = [*_named("vectors"), *_named("scores")]
-    both = [(got[name], expected[name]) for name in kinds if name in got and name in expected]
-    largest = [np.abs(mine - its).max() / max(float(np.abs(its).max()), 1e-12) for mine, its in both]
-    return float(np.max(largest))
+    return max(relative_difference(got, expected, kind) or 0.0 for kind in ("vectors", "scores"))
 
 
 def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:

@@ -59,7 +59,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, embedder: Path, corpus_fil
 def test_what_is_not_measured_is_never_zero(bundles: dict[str, Bundle], embedder: Path, corpus_file: Path) -> None:
     fidelity = bundles["ruined"].manifest.fidelity
     assert fidelity.max_prob_diff is None
-    assert fidelity.mlm_top1_agreement is None
+    assert fidelity.agreement == {}
     assert fidelity.min_cosine is not None
     assert fidelity.min_cosine < 0.95
     done = typed("verify", bundles["ruined"].folder)

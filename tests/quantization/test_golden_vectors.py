@@ -58,7 +58,7 @@ def test_where_sums_would_overflow_they_are_made_in_numpy(
     here = quantize(model_folder, tmp_path / "here", **options)  # type: ignore[arg-type]
     assert not in_numpy or not is_correct_here(target.TARGETS["arm64"])
     assert format == "ort" or there.model_sha256 == here.model_sha256
-    assert there.manifest.fidelity.mlm_top1_agreement == here.manifest.fidelity.mlm_top1_agreement
+    assert there.manifest.fidelity.agreement == here.manifest.fidelity.agreement
     result = verify(load(there.folder, allow_any_cpu=True))
     assert result.passed
     assert result.max_prob_diff < 1e-3

@@ -31,7 +31,7 @@ def manifest(source_sha256: str = "f" * 64) -> Manifest:
         outputs=(),
         files={"model.onnx": FileEntry(sha256="0", size_bytes=1)},
         coverage=Coverage(macs=1.0, bytes=0.9),
-        fidelity=GoldenFidelity(mlm_top1_agreement=None, max_prob_diff=0.0, min_cosine=1.0),
+        fidelity=GoldenFidelity(max_prob_diff=0.0, min_cosine=1.0),
         provenance=Provenance(source="big", source_sha256=source_sha256, calibration_sha256=None, versions={}),
         min_onnxruntime="1.21",
     )

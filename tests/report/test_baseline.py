@@ -14,6 +14,8 @@ from bertedge.report.budget import DEFAULTS
 from bertedge.report.schema import read_report
 from tests.report.samples import model, report_of
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_reasons_and_values_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "new" / "baseline.json"
@@ -50,3 +52,10 @@ def test_any_report_is_a_baseline(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     update_baseline(path, report_of(model("small")), "why", DEFAULTS)
     assert read_report(path) == read_baseline(path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks" / "baselines").glob("*/*.json")), ids=lambda path: path.stem
+)
+def test_the_baselines_of_this_repository_can_be_read(path: Path) -> None:
+    assert read_baseline(path).complete

@@ -190,15 +190,19 @@ def test_a_sentence_for_each_candidate_of_what_was_measured() -> None:
     noisy = replace(one, name="noisy", latency=(times(1.0, 1.1, ratio=MetricValue(value=0.9, low=0.7, high=1.1, n=9)),))
     bare = replace(model("bare", 5_000_000), fidelity={}, latency=())
     vectors = replace(one, name="vectors", fidelity={"embedding.cosine_mean": value(0.98765)})
-    report = report_of(one, slow, noisy, bare, vectors)
+    labelled = {"label_agreement": 0.996, "accuracy": 0.93, "accuracy_drop": 0.0012}
+    fidelity = {f"sequence_classification.{name}": value(number) for name, number in labelled.items()}
+    classifier = replace(one, name="classifier", fidelity=vectors.fidelity | fidelity)
+    report = report_of(one, slow, noisy, bare, vectors, classifier)
     assert summary(report) == [
         "one: 3.8 x smaller, 2.1 x faster at 16 tokens, 3.0 % of the best words differ",
         "slow: 3.8 x smaller, 1.3 x slower at 16 tokens, 3.0 % of the best words differ",
         "noisy: 3.8 x smaller, not clearly faster or slower at 16 tokens, 3.0 % of the best words differ",
         "bare: 1.2 x larger, speed not measured, fidelity not measured",
         "vectors: 3.8 x smaller, 2.1 x faster at 16 tokens, its vectors have a mean cosine of 0.9877 with float's",
+        "classifier: 3.8 x smaller, 2.1 x faster at 16 tokens, 0.4 % of the labels differ, accuracy 0.1 points lower",
     ]
-    assert printed(report, 200).rstrip().splitlines()[-5:] == summary(report)
+    assert printed(report, 200).rstrip().splitlines()[-6:] == summary(report)
 
 
 @pytest.mark.parametrize(
