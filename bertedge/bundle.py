@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from bertedge.encoders import EncoderConfig, read_config
 from bertedge.errors import BundleError, FileError
@@ -92,6 +93,21 @@ class Bundle:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the model was trained with."""
         return Tokenizer.load(self.folder, max_length=self.config.max_length)
+
+    @cached_property
+    def head_settings(self) -> Any:
+        """What the checkpoint says about its heads, as :data:`bertedge.heads.parts.HeadSettings`, with weights.
+
+        Raises:
+            FileError: weights are missing or broken.
+            CheckpointError: they do not fit the settings.
+        """
+        settings, embedding = self.manifest.settings, self.manifest.embedding
+        if embedding is None or not embedding.modules:
+            return settings
+        from bertedge.checkpoint.embedder_modules import with_all_weights  # most bundles do not need it
+
+        return replace(settings, embedding=with_all_weights(self.folder, embedding))
 
     @property
     def output_sizes(self) -> dict[str, int]:

@@ -101,10 +101,6 @@ class UnknownTextWarning(UserWarning):
     """The vocabulary has no word of a text, so the answer does not depend on what the text says."""
 
 
-class LeftOutWarning(UserWarning):
-    """A model changes its vectors in a further step that bundles do not support, so the bundle's vectors differ."""
-
-
 def nearest(word: object, known: Iterable[str]) -> str:
     """A hint that lists the known names and suggests a similar one if there is one."""
     names = sorted(known)

@@ -148,7 +148,7 @@ class Manifest:
     weight_range: WeightRange | None = None
 
     def __post_init__(self) -> None:
-        outside = [name for name in self.files if Path(name).name != name]
+        outside = [name for name in self.files if not _is_inside(name)]
         if outside or len(self._models) != 1:
             raise BundleError(f"{MANIFEST}: lists {outside or self._models or 'no model'}", AGAIN)
         if self.target not in TARGETS:
@@ -252,8 +252,18 @@ def _digest(raw: dict[str, Any]) -> str:
 
 
 def file_entries(folder: Path) -> dict[str, FileEntry]:
-    """Hash every file of a folder, for its manifest."""
-    return {p.name: FileEntry(sha256=sha256(p), size_bytes=p.stat().st_size) for p in sorted(folder.iterdir())}
+    """Hash every file of a folder and of the folders in it, for its manifest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): FileEntry(sha256=sha256(path), size_bytes=path.stat().st_size)
+        for path in files
+    }
+
+
+def _is_inside(name: str) -> bool:
+    """Whether this is the path of a file in the bundle's folder, or in a folder in it such as ``2_Dense``."""
+    parts = name.split("/")
+    return len(parts) <= 2 and all(part not in ("", ".", "..") and Path(part).name == part for part in parts)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""How a model makes one vector of a text: pooling, length, normalization and prompts.
+"""How a model makes one vector of a text: pooling, length, the modules after the pooling, and prompts.
 
 The terms and the arithmetic are those of sentence-transformers (Reimers and Gurevych 2019, section 3), so that vectors
 can be compared with its vectors.
@@ -6,21 +6,24 @@ can be compared with its vectors.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.errors import CheckpointError, nearest
+from bertedge.vector_modules import TINY, VectorModule, normalized
 
 PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 POOLING_MODES: tuple[PoolingMode, ...] = get_args(PoolingMode)
 #: Pooling of a checkpoint that names none: the mean over the tokens, as in sentence-transformers.
 DEFAULT_POOLING: tuple[PoolingMode, ...] = ("mean",)
-#: A vector shorter than this is not scaled up to length 1.
-TINY = 1e-12
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +34,14 @@ class EmbeddingSettings:
         pooling: how the hidden states become one vector; the vectors of several modes are concatenated in this order.
             Empty if the model has no pooling.
         max_seq_length: largest number of tokens of a text, special tokens included; longer texts are cut off.
-        normalize: whether vectors are scaled to length 1.
+        modules: what happens to the pooled vector, in this order.
+        normalize: whether vectors are scaled to length 1 after that.
+        truncate_dim: how many of a vector's first numbers are kept after all that; None for all (matryoshka
+            representations, Kusupati et al. 2022).
+        similarity: how two vectors are compared; see :func:`bertedge.similarity.similarities`.
         include_prompt: whether the tokens of a prompt are pooled as well.
         prompts: name -> the words that are put in front of a text.
         default_prompt_name: the prompt that is used if the caller names none.
-        left_out: modules of the model that bertedge does not compute, such as ``2_Dense (Dense)``.
     """
 
     pooling: tuple[str, ...]
@@ -44,7 +50,9 @@ class EmbeddingSettings:
     include_prompt: bool = True
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
-    left_out: tuple[str, ...] = ()
+    modules: tuple[VectorModule, ...] = ()
+    truncate_dim: int | None = None
+    similarity: Similarity = "cosine"
 
     def __post_init__(self) -> None:
         for mode in self.pooling:
@@ -54,6 +62,16 @@ class EmbeddingSettings:
             raise CheckpointError(
                 f"max_seq_length is {self.max_seq_length}, expected at least 1", "correct the model's settings"
             )
+        if self.truncate_dim is not None and self.truncate_dim < 1:
+            raise CheckpointError(
+                f"truncate_dim is {self.truncate_dim}, expected at least 1", "correct the model's settings"
+            )
+        for one, other in pairwise(self.modules):
+            if one.outputs != other.inputs:
+                raise CheckpointError(
+                    f"{other.name} takes {other.inputs} numbers, but {one.name} gives {one.outputs}",
+                    "the modules must come from the same model",
+                )
         if self.default_prompt_name is not None and self.default_prompt_name not in self.prompts:
             raise CheckpointError(
                 f"the default prompt {self.default_prompt_name!r} is not one of the model's prompts",
@@ -64,20 +82,41 @@ class EmbeddingSettings:
     def lines(self) -> list[str]:
         """The settings in words, a line each."""
         pooling = f"{' + '.join(self.pooling)} pooling" if self.pooling else "no pooling of its own"
-        scaled = ", scaled to length 1" if self.normalize else ""
-        lines = [f"{pooling}{scaled}, up to {self.max_seq_length} tokens"]
+        steps = [module.words for module in self.modules]
+        steps += ["scaled to length 1"] if self.normalize else []
+        steps += [f"the first {self.truncate_dim} numbers"] if self.truncate_dim is not None else []
+        lines = [", ".join((pooling, *steps, f"up to {self.max_seq_length} tokens"))]
+        if self.similarity != "cosine":
+            lines.append(f"vectors are compared by {self.similarity}")
         for name, prompt in self.prompts.items():
             lines.append(f"prompt {name}{' (default)' if name == self.default_prompt_name else ''}: {prompt!r}")
         if self.prompts and not self.include_prompt:
             lines.append("the prompt's tokens are not pooled")
-        return [*lines, self.warning] if self.warning else lines
+        return lines
 
     @property
-    def warning(self) -> str | None:
-        """A sentence about the modules that are left out; None if there are none."""
-        if not self.left_out:
-            return None
-        return f"left out: {', '.join(self.left_out)}; vectors are those before it, so they differ from the model's own"
+    def weights_sha256(self) -> list[str]:
+        """Hashes of the weights of its modules, for provenance."""
+        arrays = (np.ascontiguousarray(array) for module in self.modules for array in module.weights.values())
+        return [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
+
+    def pooled_width(self, hidden_size: int) -> int:
+        """Numbers of a pooled vector, before the modules."""
+        return hidden_size * max(1, len(self.pooling))
+
+    def width(self, hidden_size: int) -> int:
+        """D, the numbers of a vector."""
+        return vector_width(self.pooled_width(hidden_size), self.modules, self.truncate_dim)
+
+    def fitting(self, hidden_size: int) -> EmbeddingSettings:
+        """A copy for a model with another hidden size: without modules and truncation if they do not fit it."""
+        if not self.modules or self.modules[0].inputs == self.pooled_width(hidden_size):
+            return self
+        return replace(self, modules=(), truncate_dim=None)
+
+    def vector(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The vector of a pooled one, (D,)."""
+        return finished(pooled, self.modules, normalize=self.normalize, dimensions=self.truncate_dim)
 
 
 def pooling_of(settings: EmbeddingSettings | None) -> tuple[str, ...]:
@@ -99,9 +138,26 @@ def pool(states: NDArray[np.float32], modes: Sequence[str], *, start: int = 0) -
     return np.concatenate([_POOL[mode](states, start) for mode in modes])
 
 
-def normalized(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A vector of length 1 in the same direction, shape (D,)."""
-    return (vector / max(float(np.linalg.norm(vector)), TINY)).astype(np.float32, copy=False)
+def vector_width(pooled: int, modules: Sequence[VectorModule], dimensions: int | None) -> int:
+    """D, the numbers of a vector whose pooled vector has ``pooled`` numbers; see :func:`finished`."""
+    whole = modules[-1].outputs if modules else pooled
+    return min(whole, dimensions or whole)
+
+
+def finished(
+    pooled: NDArray[np.float32], modules: Sequence[VectorModule], *, normalize: bool, dimensions: int | None
+) -> NDArray[np.float32]:
+    """The vector of a pooled one, (D,).
+
+    Args:
+        modules: applied first.
+        normalize: whether it is scaled to length 1 after that.
+        dimensions: how many of its first numbers are kept after that; None for all.
+    """
+    for module in modules:
+        pooled = module.apply(pooled)
+    pooled = normalized(pooled) if normalize else pooled
+    return pooled[:dimensions]
 
 
 def cosines(expected: NDArray[np.float32], got: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -22,14 +22,21 @@ EDITED = "was the file edited by hand? write it again"
 
 
 def to_json(record: Any) -> Any:
-    """Turn a dataclass and everything in it into plain JSON values. Tuples become lists."""
+    """Turn a dataclass and everything in it into plain JSON values. Tuples become lists.
+
+    A field with the metadata ``{"stored": False}``, such as an array, is left out, and :func:`from_json` refuses it.
+    """
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
+        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record) if _is_stored(f)}
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
     if isinstance(record, (list, tuple)):
         return [to_json(value) for value in record]
     return record
+
+
+def _is_stored(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("stored", True))
 
 
 def finite(value: Any) -> Any:
@@ -113,7 +120,7 @@ def _dataclass(kind: type, raw: Any, where: str) -> Any:
     if not isinstance(raw, dict):
         raise _mismatch(where, raw, "an object")
     hints = typing.get_type_hints(kind, include_extras=True)
-    fields = [f for f in dataclasses.fields(kind) if f.init]
+    fields = [f for f in dataclasses.fields(kind) if f.init and _is_stored(f)]
     unknown = raw.keys() - {f.name for f in fields}
     if unknown:
         raise FileError(

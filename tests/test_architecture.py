@@ -21,7 +21,7 @@ LAYERS = (
     ("files",),
     ("keys", "records", "archives", "arrays", "plotting"),
     ("cpu", "weight_range"),
-    ("encoders", "target", "recipe", "pooling"),
+    ("encoders", "target", "recipe", "vector_modules", "pooling", "similarity"),
     ("layers", "plan"),
     ("wordpiece", "encoding", "template", "texts", "tokenizer_classes", "added_tokens", "tokenizer_json"),
     ("tokenizer_folder",),

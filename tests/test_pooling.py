@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bertedge.errors import CheckpointError, FileError
-from bertedge.pooling import POOLING_MODES, EmbeddingSettings, normalized, pool
+from bertedge.pooling import POOLING_MODES, EmbeddingSettings, pool
 from bertedge.records import from_json, to_json
+from bertedge.vector_modules import VectorModule, normalized
 
 STATES = np.array([[1, -2], [3, 4], [5, -6]], dtype=np.float32)
 
@@ -57,14 +58,14 @@ def test_settings_are_written_and_read() -> None:
         include_prompt=False,
         prompts={"query": "query: "},
         default_prompt_name="query",
-        left_out=("2_Dense (Dense)",),
+        modules=(VectorModule(kind="dense", inputs=64, outputs=8, activation="tanh"),),
+        truncate_dim=4,
     )
     assert from_json(EmbeddingSettings, to_json(settings)) == settings
     assert settings.lines == [
-        "cls + mean pooling, scaled to length 1, up to 24 tokens",
+        "cls + mean pooling, dense layer 64 to 8, tanh, scaled to length 1, the first 4 numbers, up to 24 tokens",
         "prompt query (default): 'query: '",
         "the prompt's tokens are not pooled",
-        settings.warning,
     ]
 
 
@@ -79,7 +80,13 @@ def test_settings_are_written_and_read() -> None:
         {"max_seq_length": 2.5},
         {"prompts": {"query": 3}},
         {"default_prompt_name": "query"},
-        {"left_out": "Dense"},
+        {"modules": "Dense"},
+        {"modules": [{"kind": "lstm", "inputs": 8, "outputs": 8}]},
+        {"modules": [{"kind": "dense", "inputs": 0, "outputs": 8}]},
+        {"modules": [{"kind": "dense", "inputs": 8, "outputs": 8, "weights": {}}]},
+        {"modules": [{"kind": "dense", "inputs": 8, "outputs": 4}, {"kind": "dense", "inputs": 8, "outputs": 4}]},
+        {"truncate_dim": 0},
+        {"similarity": "jaccard"},
     ],
 )
 def test_settings_changed_by_hand(changed: dict[str, Any]) -> None:

@@ -84,7 +84,7 @@ class Measurement:
         self.layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
         longest = first.bundle.config.max_length
         length = min(settings.max_length, longest)
-        self.longest, self.head_settings = longest, first.bundle.manifest.settings
+        self.longest, self.head_settings = longest, first.bundle.head_settings
         self.kinds = kinds_of_texts(first.bundle.manifest.parts, self.tokenized)
         self.samples = self._samples(length)
         self.batches = self.samples[self.kinds[0]]

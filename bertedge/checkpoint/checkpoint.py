@@ -175,6 +175,8 @@ class Checkpoint:
         parts = [self.weights_sha256, sizes, self.tokenizer.sha256]
         if self.parts.settings != HeadSettings():
             parts.append(json.dumps(to_json(self.parts.settings), sort_keys=True))
+        if self.embedding is not None:
+            parts.extend(self.embedding.weights_sha256)
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @cached_property
@@ -249,9 +251,7 @@ class Checkpoint:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings for users of this checkpoint, a sentence each."""
-        about_vectors = self.embedding.warning if self.embedding else None
-        found = [about_vectors] if about_vectors else []
-        found += [told for head in self.parts.rows for told in head.warnings(self._found)]
+        found = [told for head in self.parts.rows for told in head.warnings(self._found)]
         if self.left_out:
             count, listed = len(self.left_out), shown([*self.left_out], most=MANY)
             tensors, them = ("1 tensor is", "it") if count == 1 else (f"{count} tensors are", "them")

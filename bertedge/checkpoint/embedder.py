@@ -1,22 +1,32 @@
-"""Read and write a sentence-transformers folder: the place of its transformer, and how it pools the hidden states.
+"""Read a sentence-transformers folder: the place of its transformer, and how it makes a vector of the hidden states.
 
-``modules.json`` lists modules that run one after another: a transformer, a pooling, and others such as Normalize or
-Dense. Unknown modules are reported, never ignored. The format is that of sentence-transformers 2 to 6.
+``modules.json`` lists modules that run one after another: a transformer, a pooling, and others such as Dense or
+Normalize. A module that is not known is refused by its name. The format is that of sentence-transformers 2 to 6.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from bertedge.checkpoint.embedder_modules import (
+    FRESH_COPY,
+    MODULES,
+    NORMALIZE,
+    VECTOR_MODULES,
+    Module,
+    module_of,
+    read_vector_module,
+    settings_of,
+)
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import CheckpointError, FileError, nearest
-from bertedge.pooling import POOLING_MODES, EmbeddingSettings
-from bertedge.records import read_json, write_json
+from bertedge.pooling import POOLING_MODES, SIMILARITIES, EmbeddingSettings
+from bertedge.records import read_json
+from bertedge.vector_modules import VectorModule
 
-MODULES = "modules.json"
 ABOUT = "config_sentence_transformers.json"
 #: The settings of the transformer module; the name depends on the family and on the age of the folder.
 TRANSFORMER_SETTINGS = tuple(
@@ -37,25 +47,6 @@ SWITCHES = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 POOLING_KEYS = {*SWITCHES, "pooling_mode", "word_embedding_dimension", "embedding_dimension", "include_prompt"}
-FRESH_COPY = "take a fresh copy of the file from the model's source"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Module:
-    """An entry of ``modules.json``: the last word of the class's name, and the folder of its settings."""
-
-    kind: str
-    folder: Path
-    path: str
-
-    @property
-    def name(self) -> str:
-        """The module in words, such as ``2_Dense (Dense)``."""
-        return f"{self.path} ({self.kind})" if self.path else self.kind
-
-    def settings(self) -> dict[str, Any]:
-        """Its ``config.json``; empty if there is none."""
-        return _settings(self.folder / "config.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +72,7 @@ class EmbedderFolder:
         if not os.path.isfile(path):
             return None
         raw = read_json(path)
-        modules = tuple(_module(folder, entry) for entry in raw) if isinstance(raw, list) else ()
+        modules = tuple(module_of(folder, entry) for entry in raw) if isinstance(raw, list) else ()
         if not modules:
             raise FileError(f"{path}: is not a list of modules", FRESH_COPY)
         if modules[0].kind not in TRANSFORMERS:
@@ -119,15 +110,29 @@ class EmbedderFolder:
         return settings
 
     def _about(self, settings: EmbeddingSettings) -> EmbeddingSettings:
-        """The settings with the prompts added."""
-        about = _settings(self.folder / ABOUT)
+        """The settings with the prompts, the similarity and the truncation."""
+        about = settings_of(self.folder / ABOUT)
         prompts, default = about.get("prompts") or {}, about.get("default_prompt_name")
         if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
             raise FileError(f"{self.folder / ABOUT}: prompts is not a map of names to texts", FRESH_COPY)
         if not isinstance(default, str | None):
             raise FileError(f"{self.folder / ABOUT}: default_prompt_name is not a name", FRESH_COPY)
-        named = {name: text or "" for name, text in prompts.items()}
-        return replace(settings, prompts=named, default_prompt_name=default)
+        similarity, size = about.get("similarity_fn_name") or "cosine", about.get("truncate_dim")
+        if similarity not in SIMILARITIES:
+            raise CheckpointError(
+                f"{ABOUT}: similarity_fn_name {similarity!r} is not known", nearest(str(similarity), SIMILARITIES)
+            )
+        if size is not None and (type(size) is not int or size < 1):
+            raise CheckpointError(
+                f"{ABOUT}: truncate_dim is {size!r}, expected a whole number of at least 1", FRESH_COPY
+            )
+        return replace(
+            settings,
+            prompts={name: text or "" for name, text in prompts.items()},
+            default_prompt_name=default,
+            similarity=similarity,
+            truncate_dim=size,
+        )
 
     def _length(self, positions: int) -> int:
         """The most tokens of a text.
@@ -140,7 +145,7 @@ class EmbedderFolder:
         found = (
             (tokenizer_settings, "model_max_length"),
             (settings, "max_seq_length"),
-            (_settings(self.transformer / "tokenizer_config.json"), "model_max_length"),
+            (settings_of(self.transformer / "tokenizer_config.json"), "model_max_length"),
         )
         for source, key in found:
             length = source.get(key) if isinstance(source, dict) else None
@@ -155,59 +160,35 @@ class EmbedderFolder:
 
     def _transformer_settings(self) -> dict[str, Any]:
         for name in TRANSFORMER_SETTINGS:
-            if settings := _settings(self.transformer / name):
+            if settings := settings_of(self.transformer / name):
                 return settings
         return {}
 
 
-def write_embedder(folder: Path, settings: EmbeddingSettings, config: EncoderConfig) -> None:
-    """Write the settings next to a checkpoint, for bertedge and sentence-transformers.
-
-    Modules that bertedge does not support are not written.
-    """
-    library = "sentence_transformers.models"
-    kinds = ["Transformer", *(["Pooling"] if settings.pooling else []), *(["Normalize"] if settings.normalize else [])]
-    paths = ["", *(f"{index}_{kind}" for index, kind in enumerate(kinds) if index)]
-    modules = enumerate(zip(paths, kinds, strict=True))
-    write_json(
-        folder / MODULES,
-        [{"idx": i, "name": str(i), "path": path, "type": f"{library}.{kind}"} for i, (path, kind) in modules],
-    )
-    length = min(settings.max_seq_length, config.max_length)
-    write_json(folder / TRANSFORMER_SETTINGS[0], {"max_seq_length": length, "do_lower_case": False})
-    write_json(folder / ABOUT, {"prompts": settings.prompts, "default_prompt_name": settings.default_prompt_name})
-    if settings.pooling:
-        modes: dict[str, Any] = {switch: mode in settings.pooling for switch, mode in SWITCHES.items()}
-        if settings.pooling != tuple(mode for mode in SWITCHES.values() if mode in settings.pooling):
-            modes = {"pooling_mode": list(settings.pooling)}  # the switches cannot express this order
-        width = {"word_embedding_dimension": config.hidden_size, "include_prompt": settings.include_prompt}
-        write_json(folder / "1_Pooling" / "config.json", {**width, **modes})
-
-
-def _module(folder: Path, entry: Any) -> Module:
-    path, kind = (entry.get("path"), entry.get("type")) if isinstance(entry, dict) else (None, None)
-    if not isinstance(path, str) or not isinstance(kind, str):
-        raise FileError(f"{folder / MODULES}: a module has no path or no type", FRESH_COPY)
-    parts = PurePosixPath(path)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in path:
-        raise FileError(f"{folder / MODULES}: the path {path!r} is outside of the folder", FRESH_COPY)
-    known = kind.startswith("sentence_transformers.")
-    return Module(kind=kind.rpartition(".")[2] if known else kind, folder=folder / path, path=path)
-
-
 def _add(settings: EmbeddingSettings, module: Module, hidden_size: int) -> EmbeddingSettings:
     """The settings after one more module."""
-    if module.kind == "Pooling":
+    if module.kind == "Pooling" and not settings.pooling:
         pooling, include_prompt = _pooling(module, hidden_size)
-        return replace(settings, pooling=pooling, include_prompt=include_prompt, normalize=False)
-    if module.kind == "Normalize":
-        raw = module.settings()
-        entrance = raw.get("module_input_name") or "sentence_embedding"
-        if entrance == (raw.get("module_output_name") or entrance) == "sentence_embedding":
-            return replace(settings, normalize=bool(settings.pooling))  # before the pooling there is no vector to scale
+        return replace(settings, pooling=pooling, include_prompt=include_prompt)
     if module.kind in WITHOUT_EFFECT:
         return settings
-    return replace(settings, left_out=(*settings.left_out, module.name))
+    if module.kind == NORMALIZE and not settings.pooling:
+        return settings  # before the pooling there is no vector to scale
+    width = settings.modules[-1].outputs if settings.modules else settings.pooled_width(hidden_size)
+    if module.kind not in VECTOR_MODULES or not settings.pooling:
+        raise CheckpointError(
+            f"{MODULES}: bertedge does not compute {module.name}"
+            f"{'' if settings.pooling or module.kind not in VECTOR_MODULES else ' before a pooling'}",
+            f"it computes Transformer, Pooling, {', '.join((*VECTOR_MODULES, *WITHOUT_EFFECT))}; for vectors without "
+            f"that module, take a copy of the folder and remove it from {MODULES}",
+        )
+    if settings.normalize:  # another module follows, so the scaling is in the middle
+        scaling = VectorModule(kind="normalize", inputs=width, outputs=width)
+        settings = replace(settings, normalize=False, modules=(*settings.modules, scaling))
+    if module.kind == NORMALIZE:
+        read_vector_module(module, width)
+        return replace(settings, normalize=True)
+    return replace(settings, modules=(*settings.modules, read_vector_module(module, width)))
 
 
 def _pooling(module: Module, hidden_size: int) -> tuple[tuple[str, ...], bool]:
@@ -236,13 +217,3 @@ def _pooling(module: Module, hidden_size: int) -> tuple[tuple[str, ...], bool]:
         if mode not in POOLING_MODES:
             raise CheckpointError(f"{where}: pooling mode {mode!r} is not known", nearest(mode, POOLING_MODES))
     return tuple(modes), bool(raw.get("include_prompt", True))
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    """A JSON object; empty if there is no file."""
-    if not os.path.isfile(path):
-        return {}
-    raw = read_json(path)
-    if not isinstance(raw, dict):
-        raise FileError(f"{path}: expected a JSON object", FRESH_COPY)
-    return raw

@@ -67,5 +67,5 @@ def draw_sample(candidate: BertRuntime, reference: str | Path, corpus: Path | No
         return Sample(
             batches=tuple(batches),
             expected=tuple(model.predict(batch) for batch in batches),
-            settings=model.bundle.manifest.settings,
+            settings=model.bundle.head_settings,
         )

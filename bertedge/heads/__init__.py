@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from bertedge.heads.classify import Classify
 from bertedge.heads.embedding import EMBEDDING
-from bertedge.heads.encode import Encode
 from bertedge.heads.fill_mask import FillMask
 from bertedge.heads.head import Head
 from bertedge.heads.mlm import MLM
@@ -15,6 +14,7 @@ from bertedge.heads.nsp import NSP, NextSentenceMethod
 from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
 from bertedge.heads.tag import TagTexts
 from bertedge.heads.token_classification import TOKEN_CLASSIFICATION
+from bertedge.heads.similar import Similar
 from bertedge.predictor import RowOutputs
 
 #: Name -> head, in the order of reports.
@@ -23,7 +23,7 @@ HEADS: dict[str, Head] = {
 }
 
 
-class HeadMethods(FillMask, NextSentenceMethod, Classify, TagTexts, Encode):
+class HeadMethods(FillMask, NextSentenceMethod, Classify, TagTexts, Similar):
     """The methods of all heads, for :class:`bertedge.BertRuntime`."""
 
 

@@ -14,8 +14,9 @@ from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.structure import Structure
 from bertedge.heads.verb import Argument, Verb
 from bertedge.metric import SHARE, GoalKind, Metric, mean, quantile
-from bertedge.pooling import TINY, EmbeddingSettings, cosines, pool, pooling_of
+from bertedge.pooling import EmbeddingSettings, cosines, pool, pooling_of
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
+from bertedge.vector_modules import TINY
 
 Vectors = NDArray[np.float32]
 #: Relative to a vector's length; float32 sums in another order differ by as much.
@@ -83,7 +84,7 @@ class TextEmbedding(Head):
             rows = np.flatnonzero(is_single(batch))
             if len(rows):
                 texts = (outputs.hidden_states[row, : batch.lengths[row]] for row in rows)
-                found["embedding"] = np.stack([pool(states, pooling_of(settings)) for states in texts])
+                found["embedding"] = np.stack([_vector(states, settings) for states in texts])
         if outputs.pooler_output is not None:
             found["pooler"] = outputs.pooler_output
         return found
@@ -173,6 +174,12 @@ EMBEDDING = TextEmbedding(
         "hidden.cosine_mean": lambda value: f"its hidden states have a mean cosine of {value:.4f} with float's",
     },
 )
+
+
+def _vector(states: Vectors, settings: EmbeddingSettings | None) -> Vectors:
+    """The vector of a text without a prompt, (D,), from its states, (S, H)."""
+    pooled = pool(states, pooling_of(settings))
+    return pooled if settings is None else settings.vector(pooled)
 
 
 def quantities(expected: Vectors, got: Vectors) -> Quantities:

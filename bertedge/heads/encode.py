@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.errors import CheckpointError, LeftOutWarning
+from bertedge.errors import CheckpointError
 from bertedge.heads.text_model import TextModel, row_of
-from bertedge.heads.vector_recipe import Pooling, VectorPooling, vector_recipe
+from bertedge.heads.vector_recipe import Pooling, VectorPooling, VectorRecipe, vector_recipe
 from bertedge.texts import texts_of
 from bertedge.tokenizer import Tokenizer
 
@@ -23,8 +22,7 @@ class Encode(TextModel):
     @property
     def dimension(self) -> int:
         """D, the length of the vectors that :meth:`encode` makes by default."""
-        settings = self.embedding
-        return self.config.hidden_size * (len(settings.pooling) if settings and settings.pooling else 1)
+        return self.embedding.width(self.config.hidden_size) if self.embedding else self.config.hidden_size
 
     @property
     def max_length(self) -> int:
@@ -38,6 +36,7 @@ class Encode(TextModel):
         *,
         pooling: Pooling | None = None,
         normalize: bool | None = None,
+        dimensions: int | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> NDArray[np.float32]: ...
@@ -48,6 +47,7 @@ class Encode(TextModel):
         *,
         pooling: VectorPooling | None = None,
         normalize: bool | None = None,
+        dimensions: int | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> NDArray[np.float32]: ...
@@ -58,6 +58,7 @@ class Encode(TextModel):
         *,
         pooling: Literal["none"],
         normalize: Literal[False] | None = None,
+        dimensions: None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> list[NDArray[np.float32]]: ...
@@ -68,6 +69,7 @@ class Encode(TextModel):
         *,
         pooling: Pooling | None,
         normalize: bool | None = None,
+        dimensions: int | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]: ...
@@ -77,6 +79,7 @@ class Encode(TextModel):
         *,
         pooling: Pooling | None = None,
         normalize: bool | None = None,
+        dimensions: int | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
@@ -88,42 +91,54 @@ class Encode(TextModel):
             texts: one text, or several: a list, an array, a column of a table, a generator. A text may be empty.
             pooling: ``mean`` over the tokens, their ``max``, the ``cls`` token's state, that of the ``lasttoken``,
                 ``mean_sqrt_len_tokens``, ``weightedmean``, the ``pooler``'s output, or ``none``. Default: the
-                model's setting, or the mean if it has none.
+                model's setting, or the mean if it has none. With another pooling than the model's own, its dense layers
+                are not applied.
             normalize: scale the vectors to length 1. Default: the model's setting, or no if it has none.
+            dimensions: how many of a vector's first numbers are kept, for models that were trained for it (matryoshka
+                representations). Such vectors are only scaled to length 1 again with ``normalize=True``, as in
+                sentence-transformers. Default: the model's setting, or all.
             prompt_name: which of the model's prompts is put in front of the texts. Default: the model's default prompt.
             prompt: words to put in front of the texts instead of a prompt of the model; may be empty.
 
         Returns:
-            (D,) for one text, (texts, D) for several; with ``none`` an array (S, H) for each text. D is H, the hidden
-            size, for each pooling that the model concatenates.
+            (D,) for one text, (texts, D) for several; with ``none`` an array (S, H) for each text. D is
+            :attr:`dimension` by default.
 
         Raises:
-            UsageError: a pooling or a prompt is not known, or a text cannot be used.
+            UsageError: a pooling or a prompt is not known, ``dimensions`` is below 1, or a text cannot be used.
             CheckpointError: the model has no pooler.
 
         Warns:
             TruncationWarning: texts were too long.
             UnknownTextWarning: texts consist of unknown words.
-            LeftOutWarning: the model has modules, such as a dense layer, that bertedge does not compute.
         """
         settings = self.embedding
-        recipe = vector_recipe(settings, pooling=pooling, normalize=normalize, prompt_name=prompt_name, prompt=prompt)
+        recipe = vector_recipe(
+            settings,
+            pooling=pooling,
+            normalize=normalize,
+            dimensions=dimensions,
+            prompt_name=prompt_name,
+            prompt=prompt,
+        )
         if not recipe.hidden:
             self._require_pooler()
-        if pooling is None and settings is not None and settings.warning:
-            warnings.warn(f"{self.name}: {settings.warning}", LeftOutWarning, stacklevel=2)
         several = texts_of([texts] if isinstance(texts, str) else texts, "encode: expected a text or a list of texts")
-        encodings = self._embedding_tokenizer.encode_many(
-            [recipe.prompt + text for text in several], prompt=recipe.prompt
-        )
-        start = 0 if recipe.pools_prompt or not recipe.prompt else self._prompt_tokens(recipe.prompt)
-        rows = [row_of(encoding, hidden=recipe.hidden) for encoding in encodings]
-        vectors = self.runner.run(rows, lambda result: recipe.vector(result, start))
+        vectors = self._run(several, recipe)
         if isinstance(texts, str):
             return vectors[0]
         if pooling == "none":
             return vectors
         return np.stack(vectors) if vectors else recipe.no_vectors(self.config.hidden_size)
+
+    def _run(self, texts: Sequence[str], recipe: VectorRecipe) -> list[NDArray[np.float32]]:
+        """The vector of each text."""
+        encodings = self._embedding_tokenizer.encode_many(
+            [recipe.prompt + text for text in texts], prompt=recipe.prompt
+        )
+        start = 0 if recipe.pools_prompt or not recipe.prompt else self._prompt_tokens(recipe.prompt)
+        rows = [row_of(encoding, hidden=recipe.hidden) for encoding in encodings]
+        return self.runner.run(rows, lambda result: recipe.vector(result, start))
 
     @cached_property
     def _embedding_tokenizer(self) -> Tokenizer:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.errors import UsageError, nearest
-from bertedge.pooling import DEFAULT_POOLING, EmbeddingSettings, PoolingMode, normalized, pool
+from bertedge.pooling import DEFAULT_POOLING, EmbeddingSettings, PoolingMode, finished, pool, vector_width
 from bertedge.predictor import RowOutputs
+from bertedge.vector_modules import VectorModule, normalized
 
 VectorPooling = PoolingMode | Literal["pooler"]
 Pooling = VectorPooling | Literal["none"]
@@ -23,12 +24,19 @@ class VectorRecipe:
 
     Attributes:
         pooling: names in ``POOLINGS``; ``pooler`` and ``none`` stand alone.
+        modules: what happens to the pooled vector.
+        normalize: whether it is scaled to length 1 after that.
+        dimensions: how many of its first numbers are kept; None for all.
+        rescale: whether it is scaled to length 1 again after that.
         prompt: the words in front of every text.
         pools_prompt: whether the prompt's tokens are pooled as well.
     """
 
     pooling: tuple[str, ...]
+    modules: tuple[VectorModule, ...]
     normalize: bool
+    dimensions: int | None
+    rescale: bool
     prompt: str
     pools_prompt: bool
 
@@ -47,11 +55,13 @@ class VectorRecipe:
             # a copy: a view would keep the states of the whole group in memory
             return result["hidden_states"].copy()
         pooled = pool(result["hidden_states"], self.pooling, start=start) if self.hidden else result["pooler_output"]
-        return normalized(pooled) if self.normalize else pooled.copy()
+        vector = finished(pooled, self.modules, normalize=self.normalize, dimensions=self.dimensions)
+        return normalized(vector) if self.rescale else vector.copy()
 
     def no_vectors(self, hidden_size: int) -> NDArray[np.float32]:
         """The vectors of no texts, shape (0, D)."""
-        return np.zeros((0, len(self.pooling) * hidden_size), np.float32)
+        width = vector_width(len(self.pooling) * hidden_size, self.modules, self.dimensions)
+        return np.zeros((0, width), np.float32)
 
 
 def vector_recipe(
@@ -59,6 +69,7 @@ def vector_recipe(
     *,
     pooling: str | None,
     normalize: bool | None,
+    dimensions: int | None,
     prompt_name: str | None,
     prompt: str | None,
 ) -> VectorRecipe:
@@ -73,16 +84,22 @@ def vector_recipe(
     """
     if pooling is not None and pooling not in POOLINGS:
         raise UsageError(f"pooling {pooling!r} is not known", nearest(str(pooling), POOLINGS))
-    if pooling == "none" and normalize:
-        raise UsageError("normalize applies to vectors, but pooling none returns hidden states", "choose a pooling")
+    if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
+        raise UsageError(f"dimensions is {dimensions!r}, expected a whole number of at least 1", "for instance 128")
+    for name, given in (("normalize", normalize), ("dimensions", dimensions)):
+        if pooling == "none" and given:
+            raise UsageError(f"{name} applies to vectors, but pooling none returns hidden states", "choose a pooling")
     modes = (pooling,) if pooling is not None else settings.pooling if settings else DEFAULT_POOLING
     if not modes:
         raise UsageError("the model has no pooling of its own", f"name one with pooling=: {', '.join(POOLINGS)}")
-    if normalize is None:
-        normalize = settings is not None and settings.normalize
+    kept = dimensions if dimensions is not None else settings.truncate_dim if settings else None
     return VectorRecipe(
         pooling=modes,
-        normalize=normalize,
+        # trained on vectors of the model's own pooling
+        modules=settings.modules if settings and modes == settings.pooling else (),
+        normalize=normalize if normalize is not None else settings is not None and settings.normalize,
+        dimensions=kept,
+        rescale=kept is not None and bool(normalize),
         prompt=_prompt(settings, prompt_name, prompt),
         pools_prompt=settings is None or settings.include_prompt,
     )

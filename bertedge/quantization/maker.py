@@ -12,6 +12,7 @@ import numpy as np
 import bertedge
 from bertedge.bundle import CONFIG, RANGES
 from bertedge.checkpoint import Checkpoint
+from bertedge.checkpoint.embedder_writer import write_embedder, write_vector_weights
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.held_out import hold_out
@@ -100,6 +101,7 @@ class Maker:
             write_plan(self.folder, graph.stored(self.checkpoint, decision.plan, places))
         self.checkpoint.tokenizer.save(self.folder)
         write_json(self.folder / CONFIG, write_config(self.checkpoint.config))
+        self._vector_settings()
         if decision.ranges is not None:
             write_ranges(self.folder / RANGES, decision.ranges)
         self.listen(0.6, "recording golden vectors")
@@ -107,6 +109,14 @@ class Maker:
         manifest = self._manifest(graph, decision, recipe, target, fidelity)
         write_manifest(self.folder, replace(manifest, layer_reasons=reasons or {}, goals=goals or {}))
         self.listen(1.0, "done")
+
+    def _vector_settings(self) -> None:
+        """The weights of modules after the pooling; for other tools also the settings that they read."""
+        embedding = self.checkpoint.embedding
+        if embedding is not None and self.positions == "all":
+            write_embedder(self.folder, embedding, self.checkpoint.config)
+        elif embedding is not None:
+            write_vector_weights(self.folder, embedding)
 
     def _golden_vectors(
         self, graph: EncoderGraph, recipe: QuantizationRecipe | None, target: TargetProfile

@@ -75,7 +75,7 @@ class BertRuntime(HeadMethods):
         self.tokenizer = bundle.tokenizer
         self.config = bundle.config
         self.heads, self.has_pooler = bundle.manifest.heads, bundle.manifest.parts.pooler
-        self.head_settings = bundle.manifest.settings
+        self.head_settings = bundle.head_settings
         self._check, self._allow_any_cpu = check, allow_any_cpu
         self._absolute_folder = bundle.folder.absolute()  # a process that opens it again may have another directory
         self.runner: RowRunner = RowRunner(

@@ -104,8 +104,7 @@ def _copy(source: Path, place: Path) -> None:
         if Bundle.open(place).manifest == Bundle.open(source, check=False).manifest:
             return
     with new_folder(place, force=True) as folder:  # the folder belongs to the search, so its content may be replaced
-        for file in source.iterdir():
-            shutil.copy2(file, folder)
+        shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
 def draw(path: Path, tuned: Tuned, goals: Collection[Goal]) -> None:

@@ -6,13 +6,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bertedge.checkpoint import Checkpoint, trim_to_text, write_checkpoint
 from bertedge.checkpoint.embedder import SWITCHES
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
 from bertedge.pooling import POOLING_MODES, EmbeddingSettings
-from tests.embedders import DENSE, HIDDEN, MODELS, NORMALIZE, TRANSFORMER, embedder_folder, pooling, write
+from bertedge.vector_modules import VectorModule
+from tests.embedders import (
+    DENSE,
+    HIDDEN,
+    MODELS,
+    NORMALIZE,
+    TRANSFORMER,
+    dense,
+    embedder_folder,
+    layer_norm,
+    pooling,
+    write,
+)
 
 
 @pytest.mark.parametrize("mode", POOLING_MODES)
@@ -21,7 +35,7 @@ def test_pooling_and_normalization(tmp_path: Path, model_folder: Path, mode: str
     modules = [TRANSFORMER, pooling(mode), *([NORMALIZE] if normalize else [])]
     embedding = Checkpoint.read(embedder_folder(tmp_path, model_folder, modules)).embedding
     assert embedding is not None
-    assert (embedding.pooling, embedding.normalize, embedding.left_out) == ((mode,), normalize, ())
+    assert (embedding.pooling, embedding.normalize, embedding.modules) == ((mode,), normalize, ())
 
 
 @pytest.mark.parametrize(
@@ -85,17 +99,35 @@ def test_transformer_in_a_folder_inside(tmp_path: Path, model_folder: Path) -> N
     assert checkpoint.tokenizer.sha256 == Checkpoint.read(model_folder).tokenizer.sha256
 
 
-def test_what_is_left_out_is_named(tmp_path: Path, model_folder: Path) -> None:
-    foreign = ("4_Mine", "my_package.Mine", {})
-    tokens = ("3_Normalize", f"{MODELS}.Normalize", {"module_input_name": "token_embeddings"})
-    dropout = ("5_Dropout", f"{MODELS}.Dropout", {"dropout": 0.1})
-    modules = [TRANSFORMER, pooling("cls"), DENSE, tokens, foreign, dropout]
-    embedding = Checkpoint.read(embedder_folder(tmp_path, model_folder, modules)).embedding
+def test_modules_after_the_pooling(tmp_path: Path, model_folder: Path) -> None:
+    dropout = ("6_Dropout", f"{MODELS}.Dropout", {"dropout": 0.1})
+    norm = ("3_Normalize", f"{MODELS}.Normalize", None)
+    last = ("7_Normalize", f"{MODELS}.Normalize", {"module_input_name": "sentence_embedding"})
+    modules = [TRANSFORMER, pooling("cls"), DENSE, norm, dense("4_Dense", 8, 6, bias=False), dropout, last]
+    about = {"similarity_fn_name": "dot", "truncate_dim": 4}
+    embedding = Checkpoint.read(embedder_folder(tmp_path, model_folder, modules, about=about)).embedding
     assert embedding is not None
-    assert embedding.left_out == ("2_Dense (Dense)", "3_Normalize (Normalize)", "4_Mine (my_package.Mine)")
-    assert not embedding.normalize
-    assert embedding.warning is not None
-    assert "2_Dense (Dense)" in embedding.warning
+    assert [(one.kind, one.inputs, one.outputs, one.activation, one.bias) for one in embedding.modules] == [
+        ("dense", HIDDEN, 8, "tanh", True),
+        ("normalize", 8, 8, "identity", True),
+        ("dense", 8, 6, "tanh", False),
+    ]
+    assert (embedding.normalize, embedding.similarity, embedding.truncate_dim) == (True, "dot", 4)
+    assert embedding.width(HIDDEN) == 4
+    assert embedding.lines == [
+        "cls pooling, dense layer 32 to 8, tanh, scaled to length 1, dense layer 8 to 6, tanh, scaled to length 1, "
+        "the first 4 numbers, up to 64 tokens",
+        "vectors are compared by dot",
+    ]
+
+
+def test_other_weights_are_another_model(tmp_path: Path, model_folder: Path) -> None:
+    one, other = (
+        Checkpoint.read(embedder_folder(tmp_path / name, model_folder, [TRANSFORMER, pooling("cls"), DENSE]))
+        for name in ("a", "b")
+    )
+    assert one.embedding == other.embedding
+    assert one.model_sha256 != other.model_sha256
 
 
 def test_prompts(tmp_path: Path, model_folder: Path) -> None:
@@ -130,12 +162,55 @@ def test_pooling_is_part_of_what_the_model_answers(tmp_path: Path, model_folder:
         ([TRANSFORMER, ("1_Pooling", f"{MODELS}.Pooling", None)], FileError, "is missing"),
         ([TRANSFORMER, ("../1_Pooling", f"{MODELS}.Pooling", None)], FileError, "is outside of the folder"),
         ([("", f"{MODELS}.WordEmbeddings", None), pooling("mean")], CheckpointError, "WordEmbeddings"),
+        ([("", "sentence_transformers.base.modules.Router", None)], CheckpointError, "Router"),
+        ([("", f"{MODELS}.Asym", None), pooling("mean")], CheckpointError, "Asym"),
+        ([TRANSFORMER, pooling("cls"), ("4_Mine", "my_package.Mine", {})], CheckpointError, "my_package.Mine"),
+        ([TRANSFORMER, pooling("cls"), ("2_CNN", f"{MODELS}.CNN", {})], CheckpointError, r"2_CNN \(CNN\)"),
+        ([TRANSFORMER, DENSE, pooling("cls")], CheckpointError, "before a pooling"),
+        ([TRANSFORMER, pooling("cls"), pooling("mean")], CheckpointError, "1_Pooling"),
+        ([TRANSFORMER, pooling("cls"), dense("2_Dense", 7)], CheckpointError, "in_features is 7"),
+        ([TRANSFORMER, pooling("cls", "max"), DENSE], CheckpointError, "has 64 numbers"),
+        ([TRANSFORMER, pooling("cls"), DENSE, dense("3_Dense")], CheckpointError, "has 8 numbers"),
+        ([TRANSFORMER, pooling("cls"), layer_norm("2_LayerNorm", 7)], CheckpointError, "dimension is 7"),
+        ([TRANSFORMER, pooling("cls"), dense("2_Dense", activation="x.Mine")], CheckpointError, "x.Mine"),
+        (
+            [TRANSFORMER, pooling("cls"), dense("2_Dense", module_input_name="token_embeddings")],
+            CheckpointError,
+            "token_embeddings",
+        ),
     ],
 )
 def test_refused(
     tmp_path: Path, model_folder: Path, modules: list[Any], error: type[BertEdgeError], words: str
 ) -> None:
     folder = embedder_folder(tmp_path / "model", model_folder, modules)
+    with pytest.raises(error, match=words) as caught:
+        Checkpoint.read(folder)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("tensors", "error", "words"),
+    [
+        (None, FileError, "no weights"),
+        ({}, CheckpointError, "linear.weight is missing"),
+        ({"linear.weight": (8, 7), "linear.bias": (8,)}, CheckpointError, r"linear.weight is \[8, 7\], expected"),
+        ({"linear.weight": (8, 32), "linear.bias": (1,)}, CheckpointError, r"linear.bias is \[1\], expected \[8\]"),
+        ({"linear.weight": (8, 32)}, CheckpointError, "linear.bias is missing"),
+    ],
+)
+def test_weights_that_do_not_fit(
+    tmp_path: Path,
+    model_folder: Path,
+    tensors: dict[str, tuple[int, ...]] | None,
+    error: type[BertEdgeError],
+    words: str,
+) -> None:
+    folder = embedder_folder(tmp_path / "model", model_folder, [TRANSFORMER, pooling("cls"), DENSE])
+    file = folder / "2_Dense" / "model.safetensors"
+    file.unlink()
+    if tensors is not None:
+        save_file({name: np.ones(shape, np.float32) for name, shape in tensors.items()}, file)
     with pytest.raises(error, match=words) as caught:
         Checkpoint.read(folder)
     assert len(str(caught.value).splitlines()) == 2
@@ -173,6 +248,9 @@ def test_odd_paths(tmp_path: Path, model_folder: Path, path: str, index: int) ->
         ("config_sentence_transformers.json", {"prompts": {"query": 3}}),
         ("config_sentence_transformers.json", {"prompts": {"query": "q"}, "default_prompt_name": "passage"}),
         ("config_sentence_transformers.json", {"default_prompt_name": 3}),
+        ("config_sentence_transformers.json", {"similarity_fn_name": "jaccard"}),
+        ("config_sentence_transformers.json", {"truncate_dim": 0}),
+        ("config_sentence_transformers.json", {"truncate_dim": "8"}),
         ("1_Pooling/config.json", [1]),
     ],
 )
@@ -217,10 +295,32 @@ def test_written_and_read(tmp_path: Path, checkpoint: Checkpoint, settings: Embe
 
 
 def test_written_with_what_a_smaller_model_can(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    settings = EmbeddingSettings(pooling=("cls",), max_seq_length=512, left_out=("2_Dense (Dense)",))
+    other = VectorModule(kind="dense", inputs=768, outputs=8)  # of the teacher's width
+    settings = EmbeddingSettings(pooling=("cls",), max_seq_length=512, modules=(other,), truncate_dim=4)
     tensors = dict(checkpoint.tensors())
     write_checkpoint(tmp_path, checkpoint.config, tensors, checkpoint.tokenizer, embedding=settings)
     assert Checkpoint.read(tmp_path).embedding == EmbeddingSettings(pooling=("cls",), max_seq_length=64)
+
+
+def test_modules_are_written_and_read(tmp_path: Path, model_folder: Path, checkpoint: Checkpoint) -> None:
+    modules = [
+        TRANSFORMER,
+        pooling("cls", "max"),
+        dense("2_Dense", 64, 48, "activation.GELU", use_residual=True, bias=False),
+        ("3_Normalize", f"{MODELS}.Normalize", None),
+        layer_norm("4_LayerNorm", 48),
+        dense("5_Dense", 48, 48, "linear.Identity", use_residual=True),
+    ]
+    about = {"similarity_fn_name": "manhattan", "truncate_dim": 5}
+    read = Checkpoint.read(embedder_folder(tmp_path / "a", model_folder, modules, about=about)).embedding
+    assert read is not None
+    (tmp_path / "b").mkdir()
+    tensors = dict(checkpoint.tensors())
+    write_checkpoint(tmp_path / "b", checkpoint.config, tensors, checkpoint.tokenizer, embedding=read)
+    again = Checkpoint.read(tmp_path / "b").embedding
+    assert again == read
+    assert again.weights_sha256 == read.weights_sha256
+    assert len(read.weights_sha256) == 6
 
 
 def test_a_trimmed_vocabulary_keeps_the_settings(tmp_path: Path, model_folder: Path, corpus_file: Path) -> None:

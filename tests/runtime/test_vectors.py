@@ -15,12 +15,13 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.encoders import EncoderConfig
-from bertedge.errors import CheckpointError, LeftOutWarning, TruncationWarning, UsageError
+from bertedge.errors import BundleError, CheckpointError, TruncationWarning, UsageError
 from bertedge.heads.parts import Parts
-from bertedge.pooling import POOLING_MODES, normalized, pool
+from bertedge.pooling import POOLING_MODES, pool
 from bertedge.quantization import export, quantize
 from bertedge.runtime import BertRuntime, load
 from bertedge.tokenizer import Tokenizer
+from bertedge.vector_modules import normalized
 from tests.conftest import random_tensors
 from tests.embedders import DENSE, NORMALIZE, TRANSFORMER, Entry, embedder_folder, pooling
 
@@ -51,17 +52,21 @@ def make(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, plain: Be
 def test_the_bundle_says_it(
     tmp_path: Path, model_folder: Path, corpus_file: Path, write: Callable[..., Bundle]
 ) -> None:
-    modules = [("0_Transformer", TRANSFORMER[1], None), pooling("max"), NORMALIZE, DENSE]
+    modules = [("0_Transformer", TRANSFORMER[1], None), pooling("max"), DENSE, ("3_Normalize", NORMALIZE[1], None)]
     folder = embedder_folder(tmp_path / "model", model_folder, modules, transformer={"max_seq_length": 9})
     options = {} if write is export else {"target": "portable", "calibration": corpus_file}
     bundle = write(folder, tmp_path / "bundle", **options)
     assert bundle.manifest.embedding == Checkpoint.read(folder).embedding
-    assert any("2_Dense (Dense)" in warning for warning in bundle.manifest.warnings)
+    assert "2_Dense/model.safetensors" in bundle.manifest.files
     runtime = load(bundle.folder, threads=1)
-    vector = runtime.encode("A ship.", normalize=False, pooling="max")
-    assert np.array_equal(vector, runtime.encode("A ship.", pooling="none").max(axis=0))
+    vector = runtime.encode("A ship.", normalize=False)
+    (module,) = Checkpoint.read(folder).embedding.modules
+    assert np.array_equal(vector, module.apply(runtime.encode("A ship.", pooling="none").max(axis=0)))
     sent = pickle.loads(pickle.dumps(runtime))
-    assert np.array_equal(sent.encode("A ship.", pooling="max"), normalized(vector))
+    assert np.array_equal(sent.encode("A ship."), normalized(vector))
+    (bundle.folder / "2_Dense/model.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"2_Dense/model.safetensors is missing"):
+        load(bundle.folder)
 
 
 @pytest.mark.parametrize("modes", [*((mode,) for mode in POOLING_MODES), ("cls", "mean")])
@@ -121,15 +126,41 @@ def test_a_prompt_that_fills_the_text(make: Make) -> None:
         assert np.isfinite(runtime.encode("sat", prompt=LONG)).all()
 
 
-def test_modules_that_are_left_out_are_named(make: Make, plain: BertRuntime) -> None:
+def test_modules_belong_to_the_models_own_pooling(make: Make, plain: BertRuntime) -> None:
     runtime = make([TRANSFORMER, pooling("cls"), DENSE])
-    with pytest.warns(LeftOutWarning, match=r"2_Dense \(Dense\)") as caught:
-        vectors = runtime.encode(TEXTS)
-    assert caught[0].filename == __file__
-    assert np.array_equal(vectors, plain.encode(TEXTS, pooling="cls"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        runtime.encode(TEXTS, pooling="cls")
+    assert runtime.encode(TEXTS).shape == (3, 8)
+    assert np.array_equal(runtime.encode(TEXTS, pooling="cls"), runtime.encode(TEXTS))
+    assert np.array_equal(runtime.encode(TEXTS, pooling="mean"), plain.encode(TEXTS, pooling="mean"))
+
+
+def test_dimensions(make: Make) -> None:
+    runtime = make(about={"truncate_dim": 12})
+    assert runtime.dimension == 12
+    assert runtime.encode([]).shape == (0, 12)
+    whole, kept = runtime.encode(TEXTS, dimensions=999), runtime.encode(TEXTS)
+    assert whole.shape == (3, 32)
+    assert np.array_equal(kept, whole[:, :12])
+    assert np.array_equal(runtime.encode(TEXTS, dimensions=4), whole[:, :4])
+    assert np.allclose(np.linalg.norm(runtime.encode(TEXTS, dimensions=4, normalize=True), axis=1), 1)
+
+
+def test_similarity(make: Make) -> None:
+    runtime = make([TRANSFORMER, pooling("mean")], about={"similarity_fn_name": "euclidean"})
+    one, several = TEXTS[0], TEXTS[1:]
+    vectors = runtime.encode(TEXTS)
+    expected = -np.linalg.norm(vectors[:1] - vectors[1:], axis=1)
+    found = runtime.similarity(one, several)
+    assert isinstance(found, np.ndarray)
+    assert found.shape == (2,)
+    assert np.allclose(found, expected, atol=1e-5)
+    assert runtime.similarity(one, TEXTS[1]) == pytest.approx(expected[0], abs=1e-5)
+    assert np.array_equal(runtime.similarity([one], several), runtime.similarity(vectors[:1], vectors[1:]))
+    assert np.array_equal(runtime.similarity(vectors[0], several), found)
+    assert np.asarray(runtime.similarity([], several)).shape == (0, 2)
+    for wrong in (3, [3, "x"], np.zeros((1, 2, 3)), np.zeros(7), [None]):
+        with pytest.raises(UsageError) as caught:
+            runtime.similarity(one, wrong)  # type: ignore[arg-type]
+        assert len(str(caught.value).splitlines()) == 2
 
 
 def test_a_model_without_pooling(make: Make, plain: BertRuntime) -> None:
@@ -147,6 +178,9 @@ def test_a_model_without_pooling(make: Make, plain: BertRuntime) -> None:
         ({"prompt": 3}, "expected a text"),
         ({"pooling": "sum"}, "sum"),
         ({"pooling": "none", "normalize": True}, "normalize"),
+        ({"pooling": "none", "dimensions": 3}, "dimensions"),
+        ({"dimensions": 0}, "dimensions is 0"),
+        ({"dimensions": 2.5}, "dimensions is 2.5"),
     ],
 )
 def test_refused(make: Make, plain: BertRuntime, asked: dict[str, Any], words: str) -> None:
