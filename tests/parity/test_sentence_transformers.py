@@ -18,12 +18,12 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.errors import TruncationWarning
-from bertedge.pooling import POOLING_MODES, EmbeddingSettings
+from bertedge.pooling import POOLING_MODES, SIMILARITIES, EmbeddingSettings, Similarity
 from bertedge.quantization import export, quantize
 from bertedge.runtime import BertRuntime, load
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import DOCUMENTS, SHARED
-from tests.embedders import HIDDEN, NORMALIZE, TRANSFORMER, Entry, embedder_folder, pooling, write
+from tests.embedders import HIDDEN, NORMALIZE, TRANSFORMER, Entry, dense, embedder_folder, layer_norm, pooling, write
 
 library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed: extra 'dev'")
 SENTENCES = [sentence for document in DOCUMENTS for sentence in document]
@@ -91,6 +91,56 @@ def test_every_pooling(
         assert close(ours(folder).encode(TEXTS), theirs(folder).encode(TEXTS)), index
 
 
+#: What follows the pooling; the width of a pooled vector is HIDDEN.
+ENDS: dict[str, list[Entry]] = {
+    "dense": [dense("2_Dense")],
+    "dense, normalize": [dense("2_Dense", bias=False), ("3_Normalize", NORMALIZE[1], None)],
+    "normalize, dense": [NORMALIZE, dense("3_Dense", activation="linear.Identity")],
+    "two dense": [dense("2_Dense", HIDDEN, 48, "activation.GELU"), dense("3_Dense", 48, 8, "activation.ReLU")],
+    "residual": [dense("2_Dense", HIDDEN, HIDDEN, "activation.SiLU", use_residual=True)],
+    "wide residual": [dense("2_Dense", HIDDEN, 40, "activation.Sigmoid", use_residual=True)],
+    "layer norm": [layer_norm("2_LayerNorm", HIDDEN), ("3_Normalize", NORMALIZE[1], None)],
+}
+
+
+@pytest.mark.parametrize(("mode", "include", "size"), [("mean", True, None), ("cls", False, 5)])
+@pytest.mark.parametrize("end", ENDS)
+def test_every_module(
+    tmp_path: Path,
+    model_folder: Path,
+    ours: Callable[[Path], BertRuntime],
+    end: str,
+    mode: str,
+    include: bool,
+    size: int | None,
+) -> None:
+    """With and without a prompt, whole and truncated."""
+    folder = embedder_folder(
+        tmp_path,
+        model_folder,
+        [TRANSFORMER, pooling(mode, include_prompt=include), *ENDS[end]],
+        transformer={"max_seq_length": 20},
+        about={"prompts": {"query": "the cat "}, "default_prompt_name": "query", "truncate_dim": size},
+    )
+    mine, other, texts = ours(folder), theirs(folder), TEXTS[-7:]
+    for asked in ({}, {"prompt": ""}):
+        assert np.allclose(mine.encode(texts, **asked), other.encode(texts, **asked), atol=1e-5), asked
+    rescaled = other.encode(texts, truncate_dim=3, normalize_embeddings=True)
+    assert np.allclose(mine.encode(texts, dimensions=3, normalize=True), rescaled, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", SIMILARITIES)
+def test_similarity(
+    tmp_path: Path, model_folder: Path, ours: Callable[[Path], BertRuntime], function: Similarity
+) -> None:
+    folder = embedder_folder(
+        tmp_path, model_folder, [TRANSFORMER, pooling("mean")], about={"similarity_fn_name": function}
+    )
+    other = theirs(folder)
+    vectors = other.encode(TEXTS)
+    assert np.allclose(ours(folder).similarity(TEXTS, TEXTS[:3]), other.similarity(vectors, vectors[:3]), atol=1e-3)
+
+
 @pytest.mark.parametrize("include", [False, True])
 def test_prompts(tmp_path: Path, model_folder: Path, ours: Callable[[Path], BertRuntime], include: bool) -> None:
     about = {"prompts": {"query": "the cat ", "document": "", "long": " ".join(SENTENCES)}}
@@ -156,14 +206,24 @@ def test_a_folder_that_the_library_writes(tmp_path: Path, model_folder: Path) ->
     modules = library.sentence_transformer.modules
     transformer = library.base.modules.Transformer(str(model_folder), max_seq_length=20)
     model = library.SentenceTransformer(
-        modules=[transformer, modules.Pooling(HIDDEN, pooling_mode=("max", "cls")), library.base.modules.Normalize()],
+        modules=[
+            transformer,
+            modules.Pooling(HIDDEN, pooling_mode=("max", "cls")),
+            library.base.modules.Dense(2 * HIDDEN, 24, use_residual=True),
+            modules.LayerNorm(24),
+            library.base.modules.Normalize(),
+        ],
         prompts={"query": "the cat "},
         default_prompt_name="query",
+        similarity_fn_name="dot",
+        truncate_dim=20,
         device="cpu",
     )
     model.save(str(tmp_path / "saved"))
     export(tmp_path / "saved", tmp_path / "bundle")
-    assert close(load(tmp_path / "bundle").encode(TEXTS), model.encode(TEXTS))
+    runtime = load(tmp_path / "bundle")
+    assert close(runtime.encode(TEXTS), model.encode(TEXTS))
+    assert (runtime.dimension, runtime.similarity_function) == (20, "dot")
 
 
 def test_the_transformer_in_a_folder_inside(tmp_path: Path, model_folder: Path) -> None:
@@ -183,6 +243,19 @@ def test_the_library_opens_what_we_write(
     tensors = dict(checkpoint.tensors())
     write_checkpoint(tmp_path, checkpoint.config, tensors, checkpoint.tokenizer, embedding=embedding)
     assert close(ours(tmp_path).encode(TEXTS), theirs(tmp_path).encode(TEXTS))
+
+
+def test_the_library_runs_our_graph(tmp_path: Path, model_folder: Path) -> None:
+    """``backend="onnx"`` opens a bundle that computes every position, with its modules."""
+    pytest.importorskip("optimum.onnxruntime", reason="Optimum is not installed: sentence-transformers[onnx]")
+    modules = [TRANSFORMER, pooling("mean"), dense("2_Dense"), ("3_Normalize", NORMALIZE[1], None)]
+    about = {"prompts": {"query": "the cat "}, "default_prompt_name": "query", "truncate_dim": 6}
+    folder = embedder_folder(tmp_path / "m", model_folder, modules, transformer={"max_seq_length": 20}, about=about)
+    bundle = export(folder, tmp_path / "bundle", positions="all")
+    other = library.SentenceTransformer(str(bundle.folder), backend="onnx", device="cpu", local_files_only=True)
+    expected = theirs(folder).encode(TEXTS)
+    assert np.allclose(other.encode(TEXTS), expected, atol=1e-5)
+    assert np.allclose(load(bundle.folder).encode(TEXTS), expected, atol=1e-5)
 
 
 def test_a_folder_without_modules(model_folder: Path, ours: Callable[[Path], BertRuntime]) -> None:
