@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.checkpoint.checkpoint import heads_of
-from bertedge.checkpoint.embedder import write_embedder
+from bertedge.checkpoint.embedder_writer import write_embedder
 from bertedge.encoders import CONFIG_FILES, Encoder, EncoderConfig, encoder_of, names, write_config
 from bertedge.errors import FileError, MissingExtraError
 from bertedge.heads import HEADS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bertedge.arrays import ArraySpec
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.structure import Structure
+from bertedge.heads.vector_recipe import VECTOR_OPTIONS
 from bertedge.heads.verb import Argument, Verb
 from bertedge.metric import SHARE, GoalKind, Metric, mean, quantile
 from bertedge.pooling import EmbeddingSettings, cosines, pool, pooling_of
@@ -131,6 +132,15 @@ class TextEmbedding(Head):
         return {"cls_state": states[:, 0].copy(), "mean_state": means, **pooled}
 
 
+def _lines(vectors: Sequence[Vectors]) -> Iterator[str]:
+    """A line for each vector; with ``--pooling none`` for each token, and an empty line between texts."""
+    for index, vector in enumerate(vectors):
+        if vector.ndim > 1 and index:
+            yield ""
+        for row in np.atleast_2d(vector):
+            yield " ".join(f"{number:.6g}" for number in row)
+
+
 EMBEDDING = TextEmbedding(
     words="text vector",
     reads="every",
@@ -158,11 +168,12 @@ EMBEDDING = TextEmbedding(
     verb=Verb(
         name="embed",
         method="encode",
-        help="Print the vector of a text.",
-        arguments=(Argument(name="text", help="A text."),),
-        example=("She drank a cup of coffee in the kitchen.",),
-        lines=lambda vector: [" ".join(f"{number:.6g}" for number in vector)],
-        to_json=lambda vector: vector.tolist(),
+        help="Print the vectors of texts, a line each.",
+        arguments=(Argument(name="texts", help="Texts.", many=True),),
+        options=VECTOR_OPTIONS,
+        example=("She drank a cup of coffee in the kitchen.", "He made tea."),
+        lines=_lines,
+        to_json=lambda vectors: [vector.tolist() for vector in vectors],
     ),
     smooth_loss="embedding.relative_error",
     main_metric="embedding.cosine_mean",

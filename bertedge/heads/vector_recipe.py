@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.errors import UsageError, nearest
+from bertedge.heads.verb import Option
 from bertedge.pooling import DEFAULT_POOLING, EmbeddingSettings, PoolingMode, finished, pool, vector_width
 from bertedge.predictor import RowOutputs
 from bertedge.vector_modules import VectorModule, normalized
@@ -16,6 +17,14 @@ from bertedge.vector_modules import VectorModule, normalized
 VectorPooling = PoolingMode | Literal["pooler"]
 Pooling = VectorPooling | Literal["none"]
 POOLINGS: tuple[str, ...] = (*get_args(PoolingMode), "pooler", "none")
+#: The settings as options of the command.
+VECTOR_OPTIONS = (
+    Option(name="pooling", kind=str, default=None, help=f"How a text becomes one vector: {', '.join(POOLINGS)}."),
+    Option(name="normalize", kind=bool, default=None, help="Whether vectors are scaled to length 1."),
+    Option(name="dimensions", default=None, least=1, help="How many of a vector's first numbers are kept."),
+    Option(name="prompt", kind=str, default=None, help="Words to put in front of the texts."),
+    Option(name="prompt_name", kind=str, default=None, help="Which of the model's prompts is put there."),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

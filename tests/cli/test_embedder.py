@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from bertedge.cli.app import app
+from bertedge.errors import UsageError
+from bertedge.runtime import load
 from tests.embedders import DENSE, NORMALIZE, TRANSFORMER, embedder_folder, pooling
 
 typed = CliRunner()
@@ -34,3 +37,18 @@ def test_export_and_info(folder: Path, tmp_path: Path) -> None:
 
 def test_info_of_other_models(model_folder: Path) -> None:
     assert "embedding" not in json.loads(typed.invoke(app, ["info", str(model_folder), "--json"]).stdout)
+
+
+def test_embed(folder: Path, tmp_path: Path) -> None:
+    bundle = str(tmp_path / "b")
+    assert typed.invoke(app, ["export", str(folder), "-o", bundle]).exit_code == 0
+    shown = typed.invoke(app, ["embed", bundle, "The cat sat.", "A ship."])
+    assert [len(line.split()) for line in shown.stdout.splitlines()] == [8, 8]
+    asked = ["--prompt", "", "--pooling", "mean", "--no-normalize", "--dimensions", "3", "--json"]
+    vectors = json.loads(typed.invoke(app, ["embed", bundle, "The cat sat.", "A ship.", *asked]).stdout)
+    expected = load(bundle).encode(["The cat sat.", "A ship."], prompt="", pooling="mean", normalize=False)
+    assert np.allclose(vectors, expected[:, :3], atol=1e-6)
+    tokens = typed.invoke(app, ["embed", bundle, "The cat sat.", "A ship.", "--pooling", "none"]).stdout.splitlines()
+    assert [len(line.split()) for line in tokens].count(32) == len(tokens) - 1
+    wrong = typed.invoke(app, ["embed", bundle, "A ship.", "--prompt-name", "passage"])
+    assert isinstance(wrong.exception, UsageError)

@@ -51,7 +51,8 @@ def ours(bundle_of: Callable[..., Bundle]) -> Callable[[Path], BertRuntime]:
 
     def opened(folder: Path) -> BertRuntime:
         checkpoint = Checkpoint.read(folder)
-        changed = replace(bundle, manifest=replace(bundle.manifest, embedding=checkpoint.embedding))
+        settings = replace(bundle.manifest.settings, embedding=checkpoint.embedding)
+        changed = replace(bundle, manifest=replace(bundle.manifest, settings=settings))
         runtime = BertRuntime(changed, engine=ONNXRUNTIME, threads=1)
         runtime.tokenizer = checkpoint.tokenizer
         return runtime

@@ -42,7 +42,8 @@ def make(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, plain: Be
 
     def made(modules: Sequence[Entry] = (TRANSFORMER, pooling("mean"), NORMALIZE), **settings: Any) -> BertRuntime:
         folder = embedder_folder(tmp_path_factory.mktemp("embedder"), model_folder, modules, **settings)
-        manifest = replace(plain.bundle.manifest, embedding=Checkpoint.read(folder).embedding)
+        settings = replace(plain.bundle.manifest.settings, embedding=Checkpoint.read(folder).embedding)
+        manifest = replace(plain.bundle.manifest, settings=settings)
         return BertRuntime(replace(plain.bundle, manifest=manifest), engine=plain.engine, threads=1)
 
     return made
