@@ -12,9 +12,9 @@ from bertedge.heads.head import Head
 from bertedge.heads.mlm import MLM
 from bertedge.heads.nsp import NSP, NextSentenceMethod
 from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
+from bertedge.heads.similar import Similar
 from bertedge.heads.tag import TagTexts
 from bertedge.heads.token_classification import TOKEN_CLASSIFICATION
-from bertedge.heads.similar import Similar
 from bertedge.predictor import RowOutputs
 
 #: Name -> head, in the order of reports.
