@@ -75,6 +75,7 @@ class Layer:
         outputs: rows of its matrix; of a table, the number of rows.
         reads: the positions that it is computed for.
         tied_to: the table whose rows are its matrix.
+        shares: the layer of an earlier block whose weights it uses; None for weights of its own.
     """
 
     name: str
@@ -84,6 +85,12 @@ class Layer:
     outputs: int
     reads: Reads = "every"
     tied_to: str | None = None
+    shares: str | None = None
+
+    @property
+    def stored(self) -> str:
+        """The name under which its weights are stored."""
+        return self.shares or self.name
 
     @property
     def block(self) -> int | None:
@@ -108,28 +115,23 @@ class Block:
 
 def block_layers(config: EncoderConfig, index: int) -> Block:
     """The layers of encoder block ``index``."""
-    name = owner = names.layer(index)
+    name, stored = names.layer(index), config.stored_block(index)
+    owner = names.layer(stored)
+    first = next(other for other in range(index + 1) if config.stored_block(other) == stored)
     hidden, inner = config.hidden_size, config.intermediate_size
     attention = tuple(f"{owner}.attention.self.{part}" for part in ("query", "key", "value"))
+
+    def layer(part: str, role: Role, owners: tuple[str, ...], inputs: int, outputs: int) -> Layer:
+        shares = None if first == index else f"{names.layer(first)}.{part}"
+        return Layer(name=f"{name}.{part}", role=role, owners=owners, inputs=inputs, outputs=outputs, shares=shares)
+
     return Block(
-        qkv=Layer(name=f"{name}.attention.qkv", role=Role.QKV, owners=attention, inputs=hidden, outputs=3 * hidden),
-        attention_output=Layer(
-            name=f"{name}.attention.output",
-            role=Role.ATTENTION_OUTPUT,
-            owners=(f"{owner}.attention.output.dense",),
-            inputs=hidden,
-            outputs=hidden,
+        qkv=layer("attention.qkv", Role.QKV, attention, hidden, 3 * hidden),
+        attention_output=layer(
+            "attention.output", Role.ATTENTION_OUTPUT, (f"{owner}.attention.output.dense",), hidden, hidden
         ),
-        intermediate=Layer(
-            name=f"{name}.intermediate",
-            role=Role.INTERMEDIATE,
-            owners=(f"{owner}.intermediate.dense",),
-            inputs=hidden,
-            outputs=inner,
-        ),
-        output=Layer(
-            name=f"{name}.output", role=Role.OUTPUT, owners=(f"{owner}.output.dense",), inputs=inner, outputs=hidden
-        ),
+        intermediate=layer("intermediate", Role.INTERMEDIATE, (f"{owner}.intermediate.dense",), hidden, inner),
+        output=layer("output", Role.OUTPUT, (f"{owner}.output.dense",), inner, hidden),
     )
 
 
@@ -191,3 +193,12 @@ def planned_layers(layers: Iterable[Layer]) -> list[Layer]:
 def sharing(layers: Iterable[Layer]) -> dict[str, str]:
     """Table -> the layer that is tied to it. The table has the format of this layer."""
     return {layer.tied_to: layer.name for layer in layers if layer.tied_to is not None}
+
+
+def users(layers: Iterable[Layer]) -> dict[str, tuple[str, ...]]:
+    """Layer -> all layers that use its weights, itself among them."""
+    found: dict[str, list[str]] = {}
+    layers = list(layers)
+    for layer in layers:
+        found.setdefault(layer.stored, []).append(layer.name)
+    return {layer.name: tuple(found[layer.stored]) for layer in layers}

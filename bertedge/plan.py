@@ -41,8 +41,9 @@ their weights are zero.
 A table gives float rows: of its own format, then ``exact`` rows added (rows[index[id]] * scale[index[id]]; index 0 adds
 nothing), then multiplied by ``reciprocals``. A table that the decoder shares has the decoder's format.
 
-Embeddings are ``embedding_size`` wide. An encoder with a ``type_vocab_size`` of 0 has no token types. Layer norms have
-the epsilon of ``encoder``; the channel factors of a decoder are in the weights of the norm before it.
+Embeddings are ``embedding_size`` wide. An encoder with a ``type_vocab_size`` of 0 has no token types. Layers of
+blocks that share their weights name the same tensors. Layer norms have the epsilon of ``encoder``; the channel factors
+of a decoder are in the weights of the norm before it.
 """
 
 from __future__ import annotations

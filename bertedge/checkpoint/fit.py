@@ -79,9 +79,7 @@ def _added(config: EncoderConfig, expected: Iterable[str], tensors: Iterable[str
     known = {*expected, *names.pooler_shapes(config)}
     found = [tensor for tensor in tensors if is_inside(tensor) and tensor not in known]
     layers = {tensor: int(match[1]) for tensor in found if (match := names.IN_LAYER.match(tensor))}
-    return [
-        tensor for tensor in found if layers.get(tensor, 0) < config.num_hidden_layers and not IGNORED.search(tensor)
-    ]
+    return [tensor for tensor in found if layers.get(tensor, 0) < config.stored_blocks and not IGNORED.search(tensor)]
 
 
 def _refuse_other_form(name: str, tensors: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bertedge.encoders.albert import ALBERT
 from bertedge.encoders.bert import BERT
 from bertedge.encoders.camembert import CAMEMBERT
 from bertedge.encoders.config import EncoderConfig
@@ -42,7 +43,8 @@ __all__ = [
 CONFIG_FILES = ("config.json", "bert_config.json")
 #: ``model_type`` of ``config.json`` -> the family. A new family is one file and one row.
 ENCODERS: dict[str, Encoder] = {
-    encoder.model_type: encoder for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA, ELECTRA, MPNET)
+    encoder.model_type: encoder
+    for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA, ELECTRA, ALBERT, MPNET)
 }
 
 

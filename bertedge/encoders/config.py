@@ -18,11 +18,17 @@ ACTIVATIONS = {
     "relu": "relu",
 }
 #: The smallest pair of texts has five tokens: ``[CLS] a [SEP] b [SEP]``.
-SMALLEST = {"type_vocab_size": 0, "max_position_embeddings": 5, "embedding_size": 0, "relative_buckets": 0}
+SMALLEST = {
+    "type_vocab_size": 0,
+    "max_position_embeddings": 5,
+    "embedding_size": 0,
+    "relative_buckets": 0,
+    "layer_groups": 0,
+}
 #: Fields that are whole numbers.
 SIZES = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
-    *("max_position_embeddings", "type_vocab_size", "embedding_size", "relative_buckets"),
+    *("max_position_embeddings", "type_vocab_size", "embedding_size", "relative_buckets", "layer_groups"),
 )
 #: Fields that are a share, from 0 to 1.
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
@@ -46,6 +52,8 @@ class EncoderConfig:
         type_vocab_size: rows of the table of token types; 0 for an encoder without them.
         embedding_size: width of the embeddings; 0 if it is the hidden size.
         embedding_projection: whether a linear layer takes the embeddings to the hidden size.
+        layer_groups: number of blocks with stored weights, each of which is computed several times in a row (Lan et al.
+            2020, section 3.1); 0 if every block has its own weights.
         decoder_act: the activation in front of a decoder, if it is not that of the blocks.
         relative_buckets: rows of the table of relative positions, with a number for each attention head that is added
             to the scores of all blocks (Raffel et al. 2020, section 2.1); 0 for an encoder without it.
@@ -68,6 +76,7 @@ class EncoderConfig:
     position_offset: int = 0
     embedding_size: int = 0
     embedding_projection: bool = False
+    layer_groups: int = 0
     decoder_act: str | None = None
     relative_buckets: int = 0
 
@@ -99,6 +108,8 @@ class EncoderConfig:
                 f"num_attention_heads {self.num_attention_heads}",
                 "choose a number of heads that divides the hidden size",
             )
+        if self.layer_groups > self.num_hidden_layers:
+            raise _wrong("layer_groups", str(self.layer_groups), f"at most num_hidden_layers {self.num_hidden_layers}")
         if not isinstance(self.hidden_act, str) or self.hidden_act not in ACTIVATIONS:
             raise CheckpointError(
                 f"config: hidden_act {self.hidden_act!r} is not supported", nearest(str(self.hidden_act), ACTIVATIONS)
@@ -143,6 +154,15 @@ class EncoderConfig:
     def decoder_activation(self) -> str:
         """The activation in front of a decoder; names as in :attr:`activation`."""
         return ACTIVATIONS[self.decoder_act or self.hidden_act]
+
+    @property
+    def stored_blocks(self) -> int:
+        """The number of blocks whose weights are stored."""
+        return self.layer_groups or self.num_hidden_layers
+
+    def stored_block(self, index: int) -> int:
+        """The index of the stored weights of block ``index``."""
+        return int(index / (self.num_hidden_layers / self.stored_blocks))  # the same rounding as in transformers
 
     @property
     def embedding_width(self) -> int:

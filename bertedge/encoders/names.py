@@ -44,7 +44,7 @@ def encoder_shapes(config: EncoderConfig) -> Shapes:
         shapes |= linear_shapes(PROJECTION, hidden, width)
     if config.relative_buckets:
         shapes[RELATIVE_BIAS] = (config.relative_buckets, config.num_attention_heads)
-    for index in range(config.num_hidden_layers):
+    for index in range(config.stored_blocks):
         block = layer(index)
         for part in ("query", "key", "value"):
             shapes |= linear_shapes(f"{block}.attention.self.{part}", hidden, hidden)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: How the class names of other families begin, for files without ``model_type``.
 OTHER_CLASSES = (
-    *("Albert", "Deberta", "MPNet", "ModernBert"),
+    *("Deberta", "MPNet", "ModernBert"),
     *("NomicBert", "Longformer", "BigBird", "Funnel", "XLNet", "T5", "MT5", "Bart", "GPT", "Llama"),
 )
 #: Tensor names that only another family has -> that family. The first match counts.

@@ -14,6 +14,7 @@ from onnx import TensorProto
 from bertedge.encoders import names
 from bertedge.graph.builder import MICROSOFT
 from bertedge.graph.formats import Int8
+from bertedge.graph.heads import read_rows
 from bertedge.graph.linear import has_int8_attention, int8_attention
 from bertedge.graph.writer import LayerWriter
 from bertedge.layers import Layer
@@ -37,6 +38,8 @@ class AttentionWriter(LayerWriter):
             (B, R, H).
         """
         g, name = self.g, layer.name
+        if positions and layer.shares:  # the weights of queries are stored together with the others
+            return read_rows(self, self.attention(layer, x, x, ""), positions, f"{name}.context.rows")
         joined = self.weights(layer)
         form, bias = self.record_format(layer, x), self._bias(positions)
         heads = self.config.num_attention_heads

@@ -111,14 +111,14 @@ class EncoderWriter(AttentionWriter):
 
     def _block(self, index: int, x: str, positions: str = "") -> str:
         """One encoder block, (B, S, H) -> (B, S, H); or (B, R, H) with only the rows at positions (B, R)."""
-        block, owner = block_layers(self.config, index), names.layer(index)
+        block, owner = block_layers(self.config, index), names.layer(self.config.stored_block(index))
         read = read_rows(self, x, positions) if positions else x
         if positions:
             self.graph.at_read_rows |= {layer.name for layer in block.layers}
         context = self.attention(block.qkv, x, read, positions)
         attended = self.linear(block.attention_output.name, context)
-        x = self.add_norm(f"{block.attention_output.name}.norm", f"{owner}.attention.output", attended, read)
+        x = self.add_norm(block.attention_output, f"{owner}.attention.output", attended, read)
         inner = self.linear(block.intermediate.name, x)
         inner = self.activation(f"{block.intermediate.name}.activation", inner, self.config.activation)
         outer = self.linear(block.output.name, inner)
-        return self.add_norm(f"{block.output.name}.norm", f"{owner}.output", outer, x)
+        return self.add_norm(block.output, f"{owner}.output", outer, x)

@@ -45,6 +45,11 @@ class Weights(Protocol):
     @property
     def shape(self) -> tuple[int, int]: ...
 
+    @property
+    def stored_as(self) -> str | None:
+        """The name of the layer whose tensors these are; None for the layer that is written."""
+        ...
+
     def float_matrix(self, g: GraphBuilder, name: str, dtype: DTypeLike = np.float32) -> str:
         """Add the matrix (inputs, outputs) as float32; stored as float16, onnxruntime converts it on load."""
         ...
@@ -64,21 +69,23 @@ class Weights(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnWeights:
-    """A matrix (outputs, inputs) that no other layer shares; it is loaded when the file is written."""
+    """A matrix (outputs, inputs) that is no table; it is loaded when the file is written."""
 
     shape: tuple[int, int]
     load: Load = field(repr=False)
     load_bias: Load = field(repr=False)
     rounding: Rounding = NEAREST
+    stored_as: str | None = None
 
     def float_matrix(self, g: GraphBuilder, name: str, dtype: DTypeLike = np.float32) -> str:
+        name = self.stored_as or name
         stored = g.tensor(f"{name}.weight", dtype, self.shape[::-1], lambda: self.load().T)
         if dtype == np.float32:
             return stored
-        return g.op("Cast", [stored], f"{name}.weight.float", to=TensorProto.FLOAT)
+        return g.once("Cast", [stored], f"{name}.weight.float", to=TensorProto.FLOAT)
 
     def int8_matrix(self, g: GraphBuilder, name: str, weight_range: WeightRange) -> Int8Matrix:
-        rows = cache(lambda: self.rounding(self.load(), weight_range))
+        name, rows = self.stored_as or name, cache(lambda: self.rounding(self.load(), weight_range))
         return Int8Matrix(
             values=g.tensor(f"{name}.weight", np.int8, self.shape[::-1], lambda: rows().values.T),
             scale=g.tensor(f"{name}.scale", np.float32, self.shape[:1], lambda: rows().scale),
@@ -87,14 +94,16 @@ class OwnWeights:
 
     def blocks(self, g: GraphBuilder, name: str, form: BlockWeights) -> BlockMatrix:
         rounded = cache(lambda: self.rounding.in_blocks(self.load(), form))
-        return block_matrix(g, f"{name}.weight", form, self.shape, rounded)
+        return block_matrix(g, f"{self.stored_as or name}.weight", form, self.shape, rounded)
 
     def bias(self, g: GraphBuilder, name: str) -> str:
-        return g.tensor(f"{name}.bias", np.float32, self.shape[:1], self.load_bias)
+        return g.tensor(f"{self.stored_as or name}.bias", np.float32, self.shape[:1], self.load_bias)
 
     def columns(self, chosen: list[int]) -> OwnWeights:
         """The weights of some inputs only."""
-        return replace(self, shape=(self.shape[0], len(chosen)), load=lambda: self.load()[:, chosen])
+        stored = f"{self.stored_as}.outlier" if self.stored_as else None
+        shape = (self.shape[0], len(chosen))
+        return replace(self, shape=shape, load=lambda: self.load()[:, chosen], stored_as=stored)
 
     def with_columns_scaled(self, factors: NDArray[np.float32]) -> OwnWeights:
         """The weights of each input multiplied by its factor."""

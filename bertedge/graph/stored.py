@@ -46,7 +46,7 @@ DTYPES: tuple[DType, ...] = get_args(DType)
 
 
 def stored_matrix(g: GraphBuilder, name: str, x: str, outputs: int, *, table: str | None) -> StoredMatrix:
-    """The tensors of a matrix that was written as ``name`` and reads the value ``x``.
+    """The tensors of a matrix that was stored as ``name`` and reads the value ``x``.
 
     Args:
         table: the look-up table whose rows are this matrix.

@@ -125,6 +125,7 @@ class TableWeights:
 
     table: Table
     load_bias: Load = field(repr=False)
+    stored_as: None = None
 
     @property
     def shape(self) -> tuple[int, int]:

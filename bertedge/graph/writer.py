@@ -127,7 +127,7 @@ class LayerWriter:
 
     def record_matrix(self, layer: Layer, name: str, x: str, weights: Weights) -> None:
         """Record how a matrix was stored."""
-        matrix = stored_matrix(self.g, name, x, weights.shape[0], table=layer.tied_to)
+        matrix = stored_matrix(self.g, weights.stored_as or name, x, weights.shape[0], table=layer.tied_to)
         self.graph.matrices.setdefault(layer.name, []).append(matrix)
 
     def decode(self, layer: str, x: str, bias: str) -> str:
@@ -169,7 +169,8 @@ class LayerWriter:
             shape=shape,
             load=lambda: load("weight"),
             load_bias=lambda: load("bias"),
-            rounding=self.roundings(layer.name),
+            rounding=self.roundings(layer.stored),
+            stored_as=layer.shares,
         )
 
     def decoder_activation(self, name: str, x: str) -> str:
@@ -181,16 +182,19 @@ class LayerWriter:
         op_type, domain = OPERATORS[function]
         return self.g.op(op_type, [x], name, domain=domain)
 
-    def layer_norm(self, name: str, owner: str, x: str, divisors: tuple[float, ...] = ()) -> str:
-        """Layer norm; divisors of its channels are part of its weights."""
-        weight = self.float_tensor(f"{name}.weight", f"{owner}.LayerNorm.weight", divisors)
-        bias = self.float_tensor(f"{name}.bias", f"{owner}.LayerNorm.bias", divisors)
+    def layer_norm(
+        self, name: str, owner: str, x: str, divisors: tuple[float, ...] = (), stored: str | None = None
+    ) -> str:
+        """Layer norm; divisors of its channels are part of its weights, which another norm may have stored."""
+        weight = self.float_tensor(f"{stored or name}.weight", f"{owner}.LayerNorm.weight", divisors)
+        bias = self.float_tensor(f"{stored or name}.bias", f"{owner}.LayerNorm.bias", divisors)
         self.graph.norms[name] = StoredNorm(weight=weight, bias=bias)
         return self.g.op("LayerNormalization", [x, weight, bias], name, epsilon=self.config.layer_norm_eps, axis=-1)
 
-    def add_norm(self, name: str, owner: str, x: str, skip: str) -> str:
-        """Skip connection and layer norm."""
-        return self.layer_norm(name, owner, self.g.op("Add", [x, skip], f"{name}.sum"))
+    def add_norm(self, layer: Layer, owner: str, x: str, skip: str) -> str:
+        """Skip connection and layer norm after a layer."""
+        name = f"{layer.name}.norm"
+        return self.layer_norm(name, owner, self.g.op("Add", [x, skip], f"{name}.sum"), stored=f"{layer.stored}.norm")
 
     def float_tensor(self, name: str, tensor: str, divisors: tuple[float, ...] = ()) -> str:
         """Add a tensor of the checkpoint as float32; its last axis is divided by the divisors."""

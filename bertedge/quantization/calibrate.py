@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,9 +62,7 @@ def calibrate(job: Job, method: Static, *, products: bool = False) -> Calibratio
         clips={},
         layers={layer: channel_range(observers[value]) for layer, value in model.layer_inputs.items()},
     )
-    return Calibration(
-        ranges=ranges, products={layer: sums[value] for layer, value in model.layer_inputs.items() if value in sums}
-    )
+    return Calibration(ranges=ranges, products=_by_layer(job, sums) if sums else {})
 
 
 def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
@@ -91,8 +89,17 @@ def _seen(job: Job, method: Calibrated, *, products: bool) -> Observed:
 
 def observe_products(job: Job, method: Calibrated) -> dict[str, Products]:
     """The sums of x x^T over the inputs x of every linear layer, (inputs, inputs), by layer name."""
-    sums = _seen(job, method, products=True).products
-    return {layer: sums[value] for layer, value in job.float_model.layer_inputs.items()}
+    return _by_layer(job, _seen(job, method, products=True).products)
+
+
+def _by_layer(job: Job, sums: Mapping[str, Products]) -> dict[str, Products]:
+    """The sums by the name under which a layer's weights are stored: those of all layers with these weights."""
+    inputs = job.float_model.layer_inputs
+    return {
+        layer.name: Products.together([sums[inputs[user]] for user in job.users[layer.name]])
+        for layer in job.layers
+        if layer.name in inputs and layer.shares is None
+    }
 
 
 def observe_clips(job: Job, method: Static, plan: Plan) -> dict[str, Clip]:

@@ -8,7 +8,7 @@ al. 2023, "GPTQ", algorithm 1; Hassibi and Stork 1993). It costs nothing at run 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +49,19 @@ class Products:
         self._sums = np.zeros(channels, dtype=np.float32)
         self._count = 0
         self._rows: list[NDArray[np.float32]] = []
+
+    @classmethod
+    def together(cls, parts: Sequence[Products]) -> Products:
+        """The sums over the inputs of all parts."""
+        if len(parts) == 1:
+            return parts[0]
+        whole = cls(len(parts[0]._sums))
+        for part in parts:
+            part._add()
+            whole._products += part._products
+            whole._sums += part._sums
+            whole._count += part._count
+        return whole
 
     def observe(self, values: NDArray[np.float32]) -> None:
         """Add values of shape (..., channels)."""

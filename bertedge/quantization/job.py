@@ -12,7 +12,7 @@ from bertedge.errors import UsageError
 from bertedge.graph.formats import Float16Weights, NumberFormat, Plan
 from bertedge.graph.rounding import Roundings
 from bertedge.graph.writer import Positions, nearest
-from bertedge.layers import KEPT, Layer, planned_layers, sharing
+from bertedge.layers import KEPT, Layer, planned_layers, sharing, users
 from bertedge.progress import Listener
 from bertedge.quantization.float_model import FloatModel
 from bertedge.quantization.ranges import Ranges
@@ -67,6 +67,11 @@ class Job:
         """See :func:`bertedge.layers.sharing`."""
         return sharing(self.layers)
 
+    @cached_property
+    def users(self) -> dict[str, tuple[str, ...]]:
+        """See :func:`bertedge.layers.users`."""
+        return users(self.all_layers)
+
     def kept_float(self) -> set[str]:
         """The layers that the recipe leaves in float32.
 
@@ -75,6 +80,7 @@ class Job:
         """
         kept = set(matching("exclude", self.recipe.exclude, self.names))
         self._require_whole_table("exclude", kept)
+        self.require_all_users("exclude", kept)
         return kept
 
     def in_float16(self) -> set[str]:
@@ -85,7 +91,22 @@ class Job:
         """
         chosen = set(matching("float16", self.recipe.float16, self.names))
         self._require_whole_table("float16", chosen | self.kept_float())
+        self.require_all_users("float16", chosen)
         return chosen - self.kept_float()
+
+    def require_all_users(self, option: str, chosen: set[str]) -> None:
+        """Refuse a choice of some of the layers that share their weights.
+
+        Raises:
+            UsageError: names two of them.
+        """
+        for layer in sorted(chosen):
+            others = [other for other in self.users[layer] if other not in chosen]
+            if others:
+                raise UsageError(
+                    f"{option} names {layer}, but {others[0]} has the same weights in this model",
+                    "name all layers with these weights, or none",
+                )
 
     def _require_whole_table(self, option: str, chosen: set[str]) -> None:
         for table, layer in self.sharing.items():

@@ -57,11 +57,13 @@ class Ranges:
     layers: dict[str, ChannelRange]
     clips: dict[str, Clip]
 
-    def seen(self, layer: str) -> Channels:
-        """The observed channels of a layer."""
-        stored = self.layers[layer]
-        low, high, mean = (np.array(values, dtype=np.float32) for values in (stored.low, stored.high, stored.mean))
-        return Channels(low=low, high=high, mean=mean, rows=self.examples)
+    def seen(self, *layers: str) -> Channels:
+        """The observed channels of a layer, or of several layers together."""
+        stored = [self.layers[layer] for layer in layers]
+        low, high, mean = (
+            np.array([getattr(each, name) for each in stored], dtype=np.float32) for name in ("low", "high", "mean")
+        )
+        return Channels(low=low.min(axis=0), high=high.max(axis=0), mean=mean.mean(axis=0), rows=self.examples)
 
     def require(
         self,

@@ -241,7 +241,8 @@ def _groups(job: Job, plan: Plan) -> dict[str, tuple[str, ...]]:
     for layer in job.layers:
         if isinstance(plan.get(layer.name, Float32()), Float32 | Float16Weights):
             continue
-        group = job.sharing.get(layer.name) or group_of(layer, blocks_each)
+        shared = layer.stored if len(job.users[layer.name]) > 1 else None
+        group = job.sharing.get(layer.name) or shared or group_of(layer, blocks_each)
         groups.setdefault(group, []).append(layer.name)
     return {name: tuple(members) for name, members in groups.items()}
 

@@ -55,7 +55,9 @@ def decide(job: Job, method: Static) -> Decision:
         if layer.role == Role.WORD_TABLE:
             exact = frequent_tokens(job, method, EXACT_ROWS)
             return Int8Rows(weight_range=job.target.weight_range, exact=exact)
-        return _linear_format(layer.role, ranges.seen(layer.name), job.target.weight_range, method)
+        together = job.users[layer.name]
+        form = _linear_format(layer.role, ranges.seen(*together), job.target.weight_range, method)
+        return form if len(together) == 1 else _in_range(form, ranges.seen(layer.name))
 
     plan = {n: form for n, form in plan_of(job.layers, format_of).items() if n not in kept_float}
     if method.observer in CLIPPING:
@@ -63,11 +65,13 @@ def decide(job: Job, method: Static) -> Decision:
         plan |= {name: _clipped(plan[name], clip) for name, clip in ranges.clips.items() if name in plan}
     positions = {layer.name for layer in job.layers if layer.role == Role.POSITION_TABLE}
     finer = {name: _finer(form) for name, form in plan.items() if isinstance(form, StaticInt8) or name in positions}
-    plan |= {name: finer[name] for name in sorted(matching("finer", method.finer, list(finer)))}
+    in_finer = set(matching("finer", method.finer, list(finer)))
+    job.require_all_users("finer", in_finer)
+    plan |= {name: finer[name] for name in sorted(in_finer)}
     return Decision(
         plan=plan,
         ranges=ranges,
-        roundings=_roundings(method, ranges, products),
+        roundings=_roundings(job, method, ranges, products),
         warnings=_clip_warnings(method, ranges),
         finer={"finer": finer},
     )
@@ -96,8 +100,8 @@ def _seen(job: Job, method: Static, *, products: bool) -> tuple[Ranges, dict[str
     return job.ranges or seen.ranges, seen.products
 
 
-def _roundings(method: Static, ranges: Ranges, products: dict[str, Products]) -> Roundings:
-    """Layer -> how its weights are rounded."""
+def _roundings(job: Job, method: Static, ranges: Ranges, products: dict[str, Products]) -> Roundings:
+    """Layer -> how its weights are rounded, for the inputs of all layers that use them."""
     nearest = Nearest(SCALES[method.weight_scales])
 
     def rounding(layer: str) -> Rounding:
@@ -105,7 +109,7 @@ def _roundings(method: Static, ranges: Ranges, products: dict[str, Products]) ->
         if layer in products:
             chosen = products[layer].rounding(nearest)
         if method.bias_correction and layer in ranges.layers:
-            chosen = WithMeanError(chosen, ranges.seen(layer).mean)
+            chosen = WithMeanError(chosen, ranges.seen(*job.users[layer]).mean)
         return chosen
 
     return rounding
@@ -138,7 +142,7 @@ AFTER_NORM = (Role.QKV, Role.INTERMEDIATE, Role.POOLER)
 AFTER_ACTIVATION = (Role.ATTENTION_OUTPUT, Role.OUTPUT)
 
 
-def _linear_format(role: Role, seen: Channels, weight_range: WeightRange, method: Static) -> NumberFormat:
+def _linear_format(role: Role, seen: Channels, weight_range: WeightRange, method: Static) -> StaticInt8:
     if role == Role.POOLER:
         seen = seen.with_margin(POOLER_MARGIN)
     if method.smoothing and role in AFTER_NORM:
@@ -148,6 +152,17 @@ def _linear_format(role: Role, seen: Channels, weight_range: WeightRange, method
     if method.smoothing and role == Role.DECODER:
         return _balanced(seen, weight_range)
     return _plain(seen.low, seen.high, weight_range)
+
+
+def _in_range(form: StaticInt8, seen: Channels) -> StaticInt8:
+    """The format for one of the layers that share weights, and so balance and outliers: the range of its own input."""
+    shifts, divisors = (
+        np.asarray(values or default, dtype=np.float32)
+        for values, default in ((form.input_shifts, 0), (form.input_divisors, 1))
+    )
+    low, high = (np.delete((end - shifts) / divisors, form.outliers) for end in (seen.low, seen.high))
+    scale, zero_point = scale_and_zero_point(float(low.min()), float(high.max()))
+    return replace(form, scale=scale, zero_point=zero_point)
 
 
 def _finer(form: NumberFormat) -> NumberFormat:

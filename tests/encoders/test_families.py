@@ -14,10 +14,11 @@ import torch
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint
 from bertedge.encoders import ENCODERS, Encoder
-from bertedge.errors import CheckpointError
+from bertedge.errors import CheckpointError, UsageError
 from bertedge.heads.parts import Parts
+from bertedge.plan import read_plan
 from bertedge.quantization import export, quantize
-from bertedge.recipe import QuantizationRecipe, Static
+from bertedge.recipe import RECIPES, QuantizationRecipe, Static
 from bertedge.runtime import load
 from bertedge.runtime.verify import verify
 from bertedge.tokenizer import Tokenizer
@@ -35,6 +36,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "camembert": {**SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
     "xlm-roberta": {**SIZES, "type_vocab_size": 1, "layer_norm_eps": 1e-5},
     "electra": {**SIZES, "embedding_size": 16},
+    "albert": {**SIZES, "embedding_size": 16, "num_hidden_layers": 3},
     "mpnet": SIZES,
 }
 #: Further settings of the same families: name -> family, settings.
@@ -42,6 +44,8 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "distilbert, relu": ("distilbert", {"activation": "relu"}),
     "roberta, untied": ("roberta", {"tie_word_embeddings": False}),
     "roberta, relu": ("roberta", {"hidden_act": "relu"}),
+    "albert, groups": ("albert", {"num_hidden_layers": 5, "num_hidden_groups": 2, "embedding_size": 32}),
+    "albert, untied": ("albert", {"tie_word_embeddings": False}),
     "mpnet, relu": ("mpnet", {"hidden_act": "relu"}),
     "electra, relu": ("electra", {"hidden_act": "relu"}),
     "electra, untied": ("electra", {"tie_word_embeddings": False}),
@@ -192,3 +196,39 @@ def test_quantized_bundles_are_made_and_verified(
         assert mine @ its / np.linalg.norm(mine) / np.linalg.norm(its) > 0.99
     assert verify(bundle.folder).passed
     assert_the_plan_computes(bundle)
+
+
+STATIC = QuantizationRecipe(method=Static(examples=4, max_length=48))
+
+
+@pytest.mark.parametrize("method", [STATIC, RECIPES["dynamic"], RECIPES["weight-only"].changed(examples=4)])
+def test_shared_weights_are_stored_once(
+    folder_of: Callable[[str], Path], corpus_file: Path, tmp_path: Path, method: QuantizationRecipe
+) -> None:
+    bundle = quantize(folder_of("albert"), tmp_path / "bundle", recipe=method, calibration=corpus_file)
+    sizes = bundle.manifest.bytes_by_part
+    assert max(sizes.get(f"encoder.layer.{index}", 0) for index in (1, 2)) < sizes["encoder.layer.0"] / 20
+    layers = read_plan(bundle.folder).layers
+    for part in ("attention.qkv", "intermediate"):
+        first, last = (layers[f"encoder.layer.{index}.{part}"] for index in (0, 2))
+        assert first.matrices[0].weight == last.matrices[0].weight
+        assert (first.input is None) or (first.input.scale != last.input.scale)  # ranges are those of each block
+
+
+def test_layers_with_the_same_weights_have_one_format(
+    folder_of: Callable[[str], Path], corpus_file: Path, tmp_path: Path
+) -> None:
+    for changes in ({"exclude": ("*.1.output",)}, {"finer": ("*.1.output",)}, {"float16": ("*.1.output",)}):
+        with pytest.raises(UsageError, match=r"names encoder.layer.1.output, but encoder.layer.0.output has the same"):
+            quantize(folder_of("albert"), tmp_path / "b", recipe=STATIC.changed(**changes), calibration=corpus_file)
+    recipe = STATIC.changed(finer=("*.intermediate",), float16=("*.output",), rounding="compensated")
+    assert_the_plan_computes(quantize(folder_of("albert"), tmp_path / "b", recipe=recipe, calibration=corpus_file))
+
+
+def test_groups_of_several_blocks_are_refused() -> None:
+    row = ENCODERS["albert"]
+    written = row.write_config(row.config())
+    with pytest.raises(CheckpointError, match="inner_group_num is 2, expected 1"):
+        row.read_config({**written, "inner_group_num": 2})
+    with pytest.raises(CheckpointError, match="num_hidden_groups is 13, expected at most num_hidden_layers 12"):
+        row.read_config({**written, "num_hidden_groups": 13})
