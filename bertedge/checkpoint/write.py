@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from bertedge.checkpoint.embedder_writer import write_embedder
 from bertedge.encoders import CONFIG_FILES, Encoder, EncoderConfig, encoder_of, names, write_config
 from bertedge.errors import FileError, MissingExtraError
 from bertedge.heads import HEADS
+from bertedge.heads.parts import Parts
 from bertedge.heads.structure import Found
 from bertedge.pooling import EmbeddingSettings
 from bertedge.records import write_json
@@ -42,12 +44,11 @@ def write_checkpoint(
         from safetensors.numpy import save_file
     except ModuleNotFoundError as error:
         raise MissingExtraError("safetensors", "tools") from error
-    heads = heads_of(Found(config=config, tensors={name: array.shape for name, array in tensors.items()}))
+    parts = Parts(heads_of(Found(config=config, tensors={name: array.shape for name, array in tensors.items()})))
     write_json(
         folder / "config.json",
         {
-            **write_config(config),
-            "architectures": [_architecture(encoder_of(config), heads)],
+            **described(config, parts),
             "dtype": dtype,
             "tie_word_embeddings": names.DECODER not in tensors,
         },
@@ -67,6 +68,13 @@ def write_checkpoint(
     tokenizer.save(folder)
     if embedding is not None:
         write_embedder(folder, embedding, config)
+
+
+def described(config: EncoderConfig, parts: Parts) -> dict[str, Any]:
+    """The content of ``config.json`` for a model: its sizes, its class in ``transformers``, its labels."""
+    heads = parts.rows
+    keys = {key: value for head in heads for key, value in head.config_keys(parts.settings_of(head.name)).items()}
+    return {**write_config(config), "architectures": [_architecture(encoder_of(config), parts.heads)], **keys}
 
 
 def _architecture(encoder: Encoder, heads: Iterable[str]) -> str:

@@ -110,7 +110,8 @@ class Classify(TextModel):
         if name is None:
             raise UsageError(f"{self.name}: has several classifiers", f"name one: {', '.join(by_name)}")
         if name not in by_name:
-            raise UsageError(f"{self.name}: has no classifier {name[:60]!r}", nearest(name, by_name))
+            hint = nearest(name, by_name) if len(by_name) > 1 else "the model has only one; leave classifier out"
+            raise UsageError(f"{self.name}: has no classifier {name[:60]!r}", hint)
         return by_name[name]
 
 

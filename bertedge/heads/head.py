@@ -155,6 +155,10 @@ class Head(ABC):
         """Warnings about what a checkpoint with this head says about it, a sentence each."""
         return ()
 
+    def config_keys(self, settings: Any) -> dict[str, Any]:
+        """Keys of ``config.json`` by which other tools know the settings, such as ``id2label``."""
+        return {}
+
     def reads_pooler(self, settings: Any) -> bool:
         """Whether it reads the pooler's output instead of a hidden state."""
         return self.needs_pooler

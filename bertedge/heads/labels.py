@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -16,6 +16,12 @@ def labels_of(raw: Mapping[str, Any], size: int) -> tuple[str, ...]:
     named = raw.get("id2label")
     by_id = {str(key): value for key, value in named.items()} if isinstance(named, Mapping) else {}
     return tuple(str(by_id.get(str(index), f"LABEL_{index}")) for index in range(size))
+
+
+def label_keys(labels: Sequence[str]) -> dict[str, Any]:
+    """The keys of ``config.json`` for labels."""
+    ids = {str(index): label for index, label in enumerate(labels)}
+    return {"id2label": ids, "label2id": {label: index for index, label in enumerate(labels)}}
 
 
 def about_labels(raw: Mapping[str, Any], size: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.label_answers import answer_of, given_answer
 from bertedge.heads.label_quantities import label_quantities, labelled_quantities
-from bertedge.heads.labels import about_labels
-from bertedge.heads.sequence_settings import SequenceSettings, sequence_settings
+from bertedge.heads.labels import about_labels, label_keys
+from bertedge.heads.sequence_settings import PROBLEMS, SequenceSettings, sequence_settings
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Argument, Option, Verb
 from bertedge.heads.worst_labels import FLIPS, TEXTS, WorstLabels
@@ -106,6 +107,14 @@ class SequenceClassification(Head):
         if found.classifiers:
             return ()
         return about_labels(found.raw, sequence_settings(found).size)
+
+    def config_keys(self, settings: SequenceSettings) -> dict[str, Any]:
+        """Labels and kind of problem of the only classifier; other tools do not know several classifiers."""
+        if len(settings.classifiers) > 1:
+            return {}
+        (only,) = settings.classifiers
+        told = next(name for name, problem in PROBLEMS.items() if problem == only.problem)
+        return {**label_keys(only.labels), "problem_type": told}
 
     def reads_pooler(self, settings: SequenceSettings) -> bool:
         return settings.reads == "pooler"

@@ -13,6 +13,7 @@ import bertedge
 from bertedge.bundle import CONFIG, RANGES
 from bertedge.checkpoint import Checkpoint
 from bertedge.checkpoint.embedder_writer import write_embedder, write_vector_weights
+from bertedge.checkpoint.write import described
 from bertedge.data.calibration import default_text
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.held_out import hold_out
@@ -100,7 +101,7 @@ class Maker:
         if places:
             write_plan(self.folder, graph.stored(self.checkpoint, decision.plan, places))
         self.checkpoint.tokenizer.save(self.folder)
-        write_json(self.folder / CONFIG, write_config(self.checkpoint.config))
+        write_json(self.folder / CONFIG, described(self.checkpoint.config, self.checkpoint.parts))
         self._vector_settings()
         if decision.ranges is not None:
             write_ranges(self.folder / RANGES, decision.ranges)

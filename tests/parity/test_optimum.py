@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bertedge.encoders import EncoderConfig
 from bertedge.quantization import export, quantize
 from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.runtime import load
+from bertedge.tokenizer import Tokenizer
+from tests.heads.test_sequence_classification import PROBLEMS, saved
 
 optimum = pytest.importorskip("optimum.onnxruntime", reason="optimum-onnx is not installed (extra 'compare')")
 
@@ -30,3 +33,22 @@ def test_fill_mask_pipeline(method: str | None, model_folder: Path, corpus_file:
     theirs = fill(text)
     assert [one.token_id for one in ours] == [one["token"] for one in theirs]
     assert np.allclose([one.probability for one in ours], [one["score"] for one in theirs], atol=1e-4)
+
+
+@pytest.mark.parametrize(("problem", "outputs"), PROBLEMS)
+def test_text_classification_pipeline(
+    problem: str | None,
+    outputs: int,
+    config: EncoderConfig,
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+) -> None:
+    from transformers import AutoTokenizer, pipeline
+
+    saved(tmp_path / "float", config, tokenizer, outputs=outputs, problem_type=problem)
+    bundle = export(tmp_path / "float", tmp_path / "bundle", positions="all").folder
+    model = optimum.ORTModelForSequenceClassification.from_pretrained(bundle)
+    classify = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(bundle), top_k=None)
+    ours, theirs = load(bundle).classify("The cat sat."), classify(["The cat sat."])[0]
+    assert [one.label for one in ours.scores] == [one["label"] for one in theirs]
+    assert np.allclose([one.score for one in ours.scores], [one["score"] for one in theirs], atol=1e-4)
