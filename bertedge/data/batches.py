@@ -35,6 +35,7 @@ class Layout:
     Attributes:
         vocab_size: random replacements are drawn from the ids below it.
         continuation: by id, True for tokens that continue a word, shape (V,); None to mask single tokens.
+        masks: whether texts are masked.
     """
 
     template: Template
@@ -42,9 +43,10 @@ class Layout:
     pad_id: int
     vocab_size: int
     continuation: NDArray[np.bool_] | None = None
+    masks: bool = True
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, vocab_size: int, *, whole_words: bool = False) -> Layout:
+    def of(cls, tokenizer: Tokenizer, vocab_size: int, *, whole_words: bool = False, masks: bool = True) -> Layout:
         """The layout of a tokenizer; ``vocab_size`` is that of the model."""
         vocab_size = min(vocab_size, tokenizer.vocab_size)  # a model may have more ids than tokens
         return cls(
@@ -53,12 +55,15 @@ class Layout:
             pad_id=tokenizer.id_of("pad"),
             vocab_size=vocab_size,
             continuation=tokenizer.continuation(vocab_size) if whole_words else None,
+            masks=masks,
         )
 
     def mask(
         self, ids: NDArray[np.int64], rng: np.random.Generator, *, always_mask: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Mask one text (S,), but not its special tokens; see :func:`bertedge.data.masking.mask_tokens`."""
+        if not self.masks:
+            return ids, np.zeros(0, dtype=np.int64)
         return mask_tokens(
             ids,
             ~np.isin(ids, [*self.template.special_ids]),

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.coverage import Draw, read_by
@@ -41,13 +42,15 @@ def default_text() -> Path:
     raise FileError(f"calibration/{ENGLISH} is missing from this installation", "install bertedge again")
 
 
-def text_warnings(corpus: TokenizedCorpus, tokenizer: Tokenizer, name: str) -> tuple[str, ...]:
+def text_warnings(ids: NDArray[np.integer], tokenizer: Tokenizer, name: str) -> tuple[str, ...]:
     """Warnings about a text that does not suit the model of this tokenizer, a sentence each.
+
+    Args:
+        ids: its tokens, without special tokens.
 
     Raises:
         CorpusError: most of its words are unknown to the tokenizer.
     """
-    ids = corpus.token_ids
     unknown = float((ids == tokenizer.id_of("unk")).mean())
     if unknown > MOST_UNKNOWN:
         raise CorpusError(

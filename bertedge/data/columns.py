@@ -75,6 +75,11 @@ class Columns:
     in_words: bool = False
     answers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def named(self) -> set[str | None]:
+        """All of these columns."""
+        return {self.text, self.pair, *self.answers.values()}
+
     def __str__(self) -> str:
         words = [f"{'words' if self.in_words else 'text'} from column {self.text!r}"]
         words += [f"second text from column {self.pair!r}"] if self.pair else []

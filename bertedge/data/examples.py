@@ -13,6 +13,7 @@ from bertedge.data.rows import BYTE_ORDER_MARK, Rows, rows_of
 from bertedge.data.text_files import TextFile, open_text
 from bertedge.errors import CorpusError, UsageError
 from bertedge.example import Example, WordSpan
+from bertedge.texts import SURROGATE
 
 #: Answers that CSV files write as JSON in a cell.
 LISTS = ("labels", "tags", "spans", "answers")
@@ -46,14 +47,26 @@ def read_examples(path: Path, *, columns: Sequence[str] | None = None) -> Iterat
 
 
 def texts_of(file: TextFile, rows: Rows) -> Iterator[str]:
-    """The texts of rows, for a corpus; second texts and answers are left out.
+    """The texts of rows, for a corpus; of a pair, a line each.
 
     Raises:
         CorpusError: see :func:`read_examples`.
     """
     for row, columns in _with_columns(file.path, rows(file), {}):
-        if (text := _first_text(file.path, row, columns)) is not None:
-            yield text
+        second = None if columns.pair is None else _text(file.path, row, columns.pair)
+        texts = [text for text in (_first_text(file.path, row, columns), second) if text is not None]
+        if texts:
+            yield "\n".join(texts)
+
+
+def has_rows(path: Path) -> bool:
+    """Whether a file has a text in each row, instead of running text.
+
+    Raises:
+        CorpusError: it cannot be read.
+    """
+    with open_text(path) as file:
+        return rows_of(file) is not None
 
 
 def columns_in_words(path: Path, *, columns: Sequence[str] | None = None) -> str:
@@ -105,7 +118,8 @@ def _example(path: Path, row: Row, columns: Columns) -> Example | None:
     if text is None or not text.strip():
         return None
     spans = _spans(_words(path, row, columns) or []) if columns.in_words else None
-    answers = {role: _parsed(role, row.values.get(name)) for role, name in columns.answers.items()}
+    others = {} if row.roles else {name: value for name, value in row.values.items() if name not in columns.named}
+    answers = others | {role: _parsed(role, row.values.get(name)) for role, name in columns.answers.items()}
     if isinstance(answers.get("tags"), str):
         answers["tags"] = answers["tags"].split() or None
     values = {role: value for role, value in answers.items() if value is not None and value != ""}
@@ -120,6 +134,10 @@ def _example(path: Path, row: Row, columns: Columns) -> Example | None:
 
 def _text(path: Path, row: Row, name: str) -> str | None:
     value = row.values.get(name)
+    if isinstance(value, str) and SURROGATE.search(value):
+        raise CorpusError(
+            f"{path}: {name!r} in line {row.line} is not Unicode: it holds half of a surrogate pair", "correct the row"
+        )
     if value is None or isinstance(value, str):
         return value
     raise CorpusError(
@@ -132,11 +150,15 @@ def _words(path: Path, row: Row, columns: Columns) -> list[str] | None:
     value = _parsed("tags", row.values.get(columns.text))
     if isinstance(value, str):
         return value.split()
-    if value is None or (isinstance(value, list) and all(isinstance(word, str) for word in value)):
+    if value is None or (isinstance(value, list) and all(_is_word(word) for word in value)):
         return value
     raise CorpusError(
         f"{path}: {columns.text!r} in line {row.line} is not a list of words", "make it a list of strings"
     )
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and not SURROGATE.search(value)
 
 
 def _spans(words: Sequence[str]) -> tuple[WordSpan, ...]:

@@ -65,6 +65,11 @@ class Parts:
         return any(head.reads == "pair" for head in self.rows)
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether it has a head that is trained on labelled texts, such as a classifier."""
+        return any(head.task is None for head in self.rows)
+
+    @property
     def reads_masked(self) -> bool:
         """Whether a head is computed at masked positions."""
         return any(head.reads == "masked" for head in self.rows)

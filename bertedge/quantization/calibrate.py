@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.data.batches import Layout, masked_batch
-from bertedge.data.calibration import mixed_texts, reading_warnings
-from bertedge.data.pairs import Pair
 from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import inputs_of, open_session
 from bertedge.engines.side_by_side import in_order
@@ -142,12 +140,13 @@ def _observed(job: Job, method: Calibrated, words: str) -> Iterator[tuple[Batch,
         return batch, session.run(names, feed(batch, inputs, everywhere=True))
 
     threads = min(usable_cpus(), MOST_AT_ONCE)
-    for index, (batch, values) in enumerate(in_order(observe, _texts(job, method), threads=threads)):
+    texts = list(_texts(job, method))
+    for index, (batch, values) in enumerate(in_order(observe, texts, threads=threads)):
         arrays = dict(zip(names, values, strict=True))
         for value, array in arrays.items():
             require_ordinary(array, reader[value], job.checkpoint.name)
         yield batch, arrays
-        job.listen((index + 1) / method.examples, f"{words} {index + 1}/{method.examples}")
+        job.listen((index + 1) / len(texts), f"{words} {index + 1}/{len(texts)}")
 
 
 def frequent_tokens(job: Job, method: Calibrated, count: int) -> tuple[int, ...]:
@@ -161,19 +160,10 @@ def frequent_tokens(job: Job, method: Calibrated, count: int) -> tuple[int, ...]
 
 def _texts(job: Job, method: Calibrated) -> Iterator[Batch]:
     """The calibration texts, one in each batch. Every call gives the same texts."""
-    layout, rng = Layout.of(job.checkpoint.tokenizer, job.checkpoint.config.vocab_size), np.random.default_rng(SEED)
-    for text in _unmasked(job, method):
+    model, rng = job.checkpoint, np.random.default_rng(SEED)
+    layout = Layout.of(model.tokenizer, model.config.vocab_size, masks=model.parts.reads_masked)
+    for text in job.text.calibration_texts(method.examples, max_length=_length(job, method), seed=SEED):
         yield masked_batch([text], layout, rng)
-
-
-def _unmasked(job: Job, method: Calibrated) -> list[Pair]:
-    return mixed_texts(
-        job.corpus,
-        method.examples,
-        max_length=_length(job, method),
-        seed=SEED,
-        pairs=job.checkpoint.reads_pairs,
-    )
 
 
 def about_reading(job: Job) -> tuple[str, ...]:
@@ -181,7 +171,7 @@ def about_reading(job: Job) -> tuple[str, ...]:
     method = job.recipe.method
     if not isinstance(method, Static) or job.ranges is not None:
         return ()
-    return reading_warnings(job.corpus, lambda places: _unmasked(replace(job, corpus=places), method), job.corpus_name)
+    return job.text.about_reading(method.examples, max_length=_length(job, method), seed=SEED)
 
 
 def _length(job: Job, method: Calibrated) -> int:

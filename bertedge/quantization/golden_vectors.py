@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from bertedge.bundle import GOLDEN
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout, masked_batch
-from bertedge.data.calibration import mixed_texts
-from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.text_source import TextSource
 from bertedge.encoders import names
 from bertedge.engines import Executor
 from bertedge.engines.numpy.numpy_model import open_exact_file
@@ -56,7 +55,7 @@ class GoldenRecorder:
 
     checkpoint: Checkpoint
     float_model: Path
-    corpus: TokenizedCorpus
+    text: TextSource
     all_positions: bool
     row_independent: bool
     packed: bool
@@ -122,7 +121,7 @@ class GoldenRecorder:
         """The inputs."""
         config = self.checkpoint.config
         length = min(LENGTH, config.max_length)
-        texts = mixed_texts(self.corpus, EXAMPLES, max_length=length, seed=SEED, pairs=self.checkpoint.reads_pairs)
+        texts = self.text.texts(EXAMPLES, max_length=length, seed=SEED)
         layout = Layout.of(self.checkpoint.tokenizer, config.vocab_size)
         return masked_batch(texts, layout, np.random.default_rng(SEED), always_mask=True)
 

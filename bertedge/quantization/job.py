@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.text_source import TextSource
 from bertedge.errors import UsageError
 from bertedge.graph.formats import Float16Weights, NumberFormat, Plan
 from bertedge.graph.rounding import Roundings
@@ -26,7 +26,7 @@ class Job:
     """One checkpoint to quantize.
 
     Attributes:
-        corpus, corpus_name: calibration text, and its name in messages.
+        text: calibration text.
         positions: where the MLM head will be computed; see :func:`bertedge.graph.encoder_graph.build_graph`.
         ranges: those of an earlier calibration; None to calibrate.
         model_sha256: hash of the checkpoint: weights, sizes, tokenizer.
@@ -38,8 +38,7 @@ class Job:
     float_model: FloatModel
     recipe: QuantizationRecipe
     target: TargetProfile
-    corpus: TokenizedCorpus
-    corpus_name: str
+    text: TextSource
     positions: Positions
     ranges: Ranges | None
     model_sha256: str

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bertedge.bundle import SENSITIVITY, Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
 from bertedge.checkpoint.trim import trim_to_text
-from bertedge.data.calibration import default_text, text_warnings
-from bertedge.data.corpus import TokenizedCorpus
-from bertedge.data.held_out import hold_out
+from bertedge.data.calibration import default_text
+from bertedge.data.text_source import TextSource
 from bertedge.engines.onnxruntime.cpu_check import require_correct_here
 from bertedge.evaluate.goals import Goal, require_measurable
 from bertedge.files import new_folder
@@ -83,6 +82,7 @@ def quantize(
     target: str = AUTO,
     recipe: QuantizationRecipe | None = None,
     calibration: str | Path | None = None,
+    columns: Sequence[str] = (),
     ranges: str | Path | None = None,
     positions: Positions = "masked",
     format: str = "onnx",
@@ -101,6 +101,8 @@ def quantize(
         model: a checkpoint, its folder, a built-in name or a hub id.
         target: a name in ``bertedge.target.TARGETS``; ``auto`` for this machine, or for ``portable`` with ``ort``.
         calibration: text for the ranges and the golden vectors; default: the built-in text.
+        columns: the columns of that file that hold texts, if it has others than usual names; see
+            :func:`bertedge.data.examples.read_examples`.
         ranges: a bundle or its ``ranges.json``; its ranges are used instead of new ones.
         positions, format, keep_vocab, cased: see :func:`export`.
         vocab_corpus: text for the vocabulary; default: the calibration text.
@@ -128,8 +130,8 @@ def quantize(
         float_model(checkpoint) as in_float,
         one_blas_thread(),
     ):
-        maker = Maker(checkpoint, in_float, folder, positions, format, listen, calibration)
-        _log.info("quantizing %s to %s: target %s, text %s", checkpoint.name, output, profile.name, maker.text)
+        maker = Maker(checkpoint, in_float, folder, positions, format, listen, calibration, columns)
+        _log.info("quantizing %s to %s: target %s, text %s", checkpoint.name, output, profile.name, maker.text.name)
         _make_quantized(maker, maker.job(recipe, profile, ranges, cache or Cache()), goals, promoted or {}, about_vocab)
     return Bundle.open(output, check=False)
 
@@ -138,7 +140,7 @@ def _make_quantized(
     maker: Maker, job: Job, goals: Collection[Goal], promoted: Mapping[str, str], warnings: tuple[str, ...]
 ) -> None:
     """Decide on the formats, promote layers if a goal needs it, and write the files."""
-    about_text = (*text_warnings(job.corpus, job.checkpoint.tokenizer, job.corpus_name), *about_reading(job))
+    about_text = (*job.text.warnings(), *about_reading(job))
     judged_on = _text_for_goals(maker, job, goals) if goals else None
     promotion = Promotion(recipe=job.recipe, decision=decide(job), promoted=dict(promoted))
     if judged_on is not None:
@@ -156,7 +158,7 @@ def _make_quantized(
     )
 
 
-def _text_for_goals(maker: Maker, job: Job, goals: Collection[Goal]) -> TokenizedCorpus:
+def _text_for_goals(maker: Maker, job: Job, goals: Collection[Goal]) -> TextSource:
     """The held-out part of the calibration text.
 
     Raises:
@@ -165,7 +167,7 @@ def _text_for_goals(maker: Maker, job: Job, goals: Collection[Goal]) -> Tokenize
     """
     if job.recipe.method.may_overflow:
         require_correct_here(job.target.name)
-    text, model = hold_out(maker.corpus, job.recipe.held_out)[1], maker.checkpoint
+    text, model = maker.text.hold_out(job.recipe.held_out)[1], maker.checkpoint
     require_measurable(goals, model.parts, pairs=text.why_no_pairs is None, name=model.name)
     return text
 
@@ -176,6 +178,7 @@ def sensitivity(
     target: str = "auto",
     recipe: QuantizationRecipe | None = None,
     calibration: str | Path | None = None,
+    columns: Sequence[str] = (),
     cache: Cache | None = None,
     listen: Listener = no_progress,
 ) -> Sensitivity:
@@ -183,7 +186,7 @@ def sensitivity(
     recipe = recipe or QuantizationRecipe()
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model)
     with temporary_folder() as scratch, float_model(checkpoint) as in_float, one_blas_thread():
-        maker = Maker(checkpoint, in_float, scratch, "masked", "onnx", listen, calibration)
+        maker = Maker(checkpoint, in_float, scratch, "masked", "onnx", listen, calibration, columns)
         job = maker.job(recipe, resolve_target(target), None, cache or Cache())
         return measure_layers(Trials(job=job, decision=decide(job), scratch=scratch))
 

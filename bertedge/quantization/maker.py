@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +16,8 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.checkpoint.embedder_writer import write_embedder, write_vector_weights
 from bertedge.checkpoint.write import described
 from bertedge.data.calibration import default_text
-from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.data.held_out import hold_out
 from bertedge.data.text_files import text_sha256
+from bertedge.data.text_source import TextSource, read_text
 from bertedge.encoders import write_config
 from bertedge.engines.onnxruntime import versions
 from bertedge.engines.onnxruntime.cpu_check import is_correct_here
@@ -49,7 +49,12 @@ from bertedge.target import MIN_ONNXRUNTIME, TargetProfile
 
 @dataclass
 class Maker:
-    """Fills the folder of one bundle."""
+    """Fills the folder of one bundle.
+
+    Attributes:
+        calibration: a file; None for the built-in text.
+        columns: the columns of the file that hold texts; see :func:`bertedge.data.examples.read_examples`.
+    """
 
     checkpoint: Checkpoint
     float_model: FloatModel
@@ -58,10 +63,13 @@ class Maker:
     format: str
     listen: Listener
     calibration: str | Path | None = None
+    columns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        self.text = Path(self.calibration or default_text())
-        self.corpus: TokenizedCorpus = tokenize_corpus(self.text, self.checkpoint.tokenizer)
+        model = self.checkpoint
+        self.text: TextSource = read_text(
+            self.calibration, model.tokenizer, model.parts, vocab_size=model.config.vocab_size, columns=self.columns
+        )
 
     def job(self, recipe: QuantizationRecipe, target: TargetProfile, ranges: str | Path | None, cache: Cache) -> Job:
         """The input of the recipe's method."""
@@ -70,8 +78,7 @@ class Maker:
             float_model=self.float_model,
             recipe=recipe,
             target=target,
-            corpus=hold_out(self.corpus, recipe.held_out)[0] if recipe.held_out else self.corpus,
-            corpus_name=self.text.name,
+            text=self.text.hold_out(recipe.held_out)[0] if recipe.held_out else self.text,
             positions=self.positions,
             ranges=read_ranges(Path(ranges)) if ranges else None,
             model_sha256=self.checkpoint.model_sha256,
@@ -125,7 +132,7 @@ class Maker:
         recorder = GoldenRecorder(
             checkpoint=self.checkpoint,
             float_model=self.float_model.plain,
-            corpus=self.corpus,
+            text=self.text,
             all_positions=self.positions == "all",
             row_independent=recipe is None or decider_of(recipe.method).row_independent,
             packed=recipe is not None and decider_of(recipe.method).depends_on_packing,
@@ -136,7 +143,7 @@ class Maker:
     @cached_property
     def calibration_sha256(self) -> str:
         """Hash of the calibration text."""
-        return text_sha256(self.text)
+        return text_sha256(Path(self.calibration or default_text()))
 
     def _manifest(
         self,

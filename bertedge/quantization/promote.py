@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from bertedge.data.corpus import TokenizedCorpus
+from bertedge.data.text_source import TextSource
 from bertedge.evaluate.bootstrap import estimate_all
 from bertedge.evaluate.goals import Goal, Measured, total_miss
 from bertedge.manifest import ReachedGoal
@@ -43,7 +43,7 @@ class Promotion:
     goals: dict[str, ReachedGoal] = field(default_factory=dict)
 
 
-def promote(trials: Trials, goals: Collection[Goal], held_out: TokenizedCorpus) -> Promotion:
+def promote(trials: Trials, goals: Collection[Goal], held_out: TextSource) -> Promotion:
     """Promote as few layers as the goals need.
 
     Args:

@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bertedge.data.batches import Layout
-from bertedge.data.corpus import TokenizedCorpus
-from bertedge.data.held_out import drawn_sample
+from bertedge.data.text_source import TextSource
 from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.bootstrap import Observations, estimate
@@ -131,14 +129,10 @@ class Trials:
     decision: Decision
     scratch: Path
 
-    def record(self, corpus: TokenizedCorpus, *, examples: int, seed: int) -> Recorded:
+    def record(self, text: TextSource, *, examples: int, seed: int) -> Recorded:
         """Float's outputs for a sample of a text."""
         checkpoint = self.job.checkpoint
-        layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-        length = min(MAX_LENGTH, checkpoint.config.max_length)
-        batches = drawn_sample(
-            corpus, layout, examples=examples, max_length=length, seed=seed, pairs=checkpoint.reads_pairs
-        )
+        batches = text.sample(examples, max_length=min(MAX_LENGTH, checkpoint.config.max_length), seed=seed)
         folder = self.scratch / f"sample-{seed}"
         folder.mkdir()
         in_float = self._graph(self.job.float_model.plain, all_positions=False, row_independent=True)
@@ -176,7 +170,7 @@ class Trials:
 def measure_layers(trials: Trials) -> Sensitivity:
     """Measure every remedy on a sample of the calibration text."""
     job = trials.job
-    sample = trials.record(job.corpus, examples=EXAMPLES, seed=SEED)
+    sample = trials.record(job.text, examples=EXAMPLES, seed=SEED)
     losses = _losses(trials.measure({}, sample))
     work_before, bytes_before = trials.cost({})
     remedies = []

@@ -164,6 +164,7 @@ def conditions_of(settings: TuneSettings, checkpoints: Sequence[Checkpoint]) -> 
         "target": resolve_target(settings.target).name,
         "calibration_sha256": text_sha256(Path(settings.calibration or default_text())),
         "corpus_sha256": text_sha256(Path(settings.corpus)) if settings.corpus else None,
+        "columns": list(settings.columns),
         **{name: getattr(settings, name) for name in ("examples", "seed", "batch_size", "length")},
         "threads": list(settings.numbers),
         "machine": f"{machine.cpu}, {machine.target}",

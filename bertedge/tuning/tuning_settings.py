@@ -18,6 +18,7 @@ class TuneSettings:
     Attributes:
         calibration: text to calibrate with; None for the built-in text.
         corpus: text to measure losses on; None for a part of the calibration text, which is held out.
+        columns: the columns of these files that hold texts; see :func:`bertedge.data.examples.read_examples`.
         target: the CPU that the bundles are for.
         recipes: name -> recipe to try; None for all methods, their settings and the built-in recipes.
         exclude: patterns of layers that stay float32 in every candidate.
@@ -27,6 +28,7 @@ class TuneSettings:
 
     calibration: str | Path | None = None
     corpus: str | Path | None = None
+    columns: tuple[str, ...] = ()
     target: str = AUTO
     recipes: Mapping[str, QuantizationRecipe] | None = None
     exclude: tuple[str, ...] = ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,12 +12,13 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
-from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.text_source import TextSource, read_text
 from bertedge.errors import UsageError
 from bertedge.evaluate.bootstrap import Observations, estimate_all
 from bertedge.evaluate.latency import Timing, Workload, interleave, paired_ratio, workload_batch
 from bertedge.evaluate.recorded import Recorded
+from bertedge.heads.parts import Parts
 from bertedge.metric import MetricValue
 from bertedge.predictor import Batch
 from bertedge.progress import Listener
@@ -69,35 +69,36 @@ class Workbench:
                 )
 
     @cached_property
-    def text(self) -> TokenizedCorpus:
+    def text(self) -> TextSource:
         """The text that losses are measured on."""
-        tokenizer = self.checkpoints[0].tokenizer
-        if self.settings.corpus is not None:
-            return tokenize_corpus(Path(self.settings.corpus), tokenizer)
-        return hold_out(tokenize_corpus(self._calibration or default_text(), tokenizer), HELD_OUT)[1]
+        first, settings = self.checkpoints[0], self.settings
+        file = settings.corpus or self._calibration
+        text = read_text(file, first.tokenizer, self._parts, vocab_size=self._vocab_size, columns=settings.columns)
+        return text if settings.corpus is not None else text.hold_out(HELD_OUT)[1]
 
-    @cached_property
-    def _layout(self) -> Layout:
-        first = self.checkpoints[0]
-        return Layout.of(first.tokenizer, min(checkpoint.config.vocab_size for checkpoint in self.checkpoints))
+    @property
+    def _vocab_size(self) -> int:
+        return min(checkpoint.config.vocab_size for checkpoint in self.checkpoints)
+
+    @property
+    def _parts(self) -> Parts:
+        """The parts of the first model, with the heads of all models."""
+        return self.checkpoints[0].parts.with_heads([head for other in self.checkpoints for head in other.heads])
 
     @cached_property
     def _batches(self) -> list[Batch]:
-        kept_back = f"the part of {(self._calibration or default_text()).name} that is held out"
-        sample: dict[str, Any] = {
-            "examples": self.settings.examples,
-            "max_length": self._longest,
-            "seed": self.settings.seed,
-            "pairs": any(checkpoint.reads_pairs for checkpoint in self.checkpoints),
-        }
-        warn_if_short(self.text, name=Path(self.settings.corpus).name if self.settings.corpus else kept_back, **sample)
-        return drawn_sample(self.text, self._layout, **sample)
+        size: dict[str, int] = {"max_length": self._longest, "seed": self.settings.seed}
+        self.text.warn_if_short(self.settings.examples, **size)
+        return self.text.sample(self.settings.examples, **size)
 
     @cached_property
     def _call(self) -> Batch:
         """The batch that is timed."""
         workload = Workload(batch_size=self.settings.batch_size, seq_len=self.settings.length)
-        return workload_batch(workload, self.text, self._layout)
+        tokenizer = self.checkpoints[0].tokenizer
+        return workload_batch(
+            workload, tokenize_corpus(default_text(), tokenizer), Layout.of(tokenizer, self._vocab_size)
+        )
 
     @cached_property
     def _judge(self) -> Observations:
@@ -112,6 +113,7 @@ class Workbench:
             target=self.settings.target,
             recipe=recipe,
             calibration=self._calibration,
+            columns=self.settings.columns,
             promoted=promoted,
             cache=self._cache_of(model),
             force=True,
@@ -125,6 +127,7 @@ class Workbench:
             target=self.settings.target,
             recipe=recipe,
             calibration=self._calibration,
+            columns=self.settings.columns,
             cache=self._cache_of(model),
             listen=self.listen,
         )

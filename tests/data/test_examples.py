@@ -48,7 +48,7 @@ def test_a_text_in_each_line(tmp_path: Path) -> None:
     [
         ({"text": "a", "label": "x"}, Example(text="a", values={"label": "x"}, line=1)),
         ({"sentence": "a", "category": 3}, Example(text="a", values={"label": 3}, line=1)),
-        ({"id": 9, "Query": "a", "INTENT": "x"}, Example(text="a", values={"label": "x"}, line=1)),
+        ({"id": 9, "Query": "a", "INTENT": "x"}, Example(text="a", values={"id": 9, "label": "x"}, line=1)),
         ({"text": "a", "labels": ["x", "y"]}, Example(text="a", values={"labels": ["x", "y"]}, line=1)),
         ({"text": "a", "label": None, "score": 0.5}, Example(text="a", values={"score": 0.5}, line=1)),
         (
@@ -64,7 +64,12 @@ def test_a_text_in_each_line(tmp_path: Path) -> None:
         ),
         (
             {"tokens": ["Ada", "in", "London"], "ner_tags": [1, 0, 3], "text": "something else"},
-            Example(text="Ada in London", values={"tags": [1, 0, 3]}, words=((0, 3), (4, 6), (7, 13)), line=1),
+            Example(
+                text="Ada in London",
+                values={"tags": [1, 0, 3], "text": "something else"},
+                words=((0, 3), (4, 6), (7, 13)),
+                line=1,
+            ),
         ),
         (
             {"words": ["Ada"], "labels": ["B-person"]},
@@ -82,9 +87,9 @@ def test_columns_have_usual_names(tmp_path: Path, row: dict[str, Any], expected:
 
 def test_columns_that_the_user_names(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv.gz", 'text,body,topic,label\n1,"One, text.",news,9\n')
-    assert only(path, "body").values == {"label": "9"}
+    assert only(path, "body").values == {"text": "1", "topic": "news", "label": "9"}
     example = only(path, "body", "Topic", "label=topic")
-    assert (example.text, example.pair, example.values) == ("One, text.", "news", {"label": "news"})
+    assert (example.text, example.pair, example.values["label"]) == ("One, text.", "news", "news")
     assert (
         columns_in_words(path, columns=["body", "label=topic"]) == "text from column 'body', label from column 'topic'"
     )
@@ -97,9 +102,9 @@ def test_rows_of_csv(tmp_path: Path, delimiter: str) -> None:
     csv.writer(file, delimiter=delimiter).writerows(rows)
     found = list(read_examples(written(tmp_path, "a.csv", file.getvalue())))
     assert [(example.text, example.values, example.line) for example in found] == [
-        ("a b", {"tags": ["O", "B-x"]}, 2),
-        ("a, b", {"tags": ["O"]}, 4),
-        ("two lines", {}, 5),
+        ("a b", {"n": "1", "tags": ["O", "B-x"]}, 2),
+        ("a, b", {"n": "3", "tags": ["O"]}, 4),
+        ("two lines", {"n": "4"}, 5),
     ]
 
 
@@ -158,6 +163,7 @@ def test_another_tag_column(tmp_path: Path) -> None:
         ("a.csv", "id,body\n1,x\n", "line 1 has no column 'text'; it has 'id', 'body'"),
         ("a.jsonl", '{"text": "a"}\n{"label": 1}\n', "line 2 has no column 'text'; it has 'label'"),
         ("a.jsonl", '{"text": "a", "pair": 1}\n', "'pair' in line 1 is a int, not a text"),
+        ("a.jsonl", '{"text": "\\ud800"}\n', "'text' in line 1 is not Unicode"),
         ("a.jsonl", '{"tokens": ["a", 1]}\n', "'tokens' in line 1 is not a list of words"),
         ("a.jsonl", '\n{"tokens": ["a", "b"], "tags": ["O"]}\n', "line 2 has 2 words and 1 tags"),
         ("a.conll", "a\tO\nb\n", "has a word without a tag: 'b'"),

@@ -1,0 +1,125 @@
+"""Batches of labelled examples, as a model reads them: encoded texts, and the right answers of its heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.data.batches import Layout, masked_batch
+from bertedge.data.pairs import Pair
+from bertedge.encoding import Encoding
+from bertedge.errors import CorpusError
+from bertedge.example import Example
+from bertedge.heads import HEADS
+from bertedge.heads.parts import Parts
+from bertedge.predictor import NO_LABEL, Batch
+from bertedge.tokenizer import Tokenizer
+
+#: The most texts and the most tokens of a batch, because several copies of its outputs are in memory.
+BATCH_SIZE, TOKENS_AT_ONCE = 16, 16 * 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedExample:
+    """An example as the model reads it: one text, or a pair."""
+
+    example: Example
+    encoding: Encoding
+
+    @property
+    def pair(self) -> Pair:
+        """Its tokens without special tokens."""
+        ids, owners = self.encoding.input_ids, self.encoding.sequence_ids
+        first, second = ([ids[i] for i, owner in enumerate(owners) if owner == place] for place in (0, 1))
+        return Pair(first=first, second=second, label=None)
+
+
+def encoded_examples(examples: Sequence[Example], tokenizer: Tokenizer, parts: Parts) -> list[EncodedExample]:
+    """Encode examples, and cut those that are longer than the tokenizer's limit.
+
+    A model without heads makes the vector of one text at a time, so for it the texts of a pair are two examples.
+    """
+    listed = list(examples if parts.heads else _apart(examples))
+    texts = [one.text if one.pair is None else (one.text, one.pair) for one in listed]
+    encodings = tokenizer.encode_many(texts)
+    return [EncodedExample(example=one, encoding=own) for one, own in zip(listed, encodings, strict=True)]
+
+
+def task_batches(
+    examples: Sequence[EncodedExample], tokenizer: Tokenizer, parts: Parts, *, name: str, batch_size: int = BATCH_SIZE
+) -> list[Batch]:
+    """The examples in their order, with the labels of every head that the file has answers for.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        CorpusError: an answer does not fit the model, such as a label that it does not have; names the line.
+    """
+    layout = Layout.of(tokenizer, tokenizer.vocab_size, masks=False)
+    return [_batch(rows, layout, parts, name) for rows in _groups(examples, batch_size)]
+
+
+def labelled_share(batches: Sequence[Batch]) -> float:
+    """The share of the texts that have a right answer for some head, 0 to 1."""
+    known = [np.any([_known(labels) for labels in batch.labels.values()], axis=0) for batch in batches if batch.labels]
+    return float(sum(map(np.sum, known)) / max(sum(len(batch.input_ids) for batch in batches), 1))
+
+
+def _apart(examples: Sequence[Example]) -> Iterator[Example]:
+    for example in examples:
+        yield replace(example, pair=None)
+        if example.pair is not None:
+            yield replace(example, text=example.pair, pair=None, words=None)
+
+
+def _groups(examples: Sequence[EncodedExample], batch_size: int) -> Iterator[list[EncodedExample]]:
+    """Consecutive examples, as many as a batch may have."""
+    rows: list[EncodedExample] = []
+    longest = 0
+    for example in examples:
+        longest = max(longest, len(example.encoding.input_ids))
+        if rows and (len(rows) == batch_size or longest * (len(rows) + 1) > TOKENS_AT_ONCE):
+            yield rows
+            rows, longest = [], len(example.encoding.input_ids)
+        rows.append(example)
+    if rows:
+        yield rows
+
+
+def _batch(rows: Sequence[EncodedExample], layout: Layout, parts: Parts, name: str) -> Batch:
+    batch = masked_batch([row.pair for row in rows], layout, np.random.default_rng(0))
+    labels = {head: _stacked([_target(row, head, parts, name) for row in rows]) for head in HEADS if parts.has(head)}
+    return replace(batch, labels={head: array for head, array in labels.items() if array is not None})
+
+
+def _target(row: EncodedExample, head: str, parts: Parts, name: str) -> NDArray[Any] | None:
+    try:
+        return HEADS[head].target(row.example, row.encoding, parts.settings_of(head))
+    except CorpusError as error:
+        where = name if row.example.line is None else f"{name}: line {row.example.line}"
+        raise CorpusError(f"{where}: {error.message}", error.hint) from error
+
+
+def _stacked(targets: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """One array of the answers, filled up where they are unknown or shorter than others; None without an answer."""
+    given = [target for target in targets if target is not None]
+    if not given:
+        return None
+    dtype = np.result_type(*given)
+    shape = (len(targets), *np.max([target.shape for target in given], axis=0))
+    stacked = np.full(shape, np.nan if dtype.kind == "f" else NO_LABEL, dtype=dtype)
+    for row, target in zip(stacked, targets, strict=True):
+        if target is not None:
+            row[tuple(map(slice, target.shape))] = target
+    return stacked
+
+
+def _known(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows have an answer, (B,)."""
+    known = ~np.isnan(labels) if labels.dtype.kind == "f" else labels != NO_LABEL
+    return known.reshape(len(labels), -1).any(axis=1)

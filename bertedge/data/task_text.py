@@ -1,0 +1,113 @@
+"""The texts of a task, as a file lists them: each row is used whole, with its right answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bertedge.data.batches import Layout, masked_batch
+from bertedge.data.calibration import text_warnings
+from bertedge.data.held_out import SEED
+from bertedge.data.pairs import Pair
+from bertedge.data.task_batches import BATCH_SIZE, EncodedExample, encoded_examples, task_batches
+from bertedge.errors import CorpusError
+from bertedge.example import Example
+from bertedge.heads.parts import Parts
+from bertedge.predictor import Batch
+from bertedge.tokenizer import Tokenizer
+
+#: Short texts count for less: where N texts are asked for, more are drawn until they have N times so many tokens.
+TOKENS_OF_A_TEXT = 128
+#: Texts that are encoded at once, and that show whether a file suits the vocabulary.
+CHUNK, SHOWN = 256, 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskText:
+    """The examples of a file, or a part of them.
+
+    Attributes:
+        tokenizer, parts: those of the model that reads them.
+        vocab_size: of the model.
+    """
+
+    name: str
+    examples: tuple[Example, ...]
+    tokenizer: Tokenizer
+    parts: Parts
+    vocab_size: int
+
+    why_no_pairs = "holds texts of a task, not sentences that follow each other"
+
+    def hold_out(self, share: float) -> tuple[TaskText, TaskText]:
+        """The remaining examples, and about ``share`` of them, drawn at random; always the same.
+
+        Raises:
+            CorpusError: there are fewer than two.
+        """
+        count = len(self.examples)
+        if count < 2:
+            raise CorpusError(f"{self.name}: has {count} text, too few to hold some out", "give more")
+        order = np.random.default_rng(SEED).permutation(count)
+        cut = min(max(1, round(share * count)), count - 1)
+        rest, held_out = ([self.examples[index] for index in sorted(part)] for part in (order[cut:], order[:cut]))
+        return replace(self, examples=tuple(rest)), replace(self, examples=tuple(held_out))
+
+    def texts(self, count: int, *, max_length: int, seed: int) -> list[Pair]:
+        """``count`` texts or pairs drawn at random, or all if there are fewer.
+
+        Args:
+            max_length: longer ones are cut.
+        """
+        return [one.pair for one in self._drawn(count, 0, max_length, seed)]
+
+    def calibration_texts(self, count: int, *, max_length: int, seed: int) -> list[Pair]:
+        """As :meth:`texts`, with as many tokens as ``count`` texts of :data:`TOKENS_OF_A_TEXT` tokens."""
+        return [one.pair for one in self._drawn(count, count * TOKENS_OF_A_TEXT, max_length, seed)]
+
+    def sample(self, examples: int, *, max_length: int, seed: int) -> list[Batch]:
+        """Batches to measure losses on, with labels; drawn as by :meth:`calibration_texts`, and cut at no limit but the
+        model's: the end of a text may hold its answer.
+
+        Raises:
+            CorpusError: an answer does not fit the model.
+        """
+        drawn = list(self._drawn(examples, examples * TOKENS_OF_A_TEXT, self.tokenizer.max_length, seed))
+        batches = task_batches(drawn, self.tokenizer, self.parts, name=self.name)
+        if not self.parts.reads_masked:
+            return batches
+        layout, rng = Layout.of(self.tokenizer, self.vocab_size), np.random.default_rng(seed)
+        pairs = [one.pair for one in drawn]
+        parts = (pairs[start : start + BATCH_SIZE] for start in range(0, len(pairs), BATCH_SIZE))
+        return batches + [masked_batch(part, layout, rng, always_mask=True) for part in parts]
+
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about texts that do not suit the tokenizer, a sentence each.
+
+        Raises:
+            CorpusError: most of their words are unknown to it.
+        """
+        drawn = self._drawn(SHOWN, 0, self.tokenizer.max_length, SEED)
+        ids = np.concatenate([[*one.pair.first, *one.pair.second] for one in drawn]).astype(np.int64)
+        return text_warnings(ids, self.tokenizer, self.name)
+
+    def about_reading(self, count: int, *, max_length: int, seed: int) -> tuple[str, ...]:
+        """Nothing: rows are drawn without repetition, and a part of them is enough."""
+        return ()
+
+    def warn_if_short(self, examples: int, *, max_length: int, seed: int) -> None:
+        """Nothing: rows are drawn without repetition."""
+
+    def _drawn(self, count: int, tokens: int, max_length: int, seed: int) -> Iterator[EncodedExample]:
+        tokenizer = self.tokenizer.with_max_length(min(max_length, self.tokenizer.max_length))
+        order = np.random.default_rng(seed).permutation(len(self.examples))
+        drawn = read = 0
+        for start in range(0, len(order), CHUNK):
+            chosen = [self.examples[index] for index in order[start : start + CHUNK]]
+            for one in encoded_examples(chosen, tokenizer, self.parts):
+                if drawn >= count and read >= tokens:
+                    return
+                drawn, read = drawn + 1, read + len(one.encoding.input_ids)
+                yield one
