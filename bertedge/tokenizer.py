@@ -62,7 +62,7 @@ class Tokenizer:
         self._backend = backend
         self.max_length = max_length
         self.special = {**SPECIAL_TOKENS, **(special or {})}
-        self._truncation_side, self._warnings = truncation_side, warnings
+        self.truncation_side, self._warnings = truncation_side, warnings
         self._settings: dict[str, Any] = {
             "max_length": max_length,
             "special": self.special,
@@ -267,7 +267,7 @@ class Tokenizer:
             found = self._backend.encode_batch(checked)
         encodings = [Encoding.of(one) for one in found]
         if cut := sum(encoding.truncated for encoding in encodings):
-            told = about_cut(cut, len(encodings), self.max_length, self._truncation_side)
+            told = about_cut(cut, len(encodings), self.max_length, self.truncation_side)
             warnings.warn(told, TruncationWarning, stacklevel=2)
         if unknown := self.without_words(found, prompt):
             warnings.warn(about_unknown(unknown, len(found)), UnknownTextWarning, stacklevel=2)

@@ -21,15 +21,16 @@ class BenchSettings:
     """How much to measure.
 
     Attributes:
-        examples: sentence pairs, or single texts, to compare outputs on.
-        max_length: the most tokens of a text.
+        examples: sentence pairs, or single texts, to compare outputs on; default: 256 of running text, and all of the
+            user's own texts, up to 5000.
+        max_length: the most tokens of a text that is cut from running text.
         effort: timed rounds of each workload.
         engines: every candidate is measured on each; see :data:`bertedge.engines.ENGINES`.
         threads: threads of a call; None for the default of :func:`bertedge.load`.
         starts: new processes of each model; at most the number of rounds.
     """
 
-    examples: int = 256
+    examples: int | None = None
     max_length: int = 128
     effort: Effort = field(default_factory=Effort)
     grid: tuple[Workload, ...] = DEFAULT_GRID
@@ -39,7 +40,7 @@ class BenchSettings:
     starts: int = STARTS
 
     def __post_init__(self) -> None:
-        require_examples(self.examples)
+        require_examples(1 if self.examples is None else self.examples)
         if self.max_length < 8 or self.starts < 1:
             raise UsageError(f"bench: {self.max_length} tokens, {self.starts} starts", "at least 8 tokens, and 1 start")
         checked_threads(self.threads)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bertedge.benchmark.bench_settings import BenchSettings, Standard
+from bertedge.benchmark.bench_texts import TextFiles
 from bertedge.benchmark.measurement import Measurement
-from bertedge.data.calibration import default_text
 from bertedge.errors import UsageError
 from bertedge.progress import Listener, no_progress
 from bertedge.report.schema import Report
@@ -19,6 +19,8 @@ def bench(
     *,
     reference: str | Path,
     corpus: str | Path | None = None,
+    data: str | Path | None = None,
+    columns: Sequence[str] = (),
     cased: bool | None = None,
     settings: BenchSettings | None = None,
     standard: Standard | None = None,
@@ -29,7 +31,10 @@ def bench(
 
     Args:
         reference: a checkpoint, which is exported to a temporary folder, or a float bundle.
-        corpus: text to compare on; default: the text that ships with bertedge.
+        corpus: running text to compare on; default: the text that ships with bertedge.
+        data: a file of texts of the model's task. The main numbers are measured on them, and, if they have labels, how
+            many answers are right.
+        columns: the columns of ``data``; see :func:`bertedge.data.examples.read_examples`.
         cased: whether the tokenizer of a checkpoint keeps capital letters; default: what its files say.
         keep: called with the report so far if the run is interrupted or fails, before the exception is raised again.
 
@@ -44,7 +49,9 @@ def bench(
         run = Measurement(
             candidates,
             reference=reference,
-            text=Path(corpus) if corpus else default_text(),
+            texts=TextFiles(
+                corpus=Path(corpus) if corpus else None, data=Path(data) if data else None, columns=tuple(columns)
+            ),
             settings=settings or BenchSettings(),
             standard=standard or Standard(),
             scratch=scratch,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bertedge.benchmark.bench_settings import BenchSettings, Standard
+from bertedge.benchmark.bench_texts import EXAMPLES, BenchTexts, TextFiles
 from bertedge.benchmark.models import (
     candidate_names,
     fitting,
@@ -16,29 +17,26 @@ from bertedge.benchmark.models import (
     require_one_vocabulary,
     skipped,
 )
-from bertedge.data.batches import Layout, next_sentence_classes
-from bertedge.data.corpus import tokenize_corpus
-from bertedge.data.text_files import text_sha256
 from bertedge.engines.threads import checked_threads
 from bertedge.evaluate.bootstrap import estimate_all, estimate_changes
 from bertedge.evaluate.clipping import LayerClipping, measure_clipping
 from bertedge.evaluate.cold_start import ColdStart, measure_cold_start
 from bertedge.evaluate.details import Details
-from bertedge.evaluate.fidelity import Kind, evaluation_batches, kinds_of_texts, metrics_of, observe_all
+from bertedge.evaluate.fidelity import Kind, metrics_of, observe_all
 from bertedge.evaluate.invariance import invariance
 from bertedge.evaluate.latency import LatencyReport, workload_name
+from bertedge.evaluate.lengths import by_length
 from bertedge.evaluate.machine_record import this_machine
 from bertedge.evaluate.metrics import PADDED_FILE
 from bertedge.evaluate.profile import PROFILE_S
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import LatencyStudy, Reports
 from bertedge.metric import Change, MetricValue
-from bertedge.predictor import Batch
 from bertedge.progress import Listener
 from bertedge.report.budget import LATENCY, LATENCY_MS
 from bertedge.report.comparable import require_judgeable
 from bertedge.report.gate import judge
-from bertedge.report.schema import SCHEMA_VERSION, CandidateReport, CorpusInfo, KindFidelity, Report
+from bertedge.report.schema import SCHEMA_VERSION, CandidateReport, KindFidelity, Report
 from bertedge.runtime import load
 
 #: The number of texts of each length; a chart needs no more.
@@ -59,7 +57,7 @@ class Measurement:
         candidates: Sequence[str | Path],
         *,
         reference: str | Path,
-        text: Path,
+        texts: TextFiles,
         settings: BenchSettings,
         standard: Standard,
         scratch: Path,
@@ -74,29 +72,22 @@ class Measurement:
             *(load(folder, engine=engine, threads=self.threads) for folder, engine in wanted),
         ]
         require_one_vocabulary(self.models)
-        require_one_tokenizer(self.models, text)
+        require_one_tokenizer(self.models, texts.main)
         first = self.models[0]
         self.bundles = [model.bundle for model in self.models]
         self.engines = [model.engine for model in self.models]
         self.names = [first.name, *candidate_names(candidates, settings.engines)]
         self.names += [model.name for model in self.models[len(self.names) :]]
-        self.tokenized = tokenize_corpus(text, first.tokenizer)
-        self.layout = Layout.of(first.tokenizer, first.bundle.config.vocab_size)
-        longest = first.bundle.config.max_length
-        length = min(settings.max_length, longest)
-        self.longest, self.head_settings = longest, first.bundle.head_settings
-        self.kinds = kinds_of_texts(first.bundle.manifest.parts, self.tokenized)
-        self.samples = self._samples(length)
-        self.batches = self.samples[self.kinds[0]]
-        self.corpus = self._corpus_info(text, length)
+        self.texts = BenchTexts(texts, first, settings)
+        self.head_settings = first.bundle.head_settings
         self.study = LatencyStudy(
             [
                 partial(load, bundle.folder, engine=engine.name, threads=self.threads, check=False)
                 for bundle, engine in zip(self.bundles, self.engines, strict=True)
             ],
-            fitting(settings.grid, longest),
-            self.tokenized,
-            self.layout,
+            fitting(settings.grid, self.texts.longest),
+            self.texts.corpus,
+            self.texts.layout,
             threads=self.threads,
             effort=settings.effort,
             seed=settings.seed,
@@ -112,61 +103,30 @@ class Measurement:
         if standard.baseline or standard.against:
             require_judgeable(self.report(), standard.baseline, standard.budgets, threads=self.threads)
 
-    def _samples(self, length: int) -> dict[Kind, list[Batch]]:
-        """The texts of each kind to compare outputs on."""
-        return {
-            kind: evaluation_batches(
-                self.tokenized,
-                self.layout,
-                examples=self.settings.examples,
-                max_length=length,
-                seed=self.settings.seed,
-                kind=kind,
-            )
-            for kind in self.kinds
-        }
-
-    def _corpus_info(self, text: Path, length: int) -> CorpusInfo:
-        return CorpusInfo(
-            name=text.name,
-            sha256=text_sha256(text),
-            examples=sum(len(batch.input_ids) for batch in self.batches),
-            max_length=length,
-            seed=self.settings.seed,
-            next_sentence=bool(next_sentence_classes(self.batches)),
-            kind=self.kinds[0],
-        )
-
-    def _no_pairs(self) -> str | None:
-        """Why next sentences cannot be measured on this text; None if they can."""
-        if self.corpus.next_sentence:
-            return None
-        reason = self.tokenized.why_no_pairs
-        if reason is None:
-            return f"the pairs of {self.corpus.name} are all of one kind, next or random; give more or longer texts"
-        return f"{self.corpus.name} {reason}; next sentences need documents of several sentences between blank lines"
-
     def compare(self, listen: Listener) -> None:
         """Compare the outputs of every model with the reference's, on texts of each kind."""
-        for place, kind in enumerate(self.kinds):
+        kinds, samples = self.texts.kinds, self.texts.samples
+        for place, kind in enumerate(kinds):
             self._compare(
                 kind,
                 lambda share, note, place=place: listen(  # type: ignore[misc]
-                    COMPARED * (place + share) / len(self.kinds), note
+                    COMPARED * (place + share) / len(kinds), note
                 ),
             )
         for index, bundle in enumerate(self.bundles[1:], start=1):
-            every = [batch for kind in self.kinds for batch in self.samples[kind][:CLIPPED_BATCHES]]
+            every = [batch for kind in kinds for batch in samples[kind][:CLIPPED_BATCHES]]
             self.clipping[index] = measure_clipping(bundle, every, threads=self.threads)
 
     def _compare(self, kind: Kind, listen: Listener) -> None:
         first, *others = self.models
-        batches = self.samples[kind]
+        batches = self.texts.samples[kind]
         seen = observe_all(first, others, batches, listen, watch=self.details.watch, settings=self.head_settings)
         for index, (model, observations) in enumerate(zip(others, seen, strict=True), start=1):
             judged = self.standard.against and model is not others[-1]
             changes = estimate_changes(observations, seen[-1]) if judged else {}
-            if kind == self.kinds[0]:
+            if kind == self.texts.kinds[0]:
+                if self.texts.are_own:
+                    self.details.by_length[index] = by_length(observations, batches)
                 padded = invariance(model.padded(), batches[0], PADDED_FILE)
                 self.fidelity[index] = {**metrics_of(model, observations, batches[0]), **padded}
                 self.changes[index] = changes
@@ -176,26 +136,28 @@ class Measurement:
     def _add_kind(self, index: int, kind: Kind, found: dict[str, MetricValue], changes: dict[str, Change]) -> None:
         """Keep the metrics of a kind of texts other than the main kind.
 
-        Vectors of texts are measured on single texts only, so they belong to the main numbers.
+        Vectors of texts are measured on single texts only, so they belong to the main numbers if these lack them.
         """
-        texts = sum(len(batch.input_ids) for batch in self.samples[kind])
-        vectors = {name for name in found if name.startswith("embedding.")}
+        texts = sum(len(batch.input_ids) for batch in self.texts.samples[kind])
+        vectors = {name for name in found if name.startswith("embedding.")} - self.fidelity[index].keys()
         self.fidelity[index] |= {name: found.pop(name) for name in sorted(vectors)}
         self.changes[index] |= {name: changes.pop(name) for name in sorted(vectors & changes.keys())}
         entry = KindFidelity(kind=kind, texts=texts, fidelity=found, changes=changes)
         self.by_kind[index] = (*self.by_kind[index], entry)
 
     def compare_lengths(self, listen: Listener) -> None:
-        """Compare outputs on texts of other lengths."""
+        """Compare outputs on texts of other lengths. The user's own texts are not cut, so they have lengths already."""
+        if self.texts.are_own:
+            return
         self.details.compare_lengths(
             self.models,
-            self.tokenized,
-            self.layout,
-            (self.batches, self.fidelity),
-            examples=min(self.settings.examples, SHORT_EXAMPLES),
-            max_length=self.corpus.max_length,
-            longest=self.longest,
-            kind=self.kinds[0],
+            self.texts.corpus,
+            self.texts.layout,
+            (self.texts.main, self.fidelity),
+            examples=min(self.settings.examples or EXAMPLES, SHORT_EXAMPLES),
+            max_length=self.texts.max_length,
+            longest=self.texts.longest,
+            kind=self.texts.kinds[0],
             settings=self.head_settings,
             seed=self.settings.seed,
             listen=lambda share, note: listen(COMPARED + (SHORTENED - COMPARED) * share, note),
@@ -227,8 +189,8 @@ class Measurement:
         self.details.profile(
             list(zip(self.bundles, self.engines, strict=True)),
             self.study.grid,
-            self.tokenized,
-            self.layout,
+            self.texts.corpus,
+            self.texts.layout,
             threads=self.threads,
             seconds=min(PROFILE_S, self.settings.effort.seconds),
             listen=lambda share, note: listen(TIMED + (PROFILED - TIMED) * share, note),
@@ -252,10 +214,10 @@ class Measurement:
         return Report(
             schema_version=SCHEMA_VERSION,
             machine=this_machine(),
-            corpus=self.corpus,
+            corpus=self.texts.info,
             reference=rows[0],
             candidates=tuple(rows[1:end]),
-            skipped=skipped(self.names, self.bundles, self._no_pairs()),
+            skipped=skipped(self.names, self.bundles, self.texts.no_pairs()),
             against=rows[-1] if self.standard.against else None,
             stability=self._stability(latency[0]),
             complete=not missing,

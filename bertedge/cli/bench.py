@@ -14,13 +14,20 @@ import typer
 from bertedge.cli.added_options import Command, added
 from bertedge.cli.console import note, progress_bar, stdout
 from bertedge.cli.judging import Gate, judging_options
-from bertedge.cli.options import CasedOption, ThreadsOption, library
+from bertedge.cli.options import CasedOption, ColumnOption, ThreadsOption, library, require_column_has_file
 from bertedge.engines import AUTO, ENGINES
 from bertedge.errors import UsageError
 
 #: Seconds to measure latency over all workloads: without a verdict, and at most to decide a verdict.
 MEASURING_S, JUDGING_S = 45.0, 120.0
-ROUNDS, MAX_ROUNDS, EXAMPLES = 24, 400, 256
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Texts of the model's task to compare on, with or without labels: .csv, .tsv, .jsonl, .conll or .txt.",
+        show_default=False,
+    ),
+]
+ROUNDS, MAX_ROUNDS, EXAMPLES, OWN_EXAMPLES = 24, 400, 256, 5000
 #: Options for how much to measure.
 MEASURING: dict[str, Any] = {
     "examples": Annotated[
@@ -28,7 +35,7 @@ MEASURING: dict[str, Any] = {
         typer.Option(
             min=1,
             help="Sentence pairs, or single texts, to compare on; fewer if the text has fewer.",
-            show_default=str(EXAMPLES),
+            show_default=f"{EXAMPLES}; with --data all, up to {OWN_EXAMPLES}",
         ),
     ],
     "rounds": Annotated[
@@ -82,8 +89,10 @@ def bench(
     measuring: dict[str, Any],
     judging: dict[str, Any],
     corpus: Annotated[
-        Path | None, typer.Option(help="Text to compare on; default: the built-in text.", show_default=False)
+        Path | None, typer.Option(help="Running text to compare on; default: the built-in text.", show_default=False)
     ] = None,
+    data: DataOption = None,
+    column: ColumnOption = None,
     cased: CasedOption = None,
     baseline: Annotated[Path | None, typer.Option(help="An earlier report to judge by.", show_default=False)] = None,
     against: Annotated[
@@ -98,7 +107,8 @@ def bench(
     benchmark = library("bertedge.benchmark", "tools")
     from bertedge.report.gate import interrupted
 
-    gate = Gate(inputs={"--corpus": corpus}, baseline_file=baseline, json=json_file, **judging)
+    require_column_has_file(column, data, "--data")
+    gate = Gate(inputs={"--corpus": corpus, "--data": data}, baseline_file=baseline, json=json_file, **judging)
     judges = baseline or against
     for option, given in (("--strict", gate.strict), ("--budgets", gate.budgets_file), ("--junit", gate.junit)):
         if given and not judges:
@@ -112,6 +122,8 @@ def bench(
             candidates,
             reference=reference,
             corpus=corpus,
+            data=data,
+            columns=column or (),
             cased=cased,
             settings=settings,
             standard=standard,

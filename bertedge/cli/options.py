@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,6 +73,15 @@ SetOption = Annotated[
     typer.Option("--set", help="Change a setting; may be repeated. The keys are listed below.", metavar="KEY=VALUE"),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="The column of the texts, twice for pairs; label=NAME for the column of the labels. Default: usual names.",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(min=1, help="Threads; default: one for each core this process may use.", show_default=False),
@@ -109,6 +118,16 @@ def require_different_files(inputs: Mapping[str, Path | None], outputs: Mapping[
         other = seen.setdefault(os.path.realpath(path), name)
         if other != name and name in outputs:
             raise UsageError(f"{other} and {name}: are the same file, {path}", "give each another file")
+
+
+def require_column_has_file(columns: Sequence[str] | None, file: Path | None, option: str) -> None:
+    """Refuse ``--column`` without the file whose columns it names.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if columns and file is None:
+        raise UsageError(f"--column {columns[0]}: has no effect without {option}", f"add {option} FILE")
 
 
 def library(module: str, extra: str) -> Any:

@@ -13,6 +13,7 @@ from bertedge.cli.console import progress_bar
 from bertedge.cli.made_bundle import conclude_goals, report_bundle
 from bertedge.cli.options import (
     CasedOption,
+    ColumnOption,
     ForceOption,
     FormatChoice,
     FormatOption,
@@ -24,6 +25,7 @@ from bertedge.cli.options import (
     TargetOption,
     choices,
     library,
+    require_column_has_file,
 )
 from bertedge.errors import UsageError
 from bertedge.evaluate.goals import GOALS, Goal, goals_of_table
@@ -45,7 +47,10 @@ RecipeOption = Annotated[
 ]
 CalibrationOption = Annotated[
     Path | None,
-    typer.Option(help="Calibration text, similar to your inputs; default: the built-in text.", show_default=False),
+    typer.Option(
+        help="Calibration text like your inputs: .txt, .csv, .tsv, .jsonl or .conll; default: the built-in text.",
+        show_default=False,
+    ),
 ]
 ExcludeOption = Annotated[
     list[str] | None,
@@ -89,6 +94,7 @@ def quantize(
     recipe: RecipeOption = "default",
     assignments: SetOption = None,
     calibration: CalibrationOption = None,
+    column: ColumnOption = None,
     examples: Annotated[
         int | None,
         typer.Option(min=1, help="Texts to calibrate with; default: the number in the recipe.", show_default=False),
@@ -108,6 +114,7 @@ def quantize(
 ) -> None:
     """Write an int8 ONNX bundle. If goals are given, layers get finer formats until the goals are met."""
     _require_keep_vocab(keep_vocab, vocab_corpus)
+    require_column_has_file(column, calibration, "--calibration")
     options = {"examples": examples, "exclude": tuple(exclude) if exclude else None}
     changed, of_file = _chosen_recipe(recipe, assignments or (), options)
     make = library("bertedge.quantization", "tools")
@@ -118,6 +125,7 @@ def quantize(
             target=target,
             recipe=changed,
             calibration=calibration,
+            columns=column or (),
             ranges=ranges,
             positions=positions.value,
             format=format.value,

@@ -13,7 +13,7 @@ import typer
 from bertedge.bundle import Bundle
 from bertedge.cli.added_options import goal_options, setting_options
 from bertedge.cli.console import note, progress_bar, stdout
-from bertedge.cli.options import CasedOption, ForceOption, TargetOption, library
+from bertedge.cli.options import CasedOption, ColumnOption, ForceOption, TargetOption, library, require_column_has_file
 from bertedge.cli.quantize_command import CalibrationOption, ExcludeOption
 from bertedge.errors import CheckFailed
 from bertedge.evaluate.goals import GOALS, Goal, outcome_sentence
@@ -72,6 +72,7 @@ def tune(
     recipes: RecipesOption = None,
     corpus: CorpusOption = None,
     calibration: CalibrationOption = None,
+    column: ColumnOption = None,
     target: TargetOption = AUTO,
     exclude: ExcludeOption = None,
     threads: ThreadsOption = None,
@@ -85,10 +86,12 @@ def tune(
 
     Run the same command again to resume a search. Goals may change.
     """
+    require_column_has_file(column, corpus or calibration, "--calibration")
     search = library("bertedge.tuning.search", "tools")
     chosen = TuneSettings(
         calibration=calibration,
         corpus=corpus,
+        columns=tuple(column or ()),
         target=target,
         recipes=library("bertedge.tuning.candidates", "tools").read_recipes(recipes) if recipes else None,
         exclude=tuple(exclude or ()),

@@ -154,7 +154,7 @@ def without_one_sided_labels(batches: Sequence[Batch]) -> list[Batch]:
 
 def next_sentence_classes(batches: Sequence[Batch]) -> list[int]:
     """The different next-sentence labels in some batches, in ascending order."""
-    labels = {int(label) for batch in batches for name in OF_PAIRS for label in batch.labels[name]}
+    labels = {int(label) for batch in batches for name in OF_PAIRS for label in batch.labels.get(name, ())}
     return sorted(labels - {NO_LABEL})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from bertedge.data.pairs import Pair
 from bertedge.encoding import Encoding
 from bertedge.errors import CorpusError
 from bertedge.example import Example
-from bertedge.heads import HEADS
+from bertedge.heads import HEADS, TASKS
 from bertedge.heads.parts import Parts
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.tokenizer import Tokenizer
@@ -45,7 +46,9 @@ def encoded_examples(examples: Sequence[Example], tokenizer: Tokenizer, parts: P
     """
     listed = list(examples if parts.heads else _apart(examples))
     texts = [one.text if one.pair is None else (one.text, one.pair) for one in listed]
-    encodings = tokenizer.encode_many(texts)
+    with warnings.catch_warnings():  # of some of the texts; see TaskText for warnings about all of them
+        warnings.simplefilter("ignore")
+        encodings = tokenizer.encode_many(texts)
     return [EncodedExample(example=one, encoding=own) for one, own in zip(listed, encodings, strict=True)]
 
 
@@ -61,13 +64,16 @@ def task_batches(
         CorpusError: an answer does not fit the model, such as a label that it does not have; names the line.
     """
     layout = Layout.of(tokenizer, tokenizer.vocab_size, masks=False)
-    return [_batch(rows, layout, parts, name) for rows in _groups(examples, batch_size)]
+    return [_batch(rows, layout, parts, name) for rows in batched(examples, batch_size)]
 
 
 def labelled_share(batches: Sequence[Batch]) -> float:
-    """The share of the texts that have a right answer for some head, 0 to 1."""
-    known = [np.any([_known(labels) for labels in batch.labels.values()], axis=0) for batch in batches if batch.labels]
-    return float(sum(map(np.sum, known)) / max(sum(len(batch.input_ids) for batch in batches), 1))
+    """The share of the texts that the file gives a right answer for, to any head, 0 to 1."""
+    labelled = 0
+    for batch in batches:
+        known = [_known(labels) for head, labels in batch.labels.items() if head not in TASKS]
+        labelled += int(np.any(known, axis=0).sum()) if known else 0
+    return labelled / max(sum(len(batch.input_ids) for batch in batches), 1)
 
 
 def _apart(examples: Sequence[Example]) -> Iterator[Example]:
@@ -77,7 +83,7 @@ def _apart(examples: Sequence[Example]) -> Iterator[Example]:
             yield replace(example, text=example.pair, pair=None, words=None)
 
 
-def _groups(examples: Sequence[EncodedExample], batch_size: int) -> Iterator[list[EncodedExample]]:
+def batched(examples: Sequence[EncodedExample], batch_size: int = BATCH_SIZE) -> Iterator[list[EncodedExample]]:
     """Consecutive examples, as many as a batch may have."""
     rows: list[EncodedExample] = []
     longest = 0

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import text_warnings
+from bertedge.data.examples import read_examples
 from bertedge.data.held_out import SEED
 from bertedge.data.pairs import Pair
-from bertedge.data.task_batches import BATCH_SIZE, EncodedExample, encoded_examples, task_batches
-from bertedge.errors import CorpusError
+from bertedge.data.task_batches import EncodedExample, batched, encoded_examples, task_batches
+from bertedge.encoding import about_cut
+from bertedge.errors import CorpusError, TruncationWarning
 from bertedge.example import Example
 from bertedge.heads.parts import Parts
 from bertedge.predictor import Batch
@@ -68,20 +72,34 @@ class TaskText:
         return [one.pair for one in self._drawn(count, count * TOKENS_OF_A_TEXT, max_length, seed)]
 
     def sample(self, examples: int, *, max_length: int, seed: int) -> list[Batch]:
-        """Batches to measure losses on, with labels; drawn as by :meth:`calibration_texts`, and cut at no limit but the
-        model's: the end of a text may hold its answer.
+        """Batches to measure losses on; drawn as by :meth:`calibration_texts`, and cut at no limit but the model's."""
+        tokens = examples * TOKENS_OF_A_TEXT
+        batches = self.labelled(examples, tokens=tokens, seed=seed)
+        return batches + (self.masked(examples, tokens=tokens, seed=seed) if self.parts.reads_masked else [])
+
+    def labelled(self, examples: int, *, tokens: int = 0, seed: int) -> list[Batch]:
+        """Batches with the answers that the file gives.
+
+        Args:
+            examples, tokens: draw so many texts at least, with so many tokens.
+
+        Warns:
+            TruncationWarning: how many texts were longer than the model reads.
 
         Raises:
             CorpusError: an answer does not fit the model.
         """
-        drawn = list(self._drawn(examples, examples * TOKENS_OF_A_TEXT, self.tokenizer.max_length, seed))
-        batches = task_batches(drawn, self.tokenizer, self.parts, name=self.name)
-        if not self.parts.reads_masked:
-            return batches
+        drawn = list(self._drawn(examples, tokens, self.tokenizer.max_length, seed))
+        if cut := sum(one.encoding.truncated for one in drawn):
+            told = about_cut(cut, len(drawn), self.tokenizer.max_length, self.tokenizer.truncation_side)
+            warnings.warn(f"{self.name}: {told}", TruncationWarning, stacklevel=2)
+        return task_batches(drawn, self.tokenizer, self.parts, name=self.name)
+
+    def masked(self, examples: int, *, tokens: int = 0, seed: int) -> list[Batch]:
+        """Batches of the same texts with masked words, for a head that fills them in."""
         layout, rng = Layout.of(self.tokenizer, self.vocab_size), np.random.default_rng(seed)
-        pairs = [one.pair for one in drawn]
-        parts = (pairs[start : start + BATCH_SIZE] for start in range(0, len(pairs), BATCH_SIZE))
-        return batches + [masked_batch(part, layout, rng, always_mask=True) for part in parts]
+        drawn = list(self._drawn(examples, tokens, self.tokenizer.max_length, seed))
+        return [masked_batch([one.pair for one in group], layout, rng, always_mask=True) for group in batched(drawn)]
 
     def warnings(self) -> tuple[str, ...]:
         """Warnings about texts that do not suit the tokenizer, a sentence each.
@@ -111,3 +129,18 @@ class TaskText:
                     return
                 drawn, read = drawn + 1, read + len(one.encoding.input_ids)
                 yield one
+
+
+def read_task_text(
+    path: Path, tokenizer: Tokenizer, parts: Parts, *, vocab_size: int, columns: Sequence[str] = ()
+) -> TaskText:
+    """The texts of a file; see :func:`bertedge.data.examples.read_examples`.
+
+    Raises:
+        CorpusError: it cannot be read, or holds no text.
+        UsageError: it lacks a column that ``columns`` names.
+    """
+    examples = tuple(read_examples(path, columns=columns))
+    if not examples:
+        raise CorpusError(f"{path}: holds no text", "give a file with a text in each row")
+    return TaskText(name=path.name, examples=examples, tokenizer=tokenizer, parts=parts, vocab_size=vocab_size)

@@ -10,11 +10,11 @@ from typing import Protocol, TypeVar
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text, mixed_texts, reading_warnings, text_warnings
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
-from bertedge.data.examples import has_rows, read_examples
+from bertedge.data.examples import has_rows
 from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
 from bertedge.data.pairs import Pair
-from bertedge.data.task_text import TaskText
-from bertedge.errors import CorpusError, UsageError
+from bertedge.data.task_text import read_task_text
+from bertedge.errors import UsageError
 from bertedge.heads.parts import Parts
 from bertedge.predictor import Batch
 from bertedge.tokenizer import Tokenizer
@@ -139,11 +139,7 @@ def read_text(
         UsageError: ``columns`` names columns that the file does not have, or of running text.
     """
     if path is not None and is_task_text(Path(path), parts):
-        examples = tuple(read_examples(Path(path), columns=columns))
-        if not examples:
-            raise CorpusError(f"{path}: holds no text", "give a file with a text in each row")
-        name = Path(path).name
-        return TaskText(name=name, examples=examples, tokenizer=tokenizer, parts=parts, vocab_size=vocab_size)
+        return read_task_text(Path(path), tokenizer, parts, vocab_size=vocab_size, columns=columns)
     if columns:
         raise UsageError(
             "--column: names columns, but this model is calibrated with running text",

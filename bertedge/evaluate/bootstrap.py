@@ -49,6 +49,21 @@ class Observations:
     groups: dict[str, Seen]
     texts: int
 
+    def of_texts(self, chosen: NDArray[np.bool_]) -> Observations:
+        """The observations of some texts; groups that have none are left out.
+
+        Args:
+            chosen: shape (texts,).
+        """
+        index = np.cumsum(chosen) - 1
+        groups = {}
+        for name, seen in self.groups.items():
+            kept = chosen[seen.text]
+            if kept.any():
+                values = {quantity: array[kept] for quantity, array in seen.values.items()}
+                groups[name] = Seen(values=values, text=index[seen.text[kept]])
+        return Observations(groups=groups, texts=int(chosen.sum()))
+
 
 def estimate_all(
     seen: Observations, *, names: Collection[str] = tuple(METRICS), resamples: int = RESAMPLES, seed: int = SEED

@@ -21,9 +21,13 @@ from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener, no_progress
 
 #: A kind of texts that models are compared on.
-Kind = Literal["pairs", "single texts"]
+Kind = Literal["pairs", "single texts", "labelled texts", "unlabelled texts"]
 PAIRS: Kind = "pairs"
 SINGLE_TEXTS: Kind = "single texts"
+#: The user's own texts, whole as the file lists them.
+LABELLED: Kind = "labelled texts"
+UNLABELLED: Kind = "unlabelled texts"
+OWN_TEXTS = (LABELLED, UNLABELLED)
 #: Called for each batch with: index of the candidate, batch, outputs of the reference, outputs of the candidate.
 Watch = Callable[[int, Batch, Outputs, Outputs], None]
 

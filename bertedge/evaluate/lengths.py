@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bertedge.bounds import Count
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.evaluate.bootstrap import estimate_all
+from bertedge.evaluate.bootstrap import Observations, estimate_all
 from bertedge.evaluate.fidelity import Kind, evaluation_batches, observe_all
 from bertedge.evaluate.metrics import METRICS
 from bertedge.metric import MetricValue
@@ -29,7 +31,8 @@ class LengthFidelity:
     """Fidelity on texts of one length.
 
     Attributes:
-        max_length: the most tokens of a text; nearly all texts have this length.
+        max_length: the most tokens of a text; nearly all texts have this length. Of the user's own texts, those that
+            are longer than the length before it.
         texts: number of texts.
         fidelity: metric -> value, without invariance.
     """
@@ -73,10 +76,33 @@ def measure_by_length(
     return [tuple(own) for own in found]
 
 
+def by_length(seen: Observations, batches: Sequence[Batch]) -> tuple[LengthFidelity, ...]:
+    """Fidelity on texts as they are, in groups by their length; lengths without a text are left out.
+
+    Args:
+        batches: the texts that were compared.
+    """
+    lengths = np.concatenate([batch.lengths for batch in batches])
+    limits = sorted({*LENGTHS, int(lengths.max())})
+    groups = np.searchsorted(limits, lengths)
+    return tuple(
+        LengthFidelity(
+            max_length=limits[group],
+            texts=int((groups == group).sum()),
+            fidelity=_known(estimate_all(seen.of_texts(groups == group))),
+        )
+        for group in np.unique(groups)
+    )
+
+
+def _known(fidelity: dict[str, MetricValue]) -> dict[str, MetricValue]:
+    return {name: value for name, value in fidelity.items() if name in METRICS}
+
+
 def at_length(max_length: int, batches: Sequence[Batch], fidelity: dict[str, MetricValue]) -> LengthFidelity:
     """One row of the table by length."""
     return LengthFidelity(
         max_length=max_length,
         texts=sum(len(batch.input_ids) for batch in batches),
-        fidelity={name: value for name, value in fidelity.items() if name in METRICS},
+        fidelity=_known(fidelity),
     )

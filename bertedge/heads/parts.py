@@ -70,6 +70,11 @@ class Parts:
         return any(head.task is None for head in self.rows)
 
     @property
+    def learns_from_text(self) -> bool:
+        """Whether it has a head that is trained on text without labels."""
+        return any(head.task is not None for head in self.rows)
+
+    @property
     def reads_masked(self) -> bool:
         """Whether a head is computed at masked positions."""
         return any(head.reads == "masked" for head in self.rows)

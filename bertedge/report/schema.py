@@ -33,7 +33,10 @@ class CorpusInfo:
     """The text that fidelity was measured on.
 
     Attributes:
-        kind: ``pairs`` or ``single texts``: the kind of texts that the main numbers were measured on.
+        kind: the kind of texts that the main numbers were measured on: ``pairs`` or ``single texts`` of running text;
+            ``labelled texts`` or ``unlabelled texts`` of the user's own.
+        labelled: the share of the user's own texts that have a right answer; None for running text.
+        columns: how the columns of the user's own texts were read, in words; None for running text.
     """
 
     name: str
@@ -43,6 +46,8 @@ class CorpusInfo:
     seed: int
     next_sentence: bool
     kind: Kind = PAIRS
+    labelled: float | None = None
+    columns: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
