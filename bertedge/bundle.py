@@ -23,6 +23,8 @@ GOLDEN = "golden.npz"
 CONFIG = "config.json"
 RANGES = "ranges.json"
 SENSITIVITY = "sensitivity.json"
+#: The dimension of a graph that has an extent of S, the tokens of a text.
+SEQUENCE = "sequence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +112,14 @@ class Bundle:
         return replace(settings, embedding=with_all_weights(self.folder, embedding))
 
     @property
-    def output_sizes(self) -> dict[str, int]:
-        """The sizes of the outputs: name in the graph -> its last extent."""
+    def output_sizes(self) -> dict[str, int | str]:
+        """The sizes of the outputs: name in the graph -> its last extent, a number or the name of a dimension."""
         positions, config = self.manifest.positions, self.config
         parts = self.manifest.parts
-        sizes = {
-            output: config.hidden_size if name == POOLER_OUTPUT else HEADS[name].size(parts.structure(name, config))
-            for name, output in parts.output_names(positions).items()
-        }
+        sizes: dict[str, int | str] = {}
+        for name, outputs in parts.output_names(positions).items():
+            size = config.hidden_size if name == POOLER_OUTPUT else HEADS[name].size(parts.structure(name, config))
+            sizes |= dict.fromkeys(outputs, size if len(outputs) == 1 else SEQUENCE)
         return sizes
 
     @property

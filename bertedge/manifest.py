@@ -162,7 +162,7 @@ class Manifest:
         """A message if statements in the manifest contradict each other; None otherwise."""
         if unknown := [head for head in self.heads if head not in HEADS]:
             return f"head {unknown[0]!r} is not known"
-        given = set(self.parts.output_names(self.positions).values())
+        given = {name for names in self.parts.output_names(self.positions).values() for name in names}
         taken = {*read_config(self.config).text_inputs, *READ_INPUTS[self.positions]}
         for words, names, expected, optional in (
             ("inputs", self.inputs, taken, OPTIONAL_INPUTS),

@@ -118,6 +118,18 @@ class Row:
     hidden: bool = False
 
 
+def by_key(values: RowOutputs, outputs: Mapping[str, tuple[str, ...]]) -> RowOutputs:
+    """The outputs of a graph under the names of :class:`Outputs`.
+
+    Args:
+        outputs: name in :class:`Outputs` -> its output in the graph; several become the columns of a new last axis.
+    """
+    return {
+        key: values[names[0]] if len(names) == 1 else np.stack([values[name] for name in names], axis=-1)
+        for key, names in outputs.items()
+    }
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outputs:
     """The outputs of a model; without those that it lacks or that were not requested.

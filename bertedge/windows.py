@@ -15,7 +15,9 @@ from bertedge.tokenizer import Tokenizer
 from bertedge.tokenizer_json import library_errors
 
 
-def windows_of(tokenizer: Tokenizer, texts: Iterable[str | Pair], *, stride: int) -> list[list[Encoding]]:
+def windows_of(
+    tokenizer: Tokenizer, texts: Iterable[str | Pair], *, stride: int, max_length: int | None = None
+) -> list[list[Encoding]]:
     """Encode texts whole: one window for a text that fits, several for a longer one.
 
     Each window has the special tokens of a text of its own, and its offsets count in the whole text. Of a pair, the
@@ -23,10 +25,10 @@ def windows_of(tokenizer: Tokenizer, texts: Iterable[str | Pair], *, stride: int
 
     Args:
         stride: how many tokens a window shares with the one before it.
+        max_length: tokens of a window at most, special tokens included; default: ``tokenizer.max_length``.
 
     Returns:
-        The windows of each text, in its order, each of at most ``tokenizer.max_length`` tokens. Those of a text that
-        is cut have ``truncated`` set.
+        The windows of each text, in its order. Those of a text that is cut have ``truncated`` set.
 
     Raises:
         UsageError: an item is not a text; or a window would have no room for a token beyond the first text, the special
@@ -44,10 +46,13 @@ def windows_of(tokenizer: Tokenizer, texts: Iterable[str | Pair], *, stride: int
     unknown = [index for index, own in enumerate(parts) if tokenizer.without_words(own)]
     if unknown:
         warnings.warn(about_unknown(unknown, len(parts)), UnknownTextWarning, stacklevel=2)
-    return [_windows(tokenizer, own, stride) for own in parts]
+    length = tokenizer.max_length if max_length is None else max_length
+    return [_windows(tokenizer, own, stride, length) for own in parts]
 
 
-def _windows(tokenizer: Tokenizer, texts: Sequence[tokenizers.Encoding], stride: int) -> list[Encoding]:
+def _windows(
+    tokenizer: Tokenizer, texts: Sequence[tokenizers.Encoding], stride: int, max_length: int
+) -> list[Encoding]:
     """The windows of one text, or of a pair.
 
     Args:
@@ -55,10 +60,10 @@ def _windows(tokenizer: Tokenizer, texts: Sequence[tokenizers.Encoding], stride:
     """
     *question, last = texts
     frame = tokenizer.template.pair if question else tokenizer.template.single
-    room = tokenizer.max_length - frame.count - sum(len(one.ids) for one in question)
+    room = max_length - frame.count - sum(len(one.ids) for one in question)
     cut = len(last.ids) > room
     if stride < 0 or (cut and stride >= room):
-        raise _no_room(tokenizer, stride, room, paired=bool(question))
+        raise _no_room(max_length, stride, room, paired=bool(question))
     if cut:
         last.truncate(room, stride=stride)
     laid_out = tokenizer.with_special(texts[0], last if question else None)
@@ -73,8 +78,8 @@ def _window(source: tokenizers.Encoding, frame: Frame, question: Sequence[tokeni
     return Encoding(input_ids=source.ids, token_type_ids=segments, truncated=cut, source=source)
 
 
-def _no_room(tokenizer: Tokenizer, stride: int, room: int, *, paired: bool) -> UsageError:
-    limit = f"the {tokenizer.max_length} tokens that the model reads"
+def _no_room(max_length: int, stride: int, room: int, *, paired: bool) -> UsageError:
+    limit = f"the {max_length} tokens that the model reads"
     if room < 1:
         which, way_out = ("the first text", "shorten it") if paired else ("the special tokens", "use a longer limit")
         return UsageError(f"{which} leave{'s' * paired} no room for a window in {limit}", way_out)

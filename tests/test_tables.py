@@ -26,9 +26,11 @@ from bertedge.evaluate.goals import GOALS
 from bertedge.evaluate.metrics import METRICS
 from bertedge.heads import HEADS, Head
 from bertedge.heads.parts import HeadSettings, Parts
+from bertedge.heads.question_answering import AnswerSettings
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.heads.structure import Found
 from bertedge.heads.tag_settings import TagSettings
+from bertedge.heads.verb import REQUIRED
 from bertedge.predictor import Batch, Row, RowOutputs
 from bertedge.quantization import export
 from bertedge.quantization.sensitivity import SMOOTH_LOSS
@@ -47,6 +49,7 @@ SETTINGS = HeadSettings(
         classifiers=(Classifier(name="", owner="classifier", labels=("sea", "kitchen", "court"), problem="single"),),
     ),
     token_classification=TagSettings(labels=("O", "B-ship", "I-ship"), owner="classifier"),
+    question_answering=AnswerSettings(),
 )
 ROOT = Path(__file__).parents[1]
 SIZES = {"vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
@@ -110,7 +113,7 @@ def test_heads_have_names_of_their_own() -> None:
         lambda head: head.golden(None, pooler=True),
         lambda head: head.lists,
         lambda head: [head.verb.name],
-        lambda head: [head.outputs["masked"]],
+        lambda head: head.output_names("masked"),
     ):
         every = [name for head in HEADS.values() for name in names_of(head)]
         assert len(every) == len(set(every))
@@ -192,8 +195,10 @@ def test_a_heads_answers_are_compared_recorded_and_kept(head: Head, with_the_hea
 def test_a_head_has_a_method_a_command_and_a_page(head: Head) -> None:
     verb = head.verb
     assert callable(getattr(BertRuntime, verb.method))
-    assert len(verb.example) >= len(verb.arguments)
-    assert len(verb.example) == len(verb.arguments) or verb.arguments[-1].many
+    needed = [option for option in verb.options if option.default is REQUIRED]
+    words = len(verb.example) - 2 * len(needed)
+    assert words == len(verb.arguments) or (words > len(verb.arguments) and verb.arguments[-1].many)
+    assert [f"--{option.name}" for option in needed] == [word for word in verb.example if word.startswith("--")]
     assert verb.name in COMMANDS
     assert verb.help == COMMANDS[verb.name].__doc__
     pages = [*(ROOT / "docs").glob("**/*.md"), ROOT / "README.md"]

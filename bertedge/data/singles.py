@@ -40,7 +40,7 @@ def single_texts(
             stop = position + 1
             if rng.random() >= lines:
                 target = int(np.exp(rng.uniform(np.log(min(SHORTEST, max_length)), np.log(max_length)))) - special
-                stop = _end(corpus, position, sentences.stop, target)
+                stop = whole_lines(corpus, position, sentences.stop, target)
             starts = corpus.sentence_starts
             tokens = corpus.token_ids[starts[position] : min(starts[stop], starts[position] + room)].tolist()
             position = stop
@@ -48,7 +48,7 @@ def single_texts(
                 yield Pair(first=tokens, second=[], label=None)
 
 
-def _end(corpus: TokenizedCorpus, start: int, stop: int, tokens: int) -> int:
+def whole_lines(corpus: TokenizedCorpus, start: int, stop: int, tokens: int) -> int:
     """The end of the longest stretch of whole lines from ``start`` that fits; it has at least one line."""
     limit = int(corpus.sentence_starts[start]) + tokens
     end = int(np.searchsorted(corpus.sentence_starts, limit, side="right")) - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from bertedge.graph.writer import LayerWriter
+from bertedge.heads import Head
 from bertedge.predictor import POOLER_OUTPUT
 
 
@@ -37,7 +38,7 @@ def read_heads(w: LayerWriter, x: str) -> None:
     counts = g.op("Concat", [one, masked, hidden], "read.counts", axis=0)
     first, for_masked, for_every = g.op("Split", [x, counts], "read.split", outputs=3, axis=1)
     g.output(
-        for_every, w.parts.output_names("masked")["embedding"], np.float32, ("batch", "hidden", config.hidden_size)
+        for_every, w.parts.output_names("masked")["embedding"][0], np.float32, ("batch", "hidden", config.hidden_size)
     )
     _heads(w, "masked", for_masked, "masked")
     _heads(w, "every", for_every, "hidden")
@@ -53,7 +54,7 @@ def all_heads(w: LayerWriter, x: str) -> None:
         rows = g.op("Slice", [x, zero, "logits_end", g.constant("mlm.axis", [1], np.int64)], "mlm.rows")
         # the dimension keeps the name of the inputs' dimension: Optimum looks up its length there
         _heads(w, "masked", rows, "sequence")
-    g.output(x, w.parts.output_names("all")["embedding"], np.float32, ("batch", "sequence", config.hidden_size))
+    g.output(x, w.parts.output_names("all")["embedding"][0], np.float32, ("batch", "sequence", config.hidden_size))
     _heads(w, "every", x, "sequence")
     _first_token_heads(w, g.op("Gather", [x, g.constant("pooler.zero", 0, np.int64)], "pooler.cls", axis=1))
 
@@ -62,9 +63,7 @@ def _heads(w: LayerWriter, reads: str, x: str, dimension: str) -> None:
     """The heads whose ``reads`` has this value: (B, K, H) -> (B, K, size)."""
     for head in w.parts.rows:
         if head.reads == reads:
-            model = w.parts.structure(head.name, w.config)
-            shape = ("batch", dimension, head.size(model))
-            w.g.output(head.write(w, model, x), w.parts.output_names(w.positions)[head.name], np.float32, shape)
+            _outputs(w, head, x, ("batch", dimension))
 
 
 def _first_token_heads(w: LayerWriter, first: str) -> None:
@@ -75,6 +74,21 @@ def _first_token_heads(w: LayerWriter, first: str) -> None:
         w.g.output(pooled, POOLER_OUTPUT, np.float32, ("batch", w.config.hidden_size))
     for head in w.parts.rows:
         if head.reads in ("first", "pair"):
-            model = w.parts.structure(head.name, w.config)
-            logits = head.write(w, model, pooled if head.reads_pooler(model.settings) else first)
-            w.g.output(logits, w.parts.output_names(w.positions)[head.name], np.float32, ("batch", head.size(model)))
+            reads_pooler = head.reads_pooler(w.parts.settings_of(head.name))
+            _outputs(w, head, pooled if reads_pooler else first, ("batch",))
+
+
+def _outputs(w: LayerWriter, head: Head, x: str, shape: tuple[str, ...]) -> None:
+    """Write a head, and declare its output, or an output for each number of the last extent: (..., H) -> (..., size).
+
+    Args:
+        shape: the dimensions before the last one.
+    """
+    model = w.parts.structure(head.name, w.config)
+    logits, names = head.write(w, model, x), w.parts.output_names(w.positions)[head.name]
+    if len(names) == 1:
+        w.g.output(logits, names[0], np.float32, (*shape, head.size(model)))
+        return
+    for column, name in enumerate(names):
+        index = w.g.constant(f"{head.name}.column_{column}", column, np.int64)
+        w.g.output(w.g.op("Gather", [logits, index], f"{head.name}.{name}", axis=-1), name, np.float32, shape)

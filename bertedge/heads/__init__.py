@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.heads.answer import AnswerMethod
 from bertedge.heads.classify import Classify
 from bertedge.heads.embedding import EMBEDDING
 from bertedge.heads.fill_mask import FillMask
 from bertedge.heads.head import Head
 from bertedge.heads.mlm import MLM
 from bertedge.heads.nsp import NSP, NextSentenceMethod
+from bertedge.heads.question_answering import QUESTION_ANSWERING
 from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
 from bertedge.heads.similar import Similar
 from bertedge.heads.tag import TagTexts
@@ -19,11 +21,11 @@ from bertedge.predictor import RowOutputs
 
 #: Name -> head, in the order of reports.
 HEADS: dict[str, Head] = {
-    head.name: head for head in (MLM, NSP, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION, EMBEDDING)
+    head.name: head for head in (MLM, NSP, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING, EMBEDDING)
 }
 
 
-class HeadMethods(FillMask, NextSentenceMethod, Classify, TagTexts, Similar):
+class HeadMethods(FillMask, NextSentenceMethod, Classify, TagTexts, AnswerMethod, Similar):
     """The methods of all heads, for :class:`bertedge.BertRuntime`."""
 
 
@@ -41,9 +43,18 @@ def take_masked(outputs: RowOutputs, positions: NDArray[np.int64]) -> RowOutputs
     }
 
 
+def without_every(outputs: RowOutputs) -> RowOutputs:
+    """Outputs without those of every position, such as the hidden states, which a call that does not read them gives
+    at no position.
+    """
+    return {name: array for name, array in outputs.items() if name not in READ_EVERYWHERE}
+
+
+#: Names in :class:`bertedge.predictor.Outputs` of the heads that read every position.
+READ_EVERYWHERE = frozenset(head.key for head in HEADS.values() if head.reads == "every")
 #: Heads that can be trained on text without labels.
 TASKS = tuple(name for name, head in HEADS.items() if head.task is not None)
 #: All heads, those for pairs last: the first one that a model has is its main head.
 MAIN_FIRST = sorted(HEADS.values(), key=lambda head: head.reads == "pair")
 
-__all__ = ["HEADS", "MAIN_FIRST", "TASKS", "Head", "HeadMethods", "take_masked"]
+__all__ = ["HEADS", "MAIN_FIRST", "TASKS", "Head", "HeadMethods", "take_masked", "without_every"]

@@ -79,7 +79,8 @@ class Head(ABC):
         name: of the head in reports, labels and logits.
         words: the kind of answer in words, such as "masked-word".
         reads: the positions that it is computed for; ``pair`` is the first token of a pair of texts.
-        outputs: positions of the graph (``masked`` or ``all``) -> name of the output; the latter as in Optimum.
+        outputs: positions of the graph (``masked`` or ``all``) -> name of the output; the latter as in Optimum. Several
+            names if Optimum reads each number of the last extent from an output of its own.
         needs_pooler: whether it reads the pooler's output instead of a hidden state; see :meth:`reads_pooler`.
         in_every_model: whether every model has it, because it has no tensors.
         mark: the tensor that shows that a checkpoint has this head, if one tensor shows it; see :meth:`is_in`.
@@ -109,7 +110,7 @@ class Head(ABC):
     name: ClassVar[str]
     words: str
     reads: Literal["masked", "first", "every", "pair"]
-    outputs: Mapping[str, str]
+    outputs: Mapping[str, str | tuple[str, ...]]
     needs_pooler: bool = False
     in_every_model: bool = False
     mark: str | None = None
@@ -133,6 +134,11 @@ class Head(ABC):
     lists: Mapping[str, str] = field(default_factory=dict)
 
     # -- weights and graph --------------------------------------------------------------------------------------
+
+    def output_names(self, positions: str) -> tuple[str, ...]:
+        """Its outputs in a graph; see :attr:`outputs`."""
+        names = self.outputs[positions]
+        return (names,) if isinstance(names, str) else names
 
     @property
     def key(self) -> str:

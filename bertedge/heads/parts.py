@@ -91,25 +91,25 @@ class Parts:
         """What decides the tensors and the layers of a head."""
         return Structure(config=config, tied=self.tied, settings=self.settings_of(head))
 
-    def output_names(self, positions: str) -> dict[str, str]:
-        """Head, or ``pooler_output`` -> name of its output in a graph; of every head that the model has.
+    def output_names(self, positions: str) -> dict[str, tuple[str, ...]]:
+        """Head, or ``pooler_output`` -> names of its outputs in a graph; of every head that the model has.
 
         The tools that read ``positions="all"`` know one output ``logits``. The first head that has this name keeps it.
 
         Args:
             positions: ``masked`` or ``all``; see :func:`bertedge.graph.encoder_graph.build_graph`.
         """
-        found: dict[str, str] = {}
+        found: dict[str, tuple[str, ...]] = {}
         for name, head in HEADS.items():
             if self.has(name):
-                own = head.outputs[positions]
-                found[name] = head.outputs["masked"] if own in found.values() else own
-        return found | ({POOLER_OUTPUT: POOLER_OUTPUT} if self.pooler else {})
+                own = head.output_names(positions)
+                found[name] = head.output_names("masked") if own in found.values() else own
+        return found | ({POOLER_OUTPUT: (POOLER_OUTPUT,)} if self.pooler else {})
 
-    def output_keys(self, positions: str) -> dict[str, str]:
-        """Name of an output in a graph -> its name in :class:`bertedge.predictor.Outputs`."""
+    def outputs_by_key(self, positions: str) -> dict[str, tuple[str, ...]]:
+        """Name in :class:`bertedge.predictor.Outputs` -> names of its outputs in a graph."""
         keys = {name: head.key for name, head in HEADS.items()} | {POOLER_OUTPUT: POOLER_OUTPUT}
-        return {output: keys[name] for name, output in self.output_names(positions).items()}
+        return {keys[name]: outputs for name, outputs in self.output_names(positions).items()}
 
     def shapes(self, config: EncoderConfig) -> Shapes:
         """The tensors of the whole model."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bertedge.encoders import EncoderConfig
 from bertedge.engines import Executor
 from bertedge.errors import UsageError
-from bertedge.heads import HEADS
-from bertedge.predictor import HIDDEN_STATES, Batch, Outputs, Row, RowOutputs
+from bertedge.heads import HEADS, without_every
+from bertedge.predictor import Batch, Outputs, Row, RowOutputs
 
 T = TypeVar("T")
 #: Outputs with a row for each masked position, or for each token.
@@ -51,17 +51,17 @@ class RowRunner:
         if batch.hidden and not self.row_independent:
             # all rows that are read share one range of activations: reading hidden states would change the logits
             nothing = np.zeros((len(batch.input_ids), 0), dtype=np.int64)
-            states = self._predict(replace(batch, masked_positions=nothing, labels={}))
-            return replace(self._predict(replace(batch, hidden=False)), hidden_states=states.hidden_states)
+            everywhere = self._predict(replace(batch, masked_positions=nothing, labels={})).arrays()
+            return Outputs.of(everywhere | self._predict(replace(batch, hidden=False)).arrays())
         return self._predict(batch)
 
     def _predict(self, batch: Batch) -> Outputs:
         results = self.run(rows_of(batch), lambda outputs: outputs)
         extents = {"masked": batch.masked_positions.shape[1], "every": batch.input_ids.shape[1], None: None}
+        first = results[0] if results else {}
         joined = {
             name: joined_rows([row[name] for row in results], extents[READ_AT.get(name)])
-            for name in (results[0] if results else ())
-            if batch.hidden or name != HIDDEN_STATES
+            for name in (first if batch.hidden else without_every(first))
         }
         return Outputs.of(joined)
 

@@ -26,6 +26,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 CLASSES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "sequence_classification": ("AutoModelForSequenceClassification", {"num_labels": 3}, ("logits",)),
     "token_classification": ("AutoModelForTokenClassification", {"num_labels": 5}, ("logits",)),
+    "question_answering": ("AutoModelForQuestionAnswering", {}, ("start_logits", "end_logits")),
 }
 TEXTS = ["The cat sat on the mat.", "A ship left the port at dawn."]
 

@@ -21,7 +21,7 @@ from bertedge.engines.onnxruntime.sessions import Run
 from bertedge.engines.side_by_side import side_by_side
 from bertedge.heads import take_masked
 from bertedge.heads.parts import Parts
-from bertedge.predictor import Row, RowOutputs
+from bertedge.predictor import Row, RowOutputs, by_key
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class GroupingExecutor:
         self._model = model
         self._config = config
         self._all_positions = all_positions
-        self._keys = parts.output_keys("all" if all_positions else "masked")
+        self._outputs = parts.outputs_by_key("all" if all_positions else "masked")
         self._head_is_optional = "logits_end" in model.input_names
         self._row_independent = row_independent
         self._mac_cost = int8_share + FLOAT_MAC_COST * (1 - int8_share)
@@ -125,7 +125,7 @@ class GroupingExecutor:
 
     def _run_group(self, rows: Sequence[Row], run: Run) -> RowOutputs:
         values = run(self.feed(rows), self._work(rows))
-        named = {self._keys[name]: array for name, array in values.items()}
+        named = by_key(values, self._outputs)
         return take_masked(named, stacked([row.masked_positions for row in rows])) if self._all_positions else named
 
     def _work(self, rows: Sequence[Row]) -> int:

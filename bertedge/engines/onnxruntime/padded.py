@@ -12,8 +12,8 @@ from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import FATAL_ONLY, inputs_of, load_session
 from bertedge.engines.per_process import PerProcess
 from bertedge.engines.threads import checked_threads
-from bertedge.heads import take_masked
-from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
+from bertedge.heads import take_masked, without_every
+from bertedge.predictor import Batch, Outputs, by_key
 
 
 class PaddedPredictor:
@@ -32,18 +32,17 @@ class PaddedPredictor:
         self._sessions = PerProcess(partial(_open, bundle.model_path), before=bundle.check_files)
         self._sessions[threads]  # reports a file that cannot be loaded now
         self._all_positions = bundle.manifest.positions == "all"
-        self._keys = bundle.manifest.parts.output_keys(bundle.manifest.positions)
+        self._outputs = bundle.manifest.parts.outputs_by_key(bundle.manifest.positions)
 
     def predict(self, batch: Batch) -> Outputs:
         """All outputs. Ignore logits at positions that only fill up a row, and hidden states at padding."""
         session = self._sessions[self._threads]
-        names = [self._keys[output.name] for output in session.get_outputs()]
-        values = dict(zip(names, session.run(None, feed(batch, inputs_of(session))), strict=True))
+        names = [output.name for output in session.get_outputs()]
+        given = dict(zip(names, session.run(None, feed(batch, inputs_of(session))), strict=True))
+        values = by_key(given, self._outputs)
         if self._all_positions:
             values = take_masked(values, batch.masked_positions)
-        if not batch.hidden:
-            values.pop(HIDDEN_STATES)
-        return Outputs.of(values)
+        return Outputs.of(values if batch.hidden else without_every(values))
 
 
 def _open(path: Path, threads: int) -> ort.InferenceSession:

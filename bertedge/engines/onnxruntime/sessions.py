@@ -100,7 +100,7 @@ class Sessions:
             ) from error
         return dict(zip(self.outputs, outputs, strict=True))
 
-    def require(self, inputs: Collection[str], outputs: Mapping[str, int], *, optional: Collection[str]) -> None:
+    def require(self, inputs: Collection[str], outputs: Mapping[str, int | str], *, optional: Collection[str]) -> None:
         """Refuse a model whose inputs or outputs differ from those in the manifest.
 
         Args:

@@ -1,0 +1,285 @@
+"""``question_answering``: which part of a context answers a question (Devlin et al. 2019, sections 4.2 and 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertedge.arrays import ArraySpec
+from bertedge.encoders import encoder_of, names
+from bertedge.encoders.names import Shapes
+from bertedge.encoding import Encoding
+from bertedge.example import Example
+from bertedge.heads.answer_quantities import accuracy, fidelity
+from bertedge.heads.answer_spans import LONGEST_ANSWER, Answer
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities, Worst
+from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.right_answers import given_answers, marked
+from bertedge.heads.structure import Found, Structure
+from bertedge.heads.verb import REQUIRED, Option, Verb
+from bertedge.heads.worst_answers import LISTS, WorstAnswers
+from bertedge.layers import Layer, Role
+from bertedge.metric import SHARE, GoalKind, Metric, difference, mean
+from bertedge.predictor import Batch, Outputs
+from bertedge.printable import drop_in_words, rounded_percent
+from bertedge.probabilities import largest_change, softmax
+from bertedge.tokenizer import Tokenizer
+
+NAME = "question_answering"
+DENSE, NORM = f"{NAME}.dense", f"{NAME}.norm"
+PROBABILITIES = "answer_probs"
+#: Observations of questions whose right answer is known.
+LABELLED = f"{NAME}.labelled"
+#: The prefix of the last layer's tensors, in all families but those that use their classifier of texts here too.
+OWNER = "qa_outputs"
+#: Differences that are only rounding: of KL in nats, and of a probability.
+KL_FLOOR, PROBABILITY_FLOOR = 1e-7, 1e-5
+#: Quantities of labelled questions, for a model that may, or may not, say that there is no answer.
+HITS = ("reference_exact", "exact", "reference_f1", "f1")
+
+METRICS = {
+    f"{NAME}.span_agreement": Metric(
+        group=NAME,
+        estimate=mean("equal"),
+        better="higher",
+        meaning="share of questions with float's answer, token for token",
+        bounds=(0, 1),
+    ),
+    f"{NAME}.f1_between": Metric(
+        group=NAME,
+        estimate=mean("f1"),
+        better="higher",
+        meaning="F1 of the tokens of both answers, float's and the candidate's, mean",
+    ),
+    f"{NAME}.kl_mean": Metric(
+        group=NAME,
+        estimate=mean("kl"),
+        better="lower",
+        meaning="KL(float || candidate) of the answer's first token plus that of its last one, in nats, mean",
+        floor=KL_FLOOR,
+    ),
+    f"{NAME}.prob_mae": Metric(
+        group=NAME,
+        estimate=mean("prob_diff"),
+        better="lower",
+        meaning="mean difference of the probability of float's answer",
+        floor=PROBABILITY_FLOOR,
+    ),
+    f"{NAME}.exact_match": Metric(
+        group=LABELLED,
+        estimate=mean("exact"),
+        better="higher",
+        meaning="share of questions with exactly the tokens of a right answer",
+        bounds=(0, 1),
+    ),
+    f"{NAME}.f1": Metric(
+        group=LABELLED,
+        estimate=mean("f1"),
+        better="higher",
+        meaning="F1 of the answer's tokens and those of the most similar right answer, mean",
+    ),
+    f"{NAME}.f1_drop": Metric(
+        group=LABELLED,
+        estimate=difference("reference_f1", "f1"),
+        better="lower",
+        meaning="question_answering.f1 of float minus the candidate's",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSettings:
+    """The layers of a head that finds answers.
+
+    Attributes:
+        owner: the prefix of the last layer's tensors.
+        dense: that of a dense layer in front of it; None if there is none.
+        activation: the function after the dense layer.
+        norm: the prefix of a layer norm after that; None if there is none.
+    """
+
+    owner: str = OWNER
+    dense: str | None = None
+    activation: str | None = None
+    norm: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QuestionAnswering(Head):
+    """Logits (B, S, 2) of every position: that an answer starts there, and that it ends there."""
+
+    name = NAME
+
+    def is_in(self, found: Found) -> bool:
+        return f"{OWNER}.weight" in found.tensors or found.is_for("ForQuestionAnswering") is True
+
+    def read_settings(self, found: Found) -> AnswerSettings:
+        family = encoder_of(found.config).classifier
+        if f"{OWNER}.weight" in found.tensors or f"{family.out}.weight" not in found.tensors:
+            return AnswerSettings()
+        return AnswerSettings(owner=family.out, dense=family.dense, activation=family.activation, norm=family.norm)
+
+    def size(self, model: Structure) -> int:
+        return 2
+
+    def shapes(self, model: Structure) -> Shapes:
+        width, settings = model.config.hidden_size, model.settings
+        shapes = names.linear_shapes(settings.dense, width, width) if settings.dense else {}
+        shapes |= names.norm_shapes(settings.norm, width) if settings.norm else {}
+        return shapes | names.linear_shapes(settings.owner, 2, width)
+
+    def layers(self, model: Structure) -> tuple[Layer, ...]:
+        width, settings = model.config.hidden_size, model.settings
+        last = Layer(name=NAME, role=Role.CLASSIFIER, owners=(settings.owner,), inputs=width, outputs=2, reads="every")
+        if settings.dense is None:
+            return (last,)
+        dense = (settings.dense,)
+        role = Role.HEAD_TRANSFORM
+        return (Layer(name=DENSE, role=role, owners=dense, inputs=width, outputs=width, reads="every"), last)
+
+    def write(self, w: HeadWriter, model: Structure, x: str) -> str:
+        settings = model.settings
+        if settings.dense is not None:
+            x = w.linear(DENSE, x)
+            x = w.activation(f"{DENSE}.activation", x, settings.activation) if settings.activation else x
+        if settings.norm is not None:
+            x = w.layer_norm(NORM, settings.norm, x)
+        return w.linear(NAME, x)
+
+    def target(self, example: Example, encoding: Encoding, settings: AnswerSettings) -> NDArray[np.int64] | None:
+        """(S,); see :func:`bertedge.heads.right_answers.marked`."""
+        answers = given_answers(example)
+        return None if answers is None else marked(answers, encoding)
+
+    def read(self, batch: Batch, outputs: Outputs, settings: AnswerSettings) -> Arrays:
+        return {"logits": outputs.logits[NAME]} if NAME in outputs.logits else {}
+
+    def compare(self, batch: Batch, expected: Arrays, got: Arrays, settings: AnswerSettings) -> dict[str, Observed]:
+        """An observation for each pair of question and context."""
+        one, other = expected["logits"], got["logits"]
+        groups = {NAME: fidelity(batch, one, other)}
+        if NAME in batch.labels:
+            groups[LABELLED] = accuracy(batch, one, other, batch.labels[NAME])
+        return {name: Observed(values=values, rows=rows) for name, (values, rows) in groups.items() if len(rows)}
+
+    def finish(self, group: str, values: Quantities) -> Quantities:
+        """If the texts have questions without an answer, models may say so."""
+        if group != LABELLED:
+            return values
+        suffix = "_or_none" if values["unanswerable"].any() else ""
+        return {name: values[f"{name}{suffix}"] for name in HITS}
+
+    def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
+        if NAME not in among.logits or NAME not in alone.logits:
+            return None
+        length = int(batch.lengths[0])
+        return largest_change(among.logits[NAME][row][:length].T, alone.logits[NAME][0][:length].T)
+
+    def golden(self, settings: AnswerSettings | None, *, pooler: bool) -> Mapping[str, GoldenArray]:
+        spec = ArraySpec(dtype="float32", shape=("B", "S", 2))
+        return {PROBABILITIES: GoldenArray(spec=spec, kind="probabilities")}
+
+    def record(self, batch: Batch, outputs: Outputs, given: Arrays, settings: AnswerSettings) -> Arrays:
+        """Probabilities of every token to start and to end the answer, 0 at the padding."""
+        if NAME not in outputs.logits:
+            return {}
+        real = batch.attention_mask[:, None] == 1
+        logits = np.where(real, np.swapaxes(outputs.logits[NAME], 1, 2), -np.inf)
+        return {PROBABILITIES: np.swapaxes(softmax(logits), 1, 2).astype(np.float32)}
+
+    def same_answers(
+        self, batch: Batch, got: Arrays, expected: Arrays, settings: AnswerSettings | None
+    ) -> NDArray[np.bool_] | None:
+        """Whether the most probable first and last tokens are the same."""
+        if PROBABILITIES not in got:
+            return None
+        mine, theirs = got[PROBABILITIES].argmax(axis=1), expected[PROBABILITIES].argmax(axis=1)
+        return np.asarray((mine == theirs).all(axis=1))
+
+    def lost_lead(self, got: Arrays, expected: Arrays, settings: AnswerSettings | None) -> float:
+        if PROBABILITIES not in got:
+            return 0.0
+        second, first = np.moveaxis(np.sort(expected[PROBABILITIES], axis=1)[:, -2:], 1, 0)
+        lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both were equal
+        other = got[PROBABILITIES].argmax(axis=1) != expected[PROBABILITIES].argmax(axis=1)
+        return float(lead.max(initial=0.0, where=other))
+
+    def worst(self, tokenizer: Tokenizer, settings: AnswerSettings) -> Worst:
+        return WorstAnswers(tokenizer)
+
+
+def _lines(answers: Iterable[Answer]) -> Iterator[str]:
+    for answer in answers:
+        yield f"{answer.score:8.4f}  {answer.text or '(no answer)'}"
+
+
+QUESTION_ANSWERING = QuestionAnswering(
+    words="question-answering",
+    reads="every",
+    outputs={"masked": "question_answering_logits", "all": ("start_logits", "end_logits")},
+    settings_type=AnswerSettings,
+    architecture="ForQuestionAnswering",
+    part_names={DENSE.replace(".", r"\."): "answer head's dense layer", NAME: "answer head"},
+    metrics=METRICS,
+    goals=(
+        GoalKind(
+            option="min_span_agreement",
+            metric=f"{NAME}.span_agreement",
+            head=NAME,
+            limits=SHARE,
+            scale=0.01,
+            help="Smallest share of questions with the same answer as float.",
+        ),
+        GoalKind(
+            option="min_f1_between",
+            metric=f"{NAME}.f1_between",
+            head=NAME,
+            limits=SHARE,
+            scale=0.01,
+            help="Smallest F1 of the answers' tokens and those of float's.",
+        ),
+        GoalKind(
+            option="max_answer_f1_drop",
+            metric=f"{NAME}.f1_drop",
+            head=NAME,
+            limits=SHARE,
+            scale=0.005,
+            help="Largest drop of the F1 of answers on labelled questions, against float.",
+        ),
+    ),
+    budgets={
+        f"{NAME}.span_agreement": {"max_drop": 0.02},
+        f"{NAME}.f1_between": {"max_drop": 0.01},
+        f"{NAME}.f1_drop": {"max_drop": 0.01},
+    },
+    smooth_loss=f"{NAME}.kl_mean",
+    main_metric=f"{NAME}.span_agreement",
+    trade_offs={f"{NAME}.span_agreement": "answer as in float", f"{NAME}.f1": "F1 of answers"},
+    over_length={f"{NAME}.span_agreement": "answer as in float", f"{NAME}.f1_between": "F1 with float's answer"},
+    columns={f"{NAME}.span_agreement": "answers", f"{NAME}.f1_between": "answer F1"},
+    losses={
+        f"{NAME}.span_agreement": lambda value: f"{rounded_percent(1 - value)} of the answers differ",
+        f"{NAME}.f1_drop": drop_in_words("F1 of answers"),
+    },
+    answers="answers",
+    verb=Verb(
+        name="answer",
+        method="answer",
+        help="Find the answer to a question in a context.",
+        arguments=(),
+        options=(
+            Option(name="question", kind=str, default=REQUIRED, help="The question."),
+            Option(name="context", kind=str, default=REQUIRED, help="The text that may hold the answer."),
+            Option(name="top", default=1, least=1, help="Answers to print, best first."),
+            Option(name="no_answer", kind=bool, default=False, help='Also consider that there is "no answer".'),
+            Option(name="longest", default=LONGEST_ANSWER, least=1, help="Tokens of an answer at most."),
+        ),
+        example=("--question", "Where did she live?", "--context", "Ada Lovelace lived in London."),
+        lines=_lines,
+        to_json=lambda answers: [asdict(answer) for answer in answers],
+    ),
+    lists=LISTS,
+)
