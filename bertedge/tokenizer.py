@@ -98,7 +98,7 @@ class Tokenizer:
             found.backend,
             max_length=max_length,
             special=found.special,
-            own_pipeline=found.kind != "bert",
+            own_pipeline=found.own_pipeline,
             truncation_side=found.truncation_side,
             warnings=found.warnings,
         )

@@ -5,97 +5,96 @@ Also which settings of ``tokenizer_config.json`` count, have no effect, or are n
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from bertedge.errors import CheckpointError
+from bertedge.errors import CheckpointError, FileError
+from bertedge.tokenizer_pipelines import PIPELINES, Pipeline
 
-#: ``bert`` and ``xlm_roberta``: the class builds its own pipeline and takes the vocabulary only from
-#: ``tokenizer.json``. ``as_is``: ``tokenizer.json`` is the tokenizer.
-Kind = Literal["bert", "xlm_roberta", "as_is"]
-
-#: The special tokens of a class if the files do not name them.
-DEFAULT_SPECIALS: dict[Kind, dict[str, str]] = {
-    "bert": {
-        "unk_token": "[UNK]",
-        "sep_token": "[SEP]",
-        "pad_token": "[PAD]",
-        "cls_token": "[CLS]",
-        "mask_token": "[MASK]",
-    },
-    "xlm_roberta": {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "sep_token": "</s>",
-        "pad_token": "<pad>",
-        "cls_token": "<s>",
-        "mask_token": "<mask>",
-    },
-    "as_is": {},
+#: Other names of BERT's class, without "Fast" at their end.
+BERT_CLASSES = (
+    "ConvBertTokenizer",
+    "DistilBertTokenizer",
+    "ElectraTokenizer",
+    "LayoutLMTokenizer",
+    "LxmertTokenizer",
+    "MobileBertTokenizer",
+    "SqueezeBertTokenizer",
+)
+#: Class, without "Fast" at its end -> its pipeline; None if ``tokenizer.json`` is the tokenizer.
+KINDS: dict[str, Pipeline | None] = {
+    **PIPELINES,
+    **dict.fromkeys(BERT_CLASSES, PIPELINES["BertTokenizer"]),
+    **dict.fromkeys(("PreTrainedTokenizer", "PythonBackend", "TokenizersBackend")),
 }
-
-#: Class, without "Fast" at its end -> how it is read.
-KINDS: dict[str, Kind] = {
-    **dict.fromkeys(
-        (
-            "BertTokenizer",
-            "ConvBertTokenizer",
-            "DistilBertTokenizer",
-            "ElectraTokenizer",
-            "LayoutLMTokenizer",
-            "LxmertTokenizer",
-            "MobileBertTokenizer",
-            "SqueezeBertTokenizer",
-        ),
-        "bert",
-    ),
-    **dict.fromkeys(("PreTrainedTokenizer", "PythonBackend", "TokenizersBackend"), "as_is"),
-    "XLMRobertaTokenizer": "xlm_roberta",
-}
-
-#: Settings of ``tokenizer_config.json`` about the text, and their defaults.
-SWITCHES: dict[str, bool | None] = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
+#: Files that a class reads if there is no ``tokenizer.json``, by the kind of its vocabulary.
+PLAIN_FILES = {"WordPiece": ("vocab.txt",), "BPE": ("vocab.json", "merges.txt")}
+#: Vocabularies that only the library sentencepiece reads.
+SLOW_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 
 _OTHERS = """
-Albert Bart Barthez Bartpho BertGeneration BertJapanese Bertweet BigBird BioGpt BlenderbotSmall Blenderbot ByT5
-CLIP CTRL Camembert Canine Character Clvp CodeGen CodeLlama Cohere CpmAnt Cpm DPRContextEncoder
-DPRQuestionEncoder DPRReader Deberta DebertaV2 Dia Esm Esmc FNet FSMT FastSpeech2Conformer Flaubert Funnel GPT2
-GPTNeoXJapanese GPTNeoX GPTSw3 Gemma Herbert LED Lasr LayoutLMv2 LayoutLMv3 LayoutXLM Llama Longformer Luke
-M2M100 MBart50 MBart MLuke MPNet Marian MarkupLM Mecab Mgpstr Mvp MyT5 Nllb Nougat OpenAIGPT PLBart Parakeet
-Pegasus Perceiver Phobert Pop2Piano ProphetNet Qwen2 Qwen3_5 Rag Reformer RemBert RoCBert RoFormer Roberta
-SeamlessM4T Siglip2 Siglip Speech2Text SpeechT5 Splinter T5 Tapas Tipsv2 Udop VideoPrism Vits Wav2Vec2CTC
-Wav2Vec2PhonemeCTC Whisper Wordpiece XGLM XLM XLNet
+Bart Barthez Bartpho BertGeneration BertJapanese Bertweet BigBird BioGpt BlenderbotSmall Blenderbot ByT5 CLIP CTRL
+Canine Character Clvp CodeGen CodeLlama Cohere CpmAnt Cpm DPRContextEncoder DPRQuestionEncoder DPRReader Deberta Dia
+Esm Esmc FNet FSMT FastSpeech2Conformer Flaubert Funnel GPT2 GPTNeoXJapanese GPTNeoX GPTSw3 Gemma Herbert LED Lasr
+LayoutLMv2 LayoutLMv3 LayoutXLM Llama Longformer Luke M2M100 MBart50 MBart MLuke Marian MarkupLM Mecab Mgpstr Mvp MyT5
+Nllb Nougat OpenAIGPT PLBart Parakeet Pegasus Perceiver Phobert Pop2Piano ProphetNet Qwen2 Qwen3_5 Rag Reformer
+RemBert RoCBert RoFormer SeamlessM4T Siglip2 Siglip Speech2Text SpeechT5 Splinter T5 Tapas Tipsv2 Udop VideoPrism Vits
+Wav2Vec2CTC Wav2Vec2PhonemeCTC Whisper Wordpiece XGLM XLM XLNet
 """
 #: Classes of ``transformers`` whose own pipeline bertedge does not build; without "Tokenizer". For a class that is in
 #: neither table, ``transformers`` reads ``tokenizer.json`` as it is, and so does bertedge.
 OTHERS = frozenset(_OTHERS.split())
 
 
-def kind_of(name: str | None, *, where: str, has_json: bool) -> Kind:
-    """How a folder with this ``tokenizer_class`` is read.
+def pipeline_of(name: str, *, where: Path) -> Pipeline | None:
+    """How a folder with this ``tokenizer_class`` is read; None if ``tokenizer.json`` is the tokenizer.
 
     Args:
-        name: None if no file names one.
         where: the folder, for the message.
-        has_json: whether ``tokenizer.json`` is there.
 
     Raises:
         CheckpointError: the class has no fast tokenizer, or one that bertedge does not build.
     """
-    plain = "BertTokenizer" if name is None else name.removesuffix("Fast")
-    kind = KINDS.get(plain, "as_is")
-    if plain.removesuffix("Tokenizer") in OTHERS and plain not in KINDS:
+    plain = name.removesuffix("Fast")
+    if plain not in KINDS and plain.removesuffix("Tokenizer") in OTHERS:
         raise CheckpointError(
             f"{where}: tokenizer_class is {name}, which bertedge does not read",
             "if tokenizer.json alone gives the right tokens, set tokenizer_class to PreTrainedTokenizerFast",
         )
-    if kind != "bert" and not has_json:
+    return KINDS.get(plain)
+
+
+def plain_files(pipeline: Pipeline | None, name: str, where: Path, there: Container[str]) -> tuple[str, ...]:
+    """The files to read, for a folder without ``tokenizer.json``.
+
+    Args:
+        name: the class.
+        there: the names of the folder's files.
+
+    Raises:
+        FileError: a file is missing.
+        CheckpointError: the class needs a ``tokenizer.json``.
+    """
+    files = PLAIN_FILES.get(pipeline.model.__name__, ()) if pipeline else ()
+    missing = [file for file in files if file not in there]
+    if files and not missing:
+        return files
+    slow = [file for file in SLOW_FILES if file in there]
+    if slow:
+        raise CheckpointError(
+            f"{where}: has {slow[0]} and no tokenizer.json, which bertedge needs",
+            "write it with transformers and sentencepiece: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+        )
+    if not files and any(file in there for each in PLAIN_FILES.values() for file in each):
         raise CheckpointError(
             f"{where}: tokenizer_class is {name}, which needs a tokenizer.json, and there is none",
             "save the model's tokenizer with save_pretrained, or set tokenizer_class to BertTokenizer for WordPiece",
         )
-    return kind
+    raise FileError(
+        f"{where}: no tokenizer.json{''.join(f' and no {file}' for file in missing)}, for a {name}",
+        "copy the tokenizer's files from the model's source",
+    )
 
 
 def ignored(settings: dict[str, Any]) -> list[str]:
@@ -117,7 +116,7 @@ def require_known(file: Path, settings: dict[str, Any]) -> None:
     Raises:
         CheckpointError: names the setting.
     """
-    for key in SWITCHES:
+    for key in sorted({switch for pipeline in PIPELINES.values() for switch in pipeline.switches}):
         value = settings.get(key)
         if value is not None and not isinstance(value, bool):
             raise CheckpointError(f"{file}: {key} is {value!r:.60}, expected true or false", "correct the file")

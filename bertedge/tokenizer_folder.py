@@ -8,29 +8,31 @@ the files are listed in :attr:`FolderTokenizer.warnings`; what bertedge cannot r
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import models, pre_tokenizers, processors
+from tokenizers import AddedToken, models, processors
 
 from bertedge.added_tokens import AddedTokens, read_added_tokens
+from bertedge.encoders import BERT, ENCODERS
 from bertedge.errors import BertEdgeError, CheckpointError, FileError
 from bertedge.files import FRESH_COPY
 from bertedge.printable import shown
 from bertedge.records import read_json
-from bertedge.tokenizer_classes import DEFAULT_SPECIALS, SWITCHES, Kind, ignored, kind_of, require_known
+from bertedge.tokenizer_classes import KINDS, ignored, pipeline_of, plain_files, require_known
 from bertedge.tokenizer_json import (
     FRESH,
-    parts_of,
     read_tokenizer_json,
     require_ordinary_ids,
     require_whole_templates,
     state_of,
     truncation_side,
 )
-from bertedge.wordpiece import SPECIAL_TOKENS, add_template, bert_pipeline, read_vocab
+from bertedge.tokenizer_pipelines import PIPELINES, Files, Pipeline
+from bertedge.wordpiece import SPECIAL_TOKENS, read_merges, read_vocab
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -42,14 +44,14 @@ class FolderTokenizer:
     Attributes:
         backend: without truncation and padding; not shared.
         special: role, such as ``mask`` -> token.
-        kind: how the class is read; see :mod:`bertedge.tokenizer_classes`.
+        own_pipeline: whether ``tokenizer.json`` defines the pipeline when it is saved; otherwise BERT's class does.
         truncation_side: ``right``, or ``left`` if the beginning of a long text is cut off.
         warnings: for the user, a sentence each.
     """
 
     backend: tokenizers.Tokenizer
     special: dict[str, str]
-    kind: Kind
+    own_pipeline: bool
     truncation_side: str
     warnings: tuple[str, ...]
 
@@ -61,30 +63,39 @@ def read_folder(folder: Path) -> FolderTokenizer:
         FileError: there is none, or a file is broken.
         CheckpointError: bertedge cannot read it as ``transformers`` does; the message says what is different.
     """
-    json_file, vocab_file = folder / "tokenizer.json", folder / "vocab.txt"
+    json_file = folder / "tokenizer.json"
     settings = _object(folder / "tokenizer_config.json")
-    name = settings.get("tokenizer_class") or _object(folder / "config.json").get("tokenizer_class")
-    has_json = json_file.is_file()
-    if not has_json and not vocab_file.is_file():
-        raise FileError(f"{folder}: no tokenizer.json and no vocab.txt", "copy one of them from the model's source")
-    kind = kind_of(name if isinstance(name, str) else None, where=str(folder), has_json=has_json)
+    name = _class_name(settings, _object(folder / "config.json"))
+    there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    pipeline = pipeline_of(name, where=folder)
+    files = () if json_file.name in there else plain_files(pipeline, name, folder, there)
     require_known(folder / "tokenizer_config.json", settings)
     try:
-        if has_json:
-            return _Reader(folder, settings, kind, read_tokenizer_json(json_file)).from_json()
-        return _Reader(folder, settings, kind, None).from_vocab(vocab_file)
+        if not files or pipeline is None:
+            return _Reader(folder, settings, pipeline, read_tokenizer_json(json_file)).from_json()
+        return _Reader(folder, settings, pipeline, None).from_files(files)
     except BertEdgeError:
         raise
     except Exception as error:  # the library raises a bare Exception if it cannot parse or use something
-        file = json_file if has_json else vocab_file
+        file = folder / (files[0] if files else json_file.name)
         raise FileError(f"{file}: is not a tokenizer ({error})", FRESH) from error
+
+
+def _class_name(settings: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The class that ``transformers`` reads a folder with: that of its files, or else that of the model's family."""
+    encoder = ENCODERS.get(str(config.get("model_type")))
+    registered = encoder.tokenizer_class if encoder else BERT.tokenizer_class
+    given = settings.get("tokenizer_class") or config.get("tokenizer_class")
+    return given if isinstance(given, str) and KINDS.get(registered) is not None else registered
 
 
 class _Reader:
     """Reads one folder."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], kind: Kind, raw: dict[str, Any] | None) -> None:
-        self.folder, self.settings, self.kind, self.raw = folder, settings, kind, raw
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], pipeline: Pipeline | None, raw: dict[str, Any] | None
+    ) -> None:
+        self.folder, self.settings, self.pipeline, self.raw = folder, settings, pipeline, raw
         self.warnings = ignored(settings)
         self.truncation_side = settings.get("truncation_side") or truncation_side(raw)
         try:
@@ -93,12 +104,15 @@ class _Reader:
                 _object(folder / "special_tokens_map.json"),
                 _object(folder / "added_tokens.json"),
                 (raw or {}).get("added_tokens") or (),
-                DEFAULT_SPECIALS[kind],
+                pipeline.specials if pipeline else {},
             )
         except (TypeError, ValueError, AttributeError) as error:
             raise FileError(f"{folder}: the added tokens cannot be read ({error})", FRESH) from error
-        empty = [name for name in ("cls_token", "sep_token") if name in self.added.named and not self.named(name)]
-        if empty and kind != "as_is":
+        mask = self.added.named.get("mask_token")
+        if pipeline and pipeline.strips_before_mask and isinstance(mask, str):
+            self.added.named["mask_token"] = AddedToken(mask, lstrip=True, special=True)
+        empty = [name for name in (pipeline.ends if pipeline else ()) if not self.named(name)]
+        if empty:
             raise CheckpointError(
                 f"{folder}: {empty[0]} is null in tokenizer_config.json",
                 "the model needs it; set it to the model's token",
@@ -109,21 +123,32 @@ class _Reader:
         token = self.added.named.get(name)
         return None if token is None else str(token)
 
-    def from_vocab(self, path: Path) -> FolderTokenizer:
+    def from_files(self, files: tuple[str, ...]) -> FolderTokenizer:
+        """Read ``vocab.txt``, or ``vocab.json`` and ``merges.txt``."""
+        if len(files) == 2:
+            vocab, merges = (self.folder / file for file in files)
+            raw = {"model": {"vocab": _object(vocab), "merges": read_merges(merges)}}
+            require_ordinary_ids(raw)
+            return self._finished(self._built(raw))
+        return self._from_lines(self.folder / files[0])
+
+    def _from_lines(self, path: Path) -> FolderTokenizer:
         vocab = read_vocab(path)
         if next(iter(vocab), "").startswith(BYTE_ORDER_MARK):
             self.warnings.append(
                 f"vocab.txt begins with a byte order mark, so its first token is not {next(iter(vocab))[1:]!r}; "
                 "if it should be, save the file as UTF-8 without the mark"
             )
-        if self._unk not in vocab:
-            raise FileError(f"{path}: no line is {self._unk}, so it is not a WordPiece vocabulary", FRESH_COPY)
-        return self._finished(self._bert(vocab))
+        unk = self._files({}).unk
+        if unk not in vocab:
+            raise FileError(f"{path}: no line is {unk}, so it is not a WordPiece vocabulary", FRESH_COPY)
+        return self._finished(self._built({"model": {"vocab": vocab}}))
 
     def from_json(self) -> FolderTokenizer:
+        """Read ``tokenizer.json``."""
         raw = self.raw or {}
         require_ordinary_ids(raw)
-        if self.kind == "as_is":
+        if self.pipeline is None:
             require_whole_templates(raw)
             return self._finished(tokenizers.Tokenizer.from_str(json.dumps(raw)))
         model = raw["model"]
@@ -135,47 +160,27 @@ class _Reader:
             "model": {**model, "vocab": {}, **({"merges": []} if "merges" in model else {})},
         }
         parsed = tokenizers.Tokenizer.from_str(json.dumps(without if typed else raw))
-        expected = models.WordPiece if self.kind == "bert" else models.Unigram
-        if not isinstance(parsed.model, expected):
+        if not isinstance(parsed.model, self.pipeline.model):
             raise CheckpointError(
                 f"{self.folder}: tokenizer.json is {type(parsed.model).__name__}, and its class takes "
-                f"{expected.__name__}",
+                f"{self.pipeline.model.__name__}",
                 "to read tokenizer.json unchanged, set tokenizer_class to PreTrainedTokenizerFast",
             )
-        backend = self._bert(model["vocab"]) if self.kind == "bert" else self._xlm_roberta(parsed, model["vocab"])
+        backend = self._built(raw)
+        backend.post_processor = parsed.post_processor
         self._compare(parsed, backend)
         return self._finished(backend)
 
-    @property
-    def _unk(self) -> str:
-        return self.named("unk_token") or SPECIAL_TOKENS["unk"]
-
-    def _bert(self, vocab: dict[str, int]) -> tokenizers.Tokenizer:
-        switches = {
-            key: default if (said := self.settings.get(key)) is None else said for key, default in SWITCHES.items()
-        }
-        return bert_pipeline(
-            models.WordPiece(vocab, unk_token=self._unk),
-            lowercase=bool(switches["do_lower_case"]),
-            strip_accents=switches["strip_accents"],
-            chinese=bool(switches["tokenize_chinese_chars"]),
+    def _files(self, raw: Mapping[str, Any]) -> Files:
+        named = {name: str(token) for name, token in self.added.named.items() if token is not None}
+        return Files(
+            settings=self.settings, model=raw.get("model") or {}, normalizer=raw.get("normalizer"), named=named
         )
 
-    def _xlm_roberta(self, parsed: tokenizers.Tokenizer, vocab: list[list[Any]]) -> tokenizers.Tokenizer:
-        """SentencePiece's Unigram as in XLM-RoBERTa (Conneau et al. 2020); multilingual BERTs use it too."""
-        backend = tokenizers.Tokenizer(models.Unigram([tuple(entry) for entry in vocab], unk_id=3, byte_fallback=False))
-        for normalizer in parts_of((self.raw or {}).get("normalizer"), "normalizers"):
-            if normalizer.get("type") == "Precompiled":
-                alone = tokenizers.Tokenizer(models.WordPiece({}, unk_token="")).to_str()
-                backend.normalizer = tokenizers.Tokenizer.from_str(
-                    json.dumps({**json.loads(alone), "normalizer": normalizer})
-                ).normalizer
-        scheme = "always" if self.settings.get("add_prefix_space", True) else "never"
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme=scheme)]
-        )
-        backend.decoder = tokenizers.decoders.Metaspace(prepend_scheme=scheme)
-        return backend
+    def _built(self, raw: Mapping[str, Any]) -> tokenizers.Tokenizer:
+        """The tokenizer as its class builds it, without added tokens and template."""
+        assert self.pipeline is not None
+        return self.pipeline.build(self._files(raw))
 
     def _finished(self, backend: tokenizers.Tokenizer) -> FolderTokenizer:
         """The complete tokenizer, with added tokens and template."""
@@ -190,22 +195,15 @@ class _Reader:
         before = _added(backend)
         self.added.add_to(backend)
         self._compare_ids(before, backend)
-        if self.kind == "bert":
-            add_template(backend, self.named("cls_token") or "", self.named("sep_token") or "")
-        elif self.kind == "xlm_roberta":
-            start, end = self.named("bos_token") or "", self.named("eos_token") or ""
-            backend.post_processor = processors.TemplateProcessing(
-                single=[start, "$A", end],
-                pair=[start, "$A", end, end, "$B", end],
-                special_tokens=[(token, backend.token_to_id(token)) for token in (start, end)],
-            )
+        if self.pipeline and (self.pipeline.own_template or backend.post_processor is None):
+            backend.post_processor = self.pipeline.template(backend, self._files({}))
         elif backend.post_processor is None:
             backend.post_processor = processors.TemplateProcessing(single="$A:0", pair="$A:0 $B:1", special_tokens=[])
         special = {role: self.named(f"{role}_token") or token for role, token in SPECIAL_TOKENS.items()}
         return FolderTokenizer(
             backend=backend,
             special=special,
-            kind=self.kind,
+            own_pipeline=self.pipeline is not PIPELINES["BertTokenizer"],
             truncation_side=self.truncation_side,
             warnings=tuple(self.warnings),
         )
@@ -213,7 +211,7 @@ class _Reader:
     def _compare(self, parsed: tokenizers.Tokenizer, built: tokenizers.Tokenizer) -> None:
         """Warn about parts of ``tokenizer.json`` that the class ignores."""
         parts = [part for part in ("normalizer", "pre_tokenizer") if state_of(parsed, part) != state_of(built, part)]
-        if self.kind == "bert":
+        if isinstance(built.model, models.WordPiece):
             fields = ("continuing_subword_prefix", "max_input_chars_per_word")
             parts += [field for field in fields if getattr(parsed.model, field) != getattr(built.model, field)]
         if parts:

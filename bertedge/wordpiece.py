@@ -58,7 +58,7 @@ def learn(lines: Iterable[str], *, vocab_size: int, lowercase: bool) -> tokenize
     learner.train_from_iterator(texts, trainer)
     backend = bert_pipeline(models.WordPiece(learner.get_vocab(), unk_token=SPECIAL_TOKENS["unk"]), lowercase=lowercase)
     backend.add_special_tokens(specials)
-    add_template(backend)
+    backend.post_processor = bert_template(backend, SPECIAL_TOKENS["cls"], SPECIAL_TOKENS["sep"])
     return backend
 
 
@@ -163,9 +163,26 @@ def _frequent_letters(backend: tokenizers.Tokenizer, texts: Iterable[str], limit
     return sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[: max(limit, 0)])
 
 
-def add_template(backend: tokenizers.Tokenizer, cls: str = "[CLS]", sep: str = "[SEP]") -> None:
+def bert_template(backend: tokenizers.Tokenizer, cls: str, sep: str) -> processors.PostProcessor:
     """``[CLS] A [SEP]`` with segment 0, ``[CLS] A [SEP] B [SEP]`` with segments 0 and 1."""
     specials = [(token, backend.token_to_id(token)) for token in (cls, sep)]
-    backend.post_processor = processors.TemplateProcessing(
+    return processors.TemplateProcessing(
         single=f"{cls} $A {sep}", pair=f"{cls} $A {sep} $B:1 {sep}:1", special_tokens=specials
     )
+
+
+def read_merges(path: Path) -> list[str]:
+    """The lines of ``merges.txt``: two tokens that become one, the most frequent pair first.
+
+    Raises:
+        FileError: it cannot be read, or a line is not a pair.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{path}: cannot be read as UTF-8 text ({error})", FRESH_COPY) from error
+    merges = [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#version")]
+    for number, merge in enumerate(merges, start=1):
+        if len(merge.split(" ")) != 2:
+            raise FileError(f"{path}: merge {number} is {merge[:60]!r}, expected two tokens", FRESH_COPY)
+    return merges

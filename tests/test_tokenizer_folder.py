@@ -12,10 +12,13 @@ import pytest
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, TruncationWarning
 from bertedge.tokenizer import Tokenizer
 from bertedge.tokenizer_classes import KINDS, OTHERS
-from tests.tokenizer_folders import FOLDERS, REFUSED, TEXTS, inputs, random_folder, vocab, write
+from tests.tokenizer_families import FAMILY_FOLDERS
+from tests.tokenizer_folders import FOLDERS as BERT_FOLDERS
+from tests.tokenizer_folders import REFUSED, TEXTS, inputs, random_folder, vocab, write
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 LONG = 1024
+FOLDERS = BERT_FOLDERS | FAMILY_FOLDERS
 pytestmark = pytest.mark.filterwarnings("ignore::bertedge.errors.UnknownTextWarning")
 
 

@@ -291,9 +291,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"tokenizer.json": serialized(), CONFIG_FILE: {"tokenizer_class": "BertJapaneseTokenizer"}},
         "BertJapaneseTokenizer",
     ),
+    "SentencePiece's own file": (
+        {"spiece.model": b"", CONFIG_FILE: {"tokenizer_class": "AlbertTokenizer"}},
+        "has spiece.model and no tokenizer.json",
+    ),
+    "Unigram without a json": (
+        {"vocab.txt": vocab(), CONFIG_FILE: {"tokenizer_class": "AlbertTokenizer"}},
+        "AlbertTokenizer, which needs a tokenizer.json",
+    ),
     "another family": (
-        {"vocab.txt": vocab(), CONFIG_FILE: {"tokenizer_class": "RobertaTokenizer"}},
-        "RobertaTokenizer",
+        {"vocab.txt": vocab(), CONFIG_FILE: {"tokenizer_class": "GPT2Tokenizer"}},
+        "GPT2Tokenizer",
     ),
     "a class of its own": (
         {"vocab.txt": vocab(), CONFIG_FILE: {"tokenizer_class": "KoBertTokenizer"}},

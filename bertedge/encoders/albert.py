@@ -64,5 +64,6 @@ ALBERT = Encoder(
     segments=2,
     refuse=refuse,
     projects=lambda fields: True,
+    tokenizer_class="AlbertTokenizer",
     classifier=ClassifierStructure(reads="pooler"),
 )

@@ -18,5 +18,6 @@ CAMEMBERT = Encoder(
     segments=1,
     refuse=refuse_variants("CamemBERT"),
     position_offset=first_position,
+    tokenizer_class="CamembertTokenizer",
     classifier=CLASSIFIER,
 )

@@ -65,6 +65,8 @@ class Encoder:
         refuse: raises CheckpointError for a configuration of this family that is not supported.
         position_offset: computes the row of the position table for a text's first token, from the fields.
         projects: whether a linear layer takes the embeddings to the hidden size, from the fields.
+        tokenizer_class: the class of ``transformers`` that reads its tokenizer, if the files name none;
+            ``TokenizersBackend`` reads ``tokenizer.json`` as it is, whatever they name.
         classifier: the structure of its classifiers of whole texts.
         token_classifier: the layers of its classifiers of tokens.
     """
@@ -81,6 +83,7 @@ class Encoder:
     refuse: Callable[[Mapping[str, Any]], None] = field(default=refuse_nothing)
     position_offset: Callable[[Mapping[str, Any]], int] = field(default=lambda fields: 0)
     projects: Callable[[Mapping[str, Any]], bool] = field(default=lambda fields: False)
+    tokenizer_class: str = "BertTokenizer"
     classifier: ClassifierStructure
     token_classifier: ClassifierLayers = ClassifierLayers()
 

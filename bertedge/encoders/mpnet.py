@@ -58,5 +58,6 @@ MPNET = Encoder(
     | {"relative_buckets": "relative_attention_num_buckets"},
     refuse=refuse,
     position_offset=lambda fields: PADDING + 1,
+    tokenizer_class="MPNetTokenizer",
     classifier=CLASSIFIER,
 )

@@ -43,5 +43,6 @@ ROBERTA = Encoder(
     segments=1,
     refuse=refuse_variants("RoBERTa"),
     position_offset=first_position,
+    tokenizer_class="RobertaTokenizer",
     classifier=CLASSIFIER,
 )

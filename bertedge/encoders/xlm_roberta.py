@@ -18,5 +18,6 @@ XLM_ROBERTA = Encoder(
     segments=1,
     refuse=refuse_variants("XLM-RoBERTa"),
     position_offset=first_position,
+    tokenizer_class="XLMRobertaTokenizer",
     classifier=CLASSIFIER,
 )
