@@ -27,8 +27,8 @@ from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.latency import interleave, paired_ratio, workload_batch
 from bertedge.graph.builder import MICROSOFT
 from bertedge.graph.encoder_graph import EncoderWriter
-from bertedge.graph.formats import Plan
-from bertedge.graph.heads import read_heads, read_rows
+from bertedge.graph.formats import Int8, NumberFormat, Plan
+from bertedge.graph.heads import read_heads, read_positions, read_rows
 from bertedge.graph.linear import linear
 from bertedge.graph.writer import EncoderGraph
 from bertedge.layers import Layer
@@ -38,9 +38,9 @@ from bertedge.recipe import QuantizationRecipe
 class SkipNorm(EncoderWriter):
     """Skip connection and layer norm in one operator."""
 
-    def add_norm(self, name: str, owner: str, x: str, skip: str) -> str:
-        weight = self.float_tensor(f"{name}.weight", f"{owner}.LayerNorm.weight")
-        bias = self.float_tensor(f"{name}.bias", f"{owner}.LayerNorm.bias")
+    def add_norm(self, layer: Layer, owner: str, x: str, skip: str) -> str:
+        name = f"{layer.name}.norm"
+        weight, bias = self.norm_tensors(name, owner)
         epsilon = self.config.layer_norm_eps
         return self.g.op("SkipLayerNormalization", [x, skip, weight, bias], name, domain=MICROSOFT, epsilon=epsilon)
 
@@ -55,24 +55,18 @@ class NoMask(EncoderWriter):
 class JoinedMatmul(EncoderWriter):
     """Query, key and value as one matmul, Split, and MultiHeadAttention."""
 
-    def _attention(self, layer: Layer, x: str, read: str, mask: str) -> str:
-        if read != x:
-            return super()._attention(layer, x, read, mask)
-        query, key, value = self._projections(layer, x)
-        inputs, heads = [query, key, value, "", mask], self.config.num_attention_heads
-        return self.g.op("MultiHeadAttention", inputs, f"{layer.name}.context", domain=MICROSOFT, num_heads=heads)
-
-    def _projections(self, layer: Layer, x: str) -> list[str]:
-        return self._split(self.linear(layer.name, x), 3)
+    def _has_one_operator(self, form: Int8) -> bool:
+        return False
 
 
 class ThreeMatmuls(JoinedMatmul):
     """Query, key and value as three matmuls, and MultiHeadAttention."""
 
-    def _projections(self, layer: Layer, x: str) -> list[str]:
-        form, g = self.record_format(layer, x), self.g
+    def _projections(self, layer: Layer, form: NumberFormat, x: str, read: str) -> list[str]:
+        if read != x:
+            return super()._projections(layer, form, x, read)
         return [
-            linear(form, g, f"{layer.name}.{owner.split('.')[-1]}", x, self.weights(layer, (owner,)))
+            linear(form, self.g, f"{layer.name}.{owner.split('.')[-1]}", x, self.weights(layer, (owner,)))
             for owner in layer.owners
         ]
 
@@ -82,10 +76,10 @@ class WholeLastBlock(EncoderWriter):
 
     def build(self) -> EncoderGraph:
         self._declare_inputs()
-        x, mask = self._embeddings(), self._mask()
+        x = self._embeddings()
         for index in range(self.config.num_hidden_layers):
-            x = self._block(index, x, x, mask)
-        read_heads(self, read_rows(self, x))
+            x = self._block(index, x)
+        read_heads(self, read_rows(self, x, read_positions(self)))
         return self.graph
 
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 from bertedge.encoders import EncoderConfig, names
 
-#: The positions of a text that a layer is computed for, if all outputs are requested.
-Reads = Literal["every", "first", "masked"]
+#: The positions of a text that a layer is computed for, if all outputs are requested; ``mean``: once, for their mean.
+Reads = Literal["every", "first", "masked", "mean"]
 
 
 class Role(StrEnum):
@@ -119,6 +119,8 @@ def block_layers(config: EncoderConfig, index: int) -> Block:
     owner = names.layer(stored)
     first = next(other for other in range(index + 1) if config.stored_block(other) == stored)
     hidden, inner = config.hidden_size, config.intermediate_size
+    parts = ("dense", "gate") if config.gated else ("dense",)
+    halves = tuple(f"{owner}.intermediate.{part}" for part in parts)
     attention = tuple(f"{owner}.attention.self.{part}" for part in ("query", "key", "value"))
 
     def layer(part: str, role: Role, owners: tuple[str, ...], inputs: int, outputs: int) -> Layer:
@@ -130,7 +132,7 @@ def block_layers(config: EncoderConfig, index: int) -> Block:
         attention_output=layer(
             "attention.output", Role.ATTENTION_OUTPUT, (f"{owner}.attention.output.dense",), hidden, hidden
         ),
-        intermediate=layer("intermediate", Role.INTERMEDIATE, (f"{owner}.intermediate.dense",), hidden, inner),
+        intermediate=layer("intermediate", Role.INTERMEDIATE, halves, hidden, len(halves) * inner),
         output=layer("output", Role.OUTPUT, (f"{owner}.output.dense",), inner, hidden),
     )
 

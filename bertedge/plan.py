@@ -2,17 +2,31 @@
 
 It names every layer with its role, its number format and its tensors, and says where each tensor's bytes are: in
 ``model.onnx_data``, or in ``model.onnx`` itself for smaller models. The model is an encoder whose blocks are attention
-and a feed-forward network, each followed by the sum with its input and a layer norm::
+and a feed-forward network::
 
     x = norm(words[id] + positions[place + position_offset] + token_types[type])      "embeddings.norm"
     x = projection(x)                                                    "embeddings.projection", if it is there
-    per block N, with h attention heads:
+    per block N, with h attention heads of a size:
+      x = norm(attention(x) + x)                                         "encoder.layer.N.attention.output.norm"
+      x = norm(feed_forward(x) + x)                                      "encoder.layer.N.output.norm"
+      attention(x) = attention_output(softmax(scores) v)                 "encoder.layer.N.attention.output"
       q, k, v = qkv(x)                                                   "encoder.layer.N.attention.qkv"
-      x = norm(attention_output(softmax(scores) v) + x)                  "encoder.layer.N.attention.output", ".norm"
-      x = norm(output(activation(intermediate(x))) + x)                  "encoder.layer.N.intermediate", ".output"
+      feed_forward(x) = output(activation(intermediate(x)))              "encoder.layer.N.intermediate", ".output"
     pooler: tanh(pooler(x[first]))
     mlm:    decoder(norm(decoder_activation(transform(x[masked]))))      "mlm.transform", ".norm", "mlm.decoder"
     nsp:    nsp(pooler output)
+
+``encoder`` says where a model differs:
+
+- ``norm`` is ``pre``: x = attention(norm(x)) + x with "encoder.layer.N.attention.norm", without that norm in block 0;
+  x = feed_forward(norm(x)) + x with "encoder.layer.N.intermediate.norm"; and "encoder.norm" after the last block.
+- ``gated``: feed_forward(x) = output(activation(a) * b), where a, b are the halves of intermediate(x).
+- ``positions`` is ``rotary``: there is no table of positions. For each head of q and k, the channels i and i + size / 2
+  are a point that is rotated by place * theta^(-2 i / size), with ``rope_theta``, or ``local_rope_theta`` if the block
+  is local.
+- ``layer_types`` names a block ``sliding_attention``: it is local. Scores of places farther apart than
+  ``local_attention`` // 2 are minus infinity.
+- A ``type_vocab_size`` of 0: there are no token types.
 
 The scores of a head are q k' / sqrt(size). If ``relative_bias`` names a tensor (heads, 2 reach + 1), its number at
 [head, clip(place of k - place of q, -reach, reach) + reach] is added to them.
@@ -41,9 +55,8 @@ their weights are zero.
 A table gives float rows: of its own format, then ``exact`` rows added (rows[index[id]] * scale[index[id]]; index 0 adds
 nothing), then multiplied by ``reciprocals``. A table that the decoder shares has the decoder's format.
 
-Embeddings are ``embedding_size`` wide. An encoder with a ``type_vocab_size`` of 0 has no token types. Layers of
-blocks that share their weights name the same tensors. Layer norms have the epsilon of ``encoder``; the channel factors
-of a decoder are in the weights of the norm before it.
+Embeddings are ``embedding_size`` wide. Layers of blocks that share their weights name the same tensors. Layer norms
+have the epsilon of ``encoder``; the channel factors of a decoder are in the weights of the norm before it.
 """
 
 from __future__ import annotations
@@ -139,7 +152,7 @@ class StoredLayer:
 
     Attributes:
         role: see :class:`bertedge.layers.Role`.
-        reads: the positions that it is computed for: ``every``, ``first`` or ``masked``.
+        reads: the positions that it is computed for: ``every``, ``first`` or ``masked``; ``mean`` for the mean of all.
         outliers: inputs that are multiplied in float.
     """
 
@@ -196,7 +209,7 @@ class StoredModel:
 
     Attributes:
         encoder: sizes and structure, named as in :class:`bertedge.encoders.EncoderConfig`; ``activation`` and
-            ``decoder_activation`` are one of ``gelu``, ``gelu_tanh``, ``relu``.
+            ``decoder_activation`` are one of ``gelu``, ``gelu_tanh``, ``relu``, ``silu``.
         heads: see :class:`bertedge.manifest.Manifest`.
         tensors: all tensors that the other fields name.
         relative_bias: the tensor that is added to the scores of attention; None for none.

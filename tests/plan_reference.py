@@ -18,6 +18,7 @@ ACTIVATIONS: dict[str, Callable[[Floats], Any]] = {
     "gelu": lambda x: x * (1 + np.vectorize(erf)(x / np.sqrt(2))) / 2,
     "gelu_tanh": lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
     "relu": lambda x: np.maximum(x, 0),
+    "silu": lambda x: x / (1 + np.exp(-x)),
 }
 
 
@@ -37,7 +38,9 @@ class PlanModel:
         if "embeddings.projection" in self.plan.layers:
             x = self.linear("embeddings.projection", x)
         for index in range(self.encoder["num_hidden_layers"]):
-            x = self.block(f"encoder.layer.{index}", x)
+            x = self.block(index, x)
+        if self.encoder["norm"] == "pre":
+            x = self.norm("encoder.norm", x)
         found = {"hidden_states": x}
         if "pooler" in self.plan.layers:
             found["pooler_output"] = np.tanh(self.linear("pooler", x[:1]))[0]
@@ -56,26 +59,42 @@ class PlanModel:
     # -- parts of the model -------------------------------------------------------------------------------------
 
     def embeddings(self, ids: list[int], types: list[int]) -> Floats:
-        first = self.encoder["position_offset"]
-        positions = self.rows("embeddings.position", list(range(first, first + len(ids))))
-        summed = self.rows("embeddings.word", ids) + positions
+        summed, first = self.rows("embeddings.word", ids), self.encoder["position_offset"]
+        if self.encoder["positions"] == "absolute":
+            summed = summed + self.rows("embeddings.position", list(range(first, first + len(ids))))
         with_types = self.encoder["type_vocab_size"] > 0
         return summed + self.rows("embeddings.token_type", types) if with_types else summed
 
-    def block(self, name: str, x: Floats) -> Floats:
-        attended = self.linear(f"{name}.attention.output", self.attention(f"{name}.attention.qkv", x))
-        x = self.norm(f"{name}.attention.output.norm", attended + x)
-        inner = self.activation(self.linear(f"{name}.intermediate", x))
-        return self.norm(f"{name}.output.norm", self.linear(f"{name}.output", inner) + x)
+    def block(self, index: int, x: Floats) -> Floats:
+        name = f"encoder.layer.{index}"
+        if self.encoder["norm"] == "post":
+            x = self.norm(f"{name}.attention.output.norm", self.attention(index, x) + x)
+            return self.norm(f"{name}.output.norm", self.feed_forward(name, x) + x)
+        x = self.attention(index, self.norm(f"{name}.attention.norm", x) if index else x) + x
+        return self.feed_forward(name, self.norm(f"{name}.intermediate.norm", x)) + x
 
-    def attention(self, name: str, x: Floats) -> Floats:
-        heads = self.encoder["num_attention_heads"]
-        joined = self.linear(name, x)  # (S, 3 H)
+    def feed_forward(self, name: str, x: Floats) -> Floats:
+        inner = self.linear(f"{name}.intermediate", x)
+        if not self.encoder["gated"]:
+            return self.linear(f"{name}.output", self.activation(inner))
+        values, gate = np.split(inner, 2, axis=-1)
+        return self.linear(f"{name}.output", self.activation(values) * gate)
+
+    def attention(self, index: int, x: Floats) -> Floats:
+        heads, name = self.encoder["num_attention_heads"], f"encoder.layer.{index}.attention"
+        joined = self.linear(f"{name}.qkv", x)  # (S, 3 H)
         query, key, value = joined.reshape(len(x), 3, heads, -1).transpose(1, 2, 0, 3)  # (heads, S, size)
+        types, far = self.encoder["layer_types"], np.abs(np.arange(len(x)) - np.arange(len(x))[:, None])
+        local = bool(types) and types[index] == "sliding_attention"
+        if self.encoder["positions"] == "rotary":
+            theta = self.encoder["local_rope_theta" if local else "rope_theta"]
+            query, key = rotated(query, theta), rotated(key, theta)
         scores = query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(query.shape[-1])) + self.relative_bias(len(x))
+        if local:
+            scores = np.where(far > self.encoder["local_attention"] // 2, -np.inf, scores)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         context = weights / weights.sum(axis=-1, keepdims=True) @ value
-        return context.transpose(1, 0, 2).reshape(len(x), -1)
+        return self.linear(f"{name}.output", context.transpose(1, 0, 2).reshape(len(x), -1))
 
     def relative_bias(self, length: int) -> Floats | float:
         if self.plan.relative_bias is None:
@@ -149,6 +168,15 @@ class PlanModel:
             rest = quantized(x - levels * np.float32(given.scale), given.residual_scale, 128)
             y = y + (rest @ weight).astype(np.float32) * (np.float32(given.residual_scale) * scale)
         return y
+
+
+def rotated(x: Floats, theta: float) -> Floats:
+    """(heads, S, size), each pair of channels (i, i + size / 2) as a point, rotated."""
+    first, second = np.split(x, 2, axis=-1)
+    pairs = first.shape[-1]
+    angles = np.arange(x.shape[1])[:, None] * theta ** (-np.arange(pairs) / pairs)
+    cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
 def quantized(x: Floats, scale: float, zero_point: int) -> NDArray[np.int32]:

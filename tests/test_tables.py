@@ -52,7 +52,14 @@ SETTINGS = HeadSettings(
     question_answering=AnswerSettings(),
 )
 ROOT = Path(__file__).parents[1]
-SIZES = {"vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
+SIZES = {
+    "vocab_size": 40,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+    "pad_token_id": 0,
+}
 
 
 @pytest.fixture(params=ENCODERS.values(), ids=ENCODERS.keys())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +45,18 @@ class Place:
     strides: tuple[int, ...] | None = None
     byte_order: Literal["<", ">"] = "<"
 
+    def parts(self, count: int) -> list[Place]:
+        """The places of the equal parts that its rows consist of; itself if its rows cannot be divided so."""
+        if count == 1 or not self.shape or self.shape[0] % count:
+            return [self] * count
+        rows, step = self.shape[0] // count, math.prod(self.shape[1:]) if self.strides is None else self.strides[0]
+        bytes_apart = rows * step * ITEM_BYTES.get(self.kind, 0)
+        elements = self.count - (count - 1) * rows * step
+        return [
+            replace(self, shape=(rows, *self.shape[1:]), start=self.start + index * bytes_apart, count=elements)
+            for index in range(count)
+        ]
+
 
 class FileSource:
     """The tensors of one or several files, under canonical names.
@@ -67,15 +79,20 @@ class FileSource:
         for path in paths:
             refuse_placeholder(path)
             for written, place in read(path):
-                self._add(written, path, place)
+                canonical = self._canonical(written, path)
+                for name, part in zip(canonical, place.parts(len(canonical)), strict=True):
+                    self._add(name, written, path, part)
         self.shapes = {name: place.shape for name, (_, _, place) in self._places.items()}
         self.kinds = {name: place.kind for name, (_, _, place) in self._places.items()}
 
-    def _add(self, written: str, path: Path, place: Place) -> None:
-        """Keep a tensor; of equal copies, the first."""
+    def _canonical(self, written: str, path: Path) -> tuple[str, ...]:
         if not written.isprintable() or len(written) > LONGEST_NAME:
             raise FileError(f"{path}: {written[:60]!a} is not a tensor's name", FRESH_COPY)
-        name, found = self._names.canonical(written), (written, path, place)
+        return self._names.parts(written)
+
+    def _add(self, name: str, written: str, path: Path, place: Place) -> None:
+        """Keep a tensor; of equal copies, the first."""
+        found = (written, path, place)
         first = self._places.setdefault(name, found)
         other = first[0]
         if self._names.is_preferred(written):

@@ -17,6 +17,7 @@ from bertedge.encoders.config import EncoderConfig
 from bertedge.encoders.distilbert import DISTILBERT
 from bertedge.encoders.electra import ELECTRA
 from bertedge.encoders.encoder import ClassifierStructure, Encoder
+from bertedge.encoders.modernbert import MODERNBERT
 from bertedge.encoders.mpnet import MPNET
 from bertedge.encoders.others import OTHER_CLASSES
 from bertedge.encoders.roberta import ROBERTA
@@ -44,7 +45,7 @@ CONFIG_FILES = ("config.json", "bert_config.json")
 #: ``model_type`` of ``config.json`` -> the family. A new family is one file and one row.
 ENCODERS: dict[str, Encoder] = {
     encoder.model_type: encoder
-    for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA, ELECTRA, ALBERT, MPNET)
+    for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA, ELECTRA, ALBERT, MPNET, MODERNBERT)
 }
 
 

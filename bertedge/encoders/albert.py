@@ -63,7 +63,7 @@ ALBERT = Encoder(
     keys={**{name: name for name in BASE}, "layer_groups": "num_hidden_groups"},
     segments=2,
     refuse=refuse,
-    projects=lambda fields: True,
+    derived={"embedding_projection": lambda fields: True},
     tokenizer_class="AlbertTokenizer",
     classifier=ClassifierStructure(reads="pooler"),
 )

@@ -17,7 +17,7 @@ CAMEMBERT = Encoder(
     keys={name: name for name in BERT_BASE},
     segments=1,
     refuse=refuse_variants("CamemBERT"),
-    position_offset=first_position,
+    derived={"position_offset": first_position},
     tokenizer_class="CamembertTokenizer",
     classifier=CLASSIFIER,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 from bertedge.errors import CheckpointError, nearest
 
@@ -16,22 +17,26 @@ ACTIVATIONS = {
     "gelu_fast": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
 }
 #: The smallest pair of texts has five tokens: ``[CLS] a [SEP] b [SEP]``.
 SMALLEST = {
-    "type_vocab_size": 0,
     "max_position_embeddings": 5,
-    "embedding_size": 0,
-    "relative_buckets": 0,
-    "layer_groups": 0,
+    **dict.fromkeys(("type_vocab_size", "embedding_size", "layer_groups", "relative_buckets", "local_attention"), 0),
 }
 #: Fields that are whole numbers.
 SIZES = (
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
-    *("max_position_embeddings", "type_vocab_size", "embedding_size", "relative_buckets", "layer_groups"),
+    *("max_position_embeddings", "type_vocab_size", "embedding_size", "layer_groups", "relative_buckets"),
+    "local_attention",
 )
 #: Fields that are a share, from 0 to 1.
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
+#: Fields that are true or false.
+FLAGS = ("gated", "attention_bias", "mlp_bias", "norm_bias", "head_bias")
+#: ``layer_types`` of ``config.json``: a block attends to the whole text, or to the positions in a window.
+GLOBAL, LOCAL = "full_attention", "sliding_attention"
 #: The smallest normal float32. A smaller number would add nothing to the variance.
 LEAST_EPS = 1.18e-38
 #: A larger number of layers is a mistake in the file; bertedge would list the tensors of every layer.
@@ -47,7 +52,7 @@ class EncoderConfig:
     Attributes:
         model_type: the family.
         hidden_act: the feed-forward activation, by any of the names in :data:`ACTIVATIONS`.
-        max_position_embeddings: rows of the position table.
+        max_position_embeddings: rows of the position table, or the most tokens of a text.
         position_offset: the row of the position table that belongs to a text's first token.
         type_vocab_size: rows of the table of token types; 0 for an encoder without them.
         embedding_size: width of the embeddings; 0 if it is the hidden size.
@@ -57,6 +62,18 @@ class EncoderConfig:
         decoder_act: the activation in front of a decoder, if it is not that of the blocks.
         relative_buckets: rows of the table of relative positions, with a number for each attention head that is added
             to the scores of all blocks (Raffel et al. 2020, section 2.1); 0 for an encoder without it.
+        positions: ``absolute``: a table, whose rows are added to the words'; ``rotary``: queries and keys are rotated
+            by angles that grow with the position (Su et al. 2021, equation 34).
+        norm: ``post``: a layer norm follows each sum (Vaswani et al. 2017); ``pre``: it precedes attention and
+            feed-forward network, except in front of the first attention, which reads the embeddings' norm; one more
+            follows the last block (Xiong et al. 2020, figure 1).
+        gated: the feed-forward network multiplies the activated half of its inner values with the other half
+            (Shazeer 2020, equation 5); ``intermediate_size`` is the size of one half.
+        attention_bias, mlp_bias, norm_bias, head_bias: whether there are biases in attention, in the feed-forward
+            network, in layer norms, and in the dense layer of heads.
+        rope_theta, local_rope_theta: bases of the rotary angles in global and in local blocks.
+        layer_types: :data:`GLOBAL` or :data:`LOCAL` for each block; empty if all are global.
+        local_attention: tokens in the window of a local block, half of them on each side.
     """
 
     model_type: str
@@ -79,6 +96,17 @@ class EncoderConfig:
     layer_groups: int = 0
     decoder_act: str | None = None
     relative_buckets: int = 0
+    positions: Literal["absolute", "rotary"] = "absolute"
+    norm: Literal["post", "pre"] = "post"
+    gated: bool = False
+    attention_bias: bool = True
+    mlp_bias: bool = True
+    norm_bias: bool = True
+    head_bias: bool = True
+    rope_theta: float = 0.0
+    local_rope_theta: float = 0.0
+    layer_types: tuple[str, ...] = ()
+    local_attention: int = 0
 
     def __post_init__(self) -> None:
         for name in SIZES:
@@ -91,6 +119,7 @@ class EncoderConfig:
             raise _wrong("layer_norm_eps", reprlib.repr(self.layer_norm_eps), "a number above 0, at most 1")
         for name in ("layer_norm_eps", *SHARES):  # JSON writes 1.0 as 1, but ONNX distinguishes the two
             object.__setattr__(self, name, float(getattr(self, name)))
+        self._require_structure()
         self._require_fit()
 
     def _require_size(self, name: str) -> None:
@@ -99,6 +128,23 @@ class EncoderConfig:
             raise _wrong(name, reprlib.repr(value), f"a whole number of at least {least}, at most {MAX_SIZE}")
         if value > most:
             raise _wrong(name, str(value), f"at most {most}")
+
+    def _require_structure(self) -> None:
+        for name in FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise _wrong(name, reprlib.repr(getattr(self, name)), "true or false")
+        types, count = self.layer_types, self.num_hidden_layers
+        if not (isinstance(types, list | tuple) and len(types) in (0, count) and {*map(str, types)} <= {GLOBAL, LOCAL}):
+            raise _wrong("layer_types", reprlib.repr(types), f"{GLOBAL!r} or {LOCAL!r} for each of the {count} layers")
+        object.__setattr__(self, "layer_types", tuple(types))
+        if LOCAL in types and self.local_attention < 2:
+            raise _wrong("local_attention", str(self.local_attention), "at least 2")
+        needed = {GLOBAL: "rope_theta", LOCAL: "local_rope_theta"} if self.positions == "rotary" else {}
+        for name in (name for kind, name in needed.items() if kind in (types or (GLOBAL,))):
+            value = getattr(self, name)
+            if not (_is_number(value) and value > 1):
+                raise _wrong(name, reprlib.repr(value), "a number above 1")
+            object.__setattr__(self, name, float(value))
 
     def _require_fit(self) -> None:
         """Compare fields with each other, and the activation with those that are known."""
@@ -110,10 +156,14 @@ class EncoderConfig:
             )
         if self.layer_groups > self.num_hidden_layers:
             raise _wrong("layer_groups", str(self.layer_groups), f"at most num_hidden_layers {self.num_hidden_layers}")
-        if not isinstance(self.hidden_act, str) or self.hidden_act not in ACTIVATIONS:
+        if self.positions == "rotary" and self.head_size % 2:
             raise CheckpointError(
-                f"config: hidden_act {self.hidden_act!r} is not supported", nearest(str(self.hidden_act), ACTIVATIONS)
+                f"config: attention heads of {self.head_size} channels cannot be rotated in pairs",
+                "correct config.json",
             )
+        for name, act in (("hidden_act", self.hidden_act), ("decoder_act", self.decoder_act or self.hidden_act)):
+            if not isinstance(act, str) or act not in ACTIVATIONS:
+                raise CheckpointError(f"config: {name} {act!r} is not supported", nearest(str(act), ACTIVATIONS))
         if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
             raise _wrong("pad_token_id", repr(self.pad_token_id), f"an id below vocab_size {self.vocab_size}")
         if self.max_length < SMALLEST["max_position_embeddings"]:
@@ -143,11 +193,12 @@ class EncoderConfig:
     @property
     def block_macs(self) -> int:
         """Multiply-accumulates of a token in the linear layers of all blocks."""
-        return self.num_hidden_layers * (4 * self.hidden_size**2 + 2 * self.hidden_size * self.intermediate_size)
+        matrices = 3 if self.gated else 2
+        return self.num_hidden_layers * (4 * self.hidden_size**2 + matrices * self.hidden_size * self.intermediate_size)
 
     @property
     def activation(self) -> str:
-        """The feed-forward activation: ``gelu``, ``gelu_tanh`` or ``relu``."""
+        """The feed-forward activation: ``gelu``, ``gelu_tanh``, ``relu`` or ``silu``."""
         return ACTIVATIONS[self.hidden_act]
 
     @property
@@ -168,6 +219,10 @@ class EncoderConfig:
     def embedding_width(self) -> int:
         """The width of the embeddings and of a decoder's input."""
         return self.embedding_size or self.hidden_size
+
+    def is_local(self, block: int) -> bool:
+        """Whether a block attends to a window only."""
+        return bool(self.layer_types) and self.layer_types[block] == LOCAL
 
 
 def _wrong(name: str, value: str, expected: str) -> CheckpointError:

@@ -46,7 +46,7 @@ ELECTRA = Encoder(
     keys={name: name for name in BASE},
     segments=2,
     refuse=refuse_variants("ELECTRA"),
-    projects=projects,
+    derived={"embedding_projection": projects},
     classifier=ClassifierStructure(
         reads="first", dense="classifier.dense", activation="gelu", out="classifier.out_proj"
     ),

@@ -11,6 +11,10 @@ from bertedge.encoders.config import EncoderConfig
 from bertedge.encoders.foreign_names import ForeignNames
 from bertedge.errors import CheckpointError
 
+#: What a classifier of texts reads.
+Reads = Literal["pooler", "first", "mean"]
+#: The same, as ``config.json`` names it.
+POOLINGS: dict[str, Reads] = {"cls": "first", "mean": "mean"}
 #: Sizes without a default.
 REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 
@@ -25,15 +29,19 @@ class ClassifierLayers:
 
     Attributes:
         dense: the owner of the tensors of a dense layer in front; None for none.
-        activation: the function after the dense layer.
+        activation: the function after the dense layer; ``decoder`` is that in front of the family's decoder.
         norm: the owner of the tensors of a layer norm after the activation; None for none.
         out: the owner of the last layer's tensors.
     """
 
     dense: str | None = None
-    activation: Literal["tanh", "relu", "gelu"] | None = None
+    activation: Literal["tanh", "relu", "gelu", "decoder"] | None = None
     norm: str | None = None
     out: str = "classifier"
+
+    def activation_of(self, config: EncoderConfig) -> str | None:
+        """The function after the dense layer of a model."""
+        return config.decoder_activation if self.activation == "decoder" else self.activation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +50,27 @@ class ClassifierStructure(ClassifierLayers):
 
     Attributes:
         reads: what its first layer reads: the pooler's output, the first token, or the mean of all tokens.
+        reads_key: the key of ``config.json`` with a name of :data:`POOLINGS` that decides it; None if none does.
     """
 
-    reads: Literal["pooler", "first", "mean"]
+    reads: Reads
+    reads_key: str | None = None
+
+    def reads_of(self, raw: Mapping[str, Any]) -> Reads:
+        """What the first layer of a model reads.
+
+        Raises:
+            CheckpointError: ``config.json`` names something else.
+        """
+        told = raw.get(self.reads_key) if self.reads_key else None
+        if told is None:
+            return self.reads
+        if told not in POOLINGS:
+            raise CheckpointError(
+                f"config: {self.reads_key} is {str(told)[:40]!r}, expected {' or '.join(map(repr, POOLINGS))}",
+                "correct config.json",
+            )
+        return POOLINGS[told]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +89,9 @@ class Encoder:
         segments: rows that the table of token types must have; 0 if the family has no token types.
         trainable: whether bertedge trains it, and writes its checkpoints.
         refuse: raises CheckpointError for a configuration of this family that is not supported.
-        position_offset: computes the row of the position table for a text's first token, from the fields.
-        projects: whether a linear layer takes the embeddings to the hidden size, from the fields.
+        derived: field of :class:`EncoderConfig` -> computes it from the other fields, where it is not given.
+        current: translates the content of a ``config.json`` that other versions of ``transformers`` wrote with other
+            keys.
         tokenizer_class: the class of ``transformers`` that reads its tokenizer, if the files name none;
             ``TokenizersBackend`` reads ``tokenizer.json`` as it is, whatever they name.
         classifier: the structure of its classifiers of whole texts.
@@ -81,8 +108,8 @@ class Encoder:
     segments: int = 0
     trainable: bool = False
     refuse: Callable[[Mapping[str, Any]], None] = field(default=refuse_nothing)
-    position_offset: Callable[[Mapping[str, Any]], int] = field(default=lambda fields: 0)
-    projects: Callable[[Mapping[str, Any]], bool] = field(default=lambda fields: False)
+    derived: Mapping[str, Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
+    current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(default=lambda raw: raw)
     tokenizer_class: str = "BertTokenizer"
     classifier: ClassifierStructure
     token_classifier: ClassifierLayers = ClassifierLayers()
@@ -103,12 +130,8 @@ class Encoder:
             CheckpointError: a size cannot be used.
         """
         fields = {**self.defaults, **sizes}
-        config = EncoderConfig(
-            model_type=self.model_type,
-            position_offset=self.position_offset(fields),
-            embedding_projection=self.projects(fields),
-            **fields,
-        )
+        found = {name: compute(fields) for name, compute in self.derived.items() if name not in fields}
+        config = EncoderConfig(model_type=self.model_type, **fields, **found)
         if config.type_vocab_size < self.segments:
             raise CheckpointError(
                 f"config: type_vocab_size is {config.type_vocab_size}, expected a whole number of at least "
@@ -124,6 +147,7 @@ class Encoder:
             CheckpointError: it is not supported, or has no usable sizes.
         """
         self.refuse(raw)
+        raw = self.current(raw)
         sizes = {name: raw[key] for name, key in self.keys.items() if raw.get(key) is not None}
         missing = sorted(self.keys[name] for name in REQUIRED if name not in sizes)
         if missing:

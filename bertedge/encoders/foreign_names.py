@@ -17,7 +17,7 @@ IGNORED = re.compile(
     r"(position|token_type)_ids$|^global_step$|/adam_[mv]$|^beta[12]_power$|num_batches_tracked$|^n_averaged$"
 )
 #: Beginnings of the canonical names of an encoder's tensors.
-ENCODER_PARTS = re.compile(r"^(embeddings|encoder\.(layer|relative_attention_bias)|pooler)\.")
+ENCODER_PARTS = re.compile(r"^(embeddings|encoder\.(layer|LayerNorm|relative_attention_bias)|pooler)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,14 @@ class ForeignNames:
         prefix: what the family puts before the names of its encoder's tensors, such as ``bert.``.
         patterns: (pattern, replacement), applied in order.
         preferred: if two tensors have one canonical name, the name of the one that ``transformers`` uses.
+        fused: (pattern, names) of tensors that hold several tensors of equal size, one after the other.
         tensorflow: (pattern, replacement, whether the matrix is stored transposed) for TensorFlow's variables.
     """
 
     prefix: str = ""
     patterns: tuple[tuple[str, str], ...] = ()
     preferred: re.Pattern[str] | None = None
+    fused: tuple[tuple[str, tuple[str, ...]], ...] = ()
     tensorflow: tuple[tuple[str, str, bool], ...] = ()
 
     def canonical(self, foreign: str) -> str:
@@ -46,6 +48,14 @@ class ForeignNames:
         for pattern, replacement in self.patterns:
             name = re.sub(pattern, replacement, name)
         return name
+
+    def parts(self, foreign: str) -> tuple[str, ...]:
+        """The canonical names of the parts of a PyTorch tensor: usually one; of a fused tensor several, in order."""
+        name = self.canonical(foreign)
+        for pattern, parts in self.fused:
+            if re.search(pattern, name):
+                return tuple(re.sub(pattern, part, name) for part in parts)
+        return (name,)
 
     def canonical_tensorflow(self, foreign: str) -> tuple[str, bool]:
         """The canonical name of a TensorFlow variable, and whether its matrix is to be transposed."""

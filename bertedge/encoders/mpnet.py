@@ -53,11 +53,11 @@ MPNET = Encoder(
         "pad_token_id": PADDING,
         "relative_buckets": BUCKETS,
         "decoder_act": "gelu",
+        "position_offset": PADDING + 1,
     },
     keys={name: name for name in BASE if name != "type_vocab_size"}
     | {"relative_buckets": "relative_attention_num_buckets"},
     refuse=refuse,
-    position_offset=lambda fields: PADDING + 1,
     tokenizer_class="MPNetTokenizer",
     classifier=CLASSIFIER,
 )

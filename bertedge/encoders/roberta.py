@@ -42,7 +42,7 @@ ROBERTA = Encoder(
     keys={name: name for name in BASE},
     segments=1,
     refuse=refuse_variants("RoBERTa"),
-    position_offset=first_position,
+    derived={"position_offset": first_position},
     tokenizer_class="RobertaTokenizer",
     classifier=CLASSIFIER,
 )

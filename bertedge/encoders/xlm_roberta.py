@@ -17,7 +17,7 @@ XLM_ROBERTA = Encoder(
     keys={name: name for name in BERT_BASE},
     segments=1,
     refuse=refuse_variants("XLM-RoBERTa"),
-    position_offset=first_position,
+    derived={"position_offset": first_position},
     tokenizer_class="XLMRobertaTokenizer",
     classifier=CLASSIFIER,
 )

@@ -13,23 +13,26 @@ from onnx import TensorProto
 
 from bertedge.encoders import names
 from bertedge.graph.builder import MICROSOFT
-from bertedge.graph.formats import Int8
+from bertedge.graph.formats import Int8, NumberFormat
 from bertedge.graph.heads import read_rows
 from bertedge.graph.linear import has_int8_attention, int8_attention
 from bertedge.graph.writer import LayerWriter
-from bertedge.layers import Layer
+from bertedge.layers import Layer, block_layers
 
 #: Positions that are this far apart, or farther, share a bucket of relative positions.
 FARTHEST = 128
+#: Added to the scores of positions that a row does not attend to. onnxruntime adds the same to masked ones.
+OUTSIDE = -10000.0
 
 
 class AttentionWriter(LayerWriter):
     """Writes attention into a graph."""
 
-    def attention(self, layer: Layer, x: str, read: str, positions: str) -> str:
+    def attention(self, index: int, x: str, read: str, positions: str) -> str:
         """softmax(q k^T / sqrt(head_size) + bias) v for each head (Vaswani et al. 2017, equation 1).
 
         Args:
+            index: the encoder block.
             x: (B, S, H), for keys and values.
             read: (B, R, H), for queries: x itself, or its rows at ``positions``.
             positions: (B, R); empty if ``read`` is ``x``.
@@ -37,24 +40,34 @@ class AttentionWriter(LayerWriter):
         Returns:
             (B, R, H).
         """
-        g, name = self.g, layer.name
+        layer, heads = block_layers(self.config, index).qkv, self.config.num_attention_heads
         if positions and layer.shares:  # the weights of queries are stored together with the others
-            return read_rows(self, self.attention(layer, x, x, ""), positions, f"{name}.context.rows")
-        joined = self.weights(layer)
-        form, bias = self.record_format(layer, x), self._bias(positions)
-        heads = self.config.num_attention_heads
-        if not (positions or bias) and isinstance(form, Int8) and has_int8_attention(form):
-            context = int8_attention(form, g, name, x, joined, self._mask(), heads)
-            self.record_matrix(layer, name, x, joined)
+            return read_rows(self, self.attention(index, x, x, ""), positions, f"{layer.name}.context.rows")
+        form, bias = self.record_format(layer, x), self._bias(index, positions)
+        rotary = self.config.positions == "rotary"
+        if not (positions or bias or rotary) and isinstance(form, Int8) and self._has_one_operator(form):
+            joined = self.weights(layer)
+            context = int8_attention(form, self.g, layer.name, x, joined, self._mask(), heads)
+            self.record_matrix(layer, layer.name, x, joined)
             return context
-        if not positions:
-            query, key, value = self._split(self.multiply(layer, form, name, x, joined), 3)
-        else:
-            first, others = self.weights(layer, layer.owners[:1]), self.weights(layer, layer.owners[1:])
-            query = self.multiply(layer, form, f"{name}.query", read, first)
-            key, value = self._split(self.multiply(layer, form, f"{name}.key_value", x, others), 2)
+        query, key, value = self._projections(layer, form, x, read)
+        if rotary:
+            query = self._rotated(index, f"{layer.name}.query.rotated", query, positions)
+            key = self._rotated(index, f"{layer.name}.key.rotated", key, "")
         inputs = [query, key, value, "", self._mask(), *([bias] if bias else [])]
-        return g.op("MultiHeadAttention", inputs, f"{name}.context", domain=MICROSOFT, num_heads=heads)
+        return self.g.op("MultiHeadAttention", inputs, f"{layer.name}.context", domain=MICROSOFT, num_heads=heads)
+
+    def _has_one_operator(self, form: Int8) -> bool:
+        """Whether one operator computes attention in this format, without biases and from every position."""
+        return has_int8_attention(form)
+
+    def _projections(self, layer: Layer, form: NumberFormat, x: str, read: str) -> list[str]:
+        """Query (B, R, H), key and value (B, S, H)."""
+        if read == x:
+            return self._split(self.multiply(layer, form, layer.name, x, self.weights(layer)), 3)
+        first, others = self.weights(layer, layer.owners[:1]), self.weights(layer, layer.owners[1:])
+        query = self.multiply(layer, form, f"{layer.name}.query", read, first)
+        return [query, *self._split(self.multiply(layer, form, f"{layer.name}.key_value", x, others), 2)]
 
     def _split(self, joined: str, parts: int) -> list[str]:
         lengths = self.g.constant(f"split.{parts}", [self.config.hidden_size] * parts, np.int64)
@@ -66,16 +79,26 @@ class AttentionWriter(LayerWriter):
 
     # -- positions ----------------------------------------------------------------------------------------------
 
-    def _bias(self, positions: str) -> str:
-        """The numbers that are added to the scores, (1 or B, N, R, S); empty if there are none."""
-        if not self.config.relative_buckets:
+    def _bias(self, index: int, positions: str) -> str:
+        """The numbers that are added to a block's scores, (1 or B, 1 or N, R, S); empty if there are none."""
+        if self.config.is_local(index):
+            kind, write = "window", self._window
+        elif self.config.relative_buckets:
+            kind, write = "relative", self._relative_bias
+        else:
             return ""
-        return self._relative_bias("read.bias", positions) if positions else self._bias_everywhere
+        name = f"{'read' if positions else 'attention'}.{kind}"
+        return name if self.g.has(name) else write(name, positions or self._every_position)
 
-    @cached_property
-    def _bias_everywhere(self) -> str:
-        """The bias of the blocks that compute every position, which share it."""
-        return self._relative_bias("attention.bias", self._every_position)
+    def _window(self, name: str, positions: str) -> str:
+        """Zero for positions inside the window of a local block, :data:`OUTSIDE` for others."""
+        g = self.g
+        reach = g.constant("window.reach", self.config.local_attention // 2, np.int64)
+        inside, outside = g.constant("window.inside", 0, np.float32), g.constant("window.outside", OUTSIDE, np.float32)
+        away = g.op("Abs", [self._distances(name, positions)], f"{name}.away")
+        far = g.op("Greater", [away, reach], f"{name}.far")
+        chosen = g.op("Where", [far, outside, inside], f"{name}.chosen")
+        return g.op("Unsqueeze", [chosen, g.constant("window.axis", [1], np.int64)], name)
 
     def _relative_bias(self, name: str, positions: str) -> str:
         """The numbers of :func:`relative_bias`, looked up for each pair of row and position."""
@@ -102,6 +125,28 @@ class AttentionWriter(LayerWriter):
         keys = g.once("Unsqueeze", [self._every_position, key_axis], "distance.keys")
         return g.op("Sub", [keys, g.op("Unsqueeze", [positions, row_axis], f"{name}.rows")], f"{name}.distances")
 
+    def _rotated(self, index: int, name: str, x: str, positions: str) -> str:
+        """Queries or keys (B, R, H), each head rotated by the angles of its position (Su et al. 2021, equation 34).
+
+        Args:
+            positions: (B, R); empty for all positions in their order.
+        """
+        g, config = self.g, self.config
+        local, shape = config.is_local(index), (config.max_length, config.head_size // 2)
+        table, theta = ("rotary.local", config.local_rope_theta) if local else ("rotary.global", config.rope_theta)
+        cos = g.tensor(f"{table}.cos", np.float32, shape, lambda: np.cos(angles(*shape, theta)))
+        sin = g.tensor(f"{table}.sin", np.float32, shape, lambda: np.sin(angles(*shape, theta)))
+        if not positions:
+            first = g.constant("rotary.first", [0], np.int64)
+            return g.op("RotaryEmbedding", [x, first, cos, sin], name, domain=MICROSOFT)
+        # onnxruntime takes no more rows of a text than the tables have, but a row may be read more than once
+        alone = [
+            g.op("Reshape", [value, g.constant(f"rotary.{word}", shape, np.int64)], f"{name}.{word}")
+            for value, word, shape in ((x, "rows", [-1, 1, config.hidden_size]), (positions, "places", [-1, 1]))
+        ]
+        rotated = g.op("RotaryEmbedding", [*alone, cos, sin], f"{name}.alone", domain=MICROSOFT)
+        return g.op("Reshape", [rotated, g.op("Shape", [x], f"{name}.shape")], name)
+
     @cached_property
     def _every_position(self) -> str:
         """0, 1, ... to the end of the texts, (1, S)."""
@@ -110,6 +155,11 @@ class AttentionWriter(LayerWriter):
         first_axis = g.constant("position.axis", [0], np.int64)
         length = g.op("Squeeze", [g.op("Shape", ["input_ids"], "position.shape", start=1, end=2)], "position.length")
         return g.op("Unsqueeze", [g.op("Range", [zero, length, one], "position.range"), first_axis], "position.every")
+
+
+def angles(length: int, pairs: int, theta: float) -> NDArray[np.float64]:
+    """The angle by which each pair of channels is rotated at each position, (length, pairs)."""
+    return np.arange(length)[:, None] * theta ** (-np.arange(pairs) / pairs)
 
 
 def relative_bias(table: NDArray[np.float32]) -> NDArray[np.float32]:

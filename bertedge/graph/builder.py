@@ -93,9 +93,13 @@ class GraphBuilder:
 
     def once(self, op_type: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """The output of the node of that name, which is added if it does not exist."""
-        if name not in self._values:
+        if not self.has(name):
             self.op(op_type, inputs, name, **attributes)
         return name
+
+    def has(self, name: str) -> bool:
+        """Whether a node has an output of that name."""
+        return name in self._values
 
     def tensor(self, name: str, dtype: DTypeLike, shape: Sequence[int], load: Loader) -> str:
         """An initializer whose data is loaded when the file is written; a name that exists is not added again."""

@@ -6,6 +6,7 @@ Shapes as in :mod:`bertedge.graph.encoder_graph`.
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 
 from bertedge.graph.writer import LayerWriter
 from bertedge.heads import Head
@@ -29,8 +30,21 @@ def read_rows(w: LayerWriter, x: str, positions: str, name: str = "read.rows") -
     return w.g.op("GatherND", [x, w.g.once("Unsqueeze", [positions, last], "read.index")], name, batch_dims=1)
 
 
-def read_heads(w: LayerWriter, x: str) -> None:
-    """The heads on the rows that were read, (B, 1 + K + J, H)."""
+def mean_row(w: LayerWriter, x: str) -> str:
+    """The mean of x over the tokens of each text: (B, S, H) -> (B, H)."""
+    g, axis = w.g, w.g.constant("mean.axis", [1], np.int64)
+    mask = g.op("Cast", ["attention_mask"], "mean.mask", to=TensorProto.FLOAT)
+    shares = g.op("Div", [mask, g.op("ReduceSum", [mask, axis], "mean.count")], "mean.shares")
+    summed = g.op("MatMul", [g.op("Unsqueeze", [shares, axis], "mean.row"), x], "mean.sum")
+    return g.op("Squeeze", [summed, axis], "mean")
+
+
+def read_heads(w: LayerWriter, x: str, mean: str = "") -> None:
+    """The heads on the rows that were read, (B, 1 + K + J, H).
+
+    Args:
+        mean: (B, H), for heads that read the mean.
+    """
     g, config = w.g, w.config
     masked = g.op("Shape", ["masked_positions"], "read.masked_count", start=1, end=2)
     one = g.constant("read.one", [1], np.int64)
@@ -42,10 +56,10 @@ def read_heads(w: LayerWriter, x: str) -> None:
     )
     _heads(w, "masked", for_masked, "masked")
     _heads(w, "every", for_every, "hidden")
-    _first_token_heads(w, g.op("Squeeze", [first, one], "pooler.cls"))
+    _text_heads(w, g.op("Squeeze", [first, one], "pooler.cls"), mean)
 
 
-def all_heads(w: LayerWriter, x: str) -> None:
+def all_heads(w: LayerWriter, x: str, mean: str = "") -> None:
     """The heads at every position, (B, S, H), under the names that Optimum and its pipelines use."""
     g, config = w.g, w.config
     if w.parts.reads_masked:
@@ -56,7 +70,7 @@ def all_heads(w: LayerWriter, x: str) -> None:
         _heads(w, "masked", rows, "sequence")
     g.output(x, w.parts.output_names("all")["embedding"][0], np.float32, ("batch", "sequence", config.hidden_size))
     _heads(w, "every", x, "sequence")
-    _first_token_heads(w, g.op("Gather", [x, g.constant("pooler.zero", 0, np.int64)], "pooler.cls", axis=1))
+    _text_heads(w, g.op("Gather", [x, g.constant("pooler.zero", 0, np.int64)], "pooler.cls", axis=1), mean)
 
 
 def _heads(w: LayerWriter, reads: str, x: str, dimension: str) -> None:
@@ -66,16 +80,17 @@ def _heads(w: LayerWriter, reads: str, x: str, dimension: str) -> None:
             _outputs(w, head, x, ("batch", dimension))
 
 
-def _first_token_heads(w: LayerWriter, first: str) -> None:
-    """The pooler, and the heads that read it or the first token: (B, H) -> (B, H), (B, size)."""
+def _text_heads(w: LayerWriter, first: str, mean: str) -> None:
+    """The pooler, and the heads that read it, the first token or the mean: (B, H) -> (B, H), (B, size)."""
     pooled = ""
     if w.parts.pooler:
         pooled = w.g.op("Tanh", [w.linear("pooler", first)], "pooler.tanh")
         w.g.output(pooled, POOLER_OUTPUT, np.float32, ("batch", w.config.hidden_size))
     for head in w.parts.rows:
         if head.reads in ("first", "pair"):
-            reads_pooler = head.reads_pooler(w.parts.settings_of(head.name))
-            _outputs(w, head, pooled if reads_pooler else first, ("batch",))
+            told = w.parts.settings_of(head.name)
+            x = pooled if head.reads_pooler(told) else mean if head.reads_mean(told) else first
+            _outputs(w, head, x, ("batch",))
 
 
 def _outputs(w: LayerWriter, head: Head, x: str, shape: tuple[str, ...]) -> None:

@@ -52,7 +52,7 @@ def work(graph: EncoderGraph, plan: Plan) -> float:
 def _macs(graph: EncoderGraph, layer: Layer) -> int:
     """Multiply-accumulates of a layer at the positions where it is computed."""
     size = layer.outputs * layer.inputs
-    if layer.reads == "first":
+    if layer.reads in ("first", "mean"):
         return size
     if layer.reads == "masked" and graph.positions == "masked":
         return size * MASKED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,13 @@ from bertedge.graph.tables import Table, TableWeights, table
 from bertedge.layers import Layer, Role, sharing, word_table
 from bertedge.plan import SCHEMA_VERSION, StoredMatrix, StoredModel, StoredNorm, StoredTable
 
-#: Activation function -> operator, and its domain.
-OPERATORS = {
-    "gelu": ("Gelu", MICROSOFT),
-    "gelu_tanh": ("FastGelu", MICROSOFT),
-    "relu": ("Relu", ""),
-    "tanh": ("Tanh", ""),
+#: Activation function -> operator, its domain and its attributes.
+OPERATORS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "gelu": ("Gelu", MICROSOFT, {}),
+    "gelu_tanh": ("FastGelu", MICROSOFT, {}),
+    "relu": ("Relu", "", {}),
+    "silu": ("QuickGelu", MICROSOFT, {"alpha": 1.0}),  # x * sigmoid(alpha * x)
+    "tanh": ("Tanh", "", {}),
 }
 #: ``masked``: heads that read masked positions at ``masked_positions`` only. ``all``: at every position, with the names
 #: that Optimum expects.
@@ -160,18 +161,20 @@ class LayerWriter:
         """The weights of a layer as one matrix; of some of its owners only, if they are given."""
         owners = owners or layer.owners
         shapes = [self.checkpoint.source.shapes[f"{owner}.weight"] for owner in owners]
-
-        def load(part: str) -> NDArray[np.float32]:
-            return np.concatenate([self.checkpoint.tensor(f"{owner}.{part}") for owner in owners])
-
+        pairs = [*zip(owners, shapes, strict=True)]
         shape = (sum(shape[0] for shape in shapes), shapes[0][1])
         return OwnWeights(
             shape=shape,
-            load=lambda: load("weight"),
-            load_bias=lambda: load("bias"),
+            load=lambda: np.concatenate([self.checkpoint.tensor(f"{owner}.weight") for owner in owners]),
+            load_bias=lambda: np.concatenate([self.bias_of(f"{owner}.bias", n) for owner, (n, _) in pairs]),
             rounding=self.roundings(layer.stored),
             stored_as=layer.shares,
         )
+
+    def bias_of(self, tensor: str, size: int) -> NDArray[np.float32]:
+        """A bias (size,): zeros if the encoder has none, so that every stored layer has one."""
+        stored = tensor in self.checkpoint.source.shapes
+        return self.checkpoint.tensor(tensor) if stored else np.zeros(size, dtype=np.float32)
 
     def decoder_activation(self, name: str, x: str) -> str:
         """The function in front of a decoder."""
@@ -179,29 +182,38 @@ class LayerWriter:
 
     def activation(self, name: str, x: str, function: str) -> str:
         """An activation function: ``tanh``, or one of an encoder."""
-        op_type, domain = OPERATORS[function]
-        return self.g.op(op_type, [x], name, domain=domain)
+        op_type, domain, attributes = OPERATORS[function]
+        return self.g.op(op_type, [x], name, domain=domain, **attributes)
 
     def layer_norm(
         self, name: str, owner: str, x: str, divisors: tuple[float, ...] = (), stored: str | None = None
     ) -> str:
         """Layer norm; divisors of its channels are part of its weights, which another norm may have stored."""
-        weight = self.float_tensor(f"{stored or name}.weight", f"{owner}.LayerNorm.weight", divisors)
-        bias = self.float_tensor(f"{stored or name}.bias", f"{owner}.LayerNorm.bias", divisors)
-        self.graph.norms[name] = StoredNorm(weight=weight, bias=bias)
+        weight, bias = self.norm_tensors(name, owner, divisors, stored)
         return self.g.op("LayerNormalization", [x, weight, bias], name, epsilon=self.config.layer_norm_eps, axis=-1)
+
+    def norm_tensors(
+        self, name: str, owner: str, divisors: tuple[float, ...] = (), stored: str | None = None
+    ) -> tuple[str, str]:
+        """Add weight and bias of a layer norm as float32, divided by the divisors: (channels,) each."""
+        source, divisor = f"{owner}.LayerNorm.weight", np.asarray(divisors or 1, dtype=np.float32)
+        shape = self.checkpoint.source.shapes[source]
+        weight = self.g.tensor(
+            f"{stored or name}.weight", np.float32, shape, lambda: self.checkpoint.tensor(source) / divisor
+        )
+        bias = self.g.tensor(
+            f"{stored or name}.bias",
+            np.float32,
+            shape,
+            lambda: self.bias_of(f"{owner}.LayerNorm.bias", shape[0]) / divisor,
+        )
+        self.graph.norms[name] = StoredNorm(weight=weight, bias=bias)
+        return weight, bias
 
     def add_norm(self, layer: Layer, owner: str, x: str, skip: str) -> str:
         """Skip connection and layer norm after a layer."""
         name = f"{layer.name}.norm"
         return self.layer_norm(name, owner, self.g.op("Add", [x, skip], f"{name}.sum"), stored=f"{layer.stored}.norm")
-
-    def float_tensor(self, name: str, tensor: str, divisors: tuple[float, ...] = ()) -> str:
-        """Add a tensor of the checkpoint as float32; its last axis is divided by the divisors."""
-        divisor = np.asarray(divisors or 1, dtype=np.float32)
-        return self.g.tensor(
-            name, np.float32, self.checkpoint.source.shapes[tensor], lambda: self.checkpoint.tensor(tensor) / divisor
-        )
 
     # -- look-up tables -----------------------------------------------------------------------------------------
 

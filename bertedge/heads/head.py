@@ -169,6 +169,10 @@ class Head(ABC):
         """Whether it reads the pooler's output instead of a hidden state."""
         return self.needs_pooler
 
+    def reads_mean(self, settings: Any) -> bool:
+        """Whether it reads the mean of all hidden states."""
+        return False
+
     @abstractmethod
     def size(self, model: Structure) -> int:
         """The last extent of its output."""

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
-from bertedge.encoders import names
+from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
 from bertedge.heads.fill_mask import lines
 from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, Observed, Quantities, Worst
 from bertedge.heads.head_writer import HeadWriter
-from bertedge.heads.structure import Structure
+from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Argument, Option, Verb
 from bertedge.heads.word_quantities import keep_words, quantities_of_kept, word_quantities
 from bertedge.heads.worst_words import LISTS, WorstWords
@@ -28,6 +28,7 @@ from bertedge.tokenizer import Tokenizer
 
 #: In nats; float32 sums in another order differ by as much.
 KL_FLOOR = 1e-5
+TRANSFORM = f"{names.MLM_TRANSFORM}.dense"
 
 METRICS = {
     "mlm.top1_agreement": Metric(
@@ -87,15 +88,22 @@ class MaskedWords(Head):
 
     name = "mlm"
 
+    def is_in(self, found: Found) -> bool:
+        if self.mark not in found.tensors or encoder_of(found.config).classifier.dense != TRANSFORM:
+            return self.mark in found.tensors
+        told = found.is_for("ForMaskedLM")  # a classifier of this family has the same layers in front
+        return bool(found.tensors.keys() & {names.DECODER, names.DECODER_BIAS}) if told is None else told
+
     def size(self, model: Structure) -> int:
         return model.config.vocab_size
 
     def shapes(self, model: Structure) -> Shapes:
         """The tensors of the head. A tied decoder has no matrix, since it shares the table of the words."""
-        hidden, width, vocabulary = model.config.hidden_size, model.config.embedding_width, model.config.vocab_size
+        config = model.config
+        hidden, width, vocabulary = config.hidden_size, config.embedding_width, config.vocab_size
         return {
-            **names.linear_shapes(f"{names.MLM_TRANSFORM}.dense", width, hidden),
-            **names.norm_shapes(names.MLM_TRANSFORM, width),
+            **names.linear_shapes(TRANSFORM, width, hidden, bias=config.head_bias),
+            **names.norm_shapes(names.MLM_TRANSFORM, width, bias=config.norm_bias),
             names.DECODER_BIAS: (vocabulary,),
         } | ({} if model.tied else {names.DECODER: (vocabulary, width)})
 
@@ -105,7 +113,7 @@ class MaskedWords(Head):
             Layer(
                 name="mlm.transform",
                 role=Role.HEAD_TRANSFORM,
-                owners=(f"{names.MLM_TRANSFORM}.dense",),
+                owners=(TRANSFORM,),
                 inputs=model.config.hidden_size,
                 outputs=width,
                 reads="masked",
@@ -197,7 +205,7 @@ MLM = MaskedWords(
     task="masked words",
     reads="masked",
     outputs={"masked": "mlm_logits", "all": "logits"},
-    mark=f"{names.MLM_TRANSFORM}.dense.weight",
+    mark=f"{TRANSFORM}.weight",
     architecture="ForMaskedLM",
     part_names={r"mlm\.transform": "MLM transform", r"mlm\.decoder": "MLM decoder", r"mlm": "MLM head"},
     metrics=METRICS,

@@ -79,6 +79,11 @@ class Parts:
         """Whether a head is computed at masked positions."""
         return any(head.reads == "masked" for head in self.rows)
 
+    @property
+    def reads_mean(self) -> bool:
+        """Whether a head reads the mean of all hidden states, so that every position is computed."""
+        return any(head.reads_mean(self.settings_of(head.name)) for head in self.rows)
+
     def with_heads(self, heads: Collection[str]) -> Parts:
         """A copy with more heads."""
         return replace(self, heads=(*self.heads, *heads))
@@ -128,4 +133,5 @@ class Parts:
         own = [layer for head in self.rows for layer in head.layers(self.structure(head.name, config))]
         classifiers = [layer for layer in own if layer.role == Role.CLASSIFIER]
         others = [layer for layer in own if layer.role != Role.CLASSIFIER]
-        return (*projection, *blocks, *pooled, *others, word_table(config), position_table(config), *classifiers)
+        tables = [word_table(config), *([position_table(config)] if config.positions == "absolute" else [])]
+        return (*projection, *blocks, *pooled, *others, *tables, *classifiers)

@@ -120,16 +120,16 @@ class QuestionAnswering(Head):
         family = encoder_of(found.config).classifier
         if f"{OWNER}.weight" in found.tensors or f"{family.out}.weight" not in found.tensors:
             return AnswerSettings()
-        return AnswerSettings(owner=family.out, dense=family.dense, activation=family.activation, norm=family.norm)
+        act = family.activation_of(found.config)
+        return AnswerSettings(owner=family.out, dense=family.dense, activation=act, norm=family.norm)
 
     def size(self, model: Structure) -> int:
         return 2
 
     def shapes(self, model: Structure) -> Shapes:
         width, settings = model.config.hidden_size, model.settings
-        shapes = names.linear_shapes(settings.dense, width, width) if settings.dense else {}
-        shapes |= names.norm_shapes(settings.norm, width) if settings.norm else {}
-        return shapes | names.linear_shapes(settings.owner, 2, width)
+        dense = names.dense_shapes(model.config, settings.dense, settings.norm)
+        return dense | names.linear_shapes(settings.owner, 2, width)
 
     def layers(self, model: Structure) -> tuple[Layer, ...]:
         width, settings = model.config.hidden_size, model.settings

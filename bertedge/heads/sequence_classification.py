@@ -24,7 +24,7 @@ from bertedge.heads.sequence_settings import PROBLEMS, SequenceSettings, sequenc
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Argument, Option, Verb
 from bertedge.heads.worst_labels import FLIPS, TEXTS, WorstLabels
-from bertedge.layers import Layer, Role
+from bertedge.layers import Layer, Reads, Role
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import drop_in_words, rounded_percent
@@ -119,25 +119,29 @@ class SequenceClassification(Head):
     def reads_pooler(self, settings: SequenceSettings) -> bool:
         return settings.reads == "pooler"
 
+    def reads_mean(self, settings: SequenceSettings) -> bool:
+        return settings.reads == "mean"
+
     def size(self, model: Structure) -> int:
         return model.settings.size
 
     def shapes(self, model: Structure) -> Shapes:
         width, settings = model.config.hidden_size, model.settings
-        dense = names.linear_shapes(settings.dense, width, width) if settings.dense else {}
+        dense = names.dense_shapes(model.config, settings.dense, settings.norm)
         for classifier in settings.classifiers:
             dense |= names.linear_shapes(classifier.owner, len(classifier.labels), width)
         return dense
 
     def layers(self, model: Structure) -> tuple[Layer, ...]:
         width, settings = model.config.hidden_size, model.settings
+        reads: Reads = "mean" if settings.reads == "mean" else "first"
         owners = tuple(classifier.owner for classifier in settings.classifiers)
-        last = Layer(name=NAME, role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=settings.size, reads="first")
+        last = Layer(name=NAME, role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=settings.size, reads=reads)
         if settings.dense is None:
             return (last,)
         dense = (settings.dense,)
         role = Role.HEAD_TRANSFORM
-        return (Layer(name=DENSE, role=role, owners=dense, inputs=width, outputs=width, reads="first"), last)
+        return (Layer(name=DENSE, role=role, owners=dense, inputs=width, outputs=width, reads=reads), last)
 
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         settings = model.settings

@@ -99,10 +99,10 @@ def sequence_settings(found: Found) -> SequenceSettings:
         return SequenceSettings(reads="pooler" if pooler else "first", classifiers=named)
     family = encoder_of(found.config).classifier
     return SequenceSettings(
-        reads=family.reads,
+        reads=family.reads_of(found.raw),
         classifiers=(_classifier(found, "", family.out, found.raw),),
         dense=family.dense,
-        activation=family.activation,
+        activation=family.activation_of(found.config),
         norm=family.norm,
     )
 

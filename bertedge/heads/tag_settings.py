@@ -50,6 +50,6 @@ def tag_settings(found: Found) -> TagSettings:
         labels=labels_of(found.raw, shape[0]),
         owner=family.out,
         dense=family.dense,
-        activation=family.activation,
+        activation=family.activation_of(found.config),
         norm=family.norm,
     )

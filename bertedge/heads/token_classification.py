@@ -68,7 +68,7 @@ class TokenClassification(Head):
 
     def shapes(self, model: Structure) -> Shapes:
         width, settings = model.config.hidden_size, model.settings
-        dense = names.linear_shapes(settings.dense, width, width) if settings.dense else {}
+        dense = names.dense_shapes(model.config, settings.dense, settings.norm)
         return dense | names.linear_shapes(settings.owner, len(settings.labels), width)
 
     def layers(self, model: Structure) -> tuple[Layer, ...]:

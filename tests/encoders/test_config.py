@@ -71,6 +71,8 @@ def test_keys_of_other_tools_are_left_alone() -> None:
         ("gelu_fast", "gelu_tanh"),
         ("gelu_pytorch_tanh", "gelu_tanh"),
         ("relu", "relu"),
+        ("silu", "silu"),
+        ("swish", "silu"),
     ],
 )
 def test_activations_by_their_many_names(name: str, function: str) -> None:
