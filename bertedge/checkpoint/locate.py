@@ -15,8 +15,8 @@ from bertedge.errors import FileError, nearest
 
 _log = logging.getLogger(__name__)
 MODELS = Path(str(resources.files("bertedge") / "models"))
-#: The checkpoints that ship inside the package.
-BUILT_IN = tuple(sorted(p.name for p in MODELS.iterdir() if (p / "config.json").is_file()))
+#: The checkpoints that ship inside the package: one that fills masks and judges pairs, and a classifier made of it.
+BUILT_IN = ("bertedge-small-en", "bertedge-banking-en")
 #: ``owner/name``, or only the name for the oldest models of the hub, such as ``bert-base-uncased``.
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 #: Length of the longest names on the hub.

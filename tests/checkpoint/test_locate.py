@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bertedge.checkpoint import BUILT_IN, locate, open_checkpoint
-from bertedge.checkpoint.locate import HUB_FILES
+from bertedge.checkpoint.locate import HUB_FILES, MODELS
 from bertedge.errors import FileError
 from tests.embedders import DENSE, NORMALIZE, TRANSFORMER, embedder_folder, pooling
 
@@ -47,6 +47,11 @@ def test_a_folder_is_itself(model_folder: Path) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_name(name: str) -> None:
     assert (locate(name) / "config.json").is_file()
+
+
+def test_every_built_in_folder_has_a_name() -> None:
+    folders = {folder.name for folder in MODELS.iterdir() if folder.is_dir()}
+    assert folders == set(BUILT_IN)
 
 
 def test_a_folder_of_that_name_comes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
