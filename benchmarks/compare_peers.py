@@ -25,7 +25,7 @@ from peers import kept
 from peers.measure import Comparison, Result, Settings
 from peers.models import LENGTHS, open_model, texts_for
 from peers.page import page
-from peers.table import PEERS, Row
+from peers.table import PEERS, Row, peers_of
 
 from bertedge.data.calibration import default_text
 from bertedge.engines.threads import usable_cpus
@@ -98,7 +98,7 @@ def _command(options: argparse.Namespace, models: list[str]) -> str:
     words = ["--models " + ",".join(models), f"--text {options.text.name}"]
     words += ["--quick"] if options.quick else []
     words += [f"--effort {options.effort}"] if options.effort != 1 else []
-    words += [f"--peers '{';'.join(options.peers)}'"] if options.peers != list(PEERS) else []
+    words += [f"--peers '{';'.join(options.peers)}'"] if options.peers != peers_of("words") else []
     return " ".join(["python benchmarks/compare_peers.py", *words])
 
 
@@ -117,7 +117,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--models", type=lambda text: text.split(","), default=["random-12x768", "random-6x384", "bertedge-small-en"]
     )
-    parser.add_argument("--peers", type=lambda text: text.split(";"), default=list(PEERS), help="names between ;")
+    parser.add_argument("--peers", type=lambda text: text.split(";"), default=peers_of("words"), help="names between ;")
     parser.add_argument("--text", type=Path, default=default_text(), help="text to run; default: the calibration text")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"default: peers/results.jsonl here, or {QUICK_OUT}")
     parser.add_argument("--add", action="store_true", help="keep the other models in FILE, if measured in the same way")

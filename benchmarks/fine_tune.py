@@ -13,6 +13,7 @@ import argparse
 import copy
 import json
 import random
+import shlex
 import shutil
 import sys
 import tempfile
@@ -36,6 +37,7 @@ from transformers import (
 from bertedge.checkpoint.checkpoint import write_checkpoint
 from bertedge.checkpoint.locate import locate, open_checkpoint
 from bertedge.checkpoint.trim import trim_vocabulary
+from bertedge.data.calibration import default_text
 from bertedge.files import sha256
 
 #: The loss ignores tokens with this label.
@@ -187,9 +189,10 @@ def start_folder(options: argparse.Namespace, texts: list[str], scratch: Path) -
     if options.keep_vocab is None:
         return locate(options.model)
     checkpoint = open_checkpoint(options.model)
+    texts = texts + default_text().read_text(encoding="utf-8").splitlines()
     ids = (np.array(encoding.input_ids) for encoding in checkpoint.tokenizer.encode_many(texts))
     trimmed, found = trim_vocabulary(checkpoint, options.keep_vocab, ids)
-    print(f"{found.tokens} tokens, {found.coverage:.4f} of those in the training texts", file=sys.stderr)
+    print(f"{found.tokens} tokens kept, {found.coverage:.4f} of those in the texts", file=sys.stderr)
     folder = scratch / "start"
     folder.mkdir()
     write_checkpoint(folder, trimmed.config, dict(trimmed.tensors()), trimmed.tokenizer)
@@ -221,7 +224,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--max-length", type=int, default=128, help="longer texts are cut")
     parser.add_argument("--layers", type=int, help="keep only the first N layers")
-    parser.add_argument("--keep-vocab", type=int, help="keep only the N tokens that the training texts use most")
+    parser.add_argument("--keep-vocab", type=int, help="keep the N tokens that training and calibration texts use most")
     parser.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="of the saved weights")
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16, which newer CPUs do faster")
     parser.add_argument("--first", type=int, help="train and test on the first N texts only")
@@ -260,6 +263,13 @@ def main() -> None:
             "settings": {k: v for k, v in vars(options).items() if k not in ("data", "model", "output")},
             "epoch": epoch,
             task.score_name: round(score, 4),
+            "command": shlex.join(
+                [
+                    "python",
+                    "benchmarks/fine_tune.py",
+                    *(Path(word).name if "/" in word else word for word in sys.argv[1:]),
+                ]
+            ),
         }
         saved = copy.deepcopy(model).to(getattr(torch, options.dtype))
         save(options.output, saved, tokenizer, about)

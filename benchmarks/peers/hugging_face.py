@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import BertForPreTraining
+from transformers import AutoModelForSequenceClassification, BertForPreTraining
 
 from peers.protocol import Work
 
@@ -37,7 +37,21 @@ class States(nn.Module):
         return self.bert(input_ids, attention_mask, token_type_ids, return_dict=False)[0]
 
 
-def torch_model(checkpoint: Path, work: Work) -> Words | States:
+class Labels(nn.Module):
+    """Ids -> logits of the labels (B, C)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **ids: Tensor) -> Tensor:
+        return self.model(**ids, return_dict=False)[0]
+
+
+def torch_model(checkpoint: Path, work: Work) -> Words | States | Labels:
     """The checkpoint in float32, ready for inference."""
+    if work == "labels":
+        classifier = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+        return Labels(classifier.eval().requires_grad_(False)).eval()
     model = BertForPreTraining.from_pretrained(checkpoint, dtype=torch.float32).eval().requires_grad_(False)
     return {"words": Words, "vectors": States}[work](model).eval()

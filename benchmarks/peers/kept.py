@@ -54,7 +54,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _summary(result: Result, own: Result | None) -> dict[str, Any]:
-    made = result.made.get("words", {})
+    made = result.made.get("words") or next(iter(result.made.values()), {})
     versions = {package: version for work in result.made.values() for package, version in work["versions"].items()}
     return {
         "versions": versions,
@@ -66,6 +66,7 @@ def _summary(result: Result, own: Result | None) -> dict[str, Any]:
         "cosine": result.cosine,
         "fidelity": {metric: result.fidelity[metric] for metric in FIDELITY if metric in result.fidelity},
         "failed": result.failed,
+        **({} if result.agreement is None else {"agreement": result.agreement}),
     }
 
 

@@ -18,6 +18,7 @@ from bertedge.predictor import Batch, Outputs
 from bertedge.records import to_json
 from peers.client import PeerFailed, Process, write_batch
 from peers.models import THROUGHPUT_LIMIT, Model, Texts
+from peers.protocol import Work
 from peers.table import PEERS, REFERENCE
 
 #: Fewer rounds give no useful interval.
@@ -56,6 +57,7 @@ class Result:
         calls: workload -> median of all calls.
         many: strategy, or ``FASTEST_WITH_USUAL`` -> seconds of each pass over all sentences.
         cosine: strategy -> smallest cosine of a sentence's vector with the reference's.
+        agreement: of a classifier, the share of texts with the reference's label; of an embedder, the mean cosine.
         failed: step -> reason.
     """
 
@@ -66,11 +68,18 @@ class Result:
     fidelity: dict[str, dict[str, float]] = field(default_factory=dict)
     many: dict[str, list[float]] = field(default_factory=dict)
     cosine: dict[str, float] = field(default_factory=dict)
+    agreement: float | None = None
     failed: dict[str, str] = field(default_factory=dict)
 
 
 class Comparison:
-    """The peers of one model; call the steps in their order."""
+    """The peers of one model; call the steps in their order.
+
+    Attributes:
+        work: what is timed call by call.
+    """
+
+    work: Work = "words"
 
     def __init__(self, model: Model, texts: Texts, peers: list[str], settings: Settings) -> None:
         self.model, self.texts, self.settings = model, texts, settings
@@ -112,13 +121,13 @@ class Comparison:
     def start(self) -> None:
         """Fresh processes: imports, load, the first workload once."""
         batch = write_batch(self.settings.scratch / "first.npz", next(iter(self.texts.workloads.values())))
-        for name, result in self._made("words"):
+        for name, result in self._made(self.work):
             self._say(f"starting {name}")
             seen: list[dict[str, float]] = []
             with self._trying(result, "start"):
                 while len(seen) < STARTS and sum(one["cold_start_ms"] for one in seen) < 1e3 * STARTS_S:
                     with Process(name, self.settings.scratch) as process:
-                        self._load(process, result, "words")
+                        self._load(process, result, self.work)
                         seen.append(process.ask("cold", batch=str(batch)))
                 result.cold = {
                     "cold_start_ms": statistics.median(one["cold_start_ms"] for one in seen),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
 from bertedge.predictor import Batch, Outputs
@@ -33,11 +34,17 @@ class Optimum:
         from optimum.onnxruntime import (
             ORTModelForFeatureExtraction,
             ORTModelForMaskedLM,
+            ORTModelForSequenceClassification,
             ORTQuantizer,
         )
         from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-        kind = {"words": ORTModelForMaskedLM, "vectors": ORTModelForFeatureExtraction}[work]
+        kind = {
+            "words": ORTModelForMaskedLM,
+            "vectors": ORTModelForFeatureExtraction,
+            "embedding": ORTModelForFeatureExtraction,
+            "labels": ORTModelForSequenceClassification,
+        }[work]
         # The exported file lives in a temporary folder that belongs to this object: keep it until the end.
         exported = kind.from_pretrained(checkpoint, export=True)
         if self.quantized:
@@ -64,7 +71,11 @@ class Optimum:
         def vectors(batch: Batch) -> Vectors:
             return mean_over_tokens(first_output(batch), batch)
 
-        return words if work == "words" else vectors
+        def embedding(batch: Batch) -> Vectors:
+            found = vectors(batch)
+            return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+        return {"words": words, "vectors": vectors, "labels": first_output, "embedding": embedding}[work]
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from peers.protocol import Run, Vectors, Work
 
 @dataclass(frozen=True, kw_only=True)
 class Bertedge:
-    """A bundle; one serves both kinds of work.
+    """A bundle; one serves every kind of work that the checkpoint has a head for.
 
     Attributes:
         method: of quantization; None for float32.
@@ -46,4 +46,13 @@ class Bertedge:
             ]
             return np.stack(runtime.runner.run(rows, lambda found: found["hidden_states"].mean(axis=0)))
 
-        return runtime.predict if work == "words" else vectors
+        def labels(batch: Batch) -> Vectors:
+            return runtime.predict(batch).logits["sequence_classification"]
+
+        def embedding(given: Batch | list[str]) -> Vectors:
+            if isinstance(given, list):
+                return runtime.encode(given)
+            found = vectors(given)
+            return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+        return {"words": runtime.predict, "vectors": vectors, "labels": labels, "embedding": embedding}[work]

@@ -124,15 +124,16 @@ def _goals(report: dict[str, Any]) -> str:
         for model in report["models"]:
             if model["name"] not in goal.models:
                 continue
-            ratio = _ratio(model["results"], goal.peer, goal.what)
-            met = "not measured" if ratio is None else _judged(ratio, goal.limit)
-            reached = "-" if ratio is None else _interval(ratio)
+            ratio = ratio_to(model["results"], goal.peer, goal.what)
+            met = "not measured" if ratio is None else judged(ratio, goal.limit)
+            reached = "-" if ratio is None else interval(ratio)
             what = WAYS.get(goal.what, goal.what)
             lines.append(f"| {model['name']} | {what} | {goal.peer} | {goal.limit:.2f} | {reached} | {met} |")
     return "\n".join(lines)
 
 
-def _judged(ratio: MetricValue, limit: float) -> str:
+def judged(ratio: MetricValue, limit: float) -> str:
+    """Whether a ratio meets its goal."""
     if ratio.value > limit:
         return "**not met**"
     if ratio.n == 1:
@@ -152,10 +153,10 @@ def _behind(report: dict[str, Any]) -> str:
 def _slower(results: Results) -> Iterator[str]:
     for what in [*results[OURS_BEST]["ms"], "usual", "fastest"]:
         for peer in results:
-            ratio = None if peer.startswith("bertedge") else _ratio(results, peer, what)
+            ratio = None if peer.startswith("bertedge") else ratio_to(results, peer, what)
             if ratio is not None and ratio.value > 1:
                 sure = "is faster" if ratio.n > 1 and ratio.low > 1 else "may be faster"
-                yield f"{WAYS.get(what, what)}: {peer} {sure}, ratio {_interval(ratio)}."
+                yield f"{WAYS.get(what, what)}: {peer} {sure}, ratio {interval(ratio)}."
 
 
 def _dearer(model: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
@@ -184,13 +185,14 @@ def _metric(name: str, result: dict[str, Any]) -> float | None:
     return result["fidelity"].get(name, {}).get("value")
 
 
-def _ratio(results: Results, peer: str, what: str) -> MetricValue | None:
+def ratio_to(results: Results, peer: str, what: str) -> MetricValue | None:
     """bertedge static's time to a peer's, on a workload, or over all sentences."""
     kept = results[peer]["ratios"].get(what) if peer in results else None
     return None if kept is None else MetricValue(**kept)
 
 
-def _interval(ratio: MetricValue) -> str:
+def interval(ratio: MetricValue) -> str:
+    """A ratio with its interval."""
     return f"{ratio.value:.2f} " + (f"({ratio.low:.2f} to {ratio.high:.2f})" if ratio.n > 1 else "(one pass)")
 
 
@@ -234,19 +236,19 @@ def _table(results: Results, columns: list[str], cell: Callable[[str, str], str]
 def _time(results: Results, name: str, workload: str) -> str:
     if workload not in results[name]["ms"]:
         return "not run"
-    own, ratio = f"{results[name]['ms'][workload]:.2f}", _ratio(results, name, workload)
-    return own if ratio is None or name == OURS_BEST else f"{own}, {_interval(ratio)}"
+    own, ratio = f"{results[name]['ms'][workload]:.2f}", ratio_to(results, name, workload)
+    return own if ratio is None or name == OURS_BEST else f"{own}, {interval(ratio)}"
 
 
 def _many(results: Results, name: str, header: str) -> str:
     if header.startswith("smallest"):
         return ", ".join(f"{value:.4f}" for value in dict.fromkeys(results[name]["cosine"].values())) or "-"
     strategy = header.split(":")[0]
-    seconds, ratio = results[name]["seconds"].get(strategy), _ratio(results, name, strategy)
+    seconds, ratio = results[name]["seconds"].get(strategy), ratio_to(results, name, strategy)
     if seconds is None:
         return "not run"
     own = f"{seconds:.2f}"
-    return own if ratio is None or (name, strategy) == (OURS_BEST, "fastest") else f"{own}, {_interval(ratio)}"
+    return own if ratio is None or (name, strategy) == (OURS_BEST, "fastest") else f"{own}, {interval(ratio)}"
 
 
 def _fidelity(result: dict[str, Any], metric: str) -> str:

@@ -1,9 +1,11 @@
 """The interface of a peer: it makes a model file from a checkpoint, and runs it.
 
-There are two kinds of work. A peer makes an artefact for each, so that it computes only what is needed:
+There are four kinds of work. A peer makes an artefact for each, so that it computes only what is needed:
 
 - ``words``: a batch of encoded texts -> MLM logits at the masked positions, NSP logits where the peer has that head;
-- ``vectors``: a batch of encoded texts -> the mean of the last layer's states over each text's tokens.
+- ``vectors``: a batch of encoded texts -> the mean of the last layer's states over each text's tokens;
+- ``labels``: a batch of encoded texts -> logits of the labels of a classifier;
+- ``embedding``: a batch of encoded texts, or plain texts -> vectors, as sentence-transformers makes them.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from numpy.typing import NDArray
 
 from bertedge.predictor import Batch, Outputs
 
-Work = Literal["words", "vectors"]
+Work = Literal["words", "vectors", "labels", "embedding"]
 Vectors = NDArray[np.float32]
-#: ``Outputs`` of a batch, or (B, H).
-Run = Callable[[Batch], Outputs | Vectors]
+#: ``Outputs`` of a batch; logits of labels (B, C); vectors (B, D), for ``embedding`` also of a list of plain texts.
+Run = Callable[[Any], Outputs | Vectors]
 
 
 class Peer(Protocol):

@@ -41,4 +41,8 @@ class PyTorch:
                 states = model(**{name: torch.from_numpy(array) for name, array in ids_of(batch).items()})
                 return mean_over_tokens(states.float().numpy(), batch)
 
-        return words if work == "words" else vectors
+        def labels(batch: Batch) -> Vectors:
+            with torch.inference_mode():
+                return model(**{name: torch.from_numpy(array) for name, array in ids_of(batch).items()}).float().numpy()
+
+        return {"words": words, "vectors": vectors, "labels": labels}[work]

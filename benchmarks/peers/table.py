@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from peers.protocol import Peer
+from peers.protocol import Peer, Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,9 @@ class Row:
         words: what the work ``words`` includes beyond the encoder.
         how: how it was made and is run.
         int8: its fidelity is compared with bertedge's int8.
+        works: the kinds of work that it is measured on.
+        onnxruntime: it runs on onnxruntime.
+        reads_texts: for ``embedding``, it has a call that takes a list of texts.
         batches_itself: it takes any number of texts in one call and groups them itself; other peers get batches of
             32.
     """
@@ -35,6 +38,9 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     int8: bool = False
     batches_itself: bool = False
+    works: tuple[Work, ...] = ("words", "vectors")
+    onnxruntime: bool = False
+    reads_texts: bool = False
 
     def peer(self) -> Peer:
         """The peer itself."""
@@ -46,6 +52,8 @@ TORCH = ("torch", "transformers")
 OPTIMUM = ("optimum-onnx", "optimum", "onnxruntime", "onnx", "transformers", "torch")
 OPENVINO = ("openvino", "transformers", "torch")
 OURS = ("bertedge", "onnxruntime", "onnx", "numpy")
+SBERT = ("sentence-transformers", "transformers", "torch")
+POOLED = "pooling and scaling to length 1"
 MASKED = "both heads, masked positions only"
 EVERYWHERE = "MLM head at every position; it has no export with the NSP head"
 
@@ -56,6 +64,7 @@ PEERS = {
         packages=TORCH,
         words=MASKED,
         how="transformers' `BertForPreTraining`, scaled dot product attention, `inference_mode`",
+        works=("words", "vectors", "labels"),
     ),
     "PyTorch float32, compiled": Row(
         home="pytorch:PyTorch",
@@ -84,6 +93,8 @@ PEERS = {
         packages=OPTIMUM,
         words=EVERYWHERE,
         how="exported by Optimum, run as a bare session",
+        works=("words", "vectors", "labels", "embedding"),
+        onnxruntime=True,
     ),
     "Optimum int8": Row(
         home="optimum_onnx:Optimum",
@@ -91,6 +102,8 @@ PEERS = {
         words=EVERYWHERE,
         how="`avx512_vnni(is_static=False, per_channel=True)`, run as a bare session",
         int8=True,
+        works=("words", "vectors", "labels", "embedding"),
+        onnxruntime=True,
     ),
     "Optimum int8, O2": Row(
         home="optimum_onnx:Optimum",
@@ -99,6 +112,7 @@ PEERS = {
         words=EVERYWHERE,
         how="the same after Optimum's own graph optimisation",
         int8=True,
+        onnxruntime=True,
     ),
     "OpenVINO float": Row(
         home="openvino_ir:OpenVino",
@@ -121,6 +135,25 @@ PEERS = {
         how="`TransformersConverter`, `quantization=int8`, `Encoder.forward_batch`",
         int8=True,
     ),
+    "sentence-transformers float32": Row(
+        home="sbert:SentenceTransformers",
+        packages=SBERT,
+        words=POOLED,
+        how="PyTorch; a call gives token ids to the model, `encode` takes sentences",
+        works=("embedding",),
+        reads_texts=True,
+    ),
+    "sentence-transformers ONNX int8": Row(
+        home="sbert:SentenceTransformers",
+        options={"quantized": True},
+        packages=(*SBERT, "optimum-onnx", "onnxruntime"),
+        words=POOLED,
+        how='`backend="onnx"` after `export_dynamic_quantized_onnx_model(model, "avx512_vnni")`',
+        int8=True,
+        works=("embedding",),
+        reads_texts=True,
+        onnxruntime=True,
+    ),
     "bertedge float32": Row(
         home="own:Bertedge",
         options={"method": None},
@@ -128,6 +161,9 @@ PEERS = {
         words=MASKED,
         how="`bertedge export`",
         batches_itself=True,
+        works=("words", "vectors", "labels", "embedding"),
+        onnxruntime=True,
+        reads_texts=True,
     ),
     "bertedge dynamic": Row(
         home="own:Bertedge",
@@ -137,6 +173,7 @@ PEERS = {
         how="`bertedge quantize --recipe dynamic`",
         batches_itself=True,
         int8=True,
+        onnxruntime=True,
     ),
     "bertedge static": Row(
         home="own:Bertedge",
@@ -146,9 +183,22 @@ PEERS = {
         how="`bertedge quantize`",
         batches_itself=True,
         int8=True,
+        works=("words", "vectors", "labels", "embedding"),
+        onnxruntime=True,
+        reads_texts=True,
     ),
 }
-#: The float model that outputs are compared with.
-REFERENCE = "PyTorch float32"
+#: The float model that outputs are compared with, by the main work of a comparison.
+REFERENCES: dict[Work, str] = {
+    "words": "PyTorch float32",
+    "labels": "PyTorch float32",
+    "embedding": "sentence-transformers float32",
+}
+REFERENCE = REFERENCES["words"]
 #: The row that all others are compared with, and the goals are set for.
 OURS_BEST = "bertedge static"
+
+
+def peers_of(work: Work) -> list[str]:
+    """The peers that do this kind of work."""
+    return [name for name, row in PEERS.items() if work in row.works]

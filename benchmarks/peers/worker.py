@@ -112,6 +112,15 @@ class Worker:
         np.save(output, vectors)
         return {"seconds": seconds, **_quiet()}
 
+    def answers(self, *, texts: str, output: str) -> dict[str, Any]:
+        """The peer's own call for a list of plain texts; what it returned is written to a file."""
+        lines = Path(texts).read_text(encoding="utf-8").splitlines()
+        start = time.perf_counter()
+        found = self.run(lines)
+        seconds = time.perf_counter() - start
+        np.save(output, found)
+        return {"seconds": seconds, **_quiet()}
+
     def _order(self, usual: bool) -> tuple[bool, int]:
         """(whether texts are sorted by length, texts in a batch)."""
         if usual:
