@@ -34,9 +34,9 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
-from bertedge.checkpoint.checkpoint import write_checkpoint
+from bertedge.checkpoint import write_checkpoint
 from bertedge.checkpoint.locate import locate, open_checkpoint
-from bertedge.checkpoint.trim import trim_vocabulary
+from bertedge.checkpoint.trim import trim_to_text
 from bertedge.data.calibration import default_text
 from bertedge.files import sha256
 
@@ -189,9 +189,9 @@ def start_folder(options: argparse.Namespace, texts: list[str], scratch: Path) -
     if options.keep_vocab is None:
         return locate(options.model)
     checkpoint = open_checkpoint(options.model)
-    texts = texts + default_text().read_text(encoding="utf-8").splitlines()
-    ids = (np.array(encoding.input_ids) for encoding in checkpoint.tokenizer.encode_many(texts))
-    trimmed, found = trim_vocabulary(checkpoint, options.keep_vocab, ids)
+    text = scratch / "texts.txt"
+    text.write_text("\n".join(texts) + "\n\n" + default_text().read_text(encoding="utf-8"), encoding="utf-8")
+    trimmed, found = trim_to_text(checkpoint, options.keep_vocab, text)
     print(f"{found.tokens} tokens kept, {found.coverage:.4f} of those in the texts", file=sys.stderr)
     folder = scratch / "start"
     folder.mkdir()

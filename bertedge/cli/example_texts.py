@@ -12,3 +12,8 @@ FIRST = next(iter(MASKED))
 #: Two sentences that follow each other, and two that do not.
 FOLLOWING = ("He opened the door.", "It was dark inside.")
 UNRELATED = ("He opened the door.", "Inflation is measured by the consumer price index.")
+#: Questions for the built-in classifier, and their intents.
+QUESTIONS = {
+    "My card has not arrived.": "card_arrival",
+    "The ATM kept my card. How do I get it back?": "card_swallowed",
+}
