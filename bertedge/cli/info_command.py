@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,14 +15,15 @@ from bertedge.bundle import Bundle
 from bertedge.cli.console import note, print_json, stdout
 from bertedge.cli.made_bundle import fidelity_words
 from bertedge.cli.options import JsonFlag
-from bertedge.encoders import EncoderConfig
+from bertedge.encoders import EncoderConfig, encoder_of
 from bertedge.engines import AUTO as ENGINE_AUTO
 from bertedge.engines import choose_engine
 from bertedge.errors import CheckpointError, FileError, UnfitMachineError, UsageError
 from bertedge.evaluate.goals import sentence
+from bertedge.heads import HEADS, Head
+from bertedge.heads.parts import Parts
 from bertedge.keys import to_toml
 from bertedge.manifest import MANIFEST, GoldenFidelity, Manifest
-from bertedge.pooling import EmbeddingSettings
 from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.records import from_json, to_json
 from bertedge.target import AUTO, TARGETS, resolve_target
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 LEAST_WIDTH = 20
 LETTERS = {"uncased": "uncased: text is made lower case", "cased": "cased: capital letters are kept"}
 POSITIONS = {
-    "masked": "at the masked positions only",
+    "masked": "as bertedge reads them; of masked words, those at the masks only",
     "all": "at every token, with the input and output names of Hugging Face Optimum",
 }
 
@@ -86,13 +88,14 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
     return {
         "kind": "bundle",
         "model": manifest.provenance.source,
+        "family": encoder_of(bundle.config).title,
         "shape": _shape(bundle.config),
         "heads": list(manifest.heads),
+        **_settings(manifest.parts),
         "pooler": manifest.parts.pooler,
         "left_out": list(manifest.left_out),
         "warnings": list(manifest.warnings),
         **_tokenizer(bundle),
-        **_embedding(manifest.embedding),
         "recipe": to_json(manifest.recipe) if manifest.recipe else "float32",
         "target": manifest.target,
         "here": manifest.fit_here,
@@ -126,20 +129,22 @@ def _describe_checkpoint(model: str) -> dict[str, Any]:
     return {
         "kind": "checkpoint",
         "model": checkpoint.name,
+        "family": encoder_of(checkpoint.config).title,
         "shape": _shape(checkpoint.config),
         "heads": list(checkpoint.heads),
+        **_settings(checkpoint.parts),
         "pooler": checkpoint.parts.pooler,
         "parameters": sum(map(math.prod, checkpoint.parts.shapes(checkpoint.config).values())),
         "left_out": list(checkpoint.left_out),
         "warnings": list(checkpoint.warnings),
         **_tokenizer(checkpoint),
-        **_embedding(checkpoint.embedding),
     }
 
 
-def _embedding(settings: EmbeddingSettings | None) -> dict[str, Any]:
-    """How the model makes vectors, if its files define it."""
-    return {} if settings is None else {"embedding": to_json(settings)}
+def _settings(parts: Parts) -> dict[str, Any]:
+    """Head -> what the model's files say about it, such as its labels."""
+    found = {name: parts.settings_of(name) for name in HEADS}
+    return {name: to_json(own) for name, own in found.items() if own is not None}
 
 
 def _tokenizer(model: Bundle | Checkpoint) -> dict[str, Any]:
@@ -149,6 +154,7 @@ def _tokenizer(model: Bundle | Checkpoint) -> dict[str, Any]:
     except (FileError, CheckpointError) as error:
         return {"tokenizer": f"{error.message} ({error.hint})"}
     return {
+        "tokenizer": type(tokenizer.bare.model).__name__,
         "casing": "uncased" if tokenizer.lowercases else "cased",
         "accents": "removed" if tokenizer.strips_accents else "kept",
     }
@@ -163,14 +169,14 @@ def _shape(config: EncoderConfig) -> str:
 
 #: Key of the JSON -> label in the printed table.
 LABELS = {
+    **{name: head.words for name, head in HEADS.items()},
     "shape": "encoder",
     "left_out": "tensors left out",
     "casing": "letters",
-    "embedding": "text vectors",
     "target": "made for",
     "here": "on this CPU",
     "format": "file format",
-    "positions": "MLM head runs",
+    "positions": "outputs",
     "size_bytes": "model file",
     "bytes_by_part": "weights",
     "coverage": "in integers",
@@ -198,20 +204,29 @@ def _provenance_lines(value: dict[str, Any]) -> list[str]:
     return [*lines, *([f"calibration text, sha256 {text}"] if text else []), f"by {versions}"]
 
 
+def _about(head: Head, value: Any) -> list[str]:
+    """The settings of a head, from JSON."""
+    return head.about(from_json(head.settings_type, value)) if head.settings_type is not None else []
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.2f} MB" if size >= 10_000 else f"{size / 1e3:.1f} kB"
+
+
 #: Key -> function that formats its value as lines. Other values are printed unchanged.
 LINES: dict[str, Callable[[Any], list[str]]] = {
+    **{name: partial(_about, head) for name, head in HEADS.items()},
     "heads": lambda value: [", ".join(value) or "none"],
     "pooler": lambda value: ["yes" if value else "no"],
     "left_out": lambda value: [", ".join(value)] if value else [],
     "warnings": lambda value: [],  # already printed
     "parameters": lambda value: [f"{value:,}"],
     "casing": lambda value: [LETTERS[value]],
-    "embedding": lambda value: list(from_json(EmbeddingSettings, value).lines),
     "recipe": _recipe_lines,
     "here": lambda value: value.split("; "),
     "positions": lambda value: [POSITIONS.get(value, value)],
     "size_bytes": lambda value: [f"{value / 1e6:.1f} MB"],
-    "bytes_by_part": lambda value: [f"{name} {size / 1e6:.2f} MB" for name, size in value.items()],
+    "bytes_by_part": lambda value: [f"{name} {_size(size)}" for name, size in value.items()],
     "coverage": lambda value: [
         f"{100 * value['macs']:.1f} % of the multiply-accumulates and {100 * value['bytes']:.1f} % of the bytes"
     ],

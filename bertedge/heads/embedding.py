@@ -74,6 +74,9 @@ class TextEmbedding(Head):
     def key(self) -> str:
         return HIDDEN_STATES
 
+    def about(self, settings: EmbeddingSettings) -> list[str]:
+        return settings.lines
+
     def size(self, model: Structure) -> int:
         return model.config.hidden_size
 
@@ -180,10 +183,7 @@ EMBEDDING = TextEmbedding(
     trade_offs={"embedding.cosine_mean": "cosine of vectors to float's"},
     over_length={"embedding.cosine_mean": "cosine of vectors to float's"},
     columns={"embedding.cosine_mean": "mean cosine"},
-    losses={
-        "embedding.cosine_mean": lambda value: f"its vectors have a mean cosine of {value:.4f} with float's",
-        "hidden.cosine_mean": lambda value: f"its hidden states have a mean cosine of {value:.4f} with float's",
-    },
+    losses={"embedding.cosine_mean": lambda value: f"its vectors have a mean cosine of {value:.4f} with float's"},
 )
 
 

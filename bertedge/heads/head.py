@@ -157,6 +157,10 @@ class Head(ABC):
         """
         return None
 
+    def about(self, settings: Any) -> list[str]:
+        """What the settings say, for people, a line each."""
+        return []
+
     def warnings(self, found: Found) -> tuple[str, ...]:
         """Warnings about what a checkpoint with this head says about it, a sentence each."""
         return ()

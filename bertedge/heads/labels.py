@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bertedge.printable import shown
+
+#: Labels that a list names.
+LISTED = 10
+
 
 def labels_of(raw: Mapping[str, Any], size: int) -> tuple[str, ...]:
     """The label of each output. The tensor decides how many there are.
@@ -22,6 +27,11 @@ def label_keys(labels: Sequence[str]) -> dict[str, Any]:
     """The keys of ``config.json`` for labels."""
     ids = {str(index): label for index, label in enumerate(labels)}
     return {"id2label": ids, "label2id": {label: index for index, label in enumerate(labels)}}
+
+
+def listed(labels: Sequence[str]) -> str:
+    """``77 labels: age_limit, apple_pay, ... and 67 more``."""
+    return f"{len(labels)} label{'' if len(labels) == 1 else 's'}: {shown(labels, most=LISTED)}"
 
 
 def about_labels(raw: Mapping[str, Any], size: int) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.label_answers import answer_of, given_answer
 from bertedge.heads.label_quantities import label_quantities, labelled_quantities
-from bertedge.heads.labels import about_labels, label_keys
+from bertedge.heads.labels import about_labels, label_keys, listed
 from bertedge.heads.sequence_settings import PROBLEMS, SequenceSettings, sequence_settings
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Argument, Option, Verb
@@ -34,6 +34,8 @@ NAME = "sequence_classification"
 DENSE = f"{NAME}.dense"
 #: Observations of texts that have a label.
 LABELLED = f"{NAME}.labelled"
+#: Kind of a classifier -> what it answers with, in words.
+CHOICES = {"single": "one of", "multi": "any of", "regression": "scores of"}
 KL_FLOOR, PROBABILITY_FLOOR = 1e-7, 1e-5
 
 METRICS = {
@@ -102,6 +104,12 @@ class SequenceClassification(Head):
 
     def read_settings(self, found: Found) -> SequenceSettings:
         return sequence_settings(found)
+
+    def about(self, settings: SequenceSettings) -> list[str]:
+        return [
+            f"{f'{one.name}: ' if one.name else ''}{CHOICES[one.problem]} {listed(one.labels)}"
+            for one in settings.classifiers
+        ]
 
     def warnings(self, found: Found) -> tuple[str, ...]:
         if found.classifiers:

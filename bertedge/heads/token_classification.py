@@ -16,7 +16,7 @@ from bertedge.encoding import Encoding
 from bertedge.example import Example
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Worst
 from bertedge.heads.head_writer import HeadWriter
-from bertedge.heads.labels import about_labels
+from bertedge.heads.labels import about_labels, listed
 from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.tag_answers import token_labels
@@ -35,7 +35,7 @@ from bertedge.heads.verb import Argument, Option, Verb
 from bertedge.heads.worst_tags import LISTS, WorstTags
 from bertedge.layers import Layer, Role
 from bertedge.predictor import Batch, Outputs
-from bertedge.printable import rounded_percent
+from bertedge.printable import drop_in_words, rounded_percent
 from bertedge.probabilities import answers, largest_change, softmax
 from bertedge.tokenizer import Tokenizer
 
@@ -59,6 +59,9 @@ class TokenClassification(Head):
 
     def read_settings(self, found: Found) -> TagSettings:
         return tag_settings(found)
+
+    def about(self, settings: TagSettings) -> list[str]:
+        return [f"for each token one of {listed(settings.labels)}"]
 
     def warnings(self, found: Found) -> tuple[str, ...]:
         return about_labels(found.raw, len(tag_settings(found).labels))
@@ -139,6 +142,12 @@ class TokenClassification(Head):
         other = got["token_probs"].argmax(axis=-1) != expected["token_probs"].argmax(axis=-1)
         return float(lead.max(initial=0.0, where=other))
 
+    def same_answers(self, batch: Batch, got: Arrays, expected: Arrays, settings: Any) -> NDArray[np.bool_] | None:
+        if "token_probs" not in got:
+            return None
+        same = got["token_probs"].argmax(axis=-1) == expected["token_probs"].argmax(axis=-1)
+        return same[batch.attention_mask == 1]
+
     def worst(self, tokenizer: Tokenizer, settings: TagSettings) -> Worst | None:
         return None if settings is None else WorstTags(tokenizer, settings.tags)
 
@@ -171,7 +180,10 @@ TOKEN_CLASSIFICATION = TokenClassification(
     trade_offs={f"{NAME}.span_f1": "F1 of spans against float's", f"{NAME}.f1": "F1 of spans"},
     over_length={f"{NAME}.token_agreement": "tag as in float", f"{NAME}.kl_mean": "KL of tags from float, nats"},
     columns={f"{NAME}.token_agreement": "tags", f"{NAME}.span_f1": "spans"},
-    losses={f"{NAME}.token_agreement": lambda value: f"{rounded_percent(1 - value)} of the tags differ"},
+    losses={
+        f"{NAME}.token_agreement": lambda value: f"{rounded_percent(1 - value)} of the tags differ",
+        f"{NAME}.f1_drop": drop_in_words("F1 of spans"),
+    },
     verb=Verb(
         name="tag",
         method="tag",
@@ -187,5 +199,6 @@ TOKEN_CLASSIFICATION = TokenClassification(
         lines=_lines,
         to_json=lambda found: [[asdict(entity) for entity in entities] for entities in found],
     ),
+    answers="tags",
     lists=LISTS,
 )
