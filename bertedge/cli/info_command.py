@@ -216,7 +216,7 @@ def _size(size: int) -> str:
 #: Key -> function that formats its value as lines. Other values are printed unchanged.
 LINES: dict[str, Callable[[Any], list[str]]] = {
     **{name: partial(_about, head) for name, head in HEADS.items()},
-    "heads": lambda value: [", ".join(value) or "none"],
+    "heads": lambda value: [", ".join(value) or "none: it gives vectors"],
     "pooler": lambda value: ["yes" if value else "no"],
     "left_out": lambda value: [", ".join(value)] if value else [],
     "warnings": lambda value: [],  # already printed

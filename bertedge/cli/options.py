@@ -18,7 +18,7 @@ from bertedge.target import AUTO, TARGETS
 
 
 class PositionsChoice(StrEnum):
-    """Positions that the MLM head computes."""
+    """Positions that masked words are computed at."""
 
     masked = "masked"
     all = "all"
@@ -54,7 +54,10 @@ TargetOption = Annotated[
 ]
 PositionsOption = Annotated[
     PositionsChoice,
-    typer.Option(help="Positions that the MLM head computes. With all, output names are those of Optimum's pipelines."),
+    typer.Option(
+        help="masked: masked words are computed at the masks only. all: at every token, with the input and output names "
+        "of Optimum and its pipelines."
+    ),
 ]
 FormatOption = Annotated[
     FormatChoice, typer.Option("--format", help="onnx; or ort, for onnxruntime's minimal builds on phones and boards.")
