@@ -60,6 +60,18 @@ def drop_in_words(what: str) -> Callable[[float], str]:
     return words
 
 
+def differences_in_words(what: str) -> Callable[[float], str]:
+    """A function that puts a share of equal answers in words: ``0.4 % of the labels differ``."""
+
+    def words(equal: float) -> str:
+        if equal >= 1:
+            return f"all {what} as in float"
+        share = "under 0.1 %" if equal > 0.9995 else rounded_percent(1 - equal)
+        return f"{share} of the {what} differ"
+
+    return words
+
+
 def rounded_percent(share: float) -> str:
     """A share in percent, with a decimal below 10 %: ``1.2 %``, ``12 %``."""
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

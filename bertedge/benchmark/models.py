@@ -46,7 +46,7 @@ def candidate_names(folders: Sequence[str | Path], engines: Sequence[str]) -> li
 
 
 def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | None) -> dict[str, str]:
-    """Head -> why no candidate could be compared on it.
+    """Head that a model has -> why no candidate could be compared on it.
 
     Args:
         no_pairs: why the text has no next-sentence pairs; None if it has pairs.
@@ -54,6 +54,8 @@ def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | Non
     reasons = {}
     for name, head in HEADS.items():
         there = [bundle.manifest.parts.has(name) for bundle in bundles]
+        if not any(there):
+            continue
         if not there[0] or not any(there[1:]):
             without = [model for model, has in zip(names, there, strict=True) if not has]
             reasons[name] = f"no {head.words} head in {', '.join(without)}"

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 LEAST_WIDTH = 20
 LETTERS = {"uncased": "uncased: text is made lower case", "cased": "cased: capital letters are kept"}
 POSITIONS = {
-    "masked": "as bertedge reads them; of masked words, those at the masks only",
-    "all": "at every token, with the input and output names of Hugging Face Optimum",
+    "masked": "as bertedge reads them",
+    "all": "as other tools read them: at every token, with the input and output names of Hugging Face Optimum",
 }
 
 

@@ -55,8 +55,8 @@ TargetOption = Annotated[
 PositionsOption = Annotated[
     PositionsChoice,
     typer.Option(
-        help="masked: masked words are computed at the masks only. all: at every token, with the input and output names "
-        "of Optimum and its pipelines."
+        help="masked: words are computed at the masks only. all: every token, with the input and output names of "
+        "Optimum and its pipelines."
     ),
 ]
 FormatOption = Annotated[

@@ -22,7 +22,7 @@ from bertedge.heads.worst_words import LISTS, WorstWords
 from bertedge.layers import Layer, Role, word_table
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, exponential, mean, quantile
 from bertedge.predictor import NO_LABEL, Batch, Outputs
-from bertedge.printable import rounded_percent
+from bertedge.printable import differences_in_words
 from bertedge.probabilities import largest_change, softmax, top_indices
 from bertedge.tokenizer import Tokenizer
 
@@ -246,7 +246,7 @@ MLM = MaskedWords(
     trade_offs={"mlm.top1_agreement": "best word as in float", "mlm.top1_accuracy": "masked words found"},
     over_length={"mlm.top1_agreement": "best word as in float", "mlm.kl_mean": "KL from float, nats"},
     columns={"mlm.top1_agreement": "agreement", "mlm.kl_mean": "KL"},
-    losses={"mlm.top1_agreement": lambda value: f"{rounded_percent(1 - value)} of the best words differ"},
+    losses={"mlm.top1_agreement": differences_in_words("best words")},
     verb=Verb(
         name="fill-mask",
         method="fill_mask",

@@ -27,7 +27,7 @@ from bertedge.heads.worst_labels import FLIPS, TEXTS, WorstLabels
 from bertedge.layers import Layer, Reads, Role
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import Batch, Outputs
-from bertedge.printable import drop_in_words, rounded_percent
+from bertedge.printable import differences_in_words, drop_in_words
 from bertedge.tokenizer import Tokenizer
 
 NAME = "sequence_classification"
@@ -284,7 +284,7 @@ SEQUENCE_CLASSIFICATION = SequenceClassification(
     over_length={f"{NAME}.label_agreement": "label as in float", f"{NAME}.kl_mean": "KL of labels from float, nats"},
     columns={f"{NAME}.label_agreement": "labels", f"{NAME}.kl_mean": "label KL"},
     losses={
-        f"{NAME}.label_agreement": lambda value: f"{rounded_percent(1 - value)} of the labels differ",
+        f"{NAME}.label_agreement": differences_in_words("labels"),
         f"{NAME}.accuracy_drop": drop_in_words("accuracy"),
     },
     answers="labels",
