@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bertedge.benchmark import BenchSettings, Standard, bench, distinct_names
+from bertedge.benchmark.models import skipped
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, write_checkpoint
 from bertedge.encoders import EncoderConfig

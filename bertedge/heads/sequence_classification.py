@@ -18,6 +18,7 @@ from bertedge.heads.classify import Classification
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.label_answers import answer_of, given_answer
+from bertedge.heads.label_metrics import LABELLED, METRICS, NAME
 from bertedge.heads.label_quantities import label_quantities, labelled_quantities
 from bertedge.heads.labels import about_labels, label_keys, listed
 from bertedge.heads.sequence_settings import PROBLEMS, SequenceSettings, sequence_settings
@@ -25,62 +26,14 @@ from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Argument, Option, Verb
 from bertedge.heads.worst_labels import FLIPS, TEXTS, WorstLabels
 from bertedge.layers import Layer, Reads, Role
-from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, mean
+from bertedge.metric import ANY, SHARE, GoalKind
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words, drop_in_words
 from bertedge.tokenizer import Tokenizer
 
-NAME = "sequence_classification"
 DENSE = f"{NAME}.dense"
-#: Observations of texts that have a label.
-LABELLED = f"{NAME}.labelled"
 #: Kind of a classifier -> what it answers with, in words.
 CHOICES = {"single": "one of", "multi": "any of", "regression": "scores of"}
-KL_FLOOR, PROBABILITY_FLOOR = 1e-7, 1e-5
-
-METRICS = {
-    f"{NAME}.label_agreement": Metric(
-        group=NAME,
-        estimate=mean("equal"),
-        better="higher",
-        meaning="share of texts with float's label",
-        bounds=(0, 1),
-    ),
-    f"{NAME}.kl_mean": Metric(
-        group=NAME,
-        estimate=mean("kl"),
-        better="lower",
-        meaning="KL(float || candidate) of the labels, mean; of scores, half the squared difference",
-        floor=KL_FLOOR,
-    ),
-    f"{NAME}.prob_mae": Metric(
-        group=NAME,
-        estimate=mean("prob_diff"),
-        better="lower",
-        meaning="mean difference of the probability of float's label, or of the score",
-        floor=PROBABILITY_FLOOR,
-    ),
-    f"{NAME}.accuracy": Metric(
-        group=LABELLED,
-        estimate=mean("hit"),
-        better="higher",
-        meaning="share of texts that get the right label",
-        bounds=(0, 1),
-    ),
-    f"{NAME}.accuracy_drop": Metric(
-        group=LABELLED,
-        estimate=difference("reference_hit", "hit"),
-        better="lower",
-        meaning="accuracy of float minus the candidate's",
-        bounds=(-1, 1),
-    ),
-    f"{NAME}.score_error": Metric(
-        group=LABELLED,
-        estimate=mean("error"),
-        better="lower",
-        meaning="mean difference of the score from the right one",
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

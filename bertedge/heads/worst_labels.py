@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bertedge.heads.cases import Answer, Case, WorstList, passage, texts_of
 from bertedge.heads.head import Arrays
+from bertedge.heads.label_metrics import NAME
 from bertedge.heads.label_quantities import label_quantities
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.predictor import Batch
@@ -19,7 +20,6 @@ from bertedge.tokenizer import Tokenizer
 SHOWN = 3
 #: A smaller divergence, in nats, is only rounding.
 MIN_KL = 1e-6
-NAME = "sequence_classification"
 FLIPS, TEXTS = f"{NAME}.flips", f"{NAME}.texts"
 
 
