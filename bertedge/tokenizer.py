@@ -26,9 +26,10 @@ from bertedge.printable import shown
 from bertedge.records import write_json
 from bertedge.template import Template
 from bertedge.texts import Pair, texts_or_pairs
+from bertedge.tokenizer_changes import in_one_segment, lowercased, merges_of, recased, trimmed, without_added
 from bertedge.tokenizer_folder import read_folder
 from bertedge.tokenizer_json import library_errors, tokenizer_settings
-from bertedge.wordpiece import SPECIAL_TOKENS, learn, lowercased, recased, trimmed, without_added
+from bertedge.wordpiece import SPECIAL_TOKENS, learn
 
 #: Texts that most vocabularies have tokens for.
 EXAMPLES = ("a", "A", "1")
@@ -142,11 +143,7 @@ class Tokenizer:
         return Tokenizer(backend, **{**self._settings, "warnings": self._warnings, **changes})
 
     def recased(self, cased: bool) -> Tokenizer:
-        """A copy of this tokenizer that keeps or removes capital letters, regardless of its files.
-
-        Raises:
-            UsageError: its normalizer is not BERT's, so it has no such switch.
-        """
+        """A copy that keeps capital letters, or not; see :func:`bertedge.tokenizer_changes.recased`."""
         return self._changed(recased(self._json, cased))
 
     def _without_ids_from(self, size: int) -> Tokenizer:
@@ -215,17 +212,21 @@ class Tokenizer:
         return flags
 
     def trimmed(self, kept: Sequence[int]) -> Tokenizer:
-        """A copy with only the tokens ``kept``; the i-th of them gets the id i.
+        """A copy with only the tokens ``kept``; see :func:`bertedge.tokenizer_changes.trimmed`."""
+        return self._changed(trimmed(self._json, kept))
 
-        Raises:
-            CheckpointError: it is not a WordPiece tokenizer.
-        """
-        ids = {self.token(old): new for new, old in enumerate(kept)}
-        return self._changed(trimmed(self._json, ids))
+    @property
+    def merges(self) -> list[tuple[str, str]]:
+        """See :func:`bertedge.tokenizer_changes.merges_of`."""
+        return merges_of(self._json)
 
     def lowercased(self) -> Tokenizer:
         """A copy of this tokenizer that makes text lower case first."""
         return self._changed(lowercased(self._json))
+
+    def in_one_segment(self) -> Tokenizer:
+        """A copy of this tokenizer whose second text of a pair has the segment 0 too."""
+        return self._changed(in_one_segment(self._json), own_pipeline=True)
 
     def with_max_length(self, max_length: int) -> Tokenizer:
         """A copy of this tokenizer with another ``max_length``."""

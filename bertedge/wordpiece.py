@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from bertedge.errors import CheckpointError, FileError, UsageError
+from bertedge.errors import FileError
 from bertedge.files import FRESH_COPY
 
 #: Unicode's White_Space. Python's ``strip`` also removes control characters such as U+001C.
@@ -60,80 +58,6 @@ def learn(lines: Iterable[str], *, vocab_size: int, lowercase: bool) -> tokenize
     backend.add_special_tokens(specials)
     backend.post_processor = bert_template(backend, SPECIAL_TOKENS["cls"], SPECIAL_TOKENS["sep"])
     return backend
-
-
-def trimmed(serialized: str, ids: dict[str, int]) -> tokenizers.Tokenizer:
-    """A serialized tokenizer with only the tokens of ``ids``, under these ids.
-
-    Raises:
-        CheckpointError: it is not a WordPiece tokenizer.
-    """
-    raw = json.loads(serialized)
-    if raw["model"].get("type") != "WordPiece":
-        raise CheckpointError(
-            f"the tokenizer is {raw['model'].get('type')}, only WordPiece can be trimmed", "leave out --keep-vocab"
-        )
-    raw["model"]["vocab"] = {token: ids[token] for token in raw["model"]["vocab"] if token in ids}
-    for token in raw.get("added_tokens", ()):
-        token["id"] = ids[token["content"]]
-    _renumber(raw.get("post_processor") or {}, ids)
-    return tokenizers.Tokenizer.from_str(json.dumps(raw))
-
-
-def lowercased(serialized: str) -> tokenizers.Tokenizer:
-    """A serialized tokenizer that first makes texts lower case. Accents are kept if they were kept before."""
-    raw = json.loads(serialized)
-    normalizer = raw.get("normalizer")
-    if isinstance(normalizer, dict) and normalizer.get("type") == "BertNormalizer":
-        if not normalizer.get("lowercase"):
-            # by default, this normalizer strips accents when it makes text lower case
-            accents = normalizer.get("strip_accents")
-            raw["normalizer"] = {**normalizer, "lowercase": True, "strip_accents": bool(accents)}
-    else:
-        steps = [normalizer] if normalizer else []
-        raw["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *steps]}
-    return tokenizers.Tokenizer.from_str(json.dumps(raw))
-
-
-def recased(serialized: str, cased: bool) -> tokenizers.Tokenizer:
-    """A serialized tokenizer that keeps capital letters, or makes them lower case.
-
-    Raises:
-        UsageError: its normalizer is not BERT's, so it has no such switch.
-    """
-    raw = json.loads(serialized)
-    normalizer = raw["normalizer"] or {}
-    if normalizer.get("type") != "BertNormalizer":
-        raise UsageError(
-            f"the casing cannot be set: the tokenizer's normalizer is {normalizer.get('type', 'none')}, not BERT's",
-            "leave out --cased and --uncased; tokenizer.json decides",
-        )
-    raw["normalizer"] = {**normalizer, "lowercase": not cased}
-    return tokenizers.Tokenizer.from_str(json.dumps(raw))
-
-
-def without_added(serialized: str, size: int, keep: Collection[str]) -> tuple[tokenizers.Tokenizer, list[str]]:
-    """A serialized tokenizer without the added tokens whose ids are ``size`` or more, and the removed tokens.
-
-    Args:
-        keep: added tokens that are not removed.
-    """
-    raw = json.loads(serialized)
-    stay = {*keep, *raw["model"].get("vocab", ())} if isinstance(raw["model"].get("vocab"), dict) else set(keep)
-    gone = [token["content"] for token in raw["added_tokens"] if token["id"] >= size and token["content"] not in stay]
-    raw["added_tokens"] = [token for token in raw["added_tokens"] if token["content"] not in gone]
-    return tokenizers.Tokenizer.from_str(json.dumps(raw)), gone
-
-
-def _renumber(processor: dict[str, Any], ids: dict[str, int]) -> None:
-    """Give the special tokens of a post-processor their new ids, in every form in which the library writes them."""
-    for token in (processor.get("special_tokens") or {}).values():
-        token["ids"] = [ids[name] for name in token["tokens"]]
-    for role in ("cls", "sep"):
-        if role in processor:
-            processor[role] = [processor[role][0], ids[processor[role][0]]]
-    for inner in processor.get("processors", ()):
-        _renumber(inner, ids)
 
 
 def bert_pipeline(

@@ -24,7 +24,7 @@ LAYERS = (
     ("encoders", "target", "recipe", "vector_modules", "pooling", "similarity"),
     ("layers", "plan"),
     ("wordpiece", "encoding", "template", "texts", "added_tokens", "tokenizer_json"),
-    ("tokenizer_pipelines",),
+    ("tokenizer_pipelines", "tokenizer_changes"),
     ("tokenizer_classes",),
     ("tokenizer_folder",),
     ("tokenizer",),

@@ -206,7 +206,10 @@ class Checkpoint:
         for path in sorted(self.folder.iterdir()):
             if path.suffix in TOKENIZER_SUFFIXES:
                 refuse_placeholder(path)
-        return Tokenizer.load(self.folder, max_length=self.config.max_length, vocab_size=self.config.vocab_size)
+        loaded = Tokenizer.load(self.folder, max_length=self.config.max_length, vocab_size=self.config.vocab_size)
+        # transformers gives models of RoBERTa's family no segments; their table has one row
+        too_many = max(loaded.template.pair.segments) >= self.config.type_vocab_size > 0
+        return loaded.in_one_segment() if too_many else loaded
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """Load one tensor by its canonical name. A decoder bias that is not stored is zero.

@@ -72,7 +72,7 @@ def trim_vocabulary(
             f"vocabulary has {len(existing)} tokens",
             f"choose a number from {len(always)} to {len(existing)}",
         )
-    by_use = existing[np.argsort(-counts[existing], kind="stable")]
+    by_use = existing[np.argsort(-with_parts(counts, tokenizer)[existing], kind="stable")]
     others = by_use[~np.isin(by_use, always)]
     kept = np.sort(np.concatenate([always, others[: keep - len(always)]]))
     config = replace(
@@ -88,6 +88,16 @@ def trim_vocabulary(
         selection=kept.tobytes(),
     )
     return trimmed, Trim(tokens=len(kept), coverage=float(counts[kept].sum() / max(counts.sum(), 1)))
+
+
+def with_parts(counts: NDArray[np.int64], tokenizer: Tokenizer) -> NDArray[np.int64]:
+    """How often each token is used, in a text or to make the tokens of byte-pair encoding that are used."""
+    vocabulary, total = tokenizer.vocabulary(), counts.copy()
+    for first, second in reversed(tokenizer.merges):
+        made = vocabulary.get(first + second)
+        if made is not None:
+            total[[vocabulary[first], vocabulary[second]]] += total[made]
+    return total
 
 
 def always_kept(tokenizer: Tokenizer) -> set[int]:

@@ -84,13 +84,20 @@ class FillMask(TextModel):
         known = np.unique(np.fromiter(self.tokenizer.vocabulary().values(), dtype=np.int64))
         return None if len(known) == size else known[known < size]
 
+    def _shown(self, token_id: int) -> str:
+        """A token as text. Only WordPiece shows in the token itself that it continues a word; bytes are unreadable."""
+        token = self.tokenizer.token(token_id)
+        if self.tokenizer.continuation_prefix or token_id in self.tokenizer.added:
+            return token
+        return self.tokenizer.decode([token_id]) or token
+
     def _fills(self, logits: NDArray[np.float32], top_k: int) -> Fills:
         probabilities = softmax(logits)
         known = self._tokens
         best = top_indices(probabilities if known is None else probabilities[:, known], top_k)
         best = best if known is None else known[best]
         return [
-            [Fill(token=self.tokenizer.token(int(i)), probability=float(row[i]), token_id=int(i)) for i in order]
+            [Fill(token=self._shown(int(i)), probability=float(row[i]), token_id=int(i)) for i in order]
             for row, order in zip(probabilities, best, strict=True)
         ]
 

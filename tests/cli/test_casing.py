@@ -115,12 +115,13 @@ def test_the_reference_is_read_with_the_same_casing(model_folder: Path, tmp_path
 def test_a_normalizer_of_another_kind_has_no_such_switch(model_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(model_folder, tmp_path / "own")
     raw = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    (folder / "tokenizer.json").write_text(json.dumps({**raw, "normalizer": {"type": "NFKC"}}))
+    (folder / "tokenizer.json").write_text(
+        json.dumps({**raw, "normalizer": {"type": "Replace", "pattern": {"String": "A"}, "content": "a"}})
+    )
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-    assert described(folder)["casing"] == "cased"
-    done = call("export", folder, "-o", tmp_path / "bundle", "--uncased")
+    done = call("export", folder, "-o", tmp_path / "bundle", "--cased")
     assert isinstance(done.exception, UsageError)
-    assert "NFKC" in done.exception.message
+    assert "the casing cannot be set" in done.exception.message
 
 
 def test_info_of_a_model_whose_tokenizer_is_refused(model_folder: Path, tmp_path: Path) -> None:
