@@ -138,6 +138,21 @@ def difference(one: str, other: str) -> Estimate:
     return Estimate((one, other), lambda values: partial(weighted_mean, values[one] - values[other]))
 
 
+def mean_of_groups(quantity: str, share: str) -> Estimate:
+    """The mean of a quantity over groups of observations.
+
+    Args:
+        share: the quantity with each observation's part of its group; the parts of a group add up to 1, and an
+            observation without a group has 0.
+    """
+
+    def prepare(values: dict[str, Floats]) -> Weighted:
+        parts = values[share]
+        return lambda weights: weighted_mean(values[quantity], parts * weights) if (parts * weights).any() else 1.0
+
+    return Estimate((quantity, share), prepare, lambda values: round(float(values[share].sum())))
+
+
 def f1(shared: str, found: str, expected: str) -> Estimate:
     """The F1 of things found in texts: twice the ``shared`` ones over the ``found`` and the ``expected`` ones.
 

@@ -111,7 +111,7 @@ def activation_of(name: str) -> Activation:
     """
     known = {f"torch.nn.modules.{path}": short for path, short in _TORCH.items()}
     if name not in known:
-        raise CheckpointError(f"activation_function {name[:80]!r} is not known", nearest(name, known))
+        raise CheckpointError(f"the activation function {name[:80]!r} is not known", nearest(name, known))
     return known[name]
 
 
@@ -123,6 +123,11 @@ _TORCH: dict[str, Activation] = {
     "activation.Sigmoid": "sigmoid",
     "activation.SiLU": "silu",
 }
+
+
+def activate(activation: Activation, x: Vector) -> Vector:
+    """An activation function of every number; its result."""
+    return _ACTIVATE[activation](x).astype(np.float32, copy=False)
 
 
 def torch_class(activation: Activation) -> str:
@@ -164,7 +169,7 @@ def _dense(module: VectorModule, x: Vector) -> Vector:
     out = weights[WEIGHT] @ x
     if module.bias:
         out = out + weights[BIAS]
-    out = _ACTIVATE[module.activation](out)
+    out = activate(module.activation, out)
     if not module.residual:
         return out
     return out + (weights[RESIDUAL] @ x if RESIDUAL in weights else x)

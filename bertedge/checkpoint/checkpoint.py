@@ -33,6 +33,7 @@ from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
 from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings, Parts
+from bertedge.heads.rank_settings import LIBRARY
 from bertedge.heads.structure import Found, NamedClassifier
 from bertedge.pooling import EmbeddingSettings
 from bertedge.printable import shown
@@ -116,9 +117,11 @@ class Checkpoint:
 
     def _with_embedder(self, embedder: EmbedderFolder) -> Checkpoint:
         """A copy with the settings of a sentence-transformers folder."""
-        settings = embedder.settings(self.config)
         tokenizer = self._load_tokenizer().lowercased() if embedder.lowercase else None
-        return replace(self, embedding=settings, tokenizer_=tokenizer)
+        if embedder.is_cross_encoder:
+            told = {LIBRARY: embedder.cross_encoder(self.config)}
+            return replace(self, raw_config={**self.raw_config, **told}, tokenizer_=tokenizer)
+        return replace(self, embedding=embedder.settings(self.config), tokenizer_=tokenizer)
 
     @property
     def reads_pairs(self) -> bool:

@@ -94,6 +94,30 @@ class EmbedderFolder:
         """Whether texts are made lower case before they are tokenized."""
         return bool(self._transformer_settings().get("do_lower_case"))
 
+    @property
+    def is_cross_encoder(self) -> bool:
+        """Whether the folder holds a cross-encoder, which scores pairs of texts and makes no vectors."""
+        return settings_of(self.folder / ABOUT).get("model_type") == "CrossEncoder"
+
+    def cross_encoder(self, config: EncoderConfig) -> dict[str, Any]:
+        """What the folder says about a cross-encoder; see :func:`bertedge.heads.rank_settings.rank_settings`.
+
+        Raises:
+            CheckpointError: it has further modules, or puts a prompt in front of texts.
+        """
+        about = settings_of(self.folder / ABOUT)
+        if len(self.modules) > 1:
+            raise CheckpointError(
+                f"{self.folder}: bertedge does not compute {self.modules[1].name} of a cross-encoder",
+                "it computes cross-encoders that are one Transformer with a classifier",
+            )
+        if about.get("default_prompt_name") and (about.get("prompts") or {}).get(about["default_prompt_name"]):
+            raise CheckpointError(
+                f"{self.folder}: the cross-encoder puts a prompt in front of texts, which bertedge does not",
+                f"take a copy without default_prompt_name in {ABOUT}, and give the texts with their prompt",
+            )
+        return {**about, "max_seq_length": self._length(config.max_length)}
+
     def settings(self, config: EncoderConfig) -> EmbeddingSettings:
         """The settings of the modules after the transformer.
 

@@ -29,8 +29,8 @@ def _use(
     from bertedge.runtime import load
 
     runtime = load(bundle, engine=engine, threads=threads, check=not no_verify, allow_any_cpu=allow_any_cpu)
-    texts = [given.pop(argument.name) for argument in verb.arguments]
-    answer = getattr(runtime, verb.method)(*texts, **given)
+    texts = {argument.parameter or argument.name: given.pop(argument.name) for argument in verb.arguments}
+    answer = getattr(runtime, verb.method)(**texts, **given)
     if as_json:
         print_json(verb.to_json(answer))
         return

@@ -13,6 +13,8 @@ from bertedge.heads.head import Head
 from bertedge.heads.mlm import MLM
 from bertedge.heads.nsp import NSP, NextSentenceMethod
 from bertedge.heads.question_answering import QUESTION_ANSWERING
+from bertedge.heads.ranking import RANKING
+from bertedge.heads.rerank import Rerank
 from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
 from bertedge.heads.similar import Similar
 from bertedge.heads.tag import TagTexts
@@ -21,11 +23,12 @@ from bertedge.predictor import RowOutputs
 
 #: Name -> head, in the order of reports.
 HEADS: dict[str, Head] = {
-    head.name: head for head in (MLM, NSP, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING, EMBEDDING)
+    head.name: head
+    for head in (MLM, NSP, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING, RANKING, EMBEDDING)
 }
 
 
-class HeadMethods(FillMask, NextSentenceMethod, Classify, TagTexts, AnswerMethod, Similar):
+class HeadMethods(FillMask, NextSentenceMethod, Classify, TagTexts, AnswerMethod, Rerank, Similar):
     """The methods of all heads, for :class:`bertedge.BertRuntime`."""
 
 

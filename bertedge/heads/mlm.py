@@ -251,7 +251,9 @@ MLM = MaskedWords(
         name="fill-mask",
         method="fill_mask",
         help="Fill in the [MASK]s of a text.",
-        arguments=(Argument(name="text", help="A text with [MASK] in place of each word to fill in."),),
+        arguments=(
+            Argument(name="text", parameter="texts", help="A text with [MASK] in place of each word to fill in."),
+        ),
         options=(Option(name="top_k", default=5, least=1, help="Proposals for each [MASK]."),),
         example=("She drank a cup of [MASK] in the kitchen.",),
         lines=lines,

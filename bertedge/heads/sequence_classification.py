@@ -10,10 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
-from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
 from bertedge.encoding import Encoding
 from bertedge.example import Example
+from bertedge.heads.classifier_layers import (
+    classifier_layers,
+    classifier_shapes,
+    dense_name,
+    has_classifier,
+    write_classifier,
+)
 from bertedge.heads.classify import Classification
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
@@ -21,17 +27,17 @@ from bertedge.heads.label_answers import answer_of, given_answer
 from bertedge.heads.label_metrics import LABELLED, METRICS, NAME
 from bertedge.heads.label_quantities import label_quantities, labelled_quantities
 from bertedge.heads.labels import about_labels, label_keys, listed
+from bertedge.heads.rank_settings import is_ranker
 from bertedge.heads.sequence_settings import PROBLEMS, SequenceSettings, sequence_settings
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Argument, Option, Verb
 from bertedge.heads.worst_labels import FLIPS, TEXTS, WorstLabels
-from bertedge.layers import Layer, Reads, Role
+from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words, drop_in_words
 from bertedge.tokenizer import Tokenizer
 
-DENSE = f"{NAME}.dense"
 #: Kind of a classifier -> what it answers with, in words.
 CHOICES = {"single": "one of", "multi": "any of", "regression": "scores of"}
 
@@ -45,15 +51,7 @@ class SequenceClassification(Head):
     def is_in(self, found: Found) -> bool:
         if found.classifiers:
             return True
-        structure = encoder_of(found.config).classifier
-        if f"{structure.out}.weight" not in found.tensors:
-            return False
-        told = found.is_for("ForSequenceClassification")
-        if told is not None:
-            return told
-        if structure.dense is not None:
-            return f"{structure.dense}.weight" in found.tensors
-        return structure.reads != "pooler" or f"{names.POOLER}.weight" in found.tensors
+        return has_classifier(found) and not is_ranker(found)
 
     def read_settings(self, found: Found) -> SequenceSettings:
         return sequence_settings(found)
@@ -87,31 +85,13 @@ class SequenceClassification(Head):
         return model.settings.size
 
     def shapes(self, model: Structure) -> Shapes:
-        width, settings = model.config.hidden_size, model.settings
-        dense = names.dense_shapes(model.config, settings.dense, settings.norm)
-        for classifier in settings.classifiers:
-            dense |= names.linear_shapes(classifier.owner, len(classifier.labels), width)
-        return dense
+        return classifier_shapes(model, model.settings)
 
     def layers(self, model: Structure) -> tuple[Layer, ...]:
-        width, settings = model.config.hidden_size, model.settings
-        reads: Reads = "mean" if settings.reads == "mean" else "first"
-        owners = tuple(classifier.owner for classifier in settings.classifiers)
-        last = Layer(name=NAME, role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=settings.size, reads=reads)
-        if settings.dense is None:
-            return (last,)
-        dense = (settings.dense,)
-        role = Role.HEAD_TRANSFORM
-        return (Layer(name=DENSE, role=role, owners=dense, inputs=width, outputs=width, reads=reads), last)
+        return classifier_layers(NAME, model, model.settings)
 
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
-        settings = model.settings
-        if settings.dense is not None:
-            x = w.linear(DENSE, x)
-            x = w.activation(f"{DENSE}.activation", x, settings.activation) if settings.activation else x
-        if settings.norm is not None:
-            x = w.layer_norm(f"{NAME}.norm", settings.norm, x)
-        return w.linear(NAME, x)
+        return write_classifier(w, NAME, model.settings, x)
 
     def target(self, example: Example, encoding: Encoding, settings: SequenceSettings) -> NDArray[np.float32] | None:
         """(C,): 1 for a right label, 0 for another one; the score of a regression; NaN where it is unknown."""
@@ -198,7 +178,7 @@ SEQUENCE_CLASSIFICATION = SequenceClassification(
     outputs={"masked": "sequence_classification_logits", "all": "logits"},
     settings_type=SequenceSettings,
     architecture="ForSequenceClassification",
-    part_names={DENSE.replace(".", r"\."): "classifier's dense layer", NAME: "classifier"},
+    part_names={dense_name(NAME).replace(".", r"\."): "classifier's dense layer", NAME: "classifier"},
     metrics=METRICS,
     goals=(
         GoalKind(

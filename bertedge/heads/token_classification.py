@@ -14,10 +14,10 @@ from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
 from bertedge.encoding import Encoding
 from bertedge.example import Example
+from bertedge.heads.classifier_layers import has_classifier
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Worst
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.labels import about_labels, listed
-from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.tag_answers import token_labels
 from bertedge.heads.tag_metrics import GOALS, LABELLED, LABELLED_SPANS, METRICS, NAME, SPANS
@@ -55,7 +55,7 @@ class TokenClassification(Head):
         if told is not None:
             return told
         # without the name of a class: a classifier that reads neither a pooler nor a dense layer
-        return f"{names.POOLER}.weight" not in found.tensors and not SEQUENCE_CLASSIFICATION.is_in(found)
+        return f"{names.POOLER}.weight" not in found.tensors and not has_classifier(found)
 
     def read_settings(self, found: Found) -> TagSettings:
         return tag_settings(found)

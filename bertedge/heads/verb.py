@@ -12,11 +12,17 @@ REQUIRED: Any = ...
 
 @dataclass(frozen=True, kw_only=True)
 class Argument:
-    """A text argument of a command; with ``many``, one or more texts, which the method gets as a list."""
+    """A text argument of a command.
+
+    Attributes:
+        many: one or more texts, which the method gets as a list.
+        parameter: its name in the method; empty if it is the same.
+    """
 
     name: str
     help: str
     many: bool = False
+    parameter: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class Verb:
     """A command that uses a head.
 
     Attributes:
-        method: of :class:`bertedge.BertRuntime`; it takes the arguments in order, and the options by name.
+        method: of :class:`bertedge.BertRuntime`; it takes arguments and options by name.
         example: arguments for the help page.
         lines: the answer for people, line by line.
         to_json: the answer for programs.

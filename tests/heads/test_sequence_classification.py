@@ -30,7 +30,6 @@ PROBLEMS = [
     ("single_label_classification", 3),
     ("multi_label_classification", 4),
     ("regression", 1),
-    (None, 1),
     (None, 2),
 ]
 

@@ -1,0 +1,59 @@
+"""The layers of a classifier of whole texts, which several heads have: dense layer, layer norm, last layer."""
+
+from __future__ import annotations
+
+from bertedge.encoders import encoder_of, names
+from bertedge.encoders.names import Shapes
+from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.sequence_settings import SequenceSettings
+from bertedge.heads.structure import Found, Structure
+from bertedge.layers import Layer, Reads, Role
+
+
+def has_classifier(found: Found) -> bool:
+    """Whether a checkpoint has the classifier of whole texts that its family has."""
+    structure = encoder_of(found.config).classifier
+    if f"{structure.out}.weight" not in found.tensors:
+        return False
+    told = found.is_for("ForSequenceClassification")
+    if told is not None:
+        return told
+    if structure.dense is not None:
+        return f"{structure.dense}.weight" in found.tensors
+    return structure.reads != "pooler" or f"{names.POOLER}.weight" in found.tensors
+
+
+def classifier_shapes(model: Structure, settings: SequenceSettings) -> Shapes:
+    """The tensors of the classifiers, by canonical name."""
+    width = model.config.hidden_size
+    shapes = names.dense_shapes(model.config, settings.dense, settings.norm)
+    for classifier in settings.classifiers:
+        shapes |= names.linear_shapes(classifier.owner, len(classifier.labels), width)
+    return shapes
+
+
+def classifier_layers(head: str, model: Structure, settings: SequenceSettings) -> tuple[Layer, ...]:
+    """The linear layers, in the order of computation; see :meth:`bertedge.heads.Head.layers`."""
+    width = model.config.hidden_size
+    reads: Reads = "mean" if settings.reads == "mean" else "first"
+    owners = tuple(classifier.owner for classifier in settings.classifiers)
+    last = Layer(name=head, role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=settings.size, reads=reads)
+    if settings.dense is None:
+        return (last,)
+    role, dense = Role.HEAD_TRANSFORM, (settings.dense,)
+    return (Layer(name=dense_name(head), role=role, owners=dense, inputs=width, outputs=width, reads=reads), last)
+
+
+def write_classifier(w: HeadWriter, head: str, settings: SequenceSettings, x: str) -> str:
+    """Write the layers into a graph; (B, H) -> logits (B, C)."""
+    if settings.dense is not None:
+        x = w.linear(dense_name(head), x)
+        x = w.activation(f"{dense_name(head)}.activation", x, settings.activation) if settings.activation else x
+    if settings.norm is not None:
+        x = w.layer_norm(f"{head}.norm", settings.norm, x)
+    return w.linear(head, x)
+
+
+def dense_name(head: str) -> str:
+    """The layer in front of the last one."""
+    return f"{head}.dense"
