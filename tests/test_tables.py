@@ -27,6 +27,7 @@ from bertedge.evaluate.metrics import METRICS
 from bertedge.heads import HEADS, Head
 from bertedge.heads.parts import HeadSettings, Parts
 from bertedge.heads.question_answering import AnswerSettings
+from bertedge.heads.rank_settings import RankSettings
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.heads.structure import Found
 from bertedge.heads.tag_settings import TagSettings
@@ -47,6 +48,13 @@ SETTINGS = HeadSettings(
     sequence_classification=SequenceSettings(
         reads="pooler",
         classifiers=(Classifier(name="", owner="classifier", labels=("sea", "kitchen", "court"), problem="single"),),
+    ),
+    ranking=RankSettings(
+        layers=SequenceSettings(
+            reads="pooler",
+            classifiers=(Classifier(name="", owner="classifier", labels=("LABEL_0",), problem="multi"),),
+        ),
+        activation="sigmoid",
     ),
     token_classification=TagSettings(labels=("O", "B-ship", "I-ship"), owner="classifier"),
     question_answering=AnswerSettings(),

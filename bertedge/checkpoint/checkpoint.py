@@ -138,11 +138,9 @@ class Checkpoint:
         """Its heads, whether it has a pooler, and whether its decoder is tied."""
         found, shapes = self._found, self.source.shapes
         heads, pooler = heads_of(found), f"{names.POOLER}.weight" in shapes
-        told = {name: HEADS[name].read_settings(found) for name in heads}
-        settings = HeadSettings(
-            embedding=self.embedding, **{name: own for name, own in told.items() if own is not None}
-        )
-        without = [HEADS[head].words for head in heads if HEADS[head].reads_pooler(told[head]) and not pooler]
+        settings = replace(settings_of(found, heads), embedding=self.embedding)
+        reads_pooler = (name for name in heads if HEADS[name].reads_pooler(getattr(settings, name, None)))
+        without = [HEADS[name].words for name in reads_pooler if not pooler]
         if without:
             raise CheckpointError(f"{self.name}: has a {without[0]} head but no pooler", "take the complete checkpoint")
         tied = names.DECODER not in shapes or self._decoder_is_tied
@@ -283,3 +281,9 @@ def _config(path: Path, name: str) -> EncoderConfig:
 def heads_of(found: Found) -> tuple[str, ...]:
     """The heads that a checkpoint has tensors for."""
     return tuple(name for name, head in HEADS.items() if head.is_in(found))
+
+
+def settings_of(found: Found, heads: Iterable[str]) -> Any:
+    """What a checkpoint says about these heads, as :data:`bertedge.heads.parts.HeadSettings`."""
+    told = {name: HEADS[name].read_settings(found) for name in heads}
+    return HeadSettings(**{name: own for name, own in told.items() if own is not None})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.checkpoint.checkpoint import heads_of
+from bertedge.checkpoint.checkpoint import heads_of, settings_of
 from bertedge.checkpoint.embedder_writer import write_embedder
 from bertedge.encoders import CONFIG_FILES, Encoder, EncoderConfig, encoder_of, names, write_config
 from bertedge.errors import FileError, MissingExtraError
@@ -44,7 +44,9 @@ def write_checkpoint(
         from safetensors.numpy import save_file
     except ModuleNotFoundError as error:
         raise MissingExtraError("safetensors", "tools") from error
-    parts = Parts(heads_of(Found(config=config, tensors={name: array.shape for name, array in tensors.items()})))
+    found = Found(config=config, tensors={name: array.shape for name, array in tensors.items()})
+    heads = heads_of(found)
+    parts = Parts(heads, settings=settings_of(found, heads))
     write_json(
         folder / "config.json",
         {

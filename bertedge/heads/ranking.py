@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,9 @@ from bertedge.heads.classifier_layers import classifier_layers, classifier_shape
 from bertedge.heads.embedding import is_single
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.labels import label_keys
 from bertedge.heads.rank_quantities import order_quantities, queries_of
-from bertedge.heads.rank_settings import RankSettings, is_marked, is_ranker, rank_settings
+from bertedge.heads.rank_settings import LIBRARY, RankSettings, is_marked, is_ranker, rank_settings
 from bertedge.heads.rerank import Ranked
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import REQUIRED, Argument, Option, Verb
@@ -28,6 +30,7 @@ from bertedge.metric import ANY, SHARE, GoalKind, Metric, mean, mean_of_groups, 
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import drop_in_words, rounded_percent
 from bertedge.tokenizer import Tokenizer
+from bertedge.vector_modules import torch_class
 
 NAME = "ranking"
 #: Columns of a file that hold the relevance of a document.
@@ -87,8 +90,18 @@ class Ranking(Head):
             'for a score of one text, add "problem_type": "regression"',
         )
 
+    def config_keys(self, settings: RankSettings) -> dict[str, Any]:
+        """The labels of the classifier, and what sentence-transformers reads about a cross-encoder."""
+        (only,) = settings.layers.classifiers
+        library: dict[str, Any] = {"activation_fn": torch_class(settings.activation)}
+        library |= {} if settings.max_length is None else {"max_seq_length": settings.max_length}
+        return {**label_keys(only.labels), LIBRARY: library}
+
     def reads_pooler(self, settings: RankSettings) -> bool:
         return settings.layers.reads == "pooler"
+
+    def reads_mean(self, settings: RankSettings) -> bool:
+        return settings.layers.reads == "mean"
 
     def size(self, model: Structure) -> int:
         return 1

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from bertedge.checkpoint import Checkpoint
 from bertedge.cli.app import app
 from bertedge.encoders import EncoderConfig
-from bertedge.encoding import Encoding
 from bertedge.errors import BertEdgeError, CheckpointError, CorpusError, UsageError
 from bertedge.evaluate.bootstrap import estimate_all
 from bertedge.evaluate.collector import Collector
@@ -103,6 +102,16 @@ def test_an_int8_bundle_is_verified(save: Save, tmp_path: Path, long_corpus_file
         bundle = quantize(folder, tmp_path / positions, calibration=long_corpus_file, positions=positions)
         assert output in bundle.manifest.outputs
         assert verify(load(bundle.folder, threads=1)).passed
+
+
+def test_the_library_runs_our_graph(save: Save, tmp_path: Path) -> None:
+    """``backend="onnx"`` opens a bundle that computes every position, and applies the function of the model."""
+    pytest.importorskip("optimum.onnxruntime", reason="Optimum is not installed: sentence-transformers[onnx]")
+    bundle = export(save(sentence_transformers={"activation_fn": LINEAR}), tmp_path / "bundle", positions="all").folder
+    model = library.CrossEncoder(str(bundle), device="cpu", local_files_only=True, backend="onnx")
+    expected = {one["corpus_id"]: one["score"] for one in model.rank(QUERY, DOCUMENTS)}
+    for one in load(bundle, threads=1).rerank(QUERY, DOCUMENTS):
+        assert one.score == pytest.approx(expected[one.index], abs=1e-4)
 
 
 def test_one_output_is_a_ranker_unless_the_files_say_otherwise(save: Save) -> None:
@@ -240,8 +249,8 @@ def test_single_texts_and_files_without_labels() -> None:
     }
 
 
-def test_relevance_of_examples() -> None:
-    encoding = Encoding(input_ids=[2, 3], token_type_ids=[0, 0])
+def test_relevance_of_examples(tokenizer: Tokenizer) -> None:
+    encoding = tokenizer.encode("a")
 
     def target(**values: Any) -> Any:
         return HEAD.target(Example(text="a", pair="b", values=values), encoding, SETTINGS)
