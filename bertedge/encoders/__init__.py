@@ -19,6 +19,7 @@ from bertedge.encoders.electra import ELECTRA
 from bertedge.encoders.encoder import ClassifierStructure, Encoder
 from bertedge.encoders.modernbert import MODERNBERT
 from bertedge.encoders.mpnet import MPNET
+from bertedge.encoders.nomic_bert import NOMIC_BERT
 from bertedge.encoders.others import OTHER_CLASSES
 from bertedge.encoders.roberta import ROBERTA
 from bertedge.encoders.xlm_roberta import XLM_ROBERTA
@@ -45,7 +46,7 @@ CONFIG_FILES = ("config.json", "bert_config.json")
 #: ``model_type`` of ``config.json`` -> the family. A new family is one file and one row.
 ENCODERS: dict[str, Encoder] = {
     encoder.model_type: encoder
-    for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA, ELECTRA, ALBERT, MPNET, MODERNBERT)
+    for encoder in (BERT, DISTILBERT, ROBERTA, CAMEMBERT, XLM_ROBERTA, ELECTRA, ALBERT, MPNET, MODERNBERT, NOMIC_BERT)
 }
 
 

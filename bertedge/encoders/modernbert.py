@@ -9,8 +9,7 @@ from bertedge.encoders.config import GLOBAL, LARGEST, LOCAL
 from bertedge.encoders.encoder import ClassifierLayers, ClassifierStructure, Encoder
 from bertedge.encoders.foreign_names import ForeignNames
 from bertedge.encoders.names import DECODER, DECODER_BIAS, MLM_TRANSFORM
-from bertedge.encoders.variants import refuse_variants
-from bertedge.errors import CheckpointError
+from bertedge.encoders.variants import refuse_scaled_positions, refuse_variants
 
 #: Field -> key in ``config.json``.
 KEYS = {
@@ -69,13 +68,7 @@ BASE: dict[str, Any] = {
 def refuse(raw: Mapping[str, Any]) -> None:
     """Refuse variants, and scaled rotary positions."""
     refuse_variants("ModernBERT")(raw)
-    ropes = raw.get("rope_parameters")
-    for rope in [raw.get("rope_scaling"), *(ropes.values() if isinstance(ropes, dict) else ())]:
-        kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, dict) else "default"
-        if kind != "default":
-            raise CheckpointError(
-                f"config: rope_type is {str(kind)[:40]!r}, expected 'default'", "scaled positions are not supported"
-            )
+    refuse_scaled_positions(raw)
 
 
 def current(raw: Mapping[str, Any]) -> Mapping[str, Any]:

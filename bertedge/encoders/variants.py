@@ -35,3 +35,15 @@ def refuse_variants(title: str) -> Callable[[Mapping[str, Any]], None]:
             raise CheckpointError(f"config: this {title} is a decoder", "bertedge runs encoders only")
 
     return refuse
+
+
+def refuse_scaled_positions(raw: Mapping[str, Any]) -> None:
+    """Refuse rotary positions that are scaled for longer texts, in the keys of any version of ``transformers``."""
+    ropes = raw.get("rope_parameters")
+    nested = [rope for rope in ropes.values() if isinstance(rope, dict)] if isinstance(ropes, dict) else []
+    for rope in [raw.get("rope_scaling"), ropes, *nested]:
+        kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, dict) else "default"
+        if kind != "default":
+            raise CheckpointError(
+                f"config: rope_type is {str(kind)[:40]!r}, expected 'default'", "scaled positions are not supported"
+            )

@@ -38,6 +38,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "electra": {**SIZES, "embedding_size": 16},
     "albert": {**SIZES, "embedding_size": 16, "num_hidden_layers": 3},
     "mpnet": SIZES,
+    "nomic_bert": SIZES,
     "modernbert": {**SIZES, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3},
 }
 #: Further settings of the same families: name -> family, settings.

@@ -6,6 +6,7 @@ Models are tiny and random. The table says which class of ``transformers`` has a
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ CLASSES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "token_classification": ("AutoModelForTokenClassification", {"num_labels": 5}, ("logits",)),
     "question_answering": ("AutoModelForQuestionAnswering", {}, ("start_logits", "end_logits")),
 }
+#: Heads that ``transformers`` does not have for a family.
+WITHOUT = {("nomic_bert", "question_answering")}
 TEXTS = ["The cat sat on the mat.", "A ship left the port at dawn."]
 
 
-@pytest.mark.parametrize("head", CLASSES)
-@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize(("family", "head"), [case for case in product(ENCODERS, CLASSES) if case not in WITHOUT])
 def test_logits_are_those_of_transformers(family: str, head: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     model = saved(family, head, tokenizer, tmp_path / "float")
     checkpoint = Checkpoint.read(tmp_path / "float")
