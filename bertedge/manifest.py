@@ -58,17 +58,25 @@ class Coverage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How many of some answers are equal to float's."""
+
+    equal: Count
+    of: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class GoldenFidelity:
     """The bundle compared with float on the golden inputs, on the machine that made it.
 
     Attributes:
-        agreement: head -> share of its best answers, such as best words or labels, that are float's.
+        agreement: head -> its best answers, such as best words or labels, and how many of them are float's.
         max_prob_diff: largest difference of a probability; None for a model without probabilities.
         max_score_diff: largest difference of a score, relative to float's largest score; None for a model without.
         min_cosine: smallest cosine of a vector: the ``[CLS]`` state, the mean state, the pooler's output.
     """
 
-    agreement: dict[str, Share] = field(default_factory=dict)
+    agreement: dict[str, Agreement] = field(default_factory=dict)
     max_prob_diff: Share | None
     max_score_diff: Ratio | None = None
     min_cosine: Cosine

@@ -36,6 +36,7 @@ class Batch:
             are unknown; see :attr:`bertedge.heads.Head.labels` and :meth:`bertedge.heads.Head.target`.
         second: where the second text of each row stands: its first token, and the one after its last, shape (B, 2),
             int64; both are equal for a single text. None if it is not known.
+        texts: the one text or the two texts of each row, as they were written; None if they are not known.
         hidden: whether the hidden states of all positions are read.
     """
 
@@ -46,6 +47,7 @@ class Batch:
     labels: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     masked_counts: NDArray[np.int64] | None = None
     second: NDArray[np.int64] | None = None
+    texts: tuple[tuple[str, ...], ...] | None = None
     hidden: bool = False
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class Batch:
             masked_positions=self.masked_positions[one],
             labels={head: array[one] for head, array in self.labels.items()},
             second=None if self.second is None else self.second[one],
+            texts=None if self.texts is None else self.texts[one],
             hidden=self.hidden,
         )
 

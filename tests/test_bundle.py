@@ -230,7 +230,7 @@ def signed(folder: Path, change: Callable[[dict], object]) -> None:
 CONTRADICTIONS: dict[str, tuple[Callable[[dict], object], str]] = {
     "coverage": (lambda m: m["coverage"].update(macs=float("nan")), "coverage.macs: nan is not a number from 0 to 1"),
     "null": (lambda m: m["coverage"].update(bytes=None), "coverage.bytes: None is not a number from 0 to 1"),
-    "share": (lambda m: m["fidelity"]["agreement"].update(mlm=1.5), "agreement.mlm: 1.5 is not a number"),
+    "share": (lambda m: m["fidelity"]["agreement"]["mlm"].update(equal=-1), "agreement.mlm.equal: -1 is not a number"),
     "cosine": (lambda m: m["fidelity"].update(min_cosine=float("nan")), "min_cosine: nan is not a number from -1 to 1"),
     "cosines": (lambda m: m["fidelity"].update(min_cosine=1.01), "min_cosine: 1.01 is not a number from -1 to 1"),
     "size": (lambda m: m["files"]["config.json"].update(size_bytes=-1), "size_bytes: -1 is not"),

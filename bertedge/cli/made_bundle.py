@@ -54,8 +54,8 @@ def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None)
 def fidelity_words(fidelity: Any) -> str:
     """The difference of a new bundle from float on the golden inputs, in words."""
     words = [
-        f"{100 * share:.0f} % of the {HEADS[head].answers} are float's"
-        for head, share in fidelity.agreement.items()
+        f"{'all' if same.equal == same.of else same.equal} of {same.of} {HEADS[head].answers} are float's"
+        for head, same in fidelity.agreement.items()
         if head in HEADS
     ]
     if fidelity.max_prob_diff is not None:

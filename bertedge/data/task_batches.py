@@ -100,7 +100,8 @@ def batched(examples: Sequence[EncodedExample], batch_size: int = BATCH_SIZE) ->
 def _batch(rows: Sequence[EncodedExample], layout: Layout, parts: Parts, name: str) -> Batch:
     batch = masked_batch([row.pair for row in rows], layout, np.random.default_rng(0))
     labels = {head: _stacked([_target(row, head, parts, name) for row in rows]) for head in HEADS if parts.has(head)}
-    return replace(batch, labels={head: array for head, array in labels.items() if array is not None})
+    texts = tuple((one.text,) if one.pair is None else (one.text, one.pair) for one in (row.example for row in rows))
+    return replace(batch, texts=texts, labels={head: array for head, array in labels.items() if array is not None})
 
 
 def _target(row: EncodedExample, head: str, parts: Parts, name: str) -> NDArray[Any] | None:

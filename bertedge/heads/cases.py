@@ -80,7 +80,9 @@ def passage(text: str, name: str = "", *, from_end: bool = False) -> Passage:
 
 
 def texts_of(tokenizer: Tokenizer, batch: Batch, row: int) -> tuple[str, ...]:
-    """The one text or the two texts of a row of a batch, without the special tokens around them."""
+    """The one text or the two texts of a row of a batch, as they were written, or else made of its tokens."""
+    if batch.texts is not None:
+        return batch.texts[row]
     length = int(batch.lengths[row])
     ids, segments = batch.input_ids[row, :length], batch.token_type_ids[row, :length]
     if batch.second is not None:

@@ -24,7 +24,7 @@ from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.errors import CheckpointError
 from bertedge.graph.builder import GraphBuilder
 from bertedge.graph.encoder_graph import FIRST_NORM
-from bertedge.manifest import MODELS, GoldenFidelity
+from bertedge.manifest import MODELS, Agreement, GoldenFidelity
 from bertedge.predictor import Batch
 from bertedge.runtime.golden import Arrays, min_cosine, record, record_difference, relative_difference, write_golden
 from bertedge.runtime.row_runner import RowRunner
@@ -110,7 +110,11 @@ class GoldenRecorder:
             for head in parts.rows
         }
         return GoldenFidelity(
-            agreement={name: float(equal.mean()) for name, equal in same.items() if equal is not None and len(equal)},
+            agreement={
+                name: Agreement(equal=int(equal.sum()), of=len(equal))
+                for name, equal in same.items()
+                if equal is not None and len(equal)
+            },
             max_prob_diff=difference,
             max_score_diff=relative_difference(outputs, in_float, "scores"),
             min_cosine=cosine,

@@ -10,12 +10,14 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from bertedge.encoders import read_config
-from bertedge.heads.cases import Part, Passage
+from bertedge.heads.cases import Case, Part, Passage
 from bertedge.recipe import QuantizationRecipe
 from bertedge.report.schema import CandidateReport, Report
 
 #: The most characters of a text that are shown on each side of a mark.
 AROUND = 220
+#: The most characters of an answer that are shown next to another model's.
+LONG = 18
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 #: Larger numbers are written with an exponent.
 MANY = 1e7
@@ -74,6 +76,11 @@ def shortened(passage: Passage) -> list[Part]:
                 text = tail(text) if before or (passage.from_end and not marks) else head(text)
         parts.append(replace(part, text=text))
     return parts
+
+
+def has_long_answers(case: Case) -> bool:
+    """Whether an answer needs more room than a column of a case has."""
+    return any(len(answer.text) > LONG for answer in (*case.reference, *case.candidate))
 
 
 def running(text: str) -> Markup:
@@ -168,6 +175,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "figures": "{:.3g}".format,
     "ms": number,
     "shortened": shortened,
+    "long": has_long_answers,
     "round": "{:.4g}".format,
     "running": running,
     "minute": minute,
