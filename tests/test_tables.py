@@ -110,6 +110,12 @@ def test_an_encoders_tensor_names_are_translated(encoder: Encoder) -> None:
     refuse_other_family("itself", [*map(encoder.names.written, shapes)], encoder)
 
 
+def test_the_page_of_models_lists_every_family() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = [f"| {row.title} | `{row.model_type}` |" for row in ENCODERS.values()]
+    assert not [row for row in rows if row not in page]
+
+
 def test_what_is_refused_has_no_row() -> None:
     """A prefix such as ``Bert`` would hide others; a row comes first, so it may be in the list of other classes too."""
     for row in ENCODERS.values():

@@ -103,8 +103,10 @@ def refuse_other_family(name: str, tensors: Iterable[str], expected: Encoder | N
     for pattern, family in OTHER_FAMILIES:
         found = _matching(pattern, tensors)
         if found and family not in known:
+            types = [row.model_type for row in ENCODERS.values() if row.title == family]
+            hint = f"if the weights are the right ones, set model_type to {types[0]!r}" if types else supported()
             raise CheckpointError(
-                f"{name}: the tensors are those of {family}, {contrast}: {shown(found, most=3)}", supported()
+                f"{name}: the tensors are those of {family}, {contrast}: {shown(found, most=3)}", hint
             )
     found = sorted(tensors)
     if found and expected and not any(map(expected.names.is_inside, found)):

@@ -68,8 +68,7 @@ def read_config(raw: dict[str, Any]) -> EncoderConfig:
     """
     model_type = raw["model_type"] if "model_type" in raw else _model_type(raw.get("architectures"))
     if not isinstance(model_type, str) or model_type not in ENCODERS:
-        expected = " or ".join(repr(name) for name in ENCODERS)
-        raise CheckpointError(f"config: model_type is {model_type!r}, expected {expected}", supported())
+        raise CheckpointError(f"config: model_type is {str(model_type)[:80]!r}, which is not supported", supported())
     return ENCODERS[model_type].read_config(raw)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 #: How the class names of other families begin, for files without ``model_type``.
 OTHER_CLASSES = (
-    *("Deberta", "MPNet", "ModernBert"),
-    *("NomicBert", "Longformer", "BigBird", "Funnel", "XLNet", "T5", "MT5", "Bart", "GPT", "Llama"),
+    *("Deberta", "NomicBert", "NewModel", "JinaBert", "EuroBert", "NeoBERT", "RemBert", "MegatronBert", "RoFormer"),
+    *("ConvBert", "MobileBert", "SqueezeBert", "Nystromformer", "Ernie", "Nezha", "LayoutLM", "Luke", "Splinter"),
+    *("Longformer", "BigBird", "Funnel", "XLM", "Flaubert", "XLNet", "T5", "MT5", "UMT5", "Bart", "MBart", "Canine"),
+    *("GPT", "Llama", "Mistral", "Qwen", "Gemma", "Phi"),
 )
 #: Tensor names that only another family has -> that family. The first match counts.
 OTHER_FAMILIES: tuple[tuple[str, str], ...] = (
