@@ -64,7 +64,8 @@ class BenchTexts:
         self.parts: Parts = model.bundle.manifest.parts
         self.longest = config.max_length
         self.corpus: TokenizedCorpus = tokenize_corpus(files.running, self.tokenizer)
-        self.layout = Layout.of(self.tokenizer, config.vocab_size, masks=self.parts.reads_masked)
+        how = {"masks": self.parts.reads_masked, "hidden": self.parts.reads_every}
+        self.layout = Layout.of(self.tokenizer, config.vocab_size, **how)
         of_corpus = kinds_of_texts(self.parts, self.corpus)
         self.kinds: tuple[Kind, ...] = of_corpus
         self.samples: dict[Kind, list[Batch]] = {}

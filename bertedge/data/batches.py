@@ -36,6 +36,7 @@ class Layout:
         vocab_size: random replacements are drawn from the ids below it.
         continuation: by id, True for tokens that continue a word, shape (V,); None to mask single tokens.
         masks: whether texts are masked.
+        hidden: whether texts that are timed are read at every position, as the model's users read them.
     """
 
     template: Template
@@ -44,9 +45,18 @@ class Layout:
     vocab_size: int
     continuation: NDArray[np.bool_] | None = None
     masks: bool = True
+    hidden: bool = False
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, vocab_size: int, *, whole_words: bool = False, masks: bool = True) -> Layout:
+    def of(
+        cls,
+        tokenizer: Tokenizer,
+        vocab_size: int,
+        *,
+        whole_words: bool = False,
+        masks: bool = True,
+        hidden: bool = False,
+    ) -> Layout:
         """The layout of a tokenizer; ``vocab_size`` is that of the model."""
         vocab_size = min(vocab_size, tokenizer.vocab_size)  # a model may have more ids than tokens
         return cls(
@@ -56,6 +66,7 @@ class Layout:
             vocab_size=vocab_size,
             continuation=tokenizer.continuation(vocab_size) if whole_words else None,
             masks=masks,
+            hidden=hidden,
         )
 
     def mask(

@@ -24,7 +24,8 @@ runtime = load(sys.argv[1], engine=sys.argv[2], threads=int(sys.argv[3]))
 before = "The capital of France is" if runtime.bundle.config.max_length >= 64 else ""
 encoding = runtime.tokenizer.encode(f"{before} {runtime.tokenizer.mask_token}.")
 masked = np.flatnonzero(np.array(encoding.input_ids) == runtime.tokenizer.id_of("mask"))
-runtime.runner.run([row_of(encoding, masked_positions=masked, hidden=not runtime.heads)], lambda outputs: None)
+row = row_of(encoding, masked_positions=masked, hidden=runtime.bundle.manifest.parts.reads_every)
+runtime.runner.run([row], lambda outputs: None)
 elapsed = time.perf_counter() - start
 import json, pathlib, re
 try:

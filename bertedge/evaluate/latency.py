@@ -141,6 +141,7 @@ def workload_batch(workload: Workload, corpus: TokenizedCorpus, layout: Layout, 
         attention_mask=np.ones_like(ids),
         token_type_ids=segments,
         masked_positions=where,
+        hidden=layout.hidden,
     )
 
 

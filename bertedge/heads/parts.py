@@ -65,6 +65,11 @@ class Parts:
         return any(head.reads == "pair" for head in self.rows)
 
     @property
+    def reads_every(self) -> bool:
+        """Whether its users read every position: for a head that does, or for vectors, if it has no head."""
+        return not self.heads or any(head.reads == "every" for head in self.rows)
+
+    @property
     def needs_labels(self) -> bool:
         """Whether it has a head that is trained on labelled texts, such as a classifier."""
         return any(head.task is None for head in self.rows)

@@ -17,7 +17,7 @@ from bertedge.example import Example
 from bertedge.heads.classifier_layers import has_classifier
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Worst
 from bertedge.heads.head_writer import HeadWriter
-from bertedge.heads.labels import about_labels, listed
+from bertedge.heads.labels import about_labels, label_keys, listed
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.tag_answers import token_labels
 from bertedge.heads.tag_metrics import GOALS, LABELLED, LABELLED_SPANS, METRICS, NAME, SPANS
@@ -65,6 +65,9 @@ class TokenClassification(Head):
 
     def warnings(self, found: Found) -> tuple[str, ...]:
         return about_labels(found.raw, len(tag_settings(found).labels))
+
+    def config_keys(self, settings: TagSettings) -> dict[str, Any]:
+        return label_keys(settings.labels)
 
     def size(self, model: Structure) -> int:
         return len(model.settings.labels)

@@ -52,7 +52,8 @@ class RowRunner:
             # all rows that are read share one range of activations: reading hidden states would change the logits
             nothing = np.zeros((len(batch.input_ids), 0), dtype=np.int64)
             everywhere = self._predict(replace(batch, masked_positions=nothing, labels={})).arrays()
-            return Outputs.of(everywhere | self._predict(replace(batch, hidden=False)).arrays())
+            others = self._predict(replace(batch, hidden=False)).arrays() if without_every(everywhere) else {}
+            return Outputs.of(everywhere | others)
         return self._predict(batch)
 
     def _predict(self, batch: Batch) -> Outputs:

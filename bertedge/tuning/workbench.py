@@ -96,9 +96,8 @@ class Workbench:
         """The batch that is timed."""
         workload = Workload(batch_size=self.settings.batch_size, seq_len=self.settings.length)
         tokenizer = self.checkpoints[0].tokenizer
-        return workload_batch(
-            workload, tokenize_corpus(default_text(), tokenizer), Layout.of(tokenizer, self._vocab_size)
-        )
+        layout = Layout.of(tokenizer, self._vocab_size, hidden=self._parts.reads_every)
+        return workload_batch(workload, tokenize_corpus(default_text(), tokenizer), layout)
 
     @cached_property
     def _judge(self) -> Observations:

@@ -15,11 +15,14 @@ import transformers
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import tokenize_corpus
 from bertedge.errors import CheckpointError, TruncationWarning, UsageError
 from bertedge.evaluate.bootstrap import estimate
 from bertedge.evaluate.collector import Collector
+from bertedge.evaluate.latency import Workload, workload_batch
 from bertedge.heads import HEADS
-from bertedge.heads.parts import HeadSettings
+from bertedge.heads.parts import HeadSettings, Parts
 from bertedge.heads.tag_quantities import UNLABELLED
 from bertedge.heads.tag_settings import TagSettings
 from bertedge.heads.tagging import AGGREGATIONS, Aggregation, Entity
@@ -158,6 +161,20 @@ def test_an_int8_bundle_is_verified(
     assert verify(load(made.folder, threads=1)).passed
     assert made.manifest.parts.settings.token_classification == SETTINGS
     assert Bundle.open(made.folder).manifest.parts.settings.token_classification == SETTINGS
+    said = json.loads((made.folder / "config.json").read_text())
+    assert said["architectures"] == ["BertForTokenClassification"]
+    assert said["id2label"] == {str(index): label for index, label in enumerate(LABELS)}
+
+
+def test_a_tagger_is_timed_at_every_position(bundle: Bundle, tokenizer: Tokenizer, corpus_file: Path) -> None:
+    assert Parts((NAME,), settings=bundle.manifest.parts.settings).reads_every
+    assert Parts().reads_every
+    assert not Parts(("mlm", "nsp")).reads_every
+    for hidden in (False, True):
+        layout = Layout.of(tokenizer, tokenizer.vocab_size, hidden=hidden)
+        batch = workload_batch(Workload(batch_size=2, seq_len=9), tokenize_corpus(corpus_file, tokenizer), layout)
+        outputs = load(bundle.folder, threads=1).predict(batch)
+        assert (NAME in outputs.logits) == hidden
 
 
 def test_the_tensor_decides_how_many_labels_there_are(

@@ -13,6 +13,7 @@ from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
 from tests.heads.test_sequence_classification import PROBLEMS, saved
+from tests.heads.test_token_classification import tagger
 
 optimum = pytest.importorskip("optimum.onnxruntime", reason="optimum-onnx is not installed (extra 'compare')")
 
@@ -52,3 +53,19 @@ def test_text_classification_pipeline(
     ours, theirs = load(bundle).classify("The cat sat."), classify(["The cat sat."])[0]
     assert [one.label for one in ours.scores] == [one["label"] for one in theirs]
     assert np.allclose([one.score for one in ours.scores], [one["score"] for one in theirs], atol=1e-4)
+
+
+def test_token_classification_pipeline(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, pipeline
+
+    tagger("bert", tmp_path / "float", tokenizer)
+    bundle = export(tmp_path / "float", tmp_path / "bundle", positions="all").folder
+    model = optimum.ORTModelForTokenClassification.from_pretrained(bundle)
+    tag = pipeline("token-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(bundle))
+    runtime = load(bundle)
+    for aggregation in ("none", "simple", "first"):
+        text = "The cat sat on the mat, unbelievably."
+        ours, theirs = runtime.tag(text, aggregation=aggregation), tag(text, aggregation_strategy=aggregation)
+        expected = [(one.get("entity_group") or one["entity"], one["start"], one["end"]) for one in theirs]
+        assert [(one.label, one.start, one.end) for one in ours] == expected
+        assert np.allclose([one.score for one in ours], [one["score"] for one in theirs], atol=1e-4)
