@@ -153,6 +153,41 @@ def mean_of_groups(quantity: str, share: str) -> Estimate:
     return Estimate((quantity, share), prepare, lambda values: round(float(values[share].sum())))
 
 
+def spearman(one: str, other: str, share: str) -> Estimate:
+    """Spearman's rank correlation of two quantities, over the observations whose ``share`` is above 0.
+
+    Equal values have the mean of their ranks. 0 where all values of a quantity are equal.
+    """
+
+    def prepare(values: dict[str, Floats]) -> Weighted:
+        chosen = values[share] > 0
+        places = [np.unique(values[name][chosen], return_inverse=True)[1] for name in (one, other)]
+
+        def estimate(weights: Floats) -> float:
+            own = weights[chosen]
+            first, second = (_ranks(place, own) for place in places)
+            return _correlation(first, second, own)
+
+        return estimate
+
+    return Estimate((one, other, share), prepare, lambda values: int((values[share] > 0).sum()))
+
+
+def _ranks(places: NDArray[np.intp], weights: Floats) -> Floats:
+    """The mean rank of each observation, where an observation with weight 2 counts as two equal ones."""
+    counts = np.bincount(places, weights)
+    return (np.cumsum(counts) - counts / 2)[places]
+
+
+def _correlation(one: Floats, other: Floats, weights: Floats) -> float:
+    """Pearson's correlation."""
+    if not weights.any():
+        return 0.0
+    first, second = (values - weighted_mean(values, weights) for values in (one, other))
+    scale = math.sqrt(float((weights * first**2).sum()) * float((weights * second**2).sum()))
+    return float((weights * first * second).sum()) / scale if scale else 0.0
+
+
 def f1(shared: str, found: str, expected: str) -> Estimate:
     """The F1 of things found in texts: twice the ``shared`` ones over the ``found`` and the ``expected`` ones.
 

@@ -59,7 +59,7 @@ def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | Non
         if not there[0] or not any(there[1:]):
             without = [model for model, has in zip(names, there, strict=True) if not has]
             reasons[name] = f"no {head.words} head in {', '.join(without)}"
-        elif head.reads == "pair" and no_pairs is not None:
+        elif head.needs_documents and no_pairs is not None:
             reasons[name] = no_pairs
     return reasons
 

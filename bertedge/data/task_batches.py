@@ -16,6 +16,7 @@ from bertedge.encoding import Encoding
 from bertedge.errors import CorpusError
 from bertedge.example import Example
 from bertedge.heads import HEADS, TASKS
+from bertedge.heads.embedding import PAIR
 from bertedge.heads.parts import Parts
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.tokenizer import Tokenizer
@@ -77,10 +78,14 @@ def labelled_share(batches: Sequence[Batch]) -> float:
 
 
 def _apart(examples: Sequence[Example]) -> Iterator[Example]:
-    for example in examples:
-        yield replace(example, pair=None)
-        if example.pair is not None:
-            yield replace(example, text=example.pair, pair=None, words=None)
+    """The texts of pairs one by one, with the number of their pair."""
+    for number, example in enumerate(examples):
+        if example.pair is None:
+            yield example
+            continue
+        values = {**example.values, PAIR: number}
+        yield replace(example, pair=None, values=values)
+        yield replace(example, text=example.pair, pair=None, words=None, values=values)
 
 
 def batched(examples: Sequence[EncodedExample], batch_size: int = BATCH_SIZE) -> Iterator[list[EncodedExample]]:

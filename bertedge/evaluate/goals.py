@@ -173,7 +173,7 @@ def require_measurable(goals: Collection[Goal], parts: Parts, *, pairs: bool, na
             continue
         if not parts.has(head):
             raise UsageError(f"{goal.flag}: {name} has no {head} head", "leave the goal out")
-        if HEADS[head].reads == "pair" and not pairs:
+        if HEADS[head].needs_documents and not pairs:
             raise UsageError(
                 f"{goal.flag}: the text is a single document, or has one sentence in every document",
                 "put a blank line between documents of several sentences",

@@ -10,22 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
+from bertedge.encoding import Encoding
+from bertedge.example import Example
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.structure import Structure
+from bertedge.heads.vector_quantities import (
+    FEWEST_TEXTS,
+    Vectors,
+    is_single,
+    pair_similarities,
+    quantities,
+    shared_neighbours,
+)
 from bertedge.heads.vector_recipe import VECTOR_OPTIONS
 from bertedge.heads.verb import Argument, Verb
-from bertedge.metric import SHARE, GoalKind, Metric, mean, quantile
-from bertedge.pooling import EmbeddingSettings, cosines, pool, pooling_of
+from bertedge.metric import SHARE, GoalKind, Metric, mean, minus, quantile, spearman
+from bertedge.pooling import SIMILARITIES, EmbeddingSettings, pool, pooling_of
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
-from bertedge.vector_modules import TINY
 
-Vectors = NDArray[np.float32]
 #: Relative to a vector's length; float32 sums in another order differ by as much.
 RELATIVE_FLOOR = 1e-5
-#: Neighbours that are compared, and the fewest texts that are enough for a comparison.
-NEIGHBOURS, FEWEST_TEXTS = 10, 30
-#: Vectors that similarities are computed for at once.
-CHUNK = 512
+#: Columns of a file that hold the similarity of a pair, and the value that numbers the pairs.
+SCORES, PAIR = ("score", "label"), "pair"
 
 
 def _vector_metrics(group: str, what: str) -> dict[str, Metric]:
@@ -50,8 +56,27 @@ def _vector_metrics(group: str, what: str) -> dict[str, Metric]:
     }
 
 
+_TO_GOLD = spearman("similarity", "score", "is_pair")
 METRICS = {
     **_vector_metrics("embedding", "text vectors"),
+    "embedding.spearman": Metric(
+        group="embedding",
+        estimate=_TO_GOLD,
+        better="higher",
+        meaning="Spearman correlation of the similarities of labelled pairs with their scores",
+    ),
+    "embedding.spearman_drop": Metric(
+        group="embedding",
+        estimate=minus(spearman("reference_similarity", "score", "is_pair"), _TO_GOLD),
+        better="lower",
+        meaning="embedding.spearman of float minus the candidate's",
+    ),
+    "embedding.similarity_spearman": Metric(
+        group="embedding",
+        estimate=spearman("reference_similarity", "similarity", "is_pair"),
+        better="higher",
+        meaning="Spearman correlation of the similarities of labelled pairs with float's",
+    ),
     "embedding.neighbours_at_10": Metric(
         group="embedding",
         estimate=mean("neighbours"),
@@ -99,6 +124,7 @@ class TextEmbedding(Head):
             values = quantities(expected[group], got[group])
             if group == "embedding":
                 values |= {"reference_vectors": expected[group], "vectors": got[group]}
+                values |= _pair_labels(batch, settings)
             groups[group] = Observed(values=values, rows=_rows(group, batch))
         return groups
 
@@ -107,13 +133,28 @@ class TextEmbedding(Head):
         return {group: vectors for group, vectors in expected.items() if group != "hidden"}
 
     def finish(self, group: str, values: Quantities) -> Quantities:
-        """Adds the neighbours of each text, if there are enough texts."""
+        """Adds the neighbours of each text, if there are enough texts, and the similarities of labelled pairs."""
         if group != "embedding":
             return values
         expected, got = values.pop("reference_vectors"), values.pop("vectors")
+        pair, score, function = (values.pop(name) for name in ("pair", "score", "function"))
+        values |= pair_similarities(expected, got, pair, score, SIMILARITIES[int(function[0])])
         if len(got) >= FEWEST_TEXTS:
             values["neighbours"] = shared_neighbours(expected, got)
         return values
+
+    def target(self, example: Example, encoding: Encoding, settings: Any) -> NDArray[np.float64] | None:
+        """(2,): how similar a pair is, and a number for the pair, which both of its texts have; None for other texts.
+
+        Texts of a pair are encoded one by one; see :func:`bertedge.data.task_batches.encoded_examples`.
+        """
+        pair, value = example.values.get(PAIR), next((example.values[c] for c in SCORES if c in example.values), None)
+        if pair is None or value is None:
+            return None
+        try:
+            return np.array([float(value), float(pair)])
+        except (TypeError, ValueError):
+            return None  # a label in words says nothing about similarity
 
     def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
         """The relative difference of the mean vector."""
@@ -161,11 +202,20 @@ EMBEDDING = TextEmbedding(
             scale=0.002,
             help="Smallest mean cosine of text vectors with float's.",
         ),
+        GoalKind(
+            option="max_spearman_drop",
+            metric="embedding.spearman_drop",
+            head="embedding",
+            limits=SHARE,
+            scale=0.002,
+            help="Largest drop of the Spearman correlation on labelled pairs, against float.",
+        ),
     ),
     budgets={
         "embedding.cosine_mean": {"max_drop": 0.002},
         "embedding.cosine_p01": {"max_drop": 0.01},
         "embedding.neighbours_at_10": {"max_drop": 0.02},
+        "embedding.spearman_drop": {"max_drop": 0.005},
         "pooler.cosine_mean": {"max_drop": 0.005},
     },
     verb=Verb(
@@ -193,35 +243,16 @@ def _vector(states: Vectors, settings: EmbeddingSettings | None) -> Vectors:
     return pooled if settings is None else settings.vector(pooled)
 
 
-def quantities(expected: Vectors, got: Vectors) -> Quantities:
-    """``cosine`` and ``relative_error`` = |got - expected| / |expected| of each row, from (N, H)."""
-    errors = np.linalg.norm(got.astype(np.float64) - expected, axis=1)
-    lengths = np.maximum(np.linalg.norm(expected.astype(np.float64), axis=1), TINY)
-    return {"cosine": cosines(expected, got), "relative_error": errors / lengths}
-
-
-def is_single(batch: Batch) -> NDArray[np.bool_]:
-    """Which rows are single texts, (B,)."""
-    if batch.second is not None:
-        return batch.second[:, 0] == batch.second[:, 1]
-    return ~((batch.token_type_ids == 1) & (batch.attention_mask == 1)).any(axis=1)
-
-
-def shared_neighbours(expected: Vectors, got: Vectors) -> NDArray[np.float64]:
-    """For each text, the share of its ten nearest by float that are among its ten nearest by the candidate, (N,).
-
-    Nearest by cosine among all other texts; of equally near ones those that come first.
-
-    Args:
-        expected, got: a vector of each text, shape (N, D).
-    """
-    ours, theirs = (_unit(vectors) for vectors in (expected, got))
-    shares = np.empty(len(expected))
-    for start in range(0, len(expected), CHUNK):
-        rows = slice(start, start + CHUNK)
-        near = [_nearest(vectors[rows] @ vectors.T, start) for vectors in (ours, theirs)]
-        shares[rows] = (near[0][:, :, None] == near[1][:, None, :]).any(axis=2).mean(axis=1)
-    return shares * np.isfinite(got).all(axis=1)
+def _pair_labels(batch: Batch, settings: EmbeddingSettings | None) -> Quantities:
+    """The pair and the score of each single text, NaN where it has none, and the function that compares vectors."""
+    rows = np.flatnonzero(is_single(batch))
+    labels = batch.labels.get("embedding", np.full((len(batch.input_ids), 2), np.nan))[rows]
+    function = settings.similarity if settings is not None else SIMILARITIES[0]
+    return {
+        "score": labels[:, 0],
+        "pair": labels[:, 1],
+        "function": np.full(len(rows), SIMILARITIES.index(function)),
+    }
 
 
 def _rows(group: str, batch: Batch) -> NDArray[np.int64]:
@@ -230,15 +261,3 @@ def _rows(group: str, batch: Batch) -> NDArray[np.int64]:
     if group == "hidden":
         return np.repeat(rows, batch.lengths)
     return rows[is_single(batch)] if group == "embedding" else rows
-
-
-def _unit(vectors: Vectors) -> NDArray[np.float64]:
-    exact = np.nan_to_num(vectors.astype(np.float64))
-    return exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), TINY)
-
-
-def _nearest(similarities: NDArray[np.float64], start: int) -> NDArray[np.int64]:
-    """(rows, NEIGHBOURS); a text is not its own neighbour."""
-    rows = np.arange(len(similarities))
-    similarities[rows, rows + start] = -np.inf
-    return np.argsort(-similarities, axis=1, kind="stable")[:, :NEIGHBOURS]

@@ -103,8 +103,7 @@ class Head(ABC):
         verb: the command that uses it, and its method of :class:`bertedge.BertRuntime`.
         task: its training task on text without labels, in words; None for a head that needs labels.
         answers: its best answers in words, such as "best words"; empty for a head that chooses nothing.
-        lists: name of a list of worst disagreements, such as "mlm.flips" -> its heading in the report; see
-            :mod:`bertedge.heads.cases`.
+        lists: name of a list of worst disagreements, such as "mlm.flips" -> its heading in the report.
     """
 
     name: ClassVar[str]
@@ -144,6 +143,11 @@ class Head(ABC):
     def key(self) -> str:
         """The name of its output in :class:`bertedge.predictor.Outputs`: the head's name, or ``hidden_states``."""
         return self.name
+
+    @property
+    def needs_documents(self) -> bool:
+        """Whether it is measured on pairs of next and of random sentences, from documents of several sentences."""
+        return self.reads == "pair" and self.task is not None
 
     def is_in(self, found: Found) -> bool:
         """Whether a checkpoint has this head."""

@@ -15,7 +15,6 @@ from bertedge.encoding import Encoding
 from bertedge.errors import CorpusError
 from bertedge.example import Example
 from bertedge.heads.classifier_layers import classifier_layers, classifier_shapes, dense_name, write_classifier
-from bertedge.heads.embedding import is_single
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.labels import label_keys
@@ -23,6 +22,7 @@ from bertedge.heads.rank_quantities import order_quantities, queries_of
 from bertedge.heads.rank_settings import LIBRARY, RankSettings, is_marked, is_ranker, rank_settings
 from bertedge.heads.rerank import Ranked
 from bertedge.heads.structure import Found, Structure
+from bertedge.heads.vector_quantities import is_single
 from bertedge.heads.verb import REQUIRED, Argument, Option, Verb
 from bertedge.heads.worst_rankings import PAIRS, SCORE_FLOOR, WorstRankings
 from bertedge.layers import Layer
@@ -89,6 +89,10 @@ class Ranking(Head):
             "the classifier has one output and config.json names no problem_type, so it is used as a ranker of pairs; "
             'for a score of one text, add "problem_type": "regression"',
         )
+
+    def about(self, settings: RankSettings) -> list[str]:
+        length = "" if settings.max_length is None else f", up to {settings.max_length} tokens"
+        return [f"a score of a query and a document ({settings.activation} of the output){length}"]
 
     def config_keys(self, settings: RankSettings) -> dict[str, Any]:
         """The labels of the classifier, and what sentence-transformers reads about a cross-encoder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.task_batches import encoded_examples, task_batches
 from bertedge.evaluate.fidelity import SINGLE_TEXTS, evaluation_batches, kinds_of_texts, measure_fidelity
-from bertedge.heads import HEADS, embedding
-from bertedge.heads.embedding import FEWEST_TEXTS, NEIGHBOURS, quantities, shared_neighbours
+from bertedge.example import Example
+from bertedge.heads import HEADS, vector_quantities
 from bertedge.heads.parts import Parts
+from bertedge.heads.vector_quantities import FEWEST_TEXTS, NEIGHBOURS, pair_similarities, quantities, shared_neighbours
+from bertedge.metric import spearman
 from bertedge.pooling import cosines
 from bertedge.predictor import Batch, Outputs
 from bertedge.runtime import load
+from bertedge.tokenizer import Tokenizer
 
 RNG = np.random.default_rng(0)
 FLOAT = RNG.normal(size=(64, 16)).astype(np.float32)
@@ -46,7 +51,7 @@ def test_vectors_of_no_length() -> None:
 
 
 def test_neighbours_are_those_of_a_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "CHUNK", 7)
+    monkeypatch.setattr(vector_quantities, "CHUNK", 7)
     moved = FLOAT + RNG.normal(scale=0.5, size=FLOAT.shape).astype(np.float32)
 
     def nearest(found: np.ndarray, row: int) -> set[int]:
@@ -71,7 +76,7 @@ def test_pairs_are_known_without_segments() -> None:
     ones, zeros = np.ones((2, 6), np.int64), np.zeros((2, 6), np.int64)
     known = {"input_ids": ones, "attention_mask": ones, "masked_positions": zeros[:, :0]}
     batch = Batch(**known, token_type_ids=zeros, second=np.array([[3, 5], [0, 0]]))
-    assert embedding.is_single(batch).tolist() == [False, True]
+    assert vector_quantities.is_single(batch).tolist() == [False, True]
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +123,56 @@ def test_a_model_with_a_next_sentence_head_is_compared_on_both_kinds(bundle_of: 
     assert kinds_of_texts(Parts(("mlm", "nsp")), corpus_of([3, 4], [5, 6])) == ("pairs", "single texts")
     assert kinds_of_texts(Parts(("mlm", "nsp")), corpus_of([3, 4])) == ("single texts",)
     assert kinds_of_texts(Parts(), corpus_of([3, 4], [5, 6])) == ("single texts",)
+
+
+def test_spearman_is_scipys() -> None:
+    scipy = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+    one, other = RNG.integers(0, 5, size=(2, 40)).astype(float)
+    values = {"one": one, "other": other, "share": np.ones(40)}
+    estimate = spearman("one", "other", "share")
+    weighted = estimate.prepare(values)
+    assert weighted(np.ones(40)) == pytest.approx(scipy.spearmanr(one, other).statistic)
+    counts = RNG.integers(0, 3, size=40)
+    repeated = scipy.spearmanr(np.repeat(one, counts), np.repeat(other, counts)).statistic
+    assert weighted(counts.astype(float)) == pytest.approx(repeated)
+    assert estimate.n({**values, "share": np.arange(40) < 7}) == 7
+    assert spearman("one", "one", "share").prepare({**values, "one": np.ones(40)})(np.ones(40)) == 0
+
+
+def test_similarities_of_labelled_pairs(tokenizer: Tokenizer) -> None:
+    """Both texts of a pair may be in different batches; texts without a score do not count."""
+    examples = [Example(text="a", pair="b", values={"score": score}) for score in ("0.1", "0.9", "x", "0.5")]
+    rows = encoded_examples(examples, tokenizer, Parts())
+    labels = [HEADS["embedding"].target(row.example, row.encoding, None) for row in rows]
+    assert [None if label is None else label.tolist() for label in labels] == [
+        [0.1, 0],
+        [0.1, 0],
+        [0.9, 1],
+        [0.9, 1],
+        None,
+        None,
+        [0.5, 3],
+        [0.5, 3],
+    ]
+    table = np.stack([label if label is not None else np.full(2, np.nan) for label in labels])
+    vectors, moved = FLOAT[:8], FLOAT[:8] + RNG.normal(size=(8, 16)).astype(np.float32)
+    found = pair_similarities(vectors, moved, table[:, 1], table[:, 0], "cosine")
+    assert found["is_pair"].tolist() == [1, 0, 1, 0, 0, 0, 1, 0]
+    assert found["score"].tolist() == [0.1, 0, 0.9, 0, 0, 0, 0.5, 0]
+    assert found["similarity"][[0, 2, 6]] == pytest.approx(cosines(moved[[0, 2, 6]], moved[[1, 3, 7]]), abs=1e-6)
+    assert pair_similarities(vectors, moved, np.full(8, np.nan), table[:, 0], "dot") == {}
+
+
+def test_labelled_pairs_are_measured(bundle_of: Callable[..., Bundle]) -> None:
+    reference, candidate = (load(bundle_of(kind).folder) for kind in ("float32", "static"))
+    texts = ["The cat sat.", "A ship.", "Bread needs time.", "The cat.", "A ship sank.", "Water and salt."]
+    examples = [Example(text=one, pair=other, values={"score": i}) for i, (one, other) in enumerate(pairwise(texts))]
+    batches = task_batches(
+        encoded_examples(examples, reference.tokenizer, Parts()), reference.tokenizer, Parts(), name="x", batch_size=3
+    )
+    (metrics,) = measure_fidelity(reference, [candidate], batches)
+    assert metrics["embedding.spearman"].n == len(examples)
+    assert metrics["embedding.similarity_spearman"].value > 0.5
+    same = measure_fidelity(reference, [reference], batches)[0]
+    assert same["embedding.spearman_drop"].value == 0
+    assert same["embedding.similarity_spearman"].value == pytest.approx(1)
