@@ -18,7 +18,7 @@ and a feed-forward network::
 
 ``encoder`` says where a model differs:
 
-- ``norm`` is ``pre``: x = attention(norm(x)) + x with "encoder.layer.N.attention.norm", without that norm in block 0;
+- ``norm`` is ``pre``: x = attention(norm(x)) + x with "encoder.layer.N.attention.qkv.norm", but block 0 has none;
   x = feed_forward(norm(x)) + x with "encoder.layer.N.intermediate.norm"; and "encoder.norm" after the last block.
 - ``gated``: feed_forward(x) = output(activation(a) * b), where a, b are the halves of intermediate(x).
 - ``positions`` is ``rotary``: there is no table of positions. For each head of q and k, the channels i and i + size / 2

@@ -70,7 +70,7 @@ class PlanModel:
         if self.encoder["norm"] == "post":
             x = self.norm(f"{name}.attention.output.norm", self.attention(index, x) + x)
             return self.norm(f"{name}.output.norm", self.feed_forward(name, x) + x)
-        x = self.attention(index, self.norm(f"{name}.attention.norm", x) if index else x) + x
+        x = self.attention(index, self.norm(f"{name}.attention.qkv.norm", x) if index else x) + x
         return self.feed_forward(name, self.norm(f"{name}.intermediate.norm", x)) + x
 
     def feed_forward(self, name: str, x: Floats) -> Floats:

@@ -152,9 +152,9 @@ class AttentionWriter(LayerWriter):
         """
         g, config = self.g, self.config
         local, shape = config.is_local(index), (config.max_length, config.head_size // 2)
-        table, theta = ("rotary.local", config.local_rope_theta) if local else ("rotary.global", config.rope_theta)
-        cos = g.tensor(f"{table}.cos", np.float32, shape, lambda: np.cos(angles(*shape, theta)))
-        sin = g.tensor(f"{table}.sin", np.float32, shape, lambda: np.sin(angles(*shape, theta)))
+        kind, theta = ("local", config.local_rope_theta) if local else ("global", config.rope_theta)
+        cos = g.tensor(f"encoder.rotary.{kind}.cos", np.float32, shape, lambda: np.cos(angles(*shape, theta)))
+        sin = g.tensor(f"encoder.rotary.{kind}.sin", np.float32, shape, lambda: np.sin(angles(*shape, theta)))
         if not positions:
             first = g.constant("rotary.first", [0], np.int64)
             return g.op("RotaryEmbedding", [x, first, cos, sin], name, domain=MICROSOFT)

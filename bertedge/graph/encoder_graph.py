@@ -137,7 +137,7 @@ class EncoderWriter(AttentionWriter):
         """attention(norm(x)) + x, then feed_forward(norm(x)) + x; the first block's attention has no norm."""
         block = block_layers(self.config, index)
         first, second = names.block_norms(self.config, self.config.stored_block(index))
-        keys = self.layer_norm(f"{names.layer(index)}.attention.norm", first, x) if first else x
+        keys = self.layer_norm(f"{block.qkv.name}.norm", first, x) if first else x
         read = read_rows(self, x, positions) if positions else x
         queries = read_rows(self, keys, positions, "read.queries") if positions else keys
         attended = self.linear(block.attention_output.name, self.attention(index, keys, queries, positions))

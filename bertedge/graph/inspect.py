@@ -35,11 +35,14 @@ def macs(graph: EncoderGraph) -> dict[str, int]:
 
 
 def bytes_by_part(graph: EncoderGraph) -> dict[str, int]:
-    """Bytes of the embeddings, of each encoder layer and of each head; small constants between them are ``other``."""
+    """Bytes of the embeddings, of each encoder layer and of each head; constants between them are ``other``.
+
+    What all encoder layers share, such as the last norm and tables of relative or rotary positions, is ``encoder``.
+    """
     parts: Counter[str] = Counter()
     for tensor in graph.builder.tensors.values():
         words = tensor.name.split(".")
-        part = ".".join(words[:3]) if words[0] == "encoder" else words[0]
+        part = ".".join(words[:3]) if words[:2] == ["encoder", "layer"] else words[0]
         parts[part if words[0] in PARTS else "other"] += tensor.size_bytes
     return dict(parts)
 

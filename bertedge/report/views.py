@@ -26,6 +26,7 @@ PARTS = (
     (r"encoder\.layer\.\d+\.intermediate", "feed-forward, widening"),
     (r"encoder\.layer\.\d+\.output", "feed-forward, narrowing"),
     (r"encoder\.layer\.\d+", "encoder blocks"),
+    (r"encoder", "shared by all blocks"),
     (r"pooler", "pooler"),
     *(row for head in MAIN_FIRST for row in head.part_names.items()),
 )

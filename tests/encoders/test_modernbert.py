@@ -15,6 +15,8 @@ from bertedge.encoders import read_config
 from bertedge.encoders.config import GLOBAL, LOCAL
 from bertedge.encoders.modernbert import MODERNBERT
 from bertedge.errors import CheckpointError
+from bertedge.graph.encoder_graph import build_graph
+from bertedge.graph.inspect import bytes_by_part
 from bertedge.heads.sequence_settings import sequence_settings
 from bertedge.heads.structure import Found
 from bertedge.tokenizer import Tokenizer
@@ -79,6 +81,14 @@ def test_its_settings_are_followed(settings: dict[str, Any], tokenizer: Tokenize
 
 def test_int8_works(folder: Path, corpus_file: Path, tmp_path: Path) -> None:
     assert_int8_works(folder, corpus_file, tmp_path, TEXTS)
+
+
+def test_positions_and_the_last_norm_are_a_part_of_their_own(folder: Path) -> None:
+    checkpoint = Checkpoint.read(folder)
+    sizes = bytes_by_part(build_graph(checkpoint, {}))
+    tables, half, norm = 4, checkpoint.config.head_size // 2, 2 * checkpoint.config.hidden_size
+    assert sizes["encoder"] == 4 * (tables * checkpoint.config.max_length * half + norm)
+    assert {f"encoder.layer.{index}" for index in range(4)} < sizes.keys()
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
