@@ -17,8 +17,6 @@ from decision import decide
 from measuring import METRICS, Sample, arguments, show
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint
-from bertedge.data.calibration import default_text
-from bertedge.data.corpus import tokenize_corpus
 from bertedge.engines.onnxruntime.executor import open_file
 from bertedge.engines.threads import usable_cpus
 from bertedge.evaluate.fidelity import measure_fidelity
@@ -84,10 +82,9 @@ def main() -> None:
     """Print the table of one model."""
     options = arguments(__doc__, examples=500, rounds=12).parse_args()
     checkpoint = open_checkpoint(options.model)
-    calibration = tokenize_corpus(default_text(), checkpoint.tokenizer)
     sample = Sample.of(checkpoint, options.corpus, options.examples)
     with tempfile.TemporaryDirectory() as scratch:
-        decision = decide(checkpoint, QuantizationRecipe(method=Static(rounding="compensated")), calibration)
+        decision = decide(checkpoint, QuantizationRecipe(method=Static(rounding="compensated")))
         graphs = {"float": ({}, nearest), **steps(decision)}
         candidates = []
         for index, (name, (plan, roundings)) in enumerate(graphs.items()):

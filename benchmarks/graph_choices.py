@@ -106,7 +106,7 @@ def main() -> None:
         checkpoint = open_checkpoint(model)
         corpus = tokenize_corpus(default_text(), checkpoint.tokenizer)
         recipe = QuantizationRecipe()
-        plan = decide(checkpoint, recipe, corpus).plan
+        plan = decide(checkpoint, recipe).plan
         with tempfile.TemporaryDirectory() as folder:
             compare(checkpoint, plan, corpus, Path(folder), options)
 

@@ -30,8 +30,9 @@ class WorstCases:
     def add(self, batch: Batch, expected: Outputs, got: Outputs) -> None:
         """Compare the outputs of the reference and of the candidate on one batch."""
         one, other = (read_outputs(batch, outputs, self._settings, self._worst) for outputs in (expected, got))
-        for head in one.keys() & other.keys():
-            self._worst[head].add(batch, one[head], other[head])
+        for head, worst in self._worst.items():
+            if head in one and head in other:
+                worst.add(batch, one[head], other[head])
 
     def found(self) -> Disagreements:
         """The worst cases so far; a list without cases is left out."""
