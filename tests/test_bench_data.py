@@ -17,13 +17,15 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
 from bertedge.cli.app import app
 from bertedge.encoders import EncoderConfig
-from bertedge.errors import BertEdgeError, CorpusError
+from bertedge.errors import BertEdgeError, CorpusError, UsageError
 from bertedge.evaluate.goals import Goal
 from bertedge.heads.parts import Parts
 from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
+from bertedge.tuning.search import tune
+from bertedge.tuning.tuning_settings import TuneSettings
 from tests.conftest import DOCUMENTS, random_tensors
 from tests.test_benchmark import QUICK
 
@@ -113,6 +115,31 @@ def test_goals_are_measured_on_rows_that_calibration_did_not_read(folder: Path, 
         "max_accuracy_drop": True,
     }
     assert reached["max_accuracy_drop"].n == round(4 * len(SENTENCES) / 4)
+
+
+def test_a_goal_for_right_labels_needs_labels(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain.txt").write_text("\n".join(SENTENCES))
+    goals = [Goal(option="max_accuracy_drop", bound=0.1)]
+    recipe = QuantizationRecipe(method=Static(examples=4))
+    with pytest.raises(UsageError, match=r"--max-accuracy-drop: plain\.txt gives no .*accuracy_drop"):
+        quantize(folder / "float", tmp_path / "b", calibration=tmp_path / "plain.txt", recipe=recipe, goals=goals)
+    assert not (tmp_path / "b").exists()
+
+
+def test_tune_measures_the_same_texts(folder: Path, tmp_path: Path) -> None:
+    settings = TuneSettings(
+        calibration=folder / "all.csv",
+        columns=("body", "label=intent"),
+        recipes={"few": QuantizationRecipe(method=Static(examples=4))},
+        threads=(1,),
+        length=16,
+    )
+    goals = [Goal(option="max_accuracy_drop", bound=0.9), Goal(option="min_label_agreement", bound=0.1)]
+    tuned = tune([folder / "float"], tmp_path / "tuned", goals=goals, settings=settings)
+    fidelity = tuned.points[0].fidelity
+    assert fidelity[f"{HEAD}.accuracy"].n == len(SENTENCES)
+    assert f"{HEAD}.kl_mean" in fidelity
+    assert tuned.best == "few"
 
 
 def test_what_does_not_fit_is_said(folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from bertedge.data.task_batches import labelled_share
 from bertedge.data.task_text import TaskText, read_task_text
 from bertedge.data.text_files import text_sha256
 from bertedge.evaluate.fidelity import LABELLED, OWN_TEXTS, UNLABELLED, Kind, evaluation_batches, kinds_of_texts
+from bertedge.heads import Head
 from bertedge.heads.parts import Parts
 from bertedge.predictor import Batch
 from bertedge.report.schema import CorpusInfo
@@ -109,8 +110,13 @@ class BenchTexts:
             columns=None if data is None else columns_in_words(data, columns=columns),
         )
 
-    def no_pairs(self) -> str | None:
-        """Why next sentences cannot be measured on these texts; None if they can."""
+    def why_not(self, head: Head) -> str | None:
+        """Why a head cannot be measured on these texts; None if it can."""
+        if head.reads != "pair":
+            return None
+        if head.task is None:  # it judges pairs of any kind
+            paired = any(batch.second is not None and batch.second.any() for batch in self.main)
+            return None if paired else f"{self._files.main.name} holds single texts, not pairs"
         if self.info.next_sentence:
             return None
         name, reason = self._files.running.name, self.corpus.why_no_pairs

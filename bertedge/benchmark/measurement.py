@@ -217,7 +217,7 @@ class Measurement:
             corpus=self.texts.info,
             reference=rows[0],
             candidates=tuple(rows[1:end]),
-            skipped=skipped(self.names, self.bundles, self.texts.no_pairs()),
+            skipped=skipped(self.names, self.bundles, self.texts.why_not),
             against=rows[-1] if self.standard.against else None,
             stability=self._stability(latency[0]),
             complete=not missing,

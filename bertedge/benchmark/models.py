@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bertedge.bundle import Bundle
@@ -12,7 +12,7 @@ from bertedge.checkpoint import open_checkpoint
 from bertedge.data.corpus import read_sentences
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import DEFAULT_GRID, Workload
-from bertedge.heads import HEADS
+from bertedge.heads import HEADS, Head
 from bertedge.manifest import MANIFEST
 from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
@@ -45,11 +45,11 @@ def candidate_names(folders: Sequence[str | Path], engines: Sequence[str]) -> li
     return names if len(engines) == 1 else [f"{name} on {engine}" for name in names for engine in engines]
 
 
-def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | None) -> dict[str, str]:
+def skipped(names: Sequence[str], bundles: Sequence[Bundle], why_not: Callable[[Head], str | None]) -> dict[str, str]:
     """Head that a model has -> why no candidate could be compared on it.
 
     Args:
-        no_pairs: why the text has no next-sentence pairs; None if it has pairs.
+        why_not: head -> why it cannot be measured on the texts; None if it can.
     """
     reasons = {}
     for name, head in HEADS.items():
@@ -59,8 +59,8 @@ def skipped(names: Sequence[str], bundles: Sequence[Bundle], no_pairs: str | Non
         if not there[0] or not any(there[1:]):
             without = [model for model, has in zip(names, there, strict=True) if not has]
             reasons[name] = f"no {head.words} head in {', '.join(without)}"
-        elif head.needs_documents and no_pairs is not None:
-            reasons[name] = no_pairs
+        elif (reason := why_not(head)) is not None:
+            reasons[name] = reason
     return reasons
 
 

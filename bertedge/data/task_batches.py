@@ -39,13 +39,23 @@ class EncodedExample:
         first, second = ([ids[i] for i, owner in enumerate(owners) if owner == place] for place in (0, 1))
         return Pair(first=first, second=second, label=None)
 
+    def is_other_text_of(self, before: EncodedExample | None) -> bool:
+        """Whether it is the second text of a pair whose texts are examples of their own."""
+        number = self.example.values.get(PAIR)
+        return before is not None and number is not None and number == before.example.values.get(PAIR)
 
-def encoded_examples(examples: Sequence[Example], tokenizer: Tokenizer, parts: Parts) -> list[EncodedExample]:
+
+def encoded_examples(
+    examples: Sequence[Example], tokenizer: Tokenizer, parts: Parts, *, first: int = 0
+) -> list[EncodedExample]:
     """Encode examples, and cut those that are longer than the tokenizer's limit.
 
     A model without heads makes the vector of one text at a time, so for it the texts of a pair are two examples.
+
+    Args:
+        first: the number of the first example, where several lists are encoded one after another.
     """
-    listed = list(examples if parts.heads else _apart(examples))
+    listed = list(examples if parts.heads else _apart(examples, first))
     texts = [one.text if one.pair is None else (one.text, one.pair) for one in listed]
     with warnings.catch_warnings():  # of some of the texts; see TaskText for warnings about all of them
         warnings.simplefilter("ignore")
@@ -77,9 +87,9 @@ def labelled_share(batches: Sequence[Batch]) -> float:
     return labelled / max(sum(len(batch.input_ids) for batch in batches), 1)
 
 
-def _apart(examples: Sequence[Example]) -> Iterator[Example]:
+def _apart(examples: Sequence[Example], first: int) -> Iterator[Example]:
     """The texts of pairs one by one, with the number of their pair."""
-    for number, example in enumerate(examples):
+    for number, example in enumerate(examples, start=first):
         if example.pair is None:
             yield example
             continue
@@ -133,5 +143,5 @@ def _stacked(targets: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
 
 def _known(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Which rows have an answer, (B,)."""
-    known = ~np.isnan(labels) if labels.dtype.kind == "f" else labels != NO_LABEL
-    return known.reshape(len(labels), -1).any(axis=1)
+    known: NDArray[np.bool_] = ~np.isnan(labels) if labels.dtype.kind == "f" else labels >= 0
+    return np.any(known.reshape(len(labels), -1), axis=1)

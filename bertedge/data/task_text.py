@@ -18,6 +18,7 @@ from bertedge.data.task_batches import EncodedExample, batched, encoded_examples
 from bertedge.encoding import about_cut
 from bertedge.errors import CorpusError, TruncationWarning
 from bertedge.example import Example
+from bertedge.heads import Head
 from bertedge.heads.parts import Parts
 from bertedge.predictor import Batch
 from bertedge.tokenizer import Tokenizer
@@ -43,7 +44,15 @@ class TaskText:
     parts: Parts
     vocab_size: int
 
-    why_no_pairs = "holds texts of a task, not sentences that follow each other"
+    def why_not(self, head: Head) -> tuple[str, str] | None:
+        """Why it cannot show what a head loses, and what helps, in words; None if it can."""
+        if head.reads != "pair":
+            return None
+        if head.task is not None:
+            return f"{self.name} holds texts of a task, not {head.task}", "leave the goal out"
+        if any(example.pair is not None for example in self.examples):
+            return None
+        return f"{self.name} holds single texts, not pairs", "name the columns of both texts: --column ONE --column TWO"
 
     def hold_out(self, share: float) -> tuple[TaskText, TaskText]:
         """The remaining examples, and about ``share`` of them, drawn at random; always the same.
@@ -122,12 +131,13 @@ class TaskText:
         tokenizer = self.tokenizer.with_max_length(min(max_length, self.tokenizer.max_length))
         order = np.random.default_rng(seed).permutation(len(self.examples))
         drawn = read = 0
+        last: EncodedExample | None = None
         for start in range(0, len(order), CHUNK):
             chosen = [self.examples[index] for index in order[start : start + CHUNK]]
-            for one in encoded_examples(chosen, tokenizer, self.parts):
-                if drawn >= count and read >= tokens:
+            for one in encoded_examples(chosen, tokenizer, self.parts, first=start):
+                if drawn >= count and read >= tokens and not one.is_other_text_of(last):
                     return
-                drawn, read = drawn + 1, read + len(one.encoding.input_ids)
+                drawn, read, last = drawn + 1, read + len(one.encoding.input_ids), one
                 yield one
 
 

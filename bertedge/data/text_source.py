@@ -15,6 +15,7 @@ from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
 from bertedge.data.pairs import Pair
 from bertedge.data.task_text import read_task_text
 from bertedge.errors import UsageError
+from bertedge.heads import Head
 from bertedge.heads.parts import Parts
 from bertedge.predictor import Batch
 from bertedge.tokenizer import Tokenizer
@@ -27,13 +28,14 @@ class TextSource(Protocol):
 
     Attributes:
         name: of its file.
-        why_no_pairs: the reason why it has no pairs of next and of random sentences, in words; None if it has some.
     """
 
     @property
     def name(self) -> str: ...
-    @property
-    def why_no_pairs(self) -> str | None: ...
+
+    def why_not(self, head: Head) -> tuple[str, str] | None:
+        """Why it cannot show what a head loses, and what helps, in words; None if it can."""
+        ...
 
     def hold_out(self: Source, share: float) -> tuple[Source, Source]:
         """The remaining text, and about ``share`` of it that is held out; always the same.
@@ -86,9 +88,11 @@ class RunningText:
     layout: Layout
     pairs: bool
 
-    @property
-    def why_no_pairs(self) -> str | None:
-        return self.corpus.why_no_pairs
+    def why_not(self, head: Head) -> tuple[str, str] | None:
+        reason = self.corpus.why_no_pairs if head.needs_documents else None
+        if reason is None:
+            return None
+        return f"{self.name} {reason}", "put a blank line between documents of several sentences"
 
     def hold_out(self, share: float) -> tuple[RunningText, RunningText]:
         rest, held_out = hold_out(self.corpus, share)

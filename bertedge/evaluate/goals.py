@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bertedge.errors import UsageError, nearest
 from bertedge.evaluate.intervals import Outcome, outcome_of
-from bertedge.heads import HEADS
+from bertedge.heads import HEADS, Head
 from bertedge.heads.parts import Parts
 from bertedge.manifest import ReachedGoal
 from bertedge.metric import ANY, CEILING, GoalKind, MetricValue
@@ -157,15 +157,17 @@ def total_miss(goals: Collection[Goal], measured: Measured) -> float:
     return sum(goal.miss(measured) for goal in goals)
 
 
-def require_measurable(goals: Collection[Goal], parts: Parts, *, pairs: bool, name: str) -> None:
+def require_measurable(
+    goals: Collection[Goal], parts: Parts, why_not: Callable[[Head], tuple[str, str] | None], name: str
+) -> None:
     """Refuse goals that cannot be measured.
 
     Args:
         parts: the parts of the model.
-        pairs: whether the text gives pairs of next and of random sentences.
+        why_not: head -> why a text cannot show what it loses, and what helps; None if it can.
 
     Raises:
-        UsageError: a head is missing, or the text has no next sentences.
+        UsageError: the model lacks a head, or the text does not suit it.
     """
     for goal in goals:
         head = goal.kind.head
@@ -173,8 +175,22 @@ def require_measurable(goals: Collection[Goal], parts: Parts, *, pairs: bool, na
             continue
         if not parts.has(head):
             raise UsageError(f"{goal.flag}: {name} has no {head} head", "leave the goal out")
-        if HEADS[head].needs_documents and not pairs:
+        if (reason := why_not(HEADS[head])) is not None:
+            raise UsageError(f"{goal.flag}: {reason[0]}", reason[1])
+
+
+def require_measured(goals: Collection[Goal], measured: Measured, text: str) -> None:
+    """Refuse goals for a loss that a text did not show, such as that of right labels without labels.
+
+    Args:
+        text: its name, for the message.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for goal in goals:
+        if goal.kind.head is not None and goal.kind.metric not in measured:
             raise UsageError(
-                f"{goal.flag}: the text is a single document, or has one sentence in every document",
-                "put a blank line between documents of several sentences",
+                f"{goal.flag}: {text} gives no {goal.kind.metric}",
+                "calibrate with texts of the task and their right answers, such as a CSV file with a column of labels",
             )

@@ -168,7 +168,7 @@ def _text_for_goals(maker: Maker, job: Job, goals: Collection[Goal]) -> TextSour
     if job.recipe.method.may_overflow:
         require_correct_here(job.target.name)
     text, model = maker.text.hold_out(job.recipe.held_out)[1], maker.checkpoint
-    require_measurable(goals, model.parts, pairs=text.why_no_pairs is None, name=model.name)
+    require_measurable(goals, model.parts, text.why_not, model.name)
     return text
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bertedge.data.text_source import TextSource
 from bertedge.evaluate.bootstrap import estimate_all
-from bertedge.evaluate.goals import Goal, Measured, total_miss
+from bertedge.evaluate.goals import Goal, Measured, require_measured, total_miss
 from bertedge.manifest import ReachedGoal
 from bertedge.quantization.job import Decision
 from bertedge.quantization.sensitivity import (
@@ -49,10 +49,14 @@ def promote(trials: Trials, goals: Collection[Goal], held_out: TextSource) -> Pr
     Args:
         goals: allowed losses.
         held_out: text that calibration did not read.
+
+    Raises:
+        UsageError: it does not show what a goal limits.
     """
     listen = trials.job.listen
     sample = trials.record(held_out, examples=EXAMPLES, seed=SEED)
     measured: dict[int, Measured] = {0: estimate_all(trials.measure({}, sample))}
+    require_measured(goals, measured[0], held_out.name)
     sensitivity: Sensitivity | None = None
     steps: list[Remedy] = []
     if total_miss(goals, measured[0]) > 0:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bertedge.evaluate.goals import Goal, total_miss
+from bertedge.evaluate.goals import Goal, require_measured, total_miss
 from bertedge.metric import MetricValue
 from bertedge.quantization.promote import next_try, reasons_of, taken_of
 from bertedge.quantization.sensitivity import SMOOTH_LOSS, recipe_with
@@ -129,6 +129,7 @@ class Rounds:
             if (entry.model, entry.sha256) == (candidate.model, bundle.model_sha256):
                 return replace(entry, **identity)
         fidelity = self._bench.fidelity(candidate.model, bundle)
+        require_measured(self._losses, fidelity, self._bench.text.name)
         runs = [(bundle.folder, threads) for threads in self._settings.numbers]
         latency = [replace(timed, samples_ms=()) for timed in self._bench.time(runs, rounds=FIRST_ROUNDS)]
         return Entry(

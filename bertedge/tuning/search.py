@@ -77,7 +77,7 @@ def tune(
     with temporary_folder() as scratch:
         bench = Workbench(checkpoints, settings, scratch, listen)
         for checkpoint in checkpoints:
-            require_measurable(goals, checkpoint.parts, pairs=bench.text.why_no_pairs is None, name=checkpoint.name)
+            require_measurable(goals, checkpoint.parts, bench.text.why_not, checkpoint.name)
         with alone_in(output, "searching"):
             _prepare(output, force=force)
             return _search(output, bench, goals, note)

@@ -14,6 +14,7 @@ from bertedge.data.task_text import TaskText, read_task_text
 from bertedge.data.text_source import RunningText, TextSource, read_text
 from bertedge.errors import CorpusError, UsageError
 from bertedge.example import Example
+from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings, Parts
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.predictor import Batch
@@ -89,6 +90,17 @@ def test_a_model_without_heads_reads_the_texts_of_a_pair_apart(tokenizer: Tokeni
     ]
 
 
+def test_pairs_apart_are_numbered_and_drawn_whole(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    content = "sentence1,sentence2,score\n" + "".join(f"one {number},two {number},3\n" for number in range(600))
+    text = text_of(tmp_path, content, tokenizer, Parts())
+    assert isinstance(text, TaskText)
+    for count in (301, 302, 1200):
+        pairs = np.concatenate([batch.labels["embedding"][:, 1] for batch in text.labelled(count, seed=0)])
+        _, texts = np.unique(pairs, return_counts=True)
+        assert (texts == 2).all()
+        assert len(texts) == -(-count // 2)
+
+
 @pytest.mark.parametrize(
     ("name", "parts", "whole"),
     [
@@ -144,6 +156,16 @@ def test_a_model_that_also_fills_in_words_gets_masks_as_well(tokenizer: Tokenize
     assert list(plain.labels) == ["sequence_classification"]
     assert masked.labels["mlm"].shape == (1, 1)
     assert (masked.input_ids == tokenizer.id_of("mask")).sum() == 1
+
+
+def test_why_a_head_cannot_be_measured(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    single = text_of(tmp_path, "text\nthe cat\n", tokenizer, classifier("nsp"))
+    pairs = text_of(tmp_path, "text,pair\nthe cat,sat\n", tokenizer, classifier("nsp"), "b.csv")
+    for text in (single, pairs):
+        assert text.why_not(HEADS["sequence_classification"]) is None
+        assert "not next sentences" in str(text.why_not(HEADS["nsp"]))
+    assert "not pairs" in str(single.why_not(HEADS["ranking"]))
+    assert pairs.why_not(HEADS["ranking"]) is None
 
 
 def test_texts_that_do_not_suit_the_vocabulary(tokenizer: Tokenizer, tmp_path: Path) -> None:

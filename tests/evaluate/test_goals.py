@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.errors import UsageError
-from bertedge.evaluate.goals import GOALS, Goal, goals_of, outcome_sentence, require_measurable, sentence, total_miss
+from bertedge.evaluate.goals import (
+    GOALS,
+    Goal,
+    goals_of,
+    outcome_sentence,
+    require_measurable,
+    require_measured,
+    sentence,
+    total_miss,
+)
 from bertedge.evaluate.intervals import outcome_of
 from bertedge.evaluate.metrics import METRICS
 from bertedge.heads.parts import Parts
@@ -88,8 +97,15 @@ def test_the_sentence_says_what_was_reached_and_what_was_asked_for() -> None:
 
 def test_a_goal_for_what_the_model_or_the_text_lacks_is_refused() -> None:
     goals = goals_of({"max_nsp_flips": 0.1})
-    require_measurable(goals, Parts(("mlm", "nsp")), pairs=True, name="m")
+    require_measurable(goals, Parts(("mlm", "nsp")), lambda head: None, "m")
     with pytest.raises(UsageError, match="m has no nsp head"):
-        require_measurable(goals, Parts(("mlm",)), pairs=True, name="m")
-    with pytest.raises(UsageError, match="single document"):
-        require_measurable(goals, Parts(("mlm", "nsp")), pairs=False, name="m")
+        require_measurable(goals, Parts(("mlm",)), lambda head: None, "m")
+    with pytest.raises(UsageError, match="--max-nsp-flips: nsp not here"):
+        require_measurable(goals, Parts(("mlm", "nsp")), lambda head: (f"{head.name} not here", "help"), "m")
+
+
+def test_a_goal_for_what_a_text_does_not_show_is_refused() -> None:
+    goals = goals_of({"max_accuracy_drop": 0.1, "max_p95_ms": 3.0})
+    require_measured(goals, {"sequence_classification.accuracy_drop": seen(0.1)}, "a.txt")
+    with pytest.raises(UsageError, match=r"--max-accuracy-drop: a.txt gives no sequence_classification.accuracy_drop"):
+        require_measured(goals, {}, "a.txt")

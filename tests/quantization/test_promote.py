@@ -189,5 +189,5 @@ def test_a_part_of_a_single_document_has_no_pairs_to_be_judged_by(model_folder: 
     sentences = "\n".join(sentence for document in DOCUMENTS for sentence in document)
     text = tmp_path / "text.txt"
     text.write_text(f"{sentences}\n\nOne.\n\nTwo.\n")
-    with pytest.raises(UsageError, match="--max-nsp-flips: the text is a single document"):
+    with pytest.raises(UsageError, match="--max-nsp-flips: .* is a single document"):
         quantize(model_folder, tmp_path / "b", calibration=text, goals=goals_of({"max_nsp_flips": 0.1}))
