@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.data.batches import Walk
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.coverage import Draw, read_by
 from bertedge.data.pairs import Pair, sentence_pairs
@@ -89,17 +90,22 @@ def reading_warnings(corpus: TokenizedCorpus, draw: Draw, name: str) -> tuple[st
     return ()
 
 
-def mixed_pairs(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int) -> list[Pair]:
+def mixed_pairs(
+    corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int, walk: Walk = sentence_pairs
+) -> list[Pair]:
     """``count`` pairs of many lengths, from a tenth of ``max_length`` up to all of it.
 
     Pairs are drawn from all parts of the text, in as many walks as needed.
+
+    Args:
+        walk: cuts the text into pairs.
     """
     rng = np.random.default_rng(seed)
     parts = corpus.divided(LONG_DOCUMENT)
     pairs: list[Pair] = []
     while len(pairs) < count:
         length = int(rng.integers(max(corpus.template.pair.count + 2, max_length // 10), max_length + 1))
-        stream = sentence_pairs(_drawn_from(corpus, parts, rng), max_length=length, rng=rng)
+        stream = walk(_drawn_from(corpus, parts, rng), max_length=length, rng=rng)
         pairs.extend(pair for pair, _ in zip(stream, range(4), strict=False))
     return pairs[:count]
 
@@ -116,14 +122,15 @@ def _drawn_from(corpus: TokenizedCorpus, parts: TokenizedCorpus, rng: np.random.
     return replace(parts, chosen=rng.choice(chosen, 1))
 
 
-def mixed_texts(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int, pairs: bool) -> list[Pair]:
+def mixed_texts(corpus: TokenizedCorpus, count: int, *, max_length: int, seed: int, pairs: Walk | None) -> list[Pair]:
     """``count`` texts of many lengths: single texts only, or pairs and single texts alternately.
 
     Args:
         max_length: tokens of a text or a pair at most.
-        pairs: whether the model reads pairs.
+        pairs: cuts the text into pairs; None for a model of single texts.
     """
-    of_pairs = mixed_pairs(corpus, (count + 1) // 2, max_length=max_length, seed=seed) if pairs else []
+    half = (count + 1) // 2
+    of_pairs = mixed_pairs(corpus, half, max_length=max_length, seed=seed, walk=pairs) if pairs else []
     singles = mixed_singles(corpus, count - len(of_pairs), max_length=max_length, seed=seed)
     both = [text for two in zip(of_pairs, singles, strict=False) for text in two]
     return both + of_pairs[len(singles) :] + singles[len(of_pairs) :]

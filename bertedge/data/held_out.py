@@ -11,7 +11,6 @@ import numpy as np
 
 from bertedge.data.batches import Layout, Walk, drawn_batches
 from bertedge.data.corpus import TokenizedCorpus
-from bertedge.data.pairs import sentence_pairs
 from bertedge.data.singles import single_texts
 from bertedge.errors import CorpusError, ShortTextWarning
 from bertedge.predictor import Batch
@@ -46,14 +45,14 @@ def hold_out(corpus: TokenizedCorpus, share: float) -> tuple[TokenizedCorpus, To
 
 
 def warn_if_short(
-    corpus: TokenizedCorpus, *, examples: int, max_length: int, seed: int, pairs: bool, name: str
+    corpus: TokenizedCorpus, *, examples: int, max_length: int, seed: int, pairs: Walk | None, name: str
 ) -> None:
     """Warn if a text has fewer pairs, or single texts, than asked for.
 
     Warns:
         ShortTextWarning: :func:`drawn_sample` has to walk over it more than once.
     """
-    walk, what = (sentence_pairs, "sentence pairs") if pairs else (single_texts, "single texts")
+    walk, what = (pairs, "pairs") if pairs else (single_texts, "single texts")
     drawn = walk(corpus, max_length=max_length, rng=np.random.default_rng(seed))
     found = sum(1 for _ in islice(drawn, examples))
     if found < examples:
@@ -68,7 +67,7 @@ def drawn_sample(
     examples: int,
     max_length: int,
     seed: int,
-    pairs: bool,
+    pairs: Walk | None,
     batch_size: int = 16,
 ) -> list[Batch]:
     """``examples`` masked single texts; or ``examples`` pairs, and half as many single texts.
@@ -76,11 +75,11 @@ def drawn_sample(
     A short text is read several times; each time it is cut and masked differently.
 
     Args:
-        pairs: whether the model reads pairs.
+        pairs: cuts the text into pairs; None for a model of single texts.
     """
     rng = np.random.default_rng(seed)
     batches: list[Batch] = []
-    walks: list[tuple[Walk, int]] = [(sentence_pairs, examples)] if pairs else []
+    walks: list[tuple[Walk, int]] = [(pairs, examples)] if pairs else []
     walks.append((single_texts, math.ceil(examples / 2) if pairs else examples))
     for walk, missing in walks:
         while missing > 0:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from bertedge.data.batches import Layout
+from bertedge.data.batches import Layout, Walk
 from bertedge.data.calibration import default_text, mixed_texts, reading_warnings, text_warnings
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.examples import has_rows
 from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
 from bertedge.data.pairs import Pair
 from bertedge.data.task_text import read_task_text
+from bertedge.data.walks import pair_walk
 from bertedge.errors import UsageError
 from bertedge.heads import Head
 from bertedge.heads.parts import Parts
@@ -79,14 +80,14 @@ class RunningText:
     """Documents of sentences, from which texts of many lengths are cut.
 
     Attributes:
-        pairs: whether the model reads pairs of sentences.
+        pairs: cuts the text into pairs; None for a model of single texts.
     """
 
     name: str
     corpus: TokenizedCorpus
     tokenizer: Tokenizer
     layout: Layout
-    pairs: bool
+    pairs: Walk | None
 
     def why_not(self, head: Head) -> tuple[str, str] | None:
         reason = self.corpus.why_no_pairs if head.needs_documents else None
@@ -155,7 +156,7 @@ def read_text(
         corpus=tokenize_corpus(file, tokenizer),
         tokenizer=tokenizer,
         layout=Layout.of(tokenizer, vocab_size, masks=parts.reads_masked),
-        pairs=parts.reads_pairs,
+        pairs=pair_walk(parts),
     )
 
 

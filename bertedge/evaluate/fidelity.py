@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bertedge.data.batches import Layout, drawn_batches, without_one_sided_labels
+from bertedge.data.batches import Layout, Walk, drawn_batches, without_one_sided_labels
 from bertedge.data.corpus import TokenizedCorpus
 from bertedge.data.pairs import sentence_pairs
+from bertedge.data.questions import question_pairs
 from bertedge.data.singles import single_texts
 from bertedge.evaluate.bootstrap import Observations, estimate_all
 from bertedge.evaluate.collector import Collector
@@ -21,13 +22,17 @@ from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.progress import Listener, no_progress
 
 #: A kind of texts that models are compared on.
-Kind = Literal["pairs", "single texts", "labelled texts", "unlabelled texts"]
+Kind = Literal["pairs", "questions", "single texts", "labelled texts", "unlabelled texts"]
 PAIRS: Kind = "pairs"
+#: Questions and their contexts.
+QUESTIONS: Kind = "questions"
 SINGLE_TEXTS: Kind = "single texts"
 #: The user's own texts, whole as the file lists them.
 LABELLED: Kind = "labelled texts"
 UNLABELLED: Kind = "unlabelled texts"
 OWN_TEXTS = (LABELLED, UNLABELLED)
+#: How running text is cut into each kind.
+WALKS: dict[Kind, Walk] = {PAIRS: sentence_pairs, QUESTIONS: question_pairs, SINGLE_TEXTS: single_texts}
 #: Called for each batch with: index of the candidate, batch, outputs of the reference, outputs of the candidate.
 Watch = Callable[[int, Batch, Outputs, Outputs], None]
 
@@ -37,8 +42,9 @@ def _ignore(index: int, batch: Batch, expected: Outputs, got: Outputs) -> None:
 
 
 def kinds_of_texts(parts: Parts, corpus: TokenizedCorpus) -> tuple[Kind, ...]:
-    """The kinds of texts to compare a model on, the main kind first: pairs if a head reads pairs, and single texts."""
-    return (PAIRS, SINGLE_TEXTS) if parts.reads_pairs and corpus.why_no_pairs is None else (SINGLE_TEXTS,)
+    """The kinds of texts to compare a model on, the main kind first: those that its heads read, and single texts."""
+    pairs = (PAIRS,) if parts.reads_pairs and corpus.why_no_pairs is None else ()
+    return (*pairs, *((QUESTIONS,) if parts.reads_questions else ()), SINGLE_TEXTS)
 
 
 def evaluation_batches(
@@ -63,7 +69,7 @@ def evaluation_batches(
         count=examples,
         max_length=max_length,
         batch_size=batch_size,
-        walk=sentence_pairs if kind == PAIRS else single_texts,
+        walk=WALKS[kind],
     )
     return without_one_sided_labels(drawn)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,18 @@ def texts_of(tokenizer: Tokenizer, batch: Batch, row: int) -> tuple[str, ...]:
         end = length - len(tokenizer.template.pair.special[-1]) if segments.any() else begin
     parts = tokenizer.template.take_apart(ids.tolist(), int(begin), int(end))
     return tuple(tokenizer.decode(part, skip_special=False) for part in parts)
+
+
+class Worst(Protocol):
+    """Collects the texts on which a candidate differs most from its reference, batch by batch."""
+
+    def add(self, batch: Batch, expected: dict[str, NDArray[Any]], got: dict[str, NDArray[Any]]) -> None:
+        """Compare the results of :meth:`bertedge.heads.Head.read` for both models on one batch."""
+        ...
+
+    def found(self) -> dict[str, tuple[Case, ...]]:
+        """The worst texts so far, worst first, by the names of the lists in :attr:`bertedge.heads.Head.lists`."""
+        ...
 
 
 class WorstList:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from bertedge.arrays import ArraySpec
 from bertedge.encoders.names import Shapes
 from bertedge.encoding import Encoding
 from bertedge.example import Example
-from bertedge.heads.cases import Case
+from bertedge.heads.cases import Worst
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Verb
@@ -59,18 +59,6 @@ class GoldenArray:
     kind: Literal["ids", "given ids", "probabilities", "vectors", "scores"]
 
 
-class Worst(Protocol):
-    """Collects the texts on which a candidate differs most from its reference, batch by batch."""
-
-    def add(self, batch: Batch, expected: Arrays, got: Arrays) -> None:
-        """Compare the results of :meth:`Head.read` for both models on one batch."""
-        ...
-
-    def found(self) -> dict[str, tuple[Case, ...]]:
-        """The worst texts so far, worst first, by the names of the lists in :attr:`Head.lists`."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Head(ABC):
     """One kind of answer of a model. A new head defines these attributes and methods.
@@ -79,6 +67,7 @@ class Head(ABC):
         name: of the head in reports, labels and logits.
         words: the kind of answer in words, such as "masked-word".
         reads: the positions that it is computed for; ``pair`` is the first token of a pair of texts.
+        reads_questions: whether it reads pairs of a short text and a longer one, such as a question and its context.
         outputs: positions of the graph (``masked`` or ``all``) -> name of the output; the latter as in Optimum. Several
             names if Optimum reads each number of the last extent from an output of its own.
         needs_pooler: whether it reads the pooler's output instead of a hidden state; see :meth:`reads_pooler`.
@@ -109,6 +98,7 @@ class Head(ABC):
     name: ClassVar[str]
     words: str
     reads: Literal["masked", "first", "every", "pair"]
+    reads_questions: bool = False
     outputs: Mapping[str, str | tuple[str, ...]]
     needs_pooler: bool = False
     in_every_model: bool = False

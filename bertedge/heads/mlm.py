@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from bertedge.arrays import ArraySpec
 from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
+from bertedge.heads.cases import Worst
 from bertedge.heads.fill_mask import lines
-from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, Observed, Quantities, Worst
+from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Argument, Option, Verb

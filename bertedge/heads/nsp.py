@@ -13,8 +13,8 @@ from bertedge.arrays import ArraySpec
 from bertedge.encoders import names
 from bertedge.encoders.names import Shapes
 from bertedge.errors import UsageError
-from bertedge.heads.cases import Answer, Case, WorstList, passage, texts_of
-from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Worst
+from bertedge.heads.cases import Answer, Case, Worst, WorstList, passage, texts_of
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.structure import Structure
 from bertedge.heads.text_model import TextModel, row_of

@@ -70,6 +70,11 @@ class Parts:
         return not self.heads or any(head.reads == "every" for head in self.rows)
 
     @property
+    def reads_questions(self) -> bool:
+        """Whether a head reads questions and their contexts."""
+        return any(head.reads_questions for head in self.rows)
+
+    @property
     def needs_labels(self) -> bool:
         """Whether it has a head that is trained on labelled texts, such as a classifier."""
         return any(head.task is None for head in self.rows)

@@ -15,7 +15,8 @@ from bertedge.encoding import Encoding
 from bertedge.example import Example
 from bertedge.heads.answer_quantities import accuracy, fidelity
 from bertedge.heads.answer_spans import LONGEST_ANSWER, Answer
-from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities, Worst
+from bertedge.heads.cases import Worst
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.right_answers import given_answers, marked
 from bertedge.heads.structure import Found, Structure
@@ -219,6 +220,7 @@ def _lines(answers: Iterable[Answer]) -> Iterator[str]:
 QUESTION_ANSWERING = QuestionAnswering(
     words="question-answering",
     reads="every",
+    reads_questions=True,
     outputs={"masked": "question_answering_logits", "all": ("start_logits", "end_logits")},
     settings_type=AnswerSettings,
     architecture="ForQuestionAnswering",

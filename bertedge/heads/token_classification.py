@@ -14,8 +14,9 @@ from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
 from bertedge.encoding import Encoding
 from bertedge.example import Example
+from bertedge.heads.cases import Worst
 from bertedge.heads.classifier_layers import has_classifier
-from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Worst
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.labels import about_labels, label_keys, listed
 from bertedge.heads.structure import Found, Structure

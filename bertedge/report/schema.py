@@ -33,8 +33,8 @@ class CorpusInfo:
     """The text that fidelity was measured on.
 
     Attributes:
-        kind: the kind of texts that the main numbers were measured on: ``pairs`` or ``single texts`` of running text;
-            ``labelled texts`` or ``unlabelled texts`` of the user's own.
+        kind: the kind of texts that the main numbers were measured on: ``pairs``, ``questions`` or ``single texts`` of
+            running text; ``labelled texts`` or ``unlabelled texts`` of the user's own.
         labelled: the share of the user's own texts that have a right answer; None for running text.
         columns: how the columns of the user's own texts were read, in words; None for running text.
     """

@@ -11,6 +11,7 @@ import pytest
 from bertedge.data import calibration
 from bertedge.data.calibration import default_text, mixed_pairs, mixed_texts, reading_warnings
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
+from bertedge.data.pairs import sentence_pairs
 from bertedge.errors import FileError
 from bertedge.tokenizer import Tokenizer
 from tests.data.test_corpus import read_documents
@@ -87,7 +88,7 @@ def test_how_much_is_read(
     (tmp_path / "t").write_text((corpus_file.read_text() + "\n") * copies)
     found = reading_warnings(
         tokenize_corpus(tmp_path / "t", tokenizer),
-        lambda places: mixed_texts(places, count, max_length=48, seed=0, pairs=True),
+        lambda places: mixed_texts(places, count, max_length=48, seed=0, pairs=sentence_pairs),
         "t",
     )
     assert len(found) == len(told)

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.data.batches import Layout
+from bertedge.data.batches import Layout, Walk
 from bertedge.data.corpus import TokenizedCorpus, tokenize_corpus
 from bertedge.data.held_out import drawn_sample, hold_out, warn_if_short
+from bertedge.data.pairs import sentence_pairs
+from bertedge.data.questions import question_pairs
 from bertedge.errors import CorpusError, ShortTextWarning
 from tests.templates import template
 
@@ -59,7 +61,7 @@ def test_few_documents_are_cut_and_many_are_dealt_out() -> None:
 def test_a_short_text_is_walked_again_and_masked_afresh(checkpoint: Checkpoint, corpus_file: Path) -> None:
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     layout = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size)
-    batches = drawn_sample(corpus, layout, examples=50, max_length=32, seed=0, pairs=True)
+    batches = drawn_sample(corpus, layout, examples=50, max_length=32, seed=0, pairs=sentence_pairs)
     second = [(batch.token_type_ids == 1).any(axis=1) for batch in batches]
     assert sum(int(rows.sum()) for rows in second) == 50
     assert sum(int((~rows).sum()) for rows in second) == 25
@@ -67,8 +69,12 @@ def test_a_short_text_is_walked_again_and_masked_afresh(checkpoint: Checkpoint, 
     assert len(rows) > 25
 
 
-@pytest.mark.parametrize(("pairs", "what"), [(True, "sentence pairs"), (False, "single texts")])
-def test_a_text_that_is_too_short_is_told(checkpoint: Checkpoint, corpus_file: Path, pairs: bool, what: str) -> None:
+@pytest.mark.parametrize(
+    ("pairs", "what"), [(sentence_pairs, "pairs"), (question_pairs, "pairs"), (None, "single texts")]
+)
+def test_a_text_that_is_too_short_is_told(
+    checkpoint: Checkpoint, corpus_file: Path, pairs: Walk | None, what: str
+) -> None:
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

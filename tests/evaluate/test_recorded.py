@@ -32,7 +32,7 @@ def batches(models: list[BertRuntime], corpus_file: Path) -> list[Batch]:
     corpus = tokenize_corpus(corpus_file, models[0].tokenizer)
     layout = Layout.of(models[0].tokenizer, models[0].bundle.config.vocab_size)
     pairs = evaluation_batches(corpus, layout, examples=20, max_length=48, seed=0, batch_size=4)
-    return [*pairs, *drawn_sample(corpus, layout, examples=FEWEST_TEXTS, max_length=48, seed=0, pairs=False)]
+    return [*pairs, *drawn_sample(corpus, layout, examples=FEWEST_TEXTS, max_length=48, seed=0, pairs=None)]
 
 
 @pytest.mark.parametrize("max_bytes", [2**30, 0])

@@ -123,6 +123,7 @@ def test_a_model_with_a_next_sentence_head_is_compared_on_both_kinds(bundle_of: 
     assert kinds_of_texts(Parts(("mlm", "nsp")), corpus_of([3, 4], [5, 6])) == ("pairs", "single texts")
     assert kinds_of_texts(Parts(("mlm", "nsp")), corpus_of([3, 4])) == ("single texts",)
     assert kinds_of_texts(Parts(), corpus_of([3, 4], [5, 6])) == ("single texts",)
+    assert kinds_of_texts(Parts(("question_answering",)), corpus_of([3, 4])) == ("questions", "single texts")
 
 
 def test_spearman_is_scipys() -> None:

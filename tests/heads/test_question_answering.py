@@ -19,9 +19,13 @@ from tokenizers import processors
 from transformers import AutoConfig, AutoModelForQuestionAnswering, BertTokenizerFast
 
 from bertedge.checkpoint import Checkpoint
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.questions import LONGEST_QUESTION
+from bertedge.data.text_source import read_text
 from bertedge.encoders import ENCODERS
 from bertedge.errors import CheckpointError, UnknownTextWarning, UsageError
-from bertedge.evaluate.fidelity import measure_fidelity
+from bertedge.evaluate.fidelity import QUESTIONS, evaluation_batches, kinds_of_texts, measure_fidelity
 from bertedge.example import Example
 from bertedge.heads import HEADS
 from bertedge.heads.answer_spans import Answer, Window, log_boundaries
@@ -243,6 +247,23 @@ def test_fidelity_and_accuracy_are_measured(runtime_of: Callable[..., BertRuntim
         right = encoding.offsets[context[1]][0], encoding.offsets[context[2]][1]
         expected.append((answer.start, answer.end) == right)
     assert same[f"{NAME}.exact_match"].value == pytest.approx(np.mean(expected))
+
+
+def test_running_text_gives_questions_and_contexts(runtime_of: Callable[..., BertRuntime], corpus_file: Path) -> None:
+    """Without a file of the task, a model is calibrated and compared on a short text in front of a longer one."""
+    runtime = runtime_of("bert")
+    parts = runtime.bundle.manifest.parts
+    text = read_text(None, runtime.tokenizer, parts, vocab_size=runtime.config.vocab_size)
+    pairs = [pair for pair in text.calibration_texts(40, max_length=256, seed=0) if pair.second]
+    assert len(pairs) == 20
+    assert all(len(pair.first) <= LONGEST_QUESTION for pair in pairs)
+    assert np.mean([len(pair.second) for pair in pairs]) > 3 * np.mean([len(pair.first) for pair in pairs])
+    corpus = tokenize_corpus(corpus_file, runtime.tokenizer)
+    assert kinds_of_texts(parts, corpus)[0] == QUESTIONS
+    layout = Layout.of(runtime.tokenizer, runtime.config.vocab_size, masks=False)
+    batches = evaluation_batches(corpus, layout, examples=8, max_length=48, seed=0, kind=QUESTIONS)
+    (same,) = measure_fidelity(runtime, [runtime], batches)
+    assert same[f"{NAME}.span_agreement"].n == sum(len(batch.input_ids) for batch in batches) > 0
 
 
 def test_models_may_say_that_there_is_no_answer_if_the_texts_have_such_questions() -> None:

@@ -14,6 +14,7 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import mixed_texts
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.pairs import sentence_pairs
 from bertedge.engines.onnxruntime.feed import feed
 from bertedge.engines.onnxruntime.session import inputs_of
 from bertedge.graph.rounding import NEAREST
@@ -37,7 +38,7 @@ def test_every_position_is_seen_by_every_layer(checkpoint: Checkpoint, corpus_fi
     corpus = tokenize_corpus(corpus_file, checkpoint.tokenizer)
     layout, rng = Layout.of(checkpoint.tokenizer, checkpoint.config.vocab_size), np.random.default_rng(SEED)
     last = block_layers(checkpoint.config, checkpoint.config.num_hidden_layers - 1).output.name
-    texts = mixed_texts(corpus, METHOD.examples, max_length=METHOD.max_length, seed=SEED, pairs=True)
+    texts = mixed_texts(corpus, METHOD.examples, max_length=METHOD.max_length, seed=SEED, pairs=sentence_pairs)
     with float_model(checkpoint) as model:
         session = ort.InferenceSession(str(model.observed))
         values = [model.layer_inputs[layer] for layer in (last, "mlm.decoder")]

@@ -18,6 +18,7 @@ from bertedge.bundle import Bundle
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.held_out import drawn_sample
+from bertedge.data.pairs import sentence_pairs
 from bertedge.engines import ENGINES
 from bertedge.errors import BundleError
 from bertedge.evaluate.clipping import measure_clipping
@@ -73,7 +74,7 @@ def test_clipping_is_counted(split_bundle_of: MakeBundle, corpus_file: Path) -> 
     bundle = split_bundle_of("static")
     layout = Layout.of(bundle.tokenizer, bundle.config.vocab_size)
     corpus = tokenize_corpus(corpus_file, bundle.tokenizer)
-    batches = drawn_sample(corpus, layout, examples=4, max_length=32, seed=0, pairs=True)
+    batches = drawn_sample(corpus, layout, examples=4, max_length=32, seed=0, pairs=sentence_pairs)
     assert measure_clipping(bundle, batches, threads=1)
 
 
