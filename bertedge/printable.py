@@ -48,18 +48,6 @@ def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
 
 
-def drop_in_words(what: str) -> Callable[[float], str]:
-    """A function that puts a drop of a share in words: ``accuracy 0.3 points lower``, ``accuracy as in float``."""
-
-    def words(drop: float) -> str:
-        points = f"{abs(100 * drop):.1f}"
-        return (
-            f"{what} as in float" if points == "0.0" else f"{what} {points} points {'lower' if drop > 0 else 'higher'}"
-        )
-
-    return words
-
-
 def differences_in_words(what: str) -> Callable[[float], str]:
     """A function that puts a share of equal answers in words: ``0.4 % of the labels differ``."""
 

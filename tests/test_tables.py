@@ -157,6 +157,8 @@ def test_a_heads_layers_have_its_tensors(head: Head) -> None:
 
 def test_a_heads_numbers_are_used_everywhere(head: Head) -> None:
     assert {head.smooth_loss, head.main_metric} <= head.metrics.keys() <= METRICS.keys()
+    assert all(f"{metric}_drop" in head.metrics for metric in head.kept)
+    assert all(head.metrics[metric].better == "higher" for metric in head.trade_offs)
     for rows in (head.budgets, head.trade_offs, head.over_length, head.columns, head.losses):
         assert rows
         assert rows.keys() <= head.metrics.keys()

@@ -48,13 +48,15 @@ def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None)
             note("warning: vectors are far from float's; compare with the default recipe, or calibrate with more text")
         casing = {None: "", True: " --cased", False: " --uncased"}[cased]
         folder, reference = shlex.quote(str(bundle.folder)), shlex.quote(str(model))
-        note(f"to measure it: bertedge bench {folder} --reference {reference}{casing}")
+        of_a_task = any(head.task is None for head in manifest.parts.rows)
+        data = " --data LABELLED.csv" if of_a_task else ""
+        note(f"to measure it: bertedge bench {folder} --reference {reference}{data}{casing}")
 
 
 def fidelity_words(fidelity: Any) -> str:
     """The difference of a new bundle from float on the golden inputs, in words."""
     words = [
-        f"{'all' if same.equal == same.of else same.equal} of {same.of} {HEADS[head].answers} are float's"
+        f"{'all' if same.equal == same.of else f'{same.equal} of'} {same.of} {HEADS[head].answers} are float's"
         for head, same in fidelity.agreement.items()
         if head in HEADS
     ]

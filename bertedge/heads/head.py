@@ -88,7 +88,8 @@ class Head(ABC):
         trade_offs: metric -> name of the axis, for the picture of accuracy against latency.
         over_length: metric -> name of the axis, for the picture of fidelity by length.
         columns: metric -> title of the column, in tables of several CPUs.
-        losses: metric -> a function that puts its value in words. A report's sentence has those that were measured.
+        losses: metric -> a function that puts its value in words. A report's sentence has those of its main head.
+        kept: metric with a ``..._drop`` -> its name in that sentence, which has the candidate's and float's value.
         verb: the command that uses it, and its method of :class:`bertedge.BertRuntime`.
         task: its training task on text without labels, in words; None for a head that needs labels.
         answers: its best answers in words, such as "best words"; empty for a head that chooses nothing.
@@ -117,6 +118,7 @@ class Head(ABC):
     over_length: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     losses: Mapping[str, Callable[[float], str]] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
     verb: Verb
     task: str | None = None
     answers: str = ""

@@ -25,7 +25,7 @@ from bertedge.heads.worst_answers import LISTS, WorstAnswers
 from bertedge.layers import Layer, Role
 from bertedge.metric import SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import Batch, Outputs
-from bertedge.printable import drop_in_words, rounded_percent
+from bertedge.printable import differences_in_words
 from bertedge.probabilities import largest_change, softmax
 from bertedge.tokenizer import Tokenizer
 
@@ -262,10 +262,8 @@ QUESTION_ANSWERING = QuestionAnswering(
     trade_offs={f"{NAME}.span_agreement": "answer as in float", f"{NAME}.f1": "F1 of answers"},
     over_length={f"{NAME}.span_agreement": "answer as in float", f"{NAME}.f1_between": "F1 with float's answer"},
     columns={f"{NAME}.span_agreement": "answers", f"{NAME}.f1_between": "answer F1"},
-    losses={
-        f"{NAME}.span_agreement": lambda value: f"{rounded_percent(1 - value)} of the answers differ",
-        f"{NAME}.f1_drop": drop_in_words("F1 of answers"),
-    },
+    losses={f"{NAME}.span_agreement": differences_in_words("answers")},
+    kept={f"{NAME}.f1": "F1 of answers"},
     answers="answers",
     verb=Verb(
         name="answer",

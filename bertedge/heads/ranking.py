@@ -28,7 +28,7 @@ from bertedge.heads.worst_rankings import PAIRS, SCORE_FLOOR, WorstRankings
 from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, mean, mean_of_groups, minus
 from bertedge.predictor import Batch, Outputs
-from bertedge.printable import drop_in_words, rounded_percent
+from bertedge.printable import rounded_percent
 from bertedge.tokenizer import Tokenizer
 from bertedge.vector_modules import torch_class
 
@@ -61,7 +61,7 @@ METRICS = {
     f"{NAME}.ndcg_at_10": Metric(
         group=NAME, estimate=_GAIN, better="higher", meaning="NDCG of a query's ten best documents, mean"
     ),
-    f"{NAME}.ndcg_drop": Metric(
+    f"{NAME}.ndcg_at_10_drop": Metric(
         group=NAME,
         estimate=minus(_REFERENCE_GAIN, _GAIN),
         better="lower",
@@ -209,11 +209,11 @@ RANKING = Ranking(
         f"{NAME}.top1_agreement": {"max_drop": 0.02},
         f"{NAME}.kendall_tau": {"max_drop": 0.02},
         f"{NAME}.score_mae": {"max_ratio": 1.25},
-        f"{NAME}.ndcg_drop": {"max_drop": 0.01},
+        f"{NAME}.ndcg_at_10_drop": {"max_drop": 0.01},
     },
     smooth_loss=f"{NAME}.score_mae",
     main_metric=f"{NAME}.score_mae",
-    trade_offs={f"{NAME}.top1_agreement": "best document as in float", f"{NAME}.score_mae": "difference of scores"},
+    trade_offs={f"{NAME}.top1_agreement": "best document as in float", f"{NAME}.kendall_tau": "order as in float"},
     over_length={f"{NAME}.score_mae": "difference of scores from float"},
     columns={f"{NAME}.score_mae": "score error"},
     losses={
@@ -221,8 +221,8 @@ RANKING = Ranking(
             f"{rounded_percent(1 - value)} of the queries have another best document"
         ),
         f"{NAME}.score_mae": lambda value: f"its scores differ by {value:.2g} on average",
-        f"{NAME}.ndcg_drop": drop_in_words("NDCG"),
     },
+    kept={f"{NAME}.ndcg_at_10": "NDCG at 10"},
     lists={PAIRS: "Scores farthest from float's"},
     verb=Verb(
         name="rerank",

@@ -35,7 +35,7 @@ from bertedge.heads.worst_labels import FLIPS, TEXTS, WorstLabels
 from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind
 from bertedge.predictor import Batch, Outputs
-from bertedge.printable import differences_in_words, drop_in_words
+from bertedge.printable import differences_in_words
 from bertedge.tokenizer import Tokenizer
 
 #: Kind of a classifier -> what it answers with, in words.
@@ -216,10 +216,8 @@ SEQUENCE_CLASSIFICATION = SequenceClassification(
     trade_offs={f"{NAME}.label_agreement": "label as in float", f"{NAME}.accuracy": "texts labelled correctly"},
     over_length={f"{NAME}.label_agreement": "label as in float", f"{NAME}.kl_mean": "KL of labels from float, nats"},
     columns={f"{NAME}.label_agreement": "labels", f"{NAME}.kl_mean": "label KL"},
-    losses={
-        f"{NAME}.label_agreement": differences_in_words("labels"),
-        f"{NAME}.accuracy_drop": drop_in_words("accuracy"),
-    },
+    losses={f"{NAME}.label_agreement": differences_in_words("labels")},
+    kept={f"{NAME}.accuracy": "accuracy"},
     answers="labels",
     lists={FLIPS: "Another label", TEXTS: "The same label, probabilities farthest apart"},
     verb=Verb(

@@ -34,6 +34,7 @@ class TextModel:
         config: the model's sizes.
         heads: the heads that it has tensors for.
         has_pooler: whether it has a pooler.
+        verbs: the commands that use it.
         head_settings: what its checkpoint says about its heads, as :data:`bertedge.heads.parts.HeadSettings`.
     """
 
@@ -41,6 +42,7 @@ class TextModel:
     config: EncoderConfig
     heads: tuple[str, ...]
     has_pooler: bool
+    verbs: tuple[str, ...]
     head_settings: Any
     tokenizer: Tokenizer
     runner: Runner
@@ -54,7 +56,7 @@ class TextModel:
         if head not in self.heads:
             raise CheckpointError(
                 f"{self.name}: has no {head} head, only {', '.join(self.heads) or 'the encoder'}",
-                "use a model that has it",
+                f"use a model that has it; with this one, use: bertedge {' or '.join(self.verbs)}",
             )
 
 

@@ -36,7 +36,7 @@ from bertedge.heads.verb import Argument, Option, Verb
 from bertedge.heads.worst_tags import LISTS, WorstTags
 from bertedge.layers import Layer, Role
 from bertedge.predictor import Batch, Outputs
-from bertedge.printable import differences_in_words, drop_in_words
+from bertedge.printable import differences_in_words
 from bertedge.probabilities import answers, largest_change, softmax
 from bertedge.tokenizer import Tokenizer
 
@@ -184,10 +184,8 @@ TOKEN_CLASSIFICATION = TokenClassification(
     trade_offs={f"{NAME}.span_f1": "F1 of spans against float's", f"{NAME}.f1": "F1 of spans"},
     over_length={f"{NAME}.token_agreement": "tag as in float", f"{NAME}.kl_mean": "KL of tags from float, nats"},
     columns={f"{NAME}.token_agreement": "tags", f"{NAME}.span_f1": "spans"},
-    losses={
-        f"{NAME}.token_agreement": differences_in_words("tags"),
-        f"{NAME}.f1_drop": drop_in_words("F1 of spans"),
-    },
+    losses={f"{NAME}.token_agreement": differences_in_words("tags")},
+    kept={f"{NAME}.f1": "F1 of spans"},
     verb=Verb(
         name="tag",
         method="tag",

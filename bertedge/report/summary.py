@@ -5,7 +5,7 @@ from __future__ import annotations
 from bertedge.evaluate.intervals import outcome_of
 from bertedge.heads import MAIN_FIRST
 from bertedge.report.schema import CandidateReport, Report
-from bertedge.report.views import at_workload, main_workload
+from bertedge.report.views import at_workload, is_share, main_workload, reference_value
 
 
 def summary(report: Report) -> list[str]:
@@ -15,7 +15,7 @@ def summary(report: Report) -> list[str]:
 
 def in_words(report: Report, model: CandidateReport) -> str:
     """Size, speed and loss of one candidate."""
-    return f"{_size(report, model)}, {_speed(report, model)}, {_loss(model)}"
+    return f"{_size(report, model)}, {_speed(report, model)}, {_loss(report, model)}"
 
 
 def _size(report: Report, model: CandidateReport) -> str:
@@ -37,12 +37,25 @@ def _speed(report: Report, model: CandidateReport) -> str:
     return f"{1 / ratio.value:.1f} x faster {at}" if ratio.value < 1 else f"{ratio.value:.1f} x slower {at}"
 
 
-def _loss(model: CandidateReport) -> str:
+def _loss(report: Report, model: CandidateReport) -> str:
     """What the model's main head loses: the first one that has a measured loss."""
     for head in MAIN_FIRST:
         told = [
             words(model.fidelity[metric].value) for metric, words in head.losses.items() if metric in model.fidelity
         ]
+        told += [_kept(report, model, metric, words) for metric, words in head.kept.items() if metric in model.fidelity]
         if told:
             return ", ".join(told)
     return "fidelity not measured"
+
+
+def in_percent(share: float) -> str:
+    """``92.9 %``."""
+    return f"{100 * share:.1f} %"
+
+
+def _kept(report: Report, model: CandidateReport, metric: str, words: str) -> str:
+    """``accuracy 92.9 % (float 92.2 %)``."""
+    show = in_percent if is_share(metric) else "{:.3f}".format
+    known = reference_value(report, metric)
+    return f"{words} {show(model.fidelity[metric].value)}" + ("" if known is None else f" (float {show(known)})")

@@ -93,7 +93,7 @@ def trade_off(report: Report, metric: str) -> list[Point]:
     if workload is None:
         return []
     points = []
-    # a metric without a drop compares with float, so float itself has the best value
+    # a metric without a drop compares with float, so float itself has the best value; higher is better for all of them
     known = reference_value(report, metric) if f"{metric}_drop" in METRICS else 1.0
     if known is not None:
         points.append(

@@ -11,7 +11,7 @@ from bertedge.bundle import Bundle
 from bertedge.engines import AUTO, ENGINES, Engine, choose_engine
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError, UsageError
-from bertedge.heads import HeadMethods
+from bertedge.heads import HEADS, HeadMethods
 from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.runtime.row_runner import RowRunner
 from bertedge.target import warn_if_less_accurate
@@ -74,6 +74,7 @@ class BertRuntime(HeadMethods):
         self.name = bundle.name
         self.tokenizer = bundle.tokenizer
         self.config = bundle.config
+        self.verbs = tuple(head.verb.name for name, head in HEADS.items() if bundle.manifest.parts.has(name))
         self.heads, self.has_pooler = bundle.manifest.heads, bundle.manifest.parts.pooler
         self.head_settings = bundle.head_settings
         self._check, self._allow_any_cpu = check, allow_any_cpu

@@ -230,7 +230,7 @@ def test_metrics_group_candidates_by_query_across_batches() -> None:
     assert found["ranking.kendall_tau"] == pytest.approx(0)
     assert found["ranking.score_mae"] == pytest.approx(0.5)
     assert found["ranking.ndcg_at_10"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
-    assert found["ranking.ndcg_drop"] == pytest.approx((1 - 1 / np.log2(3)) / 2)
+    assert found["ranking.ndcg_at_10_drop"] == pytest.approx((1 - 1 / np.log2(3)) / 2)
 
 
 def test_single_texts_and_files_without_labels() -> None:

@@ -200,7 +200,7 @@ def test_a_sentence_for_each_candidate_of_what_was_measured() -> None:
         "noisy: 3.8 x smaller, not clearly faster or slower at 16 tokens, 3.0 % of the best words differ",
         "bare: 1.2 x larger, speed not measured, fidelity not measured",
         "vectors: 3.8 x smaller, 2.1 x faster at 16 tokens, its vectors have a mean cosine of 0.9877 with float's",
-        "classifier: 3.8 x smaller, 2.1 x faster at 16 tokens, 0.4 % of the labels differ, accuracy 0.1 points lower",
+        "classifier: 3.8 x smaller, 2.1 x faster at 16 tokens, 0.4 % of the labels differ, accuracy 93.0 % (float 93.1 %)",
     ]
     assert printed(report, 200).rstrip().splitlines()[-6:] == summary(report)
 
