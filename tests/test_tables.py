@@ -32,6 +32,7 @@ from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.heads.structure import Found
 from bertedge.heads.tag_settings import TagSettings
 from bertedge.heads.verb import REQUIRED
+from bertedge.pooling import EmbeddingSettings
 from bertedge.predictor import Batch, Row, RowOutputs
 from bertedge.quantization import export
 from bertedge.quantization.sensitivity import SMOOTH_LOSS
@@ -58,6 +59,7 @@ SETTINGS = HeadSettings(
     ),
     token_classification=TagSettings(labels=("O", "B-ship", "I-ship"), owner="classifier"),
     question_answering=AnswerSettings(),
+    embedding=EmbeddingSettings(pooling=("mean",), max_seq_length=64),
 )
 ROOT = Path(__file__).parents[1]
 SIZES = {
@@ -180,7 +182,10 @@ def with_the_head(head: Head, config: EncoderConfig, tokenizer: Tokenizer, tmp_p
     parts = Parts((head.name,), pooler=True, settings=SETTINGS)
     source = ArraysSource(random_tensors(config, parts))
     raw = {"architectures": [f"Bert{head.architecture or 'Model'}"]}
-    checkpoint = Checkpoint(name=head.name, config=config, source=source, tokenizer_=tokenizer, raw_config=raw)
+    vectors = SETTINGS.embedding if head.in_every_model else None
+    checkpoint = Checkpoint(
+        name=head.name, config=config, source=source, tokenizer_=tokenizer, raw_config=raw, embedding=vectors
+    )
     return load(export(checkpoint, tmp_path / "bundle").folder, threads=1)
 
 

@@ -24,9 +24,11 @@ from bertedge.heads.vector_quantities import (
 )
 from bertedge.heads.vector_recipe import VECTOR_OPTIONS
 from bertedge.heads.verb import Argument, Verb
+from bertedge.heads.worst_vectors import LISTS, WorstVectors
 from bertedge.metric import SHARE, GoalKind, Metric, mean, minus, quantile, spearman
 from bertedge.pooling import SIMILARITIES, EmbeddingSettings, pool, pooling_of
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
+from bertedge.tokenizer import Tokenizer
 
 #: Relative to a vector's length; float32 sums in another order differ by as much.
 RELATIVE_FLOOR = 1e-5
@@ -164,6 +166,10 @@ class TextEmbedding(Head):
         here, there = (states[:length].mean(axis=0)[None] for states in pair)
         return float(quantities(there, here)["relative_error"][0])
 
+    def worst(self, tokenizer: Tokenizer, settings: EmbeddingSettings | None) -> WorstVectors | None:
+        """Of models whose files say how they make vectors; others are used for something else."""
+        return None if settings is None else WorstVectors(tokenizer)
+
     def golden(self, settings: Any, *, pooler: bool) -> Mapping[str, GoldenArray]:
         vectors = GoldenArray(spec=ArraySpec(dtype="float32", shape=("B", "H")), kind="vectors")
         return {"cls_state": vectors, "mean_state": vectors} | ({"pooler_output": vectors} if pooler else {})
@@ -234,6 +240,8 @@ EMBEDDING = TextEmbedding(
     over_length={"embedding.cosine_mean": "cosine of vectors to float's"},
     columns={"embedding.cosine_mean": "mean cosine"},
     losses={"embedding.cosine_mean": lambda value: f"its vectors have a mean cosine of {value:.4f} with float's"},
+    kept={"embedding.spearman": "Spearman correlation"},
+    lists=LISTS,
 )
 
 

@@ -32,7 +32,7 @@ def value(number: float) -> MetricValue:
 
 def full(name: str, shift: float = 0.0) -> CandidateReport:
     """A model with every fidelity metric, and four sizes of call."""
-    fidelity = {metric: value(0.5 + shift + place / 100) for place, metric in enumerate(METRICS)}
+    fidelity = {metric: value(0.5 + shift + place / 500) for place, metric in enumerate(METRICS)}
     ratio = MetricValue(value=0.4, low=0.35, high=1.25, n=9)
     singles = {name: replace(seen, value=seen.value + 0.003) for name, seen in fidelity.items()}
     calls = [times(1234.5, 1240.0, ratio=ratio, seq_len=n) for n in (16, 64, 128, 512)]
@@ -192,7 +192,7 @@ def test_a_sentence_for_each_candidate_of_what_was_measured() -> None:
     vectors = replace(one, name="vectors", fidelity={"embedding.cosine_mean": value(0.98765)})
     labelled = {"label_agreement": 0.996, "accuracy": 0.93, "accuracy_drop": 0.0012}
     fidelity = {f"sequence_classification.{name}": value(number) for name, number in labelled.items()}
-    classifier = replace(one, name="classifier", fidelity=vectors.fidelity | fidelity)
+    classifier = replace(one, name="bank", fidelity=vectors.fidelity | fidelity)
     report = report_of(one, slow, noisy, bare, vectors, classifier)
     assert summary(report) == [
         "one: 3.8 x smaller, 2.1 x faster at 16 tokens, 3.0 % of the best words differ",
@@ -200,7 +200,7 @@ def test_a_sentence_for_each_candidate_of_what_was_measured() -> None:
         "noisy: 3.8 x smaller, not clearly faster or slower at 16 tokens, 3.0 % of the best words differ",
         "bare: 1.2 x larger, speed not measured, fidelity not measured",
         "vectors: 3.8 x smaller, 2.1 x faster at 16 tokens, its vectors have a mean cosine of 0.9877 with float's",
-        "classifier: 3.8 x smaller, 2.1 x faster at 16 tokens, 0.4 % of the labels differ, accuracy 93.0 % (float 93.1 %)",
+        "bank: 3.8 x smaller, 2.1 x faster at 16 tokens, 0.4 % of the labels differ, accuracy 93.0 % (float 93.1 %)",
     ]
     assert printed(report, 200).rstrip().splitlines()[-6:] == summary(report)
 
