@@ -166,3 +166,15 @@ def test_a_fused_tensor_that_has_no_equal_parts_does_not_fit(folder: Path, tmp_p
     save_file(tensors, tmp_path / "model" / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"3 tensors do not fit config.json: .*1\.attention\.self\.query"):
         Checkpoint.read(tmp_path / "model")
+
+
+def test_the_parts_of_fused_tensors_are_found_in_any_layout(
+    model: torch.nn.Module, folder: Path, tmp_path: Path
+) -> None:
+    """torch also saves tensors whose columns are next to each other in the file."""
+    shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    by_columns = {name: values.t().contiguous().t() for name, values in model.state_dict().items() if values.ndim == 2}
+    torch.save(model.state_dict() | by_columns, tmp_path / "model" / "pytorch_model.bin")
+    expected, got = Checkpoint.read(folder), Checkpoint.read(tmp_path / "model")
+    for name, values in expected.tensors():
+        np.testing.assert_array_equal(got.tensor(name), values, err_msg=name)
