@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.checkpoint.compiled import refuse_compiled
 from bertedge.checkpoint.pytorch_file import read_pytorch
 from bertedge.checkpoint.safetensors_file import read_safetensors
 from bertedge.checkpoint.tensor_files import FileSource
@@ -133,6 +134,7 @@ def open_source(folder: Path, names: ForeignNames) -> TensorSource:
     """
     found = [(path, reader) for pattern, reader in READERS for path in sorted(folder.glob(pattern))]
     if not found:
+        refuse_compiled(folder)
         raise FileError(
             f"{folder}: no weights; expected one of {', '.join(pattern for pattern, _ in READERS)}",
             "give the folder that holds config.json and the weights",

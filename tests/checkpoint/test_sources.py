@@ -20,6 +20,7 @@ from safetensors.torch import save_file as save_torch_file
 
 from bertedge.checkpoint.sources import ArraysSource, TensorSource, open_source
 from bertedge.encoders import BERT
+from bertedge.encoders.foreign_names import ForeignNames
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, MissingExtraError
 from tests.encoders.test_names import TENSORFLOW_VARIABLES
 
@@ -331,3 +332,21 @@ def test_a_broken_tensorflow_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "bert_model.ckpt.index").write_bytes(b"x")
     with pytest.raises(FileError, match="is not a readable TensorFlow checkpoint"):
         open_source(tmp_path, BERT.names)
+
+
+@pytest.mark.parametrize(
+    ("file", "form"), [("model.onnx", "ONNX"), ("onnx/model.onnx", "ONNX"), ("model.gguf", "GGUF")]
+)
+def test_a_folder_with_a_model_for_inference_only(tmp_path: Path, file: str, form: str) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(b"x")
+    for config, source in (("{}", ""), ('{"_name_or_path": "me/my-model"}', "'me/my-model'"), ("[", "")):
+        (tmp_path / "config.json").write_text(config)
+        with pytest.raises(FileError, match=f"holds only an {form} model") as caught:
+            open_source(tmp_path, ForeignNames())
+        assert source in caught.value.hint
+        assert ("names" in caught.value.hint) == bool(source)
+        assert len(str(caught.value).splitlines()) == 2
+    (tmp_path / "manifest.json").write_text('{"provenance": {"source": "my-float"}}')
+    with pytest.raises(FileError, match="my-float"):
+        open_source(tmp_path, ForeignNames())

@@ -286,5 +286,7 @@ def questions() -> list[str]:
 def test_a_published_embedder(published: Path, questions: list[str], tmp_path: Path) -> None:
     expected = theirs(published).encode(questions)
     assert close(load(export(published, tmp_path / "float").folder).encode(questions), expected)
-    int8 = load(quantize(published, tmp_path / "int8").folder).encode(questions)
-    assert (int8 * expected).sum(axis=1).min() > 0.99
+    bundle = quantize(published, tmp_path / "int8")
+    cosines = (load(bundle.folder).encode(questions) * expected).sum(axis=1)
+    assert (cosines.mean() >= 0.999, np.quantile(cosines, 0.01) >= 0.995) == (True, True)
+    assert bundle.manifest.coverage.macs >= 0.97
