@@ -26,6 +26,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
 #: Head -> the class of ``transformers``, settings of its configuration, and its outputs in order.
 CLASSES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "sequence_classification": ("AutoModelForSequenceClassification", {"num_labels": 3}, ("logits",)),
+    "ranking": ("AutoModelForSequenceClassification", {"num_labels": 1}, ("logits",)),
     "token_classification": ("AutoModelForTokenClassification", {"num_labels": 5}, ("logits",)),
     "question_answering": ("AutoModelForQuestionAnswering", {}, ("start_logits", "end_logits")),
 }
