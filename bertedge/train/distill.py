@@ -15,10 +15,12 @@ from bertedge.errors import UsageError
 from bertedge.heads import TASKS
 from bertedge.train.distillation_loss import PROJECTION_BATCHES, distillation_objective, start_student
 from bertedge.train.folder import Saved
+from bertedge.train.graph_teacher import GraphTeacher
 from bertedge.train.head_plan import HeadPlan, nothing_to_train, plan_heads
 from bertedge.train.inputs import Feed
 from bertedge.train.loop import Objective, Progress
 from bertedge.train.model import BertForPreTraining
+from bertedge.train.student import Teacher
 from bertedge.train.training_run import Listener, Note, Paths, TrainingRun, opened
 from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
 from bertedge.train.world import World, joined
@@ -45,6 +47,8 @@ def distill(
     note: Note = _log.info,
 ) -> Progress:
     """Make a smaller BERT that imitates ``teacher`` on a corpus, and write it to ``output``; see :func:`train`.
+
+    The teacher may be of any family. The student is a BERT with its tokenizer.
 
     The student gets the heads of its teacher that the corpus can teach. From a teacher without heads, it learns hidden
     states, and self-attention relations if their weight is above 0.
@@ -90,7 +94,7 @@ def _imitate(
 ) -> Progress:
     """Train a student against its teacher."""
     torch.manual_seed(run.settings.seed)
-    teacher = BertForPreTraining.from_checkpoint(source).requires_grad_(False).to(run.device)
+    teacher = _teacher(source, run)
     student, projection = _student(run, teacher, source, shape, given, heads)
     teacher.train_only(heads.tasks)
 
@@ -100,6 +104,13 @@ def _imitate(
         return distillation_objective(teacher, student, projection, weights)
 
     return run.go(student, heads, objective, on_step, projection=projection)
+
+
+def _teacher(source: Checkpoint, run: TrainingRun) -> Teacher:
+    """A BERT in torch, a model of another family as its float graph."""
+    if encoder_of(source.config).trainable:
+        return BertForPreTraining.from_checkpoint(source).requires_grad_(False).to(run.device)
+    return GraphTeacher(source)
 
 
 def _given_student(init: str | Path, teacher: Checkpoint, note: Note) -> Checkpoint:
@@ -139,14 +150,15 @@ def _student_heads(
 
 def _student(
     run: TrainingRun,
-    teacher: BertForPreTraining,
+    teacher: Teacher,
     source: Checkpoint,
     shape: ModelShape,
     given: Checkpoint | None,
     heads: HeadPlan,
 ) -> tuple[BertForPreTraining, torch.Tensor]:
     """The untrained student, and the projection used to compare its hidden states with the teacher's."""
-    config = given.config if given else shape.config(source.config.vocab_size, source.config.max_length)
+    new = shape.config(source.config.vocab_size, source.config.max_length)
+    config = given.config if given else replace(new, pad_token_id=source.config.pad_token_id)
     settings = replace(run.settings, seed=run.settings.seed + 1, accumulate=1)  # all processes need the same sample
     batches = Feed(run.corpus, run.layout, settings, World(device=run.device))
     projected, projection = start_student(

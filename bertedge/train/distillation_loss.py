@@ -22,7 +22,7 @@ from bertedge.predictor import NO_LABEL
 from bertedge.train.inputs import Counts, Inputs
 from bertedge.train.loop import Objective, pretraining_loss
 from bertedge.train.model import ALL_PARTS, BertForPreTraining, Block, PretrainingOutput
-from bertedge.train.student import layer_map, project_student
+from bertedge.train.student import Teacher, layer_map, project_student
 from bertedge.train.training_settings import DistillationSettings
 
 #: The number of batches from which the principal directions are computed.
@@ -31,21 +31,20 @@ PROJECTION_BATCHES = 8
 
 @torch.no_grad()
 def start_student(
-    teacher: BertForPreTraining, config: EncoderConfig, batches: Iterable[Inputs], parts: Parts = ALL_PARTS
+    teacher: Teacher, config: EncoderConfig, batches: Iterable[Inputs], parts: Parts = ALL_PARTS
 ) -> tuple[BertForPreTraining, Tensor]:
     """A student projected from its teacher, and the projection (H_teacher, H_student)."""
     teacher.eval()
-    streams: list[Tensor] = [teacher.embeddings.word_embeddings.weight.detach()]
+    streams = teacher.streams()
     for inputs in batches:
         hidden = inputs.run(teacher).hidden_states
         streams += [state.flatten(0, 1) for state in hidden]
-        if teacher.cls.predictions is not None:
-            streams.append(teacher.cls.predictions.transform(hidden[-1].flatten(0, 1)[inputs.masked_index]))
+        streams += teacher.streams(hidden[-1].flatten(0, 1)[inputs.masked_index])
     return project_student(teacher, config, streams, parts)
 
 
 def distillation_objective(
-    teacher: BertForPreTraining,
+    teacher: Teacher,
     student: BertForPreTraining,
     projection: Tensor,
     settings: DistillationSettings,
@@ -53,9 +52,14 @@ def distillation_objective(
     """The loss of a student against its teacher on the same inputs. Parts with weight 0 are not computed.
 
     Raises:
-        UsageError: the relation heads do not divide both widths.
+        UsageError: the relation heads do not divide both widths, or the teacher is of a family without relations.
     """
     teacher.eval()
+    if settings.relations_weight and not isinstance(teacher, BertForPreTraining):
+        raise UsageError(
+            f"relations_weight is {settings.relations_weight:g}, but only a BERT teaches the relations of its tokens",
+            "leave it at 0 for a teacher of another family",
+        )
     layers = layer_map(teacher.config.num_hidden_layers, student.config.num_hidden_layers)
     imitated = [0, *(1 + i for i in layers)]
     heads = _relation_heads(settings, teacher.config, student.config)
@@ -72,7 +76,7 @@ def distillation_objective(
             with torch.no_grad():
                 states = [target.hidden_states[i].float() @ projection for i in imitated]
             loss = loss + settings.hidden_weight * _hidden_error(output.hidden_states, states, inputs, counts)
-        if settings.relations_weight:
+        if settings.relations_weight and isinstance(teacher, BertForPreTraining):
             loss = loss + settings.relations_weight * _relation_loss(
                 (student, output.hidden_states), (teacher, target.hidden_states), heads, inputs, counts
             )

@@ -247,6 +247,16 @@ class BertForPreTraining(nn.Module):
             logits["nsp"] = self.cls.seq_relationship(self.pooler(states[-1][:, 0]))
         return PretrainingOutput(logits, states)
 
+    def streams(self, last: Tensor | None = None) -> list[Tensor]:
+        """Samples of the residual stream besides hidden states, (rows, H): the words, or the MLM transform of states.
+
+        Args:
+            last: states of the last block at masked positions, (M, H); None for the words.
+        """
+        if last is None:
+            return [self.embeddings.word_embeddings.weight.detach()]
+        return [] if self.cls.predictions is None else [self.cls.predictions.transform(last)]
+
     def train_only(self, tasks: Collection[str]) -> None:
         """Run and train the heads of these tasks only."""
         self.tasks = tuple(task for task in self.tasks if task in tasks)

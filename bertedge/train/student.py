@@ -15,7 +15,10 @@ from torch import Tensor
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import UsageError
 from bertedge.heads.parts import Parts
+from bertedge.train.graph_teacher import GraphTeacher
 from bertedge.train.model import ALL_PARTS, BertForPreTraining
+
+Teacher = BertForPreTraining | GraphTeacher
 
 
 def principal_directions(streams: list[Tensor], size: int) -> Tensor:
@@ -35,7 +38,7 @@ def layer_map(teacher_layers: int, student_layers: int) -> list[int]:
 
 
 def project_student(
-    teacher: BertForPreTraining, config: EncoderConfig, streams: list[Tensor], parts: Parts = ALL_PARTS
+    teacher: Teacher, config: EncoderConfig, streams: list[Tensor], parts: Parts = ALL_PARTS
 ) -> tuple[BertForPreTraining, Tensor]:
     """Make a student of shape ``config`` from a teacher.
 

@@ -1,0 +1,99 @@
+"""Teachers of other families: their float graphs give answers and hidden states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.data.batches import Layout
+from bertedge.data.corpus import tokenize_corpus
+from bertedge.encoders import ENCODERS
+from bertedge.errors import UsageError
+from bertedge.heads.parts import Parts
+from bertedge.tokenizer import Tokenizer
+from bertedge.train.distill import distill
+from bertedge.train.graph_teacher import GraphTeacher
+from bertedge.train.inputs import Feed, Inputs
+from bertedge.train.model import BertForPreTraining
+from bertedge.train.training_settings import DistillationSettings, ModelShape, TrainingSettings
+from bertedge.train.world import World
+from tests.conftest import random_tensors
+
+SETTINGS = TrainingSettings(steps=8, batch_size=4, max_length=32, precision="float32")
+
+
+def inputs_of(corpus: Path, tokenizer: Tokenizer) -> Inputs:
+    layout = Layout.of(tokenizer, tokenizer.vocab_size)
+    return next(iter(Feed(tokenize_corpus(corpus, tokenizer), layout, SETTINGS, World()).next()))
+
+
+def test_the_graph_answers_as_the_torch_model(checkpoint: Checkpoint, corpus_file: Path) -> None:
+    inputs = inputs_of(corpus_file, checkpoint.tokenizer)
+    model, graph = BertForPreTraining.from_checkpoint(checkpoint).eval(), GraphTeacher(checkpoint)
+    with torch.no_grad():
+        expected, got = inputs.run(model), inputs.run(graph)
+    assert expected.logits.keys() == got.logits.keys()
+    for task, logits in expected.logits.items():
+        torch.testing.assert_close(got.logits[task], logits, atol=1e-4, rtol=0)
+    for mine, its in zip(got.hidden_states, expected.hidden_states, strict=True):
+        torch.testing.assert_close(mine, its, atol=1e-4, rtol=0)
+    torch.testing.assert_close(graph.float_tensors(), model.float_tensors())
+
+
+@pytest.fixture(params=[name for name in ENCODERS if name != "bert"])
+def teacher(request: pytest.FixtureRequest, tmp_path: Path, tokenizer: Tokenizer) -> Path:
+    """A random teacher of each other family."""
+    row = ENCODERS[request.param]
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = row.config(
+        **sizes,
+        vocab_size=tokenizer.vocab_size,
+        max_position_embeddings=40,
+        pad_token_id=tokenizer.id_of("pad"),
+        **({"embedding_size": 8} if "embedding_size" in row.keys else {}),
+    )
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    write_checkpoint(folder, config, random_tensors(config, Parts(("mlm",))), tokenizer)
+    return folder
+
+
+def test_a_student_of_any_family_is_a_bert(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
+    losses: list[float] = []
+    distill(
+        teacher,
+        corpus_file,
+        tmp_path / "student",
+        SETTINGS,
+        shape=ModelShape(layers=1, hidden=8),
+        on_step=lambda progress: losses.append(progress.loss),
+    )
+    assert np.isfinite(losses).all()
+    student = Checkpoint.read(tmp_path / "student")
+    assert student.config.model_type == "bert"
+    assert student.parts == Parts(("mlm",))
+    assert student.tokenizer.vocabulary() == Checkpoint.read(teacher).tokenizer.vocabulary()
+
+
+def test_a_student_starts_near_its_teacher(teacher: Path) -> None:
+    """The words are projected, so the student's table is not new."""
+    checkpoint = Checkpoint.read(teacher)
+    tensors = GraphTeacher(checkpoint).float_tensors()
+    assert tensors["embeddings.word_embeddings.weight"].shape == (checkpoint.config.vocab_size, 16)
+    assert "encoder.layer.1.attention.self.query.weight" in tensors
+
+
+def test_relations_need_a_bert(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="only a BERT teaches the relations"):
+        distill(
+            teacher,
+            corpus_file,
+            tmp_path / "student",
+            SETTINGS,
+            shape=ModelShape(layers=1, hidden=8),
+            distillation=DistillationSettings(relations_weight=1.0),
+        )
