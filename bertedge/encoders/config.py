@@ -139,10 +139,10 @@ class EncoderConfig:
         object.__setattr__(self, "layer_types", tuple(types))
         if LOCAL in types and self.local_attention < 2:
             raise _wrong("local_attention", str(self.local_attention), "at least 2")
-        needed = {GLOBAL: "rope_theta", LOCAL: "local_rope_theta"} if self.positions == "rotary" else {}
-        for name in (name for kind, name in needed.items() if kind in (types or (GLOBAL,))):
+        kinds = (types or (GLOBAL,)) if self.positions == "rotary" else ()
+        for name, kind in (("rope_theta", GLOBAL), ("local_rope_theta", LOCAL)):
             value = getattr(self, name)
-            if not (_is_number(value) and value > 1):
+            if not _is_number(value) or (kind in kinds and value <= 1):
                 raise _wrong(name, reprlib.repr(value), "a number above 1")
             object.__setattr__(self, name, float(value))
 
@@ -161,7 +161,10 @@ class EncoderConfig:
                 f"config: attention heads of {self.head_size} channels cannot be rotated in pairs",
                 "correct config.json",
             )
-        for name, act in (("hidden_act", self.hidden_act), ("decoder_act", self.decoder_act or self.hidden_act)):
+        for name in ("hidden_act", "decoder_act"):
+            act = getattr(self, name)
+            if name == "decoder_act" and act is None:
+                continue  # that of the blocks
             if not isinstance(act, str) or act not in ACTIVATIONS:
                 raise CheckpointError(f"config: {name} {act!r} is not supported", nearest(str(act), ACTIVATIONS))
         if type(self.pad_token_id) is not int or not 0 <= self.pad_token_id < self.vocab_size:
@@ -204,7 +207,7 @@ class EncoderConfig:
     @property
     def decoder_activation(self) -> str:
         """The activation in front of a decoder; names as in :attr:`activation`."""
-        return ACTIVATIONS[self.decoder_act or self.hidden_act]
+        return ACTIVATIONS[self.hidden_act if self.decoder_act is None else self.decoder_act]
 
     @property
     def stored_blocks(self) -> int:

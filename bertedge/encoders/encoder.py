@@ -65,7 +65,7 @@ class ClassifierStructure(ClassifierLayers):
         told = raw.get(self.reads_key) if self.reads_key else None
         if told is None:
             return self.reads
-        if told not in POOLINGS:
+        if not isinstance(told, str) or told not in POOLINGS:
             raise CheckpointError(
                 f"config: {self.reads_key} is {str(told)[:40]!r}, expected {' or '.join(map(repr, POOLINGS))}",
                 "correct config.json",

@@ -109,11 +109,11 @@ def test_classifiers_read_what_their_config_says(pooling: str, tokenizer: Tokeni
         np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
-def test_another_pooling_is_refused() -> None:
-    found = Found(
-        config=MODERNBERT.config(), tensors={"classifier.weight": (3, 768)}, raw={"classifier_pooling": "max"}
-    )
-    with pytest.raises(CheckpointError, match="classifier_pooling is 'max', expected 'cls' or 'mean'"):
+@pytest.mark.parametrize("pooling", ["max", ["mean"]])
+def test_another_pooling_is_refused(pooling: object) -> None:
+    tensors = {"classifier.weight": (3, 768)}
+    found = Found(config=MODERNBERT.config(), tensors=tensors, raw={"classifier_pooling": pooling})
+    with pytest.raises(CheckpointError, match="classifier_pooling is .* expected 'cls' or 'mean'"):
         sequence_settings(found)
 
 
@@ -146,8 +146,10 @@ def test_configs_of_both_forms_are_read() -> None:
         ({"local_attention": 1}, "local_attention is 1, expected at least 2"),
         ({"global_rope_theta": "x"}, "global_rope_theta is 'x', expected a number above 1"),
         ({"local_rope_theta": 0}, "local_rope_theta is 0, expected"),
+        ({"local_rope_theta": [], "layer_types": [GLOBAL] * 22}, r"local_rope_theta is \[\], expected"),
         ({"mlp_bias": "no"}, "mlp_bias is 'no', expected true or false"),
         ({"classifier_activation": "tanh"}, "classifier_activation 'tanh' is not supported"),
+        ({"classifier_activation": {}}, "classifier_activation {} is not supported"),
         ({"hidden_size": 36}, "attention heads of 3 channels cannot be rotated"),
         ({"num_hidden_layers": "x"}, "num_hidden_layers is 'x'"),
     ],
