@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from bertedge.encoders import encoder_of
 from bertedge.errors import CheckpointError
@@ -29,7 +30,7 @@ class TagSettings:
     activation: str | None = None
     norm: str | None = None
 
-    @property
+    @cached_property
     def tags(self) -> TagSet:
         """The labels, read as tags of spans."""
         return TagSet(self.labels)

@@ -17,10 +17,14 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
+from bertedge.data.task_batches import encoded_examples, task_batches
 from bertedge.errors import CheckpointError, TruncationWarning, UsageError
-from bertedge.evaluate.bootstrap import estimate
+from bertedge.evaluate.bootstrap import estimate, estimate_all, estimate_changes
 from bertedge.evaluate.collector import Collector
+from bertedge.evaluate.fidelity import measure_fidelity
 from bertedge.evaluate.latency import Workload, workload_batch
+from bertedge.evaluate.recorded import Recorded
+from bertedge.example import Example
 from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings, Parts
 from bertedge.heads.tag_quantities import UNLABELLED
@@ -28,6 +32,7 @@ from bertedge.heads.tag_settings import TagSettings
 from bertedge.heads.tagging import AGGREGATIONS, Aggregation, Entity
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.quantization import export, quantize
+from bertedge.recipe import RECIPES
 from bertedge.runtime import load
 from bertedge.runtime.verify import verify
 from bertedge.tokenizer import Tokenizer
@@ -202,6 +207,28 @@ def test_the_head_is_found_without_the_name_of_a_class(folder_of: Callable[[str]
         path = folder / "config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "architectures": None}))
         assert Checkpoint.read(folder).heads == (NAME,)
+
+
+def test_candidates_are_compared_with_kept_answers_too(
+    bundle: Bundle, folder_of: Callable[[str], Path], long_corpus_file: Path, tmp_path: Path
+) -> None:
+    """As ``tune`` does; and on texts of which some have no tags."""
+    reference = load(bundle.folder, threads=1)
+    made = quantize(folder_of("bert"), tmp_path / "int8", calibration=long_corpus_file, recipe=RECIPES["dynamic"])
+    candidate, parts = load(made.folder, threads=1), bundle.manifest.parts
+    tags = ["O", "B-PER", "I-PER", "O", "O", "B-LOC"]
+    examples = [Example(text=TEXTS[0], values={"tags": tags}), *(Example(text=text) for text in TEXTS)]
+    encoded = encoded_examples(examples, reference.tokenizer, parts)
+    batches = task_batches(encoded, reference.tokenizer, parts, name="tags.conll")
+    (expected,) = measure_fidelity(reference, [candidate], batches, settings=parts.settings)
+    kept = Recorded(reference, batches, tmp_path, settings=parts.settings)
+    seen = kept.observe(candidate, judge=kept.itself())
+    found = estimate_all(seen)
+    own = {name: value for name, value in found.items() if name in HEAD.metrics}
+    assert own == {name: value for name, value in expected.items() if name in HEAD.metrics}
+    assert own.keys() == HEAD.metrics.keys()
+    changes = estimate_changes(seen, kept.itself())
+    assert changes[f"{NAME}.f1"].difference.value == pytest.approx(-own[f"{NAME}.f1_drop"].value)
 
 
 def batch_of(labels: list[list[int]] | None) -> Batch:
