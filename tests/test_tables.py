@@ -22,7 +22,7 @@ from bertedge.encoders.others import OTHER_CLASSES
 from bertedge.encoding import Encoding
 from bertedge.engines import AUTO, ENGINES, Engine
 from bertedge.errors import CheckpointError
-from bertedge.evaluate.goals import GOALS
+from bertedge.evaluate.goals import GOALS, flag_of
 from bertedge.evaluate.metrics import METRICS
 from bertedge.heads import HEADS, Head
 from bertedge.heads.parts import HeadSettings, Parts
@@ -170,7 +170,9 @@ def test_a_heads_numbers_are_used_everywhere(head: Head) -> None:
     assert head.columns.items() <= SHOWN.items()
     assert SMOOTH_LOSS[head.name] == head.smooth_loss
     assert head.goals
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     for goal in head.goals:
+        assert f"`{flag_of(goal.option)}`" in page
         assert (GOALS[goal.option], goal.head) == (goal, head.name)
         assert goal.metric in head.metrics
         assert goal.is_ceiling == (head.metrics[goal.metric].better == "lower")

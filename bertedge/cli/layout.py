@@ -38,7 +38,7 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         PLACE: ("output", "force"),
         BUNDLE: ("target", "format", "positions", "keep_vocab", "vocab_corpus"),
         "Recipe": ("recipe", "assignments", "exclude"),
-        "Calibration": ("calibration", "examples", "ranges"),
+        "Calibration": ("calibration", "column", "examples", "ranges"),
     },
     "export": {
         PLACE: ("output", "force"),
@@ -47,11 +47,11 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "tune": {
         PLACE: ("output", "force"),
         "Search": ("recipes", "exclude", "target", "everything"),
-        "Text": ("corpus", "calibration"),
+        "Text": ("corpus", "calibration", "column"),
         "Timing": ("threads",),
     },
     "bench": {
-        "What is measured": ("reference", "corpus", "examples", "seed"),
+        "What is measured": ("reference", "data", "column", "corpus", "examples", "seed"),
         "Timing": ("lengths", "rounds", "max_rounds", "seconds", "threads"),
         JUDGE: ("baseline", "against", "budgets_file", "strict", "update", "reason"),
         FILES: ("json_file", "markdown", "html", "junit"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from bertedge.cli.console import at_least, note
 from bertedge.errors import CheckFailed
-from bertedge.evaluate.goals import outcome_sentence
+from bertedge.evaluate.goals import UNDECIDED, outcome_sentence
 from bertedge.heads import HEADS
 from bertedge.printable import rounded_percent as percent
 
@@ -29,9 +29,10 @@ def conclude_goals(bundle: Any) -> None:
         note(f"promoted: {len(promoted)} layers; 'bertedge info {shlex.quote(str(bundle.folder))}' says why")
     missed = [outcome_sentence(option, reached) for option, reached in manifest.goals.items() if not reached.met]
     if missed:
+        undecided = all(sentence.startswith(UNDECIDED) for sentence in missed)
+        helps = "give more text with --calibration" if undecided else "start from --recipe faithful"
         raise CheckFailed(
-            f"{bundle.folder}: {'; '.join(missed)}",
-            "the best bundle is saved; raise the limits, or start from --recipe faithful",
+            f"{bundle.folder}: {'; '.join(missed)}", f"the best bundle is saved; loosen the goals, or {helps}"
         )
 
 

@@ -14,6 +14,8 @@ from bertedge.heads.parts import Parts
 from bertedge.manifest import ReachedGoal
 from bertedge.metric import ANY, CEILING, GoalKind, MetricValue
 
+#: Begins the sentence about a goal whose interval contains the bound.
+UNDECIDED = "undecided"
 P95, SIZE = "latency.p95_ms", "size_mb"
 Measured = Mapping[str, MetricValue]
 
@@ -43,6 +45,11 @@ GOALS = {
 }
 
 
+def flag_of(option: str) -> str:
+    """A goal's option as it is typed."""
+    return f"--{option.replace('_', '-')}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Goal:
     """A limit that a user set.
@@ -68,7 +75,7 @@ class Goal:
     @property
     def flag(self) -> str:
         """The option as it is typed."""
-        return f"--{self.option.replace('_', '-')}"
+        return flag_of(self.option)
 
     @property
     def example(self) -> str:
@@ -117,7 +124,7 @@ def sentence(option: str, reached: ReachedGoal) -> str:
 def outcome_sentence(option: str, reached: ReachedGoal) -> str:
     """The sentence with ``met``, ``not met`` or ``undecided`` in front."""
     seen = MetricValue(value=reached.value, low=reached.low, high=reached.high, n=reached.n)
-    words = {"pass": "met", "fail": "not met", "inconclusive": "undecided"}
+    words = {"pass": "met", "fail": "not met", "inconclusive": UNDECIDED}
     outcome = Goal(option=option, bound=reached.bound).outcome(seen)
     more = "; the interval contains the bound: give more text" if outcome == "inconclusive" else ""
     return f"{words[outcome]}: {sentence(option, reached)}{more}"
@@ -174,9 +181,15 @@ def require_measurable(
         if head is None:
             continue
         if not parts.has(head):
-            raise UsageError(f"{goal.flag}: {name} has no {head} head", "leave the goal out")
+            raise UsageError(f"{goal.flag}: {name} has no {head} head", f"its goals are {', '.join(_flags_of(parts))}")
         if (reason := why_not(HEADS[head])) is not None:
             raise UsageError(f"{goal.flag}: {reason[0]}", reason[1])
+
+
+def _flags_of(parts: Parts) -> list[str]:
+    """The goals of a model's own heads; of its vectors if it has none."""
+    own = parts.rows or [head for name, head in HEADS.items() if parts.has(name)]
+    return [flag_of(goal.option) for head in own for goal in head.goals]
 
 
 def require_measured(goals: Collection[Goal], measured: Measured, text: str) -> None:
