@@ -22,6 +22,8 @@ from bertedge.evaluate.goals import Goal
 from bertedge.heads.parts import Parts
 from bertedge.quantization import export, quantize
 from bertedge.recipe import QuantizationRecipe, Static
+from bertedge.report.render import markdown_report
+from bertedge.report.words import about_corpus
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
 from bertedge.tuning.search import tune
@@ -83,6 +85,10 @@ def test_some_rows_have_no_label(folder: Path) -> None:
     report = bench([folder / "int8"], reference=folder / "float", data=folder / "half.csv", settings=ALL)
     fidelity = report.candidates[0].fidelity
     assert report.corpus.labelled == 0.5
+    facts = dict(about_corpus(report))
+    assert (facts["kind"], facts["with a right answer"]) == ("labelled texts", "50.0\N{NO-BREAK SPACE}%")
+    assert facts["columns"] == "text from column 'text', label from column 'label'"
+    assert "40 labelled texts of up to" in markdown_report(report, ())
     assert [fidelity[f"{HEAD}.{name}"].n for name in ("label_agreement", "accuracy")] == [40, 20]
 
 

@@ -249,11 +249,12 @@ def _label(report: Report, model: CandidateReport) -> str:
 
 def _footer(report: Report) -> str:
     machine, corpus = report.machine, report.corpus
+    texts = "texts" if corpus.labelled is None else corpus.kind
     skipped = "".join(f" Not measured: {head}.*, because {reason}." for head, reason in report.skipped.items())
     return (
         f"{machine.cpu}, {machine.cpus} CPUs, {_threads(report.reference)}target {machine.target}, "
         f"onnxruntime {machine.onnxruntime}. "
-        f"{corpus.examples} texts of up to {corpus.max_length} tokens from {corpus.name}. "
+        f"{corpus.examples} {texts} of up to {corpus.max_length} tokens from {corpus.name}. "
         "Intervals are 95 %, by resampling texts (fidelity) or sittings, each of which loads the models again (times). "
         f"Latency is without tokenization.{skipped}{_quietness(report)}"
     )

@@ -127,9 +127,13 @@ def about_machine(report: Report) -> Facts:
 def about_corpus(report: Report) -> Facts:
     """The text that fidelity was measured on."""
     corpus = report.corpus
+    own = [] if corpus.labelled is None else [("with a right answer", percent(corpus.labelled))]
+    own += [("columns", corpus.columns)] if corpus.columns else []
     return [
         ("name", corpus.name),
+        ("kind", corpus.kind),
         ("texts compared", f"{corpus.examples}, up to {corpus.max_length} tokens"),
+        *own,
         ("seed", str(corpus.seed)),
         ("sentence pairs", "yes" if corpus.next_sentence else "no"),
         ("sha256", corpus.sha256),
