@@ -14,7 +14,6 @@ from rich.console import Console
 from bertedge.errors import FileError
 from bertedge.files import write_text
 from bertedge.metric import MetricValue
-from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.report.render import markdown_report, rich_report
 from bertedge.report.schema import SCHEMA_VERSION, Report, read_report, write_report
 from bertedge.report.verdict import Verdict
@@ -30,15 +29,6 @@ def report() -> Report:
 def test_round_trip(report: Report, tmp_path: Path) -> None:
     write_report(tmp_path / "report.json", report)
     assert read_report(tmp_path / "report.json") == report
-
-
-def test_a_report_with_earlier_names_of_recipe_options(report: Report, tmp_path: Path) -> None:
-    recipe = QuantizationRecipe(method=Static(float_outliers=False))
-    made = replace(report.candidates[0], manifest=replace(report.candidates[0].manifest, recipe=recipe))
-    write_report(tmp_path / "report.json", replace(report, candidates=(made,)))
-    text = (tmp_path / "report.json").read_text()
-    (tmp_path / "report.json").write_text(text.replace('"float_outliers"', '"outliers_beside"'))
-    assert read_report(tmp_path / "report.json").candidates == (made,)
 
 
 @pytest.mark.parametrize(
