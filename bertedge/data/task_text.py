@@ -147,10 +147,16 @@ def read_task_text(
     """The texts of a file; see :func:`bertedge.data.examples.read_examples`.
 
     Raises:
-        CorpusError: it cannot be read, or holds no text.
+        CorpusError: it cannot be read, holds no text, or has a question without a context.
         UsageError: it lacks a column that ``columns`` names.
     """
     examples = tuple(read_examples(path, columns=columns))
     if not examples:
         raise CorpusError(f"{path}: holds no text", "give a file with a text in each row")
+    alone = next((one for one in examples if one.pair is None), None)
+    if alone is not None and parts.reads_only_questions:
+        raise CorpusError(
+            f"{path}: line {alone.line} has a question without a context",
+            "give each row a question and its context, in columns of these names",
+        )
     return TaskText(name=path.name, examples=examples, tokenizer=tokenizer, parts=parts, vocab_size=vocab_size)

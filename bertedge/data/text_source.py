@@ -166,4 +166,6 @@ def is_task_text(path: Path, parts: Parts) -> bool:
     Raises:
         CorpusError: it cannot be read.
     """
-    return parts.needs_labels or (not parts.heads and has_rows(path))
+    in_any_file = parts.needs_labels and not parts.reads_only_questions  # a line of plain text is no question
+    in_rows = parts.reads_only_questions or not parts.heads
+    return in_any_file or (in_rows and has_rows(path))

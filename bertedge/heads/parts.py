@@ -75,6 +75,11 @@ class Parts:
         return any(head.reads_questions for head in self.rows)
 
     @property
+    def reads_only_questions(self) -> bool:
+        """Whether all of its heads do, so that a single text is no text of its task."""
+        return self.reads_questions and all(head.reads_questions for head in self.rows)
+
+    @property
     def needs_labels(self) -> bool:
         """Whether it has a head that is trained on labelled texts, such as a classifier."""
         return any(head.task is None for head in self.rows)

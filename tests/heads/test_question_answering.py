@@ -22,9 +22,10 @@ from bertedge.checkpoint import Checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.questions import LONGEST_QUESTION
+from bertedge.data.task_text import read_task_text
 from bertedge.data.text_source import read_text
 from bertedge.encoders import ENCODERS
-from bertedge.errors import CheckpointError, UnknownTextWarning, UsageError
+from bertedge.errors import CheckpointError, CorpusError, UnknownTextWarning, UsageError
 from bertedge.evaluate.fidelity import QUESTIONS, evaluation_batches, kinds_of_texts, measure_fidelity
 from bertedge.example import Example
 from bertedge.heads import HEADS
@@ -264,6 +265,25 @@ def test_running_text_gives_questions_and_contexts(runtime_of: Callable[..., Ber
     batches = evaluation_batches(corpus, layout, examples=8, max_length=48, seed=0, kind=QUESTIONS)
     (same,) = measure_fidelity(runtime, [runtime], batches)
     assert same[f"{NAME}.span_agreement"].n == sum(len(batch.input_ids) for batch in batches) > 0
+
+
+def test_a_file_of_the_task_has_questions_and_contexts(runtime_of: Callable[..., BertRuntime], tmp_path: Path) -> None:
+    runtime = runtime_of("bert")
+    model = {"parts": runtime.bundle.manifest.parts, "vocab_size": runtime.config.vocab_size}
+    rows = [{"question": QUESTION, "context": CONTEXT}, {"question": QUESTION}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(CorpusError, match="line 2 has a question without a context"):
+        read_text(path, runtime.tokenizer, **model)
+    path.write_text(json.dumps(rows[0]))
+    (pair,) = read_text(path, runtime.tokenizer, **model).texts(1, max_length=64, seed=0)
+    assert len(pair.second) > len(pair.first) > 0
+    plain = tmp_path / "plain.txt"
+    plain.write_text("\n".join(SENTENCES))
+    text = read_text(plain, runtime.tokenizer, **model)
+    assert any(pair.second for pair in text.calibration_texts(8, max_length=64, seed=0))
+    with pytest.raises(CorpusError, match="line 1 has a question without a context"):
+        read_task_text(plain, runtime.tokenizer, **model)
 
 
 def test_models_may_say_that_there_is_no_answer_if_the_texts_have_such_questions() -> None:
