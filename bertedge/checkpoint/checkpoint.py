@@ -21,6 +21,7 @@ from bertedge.checkpoint.sources import TensorSource, open_source
 from bertedge.checkpoint.tensor_files import FLOAT_TYPES
 from bertedge.encoders import (
     CONFIG_FILES,
+    ENCODERS,
     EncoderConfig,
     encoder_of,
     names,
@@ -269,12 +270,14 @@ class Checkpoint:
 
 
 def _config(path: Path, name: str) -> EncoderConfig:
-    """Read ``config.json``. If the family is not supported, the tensors in the folder may show which one it is."""
+    """Read ``config.json``. If it cannot be used, the tensors in the folder may be those of another family."""
     try:
         return read_config_file(path)
     except CheckpointError:
         with suppress(FileError, MissingExtraError):
-            refuse_other_family(name, open_source(path.parent, ForeignNames()).shapes, None)
+            expected = ENCODERS.get(str(raw_config(path).get("model_type")))
+            own_names = expected.names if expected else ForeignNames()
+            refuse_other_family(name, open_source(path.parent, own_names).shapes, expected)
         raise
 
 

@@ -162,7 +162,7 @@ def _tokenizer(model: Bundle | Checkpoint) -> dict[str, Any]:
 
 def _shape(config: EncoderConfig) -> str:
     return (
-        f"{config.num_hidden_layers} layers x {config.hidden_size}, {config.num_attention_heads} heads, "
+        f"{config.layers_in_words}, {config.num_attention_heads} heads, "
         f"vocabulary of {config.vocab_size}, up to {config.max_length} tokens"
     )
 

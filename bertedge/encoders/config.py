@@ -219,6 +219,12 @@ class EncoderConfig:
         return int(index / (self.num_hidden_layers / self.stored_blocks))  # the same rounding as in transformers
 
     @property
+    def layers_in_words(self) -> str:
+        """Depth and width, such as ``12 layers x 768``."""
+        shared = " with shared weights" if self.layer_groups else ""
+        return f"{self.num_hidden_layers} layers x {self.hidden_size}{shared}"
+
+    @property
     def embedding_width(self) -> int:
         """The width of the embeddings and of a decoder's input."""
         return self.embedding_size or self.hidden_size

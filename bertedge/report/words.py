@@ -147,7 +147,7 @@ def about_model(model: CandidateReport) -> Facts:
     config = read_config(manifest.config)
     return [
         ("made from", source.source),
-        ("shape", f"{config.num_hidden_layers} layers x {config.hidden_size}, vocabulary of {config.vocab_size}"),
+        ("shape", f"{config.layers_in_words}, vocabulary of {config.vocab_size}"),
         ("heads", ", ".join(manifest.heads) or "none"),
         ("recipe", "float32" if recipe is None else _recipe(recipe)),
         ("target", manifest.target),

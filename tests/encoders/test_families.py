@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -160,6 +162,15 @@ def test_variants_that_change_results_are_refused(family: str, changes: dict[str
     row = ENCODERS[family]
     with pytest.raises(CheckpointError, match=words):
         row.read_config({**row.write_config(row.config()), **changes})
+
+
+def test_a_family_that_config_json_does_not_name_is_told(folder_of: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folder_of("roberta"), tmp_path / "model")
+    raw = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**raw, "model_type": "bert"}))
+    with pytest.raises(CheckpointError, match="the tensors are those of RoBERTa, not of BERT") as caught:
+        Checkpoint.read(folder)
+    assert "set model_type to 'roberta'" in caught.value.hint
 
 
 def test_positions_start_after_the_padding() -> None:
