@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -41,7 +42,7 @@ class WorstTags:
             starts = _starts(chosen[row], int(batch.lengths[row]))
             known = right is not None and labels is not None and (labels[row] >= 0).any()
             expected_spans = right[row] if right is not None and known else set()
-            words = [self._tokenizer.decode(batch.input_ids[row, a:b].tolist()) for a, b in pairwise(starts)]
+            words = self._words(batch, row, starts)
             places = np.flatnonzero(chosen[row])
 
             def listed(spans: set[Span], scores: NDArray[np.float32]) -> tuple[Answer, ...]:
@@ -69,6 +70,19 @@ class WorstTags:
     def found(self) -> dict[str, tuple[Case, ...]]:
         return {TAGS: self._texts.cases()}
 
+    def _words(self, batch: Batch, row: int, starts: Sequence[int]) -> list[str]:
+        """Each word with the space behind it: as it was written, if the batch has the text."""
+        texts = [] if batch.texts is None else batch.texts[row]
+        if len(texts) == 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a text that is cut, as it was before
+                offsets = self._tokenizer.encode(texts[0]).offsets
+            if len(offsets) == batch.lengths[row]:
+                ends = [*(offsets[start][0] for start in starts[1:-1]), offsets[starts[-1] - 1][1]]
+                return [texts[0][offsets[start][0] : end] for start, end in zip(starts, ends, strict=False)]
+        words = [self._tokenizer.decode(batch.input_ids[row, a:b].tolist()).strip() for a, b in pairwise(starts)]
+        return [f"{word} " for word in words[:-1]] + words[-1:]
+
 
 def _starts(chosen: NDArray[np.bool_], length: int) -> list[int]:
     """Where each word begins, and where the special token after the last one stands."""
@@ -77,7 +91,7 @@ def _starts(chosen: NDArray[np.bool_], length: int) -> list[int]:
 
 def _named(words: Sequence[str], span: Span) -> str:
     first, stop, label = span
-    return f"{label}: {' '.join(words[first:stop])}"
+    return f"{label}: {''.join(words[first:stop]).strip()}"
 
 
 def _passage(words: Sequence[str], marked: Iterable[Span]) -> Passage:
@@ -85,10 +99,10 @@ def _passage(words: Sequence[str], marked: Iterable[Span]) -> Passage:
     inside = {place for first, stop, _ in marked for place in range(first, stop)}
     parts: list[Part] = []
     for place, word in enumerate(words):
-        if place:
-            parts.append(Part(text=" ", mark=place in inside and place - 1 in inside))
-        parts.append(Part(text=word.strip(), mark=place in inside))
-    return Passage(parts=_joined(parts))
+        own = word.rstrip()
+        space = Part(text=word[len(own) :], mark=place in inside and place + 1 in inside)
+        parts += [Part(text=own, mark=place in inside), space]
+    return Passage(parts=_joined(part for part in parts if part.text))
 
 
 def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:

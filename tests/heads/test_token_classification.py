@@ -312,3 +312,14 @@ def test_the_worst_texts_show_both_answers(tokenizer: Tokenizer) -> None:
     assert case.expected == "PER: the cat; LOC: the"
     assert [(one.text, one.right) for one in case.reference] == [("PER: the cat", True), ("LOC: the", True)]
     assert [(one.text, one.right) for one in case.candidate] == [("PER: the cat", True)]
+
+
+def test_the_worst_texts_are_shown_as_they_were_written(tokenizer: Tokenizer) -> None:
+    worst, text = HEAD.worst(tokenizer, SETTINGS), "The CAT  sat The"
+    assert worst is not None
+    ids = np.array(tokenizer.encode(text).input_ids)
+    batch = replace(batch_of(RIGHT), input_ids=np.stack([ids, ids]), texts=((text,), (text,)))
+    worst.add(batch, *({"logits": outputs.logits[NAME]} for outputs in (logits_of(IN_FLOAT), logits_of(IN_INT8))))
+    ((case,),) = worst.found().values()
+    assert "".join(part.text for part in case.texts[0].parts) == text
+    assert case.expected == "PER: The CAT; LOC: The"
