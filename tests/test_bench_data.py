@@ -25,6 +25,7 @@ from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.report.render import markdown_report
 from bertedge.report.words import about_corpus
 from bertedge.runtime import load
+from bertedge.runtime.verify import verify
 from bertedge.tokenizer import Tokenizer
 from bertedge.tuning.search import tune
 from bertedge.tuning.tuning_settings import TuneSettings
@@ -121,6 +122,13 @@ def test_goals_are_measured_on_rows_that_calibration_did_not_read(folder: Path, 
         "max_accuracy_drop": True,
     }
     assert reached["max_accuracy_drop"].n == round(4 * len(SENTENCES) / 4)
+
+
+def test_one_row_is_enough_to_calibrate(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("The cat sat.")
+    bundle = quantize(folder / "float", tmp_path / "b", calibration=tmp_path / "one.txt")
+    assert any("has 4 tokens" in warning for warning in bundle.manifest.warnings)
+    assert verify(load(bundle.folder, threads=1)).passed
 
 
 def test_a_goal_for_right_labels_needs_labels(folder: Path, tmp_path: Path) -> None:

@@ -114,10 +114,12 @@ class TaskText:
         """Warnings about texts that do not suit the tokenizer, a sentence each.
 
         Raises:
-            CorpusError: most of their words are unknown to it.
+            CorpusError: they have no words, or most of them are unknown to it.
         """
         drawn = self._drawn(SHOWN, 0, self.tokenizer.max_length, SEED)
         ids = np.concatenate([[*one.pair.first, *one.pair.second] for one in drawn]).astype(np.int64)
+        if not len(ids):
+            raise CorpusError(f"{self.name}: the tokenizer finds no word in its texts", "give texts of words")
         return text_warnings(ids, self.tokenizer, self.name)
 
     def about_reading(self, count: int, *, max_length: int, seed: int) -> tuple[str, ...]:

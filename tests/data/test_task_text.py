@@ -171,6 +171,8 @@ def test_why_a_head_cannot_be_measured(tokenizer: Tokenizer, tmp_path: Path) -> 
 def test_texts_that_do_not_suit_the_vocabulary(tokenizer: Tokenizer, tmp_path: Path) -> None:
     (warning,) = text_of(tmp_path, "text\nthe cat sat\n", tokenizer, classifier()).warnings()
     assert "has 3 tokens" in warning
+    with pytest.raises(CorpusError, match="finds no word"):
+        text_of(tmp_path, "text\n\x01\n", tokenizer, classifier()).warnings()
     with pytest.raises(CorpusError, match="unknown to the model's vocabulary"):
         text_of(tmp_path, "text\n漢字\n", tokenizer, classifier()).warnings()
 
