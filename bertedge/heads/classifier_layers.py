@@ -1,6 +1,8 @@
-"""The layers of a classifier of whole texts, which several heads have: dense layer, layer norm, last layer."""
+"""The layers of a classifier, which several heads have: dense layer, layer norm, last layer."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
@@ -8,6 +10,23 @@ from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.sequence_settings import SequenceSettings
 from bertedge.heads.structure import Found, Structure
 from bertedge.layers import Layer, Reads, Role
+
+
+class LayersInFront(Protocol):
+    """The layers in front of the last one, as the settings of a head say.
+
+    Attributes:
+        dense: the prefix of a dense layer; None if there is none.
+        activation: the function after it.
+        norm: the prefix of a layer norm after that; None if there is none.
+    """
+
+    @property
+    def dense(self) -> str | None: ...
+    @property
+    def activation(self) -> str | None: ...
+    @property
+    def norm(self) -> str | None: ...
 
 
 def has_classifier(found: Found) -> bool:
@@ -44,8 +63,8 @@ def classifier_layers(head: str, model: Structure, settings: SequenceSettings) -
     return (Layer(name=dense_name(head), role=role, owners=dense, inputs=width, outputs=width, reads=reads), last)
 
 
-def write_classifier(w: HeadWriter, head: str, settings: SequenceSettings, x: str) -> str:
-    """Write the layers into a graph; (B, H) -> logits (B, C)."""
+def write_classifier(w: HeadWriter, head: str, settings: LayersInFront, x: str) -> str:
+    """Write the layers into a graph; (..., H) -> logits (..., C)."""
     if settings.dense is not None:
         x = w.linear(dense_name(head), x)
         x = w.activation(f"{dense_name(head)}.activation", x, settings.activation) if settings.activation else x

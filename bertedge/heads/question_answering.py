@@ -16,6 +16,7 @@ from bertedge.example import Example
 from bertedge.heads.answer_quantities import accuracy, fidelity
 from bertedge.heads.answer_spans import LONGEST_ANSWER, Answer
 from bertedge.heads.cases import Worst
+from bertedge.heads.classifier_layers import dense_name, write_classifier
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.right_answers import given_answers, marked
@@ -30,7 +31,7 @@ from bertedge.probabilities import largest_change, softmax
 from bertedge.tokenizer import Tokenizer
 
 NAME = "question_answering"
-DENSE, NORM = f"{NAME}.dense", f"{NAME}.norm"
+DENSE = dense_name(NAME)
 PROBABILITIES = "answer_probs"
 #: Observations of questions whose right answer is known.
 LABELLED = f"{NAME}.labelled"
@@ -142,13 +143,7 @@ class QuestionAnswering(Head):
         return (Layer(name=DENSE, role=role, owners=dense, inputs=width, outputs=width, reads="every"), last)
 
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
-        settings = model.settings
-        if settings.dense is not None:
-            x = w.linear(DENSE, x)
-            x = w.activation(f"{DENSE}.activation", x, settings.activation) if settings.activation else x
-        if settings.norm is not None:
-            x = w.layer_norm(NORM, settings.norm, x)
-        return w.linear(NAME, x)
+        return write_classifier(w, NAME, model.settings, x)
 
     def target(self, example: Example, encoding: Encoding, settings: AnswerSettings) -> NDArray[np.int64] | None:
         """(S,); see :func:`bertedge.heads.right_answers.marked`."""

@@ -15,7 +15,7 @@ from bertedge.encoders.names import Shapes
 from bertedge.encoding import Encoding
 from bertedge.example import Example
 from bertedge.heads.cases import Worst
-from bertedge.heads.classifier_layers import has_classifier
+from bertedge.heads.classifier_layers import dense_name, has_classifier, write_classifier
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.labels import about_labels, label_keys, listed
@@ -40,7 +40,7 @@ from bertedge.printable import differences_in_words
 from bertedge.probabilities import answers, largest_change, softmax
 from bertedge.tokenizer import Tokenizer
 
-DENSE = f"{NAME}.dense"
+DENSE = dense_name(NAME)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,13 +88,7 @@ class TokenClassification(Head):
         return (Layer(name=DENSE, role=Role.HEAD_TRANSFORM, owners=dense, inputs=width, outputs=width), last)
 
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
-        settings = model.settings
-        if settings.dense is not None:
-            x = w.linear(DENSE, x)
-            x = w.activation(f"{DENSE}.activation", x, settings.activation) if settings.activation else x
-        if settings.norm is not None:
-            x = w.layer_norm(f"{NAME}.norm", settings.norm, x)
-        return w.linear(NAME, x)
+        return write_classifier(w, NAME, model.settings, x)
 
     def target(self, example: Example, encoding: Encoding, settings: TagSettings) -> NDArray[np.int64]:
         """(S,): see :func:`bertedge.heads.tag_answers.token_labels`."""
