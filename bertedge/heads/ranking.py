@@ -28,7 +28,7 @@ from bertedge.heads.worst_rankings import PAIRS, SCORE_FLOOR, WorstRankings
 from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, mean, mean_of_groups, minus
 from bertedge.predictor import Batch, Outputs
-from bertedge.printable import rounded_percent
+from bertedge.printable import differences_in_words
 from bertedge.tokenizer import Tokenizer
 from bertedge.vector_modules import torch_class
 
@@ -217,9 +217,7 @@ RANKING = Ranking(
     over_length={f"{NAME}.score_mae": "difference of scores from float"},
     columns={f"{NAME}.score_mae": "score error"},
     losses={
-        f"{NAME}.top1_agreement": lambda value: (
-            f"{rounded_percent(1 - value)} of the queries have another best document"
-        ),
+        f"{NAME}.top1_agreement": differences_in_words("best documents"),
         f"{NAME}.score_mae": lambda value: f"its scores differ by {value:.2g} on average",
     },
     kept={f"{NAME}.ndcg_at_10": "NDCG at 10"},

@@ -34,6 +34,11 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
+def four_digits(value: float) -> str:
+    """``0.8970``, ``12.34``."""
+    return f"{value:#.4g}".rstrip(".")
+
+
 def percent(share: float, decimals: int = 1) -> str:
     """``97.1 %``, with a space that never breaks a line."""
     return f"{100 * share:.{decimals}f}\N{NO-BREAK SPACE}%"
@@ -180,7 +185,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "ms": number,
     "shortened": shortened,
     "long": has_long_answers,
-    "round": "{:.4g}".format,
+    "four_digits": four_digits,
+    "head": head,
     "running": running,
     "minute": minute,
     "breakable": breakable,
