@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, TruncationWarning
 from bertedge.tokenizer import Tokenizer
 from bertedge.tokenizer_classes import KINDS, OTHERS
-from tests.tokenizer_families import FAMILY_FOLDERS
+from tests.tokenizer_families import FAMILY_FOLDERS, random_family_folder
 from tests.tokenizer_folders import FOLDERS as BERT_FOLDERS
 from tests.tokenizer_folders import REFUSED, TEXTS, inputs, random_folder, vocab, write
 
@@ -61,10 +62,13 @@ def test_what_is_saved_gives_the_same_ids(tmp_path: Path, name: str) -> None:
     assert theirs_of(saved) == expected
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_random_folders_as_transformers(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("made", "seed"),
+    [*((random_folder, seed) for seed in range(40)), *((random_family_folder, seed) for seed in range(10))],
+)
+def test_random_folders_as_transformers(tmp_path: Path, made: Callable[..., dict[str, Any]], seed: int) -> None:
     """What is said in five places at once; a folder that ``transformers`` does not open either is passed over."""
-    folder = write(tmp_path / "model", random_folder(random.Random(seed)))
+    folder = write(tmp_path / "model", made(random.Random(seed)))
     try:
         expected = theirs_of(folder)
     except Exception:  # any error: nothing is promised for a folder that it cannot open

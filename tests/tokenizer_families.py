@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import tokenizers
@@ -186,3 +187,29 @@ FAMILY_FOLDERS: dict[str, dict[str, Any]] = {
     "electra, by its family": {"config.json": of("electra"), "vocab.txt": vocab()},
     "distilbert, by its family": {"config.json": of("distilbert"), "vocab.txt": vocab()},
 }
+
+
+TOKENS = ("<ent>", "<e1>", "<url>", "@user", "new entity", "café", "<mask>", "[MASK]", "</s>", "<s>", "the")
+FLAGS = ("lstrip", "rstrip", "normalized", "single_word")
+SWITCHES = ("add_prefix_space", "trim_offsets", "do_lower_case", "keep_accents", "split_by_punct", "strip_accents")
+ROLES = ("mask_token", "pad_token", "bos_token", "eos_token", "cls_token", "sep_token", "url_token")
+
+
+def random_family_folder(rng: random.Random) -> dict[str, Any]:
+    """The files of one of these folders, with random settings and tokens."""
+
+    def said(mark: dict[str, str]) -> Any:
+        flags = {flag: rng.random() < 0.3 for flag in FLAGS}
+        return rng.choice(TOKENS) if rng.random() < 0.5 else {**mark, "content": rng.choice(TOKENS), **flags}
+
+    files = dict(rng.choice([*FAMILY_FOLDERS.values()]))
+    settings = dict(files.get(CONFIG_FILE) or {})
+    settings |= {switch: rng.random() < 0.5 for switch in SWITCHES if rng.random() < 0.2}
+    settings |= {role: said({"__type": "AddedToken"}) for role in ROLES if rng.random() < 0.1}
+    if rng.random() < 0.2:
+        settings["additional_special_tokens"] = [said({"__type": "AddedToken"})]
+    if rng.random() < 0.2:
+        files[MAP_FILE] = {role: said({}) for role in ("mask_token", "sep_token") if rng.random() < 0.5}
+    if rng.random() < 0.2:
+        files["added_tokens.json"] = {rng.choice(TOKENS): len(WORDS) + place for place in range(2)}
+    return {**files, CONFIG_FILE: settings}
