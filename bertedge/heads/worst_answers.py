@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +14,8 @@ from bertedge.tokenizer import Tokenizer
 
 HEAD = "question_answering"
 ANSWERS = f"{HEAD}.answers"
+#: The right answer of a question that its context does not answer.
+NO_ANSWER = "(no answer)"
 LISTS = {ANSWERS: "Questions with another answer"}
 
 
@@ -37,14 +37,14 @@ class WorstAnswers:
             row, context, models = pairs[index]
             right = right_spans(batch.labels[HEAD][row], context) if HEAD in batch.labels else None
             question, *_ = texts_of(self._tokenizer, batch, row)
-            return self._case(question, batch.input_ids[row, context.start : context.stop], models, right or ())
+            return self._case(question, batch.input_ids[row, context.start : context.stop], models, right)
 
         self._answers.add(np.array(margins), case)
 
     def found(self) -> dict[str, tuple[Case, ...]]:
         return {ANSWERS: self._answers.cases()}
 
-    def _case(self, question: str, ids: NDArray[np.int64], models: list[Judgement], right: Collection[Span]) -> Case:
+    def _case(self, question: str, ids: NDArray[np.int64], models: list[Judgement], right: list[Span] | None) -> Case:
         first, last = models[0].best
         parts = (
             Part(text=f"{self._text(ids, (0, first - 1))} "),
@@ -52,11 +52,12 @@ class WorstAnswers:
             Part(text=f" {self._text(ids, (last + 1, len(ids) - 1))}"),
         )
         reference, candidate = (
-            Answer(text=self._text(ids, one.best), share=one.score(one.best), right=one.best in right) for one in models
+            Answer(text=self._text(ids, one.best), share=one.score(one.best), right=one.best in (right or ()))
+            for one in models
         )
         return Case(
             texts=(passage(question, "Question"), Passage(name="Context", parts=parts)),
-            expected=" / ".join(self._text(ids, span) for span in right),
+            expected=NO_ANSWER if right == [] else " / ".join(self._text(ids, span) for span in right or ()),
             reference=(reference,),
             candidate=(candidate,),
         )

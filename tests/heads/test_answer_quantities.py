@@ -120,3 +120,7 @@ def test_worst_answers_are_those_that_float_is_sure_of(tokenizer: Tokenizer) -> 
     assert sure.candidate[0].text == tokenizer.decode(ids[4:5])
     assert unsure.candidate[0].text == tokenizer.decode(ids[3:4])
     assert sure.texts[0].name == "Question"
+    for labels, told in ((labels_for([]), "(no answer)"), (labels_for(None), "")):
+        worst = WorstAnswers(tokenizer)
+        worst.add(batch_of(SECOND, labels=labels), {"logits": expected[:1]}, {"logits": logits_for((3, 3))})
+        assert worst.found()[ANSWERS][0].expected == told
