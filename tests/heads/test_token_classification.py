@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
+from typer.testing import CliRunner
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint
+from bertedge.cli.app import app
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.task_batches import encoded_examples, task_batches
@@ -151,6 +153,17 @@ def test_long_texts_are_cut_or_read_whole(bundle: Bundle) -> None:
 def test_what_is_not_possible_is_told(bundle: Bundle, how: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         load(bundle.folder, threads=1).tag(" ".join(TEXTS * 8), **how)
+
+
+def test_the_command_prints_entities(bundle: Bundle) -> None:
+    command = ["tag", str(bundle.folder), *TEXTS, "--aggregation", "simple", "--threads", "1"]
+    expected = load(bundle.folder, threads=1).tag(TEXTS, aggregation="simple")
+    printed = CliRunner().invoke(app, command).stdout
+    assert [len(part.splitlines()) for part in printed.split("\n\n")] == [len(found) for found in expected]
+    first = expected[0][0]
+    assert printed.splitlines()[0] == f"{first.score:8.4f}  {first.label}  {first.text}"
+    told = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert [[Entity(**one) for one in found] for found in told] == expected
 
 
 def test_a_model_without_the_head(bundle_of: Callable[..., Bundle]) -> None:
