@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import random
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -77,6 +78,16 @@ def test_entities_are_counted_as_conlleval_counts_them() -> None:
     assert span_f1(expected, [["B-a", "O", "O", "B-b"], ["B-a"]]) == pytest.approx(2 * 1 / (2 + 3))
 
 
+@pytest.mark.usefixtures("benchmarks")
+def test_pairs_of_questions_have_one_intent_or_two() -> None:
+    from intent_pairs import pairs_of
+
+    questions = [(f"{intent}{index}", intent) for intent in "abc" for index in range(4)] + [("d0", "d")]
+    made = pairs_of(questions, 60, random.Random(0))
+    assert sorted(score for *_, score in made) == [0] * 30 + [1] * 30
+    assert all((first[0] == second[0]) == bool(score) and first != second for first, second, score in made)
+
+
 TASKS = {
     "csv": 'text,category\nThe cat sat on the mat.,cat\n"A ship left, at dawn.",sea\nThe sea was calm.,sea\n',
     "conll": "The\tO\ncat\tB-animal\n\nA\tB-ship\nship\tI-ship\nleft\tO\n\t\nThe\tO\nsea\tO\n",
@@ -136,6 +147,15 @@ def test_the_page_of_the_peers_is_of_the_results_that_are_kept(tmp_path: Path) -
     assert page(report) == (ROOT / "docs" / "benchmarks" / "peers.md").read_text(encoding="utf-8")
     kept.write(tmp_path / "again.jsonl", report)
     assert kept.read(tmp_path / "again.jsonl") == report
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_page_of_the_tasks_is_of_the_results_that_are_kept() -> None:
+    from peers import kept
+    from peers.task_page import page
+
+    kept_page = (ROOT / "docs" / "benchmarks" / "peers-tasks.md").read_text(encoding="utf-8")
+    assert page(kept.read(PEERS / "tasks.jsonl")) == kept_page
 
 
 @pytest.fixture

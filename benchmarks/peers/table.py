@@ -63,7 +63,7 @@ PEERS = {
         options={"dtype": "float32"},
         packages=TORCH,
         words=MASKED,
-        how="transformers' `BertForPreTraining`, scaled dot product attention, `inference_mode`",
+        how="the class of transformers, scaled dot product attention, `inference_mode`",
         works=("words", "vectors", "labels"),
     ),
     "PyTorch float32, compiled": Row(

@@ -57,7 +57,7 @@ def _head(report: dict[str, Any]) -> str:
 - **ms** is the median of all calls. **Ratio** is the time of {OURS_BEST} divided by the peer's, with a 95 % interval.
   Below 1, bertedge is faster.
 - **Sentences**: {report["sentences"]} sentences of `{report["text"]}` to vectors, with tokenization, by one call of
-  each library: `embed` of bertedge and `encode` of sentence-transformers, both with their default batches.
+  `encode` of each library, with its default batches.
 - **Answers** are compared with those of float in PyTorch, on the same sentences."""
 
 
