@@ -235,6 +235,6 @@ NSP = NextSentence(
         lines=_lines,
         to_json=lambda probability: {"is_next": probability},
     ),
-    answers="sentence pairs' answers",
+    answers="decisions on pairs",
     lists={PAIRS: "Sentence pairs"},
 )
