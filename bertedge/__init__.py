@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from bertedge.checkpoint import Checkpoint as Checkpoint
     from bertedge.errors import BertEdgeError as BertEdgeError
     from bertedge.evaluate.goals import Goal as Goal
+    from bertedge.heads.mlm.fill_mask import Fill as Fill
+    from bertedge.heads.question_answering.answer_spans import Answer as Answer
+    from bertedge.heads.ranking.rerank import Ranked as Ranked
+    from bertedge.heads.sequence_classification.classify import Classification as Classification
+    from bertedge.heads.token_classification.tagging import Entity as Entity
     from bertedge.quantization import export as export
     from bertedge.quantization import quantize as quantize
     from bertedge.recipe import QuantizationRecipe as QuantizationRecipe
@@ -44,15 +49,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Answer",
     "BenchSettings",
     "BertEdgeError",
     "BertRuntime",
     "Bundle",
     "Checkpoint",
+    "Classification",
     "DistillationSettings",
+    "Entity",
+    "Fill",
     "Goal",
     "ModelShape",
     "QuantizationRecipe",
+    "Ranked",
     "Standard",
     "TrainingSettings",
     "TuneSettings",
@@ -76,6 +86,11 @@ _HOMES = {
     "bertedge.checkpoint": ("Checkpoint",),
     "bertedge.errors": ("BertEdgeError",),
     "bertedge.evaluate.goals": ("Goal",),
+    "bertedge.heads.mlm.fill_mask": ("Fill",),
+    "bertedge.heads.question_answering.answer_spans": ("Answer",),
+    "bertedge.heads.ranking.rerank": ("Ranked",),
+    "bertedge.heads.sequence_classification.classify": ("Classification",),
+    "bertedge.heads.token_classification.tagging": ("Entity",),
     "bertedge.quantization": ("export", "quantize"),
     "bertedge.recipe": ("QuantizationRecipe",),
     "bertedge.report.gate": ("compare",),

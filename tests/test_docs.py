@@ -20,7 +20,7 @@ from bertedge.checkpoint.sources import ArraysSource
 from bertedge.cli.app import COMMANDS, app
 from bertedge.encoders import EncoderConfig
 from bertedge.heads.parts import HeadSettings, Parts
-from bertedge.heads.tag_settings import TagSettings
+from bertedge.heads.token_classification.tag_settings import TagSettings
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import random_tensors
 

@@ -27,10 +27,10 @@ from bertedge.evaluate.metrics import METRICS
 from bertedge.heads import HEADS, Head
 from bertedge.heads.parts import HeadSettings, Parts
 from bertedge.heads.question_answering import AnswerSettings
-from bertedge.heads.rank_settings import RankSettings
+from bertedge.heads.ranking.rank_settings import RankSettings
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.heads.structure import Found
-from bertedge.heads.tag_settings import TagSettings
+from bertedge.heads.token_classification.tag_settings import TagSettings
 from bertedge.heads.verb import REQUIRED
 from bertedge.pooling import EmbeddingSettings
 from bertedge.predictor import Batch, Row, RowOutputs

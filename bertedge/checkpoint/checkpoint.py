@@ -34,7 +34,7 @@ from bertedge.errors import CheckpointError, FileError, MissingExtraError
 from bertedge.files import refuse_placeholder, sha256
 from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings, Parts
-from bertedge.heads.rank_settings import LIBRARY
+from bertedge.heads.ranking.rank_settings import LIBRARY
 from bertedge.heads.structure import Found, NamedClassifier
 from bertedge.pooling import EmbeddingSettings
 from bertedge.printable import shown

@@ -100,7 +100,7 @@ class EmbedderFolder:
         return settings_of(self.folder / ABOUT).get("model_type") == "CrossEncoder"
 
     def cross_encoder(self, config: EncoderConfig) -> dict[str, Any]:
-        """What the folder says about a cross-encoder; see :func:`bertedge.heads.rank_settings.rank_settings`.
+        """What the folder says about a cross-encoder; see :func:`bertedge.heads.ranking.rank_settings.rank_settings`.
 
         Raises:
             CheckpointError: it has further modules, or puts a prompt in front of texts.

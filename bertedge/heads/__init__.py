@@ -1,24 +1,24 @@
-"""The table of heads: a new head is one file and one row here."""
+"""The table of heads: a new head is one file or folder, and one row here."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.heads.answer import AnswerMethod
-from bertedge.heads.classify import Classify
 from bertedge.heads.embedding import EMBEDDING
-from bertedge.heads.fill_mask import FillMask
+from bertedge.heads.embedding.similar import Similar
 from bertedge.heads.head import Head
 from bertedge.heads.mlm import MLM
+from bertedge.heads.mlm.fill_mask import FillMask
 from bertedge.heads.nsp import NSP, NextSentenceMethod
 from bertedge.heads.question_answering import QUESTION_ANSWERING
+from bertedge.heads.question_answering.answer import AnswerMethod
 from bertedge.heads.ranking import RANKING
-from bertedge.heads.rerank import Rerank
+from bertedge.heads.ranking.rerank import Rerank
 from bertedge.heads.sequence_classification import SEQUENCE_CLASSIFICATION
-from bertedge.heads.similar import Similar
-from bertedge.heads.tag import TagTexts
+from bertedge.heads.sequence_classification.classify import Classify
 from bertedge.heads.token_classification import TOKEN_CLASSIFICATION
+from bertedge.heads.token_classification.tag import TagTexts
 from bertedge.predictor import RowOutputs
 
 #: Name -> head, in the order of reports.

@@ -1,6 +1,6 @@
 """Run bundles; this needs only numpy, onnxruntime and tokenizers."""
 
-from bertedge.heads.fill_mask import Fill
+from bertedge.heads.mlm.fill_mask import Fill
 from bertedge.runtime.bert_runtime import BertRuntime, load
 
 __all__ = ["BertRuntime", "Fill", "load"]

@@ -20,7 +20,7 @@ from bertedge.evaluate.study import Effort
 from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings, Parts
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
-from bertedge.heads.tag_settings import TagSettings
+from bertedge.heads.token_classification.tag_settings import TagSettings
 from bertedge.report.html import html_report
 from bertedge.report.render import markdown_report
 from bertedge.report.summary import summary

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bertedge.bundle import Bundle
 from bertedge.engines.side_by_side import AHEAD, side_by_side
 from bertedge.errors import UsageError
-from bertedge.heads.vector_recipe import POOLINGS
+from bertedge.heads.embedding.vector_recipe import POOLINGS
 from bertedge.predictor import Batch
 from bertedge.runtime import BertRuntime, load
 from tests.conftest import DOCUMENTS, KINDS

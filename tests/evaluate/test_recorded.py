@@ -17,7 +17,7 @@ from bertedge.evaluate.bootstrap import estimate, estimate_all
 from bertedge.evaluate.fidelity import evaluation_batches, measure_fidelity
 from bertedge.evaluate.metrics import METRICS
 from bertedge.evaluate.recorded import Recorded
-from bertedge.heads.vector_quantities import FEWEST_TEXTS
+from bertedge.heads.embedding.vector_quantities import FEWEST_TEXTS
 from bertedge.predictor import Batch
 from bertedge.runtime import BertRuntime, load
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bertedge.heads.answer_quantities import NO_SPAN, Judgement, accuracy, contexts, fidelity, overlap
-from bertedge.heads.worst_answers import ANSWERS, WorstAnswers
+from bertedge.heads.question_answering.answer_quantities import (
+    NO_SPAN,
+    Judgement,
+    accuracy,
+    contexts,
+    fidelity,
+    overlap,
+)
+from bertedge.heads.question_answering.worst_answers import ANSWERS, WorstAnswers
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.tokenizer import Tokenizer
 

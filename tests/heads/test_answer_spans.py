@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bertedge.heads.answer_spans import (
+from bertedge.heads.question_answering.answer_spans import (
     LONGEST_ANSWER,
     Window,
     best_answers,

@@ -16,8 +16,14 @@ from bertedge.data.task_batches import encoded_examples, task_batches
 from bertedge.evaluate.fidelity import SINGLE_TEXTS, evaluation_batches, kinds_of_texts, measure_fidelity
 from bertedge.example import Example
 from bertedge.heads import HEADS, vector_quantities
+from bertedge.heads.embedding.vector_quantities import (
+    FEWEST_TEXTS,
+    NEIGHBOURS,
+    pair_similarities,
+    quantities,
+    shared_neighbours,
+)
 from bertedge.heads.parts import Parts
-from bertedge.heads.vector_quantities import FEWEST_TEXTS, NEIGHBOURS, pair_similarities, quantities, shared_neighbours
 from bertedge.metric import spearman
 from bertedge.pooling import cosines
 from bertedge.predictor import Batch, Outputs

@@ -29,8 +29,8 @@ from bertedge.errors import CheckpointError, CorpusError, UnknownTextWarning, Us
 from bertedge.evaluate.fidelity import QUESTIONS, evaluation_batches, kinds_of_texts, measure_fidelity
 from bertedge.example import Example
 from bertedge.heads import HEADS
-from bertedge.heads.answer_spans import Answer, Window, log_boundaries
 from bertedge.heads.question_answering import HITS, AnswerSettings
+from bertedge.heads.question_answering.answer_spans import Answer, Window, log_boundaries
 from bertedge.heads.text_model import row_of
 from bertedge.predictor import Batch
 from bertedge.quantization import export, quantize

@@ -20,8 +20,8 @@ from bertedge.evaluate.collector import Collector
 from bertedge.example import Example
 from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings
-from bertedge.heads.rank_quantities import kendall_tau, ndcg, order_quantities
-from bertedge.heads.rank_settings import RankSettings
+from bertedge.heads.ranking.rank_quantities import kendall_tau, ndcg, order_quantities
+from bertedge.heads.ranking.rank_settings import RankSettings
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.predictor import Batch, Outputs
 from bertedge.quantization import export, quantize

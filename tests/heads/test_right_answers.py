@@ -9,7 +9,7 @@ import pytest
 
 from bertedge.errors import CorpusError
 from bertedge.example import Example
-from bertedge.heads.right_answers import MOST_ANSWERS, given_answers, marked, right_spans
+from bertedge.heads.question_answering.right_answers import MOST_ANSWERS, given_answers, marked, right_spans
 from bertedge.tokenizer import Tokenizer
 
 QUESTION, CONTEXT = "where did the ship go?", "the ship left the port at dawn and the cat went to sleep"

@@ -16,7 +16,7 @@ from bertedge.encoders import EncoderConfig
 from bertedge.errors import BertEdgeError, CheckpointError, CorpusError, UsageError
 from bertedge.example import Example
 from bertedge.heads import HEADS
-from bertedge.heads.label_quantities import label_quantities, labelled_quantities
+from bertedge.heads.sequence_classification.label_quantities import label_quantities, labelled_quantities
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.quantization import export, quantize
 from bertedge.runtime import load

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertedge.heads.spans import OUTSIDE, Span, TagSet
+from bertedge.heads.token_classification.spans import OUTSIDE, Span, TagSet
 
 BIO = TagSet(("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
 BIOES = TagSet(("O", *(f"{prefix}-{kind}" for kind in ("PER", "LOC") for prefix in "BIES")))

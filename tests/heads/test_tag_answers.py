@@ -10,9 +10,9 @@ import tokenizers
 
 from bertedge.errors import CorpusError
 from bertedge.example import Example, WordSpan
-from bertedge.heads.spans import TagSet
-from bertedge.heads.tag_answers import token_labels
-from bertedge.heads.tag_quantities import UNLABELLED
+from bertedge.heads.token_classification.spans import TagSet
+from bertedge.heads.token_classification.tag_answers import token_labels
+from bertedge.heads.token_classification.tag_quantities import UNLABELLED
 from bertedge.predictor import NO_LABEL
 from bertedge.tokenizer import Tokenizer
 from tests.test_windows import SPECIALS, byte_level, word_pieces

@@ -13,8 +13,8 @@ import torch
 import transformers
 from tokenizers import models, pre_tokenizers
 
-from bertedge.heads.spans import TagSet
-from bertedge.heads.tagging import AGGREGATIONS, Aggregation, Entity, Tokens, entities, joined
+from bertedge.heads.token_classification.spans import TagSet
+from bertedge.heads.token_classification.tagging import AGGREGATIONS, Aggregation, Entity, Tokens, entities, joined
 from bertedge.probabilities import softmax
 from bertedge.tokenizer import Tokenizer
 from bertedge.windows import windows_of

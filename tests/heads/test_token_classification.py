@@ -29,9 +29,9 @@ from bertedge.evaluate.recorded import Recorded
 from bertedge.example import Example
 from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings, Parts
-from bertedge.heads.tag_quantities import UNLABELLED
-from bertedge.heads.tag_settings import TagSettings
-from bertedge.heads.tagging import AGGREGATIONS, Aggregation, Entity
+from bertedge.heads.token_classification.tag_quantities import UNLABELLED
+from bertedge.heads.token_classification.tag_settings import TagSettings
+from bertedge.heads.token_classification.tagging import AGGREGATIONS, Aggregation, Entity
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.quantization import export, quantize
 from bertedge.recipe import RECIPES

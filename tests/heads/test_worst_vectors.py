@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bertedge.heads.worst_vectors import APART, NEAREST, WorstVectors
+from bertedge.heads.embedding.worst_vectors import APART, NEAREST, WorstVectors
 from bertedge.predictor import Batch
 from bertedge.tokenizer import Tokenizer
 

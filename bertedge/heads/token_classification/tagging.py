@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.encoding import Encoding
-from bertedge.heads.spans import OUTSIDE, TagSet
+from bertedge.heads.token_classification.spans import OUTSIDE, TagSet
 from bertedge.tokenizer import Tokenizer
 
 #: How the labels of a word's tokens become one label; see :func:`entities`.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bertedge.encoding import Encoding
 from bertedge.errors import CorpusError
 from bertedge.example import Example
-from bertedge.heads.answer_spans import Characters
+from bertedge.heads.question_answering.answer_spans import Characters
 from bertedge.predictor import NO_LABEL
 
 #: Right answers of a question that count; one bit of a label stands for each.

@@ -13,16 +13,16 @@ from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
 from bertedge.encoding import Encoding
 from bertedge.example import Example
-from bertedge.heads.answer_quantities import accuracy, fidelity
-from bertedge.heads.answer_spans import LONGEST_ANSWER, Answer
 from bertedge.heads.cases import Worst
 from bertedge.heads.classifier_layers import dense_name, write_classifier
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
-from bertedge.heads.right_answers import given_answers, marked
+from bertedge.heads.question_answering.answer_quantities import accuracy, fidelity
+from bertedge.heads.question_answering.answer_spans import LONGEST_ANSWER, Answer
+from bertedge.heads.question_answering.right_answers import given_answers, marked
+from bertedge.heads.question_answering.worst_answers import LISTS, WorstAnswers
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import REQUIRED, Option, Verb
-from bertedge.heads.worst_answers import LISTS, WorstAnswers
 from bertedge.layers import Layer, Role
 from bertedge.metric import SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import Batch, Outputs
@@ -146,7 +146,7 @@ class QuestionAnswering(Head):
         return write_classifier(w, NAME, model.settings, x)
 
     def target(self, example: Example, encoding: Encoding, settings: AnswerSettings) -> NDArray[np.int64] | None:
-        """(S,); see :func:`bertedge.heads.right_answers.marked`."""
+        """(S,); see :func:`bertedge.heads.question_answering.right_answers.marked`."""
         answers = given_answers(example)
         return None if answers is None else marked(answers, encoding)
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.heads.cases import Answer, Case, WorstList, passage, texts_of
+from bertedge.heads.embedding.vector_quantities import CHUNK, is_single
 from bertedge.heads.head import Arrays
-from bertedge.heads.vector_quantities import CHUNK, is_single
 from bertedge.pooling import cosines, normalized
 from bertedge.predictor import Batch
 from bertedge.tokenizer import Tokenizer

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.errors import CheckpointError
+from bertedge.heads.embedding.vector_recipe import Pooling, VectorPooling, VectorRecipe, vector_recipe
 from bertedge.heads.text_model import TextModel, row_of
-from bertedge.heads.vector_recipe import Pooling, VectorPooling, VectorRecipe, vector_recipe
 from bertedge.texts import texts_of
 from bertedge.tokenizer import Tokenizer
 

@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.heads.answer_spans import log_boundaries, span_scores
 from bertedge.heads.head import Quantities
-from bertedge.heads.right_answers import right_spans
+from bertedge.heads.question_answering.answer_spans import log_boundaries, span_scores
+from bertedge.heads.question_answering.right_answers import right_spans
 from bertedge.predictor import Batch
 from bertedge.probabilities import Logits
 
@@ -29,14 +29,14 @@ class Judgement:
     """What a model says about one question and its context.
 
     Attributes:
-        boundaries: see :func:`bertedge.heads.answer_spans.log_boundaries`.
+        boundaries: see :func:`bertedge.heads.question_answering.answer_spans.log_boundaries`.
     """
 
     boundaries: Logits
 
     @cached_property
     def scores(self) -> NDArray[np.float32]:
-        """See :func:`bertedge.heads.answer_spans.span_scores`."""
+        """See :func:`bertedge.heads.question_answering.answer_spans.span_scores`."""
         return span_scores(np.exp(self.boundaries))
 
     @cached_property
@@ -108,7 +108,7 @@ def accuracy(batch: Batch, expected: Logits, got: Logits, labels: NDArray[np.int
     models that may say "no answer".
 
     Args:
-        labels: (B, S); see :func:`bertedge.heads.right_answers.marked`.
+        labels: (B, S); see :func:`bertedge.heads.question_answering.right_answers.marked`.
     """
     rows, values = [], []
     for row, context, (one, other) in judgements(batch, expected, got):

@@ -20,9 +20,9 @@ from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.labels import about_labels, label_keys, listed
 from bertedge.heads.structure import Found, Structure
-from bertedge.heads.tag_answers import token_labels
-from bertedge.heads.tag_metrics import GOALS, LABELLED, LABELLED_SPANS, METRICS, NAME, SPANS
-from bertedge.heads.tag_quantities import (
+from bertedge.heads.token_classification.tag_answers import token_labels
+from bertedge.heads.token_classification.tag_metrics import GOALS, LABELLED, LABELLED_SPANS, METRICS, NAME, SPANS
+from bertedge.heads.token_classification.tag_quantities import (
     compared,
     hit_quantities,
     right_span_quantities,
@@ -30,10 +30,10 @@ from bertedge.heads.tag_quantities import (
     spans_of,
     token_quantities,
 )
-from bertedge.heads.tag_settings import TagSettings, tag_settings
-from bertedge.heads.tagging import AGGREGATIONS, Entity
+from bertedge.heads.token_classification.tag_settings import TagSettings, tag_settings
+from bertedge.heads.token_classification.tagging import AGGREGATIONS, Entity
+from bertedge.heads.token_classification.worst_tags import LISTS, WorstTags
 from bertedge.heads.verb import Argument, Option, Verb
-from bertedge.heads.worst_tags import LISTS, WorstTags
 from bertedge.layers import Layer, Role
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
@@ -91,7 +91,7 @@ class TokenClassification(Head):
         return write_classifier(w, NAME, model.settings, x)
 
     def target(self, example: Example, encoding: Encoding, settings: TagSettings) -> NDArray[np.int64]:
-        """(S,): see :func:`bertedge.heads.tag_answers.token_labels`."""
+        """(S,): see :func:`bertedge.heads.token_classification.tag_answers.token_labels`."""
         return token_labels(example, encoding, settings.tags)
 
     def read(self, batch: Batch, outputs: Outputs, settings: TagSettings) -> Arrays:

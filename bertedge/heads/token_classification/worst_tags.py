@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from bertedge.heads.cases import Answer, Case, Part, Passage, WorstList
 from bertedge.heads.head import Arrays
-from bertedge.heads.spans import Span, TagSet
-from bertedge.heads.tag_metrics import NAME
-from bertedge.heads.tag_quantities import compared, spans_of
+from bertedge.heads.token_classification.spans import Span, TagSet
+from bertedge.heads.token_classification.tag_metrics import NAME
+from bertedge.heads.token_classification.tag_quantities import compared, spans_of
 from bertedge.predictor import Batch
 from bertedge.probabilities import answers, softmax
 from bertedge.tokenizer import Tokenizer

@@ -8,8 +8,8 @@ from functools import cached_property
 from bertedge.encoders import encoder_of
 from bertedge.errors import CheckpointError
 from bertedge.heads.labels import labels_of
-from bertedge.heads.spans import TagSet
 from bertedge.heads.structure import Found
+from bertedge.heads.token_classification.spans import TagSet
 
 
 @dataclass(frozen=True, kw_only=True)

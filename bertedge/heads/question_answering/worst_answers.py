@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.heads.answer_quantities import NO_SPAN, Judgement, Span, judgements
 from bertedge.heads.cases import Answer, Case, Part, Passage, WorstList, passage, texts_of
 from bertedge.heads.head import Arrays
-from bertedge.heads.right_answers import right_spans
+from bertedge.heads.question_answering.answer_quantities import NO_SPAN, Judgement, Span, judgements
+from bertedge.heads.question_answering.right_answers import right_spans
 from bertedge.predictor import Batch
 from bertedge.tokenizer import Tokenizer
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from bertedge.encoding import Encoding
 from bertedge.errors import UsageError, nearest
-from bertedge.heads.tag_settings import TagSettings
-from bertedge.heads.tagging import AGGREGATIONS, Aggregation, Entity, Tokens, entities, joined
 from bertedge.heads.text_model import TextModel, row_of
+from bertedge.heads.token_classification.tag_settings import TagSettings
+from bertedge.heads.token_classification.tagging import AGGREGATIONS, Aggregation, Entity, Tokens, entities, joined
 from bertedge.probabilities import softmax
 from bertedge.texts import texts_of
 from bertedge.windows import windows_of

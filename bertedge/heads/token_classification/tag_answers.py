@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bertedge.encoding import Encoding
 from bertedge.errors import CorpusError, nearest
 from bertedge.example import Example, WordSpan
-from bertedge.heads.spans import OUTSIDE, Span, TagSet
-from bertedge.heads.tag_quantities import UNLABELLED
+from bertedge.heads.token_classification.spans import OUTSIDE, Span, TagSet
+from bertedge.heads.token_classification.tag_quantities import UNLABELLED
 from bertedge.predictor import NO_LABEL
 
 #: Names of a span's label in files.

@@ -20,18 +20,18 @@ from bertedge.heads.classifier_layers import (
     has_classifier,
     write_classifier,
 )
-from bertedge.heads.classify import Classification
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
-from bertedge.heads.label_answers import answer_of, given_answer
-from bertedge.heads.label_metrics import LABELLED, METRICS, NAME
-from bertedge.heads.label_quantities import label_quantities, labelled_quantities
 from bertedge.heads.labels import about_labels, label_keys, listed
-from bertedge.heads.rank_settings import is_ranker
+from bertedge.heads.ranking.rank_settings import is_ranker
+from bertedge.heads.sequence_classification.classify import Classification
+from bertedge.heads.sequence_classification.label_answers import answer_of, given_answer
+from bertedge.heads.sequence_classification.label_metrics import LABELLED, METRICS, NAME
+from bertedge.heads.sequence_classification.label_quantities import label_quantities, labelled_quantities
+from bertedge.heads.sequence_classification.worst_labels import FLIPS, TEXTS, WorstLabels
 from bertedge.heads.sequence_settings import PROBLEMS, SequenceSettings, sequence_settings
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Argument, Option, Verb
-from bertedge.heads.worst_labels import FLIPS, TEXTS, WorstLabels
 from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind
 from bertedge.predictor import Batch, Outputs

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.heads.head import Quantities
-from bertedge.heads.spans import Span, TagSet
+from bertedge.heads.token_classification.spans import Span, TagSet
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.probabilities import answers, log_softmax
 

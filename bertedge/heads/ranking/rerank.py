@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from bertedge.errors import UsageError
-from bertedge.heads.rank_settings import RankSettings
+from bertedge.heads.ranking.rank_settings import RankSettings
 from bertedge.heads.text_model import TextModel, row_of
 from bertedge.texts import texts_of
 from bertedge.tokenizer import Tokenizer

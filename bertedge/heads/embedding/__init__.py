@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from bertedge.arrays import ArraySpec
 from bertedge.encoding import Encoding
 from bertedge.example import Example
-from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
-from bertedge.heads.structure import Structure
-from bertedge.heads.vector_quantities import (
+from bertedge.heads.embedding.vector_quantities import (
     FEWEST_TEXTS,
     Vectors,
     is_single,
@@ -22,9 +20,11 @@ from bertedge.heads.vector_quantities import (
     quantities,
     shared_neighbours,
 )
-from bertedge.heads.vector_recipe import VECTOR_OPTIONS
+from bertedge.heads.embedding.vector_recipe import VECTOR_OPTIONS
+from bertedge.heads.embedding.worst_vectors import LISTS, WorstVectors
+from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
+from bertedge.heads.structure import Structure
 from bertedge.heads.verb import Argument, Verb
-from bertedge.heads.worst_vectors import LISTS, WorstVectors
 from bertedge.metric import SHARE, GoalKind, Metric, mean, minus, quantile, spearman
 from bertedge.pooling import SIMILARITIES, EmbeddingSettings, pool, pooling_of
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bertedge.heads.cases import Answer, Case, WorstList, passage, texts_of
 from bertedge.heads.head import Arrays
-from bertedge.heads.label_metrics import NAME
-from bertedge.heads.label_quantities import label_quantities
+from bertedge.heads.sequence_classification.label_metrics import NAME
+from bertedge.heads.sequence_classification.label_quantities import label_quantities
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.predictor import Batch
 from bertedge.probabilities import top_indices

@@ -7,7 +7,7 @@ from typing import overload
 
 from bertedge.encoding import Encoding
 from bertedge.errors import UsageError
-from bertedge.heads.answer_spans import LONGEST_ANSWER, Answer, best_answers, windows_of_context
+from bertedge.heads.question_answering.answer_spans import LONGEST_ANSWER, Answer, best_answers, windows_of_context
 from bertedge.heads.text_model import TextModel, row_of
 from bertedge.probabilities import Logits
 from bertedge.texts import Pair, texts_of

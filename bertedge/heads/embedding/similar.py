@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.errors import UsageError
-from bertedge.heads.encode import Encode
+from bertedge.heads.embedding.encode import Encode
 from bertedge.pooling import Similarity
 from bertedge.similarity import similarities
 

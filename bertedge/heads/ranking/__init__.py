@@ -15,16 +15,16 @@ from bertedge.encoding import Encoding
 from bertedge.errors import CorpusError
 from bertedge.example import Example
 from bertedge.heads.classifier_layers import classifier_layers, classifier_shapes, dense_name, write_classifier
+from bertedge.heads.embedding.vector_quantities import is_single
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.labels import label_keys
-from bertedge.heads.rank_quantities import order_quantities, queries_of
-from bertedge.heads.rank_settings import LIBRARY, RankSettings, is_marked, is_ranker, rank_settings
-from bertedge.heads.rerank import Ranked
+from bertedge.heads.ranking.rank_quantities import order_quantities, queries_of
+from bertedge.heads.ranking.rank_settings import LIBRARY, RankSettings, is_marked, is_ranker, rank_settings
+from bertedge.heads.ranking.rerank import Ranked
+from bertedge.heads.ranking.worst_rankings import PAIRS, SCORE_FLOOR, WorstRankings
 from bertedge.heads.structure import Found, Structure
-from bertedge.heads.vector_quantities import is_single
 from bertedge.heads.verb import REQUIRED, Argument, Option, Verb
-from bertedge.heads.worst_rankings import PAIRS, SCORE_FLOOR, WorstRankings
 from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, mean, mean_of_groups, minus
 from bertedge.predictor import Batch, Outputs

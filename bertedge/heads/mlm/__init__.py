@@ -13,13 +13,13 @@ from bertedge.arrays import ArraySpec
 from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
 from bertedge.heads.cases import Worst
-from bertedge.heads.fill_mask import lines
 from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
+from bertedge.heads.mlm.fill_mask import lines
+from bertedge.heads.mlm.word_quantities import keep_words, quantities_of_kept, word_quantities
+from bertedge.heads.mlm.worst_words import LISTS, WorstWords
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import Argument, Option, Verb
-from bertedge.heads.word_quantities import keep_words, quantities_of_kept, word_quantities
-from bertedge.heads.worst_words import LISTS, WorstWords
 from bertedge.layers import Layer, Role, word_table
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, exponential, mean, quantile
 from bertedge.predictor import NO_LABEL, Batch, Outputs
