@@ -111,7 +111,7 @@ def test_a_ruined_embedder_fails(bundles: dict[str, Bundle], embedder: Path, tmp
     done = typed("bench", bundles["ruined"].folder, *common, "--json", report)
     assert done.returncode == 1, done.stdout
     found = json.loads(report.read_text())["candidates"][0]["fidelity"]
-    assert found["embedding.cosine_mean"]["value"] < 0.99
+    assert found["embedding.cosine_mean"]["value"] < 0.995
     assert "invariance.max_prob_diff" not in found
     assert found["invariance.max_vector_diff"]["value"] < 1e-5
 
