@@ -32,7 +32,7 @@ class Bertedge:
         else:
             recipe = QuantizationRecipe(method=method_named(self.method))
             bundle = quantize(checkpoint, output, recipe=recipe, calibration=calibration)
-        return [bundle.model_path]
+        return sorted(bundle.folder.glob(f"{bundle.model_path.name}*"))
 
     def load(self, files: list[Path], work: Work, threads: int, callers: int) -> Run:
         # the runtime decides how its threads call
