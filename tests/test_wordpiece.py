@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import tokenizers
-from tokenizers import models, processors
+from tokenizers import processors
 
-from bertedge.errors import CheckpointError
-from bertedge.wordpiece import SPECIAL_TOKENS, learn, trimmed
+from bertedge.tokenizer_changes import trimmed
+from bertedge.wordpiece import SPECIAL_TOKENS, learn
 
 LINES = ["the cat sat on the mat", "a ship left the port", "bread needs flour and water"] * 3
 
@@ -37,17 +35,10 @@ def with_processor(kind: str) -> tokenizers.Tokenizer:
 @pytest.mark.parametrize("kind", ["template", "bert", "sequence"])
 def test_every_way_to_add_special_tokens_is_renumbered(kind: str) -> None:
     whole = with_processor(kind)
-    kept = [token for token, _ in sorted(whole.get_vocab().items(), key=lambda item: item[1])]
-    ids = {token: index for index, token in enumerate(reversed(kept))}
-    small = trimmed(whole.to_str(), ids)
+    kept = sorted(whole.get_vocab().values(), reverse=True)
+    ids = {token: kept.index(index) for token, index in whole.get_vocab().items()}
+    small = trimmed(whole.to_str(), kept)
     for text in LINES:
         assert small.encode(text).tokens == whole.encode(text).tokens
         assert small.encode(text).ids == [ids[token] for token in whole.encode(text).tokens]
     assert small.token_to_id(SPECIAL_TOKENS["mask"]) == ids["[MASK]"]
-
-
-def test_only_wordpiece_can_be_trimmed() -> None:
-    backend = tokenizers.Tokenizer(models.BPE())
-    with pytest.raises(CheckpointError, match="BPE"):
-        trimmed(backend.to_str(), {})
-    assert json.loads(backend.to_str())["model"]["type"] == "BPE"

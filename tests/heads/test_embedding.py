@@ -15,7 +15,8 @@ from bertedge.data.corpus import tokenize_corpus
 from bertedge.data.task_batches import encoded_examples, task_batches
 from bertedge.evaluate.fidelity import SINGLE_TEXTS, evaluation_batches, kinds_of_texts, measure_fidelity
 from bertedge.example import Example
-from bertedge.heads import HEADS, vector_quantities
+from bertedge.heads import HEADS
+from bertedge.heads.embedding import vector_quantities
 from bertedge.heads.embedding.vector_quantities import (
     FEWEST_TEXTS,
     NEIGHBOURS,

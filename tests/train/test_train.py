@@ -397,7 +397,10 @@ def test_what_a_checkpoint_has_that_training_leaves_out_is_told(
     (folder / "model.safetensors").unlink()
     torch.save({**tensors, "classifier.weight": torch.ones(2, 32)}, folder / "pytorch_model.bin")
     once, shape = replace(SETTINGS, steps=1, evaluations=1), ModelShape(layers=1, hidden=16)
-    expected = "warning: 1 tensor is left out, because no part of BERT reads it: classifier.weight"
+    expected = (
+        "warning: 1 tensor is left out, because no part of BERT reads it: classifier.weight; "
+        "if classifier.weight is a classifier of whole texts, name it in heads.toml"
+    )
     for told, begin in (
         ([], lambda note: train(corpus_file, tmp_path / "out", once, init=folder, note=note)),
         ([], lambda note: distill(folder, corpus_file, tmp_path / "student", once, shape=shape, note=note)),
