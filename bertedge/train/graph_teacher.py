@@ -76,10 +76,11 @@ class GraphTeacher(nn.Module):
     def float_tensors(self) -> dict[str, Tensor]:
         """The weights that a BERT of these sizes has too, under its names."""
         known = _bert_shapes(self.checkpoint)
-        found = {name: torch.from_numpy(tensor) for name, tensor in self.checkpoint.tensors()}
+        stored = {name: torch.from_numpy(tensor) for name, tensor in self.checkpoint.tensors()}
+        found = dict(stored)
         for index in range(self.config.num_hidden_layers if self.config.layer_groups else 0):
             shared = f"{names.layer(self.config.stored_block(index))}."
-            own = {name: tensor for name, tensor in found.items() if name.startswith(shared)}
+            own = {name: tensor for name, tensor in stored.items() if name.startswith(shared)}
             found |= {name.replace(shared, f"{names.layer(index)}.", 1): tensor for name, tensor in own.items()}
         if self.config.position_offset:
             found[names.POSITION_EMBEDDINGS] = found[names.POSITION_EMBEDDINGS][self.config.position_offset :]

@@ -87,6 +87,25 @@ def test_a_student_starts_near_its_teacher(teacher: Path) -> None:
     assert "encoder.layer.1.attention.self.query.weight" in tensors
 
 
+def test_blocks_get_the_weights_of_their_own_group(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    config = ENCODERS["albert"].config(
+        hidden_size=16,
+        num_hidden_layers=5,
+        layer_groups=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        embedding_size=8,
+        vocab_size=tokenizer.vocab_size,
+        max_position_embeddings=40,
+    )
+    write_checkpoint(tmp_path, config, random_tensors(config, Parts(("mlm",))), tokenizer)
+    checkpoint = Checkpoint.read(tmp_path)
+    tensors = GraphTeacher(checkpoint).float_tensors()
+    for index in range(config.num_hidden_layers):
+        stored = checkpoint.tensor(f"encoder.layer.{config.stored_block(index)}.output.dense.weight")
+        np.testing.assert_array_equal(tensors[f"encoder.layer.{index}.output.dense.weight"].numpy(), stored)
+
+
 def test_relations_need_a_bert(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="only a BERT teaches the relations"):
         distill(
