@@ -14,7 +14,7 @@ WRAPPERS: tuple[tuple[str, str], ...] = (
 )
 #: Tensors that do not affect the results: buffers and the state of optimizers.
 IGNORED = re.compile(
-    r"(position|token_type)_ids$|^global_step$|/adam_[mv]$|^beta[12]_power$|num_batches_tracked$|^n_averaged$"
+    r"(position|token_type)_ids$|inv_freq$|^global_step$|/adam_[mv]$|^beta[12]_power$|num_batches_tracked$|^n_averaged$"
 )
 #: Beginnings of the canonical names of an encoder's tensors.
 ENCODER_PARTS = re.compile(r"^(embeddings|encoder\.(layer|LayerNorm|relative_attention_bias)|pooler)\.")

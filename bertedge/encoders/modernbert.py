@@ -77,12 +77,12 @@ def current(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     every = raw.get("global_attn_every_n_layers")
     if isinstance(every, int) and every > 0:
         found["layer_types"] = layer_types(raw.get("num_hidden_layers"), every)
-    ropes = raw.get("rope_parameters")
+    ropes, bases = raw.get("rope_parameters"), dict[str, Any]()
     for kind, key in ((GLOBAL, "global_rope_theta"), (LOCAL, "local_rope_theta")):
         rope = ropes.get(kind) if isinstance(ropes, dict) else None
         if isinstance(rope, dict) and "rope_theta" in rope:
-            found[key] = rope["rope_theta"]
-    return {**found, **{key: value for key, value in raw.items() if value is not None}}
+            bases[key] = rope["rope_theta"]
+    return {**found, **{key: value for key, value in raw.items() if value is not None}, **bases}
 
 
 def layer_types(count: object, every: int = GLOBAL_EVERY) -> tuple[str, ...]:

@@ -49,6 +49,8 @@ STRUCTURE: dict[str, tuple[Any, ...]] = {
     "mlp_fc2_bias": (False,),
     "rotary_emb_fraction": (1.0,),
     "rotary_emb_interleaved": (False,),
+    "rotary_emb_scale_base": (None,),
+    "causal": (False,),
     "rotary_scaling_factor": (None,),
     "moe_every_n_layers": (0, None),
 }
@@ -77,10 +79,11 @@ def refuse(raw: Mapping[str, Any]) -> None:
 def current(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """The keys of ``transformers``, for a file of Nomic's own code too."""
     found = {key: raw[own] for key, own in OWN_KEYS.items() if raw.get(own) is not None}
+    found |= {key: value for key, value in raw.items() if value is not None}
     rope = raw.get("rope_parameters")
     if isinstance(rope, dict) and "rope_theta" in rope:
         found["rope_theta"] = rope["rope_theta"]
-    return {**found, **raw}
+    return found
 
 
 NOMIC_BERT = Encoder(

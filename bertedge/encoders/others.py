@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: How the class names of other families begin, for files without ``model_type``.
 OTHER_CLASSES = (
-    *("Deberta", "NomicBert", "NewModel", "JinaBert", "EuroBert", "NeoBERT", "RemBert", "MegatronBert", "RoFormer"),
+    *("Deberta", "NewModel", "JinaBert", "EuroBert", "NeoBERT", "RemBert", "MegatronBert", "RoFormer"),
     *("ConvBert", "MobileBert", "SqueezeBert", "Nystromformer", "Ernie", "Nezha", "LayoutLM", "Luke", "Splinter"),
     *("Longformer", "BigBird", "Funnel", "XLM", "Flaubert", "XLNet", "T5", "MT5", "UMT5", "Bart", "MBart", "Canine"),
     *("GPT", "Llama", "Mistral", "Qwen", "Gemma", "Phi"),

@@ -70,6 +70,8 @@ def test_keys_of_other_tools_are_left_alone() -> None:
         ("gelu_new", "gelu_tanh"),
         ("gelu_fast", "gelu_tanh"),
         ("gelu_pytorch_tanh", "gelu_tanh"),
+        ("gelu_python_tanh", "gelu_tanh"),
+        ("gelu_accurate", "gelu_tanh"),
         ("relu", "relu"),
         ("silu", "silu"),
         ("swish", "silu"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,14 @@ def test_configs_of_both_forms_are_read() -> None:
     assert read.layer_types == tuple(config.layer_types)
     assert (read.rope_theta, read.local_rope_theta, read.local_attention) == (16e4, 2e4, 64)
     assert read_config(shared).layer_types == tuple(transformers.ModernBertConfig(**shared).layer_types)
+
+
+def test_of_two_bases_the_one_of_the_rope_parameters_counts() -> None:
+    ropes = {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in ((GLOBAL, 5e4), (LOCAL, 5e3))}
+    both = raw(global_rope_theta=16e4, local_rope_theta=1e4, rope_parameters=ropes)
+    theirs = transformers.ModernBertConfig(**json.loads(json.dumps(both))).rope_parameters
+    read = read_config(both)
+    assert (read.rope_theta, read.local_rope_theta) == tuple(theirs[kind]["rope_theta"] for kind in (GLOBAL, LOCAL))
 
 
 @pytest.mark.parametrize(

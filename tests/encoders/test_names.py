@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertedge.encoders import BERT
+from bertedge.encoders import BERT, ENCODERS
 from bertedge.encoders.foreign_names import IGNORED
 from bertedge.encoders.names import (
     DECODER,
@@ -94,6 +94,11 @@ def test_layers_of_two_digits() -> None:
 def test_the_optimizers_variables_are_nobodys(name: str) -> None:
     assert BERT.names.canonical_tensorflow(name)[0] not in HEADS.shapes(TWO_LAYERS)
     assert IGNORED.search(name)
+
+
+@pytest.mark.parametrize("name", ["rotary_emb.inv_freq", "layers.0.attn.rotary_emb.inv_freq", "original_inv_freq"])
+def test_the_angles_of_rotary_positions_are_computed_not_read(name: str) -> None:
+    assert IGNORED.search(ENCODERS["modernbert"].names.canonical(name))
 
 
 @pytest.mark.parametrize(

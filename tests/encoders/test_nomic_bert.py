@@ -81,10 +81,22 @@ def test_keys_of_nomics_own_code_are_read() -> None:
     assert read_config(NOMIC_BERT.write_config(config)) == config
 
 
+def test_of_two_bases_the_one_of_the_rope_parameters_counts() -> None:
+    written = NOMIC_BERT.write_config(read_config(PUBLISHED))
+    both = {**written, "rope_theta": 1000.0, "rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}
+    assert read_config(both).rope_theta == transformers.NomicBertConfig(**both).rope_parameters["rope_theta"] == 50.0
+
+
+def test_a_key_that_is_null_does_not_hide_nomics_own() -> None:
+    assert read_config({**PUBLISHED, "hidden_size": None}).hidden_size == 96
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"activation_function": "gelu"}, "activation_function is 'gelu', expected 'swiglu'"),
+        ({"causal": True}, "causal is 'True', expected False"),
+        ({"rotary_emb_scale_base": 512}, "rotary_emb_scale_base is '512', expected None"),
         ({"moe_every_n_layers": 2}, "moe_every_n_layers is '2'"),
         ({"rotary_scaling_factor": 2.0}, "rotary_scaling_factor is '2.0'"),
         ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1000}}, "rope_type is 'dynamic'"),
