@@ -23,19 +23,24 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 MAX_ID = 96
 HUB_FILES = [
     "config.json",
+    "bert_config.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",
     "tokenizer*.json",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
     "added_tokens.json",
     "special_tokens_map.json",
+    "heads.toml",
     # sentence-transformers: the modules' settings, and the transformer if it has its own folder
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_*_config.json",
     "[0-9]_*/*.json",
     "[0-9]_*/vocab.txt",
+    "[0-9]_*/merges.txt",
     "[0-9]_*/model.safetensors",
 ]
 #: Downloaded only if there is no safetensors file.

@@ -11,7 +11,10 @@ import pytest
 
 from bertedge.checkpoint import BUILT_IN, locate, open_checkpoint
 from bertedge.checkpoint.locate import HUB_FILES, MODELS
+from bertedge.checkpoint.named_classifiers import HEADS_FILE
+from bertedge.encoders import CONFIG_FILES
 from bertedge.errors import FileError
+from bertedge.tokenizer_classes import PLAIN_FILES
 from tests.embedders import DENSE, NORMALIZE, TRANSFORMER, embedder_folder, pooling
 
 HUB_ID = "someone/small-bert"
@@ -104,7 +107,8 @@ def test_what_the_hub_cannot_have_is_not_asked_for(name: str, monkeypatch: pytes
 def test_every_file_that_a_tokenizer_may_need_is_asked_for(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = hub_with(monkeypatch, model_folder)
     locate(HUB_ID)
-    assert {"added_tokens.json", "special_tokens_map.json", "vocab.txt", "modules.json"} <= {
+    plain = {file for files in PLAIN_FILES.values() for file in files}
+    assert {"added_tokens.json", "special_tokens_map.json", "modules.json", HEADS_FILE, *CONFIG_FILES, *plain} <= {
         *asked[0]["allow_patterns"]
     }
 
