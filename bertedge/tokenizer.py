@@ -6,7 +6,6 @@ makes a new WordPiece tokenizer (Wu et al. 2016; Devlin et al. 2019, section 3).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Sequence
@@ -28,7 +27,7 @@ from bertedge.template import Template
 from bertedge.texts import Pair, texts_or_pairs
 from bertedge.tokenizer_changes import in_one_segment, lowercased, merges_of, recased, trimmed, without_added
 from bertedge.tokenizer_folder import read_folder
-from bertedge.tokenizer_json import library_errors, tokenizer_settings
+from bertedge.tokenizer_json import library_errors, tokenizer_settings, tokenizer_sha256
 from bertedge.wordpiece import SPECIAL_TOKENS, learn
 
 #: Texts that most vocabularies have tokens for.
@@ -183,8 +182,8 @@ class Tokenizer:
 
     @property
     def sha256(self) -> str:
-        """A hash of everything that decides the tokens of a text."""
-        return hashlib.sha256(self._json.encode()).hexdigest()
+        """A hash of everything that decides the tokens of a text, except the limit of its length."""
+        return tokenizer_sha256(self._json, self.special, self.truncation_side)
 
     @cached_property
     def vocab_size(self) -> int:

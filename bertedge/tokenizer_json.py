@@ -5,6 +5,7 @@ Also the matching ``tokenizer_config.json``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import tokenizers
 from bertedge.added_tokens import MOST_ID
 from bertedge.errors import CheckpointError, FileError
 from bertedge.files import read_text
+from bertedge.wordpiece import SPECIAL_TOKENS
 
 FRESH = "take a fresh copy from the model's source"
 
@@ -118,6 +120,13 @@ def tokenizer_settings(
             "tokenize_chinese_chars": bool(normalizer.get("handle_chinese_chars", True)),
         }
     return {**settings, **roles}
+
+
+def tokenizer_sha256(serialized: str, special: Mapping[str, str], truncation_side: str) -> str:
+    """A hash of ``tokenizer.json`` and of what decides the tokens of a text besides, where it is not BERT's."""
+    told = {**special, "truncation_side": truncation_side}
+    others = "" if told == {**SPECIAL_TOKENS, "truncation_side": "right"} else json.dumps(told, sort_keys=True)
+    return hashlib.sha256((serialized + others).encode()).hexdigest()
 
 
 @contextmanager

@@ -312,6 +312,13 @@ def test_threads_do_not_change_each_others_lengths(vocab_folder: Path) -> None:
     assert not wrong
 
 
+def test_the_hash_tells_apart_what_reads_texts_in_another_way(ours: Tokenizer) -> None:
+    """The side on which long texts are cut, and the token that stands for a hidden word."""
+    left = ours._changed(tokenizers.Tokenizer.from_str(ours._json), truncation_side="left")
+    mask = ours._changed(tokenizers.Tokenizer.from_str(ours._json), special={**ours.special, "mask": "[SEP]"})
+    assert len({one.sha256 for one in (ours, left, mask)}) == 3
+
+
 def test_nothing_changes_the_backend(vocab_folder: Path, tmp_path: Path) -> None:
     tokenizer = Tokenizer.load(vocab_folder, max_length=8)
     before = tokenizer._backend.to_str()
