@@ -250,7 +250,9 @@ class Checkpoint:
     def _about_classifiers(self) -> str:
         """How to name classifiers, if a tensor that is left out has the shape of one; otherwise empty."""
         hidden, shapes = self.config.hidden_size, self.source.shapes
-        found = [name for name in self.left_out if name.endswith(".weight") and shapes[name][1:] == (hidden,)]
+        others = (hidden, self.config.vocab_size)  # outputs of a dense layer, and of a decoder
+        weights = [name for name in self.left_out if name.endswith(".weight") and shapes[name][1:] == (hidden,)]
+        found = [name for name in weights if shapes[name][0] not in others]
         return f"; if {found[0]} is a classifier of whole texts, name it in {HEADS_FILE}" if found else ""
 
     @property

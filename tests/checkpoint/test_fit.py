@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint, open_checkpoint
+from bertedge.checkpoint.named_classifiers import HEADS_FILE
 from bertedge.encoders import BERT, EncoderConfig, names
 from bertedge.errors import BertEdgeError, BundleError, CheckpointError, FileError
 from bertedge.heads.parts import Parts
@@ -249,6 +250,14 @@ WORDS = (
     "2 tensors are left out, because no part of BERT reads them: classifier.bias, classifier.weight; "
     "if classifier.weight is a classifier of whole texts, name it in heads.toml"
 )
+
+
+def test_only_what_can_be_a_classifier_is_called_one(folder: Path, arrays: Arrays) -> None:
+    """Not the dense layer in front of one, and not a decoder: here that of a discriminator, and of a lost head."""
+    dense, decoder = np.ones((32, 32), np.float32), np.ones(arrays[names.WORD_EMBEDDINGS].shape, np.float32)
+    others = {"discriminator_predictions.dense.weight": dense, "lm.decoder.weight": decoder}
+    rewrite(folder, {**arrays, **others})
+    assert [words for words in Checkpoint.read(folder).warnings if "left out" in words and HEADS_FILE not in words]
 
 
 def test_tensors_left_out_are_in_the_manifest(classifier: Path, corpus_file: Path, tmp_path: Path) -> None:
