@@ -71,7 +71,7 @@ class GroupingExecutor:
     ) -> None:
         self._model = model
         self._config = config
-        self._all_positions = all_positions
+        self._all_positions, self._decodes = all_positions, parts.reads_masked
         self._outputs = parts.outputs_by_key("all" if all_positions else "masked")
         self._head_is_optional = "logits_end" in model.input_names
         self._row_independent = row_independent
@@ -130,8 +130,9 @@ class GroupingExecutor:
 
     def _work(self, rows: Sequence[Row]) -> int:
         """Rough cost of a call in int8 multiply-accumulates: the linear layers of the blocks, and the decoder."""
-        config, length, decoded = self._config, len(rows[0].input_ids), len(rows[0].masked_positions)
-        if self._all_positions and (decoded or not self._head_is_optional):
+        config, length = self._config, len(rows[0].input_ids)
+        decoded = len(rows[0].masked_positions) if self._decodes else 0
+        if self._decodes and self._all_positions and (decoded or not self._head_is_optional):
             decoded = length
         macs = len(rows) * (length * config.block_macs + decoded * config.embedding_width * config.vocab_size)
         return int(macs * self._mac_cost)
