@@ -16,6 +16,10 @@ and a feed-forward network::
     mlm:    decoder(norm(decoder_activation(transform(x[masked]))))      "mlm.transform", ".norm", "mlm.decoder"
     nsp:    nsp(pooler output)
 
+Every other head is HEAD(norm(activation(dense(x)))), with "HEAD.dense" and "HEAD.norm" where they are listed. Its
+``settings`` in ``manifest.json`` name the activation, and in ``reads`` what x is: the output of the ``pooler``, the
+``first`` token, or the ``mean`` of all tokens. Without ``reads``, the head is computed for every token.
+
 ``encoder`` says where a model differs:
 
 - ``norm`` is ``pre``: x = attention(norm(x)) + x with "encoder.layer.N.attention.qkv.norm", but block 0 has none;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import erf
@@ -19,6 +20,7 @@ ACTIVATIONS: dict[str, Callable[[Floats], Any]] = {
     "gelu_tanh": lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
     "relu": lambda x: np.maximum(x, 0),
     "silu": lambda x: x / (1 + np.exp(-x)),
+    "tanh": np.tanh,
 }
 
 
@@ -50,7 +52,22 @@ class PlanModel:
             found["mlm_logits"] = self.linear("mlm.decoder", inner)
         if "nsp" in self.plan.heads:
             found["nsp_logits"] = self.linear("nsp", found["pooler_output"][None])[0]
-        return found
+        others = [head for head in self.plan.heads if head not in ("mlm", "nsp")]
+        return found | {f"{head}_logits": self.classified(head, found) for head in others}
+
+    def classified(self, head: str, found: dict[str, Floats]) -> Floats:
+        """(C,), or (S, C) of a head that reads every token."""
+        told = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))["settings"][head]
+        told, states = told.get("layers", told), found["hidden_states"]
+        texts = {"pooler": found.get("pooler_output"), "first": states[0], "mean": states.mean(axis=0)}
+        of_text = texts[told["reads"]] if "reads" in told else None
+        x = states if of_text is None else of_text[None]
+        if f"{head}.dense" in self.plan.layers:
+            x = np.asarray(ACTIVATIONS[told["activation"]](self.linear(f"{head}.dense", x)), dtype=np.float32)
+        if f"{head}.norm" in self.plan.norms:
+            x = self.norm(f"{head}.norm", x)
+        logits = self.linear(head, x)
+        return logits if of_text is None else logits[0]
 
     def tensor(self, name: str) -> NDArray[Any]:
         stored = self.plan.load(self.folder, name)

@@ -82,4 +82,4 @@ def described(config: EncoderConfig, parts: Parts) -> dict[str, Any]:
 def _architecture(encoder: Encoder, heads: Iterable[str]) -> str:
     """The class of ``transformers`` that has these heads."""
     own = [HEADS[head].architecture for head in heads]
-    return f"{encoder.class_prefix}{'ForPreTraining' if len(own) > 1 else own[0] if own else 'Model'}"
+    return encoder.architecture if len(own) > 1 else f"{encoder.class_prefix}{own[0] if own else 'Model'}"

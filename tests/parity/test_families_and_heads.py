@@ -15,12 +15,15 @@ import pytest
 import torch
 
 from bertedge.checkpoint import Checkpoint
-from bertedge.encoders import ENCODERS
+from bertedge.checkpoint.write import _architecture
+from bertedge.encoders import ENCODERS, Encoder
 from bertedge.heads.text_model import row_of
-from bertedge.quantization import export
+from bertedge.quantization import export, quantize
+from bertedge.recipe import RECIPES
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
 from tests.encoders.test_families import FAMILIES, SIZES
+from tests.test_plan import assert_the_plan_computes
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 #: Head -> the class of ``transformers``, settings of its configuration, and its outputs in order.
@@ -54,6 +57,28 @@ def test_logits_are_those_of_transformers(family: str, head: str, tokenizer: Tok
                 outputs = model(**known)
             expected = np.stack([outputs[name][0].numpy() for name in CLASSES[head][2]], axis=-1)
             np.testing.assert_allclose(got, expected.reshape(got.shape), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [
+        ("bert", "sequence_classification"),
+        ("distilbert", "sequence_classification"),
+        ("roberta", "question_answering"),
+        ("electra", "ranking"),
+        ("modernbert", "sequence_classification"),
+        ("modernbert", "token_classification"),
+    ],
+)
+def test_numpy_computes_the_head_from_the_plan(family: str, head: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    saved(family, head, tokenizer, tmp_path / "float")
+    assert_the_plan_computes(quantize(tmp_path / "float", tmp_path / "int8", recipe=RECIPES["dynamic"]))
+
+
+@pytest.mark.parametrize("row", ENCODERS.values(), ids=ENCODERS.keys())
+def test_a_model_with_two_heads_is_of_a_class_that_transformers_has(row: Encoder) -> None:
+    for heads in ((), ("mlm",), ("sequence_classification",), ("mlm", "sequence_classification")):
+        assert hasattr(transformers, _architecture(row, heads)), heads
 
 
 def saved(family: str, head: str, tokenizer: Tokenizer, folder: Path) -> Any:
