@@ -79,6 +79,11 @@ class Parts:
         """Whether all of its heads do, so that a single text is no text of its task."""
         return self.reads_questions and all(head.reads_questions for head in self.rows)
 
+    def leaves_unread(self, head: str) -> bool:
+        """Whether nobody reads the answers of a head, such as the hidden states of a mere classifier."""
+        is_other_task = bool(self.heads) and not self.learns_from_text and self.settings_of(head) is None
+        return HEADS[head].in_every_model and is_other_task
+
     @property
     def needs_labels(self) -> bool:
         """Whether it has a head that is trained on labelled texts, such as a classifier."""

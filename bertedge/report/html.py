@@ -100,7 +100,7 @@ def _summary(report: Report, model: CandidateReport) -> list[Fact]:
         times, _, interval = ratio_words(ratio).partition(" ")
         compared = f"{times} of float {interval}"
         facts.append((views.workload_in_words(entry), f"{number(entry.p50_ms)} ms", compared))
-    for metric, words in views.TRADE_OFFS.items():
+    for metric, words in views.without_unread(views.TRADE_OFFS, report).items():
         value, known = model.fidelity.get(metric), views.reference_value(report, metric)
         if value is not None:
             show = _shown(metric)
@@ -131,7 +131,7 @@ Picture = tuple[str, str, Drawing]
 def _trade_offs(report: Report) -> list[tuple[str, str, Drawing, list[tuple[views.Point, str]]]]:
     workload = views.main_workload(report)
     pictures: list[tuple[str, str, Drawing, list[tuple[views.Point, str]]]] = []
-    for metric, words in views.TRADE_OFFS.items():
+    for metric, words in views.without_unread(views.TRADE_OFFS, report).items():
         points = views.trade_off(report, metric)
         if points and workload:
             drawn = charts.trade_off_chart(
@@ -159,7 +159,7 @@ def _latencies(report: Report) -> list[Picture]:
 def _lengths(report: Report) -> list[Picture]:
     names = [model.name for model in views.models_of(report)]
     pictures = []
-    for place, (metric, words) in enumerate(views.OVER_LENGTH.items()):
+    for place, (metric, words) in enumerate(views.without_unread(views.OVER_LENGTH, report).items()):
         lines = views.over_length(report, metric)
         if lines:
             share = views.is_share(metric)

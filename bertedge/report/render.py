@@ -18,7 +18,7 @@ from bertedge.report.schema import CandidateReport, Report
 from bertedge.report.summary import summary
 from bertedge.report.terminal import NOT_MEASURED, Rows, terminal_table, without
 from bertedge.report.verdict import Verdict, by_severity, counted
-from bertedge.report.views import reference_value
+from bertedge.report.views import reference_value, unread_metrics
 
 MEGABYTE = 1e6
 CLIPPING = "Values outside the calibrated range: layers with the most"
@@ -167,9 +167,14 @@ def fidelity_title(kind: str) -> str:
 
 
 def _measured(report: Report, kind: str) -> Iterator[tuple[str, str, str, str, list[MetricValue | None]]]:
-    """For every metric of a kind of texts: name, better direction, meaning, float's value, value of each candidate."""
-    models = _models(report)[1:]
+    """For every metric of a kind of texts: name, better direction, meaning, float's value, value of each candidate.
+
+    Metrics of vectors that nobody reads, such as the states of a classifier, are in the JSON only.
+    """
+    models, unread = _models(report)[1:], unread_metrics(report)
     for name, (better, meaning) in DESCRIPTIONS.items():
+        if name in unread:
+            continue
         values = [model.fidelity_on(kind).get(name) for model in models]
         if any(values):
             known = reference_value(report, name, kind)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bertedge.evaluate.intervals import exactly
 from bertedge.evaluate.latency import LatencyReport
 from bertedge.evaluate.metrics import METRICS
-from bertedge.heads import MAIN_FIRST
+from bertedge.heads import HEADS, MAIN_FIRST
 from bertedge.metric import MetricValue
 from bertedge.report.schema import CandidateReport, Report
 
@@ -33,6 +33,18 @@ PARTS = (
 OTHER = "other"
 #: Rows with a smaller share of a model's total are added up as "other".
 LEAST_SHARE = 0.005
+
+
+def unread_metrics(report: Report) -> set[str]:
+    """Metrics of answers that nobody reads, such as the hidden states of a classifier; they are in the JSON only."""
+    parts = report.reference.manifest.parts
+    return {metric for name, head in HEADS.items() if parts.leaves_unread(name) for metric in head.metrics}
+
+
+def without_unread(rows: Mapping[str, str], report: Report) -> dict[str, str]:
+    """Rows of metrics without those of :func:`unread_metrics`."""
+    unread = unread_metrics(report)
+    return {metric: words for metric, words in rows.items() if metric not in unread}
 
 
 @dataclass(frozen=True, kw_only=True)

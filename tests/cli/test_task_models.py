@@ -93,6 +93,8 @@ def test_a_model_with_one_head(made: Path, corpus_file: Path) -> None:
     assert loss in summary(report)[0]
     pages = html_report(report) + markdown_report(report)
     assert HEADS[head].main_metric in pages
+    assert "hidden.cosine_mean" in candidate.fidelity  # but nobody reads a classifier's states
+    assert not re.search(r"\b(embedding|hidden|pooler)\.", pages)
     assert all(HEADS[head].lists[name] in pages for name in candidate.disagreements)
     for text in (told, pages):
         assert other_heads_in(text, head) == []
