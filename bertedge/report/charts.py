@@ -181,6 +181,8 @@ def _cut(axes: Axes, *, share: bool, unit: str = "") -> str:
     low = max(low, 0)
     axes.set_ylim(low, min(high, 1 + 0.04 * (high - low)) if share else high)
     axes.yaxis.set_major_locator(_ticks())
+    if unit:  # numbers of a narrow range are long, and stand next to each other
+        axes.xaxis.set_major_locator(_ticks(4))
     if share:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 6):g} %"))
     starts = [f"{100 * low:.3g} %" if share else f"{low:.4g}"] if low > 0 else []
@@ -192,9 +194,9 @@ def _cut(axes: Axes, *, share: bool, unit: str = "") -> str:
     return f" The {words}."
 
 
-def _ticks() -> MaxNLocator:
+def _ticks(most: int = 6) -> MaxNLocator:
     """A few round numbers."""
-    return MaxNLocator(6, steps=[1, 2, 5, 10])
+    return MaxNLocator(most, steps=[1, 2, 5, 10])
 
 
 def _short(name: str) -> str:
