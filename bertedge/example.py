@@ -16,7 +16,7 @@ class Example:
 
     Attributes:
         pair: the second text of a pair, such as the context of a question; None for a single text.
-        values: column -> value; answers are under ``label``, ``labels``, ``score``, ``tags``, ``spans`` and
+        values: column -> value; answers are also under ``label``, ``labels``, ``score``, ``tags``, ``spans`` and
             ``answers``, whatever their column is called.
         words: where each word of ``text`` stands, if the file lists words; None if it holds plain text.
         line: the line of the file, from 1; None for an example that is from no file.

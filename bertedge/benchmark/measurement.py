@@ -31,6 +31,7 @@ from bertedge.evaluate.metrics import PADDED_FILE
 from bertedge.evaluate.profile import PROFILE_S
 from bertedge.evaluate.stability import Snapshot, Stability, stability
 from bertedge.evaluate.study import LatencyStudy, Reports
+from bertedge.heads import HEADS
 from bertedge.metric import Change, MetricValue
 from bertedge.progress import Listener
 from bertedge.report.budget import LATENCY, LATENCY_MS
@@ -136,10 +137,12 @@ class Measurement:
     def _add_kind(self, index: int, kind: Kind, found: dict[str, MetricValue], changes: dict[str, Change]) -> None:
         """Keep the metrics of a kind of texts other than the main kind.
 
-        Vectors of texts are measured on single texts only, so they belong to the main numbers if these lack them.
+        Vectors of texts, which every model has, are measured on single texts only, so they belong to the main numbers
+        if these lack them.
         """
         texts = sum(len(batch.input_ids) for batch in self.texts.samples[kind])
-        vectors = {name for name in found if name.startswith("embedding.")} - self.fidelity[index].keys()
+        of_every_model = {name for head in HEADS.values() if head.in_every_model for name in head.metrics}
+        vectors = (found.keys() & of_every_model) - self.fidelity[index].keys()
         self.fidelity[index] |= {name: found.pop(name) for name in sorted(vectors)}
         self.changes[index] |= {name: changes.pop(name) for name in sorted(vectors & changes.keys())}
         entry = KindFidelity(kind=kind, texts=texts, fidelity=found, changes=changes)

@@ -192,7 +192,8 @@ class Gate:
         for sentence, subjects in unjudged(verdicts).items():
             note(f"not judged: {', '.join(subjects)}: {sentence}")
         if wide := sorted({verdict.metric for verdict in verdicts if verdict.undecided and verdict.metric in METRICS}):
-            note(f"undecided: {', '.join(wide)}: give bench more text with --corpus and --examples")
+            source = "--corpus" if report.corpus.columns is None else "--data"
+            note(f"undecided: {', '.join(wide)}: give bench more text with {source} and --examples")
         if not self.update and is_regression(verdicts, strict=self.strict):
             raise typer.Exit(1)
 

@@ -123,11 +123,10 @@ def find_columns(path: Path, row: Row, asked: Mapping[str, str]) -> Columns:
     answers = {role: given[role] if role in given else _first(names, usual) for role, usual in ANSWERS.items()}
     known = {role: name for role, name in answers.items() if name is not None}
     words = given.get("tokens") or (None if "text" in given else _first(names, TOKENS))
+    if known.get("labels") == known.get("tags"):  # a usual name of both
+        known.pop("tags" if words is None else "labels", None)
     if words is not None:
-        if known.get("labels") == known.get("tags"):  # a usual name of both
-            known.pop("labels", None)
         return Columns(text=words, in_words=True, answers=known)
-    known.pop("tags", None)
     text, pair = given.get("text"), given.get("pair")
     if text is None:
         text, pair = _usual(names, pair)
@@ -136,7 +135,11 @@ def find_columns(path: Path, row: Row, asked: Mapping[str, str]) -> Columns:
             f"{path}: line {row.line} has no column 'text'; it has {_shown(row.values)}",
             f"name the column that holds the text 'text', or give --column NAME where a command has it ({EXAMPLE})",
         )
-    return Columns(text=text, pair=pair, answers={role: name for role, name in known.items() if name != text})
+    return Columns(
+        text=text,
+        pair=pair,
+        answers={role: name for role, name in known.items() if name != text and (role in given or name != pair)},
+    )
 
 
 def is_text_column(name: str) -> bool:

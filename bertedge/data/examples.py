@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bertedge.data.columns import Columns, Row, asked_columns, find_columns
+from bertedge.data.columns import ANSWERS, Columns, Row, asked_columns, find_columns
 from bertedge.data.rows import BYTE_ORDER_MARK, Rows, rows_of
 from bertedge.data.text_files import TextFile, open_text
 from bertedge.errors import CorpusError, UsageError
@@ -118,7 +118,10 @@ def _example(path: Path, row: Row, columns: Columns) -> Example | None:
     if text is None or not text.strip():
         return None
     spans = _spans(_words(path, row, columns) or []) if columns.in_words else None
-    others = {} if row.roles else {name: value for name, value in row.values.items() if name not in columns.named}
+    texts = {columns.text, columns.pair, *(set(ANSWERS) & columns.named)}
+    others = (
+        {} if row.roles else {name: _parsed("labels", row.values[name]) for name in row.values if name not in texts}
+    )
     answers = others | {role: _parsed(role, row.values.get(name)) for role, name in columns.answers.items()}
     if isinstance(answers.get("tags"), str):
         answers["tags"] = answers["tags"].split() or None

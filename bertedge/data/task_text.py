@@ -44,6 +44,11 @@ class TaskText:
     parts: Parts
     vocab_size: int
 
+    @property
+    def longest(self) -> int:
+        """The most tokens of a text that the model's users read; longer ones are cut."""
+        return self.parts.longest(self.tokenizer.max_length)
+
     def why_not(self, head: Head) -> tuple[str, str] | None:
         """Why it cannot show what a head loses, and what helps, in words; None if it can."""
         if head.reads != "pair":
@@ -98,16 +103,16 @@ class TaskText:
         Raises:
             CorpusError: an answer does not fit the model.
         """
-        drawn = list(self._drawn(examples, tokens, self.tokenizer.max_length, seed))
+        drawn = list(self._drawn(examples, tokens, self.longest, seed))
         if cut := sum(one.encoding.truncated for one in drawn):
-            told = about_cut(cut, len(drawn), self.tokenizer.max_length, self.tokenizer.truncation_side)
+            told = about_cut(cut, len(drawn), self.longest, self.tokenizer.truncation_side)
             warnings.warn(f"{self.name}: {told}", TruncationWarning, stacklevel=2)
         return task_batches(drawn, self.tokenizer, self.parts, name=self.name)
 
     def masked(self, examples: int, *, tokens: int = 0, seed: int) -> list[Batch]:
         """Batches of the same texts with masked words, for a head that fills them in."""
         layout, rng = Layout.of(self.tokenizer, self.vocab_size), np.random.default_rng(seed)
-        drawn = list(self._drawn(examples, tokens, self.tokenizer.max_length, seed))
+        drawn = list(self._drawn(examples, tokens, self.longest, seed))
         return [masked_batch([one.pair for one in group], layout, rng, always_mask=True) for group in batched(drawn)]
 
     def warnings(self) -> tuple[str, ...]:
@@ -116,7 +121,7 @@ class TaskText:
         Raises:
             CorpusError: they have no words, or most of them are unknown to it.
         """
-        drawn = self._drawn(SHOWN, 0, self.tokenizer.max_length, SEED)
+        drawn = self._drawn(SHOWN, 0, self.longest, SEED)
         ids = np.concatenate([[*one.pair.first, *one.pair.second] for one in drawn]).astype(np.int64)
         if not len(ids):
             raise CorpusError(f"{self.name}: the tokenizer finds no word in its texts", "give texts of words")
@@ -130,7 +135,7 @@ class TaskText:
         """Nothing: rows are drawn without repetition."""
 
     def _drawn(self, count: int, tokens: int, max_length: int, seed: int) -> Iterator[EncodedExample]:
-        tokenizer = self.tokenizer.with_max_length(min(max_length, self.tokenizer.max_length))
+        tokenizer = self.tokenizer.with_max_length(min(max_length, self.longest))
         order = np.random.default_rng(seed).permutation(len(self.examples))
         drawn = read = 0
         last: EncodedExample | None = None

@@ -1,8 +1,9 @@
 """Metrics of observations, each with a 95 % bootstrap interval.
 
 Positions of one text are not independent of each other, so whole texts are resampled (Efron and Tibshirani 1993, ch.
-8). An event that was never observed is in no resample. So if few events were observed, the interval of a share is
-extended to :func:`largest_share`, which treats events as independent.
+8). Texts that a head compares with each other, such as the documents of a query, are resampled together. An event that
+was never observed is in no resample. So if few events were observed, the interval of a share is extended to
+:func:`largest_share`, which treats events as independent.
 """
 
 from __future__ import annotations
@@ -30,10 +31,21 @@ class Seen:
     Attributes:
         values: quantity -> a number for each observation: a masked position, a pair or a text; shape (N,).
         text: index of each observation's text, shape (N,).
+        together: equal numbers for observations of texts that are resampled together, shape (N,); None if each text
+            stands alone.
     """
 
     values: dict[str, Floats]
     text: NDArray[np.int64]
+    together: NDArray[np.int64] | None = None
+
+    @property
+    def drawn_with(self) -> NDArray[np.int64]:
+        """The text that decides how often each observation is in a resample, shape (N,)."""
+        if self.together is None:
+            return self.text
+        _, first, place = np.unique(self.together, return_index=True, return_inverse=True)
+        return self.text[first][place]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +73,8 @@ class Observations:
             kept = chosen[seen.text]
             if kept.any():
                 values = {quantity: array[kept] for quantity, array in seen.values.items()}
-                groups[name] = Seen(values=values, text=index[seen.text[kept]])
+                together = None if seen.together is None else seen.together[kept]
+                groups[name] = Seen(values=values, text=index[seen.text[kept]], together=together)
         return Observations(groups=groups, texts=int(chosen.sum()))
 
 
@@ -130,8 +143,8 @@ def _resampled(texts: int, resamples: int, seed: int) -> Floats:
 
 def _draws(metric: Metric, seen: Seen, counts: Floats) -> Floats:
     """The metric's observed value, then its value in each resample that has an observation."""
-    estimate = metric.estimate.prepare(seen.values)
-    drawn = (weights for weights in (row[seen.text] for row in counts) if weights.any())
+    estimate, texts = metric.estimate.prepare(seen.values), seen.drawn_with
+    drawn = (weights for weights in (row[texts] for row in counts) if weights.any())
     return np.array([estimate(np.ones(len(seen.text))), *map(estimate, drawn)])
 
 

@@ -62,10 +62,13 @@ class Collector:
         groups = {}
         for group, parts in self._values.items():
             whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-            values = HEADS[self._head_of[group]].finish(group, whole)
+            head = HEADS[self._head_of[group]]
+            together = head.together(group, whole)
+            values = head.finish(group, whole)
             groups[group] = Seen(
                 values={name: array.astype(np.float64) for name, array in values.items()},
                 text=np.concatenate(self._text[group]),
+                together=together,
             )
         return Observations(groups=groups, texts=self._texts)
 

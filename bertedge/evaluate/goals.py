@@ -205,5 +205,6 @@ def require_measured(goals: Collection[Goal], measured: Measured, text: str) -> 
         if goal.kind.head is not None and goal.kind.metric not in measured:
             raise UsageError(
                 f"{goal.flag}: {text} gives no {goal.kind.metric}",
-                "calibrate with texts of the task and their right answers, such as a CSV file with a column of labels",
+                "calibrate with texts of the task and their right answers, such as a CSV file with a column of labels; "
+                "or leave the goal out",
             )

@@ -173,6 +173,10 @@ class Head(ABC):
         """Whether it reads the mean of all hidden states."""
         return False
 
+    def longest(self, settings: Any) -> int | None:
+        """The most tokens of a text that its method reads; None if they are all that the model can read."""
+        return None
+
     @abstractmethod
     def size(self, model: Structure) -> int:
         """The last extent of its output."""
@@ -241,6 +245,10 @@ class Head(ABC):
     def compare_kept(self, batch: Batch, kept: Arrays, got: Arrays, settings: Any) -> dict[str, Observed]:
         """As :meth:`compare`, with the arrays of :meth:`keep`. It may leave out slow quantities."""
         return self.compare(batch, kept, got, settings)
+
+    def together(self, group: str, values: Quantities) -> NDArray[np.int64] | None:
+        """Equal numbers for observations whose texts are compared with each other, (N,); None if each stands alone."""
+        return None
 
     def finish(self, group: str, values: Quantities) -> Quantities:
         """Compute the quantities, each (N,), that need the values of all batches at once."""

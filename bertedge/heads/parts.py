@@ -108,6 +108,16 @@ class Parts:
         """A copy with more heads."""
         return replace(self, heads=(*self.heads, *heads))
 
+    def longest(self, most: int) -> int:
+        """The most tokens of a text that its methods read: those of its heads, or of its vectors if it has none.
+
+        Args:
+            most: what the model can read.
+        """
+        read = self.rows or [head for head in HEADS.values() if self.has(head.name)]
+        own = [head.longest(self.settings_of(head.name)) or most for head in read]
+        return min(most, max(own))
+
     def settings_of(self, head: str) -> Any:
         """What the checkpoint says about a head; None if it says nothing."""
         return getattr(self.settings, head, None)

@@ -84,18 +84,18 @@ def at_workload(model: CandidateReport, workload: LatencyReport) -> LatencyRepor
 
 
 def reference_value(report: Report, metric: str, kind: str = "") -> float | None:
-    """Float's value of a metric: a candidate's value plus its drop; None for metrics that compare with float.
+    """Float's value of a metric: a candidate's value plus its drop, or minus its rise.
+
+    None for metrics that compare with float.
 
     Args:
         kind: of the texts; empty for the main kind.
     """
-    drop = f"{metric}_drop"
-    if drop not in METRICS:
-        return None
-    for candidate in report.candidates:
-        seen = candidate.fidelity_on(kind)
-        if metric in seen and drop in seen:
-            return seen[metric].value + seen[drop].value
+    for change, sign in ((f"{metric}_drop", 1), (f"{metric}_rise", -1)):
+        for candidate in report.candidates if change in METRICS else ():
+            seen = candidate.fidelity_on(kind)
+            if metric in seen and change in seen:
+                return seen[metric].value + sign * seen[change].value
     return None
 
 

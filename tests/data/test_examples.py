@@ -47,13 +47,16 @@ def test_a_text_in_each_line(tmp_path: Path) -> None:
     ("row", "expected"),
     [
         ({"text": "a", "label": "x"}, Example(text="a", values={"label": "x"}, line=1)),
-        ({"sentence": "a", "category": 3}, Example(text="a", values={"label": 3}, line=1)),
-        ({"id": 9, "Query": "a", "INTENT": "x"}, Example(text="a", values={"id": 9, "label": "x"}, line=1)),
+        ({"sentence": "a", "category": 3}, Example(text="a", values={"category": 3, "label": 3}, line=1)),
+        (
+            {"id": 9, "Query": "a", "INTENT": "x"},
+            Example(text="a", values={"id": 9, "INTENT": "x", "label": "x"}, line=1),
+        ),
         ({"text": "a", "labels": ["x", "y"]}, Example(text="a", values={"labels": ["x", "y"]}, line=1)),
         ({"text": "a", "label": None, "score": 0.5}, Example(text="a", values={"score": 0.5}, line=1)),
         (
             {"sentence1": "a", "sentence2": "b", "similarity": 4},
-            Example(text="a", pair="b", values={"score": 4}, line=1),
+            Example(text="a", pair="b", values={"similarity": 4, "score": 4}, line=1),
         ),
         ({"query": "a", "document": "b", "score": 1}, Example(text="a", pair="b", values={"score": 1}, line=1)),
         ({"query": "a", "passage": "b"}, Example(text="a", pair="b", line=1)),
@@ -66,7 +69,7 @@ def test_a_text_in_each_line(tmp_path: Path) -> None:
             {"tokens": ["Ada", "in", "London"], "ner_tags": [1, 0, 3], "text": "something else"},
             Example(
                 text="Ada in London",
-                values={"tags": [1, 0, 3], "text": "something else"},
+                values={"ner_tags": [1, 0, 3], "tags": [1, 0, 3], "text": "something else"},
                 words=((0, 3), (4, 6), (7, 13)),
                 line=1,
             ),
@@ -83,6 +86,26 @@ def test_a_text_in_each_line(tmp_path: Path) -> None:
 )
 def test_columns_have_usual_names(tmp_path: Path, row: dict[str, Any], expected: Example) -> None:
     assert only(written(tmp_path, "a.jsonl", json.dumps(row) + "\n")) == expected
+
+
+def test_columns_of_several_classifiers_keep_their_names(tmp_path: Path) -> None:
+    """A model with several classifiers reads the column with the name of each, also where it is a usual name."""
+    path = written(tmp_path, "a.csv", 'text,intent,mood\na,buy,"[""calm"", ""warm""]"\n')
+    assert only(path).values == {"intent": "buy", "label": "buy", "mood": ["calm", "warm"]}
+
+
+def test_a_column_of_tags_or_of_a_second_text_that_the_user_names(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.jsonl", '{"text": "Ada is", "marks": ["B-x", "O"]}\n')
+    assert only(path, "text", "tags=marks").values["tags"] == ["B-x", "O"]
+    path = written(tmp_path, "usual.jsonl", '{"text": "Ada is", "ner_tags": [1, 0], "labels": ["x"]}\n')
+    assert only(path).values == {"ner_tags": [1, 0], "tags": [1, 0], "labels": ["x"]}
+    path = written(tmp_path, "b.jsonl", '{"query": "a", "answer": "b"}\n')
+    example = only(path, "query", "answer")
+    assert (example.pair, dict(example.values)) == ("b", {})
+    assert (
+        columns_in_words(path, columns=["query", "answer"])
+        == "text from column 'query', second text from column 'answer'"
+    )
 
 
 def test_columns_that_the_user_names(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from bertedge.example import Example
 from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings, Parts
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
+from bertedge.pooling import EmbeddingSettings
 from bertedge.predictor import Batch
 from bertedge.tokenizer import Tokenizer
 from tests.conftest import DOCUMENTS
@@ -54,6 +55,19 @@ def test_rows_are_those_of_the_tokenizer(tokenizer: Tokenizer) -> None:
         row = batch.row(index)
         assert row.input_ids[0].tolist() == encoding.input_ids
         assert row.token_type_ids[0].tolist() == encoding.token_type_ids
+
+
+def test_texts_are_cut_where_the_models_users_cut_them(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """A folder of sentence-transformers may read less of a text than the model could."""
+    rows = "text\n" + "\n".join(" ".join(SENTENCES) for _ in range(3))
+    settings = HeadSettings(embedding=EmbeddingSettings(pooling=("mean",), max_seq_length=12))
+    text = text_of(tmp_path, rows, tokenizer, Parts(settings=settings))
+    with pytest.warns(match="3 of 3 texts had more than 12 tokens"):
+        (batch,) = text.sample(3, max_length=64, seed=0)
+    assert set(batch.lengths) == {12}
+    whole = text_of(tmp_path, rows, tokenizer, Parts(("mlm",), settings=settings))
+    assert isinstance(whole, RunningText)
+    assert Parts(("mlm",), settings=settings).longest(64) == Parts().longest(64) == 64
 
 
 def test_batches_are_limited_and_in_order(tokenizer: Tokenizer) -> None:

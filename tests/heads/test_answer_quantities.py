@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bertedge.heads.question_answering.answer_quantities import (
+    BROKEN,
     NO_SPAN,
     Judgement,
     accuracy,
@@ -104,9 +105,13 @@ def test_accuracy_takes_the_most_similar_right_answer() -> None:
     assert values["f1"] == pytest.approx([0.8, 0])
 
 
-def test_scores_that_are_no_numbers_are_no_answer() -> None:
+def test_scores_that_are_no_numbers_are_never_right() -> None:
     broken = Judgement(np.full((4, 2), np.nan, dtype=np.float32))
-    assert broken.best == broken.best_or_none == NO_SPAN
+    assert broken.best == broken.best_or_none == BROKEN
+    nan, labels = np.full((2, LENGTH, 2), np.nan, dtype=np.float32), labels_for([], [(1, 2)])
+    values, _ = accuracy(batch_of(SECOND, SECOND, labels=labels), logits_for(NO_SPAN, (1, 2)), nan, labels)
+    for name in ("exact", "exact_or_none", "f1", "f1_or_none"):
+        assert values[name].tolist() == [0, 0]
     values, _ = fidelity(batch_of(SECOND), logits_for((1, 2)), np.full((1, LENGTH, 2), np.nan, dtype=np.float32))
     assert values["equal"].tolist() == [False]
     assert values["f1"].tolist() == [0]

@@ -127,7 +127,9 @@ def test_logits_that_are_not_numbers_give_no_answer(value: float) -> None:
     window = of_words(CONTEXT, before=2)
     with np.errstate(invalid="ignore"):
         answers = best_answers(CONTEXT, [(window, np.full((20, 2), value, dtype=np.float32))], top=5)
+        nothing = best_answers(CONTEXT, [(window, np.full((20, 2), value, dtype=np.float32))], top=1, no_answer=True)
     assert answers == []
+    assert [(answer.text, answer.score) for answer in nothing] == [("", 0.0)]
 
 
 def test_scores_of_spans_beyond_the_context_are_zero() -> None:

@@ -233,6 +233,33 @@ def test_metrics_group_candidates_by_query_across_batches() -> None:
     assert found["ranking.ndcg_at_10_drop"] == pytest.approx((1 - 1 / np.log2(3)) / 2)
 
 
+def test_the_documents_of_a_query_are_resampled_together() -> None:
+    """100 queries with ten documents each are 100 things to draw, not 1,000."""
+    count, documents = 100, 10
+    collector = Collector(HeadSettings(ranking=SETTINGS))
+    for query in range(count):
+        scores = np.arange(documents, dtype=np.float64)
+        other = -scores if query % 2 else scores
+        batch = pairs([query + 8] * documents, list(range(documents)))
+        collector.add(batch, logits(*scores), logits(*other))
+    found = estimate_all(collector.observations())["ranking.top1_agreement"]
+    assert (pytest.approx(found.value), found.n) == (0.5, count)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.5 / count**0.5, rel=0.15)
+    half = collector.observations().of_texts(np.arange(count * documents) >= count * documents // 2)
+    assert estimate_all(half)["ranking.top1_agreement"].n == count // 2
+
+
+def test_queries_without_known_relevance_have_no_gain() -> None:
+    collector = Collector(HeadSettings(ranking=SETTINGS))
+    nan = float("nan")
+    batch = pairs([8, 8, 9, 9, 7, 7], [1, 2, 1, 2, 1, 2], [0, 1, nan, nan, 1, nan])
+    collector.add(batch, logits(1, 2, 1, 2, 1, 2), logits(2, 1, 1, 2, 1, 2))
+    found = estimate_all(collector.observations())
+    assert found["ranking.ndcg_at_10"].n == 1
+    assert found["ranking.ndcg_at_10"].value == pytest.approx(1 / np.log2(3))
+    assert found["ranking.top1_agreement"].n == 3
+
+
 def test_single_texts_and_files_without_labels() -> None:
     batch = pairs([8, 9], [1, 1])
     single = Batch(

@@ -102,3 +102,13 @@ def test_as_many_answers_as_a_label_has_bits(tokenizer: Tokenizer) -> None:
     labels = marked(many, encoding)
     assert labels is not None
     assert labels.max() < 2**MOST_ANSWERS
+
+
+def test_an_answer_without_a_token_is_left_out(tokenizer: Tokenizer) -> None:
+    encoding = tokenizer.encode(QUESTION, CONTEXT)
+    context = range(encoding.sequence_ids.index(1), len(encoding.input_ids) - 1)
+    assert CONTEXT[3] == " "
+    assert marked([(3, 4)], encoding) is None
+    labels = marked([(3, 4), (4, 8)], encoding)
+    assert labels is not None
+    assert right_spans(labels, context) == [(1, 1)]

@@ -14,10 +14,15 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 from bertedge.checkpoint import Checkpoint
 from bertedge.encoders import EncoderConfig
 from bertedge.errors import BertEdgeError, CheckpointError, CorpusError, UsageError
+from bertedge.evaluate.bootstrap import estimate_all
+from bertedge.evaluate.collector import Collector
 from bertedge.example import Example
 from bertedge.heads import HEADS
-from bertedge.heads.sequence_classification.label_quantities import label_quantities, labelled_quantities
+from bertedge.heads.parts import HeadSettings
+from bertedge.heads.sequence_classification.label_metrics import CHOICES, LABELLED, NAME, SCORED, SCORES
+from bertedge.heads.sequence_classification.label_quantities import accuracy, fidelity, label_quantities
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
+from bertedge.predictor import Batch, Outputs
 from bertedge.quantization import export, quantize
 from bertedge.runtime import load
 from bertedge.runtime.verify import verify
@@ -119,12 +124,73 @@ def test_labels_are_compared_by_classifier() -> None:
     assert values["kl"][0] == pytest.approx(2 * (2 * p - 1), rel=1e-6)  # sum of p log(p / q), with q = 1 - p
     assert values["prob_diff"][0] == pytest.approx(2 * p - 1, rel=1e-6)
     right = np.array([[1, 0, 1, 0, 0], [np.nan, np.nan, 1, 1, 0]], dtype=np.float32)
-    values, rows = labelled_quantities(expected, got, right, SETTINGS)
+    ((values, rows),) = accuracy(expected, got, right, SETTINGS).values()
     assert rows.tolist() == [0, 0, 1]
     assert values["reference_hit"].tolist() == [True, True, True]
     assert values["hit"].tolist() == [False, True, False]
     broken = np.full_like(expected, np.nan)
     assert not label_quantities(expected, broken, SETTINGS)[0]["equal"].any()
+
+
+def test_scores_and_labels_are_measured_apart() -> None:
+    """A model may predict scores and labels: neither hides the other, and scores have no agreement of labels."""
+    score = Classifier(name="stars", owner="stars", labels=("stars",), problem="regression")
+    settings = SequenceSettings(reads="pooler", classifiers=(score, SETTINGS.classifiers[0]))
+    expected = np.array([[3.0, 2.0, 0.0], [1.0, 2.0, 0.0]], dtype=np.float32)
+    got = np.array([[3.1, 0.0, 2.0], [1.0, 2.0, 0.0]], dtype=np.float32)
+    groups = fidelity(expected, got, settings)
+    assert {name: len(rows) for name, (_, rows) in groups.items()} == {NAME: 4, CHOICES: 2, SCORES: 2}
+    assert groups[CHOICES][0]["equal"].tolist() == [False, True]
+    assert groups[SCORES][0]["score_diff"] == pytest.approx([0.1, 0], abs=1e-6)
+    right = np.array([[4.0, 1, 0], [np.nan, 1, 0]], dtype=np.float32)
+    found = accuracy(expected, got, right, settings)
+    assert found[LABELLED][0]["hit"].tolist() == [False, True]
+    assert found[SCORED][0]["error"] == pytest.approx([0.9])
+    assert found[SCORED][0]["reference_error"] == pytest.approx([1.0])
+    assert found[SCORED][1].tolist() == [0]
+
+
+def test_a_report_has_floats_error_of_scores() -> None:
+    only = Classifier(name="", owner="classifier", labels=("LABEL_0",), problem="regression")
+    batch = Batch(
+        input_ids=np.full((2, 3), 5),
+        attention_mask=np.ones((2, 3), dtype=np.int64),
+        token_type_ids=np.zeros((2, 3), dtype=np.int64),
+        masked_positions=np.zeros((2, 0), dtype=np.int64),
+        labels={NAME: np.array([[1.0], [2.0]], dtype=np.float32)},
+    )
+    settings = SequenceSettings(reads="pooler", classifiers=(only,))
+    collector = Collector(HeadSettings(sequence_classification=settings))
+    outputs = [Outputs(logits={NAME: np.array(rows, dtype=np.float32)}) for rows in ([[1.5], [2.0]], [[1.0], [3.0]])]
+    collector.add(batch, *outputs)
+    found = {name.removeprefix(f"{NAME}."): one.value for name, one in estimate_all(collector.observations()).items()}
+    assert found == pytest.approx({"kl_mean": 0.3125, "score_mae": 0.75, "score_error": 0.5, "score_error_rise": 0.25})
+
+
+def test_labels_that_are_called_like_numbers(tokenizer: Tokenizer) -> None:
+    stars = Classifier(name="", owner="classifier", labels=("1", "2", "3"), problem="single")
+    settings = SequenceSettings(reads="pooler", classifiers=(stars,))
+    encoding = tokenizer.encode("The cat sat.")
+    assert HEAD.target(Example(text="a", values={"label": 3}), encoding, settings).tolist() == [0, 0, 1]
+    with pytest.raises(CorpusError, match="no label '0'"):
+        HEAD.target(Example(text="a", values={"label": 0}), encoding, settings)
+
+
+def test_a_list_may_have_a_number_for_each_label_or_the_right_ones(tokenizer: Tokenizer) -> None:
+    mood = Classifier(name="", owner="classifier", labels=("calm", "loud", "warm"), problem="multi")
+    settings = SequenceSettings(reads="pooler", classifiers=(mood,))
+    encoding = tokenizer.encode("The cat sat.")
+    given = {(0, 1, 1): [0, 1, 1], (0.0, 0.0, 0.0): [0, 0, 0], (0, 2): [1, 0, 1], (1,): [0, 1, 0], ("loud",): [0, 1, 0]}
+    for labels, expected in given.items():
+        found = HEAD.target(Example(text="a", values={"labels": [*labels]}), encoding, settings)
+        assert found.tolist() == expected
+
+
+def test_a_score_is_preferred_by_a_model_of_scores(tokenizer: Tokenizer) -> None:
+    only = Classifier(name="", owner="classifier", labels=("LABEL_0",), problem="regression")
+    settings = SequenceSettings(reads="pooler", classifiers=(only,))
+    encoding = tokenizer.encode("The cat sat.")
+    assert HEAD.target(Example(text="a", values={"label": "good", "score": 4}), encoding, settings).tolist() == [4]
 
 
 def test_an_examples_answer_is_found_by_name_or_number(tokenizer: Tokenizer) -> None:
@@ -153,6 +219,9 @@ def test_a_classifier_is_chosen_by_its_name(config: EncoderConfig, tokenizer: To
     assert runtime.classify(TEXTS[0], classifier="a") == runtime.classify(TEXTS[0], classifier="b")
     with pytest.raises(UsageError, match="several classifiers"):
         runtime.classify(TEXTS[0])
+    with pytest.raises(UsageError, match="top_k is 0, expected at least 1"):
+        runtime.classify(TEXTS[0], classifier="a", top_k=0)
+    assert runtime.classify([], classifier="a") == []
     with pytest.raises(UsageError, match="no classifier 'c'"):
         runtime.classify(TEXTS[0], classifier="c")
     for text, message in WRONG_FILES.items():

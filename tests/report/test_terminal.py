@@ -69,7 +69,7 @@ def test_no_line_is_too_long_and_no_number_is_cut(report: Report, width: int) ->
         for row in rows[1:]:
             for head, cell in zip(rows[0][1:], row[1:], strict=True):
                 if head not in (*EXTRAS, "model"):
-                    for number in re.findall(r"\d+\.\d+", cell):
+                    for number in re.findall(r"-?\d+\.\d+", cell):
                         assert {number, f"({number}", f"{number})"} & words, (title, head, number)
 
 

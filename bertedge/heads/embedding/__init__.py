@@ -104,6 +104,9 @@ class TextEmbedding(Head):
     def about(self, settings: EmbeddingSettings) -> list[str]:
         return settings.lines
 
+    def longest(self, settings: EmbeddingSettings | None) -> int | None:
+        return None if settings is None else settings.max_seq_length
+
     def size(self, model: Structure) -> int:
         return model.config.hidden_size
 

@@ -1,7 +1,7 @@
 """Quantities that compare the answers of a candidate with float's, and with the right ones.
 
-A span is the places of its first and last token among the tokens of the context, counted from 0; ``NO_SPAN`` stands for
-"no answer".
+A span is the places of its first and last token among the tokens of the context, counted from 0. ``NO_SPAN``
+stands for "no answer", ``BROKEN`` for the answer of a model whose scores are not numbers, which is never right.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bertedge.probabilities import Logits
 
 Span = tuple[int, int]
 NO_SPAN: Span = (-1, -1)
+BROKEN: Span = (-2, -2)
 Rows = NDArray[np.int64]
 
 
@@ -41,9 +42,9 @@ class Judgement:
 
     @cached_property
     def best(self) -> Span:
-        """The best span, the first of equal ones; ``NO_SPAN`` if a score is not a number."""
+        """The best span, the first of equal ones; ``BROKEN`` if a score is not a number."""
         if not np.isfinite(self.scores).all():
-            return NO_SPAN
+            return BROKEN
         first, more = divmod(int(self.scores.argmax()), self.scores.shape[1])
         return first, first + more
 
@@ -53,9 +54,9 @@ class Judgement:
         return NO_SPAN if np.exp(self.boundaries[0].sum()) > self.score(self.best) else self.best
 
     def score(self, span: Span) -> float:
-        """The probability of a span, 0 for ``NO_SPAN``."""
+        """The probability of a span, 0 for ``NO_SPAN`` and ``BROKEN``."""
         first, last = span
-        return 0.0 if span == NO_SPAN else float(self.scores[first, last - first])
+        return 0.0 if first < 0 else float(self.scores[first, last - first])
 
 
 def contexts(batch: Batch) -> Iterator[tuple[int, range]]:
@@ -128,7 +129,7 @@ def accuracy(batch: Batch, expected: Logits, got: Logits, labels: NDArray[np.int
 
 def overlap(one: Span, other: Span) -> float:
     """F1 of the tokens of two spans: twice the shared ones over the sum of both."""
-    if NO_SPAN in (one, other):
+    if min(*one, *other) < 0:
         return float(one == other)
     shared = max(0, min(one[1], other[1]) - max(one[0], other[0]) + 1)
     return 2 * shared / (one[1] - one[0] + other[1] - other[0] + 2)

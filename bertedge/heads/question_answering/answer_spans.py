@@ -127,7 +127,7 @@ def best_answers(
     nothing = 1.0
     for window, logits in windows:
         boundaries = np.exp(log_boundaries(logits, window.tokens))
-        nothing = min(nothing, float(boundaries[0].prod()))
+        nothing = min(nothing, float(np.nan_to_num(boundaries[0].prod())))  # of scores that are not numbers: 0
         for characters, score in _of_window(window, span_scores(boundaries, longest), top):
             start, end = _stripped(context, characters)
             if start < end:

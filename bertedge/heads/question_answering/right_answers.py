@@ -37,7 +37,8 @@ def given_answers(example: Example) -> list[Characters] | None:
 def marked(answers: Sequence[Characters], encoding: Encoding) -> NDArray[np.int64] | None:
     """Bit i of a token of the context is set if it belongs to the i-th answer; ``NO_LABEL`` at all other tokens, (S,).
 
-    None if none of the answers is whole in the tokens that the model reads.
+    None if none of the answers is whole in the tokens that the model reads. An answer without a token, such as a space,
+    is left out.
     """
     labels = np.full(len(encoding.input_ids), NO_LABEL, dtype=np.int64)
     places = [index for index, text in enumerate(encoding.sequence_ids) if text == 1]
@@ -48,10 +49,11 @@ def marked(answers: Sequence[Characters], encoding: Encoding) -> NDArray[np.int6
     last = int(spans[:, 1].max(initial=0))
     first = int(spans[:, 0].min(initial=last))
     whole = [(start, end) for start, end in dict.fromkeys(answers) if first <= start and end <= last]
-    for bit, (start, end) in enumerate(whole[:MOST_ANSWERS]):
-        own = (spans[:, 0] < end) & (spans[:, 1] > start)
+    touched = [(spans[:, 0] < end) & (spans[:, 1] > start) for start, end in whole]
+    known = [own for own in touched if own.any()]
+    for bit, own in enumerate(known[:MOST_ANSWERS]):
         labels[np.array(places)[own]] |= 1 << bit
-    return labels if whole else None
+    return labels if known else None
 
 
 def right_spans(labels: NDArray[np.int64], context: range) -> list[tuple[int, int]] | None:

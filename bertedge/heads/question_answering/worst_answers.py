@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bertedge.heads.cases import Answer, Case, Part, Passage, WorstList, passage, texts_of
 from bertedge.heads.head import Arrays
-from bertedge.heads.question_answering.answer_quantities import NO_SPAN, Judgement, Span, judgements
+from bertedge.heads.question_answering.answer_quantities import Judgement, Span, judgements
 from bertedge.heads.question_answering.right_answers import right_spans
 from bertedge.predictor import Batch
 from bertedge.tokenizer import Tokenizer
@@ -29,7 +29,7 @@ class WorstAnswers:
     def add(self, batch: Batch, expected: Arrays, got: Arrays) -> None:
         pairs = list(judgements(batch, expected["logits"], got["logits"]))
         margins = [
-            one.score(one.best) - one.score(other.best) if one.best not in (other.best, NO_SPAN) else 0.0
+            one.score(one.best) - one.score(other.best) if one.best != other.best and one.best[0] >= 0 else 0.0
             for _, _, (one, other) in pairs
         ]
 
@@ -64,4 +64,6 @@ class WorstAnswers:
 
     def _text(self, ids: NDArray[np.int64], span: Span) -> str:
         first, last = span
+        if last < first or last < 0:
+            return ""
         return self._tokenizer.decode(ids[first : last + 1].tolist(), skip_special=False)

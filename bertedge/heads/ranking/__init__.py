@@ -35,7 +35,7 @@ from bertedge.vector_modules import torch_class
 NAME = "ranking"
 #: Columns of a file that hold the relevance of a document.
 COLUMNS = ("score", "label")
-_GAIN, _REFERENCE_GAIN = mean_of_groups("gain", "share"), mean_of_groups("reference_gain", "share")
+_GAIN, _REFERENCE_GAIN = (mean_of_groups(gain, "known_share") for gain in ("gain", "reference_gain"))
 
 METRICS = {
     f"{NAME}.top1_agreement": Metric(
@@ -107,6 +107,9 @@ class Ranking(Head):
     def reads_mean(self, settings: RankSettings) -> bool:
         return settings.layers.reads == "mean"
 
+    def longest(self, settings: RankSettings | None) -> int | None:
+        return None if settings is None else settings.max_length
+
     def size(self, model: Structure) -> int:
         return 1
 
@@ -150,6 +153,10 @@ class Ranking(Head):
             "query": queries_of(batch)[rows],
         }
         return {NAME: Observed(values=values, rows=rows)}
+
+    def together(self, group: str, values: Quantities) -> NDArray[np.int64]:
+        """The documents of one query."""
+        return values["query"]
 
     def finish(self, group: str, values: Quantities) -> Quantities:
         """Adds the quantities of each query, if there are queries with several documents."""

@@ -23,10 +23,11 @@ def queries_of(batch: Batch) -> NDArray[np.int64]:
 
 
 def order_quantities(query: NDArray[np.int64], expected: Floats, got: Floats, right: Floats | None) -> Quantities:
-    """``top1``, ``tau`` and with ``right`` the gains of each pair's query, (N,), with the ``share`` of its query in it.
+    """``top1``, ``tau`` and with ``right`` the gains of each pair's query, (N,), and its ``share`` of the query.
 
     Shares of the pairs of a query add up to 1, so every query counts the same. Pairs whose query has no other document
-    have share 0. Empty if no query has several documents.
+    have share 0. Empty if no query has several documents. The gains have a ``known_share`` of their own, which is 0
+    for queries with fewer than two documents of known relevance.
 
     Args:
         query: the query of each pair.
@@ -36,7 +37,7 @@ def order_quantities(query: NDArray[np.int64], expected: Floats, got: Floats, ri
     groups = [rows for rows in _groups(query) if len(rows) > 1]
     if not groups:
         return {}
-    names = ("share", "top1", "tau") if right is None else ("share", "top1", "tau", "reference_gain", "gain")
+    names = ["share", "top1", "tau", *([] if right is None else ["known_share", "reference_gain", "gain"])]
     values = {name: np.zeros(len(query)) for name in names}
     for rows in groups:
         values["share"][rows] = 1 / len(rows)
@@ -44,6 +45,9 @@ def order_quantities(query: NDArray[np.int64], expected: Floats, got: Floats, ri
         values["tau"][rows] = kendall_tau(expected[rows], got[rows])
         if right is not None:
             known = rows[~np.isnan(right[rows])]
+            if len(known) < 2:
+                continue
+            values["known_share"][rows] = 1 / len(rows)
             values["reference_gain"][rows] = ndcg(expected[known], right[known])
             values["gain"][rows] = ndcg(got[known], right[known])
     return values

@@ -26,8 +26,8 @@ from bertedge.heads.labels import about_labels, label_keys, listed
 from bertedge.heads.ranking.rank_settings import is_ranker
 from bertedge.heads.sequence_classification.classify import Classification
 from bertedge.heads.sequence_classification.label_answers import answer_of, given_answer
-from bertedge.heads.sequence_classification.label_metrics import LABELLED, METRICS, NAME
-from bertedge.heads.sequence_classification.label_quantities import label_quantities, labelled_quantities
+from bertedge.heads.sequence_classification.label_metrics import METRICS, NAME
+from bertedge.heads.sequence_classification.label_quantities import accuracy, fidelity
 from bertedge.heads.sequence_classification.worst_labels import FLIPS, TEXTS, WorstLabels
 from bertedge.heads.sequence_settings import PROBLEMS, SequenceSettings, sequence_settings
 from bertedge.heads.structure import Found, Structure
@@ -108,9 +108,9 @@ class SequenceClassification(Head):
     def compare(self, batch: Batch, expected: Arrays, got: Arrays, settings: SequenceSettings) -> dict[str, Observed]:
         """An observation for each text and classifier."""
         one, other = expected["logits"], got["logits"]
-        groups = {NAME: label_quantities(one, other, settings)}
+        groups = fidelity(one, other, settings)
         if NAME in batch.labels:
-            groups[LABELLED] = labelled_quantities(one, other, batch.labels[NAME], settings)
+            groups |= accuracy(one, other, batch.labels[NAME], settings)
         return {name: Observed(values=values, rows=rows) for name, (values, rows) in groups.items() if len(rows)}
 
     def change(self, batch: Batch, row: int, among: Outputs, alone: Outputs) -> float | None:
@@ -216,10 +216,13 @@ SEQUENCE_CLASSIFICATION = SequenceClassification(
     trade_offs={f"{NAME}.label_agreement": "label as in float", f"{NAME}.accuracy": "texts labelled correctly"},
     over_length={f"{NAME}.label_agreement": "label as in float", f"{NAME}.kl_mean": "KL of labels from float, nats"},
     columns={f"{NAME}.label_agreement": "labels", f"{NAME}.kl_mean": "label KL"},
-    losses={f"{NAME}.label_agreement": differences_in_words("labels")},
+    losses={
+        f"{NAME}.label_agreement": differences_in_words("labels"),
+        f"{NAME}.score_mae": lambda value: f"its scores differ by {value:.2g} on average",
+    },
     kept={f"{NAME}.accuracy": "accuracy"},
     answers="labels",
-    lists={FLIPS: "Another label", TEXTS: "The same label, probabilities farthest apart"},
+    lists={FLIPS: "Another label", TEXTS: "The same label: probabilities or scores farthest apart"},
     verb=Verb(
         name="classify",
         method="classify",

@@ -79,13 +79,16 @@ class Classify(TextModel):
 
         Raises:
             CheckpointError: the model has no such head.
-            UsageError: an item is not a text; the classifier is not known, or not named where there are several.
+            UsageError: an item is not a text; the classifier is not known, or not named where there are several; or
+                ``top_k`` is below 1.
 
         Warns:
             TruncationWarning: texts were too long.
             UnknownTextWarning: texts consist of unknown words.
         """
         self._require(HEAD)
+        if top_k is not None and top_k < 1:
+            raise UsageError(f"top_k is {top_k}, expected at least 1", "leave it out to get all labels")
         chosen, place = self._classifier(classifier)
         if isinstance(texts, str):
             items: list[str | Pair] = [texts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,14 @@ from bertedge.errors import CorpusError, nearest
 from bertedge.example import Example
 from bertedge.heads.sequence_settings import Classifier
 
-#: Columns of a file that hold the right answer.
-COLUMNS = ("label", "labels", "score")
+#: Columns of a file that hold the right answer, the first one that has a value: labels, or scores.
+COLUMNS, SCORES = ("label", "labels", "score"), ("score", "label", "labels")
 
 
 def given_answer(example: Example, classifier: Classifier) -> Any:
     """The answer of an example to one classifier: in the column of its name, or of a usual name."""
-    columns = (classifier.name,) if classifier.name else COLUMNS
+    usual = SCORES if classifier.problem == "regression" else COLUMNS
+    columns = (classifier.name,) if classifier.name else usual
     return next((example.values[column] for column in columns if example.values.get(column) is not None), None)
 
 
@@ -32,6 +34,8 @@ def answer_of(value: Any, classifier: Classifier) -> NDArray[np.float32] | float
             ) from error
     right = np.zeros(len(classifier.labels), dtype=np.float32)
     several = value if isinstance(value, list | tuple) else [value]
+    if _is_for_each(several, classifier):
+        return np.array(several, dtype=np.float32)
     if classifier.problem == "single" and len(several) != 1:
         raise CorpusError(f"a text has {len(several)} labels, but the model gives one", "give one label")
     for label in several:
@@ -39,11 +43,21 @@ def answer_of(value: Any, classifier: Classifier) -> NDArray[np.float32] | float
     return right
 
 
+def _is_for_each(values: Sequence[Any], classifier: Classifier) -> bool:
+    """Whether a list has 0 or 1 for each label, instead of the names or numbers of the right ones."""
+    size = len(classifier.labels)
+    numbers = all(isinstance(value, int | float) and value in (0, 1) for value in values)
+    return classifier.problem == "multi" and len(values) == size > 2 and numbers
+
+
 def _index(label: Any, labels: tuple[str, ...]) -> int:
-    """The output of a label, which is given by its name or as a number."""
+    """The output of a label, which is given by its name or as a number.
+
+    Numbers are not counted where a label is itself called like a number: 1 would be the first of 1 to 5 stars.
+    """
     name = str(label).strip()
     if name in labels:
         return labels.index(name)
-    if name.isdecimal() and int(name) < len(labels):
+    if name.isdecimal() and int(name) < len(labels) and not any(map(str.isdecimal, labels)):
         return int(name)
     raise CorpusError(f"the model has no label {name[:60]!r}", nearest(name, labels))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from bertedge.metric import Metric, difference, mean
 
 NAME = "sequence_classification"
-#: Observations of texts that have a label.
-LABELLED = f"{NAME}.labelled"
+#: Observations of classifiers that choose labels, and of those that predict scores; the same of texts with a right
+#: answer.
+CHOICES, SCORES = f"{NAME}.choices", f"{NAME}.scores"
+LABELLED, SCORED = f"{NAME}.labelled", f"{NAME}.scored"
 KL_FLOOR, PROBABILITY_FLOOR = 1e-7, 1e-5
 
 METRICS = {
     f"{NAME}.label_agreement": Metric(
-        group=NAME,
+        group=CHOICES,
         estimate=mean("equal"),
         better="higher",
         meaning="share of texts with float's label",
@@ -25,10 +27,17 @@ METRICS = {
         floor=KL_FLOOR,
     ),
     f"{NAME}.prob_mae": Metric(
-        group=NAME,
+        group=CHOICES,
         estimate=mean("prob_diff"),
         better="lower",
-        meaning="mean difference of the probability of float's label, or of the score",
+        meaning="mean difference of the probability of float's label",
+        floor=PROBABILITY_FLOOR,
+    ),
+    f"{NAME}.score_mae": Metric(
+        group=SCORES,
+        estimate=mean("score_diff"),
+        better="lower",
+        meaning="mean difference of the score from float's",
         floor=PROBABILITY_FLOOR,
     ),
     f"{NAME}.accuracy": Metric(
@@ -46,9 +55,15 @@ METRICS = {
         bounds=(-1, 1),
     ),
     f"{NAME}.score_error": Metric(
-        group=LABELLED,
+        group=SCORED,
         estimate=mean("error"),
         better="lower",
         meaning="mean difference of the score from the right one",
+    ),
+    f"{NAME}.score_error_rise": Metric(
+        group=SCORED,
+        estimate=difference("error", "reference_error"),
+        better="lower",
+        meaning="score_error of the candidate minus float's",
     ),
 }

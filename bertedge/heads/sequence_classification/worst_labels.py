@@ -44,7 +44,7 @@ class WorstLabels:
             return Case(
                 texts=tuple(passage(text) for text in texts),
                 expected=", ".join(right),
-                note=f"KL {values['kl'][index]:.2g} nats.",
+                note=_note(classifier, values["kl"][index]),
                 reference=_answers(classifier, one[row, place], right),
                 candidate=_answers(classifier, other[row, place], right),
             )
@@ -55,6 +55,12 @@ class WorstLabels:
     def found(self) -> dict[str, tuple[Case, ...]]:
         """By the names of the lists in :attr:`bertedge.heads.Head.lists`."""
         return {FLIPS: self._flips.cases(), TEXTS: self._texts.cases()}
+
+
+def _note(classifier: Classifier, kl: float) -> str:
+    """Which of several classifiers it is, and how far the probabilities are apart."""
+    name = [f"{classifier.name}."] if classifier.name else []
+    return " ".join([*name, *([] if classifier.problem == "regression" else [f"KL {kl:.2g} nats."])])
 
 
 def _right(classifier: Classifier, answers: NDArray[np.float32]) -> tuple[str, ...]:
