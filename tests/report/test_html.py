@@ -246,6 +246,14 @@ def test_an_axis_that_does_not_start_at_nothing_says_so(measured: Report) -> Non
         assert ("axis starts at" in length_chart("l", lines, ["f", "c"], metric="m", share=True).words) == cut
 
 
+def test_close_times_have_few_ticks() -> None:
+    points = [
+        Point(series=i, name=str(i), ms=ms, value=0.9, low=0.9, high=0.9) for i, ms in enumerate((0.09225, 0.09385))
+    ]
+    picture = trade_off_chart("t", points, latency="one text", metric="agreement")
+    assert len(re.findall(r">0\.09\d+<", picture.svg)) in range(2, 6)
+
+
 def test_numbers_that_are_no_shares_are_no_percent() -> None:
     cosine = MetricValue(value=0.9987, low=0.998, high=0.9993, n=99)
     kl = MetricValue(value=0.0012, low=0.001, high=0.0014, n=99)
