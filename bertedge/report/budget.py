@@ -112,7 +112,7 @@ JUDGED: dict[str, Judged] = {
 
 
 #: Metrics that are negative where int8 is better than float.
-SIGNED = frozenset(name for name in METRICS if name.endswith("_drop"))
+SIGNED = frozenset(name for name in METRICS if name.endswith(("_drop", "_rise")))
 
 
 @dataclass(frozen=True, kw_only=True)
