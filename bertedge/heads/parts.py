@@ -95,6 +95,11 @@ class Parts:
         return any(head.task is not None for head in self.rows)
 
     @property
+    def learned_from_text(self) -> Parts:
+        """A copy with only the heads that are trained on text without labels."""
+        return replace(self, heads=tuple(head.name for head in self.rows if head.task is not None))
+
+    @property
     def reads_masked(self) -> bool:
         """Whether a head is computed at masked positions."""
         return any(head.reads == "masked" for head in self.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from bertedge.engines.onnxruntime.session import open_session
 from bertedge.engines.threads import usable_cpus
 from bertedge.graph.encoder_graph import build_graph
 from bertedge.heads import HEADS, TASKS
-from bertedge.heads.parts import Parts
 from bertedge.layers import block_layers
 from bertedge.scratch import temporary_folder
 from bertedge.train.model import PretrainingOutput
@@ -100,7 +100,7 @@ def _bert_shapes(checkpoint: Checkpoint) -> Shapes:
         max_position_embeddings=config.max_length,
         type_vocab_size=max(config.type_vocab_size, BERT.segments),
     )
-    return Parts(checkpoint.parts.heads, pooler=checkpoint.parts.pooler).shapes(bert)
+    return replace(checkpoint.parts.learned_from_text, tied=True).shapes(bert)  # those of a student
 
 
 def _positions(index: np.ndarray, rows: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

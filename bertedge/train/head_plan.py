@@ -63,8 +63,8 @@ def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fr
     Raises:
         UsageError: a head to add cannot be trained.
     """
-    heads: list[str] = [head for head in there.heads if head not in TASKS]
-    tasks, decisions = [], {}
+    others = [head for head in there.heads if head not in TASKS]
+    heads, tasks, decisions = list[str](), [], dict.fromkeys(others, "left out: it is learned from labelled texts")
     for task in TASKS:
         added = task in add and task not in there.heads
         if added and task in cannot:
@@ -86,7 +86,8 @@ def plan_heads(there: Parts, add: Collection[str], cannot: dict[str, str], *, fr
 
 def sentences(decisions: dict[str, str]) -> Iterable[str]:
     """A sentence for each head that is added or not trained."""
-    names = {task: f"{HEADS[task].task} ({task})" for task in TASKS} | {"pooler": "pooled vectors (pooler)"}
+    names = {head: f"{row.task or f'answers of the {row.words} head'} ({head})" for head, row in HEADS.items()}
+    names |= {"pooler": "pooled vectors (pooler)"}
     for head, words in decisions.items():
         if words == ADDED:
             yield f"{names[head]}: the head is added with new weights, and trained"
@@ -96,7 +97,7 @@ def sentences(decisions: dict[str, str]) -> Iterable[str]:
 
 def nothing_to_train(name: str, heads: HeadPlan) -> BertEdgeError:
     """The error if no head can be trained."""
-    if not heads.decisions:
+    if not heads.decisions.keys() & {*TASKS}:
         return CheckpointError(
             f"{name}: has no head to train",
             f"add one: {', '.join(f'--add-head {task} learns {HEADS[task].task}' for task in TASKS)}",

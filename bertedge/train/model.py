@@ -279,13 +279,14 @@ class BertForPreTraining(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, add: Collection[str] = ()) -> BertForPreTraining:
-        """Load a checkpoint with its heads.
+        """Load a checkpoint with those of its heads that are trained on text without labels.
 
         Args:
             add: heads to add with new weights, if the checkpoint lacks them.
         """
-        model = cls(checkpoint.config, checkpoint.parts.with_heads(add))
-        found = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors()}
+        parts = checkpoint.parts.learned_from_text
+        model, known = cls(checkpoint.config, parts.with_heads(add)), parts.shapes(checkpoint.config)
+        found = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors() if name in known}
         unexpected = model.load_state_dict(found, strict=False).unexpected_keys
         if unexpected:
             raise CheckpointError(f"{checkpoint.name}: no place for {', '.join(unexpected)}", "report this as a bug")

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from bertedge.checkpoint import Checkpoint, write_checkpoint
+from bertedge.checkpoint.sources import ArraysSource
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.encoders import ENCODERS
+from bertedge.encoders import ENCODERS, encoder_of, names
 from bertedge.errors import UsageError
 from bertedge.heads.parts import Parts
 from bertedge.tokenizer import Tokenizer
@@ -104,6 +105,25 @@ def test_blocks_get_the_weights_of_their_own_group(tmp_path: Path, tokenizer: To
     for index in range(config.num_hidden_layers):
         stored = checkpoint.tensor(f"encoder.layer.{config.stored_block(index)}.output.dense.weight")
         np.testing.assert_array_equal(tensors[f"encoder.layer.{index}.output.dense.weight"].numpy(), stored)
+
+
+def test_a_classifier_teaches_its_hidden_states(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:
+    """Whatever its family: the student gets no classifier."""
+    checkpoint = Checkpoint.read(teacher)
+    family, width = encoder_of(checkpoint.config).classifier, checkpoint.config.hidden_size
+    head = {f"{family.out}.weight": np.ones((3, width), np.float32), f"{family.out}.bias": np.zeros(3, np.float32)}
+    head |= {
+        name: np.ones(shape, np.float32)
+        for name, shape in names.dense_shapes(checkpoint.config, family.dense, family.norm).items()
+    }
+    pooler = {name: np.ones(shape, np.float32) for name, shape in names.pooler_shapes(checkpoint.config).items()}
+    encoder = random_tensors(checkpoint.config, Parts())
+    source = ArraysSource({**encoder, **head, **(pooler if family.reads == "pooler" else {})})
+    classifier = Checkpoint(name="classifier", config=checkpoint.config, source=source, tokenizer_=checkpoint.tokenizer)
+    assert classifier.heads == ("sequence_classification",)
+    tensors = GraphTeacher(classifier).float_tensors()
+    assert "encoder.layer.1.attention.self.query.weight" in tensors
+    assert not head.keys() & tensors.keys()
 
 
 def test_relations_need_a_bert(teacher: Path, corpus_file: Path, tmp_path: Path) -> None:

@@ -389,6 +389,30 @@ def test_whole_words_are_masked(corpus_file: Path) -> None:
     assert seen
 
 
+def test_a_classifiers_head_is_left_out_and_that_is_told(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model_folder, tmp_path / "classifier"))
+    tensors = {name: torch.from_numpy(array) for name, array in weights_of(folder).items()}
+    (folder / "model.safetensors").unlink()
+    head = {"classifier.weight": torch.ones(2, 32), "classifier.bias": torch.zeros(2)}
+    torch.save({**tensors, **head}, folder / "pytorch_model.bin")
+    raw = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**raw, "architectures": None}))
+    assert Checkpoint.read(folder).heads == ("mlm", "nsp", "sequence_classification")
+    once, shape = replace(SETTINGS, steps=1, evaluations=1), ModelShape(layers=1, hidden=16)
+    expected = (
+        "answers of the classification head (sequence_classification) are not trained; the head is left out: "
+        "it is learned from labelled texts"
+    )
+    for output, begin in (
+        (tmp_path / "out", lambda out, note: train(corpus_file, out, once, init=folder, note=note)),
+        (tmp_path / "student", lambda out, note: distill(folder, corpus_file, out, once, shape=shape, note=note)),
+    ):
+        told: list[str] = []
+        begin(output, told.append)
+        assert [words for words in told if expected in words]
+        assert Checkpoint.read(output).heads == ("mlm", "nsp")
+
+
 def test_what_a_checkpoint_has_that_training_leaves_out_is_told(
     model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
