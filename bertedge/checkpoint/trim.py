@@ -21,7 +21,7 @@ from bertedge.errors import UsageError
 from bertedge.tokenizer import Tokenizer
 
 #: Tensors with a row, or a number, for every token.
-PER_TOKEN = (names.WORD_EMBEDDINGS, names.DECODER, names.DECODER_BIAS, names.UNTIED_DECODER_BIAS)
+PER_TOKEN = (names.WORD_EMBEDDINGS, names.DECODER, names.DECODER_BIAS)
 
 
 class TrimmedSource:
@@ -64,8 +64,10 @@ def trim_vocabulary(
     counts = np.zeros(size, dtype=np.int64)
     for ids in token_ids:
         counts += np.bincount(ids.reshape(-1), minlength=size)[:size]
-    always = np.array(sorted(always_kept(tokenizer)), dtype=np.int64)
     existing = np.array(sorted(set(tokenizer.vocabulary().values())), dtype=np.int64)  # some ids may have no token
+    # positions begin after the padding's id in some families, so this id must not change
+    unmoved = existing[existing < checkpoint.config.position_offset]
+    always = np.array(sorted({*always_kept(tokenizer), *unmoved.tolist()}), dtype=np.int64)
     if not len(always) <= keep <= len(existing):
         raise UsageError(
             f"keep_vocab is {keep}: {len(always)} tokens (special tokens, single characters) always stay, and the "

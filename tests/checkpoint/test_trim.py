@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertedge.checkpoint import Checkpoint, open_checkpoint, trim_to_text, trim_vocabulary
+from bertedge.checkpoint.sources import ArraysSource
 from bertedge.checkpoint.trim import always_kept
 from bertedge.data.corpus import tokenize_corpus
-from bertedge.encoders import names
+from bertedge.encoders import ENCODERS, names, read_config, write_config
 from bertedge.errors import CorpusError, UsageError
+from bertedge.heads.parts import Parts
 from bertedge.quantization import export, quantize
 from bertedge.runtime import load
 from bertedge.tokenizer import SPECIAL_TOKENS
-from tests.conftest import DOCUMENTS
+from tests.conftest import DOCUMENTS, random_tensors
 
 TEXTS = [sentence for document in DOCUMENTS for sentence in document]
 
@@ -37,6 +39,19 @@ def test_sizes_and_specials(checkpoint: Checkpoint, trimmed: Checkpoint) -> None
     for role in SPECIAL_TOKENS:
         assert trimmed.tokenizer.token(trimmed.tokenizer.id_of(role)) == SPECIAL_TOKENS[role]
     assert trimmed.config.pad_token_id == trimmed.tokenizer.id_of("pad")
+
+
+def test_positions_still_start_after_the_padding(checkpoint: Checkpoint, corpus_file: Path) -> None:
+    """In RoBERTa's family, the id of the padding is also the number of rows that no token uses."""
+    roberta = ENCODERS["roberta"]
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
+    size = checkpoint.tokenizer.vocab_size
+    config = roberta.config(**sizes, vocab_size=size, pad_token_id=size - 10, max_position_embeddings=size + 20)
+    source = ArraysSource(random_tensors(config, Parts(("mlm",))))
+    model = Checkpoint(name="r", config=config, source=source, tokenizer_=checkpoint.tokenizer)
+    small = trim_to_text(model, size - 3, corpus_file)[0].config
+    assert small.pad_token_id == config.pad_token_id
+    assert read_config(write_config(small)) == small
 
 
 def test_it_is_another_model_by_its_hash(checkpoint: Checkpoint, trimmed: Checkpoint, corpus_file: Path) -> None:
