@@ -30,6 +30,18 @@ def largest_change(here: Logits, there: Logits) -> float:
     return float(np.abs(np.exp(log_softmax(here)) - np.exp(log_softmax(there))).max(initial=0.0))
 
 
+def largest_lead(probabilities: NDArray[np.float32], chosen: NDArray[np.bool_]) -> float:
+    """The largest lead of the best class over the second one among those chosen; 0 if none is.
+
+    Args:
+        probabilities: (..., classes), of at least two classes.
+        chosen: (...).
+    """
+    second, first = np.moveaxis(np.sort(probabilities, axis=-1)[..., -2:], -1, 0)
+    lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both are equal
+    return float(lead.max(initial=0.0, where=chosen))
+
+
 def top_indices(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Indices of the ``count`` largest along the last axis, largest first; equal values in order of index."""
     count = min(count, values.shape[-1])

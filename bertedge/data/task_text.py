@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.calibration import text_warnings
@@ -62,14 +63,18 @@ class TaskText:
     def hold_out(self, share: float) -> tuple[TaskText, TaskText]:
         """The remaining examples, and about ``share`` of them, drawn at random; always the same.
 
+        For a model that orders documents, those of a query stay together.
+
         Raises:
             CorpusError: there are fewer than two.
         """
         count = len(self.examples)
         if count < 2:
             raise CorpusError(f"{self.name}: has {count} text, too few to hold some out", "give more")
-        order = np.random.default_rng(SEED).permutation(count)
+        order = self._order(SEED, whole=True)
         cut = min(max(1, round(share * count)), count - 1)
+        while cut < count - 1 and self._of_one_query(self.examples[order[cut]], self.examples[order[cut - 1]]):
+            cut += 1
         rest, held_out = ([self.examples[index] for index in sorted(part)] for part in (order[cut:], order[:cut]))
         return replace(self, examples=tuple(rest)), replace(self, examples=tuple(held_out))
 
@@ -95,7 +100,7 @@ class TaskText:
         """Batches with the answers that the file gives.
 
         Args:
-            examples, tokens: draw so many texts at least, with so many tokens.
+            examples, tokens: draw so many texts at least, with so many tokens, and all documents of a query.
 
         Warns:
             TruncationWarning: how many texts were longer than the model reads.
@@ -103,7 +108,7 @@ class TaskText:
         Raises:
             CorpusError: an answer does not fit the model.
         """
-        drawn = list(self._drawn(examples, tokens, self.longest, seed))
+        drawn = list(self._drawn(examples, tokens, self.longest, seed, whole=True))
         if cut := sum(one.encoding.truncated for one in drawn):
             told = about_cut(cut, len(drawn), self.longest, self.tokenizer.truncation_side)
             warnings.warn(f"{self.name}: {told}", TruncationWarning, stacklevel=2)
@@ -134,17 +139,33 @@ class TaskText:
     def warn_if_short(self, examples: int, *, max_length: int, seed: int) -> None:
         """Nothing: rows are drawn without repetition."""
 
-    def _drawn(self, count: int, tokens: int, max_length: int, seed: int) -> Iterator[EncodedExample]:
-        tokenizer = self.tokenizer.with_max_length(min(max_length, self.longest))
+    def _order(self, seed: int, *, whole: bool) -> NDArray[np.int64]:
+        """The examples in random order; ``whole`` for documents of a query that follow each other."""
         order = np.random.default_rng(seed).permutation(len(self.examples))
+        if not (whole and self.parts.orders_documents):
+            return order
+        places: dict[str, int] = {}
+        return order[np.argsort([places.setdefault(self.examples[i].text, len(places)) for i in order], kind="stable")]
+
+    def _of_one_query(self, one: Example, before: Example | None) -> bool:
+        return self.parts.orders_documents and before is not None and one.text == before.text
+
+    def _drawn(
+        self, count: int, tokens: int, max_length: int, seed: int, *, whole: bool = False
+    ) -> Iterator[EncodedExample]:
+        tokenizer = self.tokenizer.with_max_length(min(max_length, self.longest))
+        order = self._order(seed, whole=whole)
         drawn = read = 0
         last: EncodedExample | None = None
+        before: Example | None = None
         for start in range(0, len(order), CHUNK):
             chosen = [self.examples[index] for index in order[start : start + CHUNK]]
             for one in encoded_examples(chosen, tokenizer, self.parts, first=start):
-                if drawn >= count and read >= tokens and not one.is_other_text_of(last):
+                goes_on = whole and self._of_one_query(one.example, before)
+                if drawn >= count and read >= tokens and not (one.is_other_text_of(last) or goes_on):
                     return
-                drawn, read, last = drawn + 1, read + len(one.encoding.input_ids), one
+                drawn, read = drawn + 1, read + len(one.encoding.input_ids)
+                last, before = one, one.example
                 yield one
 
 

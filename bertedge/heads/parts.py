@@ -85,6 +85,11 @@ class Parts:
         return HEADS[head].in_every_model and is_other_task
 
     @property
+    def orders_documents(self) -> bool:
+        """Whether a head orders texts, the second ones of pairs with equal first texts."""
+        return any(head.reads == "pair" and head.task is None for head in self.rows)
+
+    @property
     def needs_labels(self) -> bool:
         """Whether it has a head that is trained on labelled texts, such as a classifier."""
         return any(head.task is None for head in self.rows)

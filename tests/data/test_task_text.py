@@ -16,6 +16,7 @@ from bertedge.errors import CorpusError, UsageError
 from bertedge.example import Example
 from bertedge.heads import HEADS
 from bertedge.heads.parts import HeadSettings, Parts
+from bertedge.heads.ranking.rank_settings import RankSettings
 from bertedge.heads.sequence_settings import Classifier, SequenceSettings
 from bertedge.pooling import EmbeddingSettings
 from bertedge.predictor import Batch
@@ -55,6 +56,25 @@ def test_rows_are_those_of_the_tokenizer(tokenizer: Tokenizer) -> None:
         row = batch.row(index)
         assert row.input_ids[0].tolist() == encoding.input_ids
         assert row.token_type_ids[0].tolist() == encoding.token_type_ids
+
+
+def test_the_documents_of_a_query_stay_together(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """A ranker is judged on whole lists: the best document of a part of them says little."""
+    rows = [f"query {place % 8} a,document {place}" for place in range(40)]
+    one = Classifier(name="", owner="classifier", labels=("LABEL_0",), problem="multi")
+    layers = SequenceSettings(reads="pooler", classifiers=(one,))
+    settings = HeadSettings(ranking=RankSettings(layers=layers, activation="sigmoid"))
+    parts = Parts(("ranking",), settings=settings)
+    text = text_of(tmp_path, "query,document\n" + "\n".join(rows), tokenizer, parts)
+    assert isinstance(text, TaskText)
+    rest, held_out = text.hold_out(0.3)
+    queries = [{example.text for example in part.examples} for part in (rest, held_out)]
+    assert not queries[0] & queries[1]
+    assert [len(part.examples) for part in (rest, held_out)] == [25, 15]
+    (batch,) = text.labelled(7, seed=0)
+    assert batch.texts is not None
+    assert len(batch.texts) == 10
+    assert len({query for query, _ in batch.texts}) == 2
 
 
 def test_texts_are_cut_where_the_models_users_cut_them(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -39,7 +39,9 @@ def test_one_answer_and_none() -> None:
     for nothing in ({"text": [], "answer_start": []}, [], "", {"text": [""], "answer_start": [0]}):
         assert given_answers(example(nothing)) == []
     assert given_answers(example(["ship"], is_impossible=True)) == []
-    assert given_answers(example(is_impossible=True)) == []
+    for word in (True, "True", "true", 1, "1"):
+        assert given_answers(example(is_impossible=word)) == []
+    assert given_answers(example(is_impossible="False")) is None
     assert given_answers(example(is_impossible=False)) is None
     assert given_answers(Example(text=QUESTION, values={"answers": ["ship"]})) is None  # no context
 

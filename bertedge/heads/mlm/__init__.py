@@ -24,7 +24,7 @@ from bertedge.layers import Layer, Role, word_table
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, exponential, mean, quantile
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.printable import differences_in_words
-from bertedge.probabilities import largest_change, softmax, top_indices
+from bertedge.probabilities import largest_change, largest_lead, softmax, top_indices
 from bertedge.tokenizer import Tokenizer
 
 #: In nats; float32 sums in another order differ by as much.
@@ -193,9 +193,7 @@ class MaskedWords(Head):
     def lost_lead(self, got: Arrays, expected: Arrays, settings: Any) -> float:
         if "best_ids" not in got:
             return 0.0
-        second, first = np.moveaxis(np.sort(expected["top_probs"], axis=-1)[..., -2:], -1, 0)
-        lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both were equal
-        return float(lead.max(initial=0.0, where=got["best_ids"] != expected["best_ids"]))
+        return largest_lead(expected["top_probs"], got["best_ids"] != expected["best_ids"])
 
     def worst(self, tokenizer: Tokenizer, settings: Any) -> Worst:
         return WorstWords(tokenizer)

@@ -27,7 +27,7 @@ from bertedge.layers import Layer, Role
 from bertedge.metric import SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
-from bertedge.probabilities import largest_change, softmax
+from bertedge.probabilities import largest_change, largest_lead, softmax
 from bertedge.tokenizer import Tokenizer
 
 NAME = "question_answering"
@@ -198,10 +198,8 @@ class QuestionAnswering(Head):
     def lost_lead(self, got: Arrays, expected: Arrays, settings: AnswerSettings | None) -> float:
         if PROBABILITIES not in got:
             return 0.0
-        second, first = np.moveaxis(np.sort(expected[PROBABILITIES], axis=1)[:, -2:], 1, 0)
-        lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both were equal
         other = got[PROBABILITIES].argmax(axis=1) != expected[PROBABILITIES].argmax(axis=1)
-        return float(lead.max(initial=0.0, where=other))
+        return largest_lead(np.swapaxes(expected[PROBABILITIES], 1, 2), other)
 
     def worst(self, tokenizer: Tokenizer, settings: AnswerSettings) -> Worst:
         return WorstAnswers(tokenizer)

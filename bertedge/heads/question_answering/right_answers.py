@@ -29,9 +29,10 @@ def given_answers(example: Example) -> list[Characters] | None:
         CorpusError: the answers have another form, or are not in the context.
     """
     values, context = example.values, example.pair
+    impossible = str(values.get("is_impossible")).strip().lower() in ("true", "1")  # CSV files have words
     if context is None or "answers" not in values:
-        return [] if context is not None and values.get("is_impossible") is True else None
-    return [] if values.get("is_impossible") is True else [*_answers(values["answers"], context)]
+        return [] if context is not None and impossible else None
+    return [] if impossible else [*_answers(values["answers"], context)]
 
 
 def marked(answers: Sequence[Characters], encoding: Encoding) -> NDArray[np.int64] | None:

@@ -36,6 +36,7 @@ from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
+from bertedge.probabilities import largest_lead
 from bertedge.tokenizer import Tokenizer
 
 #: Kind of a classifier -> what it answers with, in words.
@@ -157,10 +158,7 @@ class SequenceClassification(Head):
         for classifier, place in settings.slices():
             if classifier.problem == "single" and len(classifier.labels) > 1:
                 mine, theirs = got["class_probs"][:, place], expected["class_probs"][:, place]
-                second, first = np.sort(theirs, axis=1)[:, -2:].T
-                lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both were equal
-                other = mine.argmax(axis=1) != theirs.argmax(axis=1)
-                lost = max(lost, float(lead.max(initial=0.0, where=other)))
+                lost = max(lost, largest_lead(theirs, mine.argmax(axis=1) != theirs.argmax(axis=1)))
         return lost
 
 

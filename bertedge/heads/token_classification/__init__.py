@@ -37,7 +37,7 @@ from bertedge.heads.verb import Argument, Option, Verb
 from bertedge.layers import Layer, Role
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
-from bertedge.probabilities import answers, largest_change, softmax
+from bertedge.probabilities import answers, largest_change, largest_lead, softmax
 from bertedge.tokenizer import Tokenizer
 
 DENSE = dense_name(NAME)
@@ -135,10 +135,8 @@ class TokenClassification(Head):
     def lost_lead(self, got: Arrays, expected: Arrays, settings: Any) -> float:
         if "token_probs" not in got or expected["token_probs"].shape[-1] < 2:
             return 0.0
-        second, first = np.moveaxis(np.sort(expected["token_probs"], axis=-1)[..., -2:], -1, 0)
-        lead = np.maximum(first - second, np.finfo(np.float32).tiny)  # above 0, even if both were equal
         other = got["token_probs"].argmax(axis=-1) != expected["token_probs"].argmax(axis=-1)
-        return float(lead.max(initial=0.0, where=other))
+        return largest_lead(expected["token_probs"], other)
 
     def same_answers(self, batch: Batch, got: Arrays, expected: Arrays, settings: Any) -> NDArray[np.bool_] | None:
         if "token_probs" not in got:
