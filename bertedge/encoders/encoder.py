@@ -19,10 +19,6 @@ POOLINGS: dict[str, Reads] = {"cls": "first", "mean": "mean"}
 REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 
 
-def refuse_nothing(raw: Mapping[str, Any]) -> None:
-    """Every configuration of the family is supported."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ClassifierLayers:
     """The layers of a classifier: an optional dense layer, and a layer with an output for each label.
@@ -107,7 +103,7 @@ class Encoder:
     keys: Mapping[str, str]
     segments: int = 0
     trainable: bool = False
-    refuse: Callable[[Mapping[str, Any]], None] = field(default=refuse_nothing)
+    refuse: Callable[[Mapping[str, Any]], None]
     derived: Mapping[str, Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
     current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(default=lambda raw: raw)
     tokenizer_class: str = "BertTokenizer"
