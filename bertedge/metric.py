@@ -16,6 +16,8 @@ from bertedge.bounds import Count
 Floats = NDArray[np.float64]
 #: Prefix of the goals that are upper bounds.
 CEILING = "max"
+#: Differences that are only rounding: of the KL divergence of a few classes, in nats, and of a probability.
+KL_FLOOR, PROBABILITY_FLOOR = 1e-7, 1e-5
 #: Allowed bounds of goals.
 SHARE, ANY = (0.0, 1.0), (0.0, math.inf)
 

@@ -23,6 +23,18 @@ def labels_of(raw: Mapping[str, Any], size: int) -> tuple[str, ...]:
     return tuple(str(by_id.get(str(index), f"LABEL_{index}")) for index in range(size))
 
 
+def place_of(label: Any, labels: Sequence[str]) -> int | None:
+    """The output of a label in a user's file, which is given by its name or as a number from 0; None if unknown.
+
+    Numbers are not counted where a label is itself called like a number: 1 would be the first of 1 to 5 stars.
+    """
+    name = str(label).strip()
+    if name in labels:
+        return labels.index(name)
+    counts = name.isdecimal() and int(name) < len(labels) and not any(map(str.isdecimal, labels))
+    return int(name) if counts else None
+
+
 def label_keys(labels: Sequence[str]) -> dict[str, Any]:
     """The keys of ``config.json`` for labels."""
     ids = {str(index): label for index, label in enumerate(labels)}

@@ -20,7 +20,7 @@ from bertedge.heads.structure import Structure
 from bertedge.heads.text_model import TextModel, row_of
 from bertedge.heads.verb import Argument, Verb
 from bertedge.layers import Layer, Role
-from bertedge.metric import SHARE, GoalKind, Metric, difference, mean
+from bertedge.metric import PROBABILITY_FLOOR, SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import NO_LABEL, Batch, Outputs
 from bertedge.printable import rounded_percent
 from bertedge.probabilities import answers, largest_change, log_softmax, softmax
@@ -28,8 +28,6 @@ from bertedge.texts import Pair, pairs_of
 from bertedge.tokenizer import Tokenizer
 
 CLASSIFIER = "cls.seq_relationship"
-#: Differences of a probability that are only rounding: in a metric, and in the list of worst disagreements.
-PROBABILITY_FLOOR = 1e-5
 #: The list of worst disagreements, and how many pairs it has.
 PAIRS, KEEP_PAIRS = "nsp.pairs", 3
 

@@ -24,7 +24,7 @@ from bertedge.heads.question_answering.worst_answers import LISTS, WorstAnswers
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import REQUIRED, Option, Verb
 from bertedge.layers import Layer, Role
-from bertedge.metric import SHARE, GoalKind, Metric, difference, mean
+from bertedge.metric import KL_FLOOR, PROBABILITY_FLOOR, SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
 from bertedge.probabilities import largest_change, largest_lead, softmax
@@ -37,8 +37,6 @@ PROBABILITIES = "answer_probs"
 LABELLED = f"{NAME}.labelled"
 #: The prefix of the last layer's tensors, in all families but those that use their classifier of texts here too.
 OWNER = "qa_outputs"
-#: Differences that are only rounding: of KL in nats, and of a probability.
-KL_FLOOR, PROBABILITY_FLOOR = 1e-7, 1e-5
 #: Quantities of labelled questions, for a model that may, or may not, say that there is no answer.
 HITS = ("reference_exact", "exact", "reference_f1", "f1")
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bertedge.errors import CorpusError, nearest
 from bertedge.example import Example
+from bertedge.heads.labels import place_of
 from bertedge.heads.sequence_settings import Classifier
 
 #: Columns of a file that hold the right answer, the first one that has a value: labels, or scores.
@@ -51,13 +52,8 @@ def _is_for_each(values: Sequence[Any], classifier: Classifier) -> bool:
 
 
 def _index(label: Any, labels: tuple[str, ...]) -> int:
-    """The output of a label, which is given by its name or as a number.
-
-    Numbers are not counted where a label is itself called like a number: 1 would be the first of 1 to 5 stars.
-    """
-    name = str(label).strip()
-    if name in labels:
-        return labels.index(name)
-    if name.isdecimal() and int(name) < len(labels) and not any(map(str.isdecimal, labels)):
-        return int(name)
-    raise CorpusError(f"the model has no label {name[:60]!r}", nearest(name, labels))
+    place = place_of(label, labels)
+    if place is None:
+        name = str(label).strip()
+        raise CorpusError(f"the model has no label {name[:60]!r}", nearest(name, labels))
+    return place

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from bertedge.metric import Metric, difference, mean
+from bertedge.metric import KL_FLOOR, PROBABILITY_FLOOR, Metric, difference, mean
 
 NAME = "sequence_classification"
 #: Observations of classifiers that choose labels, and of those that predict scores; the same of texts with a right
 #: answer.
 CHOICES, SCORES = f"{NAME}.choices", f"{NAME}.scores"
 LABELLED, SCORED = f"{NAME}.labelled", f"{NAME}.scored"
-KL_FLOOR, PROBABILITY_FLOOR = 1e-7, 1e-5
 
 METRICS = {
     f"{NAME}.label_agreement": Metric(

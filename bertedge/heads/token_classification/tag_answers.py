@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bertedge.encoding import Encoding
 from bertedge.errors import CorpusError, nearest
 from bertedge.example import Example, WordSpan
+from bertedge.heads.labels import place_of
 from bertedge.heads.token_classification.spans import OUTSIDE, Span, TagSet
 from bertedge.heads.token_classification.tag_quantities import UNLABELLED
 from bertedge.predictor import NO_LABEL
@@ -96,10 +97,8 @@ def _of_tags(given: Any, words: int, tags: TagSet) -> list[int]:
 
 def _name(tag: Any, tags: TagSet) -> str:
     """The name of a tag, which may be given as its number."""
-    name = str(tag).strip()
-    if name not in tags.labels and name.isdecimal() and int(name) < len(tags.labels):
-        return tags.labels[int(name)]
-    return name
+    place = place_of(tag, tags.labels)
+    return str(tag).strip() if place is None else tags.labels[place]
 
 
 def _of_spans(given: Any, words: Sequence[WordSpan], text: str, tags: TagSet) -> list[int]:

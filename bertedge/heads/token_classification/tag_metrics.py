@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, f1, mean, minus, quantile
+from bertedge.metric import (
+    ANY,
+    KL_FLOOR,
+    PROBABILITY_FLOOR,
+    SHARE,
+    GoalKind,
+    Metric,
+    difference,
+    f1,
+    mean,
+    minus,
+    quantile,
+)
 
 NAME = "token_classification"
 #: Groups of observations: tokens, tokens with a right label, and the spans of texts with and without right ones.
 LABELLED, SPANS, LABELLED_SPANS = f"{NAME}.labelled", f"{NAME}.spans", f"{NAME}.labelled_spans"
-KL_FLOOR, PROBABILITY_FLOOR = 1e-7, 1e-5
 SHARE_OF_EVENTS, DIFFERENCE_OF_SHARES = (0.0, 1.0), (-1.0, 1.0)
 
 METRICS = {

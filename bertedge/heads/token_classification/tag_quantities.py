@@ -39,7 +39,7 @@ def token_quantities(expected: Logits, got: Logits) -> Quantities:
     change = np.exp(log_p[np.arange(len(best)), best]) - np.exp(log_q[np.arange(len(best)), best])
     return {
         "equal": best == answers(got),
-        "kl": (np.exp(log_p) * (log_p - log_q)).sum(axis=1),
+        "kl": np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=1), 0.0),
         "prob_diff": np.abs(change),
     }
 
