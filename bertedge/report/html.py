@@ -9,6 +9,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from bertedge.evaluate.fidelity import OWN_TEXTS
 from bertedge.evaluate.metrics import DESCRIPTIONS
 from bertedge.heads import HEADS
 from bertedge.heads.cases import Case
@@ -54,6 +55,7 @@ def html_report(report: Report, verdicts: Sequence[Verdict] = ()) -> str:
         "trade_offs": _trade_offs(report),
         "latencies": _latencies(report),
         "lengths": _lengths(report),
+        "own_texts": OWN_TEXTS,
         "times": _times(report),
         "sizes": _sizes(report),
         "disagreements": _disagreements(report),

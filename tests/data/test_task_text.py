@@ -59,7 +59,7 @@ def test_rows_are_those_of_the_tokenizer(tokenizer: Tokenizer) -> None:
 
 
 def test_the_documents_of_a_query_stay_together(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    """A ranker is judged on whole lists: the best document of a part of them says little."""
+    """A reranker is judged on whole lists: the best document of a part of them says little."""
     rows = [f"query {place % 8} a,document {place}" for place in range(40)]
     one = Classifier(name="", owner="classifier", labels=("LABEL_0",), problem="multi")
     layers = SequenceSettings(reads="pooler", classifiers=(one,))

@@ -1,4 +1,4 @@
-"""Rankers: equal to sentence-transformers' CrossEncoder in float, and the whole way through a bundle."""
+"""Rerankers: equal to sentence-transformers' CrossEncoder in float, and the whole way through a bundle."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_the_library_runs_our_graph(save: Save, tmp_path: Path) -> None:
 def test_one_output_is_a_ranker_unless_the_files_say_otherwise(save: Save) -> None:
     plain = Checkpoint.read(save("plain"))
     assert plain.heads == ("ranking",)
-    assert any("used as a ranker" in told for told in plain.warnings)
+    assert any("is a reranker of pairs" in told for told in plain.warnings)
     marked = Checkpoint.read(save("marked", sentence_transformers={"version": "5.0.0"}))
     assert (marked.heads, marked.warnings) == (("ranking",), ())
     assert Checkpoint.read(save("score", problem_type="regression")).heads == ("sequence_classification",)

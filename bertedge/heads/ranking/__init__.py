@@ -86,7 +86,7 @@ class Ranking(Head):
         if is_marked(found):
             return ()
         return (
-            "the classifier has one output and config.json names no problem_type, so it is used as a ranker of pairs; "
+            "the classifier has one output and config.json names no problem_type, so it is a reranker of pairs; "
             'for a score of one text, add "problem_type": "regression"',
         )
 
@@ -192,7 +192,7 @@ RANKING = Ranking(
     outputs={"masked": "ranking_logits", "all": "logits"},
     settings_type=RankSettings,
     architecture="ForSequenceClassification",
-    part_names={dense_name(NAME).replace(".", r"\."): "ranker's dense layer", NAME: "ranker"},
+    part_names={dense_name(NAME).replace(".", r"\."): "reranker's dense layer", NAME: "reranker"},
     metrics=METRICS,
     goals=(
         GoalKind(

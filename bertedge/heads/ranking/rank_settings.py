@@ -1,8 +1,8 @@
 """What a checkpoint says about its ranking head: its layers, and the function that makes a score of its output.
 
-A ranker, or cross-encoder, is a classifier of pairs with one output (Nogueira and Cho 2019). sentence-transformers
+A reranker, or cross-encoder, is a classifier of pairs with one output (Nogueira and Cho 2019). sentence-transformers
 marks its cross-encoders in ``config.json`` or in the folder. Other tools do not, so a classifier with one output is a
-ranker too, unless ``problem_type`` names another task.
+reranker too, unless ``problem_type`` names another task.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RankSettings:
 
 
 def is_ranker(found: Found) -> bool:
-    """Whether the classifier of a checkpoint is a ranker."""
+    """Whether the classifier of a checkpoint is a reranker."""
     if found.classifiers or not has_classifier(found):
         return False
     shape = found.tensors[f"{encoder_of(found.config).classifier.out}.weight"]
@@ -59,7 +59,7 @@ def is_marked(found: Found) -> bool:
 
 
 def rank_settings(found: Found) -> RankSettings:
-    """Read the settings of a ranker.
+    """Read the settings of a reranker.
 
     Raises:
         CheckpointError: the activation function is not known, or a tensor has a wrong shape.
