@@ -8,6 +8,8 @@ from typing import Any
 
 #: The first and the last character of a word, the latter not included.
 WordSpan = tuple[int, int]
+#: Key of :attr:`Example.values`: the number of a pair whose two texts are examples of their own.
+PAIR = "pair"
 
 
 @dataclass(frozen=True, kw_only=True)

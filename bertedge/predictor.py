@@ -98,6 +98,13 @@ class Batch:
         return self.attention_mask.sum(axis=1)
 
     @property
+    def single(self) -> NDArray[np.bool_]:
+        """True at rows of one text, False at pairs, shape (B,)."""
+        if self.second is not None:
+            return self.second[:, 0] == self.second[:, 1]
+        return ~((self.token_type_ids == 1) & (self.attention_mask == 1)).any(axis=1)
+
+    @property
     def filled(self) -> NDArray[np.bool_]:
         """True at real masked positions, False at those that fill up a row, shape (B, K)."""
         rows, width = self.masked_positions.shape

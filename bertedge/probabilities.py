@@ -42,6 +42,11 @@ def largest_lead(probabilities: NDArray[np.float32], chosen: NDArray[np.bool_]) 
     return float(lead.max(initial=0.0, where=chosen))
 
 
+def largest_label_change(here: Logits, there: Logits) -> float:
+    """As :func:`largest_change`, with the probability of each label by itself: a sigmoid is (1 + tanh(x / 2)) / 2."""
+    return float(np.abs(np.tanh(here / 2) - np.tanh(there / 2)).max(initial=0.0)) / 2
+
+
 def top_indices(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Indices of the ``count`` largest along the last axis, largest first; equal values in order of index."""
     count = min(count, values.shape[-1])

@@ -14,9 +14,8 @@ from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.pairs import Pair
 from bertedge.encoding import Encoding
 from bertedge.errors import CorpusError
-from bertedge.example import Example
+from bertedge.example import PAIR, Example
 from bertedge.heads import HEADS, TASKS
-from bertedge.heads.embedding import PAIR
 from bertedge.heads.parts import Parts
 from bertedge.predictor import NO_LABEL, Batch
 from bertedge.tokenizer import Tokenizer

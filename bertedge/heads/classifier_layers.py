@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
 from bertedge.heads.head_writer import HeadWriter
-from bertedge.heads.sequence_settings import SequenceSettings
 from bertedge.heads.structure import Found, Structure
 from bertedge.layers import Layer, Reads, Role
+
+#: A last layer: the prefix of its tensors, and its outputs.
+LastLayer = tuple[str, int]
 
 
 class LayersInFront(Protocol):
@@ -42,25 +45,33 @@ def has_classifier(found: Found) -> bool:
     return structure.reads != "pooler" or f"{names.POOLER}.weight" in found.tensors
 
 
-def classifier_shapes(model: Structure, settings: SequenceSettings) -> Shapes:
-    """The tensors of the classifiers, by canonical name."""
-    width = model.config.hidden_size
+def classifier_shapes(model: Structure, settings: LayersInFront, last: Sequence[LastLayer]) -> Shapes:
+    """The tensors, by canonical name.
+
+    Args:
+        last: the last layers, which are one matrix.
+    """
     shapes = names.dense_shapes(model.config, settings.dense, settings.norm)
-    for classifier in settings.classifiers:
-        shapes |= names.linear_shapes(classifier.owner, len(classifier.labels), width)
+    for owner, size in last:
+        shapes |= names.linear_shapes(owner, size, model.config.hidden_size)
     return shapes
 
 
-def classifier_layers(head: str, model: Structure, settings: SequenceSettings) -> tuple[Layer, ...]:
-    """The linear layers, in the order of computation; see :meth:`bertedge.heads.Head.layers`."""
-    width = model.config.hidden_size
-    reads: Reads = "mean" if settings.reads == "mean" else "first"
-    owners = tuple(classifier.owner for classifier in settings.classifiers)
-    last = Layer(name=head, role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=settings.size, reads=reads)
+def classifier_layers(
+    head: str, model: Structure, settings: LayersInFront, last: Sequence[LastLayer], *, reads: Reads
+) -> tuple[Layer, ...]:
+    """The linear layers, in the order of computation; see :meth:`bertedge.heads.Head.layers`.
+
+    Args:
+        last: as for :func:`classifier_shapes`.
+    """
+    width, outputs = model.config.hidden_size, sum(size for _, size in last)
+    owners = tuple(owner for owner, _ in last)
+    out = Layer(name=head, role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=outputs, reads=reads)
     if settings.dense is None:
-        return (last,)
+        return (out,)
     role, dense = Role.HEAD_TRANSFORM, (settings.dense,)
-    return (Layer(name=dense_name(head), role=role, owners=dense, inputs=width, outputs=width, reads=reads), last)
+    return (Layer(name=dense_name(head), role=role, owners=dense, inputs=width, outputs=width, reads=reads), out)
 
 
 def write_classifier(w: HeadWriter, head: str, settings: LayersInFront, x: str) -> str:

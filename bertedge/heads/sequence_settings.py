@@ -13,6 +13,7 @@ from bertedge.encoders import encoder_of
 from bertedge.errors import CheckpointError
 from bertedge.heads.labels import labels_of
 from bertedge.heads.structure import Found, NamedClassifier
+from bertedge.layers import Reads
 from bertedge.probabilities import sigmoid, softmax
 
 #: ``single``: exactly one label is right (softmax). ``multi``: any number of labels (a sigmoid for each).
@@ -80,6 +81,16 @@ class SequenceSettings:
         for classifier in self.classifiers:
             yield classifier, slice(start, start + len(classifier.labels))
             start += len(classifier.labels)
+
+    @property
+    def last(self) -> list[tuple[str, int]]:
+        """The last layer of each classifier: the prefix of its tensors, and its outputs."""
+        return [(classifier.owner, len(classifier.labels)) for classifier in self.classifiers]
+
+    @property
+    def positions(self) -> Reads:
+        """The positions that the layers are computed for."""
+        return "mean" if self.reads == "mean" else "first"
 
     @property
     def size(self) -> int:

@@ -83,7 +83,7 @@ def test_pairs_are_known_without_segments() -> None:
     ones, zeros = np.ones((2, 6), np.int64), np.zeros((2, 6), np.int64)
     known = {"input_ids": ones, "attention_mask": ones, "masked_positions": zeros[:, :0]}
     batch = Batch(**known, token_type_ids=zeros, second=np.array([[3, 5], [0, 0]]))
-    assert vector_quantities.is_single(batch).tolist() == [False, True]
+    assert batch.single.tolist() == [False, True]
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
 from bertedge.encoding import Encoding
-from bertedge.example import Example
+from bertedge.example import PAIR, Example
 from bertedge.heads.embedding.vector_quantities import (
     FEWEST_TEXTS,
     Vectors,
-    is_single,
     pair_similarities,
     quantities,
     shared_neighbours,
@@ -32,8 +31,8 @@ from bertedge.tokenizer import Tokenizer
 
 #: Relative to a vector's length; float32 sums in another order differ by as much.
 RELATIVE_FLOOR = 1e-5
-#: Columns of a file that hold the similarity of a pair, and the value that numbers the pairs.
-SCORES, PAIR = ("score", "label"), "pair"
+#: Columns of a file that hold the similarity of a pair.
+SCORES = ("score", "label")
 
 
 def _vector_metrics(group: str, what: str) -> dict[str, Metric]:
@@ -115,7 +114,7 @@ class TextEmbedding(Head):
         found: Arrays = {}
         if outputs.hidden_states is not None:
             found["hidden"] = outputs.hidden_states[batch.attention_mask == 1]
-            rows = np.flatnonzero(is_single(batch))
+            rows = np.flatnonzero(batch.single)
             if len(rows):
                 texts = (outputs.hidden_states[row, : batch.lengths[row]] for row in rows)
                 found["embedding"] = np.stack([_vector(states, settings) for states in texts])
@@ -256,7 +255,7 @@ def _vector(states: Vectors, settings: EmbeddingSettings | None) -> Vectors:
 
 def _pair_labels(batch: Batch, settings: EmbeddingSettings | None) -> Quantities:
     """The pair and the score of each single text, NaN where it has none, and the function that compares vectors."""
-    rows = np.flatnonzero(is_single(batch))
+    rows = np.flatnonzero(batch.single)
     labels = batch.labels.get("embedding", np.full((len(batch.input_ids), 2), np.nan))[rows]
     function = settings.similarity if settings is not None else SIMILARITIES[0]
     return {
@@ -271,4 +270,4 @@ def _rows(group: str, batch: Batch) -> NDArray[np.int64]:
     rows = np.arange(len(batch.input_ids))
     if group == "hidden":
         return np.repeat(rows, batch.lengths)
-    return rows[is_single(batch)] if group == "embedding" else rows
+    return rows[batch.single] if group == "embedding" else rows

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from bertedge.heads.head import Quantities
 from bertedge.pooling import Similarity, cosines
-from bertedge.predictor import Batch
 from bertedge.similarity import similarities
 from bertedge.vector_modules import TINY
 
@@ -16,13 +15,6 @@ Vectors = NDArray[np.float32]
 NEIGHBOURS, FEWEST_TEXTS = 10, 30
 #: Vectors that similarities are computed for at once.
 CHUNK = 512
-
-
-def is_single(batch: Batch) -> NDArray[np.bool_]:
-    """Which rows are single texts, (B,)."""
-    if batch.second is not None:
-        return batch.second[:, 0] == batch.second[:, 1]
-    return ~((batch.token_type_ids == 1) & (batch.attention_mask == 1)).any(axis=1)
 
 
 def quantities(expected: Vectors, got: Vectors) -> Quantities:

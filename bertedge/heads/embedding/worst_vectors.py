@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.heads.cases import Answer, Case, WorstList, passage, texts_of
-from bertedge.heads.embedding.vector_quantities import CHUNK, is_single
+from bertedge.heads.embedding.vector_quantities import CHUNK
 from bertedge.heads.head import Arrays
 from bertedge.pooling import cosines, normalized
 from bertedge.predictor import Batch
@@ -34,7 +34,7 @@ class WorstVectors:
         """The arrays are those of :meth:`bertedge.heads.Head.read`."""
         if "embedding" not in expected or "embedding" not in got:
             return
-        self._texts += [texts_of(self._tokenizer, batch, int(row))[0] for row in np.flatnonzero(is_single(batch))]
+        self._texts += [texts_of(self._tokenizer, batch, int(row))[0] for row in np.flatnonzero(batch.single)]
         for kept, arrays in zip(self._vectors, (expected, got), strict=True):
             kept += [normalized(np.nan_to_num(vector)) for vector in arrays["embedding"]]
 

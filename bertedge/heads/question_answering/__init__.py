@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.arrays import ArraySpec
-from bertedge.encoders import encoder_of, names
+from bertedge.encoders import encoder_of
 from bertedge.encoders.names import Shapes
 from bertedge.encoding import Encoding
 from bertedge.example import Example
 from bertedge.heads.cases import Worst
-from bertedge.heads.classifier_layers import dense_name, write_classifier
+from bertedge.heads.classifier_layers import classifier_layers, classifier_shapes, dense_name, write_classifier
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.question_answering.answer_quantities import accuracy, fidelity
@@ -23,7 +23,7 @@ from bertedge.heads.question_answering.right_answers import given_answers, marke
 from bertedge.heads.question_answering.worst_answers import LISTS, WorstAnswers
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import REQUIRED, Option, Verb
-from bertedge.layers import Layer, Role
+from bertedge.layers import Layer
 from bertedge.metric import KL_FLOOR, PROBABILITY_FLOOR, SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
@@ -127,18 +127,11 @@ class QuestionAnswering(Head):
         return 2
 
     def shapes(self, model: Structure) -> Shapes:
-        width, settings = model.config.hidden_size, model.settings
-        dense = names.dense_shapes(model.config, settings.dense, settings.norm)
-        return dense | names.linear_shapes(settings.owner, 2, width)
+        return classifier_shapes(model, model.settings, [(model.settings.owner, self.size(model))])
 
     def layers(self, model: Structure) -> tuple[Layer, ...]:
-        width, settings = model.config.hidden_size, model.settings
-        last = Layer(name=NAME, role=Role.CLASSIFIER, owners=(settings.owner,), inputs=width, outputs=2, reads="every")
-        if settings.dense is None:
-            return (last,)
-        dense = (settings.dense,)
-        role = Role.HEAD_TRANSFORM
-        return (Layer(name=DENSE, role=role, owners=dense, inputs=width, outputs=width, reads="every"), last)
+        last = [(model.settings.owner, self.size(model))]
+        return classifier_layers(NAME, model, model.settings, last, reads="every")
 
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         return write_classifier(w, NAME, model.settings, x)

@@ -15,7 +15,6 @@ from bertedge.encoding import Encoding
 from bertedge.errors import CorpusError
 from bertedge.example import Example
 from bertedge.heads.classifier_layers import classifier_layers, classifier_shapes, dense_name, write_classifier
-from bertedge.heads.embedding.vector_quantities import is_single
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.labels import label_keys
@@ -23,12 +22,14 @@ from bertedge.heads.ranking.rank_quantities import order_quantities, queries_of
 from bertedge.heads.ranking.rank_settings import LIBRARY, RankSettings, is_marked, is_ranker, rank_settings
 from bertedge.heads.ranking.rerank import Ranked
 from bertedge.heads.ranking.worst_rankings import PAIRS, SCORE_FLOOR, WorstRankings
+from bertedge.heads.sequence_settings import SequenceSettings
 from bertedge.heads.structure import Found, Structure
 from bertedge.heads.verb import REQUIRED, Argument, Option, Verb
 from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, mean, mean_of_groups, minus
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
+from bertedge.probabilities import largest_label_change
 from bertedge.tokenizer import Tokenizer
 from bertedge.vector_modules import torch_class
 
@@ -114,10 +115,11 @@ class Ranking(Head):
         return 1
 
     def shapes(self, model: Structure) -> Shapes:
-        return classifier_shapes(model, model.settings.layers)
+        return classifier_shapes(model, model.settings.layers, model.settings.layers.last)
 
     def layers(self, model: Structure) -> tuple[Layer, ...]:
-        return classifier_layers(NAME, model, model.settings.layers)
+        layers: SequenceSettings = model.settings.layers
+        return classifier_layers(NAME, model, layers, layers.last, reads=layers.positions)
 
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         return write_classifier(w, NAME, model.settings.layers, x)
@@ -137,7 +139,7 @@ class Ranking(Head):
 
     def read(self, batch: Batch, outputs: Outputs, settings: RankSettings) -> Arrays:
         """``scores`` of the pairs of the batch, (N,), and their ``rows``."""
-        rows = np.flatnonzero(~is_single(batch))
+        rows = np.flatnonzero(~batch.single)
         if NAME not in outputs.logits or not len(rows):
             return {}
         return {"scores": settings.scores(outputs.logits[NAME][rows]), "rows": rows}
@@ -169,7 +171,7 @@ class Ranking(Head):
         if NAME not in among.logits or NAME not in alone.logits:
             return None
         here, there = among.logits[NAME][row], alone.logits[NAME][0]
-        return float(np.abs(np.tanh(here / 2) - np.tanh(there / 2)).max()) / 2
+        return largest_label_change(here, there)
 
     def golden(self, settings: RankSettings | None, *, pooler: bool) -> Mapping[str, GoldenArray]:
         return {"rank_scores": GoldenArray(spec=ArraySpec(dtype="float32", shape=("B", NAME)), kind="scores")}

@@ -36,7 +36,7 @@ from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
-from bertedge.probabilities import largest_lead
+from bertedge.probabilities import largest_label_change, largest_lead
 from bertedge.tokenizer import Tokenizer
 
 #: Kind of a classifier -> what it answers with, in words.
@@ -86,10 +86,11 @@ class SequenceClassification(Head):
         return model.settings.size
 
     def shapes(self, model: Structure) -> Shapes:
-        return classifier_shapes(model, model.settings)
+        return classifier_shapes(model, model.settings, model.settings.last)
 
     def layers(self, model: Structure) -> tuple[Layer, ...]:
-        return classifier_layers(NAME, model, model.settings)
+        layers: SequenceSettings = model.settings
+        return classifier_layers(NAME, model, layers, layers.last, reads=layers.positions)
 
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         return write_classifier(w, NAME, model.settings, x)
@@ -118,7 +119,7 @@ class SequenceClassification(Head):
         if NAME not in among.logits or NAME not in alone.logits:
             return None
         here, there = among.logits[NAME][row], alone.logits[NAME][0]
-        return float(np.abs(np.tanh(here / 2) - np.tanh(there / 2)).max(initial=0.0)) / 2
+        return largest_label_change(here, there)
 
     def golden(self, settings: SequenceSettings | None, *, pooler: bool) -> Mapping[str, GoldenArray]:
         spec = ArraySpec(dtype="float32", shape=("B", NAME))

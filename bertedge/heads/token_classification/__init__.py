@@ -15,7 +15,13 @@ from bertedge.encoders.names import Shapes
 from bertedge.encoding import Encoding
 from bertedge.example import Example
 from bertedge.heads.cases import Worst
-from bertedge.heads.classifier_layers import dense_name, has_classifier, write_classifier
+from bertedge.heads.classifier_layers import (
+    classifier_layers,
+    classifier_shapes,
+    dense_name,
+    has_classifier,
+    write_classifier,
+)
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.labels import about_labels, label_keys, listed
@@ -34,7 +40,7 @@ from bertedge.heads.token_classification.tag_settings import TagSettings, tag_se
 from bertedge.heads.token_classification.tagging import AGGREGATIONS, Entity
 from bertedge.heads.token_classification.worst_tags import LISTS, WorstTags
 from bertedge.heads.verb import Argument, Option, Verb
-from bertedge.layers import Layer, Role
+from bertedge.layers import Layer
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
 from bertedge.probabilities import answers, largest_change, largest_lead, softmax
@@ -74,18 +80,11 @@ class TokenClassification(Head):
         return len(model.settings.labels)
 
     def shapes(self, model: Structure) -> Shapes:
-        width, settings = model.config.hidden_size, model.settings
-        dense = names.dense_shapes(model.config, settings.dense, settings.norm)
-        return dense | names.linear_shapes(settings.owner, len(settings.labels), width)
+        return classifier_shapes(model, model.settings, [(model.settings.owner, self.size(model))])
 
     def layers(self, model: Structure) -> tuple[Layer, ...]:
-        width, settings = model.config.hidden_size, model.settings
-        owners, outputs = (settings.owner,), len(settings.labels)
-        last = Layer(name=NAME, role=Role.CLASSIFIER, owners=owners, inputs=width, outputs=outputs, reads="every")
-        if settings.dense is None:
-            return (last,)
-        dense = (settings.dense,)
-        return (Layer(name=DENSE, role=Role.HEAD_TRANSFORM, owners=dense, inputs=width, outputs=width), last)
+        last = [(model.settings.owner, self.size(model))]
+        return classifier_layers(NAME, model, model.settings, last, reads="every")
 
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
         return write_classifier(w, NAME, model.settings, x)
