@@ -100,9 +100,8 @@ class Checkpoint:
         folder = embedder.transformer if embedder else folder
         for config_file in CONFIG_FILES:
             if (folder / config_file).is_file():
-                config = _config(folder / config_file, name)
+                raw, config = _config(folder / config_file, name)
                 source = open_source(folder, encoder_of(config).names)
-                raw = raw_config(folder / config_file)
                 checkpoint = cls(
                     name=name,
                     folder=folder,
@@ -271,13 +270,14 @@ class Checkpoint:
         return tuple(found)
 
 
-def _config(path: Path, name: str) -> EncoderConfig:
+def _config(path: Path, name: str) -> tuple[dict[str, Any], EncoderConfig]:
     """Read ``config.json``. If it cannot be used, the tensors in the folder may be those of another family."""
+    raw = raw_config(path)
     try:
-        return read_config_file(path)
+        return raw, read_config_file(path, raw)
     except CheckpointError:
         with suppress(FileError, MissingExtraError):
-            expected = ENCODERS.get(str(raw_config(path).get("model_type")))
+            expected = ENCODERS.get(str(raw.get("model_type")))
             own_names = expected.names if expected else ForeignNames()
             refuse_other_family(name, open_source(path.parent, own_names).shapes, expected)
         raise

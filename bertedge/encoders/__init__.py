@@ -89,14 +89,17 @@ def raw_config(path: Path) -> dict[str, Any]:
     return raw
 
 
-def read_config_file(path: Path) -> EncoderConfig:
+def read_config_file(path: Path, raw: dict[str, Any] | None = None) -> EncoderConfig:
     """Read ``config.json`` (or Google's ``bert_config.json``, which has the same keys).
+
+    Args:
+        raw: its content, where it is already parsed.
 
     Raises:
         CheckpointError: it is not a configuration of a supported family.
         FileError: a Git LFS pointer, or a web page, is in its place.
     """
-    raw = raw_config(path)
+    raw = raw_config(path) if raw is None else raw
     try:
         return read_config(raw)
     except CheckpointError as error:
