@@ -1,0 +1,57 @@
+// AVX512-VNNI: 64 products of bytes in one instruction.
+#include "simd_avx512.h"
+
+#include "attention.h"
+#include "int8_product.h"
+
+namespace bertedge {
+namespace {
+
+struct Dot {
+  // 8 rows times 2 vectors of outputs: 16 sums hide the latency of vpdpbusd.
+  static constexpr int kRows = 8;
+
+  template <int R>
+  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums) {
+    // With few rows, more sums for each of them; integer sums have no order.
+    constexpr int kChains = R >= 4 ? 1 : R >= 2 ? 2 : 4;
+    __m512i s[kChains][R][2];
+    for (int c = 0; c < kChains; c++) {
+      for (int r = 0; r < R; r++) s[c][r][0] = s[c][r][1] = _mm512_setzero_si512();
+    }
+    for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, panel += kPanel * kBlock) {
+#pragma GCC unroll 4
+      for (int quad = 0; quad < 16; quad++) {
+        const __m512i w0 = _mm512_load_si512(panel + quad * 64), w1 = _mm512_load_si512(panel + 1024 + quad * 64);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+          int32_t four;
+          __builtin_memcpy(&four, levels + r * kBlock + quad * 4, 4);
+          const __m512i x = _mm512_set1_epi32(four);
+          auto& sum = s[quad % kChains][r];
+          sum[0] = _mm512_dpbusd_epi32(sum[0], x, w0);
+          sum[1] = _mm512_dpbusd_epi32(sum[1], x, w1);
+        }
+      }
+    }
+    for (int r = 0; r < R; r++) {
+      for (int c = 1; c < kChains; c++) {
+        s[0][r][0] = _mm512_add_epi32(s[0][r][0], s[c][r][0]);
+        s[0][r][1] = _mm512_add_epi32(s[0][r][1], s[c][r][1]);
+      }
+      _mm512_store_si512(sums + r * kPanel, s[0][r][0]);
+      _mm512_store_si512(sums + r * kPanel + 16, s[0][r][1]);
+    }
+  }
+};
+
+void nothing() {}
+
+}  // namespace
+
+extern const Kernels kKernelsAvx512Vnni;
+const Kernels kKernelsAvx512Vnni = {"avx512-vnni", nothing,  nothing, pack_quads, int8_product<Dot>, float_product,
+                                    layer_norm,    prepare,  quantize, activate,  rotate,            attention,
+                                    attention_scratch};
+
+}  // namespace bertedge

@@ -1,0 +1,89 @@
+// The int8 product for instruction sets that multiply rows by broadcasting their levels. A kernel file defines, before it
+// includes this one:
+//
+//   struct Dot {
+//     static constexpr int kRows = ...;  // most rows at a time
+//     // Sums of R rows of a group, from `levels` on, times a panel: sums is [R][32].
+//     template <int R>
+//     static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums);
+//   };
+#pragma once
+#include "product.h"
+
+namespace bertedge {
+namespace {
+
+// Fetches the next panel bit by bit, while this one is multiplied: the hardware does not know that it comes next.
+class Ahead {
+ public:
+  Ahead(const int8_t* next, size_t bytes, int steps) : next_(reinterpret_cast<const char*>(next)), left_(bytes / 64) {
+    step_ = (left_ + steps - 1) / steps;
+  }
+  void fetch() {
+    for (size_t i = 0; i < step_ && left_; i++, left_--, next_ += 64) __builtin_prefetch(next_, 0, 2);
+  }
+
+ private:
+  const char* next_;
+  size_t left_, step_;
+};
+
+template <class Dot, Activation A, bool kRest>
+void int8_panel(const Product& p, const ItemRows& part) {
+  const int blocks = blocks_of(p.weights->inputs), panel = p.first_panel + part.panel;
+  const size_t panel_bytes = int8_panel_bytes(p.weights->inputs);
+  const int8_t* weights = p.weights->levels + panel_bytes * panel;
+  alignas(64) int32_t sums[Dot::kRows * kPanel], rest_sums[Dot::kRows * kPanel];
+  Ahead ahead(weights + panel_bytes, panel_bytes, (part.end - part.begin + Dot::kRows - 1) / Dot::kRows);
+  for (int group = part.begin; group < part.end; group += kGroup) {
+    const int end = group + kGroup < part.end ? group + kGroup : part.end;
+    for (int row = group; row < end; row += Dot::kRows) {
+      const int rows = end - row < Dot::kRows ? end - row : Dot::kRows;
+      const size_t at = level_place(row, 0, blocks);
+      ahead.fetch();
+      with_rows<Dot::kRows>(rows, [&](auto count) {
+        constexpr int kCount = decltype(count)::value;
+        Dot::template multiply<kCount>(p.levels.levels + at, weights, blocks, sums);
+        if (kRest) Dot::template multiply<kCount>(p.levels.rest_levels + at, weights, blocks, rest_sums);
+      });
+      for (int r = 0; r < rows; r++) {
+        finish_row<A>({&p, row + r, panel}, sums + r * kPanel, kRest ? rest_sums + r * kPanel : nullptr);
+      }
+    }
+  }
+}
+
+template <class Dot>
+void int8_product(const Product& product, Claim& claim) {
+  with_activation(product.activation, [&](auto which) {
+    for (int item; (item = claim.next()) >= 0;) {
+      const ItemRows part = item_rows(product, item);
+      if (product.levels.rest_levels) {
+        int8_panel<Dot, decltype(which)::value, true>(product, part);
+      } else {
+        int8_panel<Dot, decltype(which)::value, false>(product, part);
+      }
+    }
+  });
+}
+
+// The order that products of four bytes read: [inputs / 64][2][16 quads of inputs][16 outputs][4 inputs].
+void pack_quads(const WeightView<int8_t>& weight, int panel, int8_t* to) {
+  for (int block = 0; block < blocks_of(weight.inputs); block++) {
+    for (int half = 0; half < 2; half++) {
+      for (int quad = 0; quad < 16; quad++) {
+        for (int column = 0; column < 16; column++) {
+          const int output = panel * kPanel + half * 16 + column;
+          for (int i = 0; i < 4; i++) {
+            const int input = block * kBlock + quad * 4 + i;
+            const bool inside = input < weight.inputs && output < weight.outputs;
+            *to++ = inside ? weight.data[input * weight.input_stride + output * weight.output_stride] : 0;
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bertedge

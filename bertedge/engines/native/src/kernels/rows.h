@@ -1,0 +1,140 @@
+// Work on single rows: layer norm, rounding to int8, activations, rotation. On top of a simd_*.h file.
+#pragma once
+#include "../layout.h"
+#include "functions.h"
+
+namespace bertedge {
+namespace {
+
+// work(column, load, store): whole vectors first, then the rest of the row.
+template <class Work>
+inline void for_columns(int columns, Work&& work) {
+  int c = 0;
+  for (; c + kWidth <= columns; c += kWidth) work(c, kWidth);
+  if (c < columns) work(c, columns - c);
+}
+inline Floats load_some(const float* p, int count) { return count == kWidth ? load(p) : load_first(p, count); }
+inline void store_some(float* p, Floats v, int count) {
+  if (count == kWidth) return store(p, v);
+  store_first(p, v, count);
+}
+inline Floats keep_some(Floats v, int count, Floats other) { return count == kWidth ? v : keep_first(v, count, other); }
+
+void layer_norm(const float* x, const float* weight, const float* bias, int channels, float epsilon, float* out) {
+  Floats total = all(0.0f), squares = all(0.0f);
+  for_columns(channels, [&](int c, int n) { total = total + load_some(x + c, n); });
+  const Floats mean = all(sum(total) / static_cast<float>(channels));
+  for_columns(channels, [&](int c, int n) {
+    const Floats d = keep_some(load_some(x + c, n) - mean, n, all(0.0f));
+    squares = fma(d, d, squares);
+  });
+  const float variance = sum(squares) / static_cast<float>(channels);
+  const Floats inverse = all(1.0f) / square_root(all(variance + epsilon));
+  for_columns(channels, [&](int c, int n) {
+    const Floats normal = (load_some(x + c, n) - mean) * inverse;
+    store_some(out + c, fma(normal, load_some(weight + c, n), load_some(bias + c, n)), n);
+  });
+}
+
+inline Floats prepared(const float* x, const Preparation& p, int c, int n) {
+  Floats v = load_some(x + c, n);
+  if (p.shifts) v = v - load_some(p.shifts + c, n);
+  return p.reciprocals ? v * load_some(p.reciprocals + c, n) : v;
+}
+
+void prepare(const float* x, const Preparation& preparation, int inputs, float* out) {
+  for_columns(inputs, [&](int c, int n) { store_some(out + c, prepared(x, preparation, c, n), n); });
+}
+
+// Takes the outliers out of a prepared row. Their weights are zero, so any value will do that does not widen the range.
+void take_outliers(float* x, const Preparation& p, int inputs, float* outliers) {
+  for (int i = 0; i < p.outlier_count; i++) outliers[i] = x[p.outliers[i]];
+  int usual = 0;  // the first input that is no outlier
+  while (usual < p.outlier_count && p.outliers[usual] == usual) usual++;
+  const float stand_in = usual < inputs ? x[usual] : 0.0f;
+  for (int i = 0; i < p.outlier_count; i++) x[p.outliers[i]] = stand_in;
+}
+
+struct Range {
+  float low, high;
+};
+
+Range range_of(const float* x, int inputs) {
+  Floats low = all(x[0]), high = low;
+  for_columns(inputs, [&](int c, int n) {
+    const Floats v = load_some(x + c, n);
+    low = min(low, keep_some(v, n, low));
+    high = max(high, keep_some(v, n, high));
+  });
+  return {smallest(low), largest(high)};
+}
+
+// Inputs from `inputs` to the end of the block have zero weights; they get the level 0.
+template <bool kRest>
+void write_levels(const float* x, int inputs, Range range, const QuantizedRows& to, int row) {
+  // A row of equal values needs no steps; the smallest normal range keeps the reciprocal finite.
+  const float width = range.high - range.low, scale = (width > 1e-30f ? width : 1e-30f) / 255.0f;
+  const Floats low = all(range.low), steps = all(1.0f / scale), size = all(scale);
+  const Floats rest_steps = all(kRestSteps / scale);
+  const float rest_scale = kRest ? scale / kRestSteps : 0.0f;
+  to.scale[row] = scale;
+  to.offset[row] = range.low - kRestZero * rest_scale + kLevelZero * (scale + rest_scale);
+  const int blocks = blocks_of(inputs);
+  for (int b = 0; b < blocks; b++) {
+    uint8_t* levels = to.levels + level_place(row, b * kBlock, blocks);
+    uint8_t* rest_levels = kRest ? to.rest_levels + level_place(row, b * kBlock, blocks) : nullptr;
+    for (int i = 0; i < kBlock; i += kWidth) {
+      const int left = inputs - b * kBlock - i;
+      if (left <= 0) {
+        store_levels(levels + i, to_ints(all(0.0f)));
+        if (kRest) store_levels(rest_levels + i, to_ints(all(0.0f)));
+        continue;
+      }
+      const Floats v = left >= kWidth ? load(x + b * kBlock + i) : keep_first(load_first(x + b * kBlock + i, left), left, low);
+      const Floats level = min(max(round((v - low) * steps), all(0.0f)), all(255.0f));
+      store_levels(levels + i, to_ints(level));
+      if (kRest) {
+        const Floats rest = round(fma(level, all(0.0f) - size, v - low) * rest_steps);
+        const Floats limit = all(static_cast<float>(kRestZero));
+        store_levels(rest_levels + i, to_ints(min(max(rest, all(0.0f) - limit), limit) + limit));
+      }
+    }
+  }
+}
+
+void quantize(const float* x, const Preparation& preparation, int inputs, const QuantizedRows& to, int row, float* scratch) {
+  if (preparation.shifts || preparation.reciprocals || preparation.outlier_count) {
+    prepare(x, preparation, inputs, scratch);
+    if (preparation.outlier_count) {
+      take_outliers(scratch, preparation, inputs, to.outliers + static_cast<size_t>(row) * preparation.outlier_count);
+    }
+    x = scratch;
+  }
+  const Range range = range_of(x, inputs);
+  if (to.rest_levels) return write_levels<true>(x, inputs, range, to, row);
+  write_levels<false>(x, inputs, range, to, row);
+}
+
+void activate(const float* x, int width, int gate, Activation activation, float* out) {
+  with_activation(activation, [&](auto which) {
+    for_columns(width, [&](int c, int n) {
+      const Floats v = activated<decltype(which)::value>(load_some(x + c, n));
+      store_some(out + c, gate ? v * load_some(x + gate + c, n) : v, n);
+    });
+  });
+}
+
+void rotate(float* x, int heads, int size, const float* cosine, const float* sine) {
+  const int half = size / 2;
+  for (int head = 0; head < heads; head++, x += size) {
+    for_columns(half, [&](int c, int n) {
+      const Floats a = load_some(x + c, n), b = load_some(x + half + c, n);
+      const Floats cos = load_some(cosine + c, n), sin = load_some(sine + c, n);
+      store_some(x + c, fma(a, cos, all(0.0f) - b * sin), n);
+      store_some(x + half + c, fma(b, cos, a * sin), n);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace bertedge

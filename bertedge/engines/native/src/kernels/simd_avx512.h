@@ -1,0 +1,57 @@
+// Vectors of AVX-512: 16 floats. The other simd_*.h files offer the same names.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace bertedge {
+namespace {
+
+typedef __m512 Floats;
+typedef __m512i Ints;
+constexpr int kWidth = 16;
+// What is taken off a level before it is stored: nothing, since vpdpbusd reads unsigned levels.
+constexpr int kLevelZero = 0;
+// Rows of a float product, and of attention, that fill the registers.
+constexpr int kFloatRows = 12;
+
+inline __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1u << count) - 1); }
+
+inline Floats all(float x) { return _mm512_set1_ps(x); }
+inline Floats load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, Floats v) { _mm512_storeu_ps(p, v); }
+// The first `count` < kWidth lanes; the others are read as zero and not written.
+inline Floats load_first(const float* p, int count) { return _mm512_maskz_loadu_ps(first_lanes(count), p); }
+inline void store_first(float* p, Floats v, int count) { _mm512_mask_storeu_ps(p, first_lanes(count), v); }
+// The first `count` lanes of v, and `other` in the rest.
+inline Floats keep_first(Floats v, int count, Floats other) { return _mm512_mask_mov_ps(other, first_lanes(count), v); }
+
+inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+inline Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+inline Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+inline Floats round(Floats v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline Floats square_root(Floats v) { return _mm512_sqrt_ps(v); }
+// v * 2^n, for whole n from -126 to 127
+inline Floats scale_by_power(Floats v, Floats n) { return _mm512_scalef_ps(v, n); }
+// v with the sign of `sign`; v must not be negative
+inline Floats with_sign(Floats v, Floats sign) {
+  return _mm512_castsi512_ps(_mm512_or_si512(
+      _mm512_castps_si512(v), _mm512_and_si512(_mm512_castps_si512(sign), _mm512_set1_epi32(INT32_MIN))));
+}
+inline Floats absolute(Floats v) { return _mm512_abs_ps(v); }
+
+inline float sum(Floats v) { return _mm512_reduce_add_ps(v); }
+inline float largest(Floats v) { return _mm512_reduce_max_ps(v); }
+inline float smallest(Floats v) { return _mm512_reduce_min_ps(v); }
+
+// Halves are rounded to even.
+inline Ints to_ints(Floats v) { return _mm512_cvtps_epi32(v); }
+inline Floats to_floats(Ints v) { return _mm512_cvtepi32_ps(v); }
+inline Ints load_ints(const int32_t* p) { return _mm512_loadu_si512(p); }
+// kWidth levels from 0 to 255, as this instruction set stores them.
+inline void store_levels(uint8_t* p, Ints v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+}
+
+}  // namespace
+}  // namespace bertedge
