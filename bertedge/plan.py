@@ -13,12 +13,10 @@ and a feed-forward network::
       q, k, v = qkv(x)                                                   "encoder.layer.N.attention.qkv"
       feed_forward(x) = output(activation(intermediate(x)))              "encoder.layer.N.intermediate", ".output"
     pooler: tanh(pooler(x[first]))
-    mlm:    decoder(norm(decoder_activation(transform(x[masked]))))      "mlm.transform", ".norm", "mlm.decoder"
-    nsp:    nsp(pooler output)
 
-Every other head is HEAD(norm(activation(dense(x)))), with "HEAD.dense" and "HEAD.norm" where they are listed. Its
-``settings`` in ``manifest.json`` name the activation, and in ``reads`` what x is: the output of the ``pooler``, the
-``first`` token, or the ``mean`` of all tokens. Without ``reads``, the head is computed for every token.
+``heads`` says what each head reads, and the steps that follow: linear layers, activation functions and layer norms. A
+decoder of masked words, for example, reads x[masked], and its steps are "mlm.transform", gelu, "mlm.transform.norm"
+and "mlm.decoder".
 
 ``encoder`` says where a model differs:
 
@@ -79,12 +77,16 @@ from bertedge.files import write_text
 from bertedge.records import from_json, read_json, to_json
 
 PLAN = "plan.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 AGAIN = "copy the bundle again from its source, or make it again"
 
 Format = Literal["float32", "float16", "dynamic_int8", "static_int8", "two_term_int8", "blocks"]
 TableFormat = Literal["float32", "float16", "int8", "blocks"]
 DType = Literal["float32", "float16", "int8", "uint8"]
+#: What a head reads: the states of every token, of the masked tokens or of the first token, the mean of all states, or
+#: the pooler's output.
+HeadReads = Literal["every", "masked", "first", "mean", "pooler"]
+StepKind = Literal["linear", "activation", "norm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,20 +210,36 @@ class StoredNorm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredStep:
+    """A step of a head: the name of a layer, a function (as ``activation`` of the encoder, or ``tanh``) or a norm."""
+
+    kind: StepKind
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredHead:
+    """How a head is computed: the steps follow one another."""
+
+    reads: HeadReads
+    steps: tuple[StoredStep, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredModel:
     """``plan.json``.
 
     Attributes:
-        encoder: sizes and structure, named as in :class:`bertedge.encoders.EncoderConfig`; ``activation`` and
-            ``decoder_activation`` are one of ``gelu``, ``gelu_tanh``, ``relu``, ``silu``.
-        heads: see :class:`bertedge.manifest.Manifest`.
+        encoder: sizes and structure, named as in :class:`bertedge.encoders.EncoderConfig`; ``activation`` is
+            one of ``gelu``, ``gelu_tanh``, ``relu``, ``silu``.
+        heads: by name, in the order of :class:`bertedge.manifest.Manifest`.
         tensors: all tensors that the other fields name.
         relative_bias: the tensor that is added to the scores of attention; None for none.
     """
 
     schema_version: int
     encoder: dict[str, Any]
-    heads: tuple[str, ...]
+    heads: dict[str, StoredHead]
     tables: dict[str, StoredTable]
     layers: dict[str, StoredLayer]
     norms: dict[str, StoredNorm]

@@ -5,11 +5,15 @@ Shapes as in :mod:`bertedge.graph.encoder_graph`.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from onnx import TensorProto
 
+from bertedge.graph.head_recorder import HeadRecorder
 from bertedge.graph.writer import LayerWriter
 from bertedge.heads import Head
+from bertedge.plan import HeadReads, StoredHead
 from bertedge.predictor import POOLER_OUTPUT
 
 
@@ -73,34 +77,35 @@ def all_heads(w: LayerWriter, x: str, mean: str = "") -> None:
     _text_heads(w, g.op("Gather", [x, g.constant("pooler.zero", 0, np.int64)], "pooler.cls", axis=1), mean)
 
 
-def _heads(w: LayerWriter, reads: str, x: str, dimension: str) -> None:
+def _heads(w: LayerWriter, reads: Literal["masked", "every"], x: str, dimension: str) -> None:
     """The heads whose ``reads`` has this value: (B, K, H) -> (B, K, size)."""
     for head in w.parts.rows:
         if head.reads == reads:
-            _outputs(w, head, x, ("batch", dimension))
+            _outputs(w, head, reads, x, ("batch", dimension))
 
 
 def _text_heads(w: LayerWriter, first: str, mean: str) -> None:
     """The pooler, and the heads that read it, the first token or the mean: (B, H) -> (B, H), (B, size)."""
-    pooled = ""
+    values: dict[HeadReads, str] = {"first": first, "mean": mean}
     if w.parts.pooler:
-        pooled = w.g.op("Tanh", [w.linear("pooler", first)], "pooler.tanh")
-        w.g.output(pooled, POOLER_OUTPUT, np.float32, ("batch", w.config.hidden_size))
+        values["pooler"] = w.g.op("Tanh", [w.linear("pooler", first)], "pooler.tanh")
+        w.g.output(values["pooler"], POOLER_OUTPUT, np.float32, ("batch", w.config.hidden_size))
     for head in w.parts.rows:
         if head.reads in ("first", "pair"):
             told = w.parts.settings_of(head.name)
-            x = pooled if head.reads_pooler(told) else mean if head.reads_mean(told) else first
-            _outputs(w, head, x, ("batch",))
+            reads: HeadReads = "pooler" if head.reads_pooler(told) else "mean" if head.reads_mean(told) else "first"
+            _outputs(w, head, reads, values[reads], ("batch",))
 
 
-def _outputs(w: LayerWriter, head: Head, x: str, shape: tuple[str, ...]) -> None:
+def _outputs(w: LayerWriter, head: Head, reads: HeadReads, x: str, shape: tuple[str, ...]) -> None:
     """Write a head, and declare its output, or an output for each number of the last extent: (..., H) -> (..., size).
 
     Args:
         shape: the dimensions before the last one.
     """
-    model = w.parts.structure(head.name, w.config)
-    logits, names = head.write(w, model, x), w.parts.output_names(w.positions)[head.name]
+    model, recorder = w.parts.structure(head.name, w.config), HeadRecorder(w)
+    logits, names = head.write(recorder, model, x), w.parts.output_names(w.positions)[head.name]
+    w.graph.heads[head.name] = StoredHead(reads=reads, steps=tuple(recorder.steps))
     if len(names) == 1:
         w.g.output(logits, names[0], np.float32, (*shape, head.size(model)))
         return

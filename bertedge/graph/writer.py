@@ -17,7 +17,7 @@ from bertedge.graph.rounding import NEAREST, Rounding, Roundings
 from bertedge.graph.stored import stored_layer, stored_matrix, stored_table, stored_tensors
 from bertedge.graph.tables import Table, TableWeights, table
 from bertedge.layers import Layer, Role, sharing, word_table
-from bertedge.plan import SCHEMA_VERSION, StoredMatrix, StoredModel, StoredNorm, StoredTable
+from bertedge.plan import SCHEMA_VERSION, StoredHead, StoredMatrix, StoredModel, StoredNorm, StoredTable
 
 #: Activation function -> operator, its domain and its attributes.
 OPERATORS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -45,6 +45,7 @@ class EncoderGraph:
         at_read_rows: layers of the last block that are computed only for the rows that are read.
         matrices: layer name -> its matrices, as they are stored.
         tables, norms: how look-up tables and layer norms are stored, by name.
+        heads: what they read, and their steps, by name.
         relative_bias: the tensor of relative positions, if the encoder has them.
     """
 
@@ -56,6 +57,7 @@ class EncoderGraph:
     matrices: dict[str, list[StoredMatrix]] = field(default_factory=dict)
     tables: dict[str, StoredTable] = field(default_factory=dict)
     norms: dict[str, StoredNorm] = field(default_factory=dict)
+    heads: dict[str, StoredHead] = field(default_factory=dict)
     relative_bias: str | None = None
 
     def stored(self, checkpoint: Checkpoint, plan: Plan, places: Mapping[str, Place]) -> StoredModel:
@@ -72,9 +74,8 @@ class EncoderGraph:
                 **sizes,
                 "embedding_size": config.embedding_width,
                 "activation": config.activation,
-                "decoder_activation": config.decoder_activation,
             },
-            heads=checkpoint.heads,
+            heads={name: self.heads[name] for name in checkpoint.heads},
             tables=self.tables,
             layers={
                 name: stored_layer(layer, plan.get(name, Float32()), self.matrices[name])
@@ -176,9 +177,10 @@ class LayerWriter:
         stored = tensor in self.checkpoint.source.shapes
         return self.checkpoint.tensor(tensor) if stored else np.zeros(size, dtype=np.float32)
 
-    def decoder_activation(self, name: str, x: str) -> str:
+    @property
+    def decoder_activation(self) -> str:
         """The function in front of a decoder."""
-        return self.activation(name, x, self.config.decoder_activation)
+        return self.config.decoder_activation
 
     def activation(self, name: str, x: str, function: str) -> str:
         """An activation function: ``tanh``, or one of an encoder."""

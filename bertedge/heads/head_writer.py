@@ -9,16 +9,17 @@ class HeadWriter(Protocol):
     """Writes layers into a graph; all methods return the name of a value."""
 
     @property
+    def decoder_activation(self) -> str:
+        """The activation function in front of a decoder, for :meth:`activation`."""
+        ...
+
+    @property
     def decoder_divisors(self) -> tuple[float, ...]:
         """The divisors that the layer norm before a decoder applies to its channels; see :class:`StaticInt8`."""
         ...
 
     def linear(self, layer: str, x: str) -> str:
         """A linear layer of :meth:`Head.layers`, by its name."""
-        ...
-
-    def decoder_activation(self, name: str, x: str) -> str:
-        """The activation function in front of a decoder."""
         ...
 
     def activation(self, name: str, x: str, function: str) -> str:

@@ -131,7 +131,7 @@ class MaskedWords(Head):
         )
 
     def write(self, w: HeadWriter, model: Structure, x: str) -> str:
-        inner = w.decoder_activation("mlm.transform.activation", w.linear("mlm.transform", x))
+        inner = w.activation("mlm.transform.activation", w.linear("mlm.transform", x), w.decoder_activation)
         inner = w.layer_norm("mlm.transform.norm", names.MLM_TRANSFORM, inner, w.decoder_divisors)
         return w.decode("mlm.decoder", inner, names.DECODER_BIAS)
 
