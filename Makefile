@@ -14,7 +14,10 @@ WORKERS ?= 2
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= $(shell date +%s)
 
-.PHONY: demo test lint docs fuzz bench baseline alarms peers peers-tasks published clean
+# Any Python does; nothing has to be installed.
+NATIVE := $(PYTHON) bertedge/engines/native/build.py
+
+.PHONY: demo test native sanitize fuzz-native valgrind lint docs fuzz bench baseline alarms peers peers-tasks published clean
 
 # Quantize the built-in model, verify, use and measure it. Keeps bertedge-small-en.int8 and uses it the next time. No torch.
 demo: $(DEMO_VENV)/ready
@@ -22,7 +25,12 @@ demo: $(DEMO_VENV)/ready
 
 # Style, types and the whole test suite.
 test: $(TEST_VENV)/ready lint
+	$(NATIVE) --optional
 	$(TEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+
+# Compile what has changed in the native engine. CXX, CXXFLAGS and LDFLAGS are taken from the environment.
+native:
+	$(NATIVE)
 
 lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .

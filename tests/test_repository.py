@@ -45,6 +45,10 @@ def test_no_file_is_stored_twice(tracked: list[Path]) -> None:
 def test_a_wheel_takes_the_package_and_one_text() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel == {"force-include": {"calibration/en.txt": "bertedge/calibration/en.txt"}}
+    assert wheel == {
+        "exclude": ["bertedge/engines/native/src"],
+        "force-include": {"calibration/en.txt": "bertedge/calibration/en.txt"},
+        "hooks": {"custom": {}},
+    }
     scripts = {path for path in (ROOT / "bertedge").rglob("*.py") if path.name.startswith("test_")}
     assert not scripts
