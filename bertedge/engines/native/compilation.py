@@ -25,6 +25,8 @@ COMMON = (
     *("-std=c++17", "-fPIC", "-pthread", "-fvisibility=hidden", "-fvisibility-inlines-hidden"),
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-Wno-psabi"),
 )
+#: GCC's own headers of AVX512 have variables that are undefined on purpose.
+QUIET = ("-Wno-uninitialized", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option")
 RELEASE = ("-ffunction-sections", "-fdata-sections")
 SANITIZED = ("-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 #: Sections that nothing calls are left out, and names that only debuggers read.
@@ -96,7 +98,9 @@ class Build:
     def compile_all(self, kernels: Mapping[str, Kernel], programs: Sequence[Path] = ()) -> list[Path]:
         """Compile what has changed; the objects of kernels, of the other sources, and of programs."""
         defines = [f"-DBERTEDGE_KERNELS_{name.upper()}" for name in kernels]
-        files = [(self.source / f"kernels/{name}.cpp", ["-O3", *kernel.flags]) for name, kernel in kernels.items()]
+        files = [
+            (self.source / f"kernels/{name}.cpp", ["-O3", *QUIET, *kernel.flags]) for name, kernel in kernels.items()
+        ]
         files += [(file, ["-O2", *defines]) for file in sorted(self.source.glob("*.cpp"))]
         files += [(file, ["-O2", *defines, f"-I{self.source}"]) for file in programs]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:

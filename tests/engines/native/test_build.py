@@ -99,8 +99,8 @@ def test_nothing_but_the_interface_is_exported(folder: str, request: pytest.Fixt
         pytest.skip("the native engine is not built")
     done = subprocess.run(["nm", "-D", "--defined-only", library(where)], capture_output=True, text=True, check=True)
     names = [line.split()[-1] for line in done.stdout.splitlines()]
-    assert names
     assert all(name.startswith("be_") for name in names)
+    assert folder == "installed" or names == ["be_kernels"]
 
 
 def test_only_what_changed_is_compiled(make: Callable[..., Build], sources: Path, tmp_path: Path) -> None:
