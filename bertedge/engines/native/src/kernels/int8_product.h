@@ -67,18 +67,20 @@ void int8_product(const Product& product, Claim& claim) {
   });
 }
 
+// A weight, or zero outside of the matrix.
+inline int8_t weight_at(const WeightView<int8_t>& weight, int input, int output) {
+  if (input >= weight.inputs || output >= weight.outputs) return 0;
+  return weight.data[input * weight.input_stride + output * weight.output_stride];
+}
+
 // The order that products of four bytes read: [inputs / 64][2][16 quads of inputs][16 outputs][4 inputs].
-void pack_quads(const WeightView<int8_t>& weight, int panel, int8_t* to) {
+inline void pack_quads(const WeightView<int8_t>& weight, int panel, int8_t* to) {
   for (int block = 0; block < blocks_of(weight.inputs); block++) {
     for (int half = 0; half < 2; half++) {
       for (int quad = 0; quad < 16; quad++) {
         for (int column = 0; column < 16; column++) {
           const int output = panel * kPanel + half * 16 + column;
-          for (int i = 0; i < 4; i++) {
-            const int input = block * kBlock + quad * 4 + i;
-            const bool inside = input < weight.inputs && output < weight.outputs;
-            *to++ = inside ? weight.data[input * weight.input_stride + output * weight.output_stride] : 0;
-          }
+          for (int i = 0; i < 4; i++) *to++ = weight_at(weight, block * kBlock + quad * 4 + i, output);
         }
       }
     }

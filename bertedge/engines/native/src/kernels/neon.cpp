@@ -1,0 +1,73 @@
+// NEON of every 64-bit ARM CPU (Cortex-A53, A72): 16 products of bytes in two multiplications and an addition.
+//
+// The sum of two products fits in 16 bits: levels reach from -128 to 127 and weights from -127 to 127, so it lies between
+// -32512 and 32512. A third one would not fit.
+#include "simd_neon.h"
+
+#include "attention.h"
+#include "int8_product.h"
+
+namespace bertedge {
+namespace {
+
+struct Dot {
+  // 4 rows times 4 outputs: 16 vectors of sums, 4 of levels, and room for products on their way.
+  static constexpr int kRows = 4;
+
+  // Four sums of every fourth pair of products; they are added at the end.
+  static inline int32x4_t add(int32x4_t sums, int8x16_t x, int8x16_t w) {
+    const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(w));
+    return vpadalq_s16(sums, vmlal_high_s8(low, x, w));
+  }
+
+  // Four outputs, whose weights follow one another from `weights` on.
+  template <int R>
+  static inline void multiply_four(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums) {
+    int32x4_t s[R][4];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) s[r][0] = s[r][1] = s[r][2] = s[r][3] = vdupq_n_s32(0);
+    for (int b = 0; b < blocks; b++, levels += kGroup * kBlock) {
+      for (int input = 0; input < kBlock; input += 16, weights += 64) {
+        int8x16_t w[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) w[i] = vld1q_s8(weights + i * 16);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) {
+          const int8x16_t x = vld1q_s8(reinterpret_cast<const int8_t*>(levels) + r * kBlock + input);
+#pragma GCC unroll 4
+          for (int i = 0; i < 4; i++) s[r][i] = add(s[r][i], x, w[i]);
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) {
+      vst1q_s32(sums + r * kPanel, vpaddq_s32(vpaddq_s32(s[r][0], s[r][1]), vpaddq_s32(s[r][2], s[r][3])));
+    }
+  }
+
+  template <int R>
+  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums) {
+    const size_t bytes = static_cast<size_t>(blocks) * kBlock * 4;
+    for (int i = 0; i < kPanel; i += 4, panel += bytes) multiply_four<R>(levels, panel, blocks, sums + i);
+  }
+};
+
+// [8 fours of outputs][inputs / 16][4 outputs][16 inputs]
+void pack_sixteens(const WeightView<int8_t>& weight, int panel, int8_t* to) {
+  for (int four = 0; four < kPanel; four += 4) {
+    for (int first = 0; first < blocks_of(weight.inputs) * kBlock; first += 16) {
+      for (int i = 0; i < 64; i++) *to++ = weight_at(weight, first + i % 16, panel * kPanel + four + i / 16);
+    }
+  }
+}
+
+void nothing() {}
+
+}  // namespace
+
+extern const Kernels kKernelsNeon;
+const Kernels kKernelsNeon = {"neon",     nothing, nothing,  pack_sixteens, int8_product<Dot>, float_product,
+                              layer_norm, prepare, quantize, activate,      rotate,            attention,
+                              attention_scratch};
+
+}  // namespace bertedge
