@@ -1,7 +1,7 @@
 // NEON of every 64-bit ARM CPU (Cortex-A53, A72): 16 products of bytes in two multiplications and an addition.
 //
-// The sum of two products fits in 16 bits: levels reach from -128 to 127 and weights from -127 to 127, so it lies between
-// -32512 and 32512. A third one would not fit.
+// The sum of two products fits in 16 bits: levels reach from -128 to 127 and weights from -127 to 127, so it lies
+// between -32512 and 32512. A third one would not fit.
 #include "simd_neon.h"
 
 #include "attention.h"

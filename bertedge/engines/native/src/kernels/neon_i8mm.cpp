@@ -13,7 +13,7 @@ struct Dot {
 
   // Eight inputs of two rows.
   static inline int8x16_t pair_of_rows(const uint8_t* first, const uint8_t* second) {
-    return vcombine_s8(vld1_s8(reinterpret_cast<const int8_t*>(first)), vld1_s8(reinterpret_cast<const int8_t*>(second)));
+    return vreinterpretq_s8_u8(vcombine_u8(vld1_u8(first), vld1_u8(second)));
   }
 
   // kPairs pairs of outputs, from `weights` on. An odd last row is paired with itself.
