@@ -1,7 +1,8 @@
 // The C interface of the native engine. Python calls it with ctypes; bertedge/engines/native/library.py mirrors it.
 //
-// A model is described by plain structs that point at the tensors of a bundle. be_open checks every size, copies what it
-// needs and keeps no pointer into the description. Fields have fixed widths, so the layout is the same for every compiler.
+// A model is described by plain structs that point at the tensors of a bundle. be_open checks every size, and copies all
+// but the values of the tables, which must stay where they are until be_close. Fields have fixed widths, so the layout is
+// the same for every compiler.
 #pragma once
 #include <stdint.h>
 
@@ -114,7 +115,7 @@ typedef struct be_model {
   be_tensor relative_bias;   // float32 (attention_heads, 2 * reach + 1), or none
   be_linear pooler;          // tanh(pooler(first)), or none
   int32_t head_count;
-  int32_t unused;
+  int32_t mapped;            // 1: all tensors lie in read-only mappings of files, so pages that were read may be dropped
   const be_head* heads;
 } be_model;
 
@@ -125,7 +126,7 @@ typedef struct be_texts {
   const int32_t* starts;     // (count + 1): the first token of each text, and the number of all tokens
   const int64_t* ids;        // (tokens)
   const int64_t* types;      // (tokens); may be null if the model has no token types
-  const int32_t* masked;     // (masked_count): tokens, counted over all texts, ascending; heads that read masked tokens
+  const int32_t* masked;     // (masked_count): tokens that some heads read, counted over all texts, in any order
 } be_texts;
 
 // Where outputs are written, float32. A null pointer: this output is not wanted and costs nothing.
@@ -135,9 +136,9 @@ typedef struct be_outputs {
   float* const* heads;       // for each head (tokens | masked_count | count, outputs), by what it reads
 } be_outputs;
 
-// The time of one step of the last call that asked for times.
+// The time of one step of a call.
 typedef struct be_step {
-  const char* name;          // lives as long as the engine
+  const char* name;          // lives until the next be_profile of the engine
   double milliseconds;       // from the end of the step before to the end of this one
 } be_step;
 

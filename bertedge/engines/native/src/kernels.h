@@ -112,6 +112,8 @@ struct Kernels {
   // Multiply, panel after panel, as claimed.
   void (*int8_product)(const Product& product, Claim& claim);
   void (*float_product)(const Product& product, Claim& claim);
+  // to += bytes * scale * factors; without factors, bytes * scale
+  void (*add_bytes)(const int8_t* bytes, float scale, const float* factors, int count, float* to);
   // A row's layer norm (Ba et al. 2016, equation 4). x and out may be the same.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, int channels, float epsilon, float* out);
   // A row, prepared; outliers stay in it.

@@ -20,6 +20,16 @@ inline void store_some(float* p, Floats v, int count) {
 }
 inline Floats keep_some(Floats v, int count, Floats other) { return count == kWidth ? v : keep_first(v, count, other); }
 
+void add_bytes(const int8_t* bytes, float scale, const float* factors, int count, float* to) {
+  for_columns(count, [&](int c, int n) {
+    int8_t rest[kWidth] = {};
+    if (n < kWidth) __builtin_memcpy(rest, bytes + c, static_cast<size_t>(n));
+    Floats v = to_floats(load_bytes(n < kWidth ? rest : bytes + c)) * all(scale);
+    if (factors) v = v * load_some(factors + c, n);
+    store_some(to + c, load_some(to + c, n) + v, n);
+  });
+}
+
 void layer_norm(const float* x, const float* weight, const float* bias, int channels, float epsilon, float* out) {
   Floats total = all(0.0f), squares = all(0.0f);
   for_columns(channels, [&](int c, int n) { total = total + load_some(x + c, n); });

@@ -47,6 +47,9 @@ inline float smallest(Floats v) { return _mm512_reduce_min_ps(v); }
 // Halves are rounded to even.
 inline Ints to_ints(Floats v) { return _mm512_cvtps_epi32(v); }
 inline Floats to_floats(Ints v) { return _mm512_cvtepi32_ps(v); }
+inline Ints load_bytes(const int8_t* p) {  // kWidth of them
+  return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 inline Ints load_ints(const int32_t* p) { return _mm512_loadu_si512(p); }
 // kWidth levels from 0 to 255, as this instruction set stores them.
 inline void store_levels(uint8_t* p, Ints v) {
