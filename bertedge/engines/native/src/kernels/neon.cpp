@@ -66,7 +66,7 @@ void nothing() {}
 }  // namespace
 
 extern const Kernels kKernelsNeon;
-const Kernels kKernelsNeon = {"neon",     nothing, nothing,  pack_sixteens, int8_product<Dot>, float_product,
+const Kernels kKernelsNeon = {"neon",     nothing, nothing,  pack_sixteens, int8_product<Dot>, float_product, add_bytes,
                               layer_norm, prepare, quantize, activate,      rotate,            attention,
                               attention_scratch};
 

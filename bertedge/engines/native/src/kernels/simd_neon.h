@@ -59,6 +59,11 @@ inline float smallest(Floats v) { return vminvq_f32(v); }
 // Halves are rounded to even.
 inline Ints to_ints(Floats v) { return vcvtnq_s32_f32(v); }
 inline Floats to_floats(Ints v) { return vcvtq_f32_s32(v); }
+inline Ints load_bytes(const int8_t* p) {  // kWidth of them
+  int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(static_cast<uint32_t>(four)))));
+}
 inline Ints load_ints(const int32_t* p) { return vld1q_s32(p); }
 // kWidth levels from 0 to 255, as this instruction set stores them.
 inline void store_levels(uint8_t* p, Ints v) {
