@@ -28,12 +28,14 @@ MAX_EXAMPLES = 10_000
 class Dynamic:
     """int8 weights; the range of the activations is taken from each input, without calibration.
 
-    ``may_overflow``: on some CPUs the sums of this method can be wrong; see :mod:`bertedge.target`.
+    ``may_overflow``: on some CPUs the sums of this method can be wrong; see :mod:`bertedge.target`. ``in_blocks``:
+    several weights of an output share a scale, not all.
     """
 
     name: Literal["dynamic"] = "dynamic"
     bits: ClassVar[int] = 8
     may_overflow: ClassVar[bool] = True
+    in_blocks: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class Static:
     name: Literal["static"] = "static"
     bits: ClassVar[int] = 8
     may_overflow: ClassVar[bool] = True
+    in_blocks: ClassVar[bool] = False
     observer: str = key(
         "min-max",
         "Activation ranges: min-max takes all values; mse and percentile clip the rarest.",
@@ -88,6 +91,7 @@ class WeightOnly:
 
     name: Literal["weight-only"] = "weight-only"
     may_overflow: ClassVar[bool] = False
+    in_blocks: ClassVar[bool] = True
     bits: int = key(4, "Bits of a weight.", one_of=BITS)
     block_size: int = key(64, "Weights that share a scale.", one_of=BLOCK_SIZES)
     rounding: str = key("auto", "auto is compensated for 4 bits, nearest for 8.", one_of=ROUNDINGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import reprlib
@@ -119,8 +120,7 @@ def _member(kinds: tuple[Any, ...], raw: Any, where: str) -> Any:
 def _dataclass(kind: type, raw: Any, where: str) -> Any:
     if not isinstance(raw, dict):
         raise _mismatch(where, raw, "an object")
-    hints = typing.get_type_hints(kind, include_extras=True)
-    fields = [f for f in dataclasses.fields(kind) if f.init and _is_stored(f)]
+    hints, fields = _fields(kind)
     unknown = raw.keys() - {f.name for f in fields}
     if unknown:
         raise FileError(
@@ -140,6 +140,13 @@ def _dataclass(kind: type, raw: Any, where: str) -> Any:
     if flaw is not None:
         raise FileError(f"{where}: {flaw}", EDITED)
     return record
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[dict[str, Any], tuple[dataclasses.Field[Any], ...]]:
+    """The types of a dataclass's fields by name, and the fields that are read; a file may hold thousands of records."""
+    fields = tuple(f for f in dataclasses.fields(kind) if f.init and _is_stored(f))
+    return typing.get_type_hints(kind, include_extras=True), fields
 
 
 def _mismatch(where: str, raw: Any, expected: str) -> FileError:

@@ -15,6 +15,8 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import BUILT_IN, Checkpoint, write_checkpoint
 from bertedge.encoders import BERT, EncoderConfig
+from bertedge.engines import Engine
+from bertedge.errors import UnfitMachineError, UsageError
 from bertedge.heads import HEADS
 from bertedge.heads.parts import Parts
 from bertedge.quantization import export, model_files, quantize
@@ -155,6 +157,14 @@ def bundle_of(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, corp
         )
 
     return make
+
+
+def skip_where_unfit(engine: Engine, bundle: Bundle) -> None:
+    """Skip a test of an engine that is not built, or fits neither the machine nor the bundle."""
+    try:
+        engine.check(bundle.manifest)
+    except (UnfitMachineError, UsageError) as error:
+        pytest.skip(error.message)
 
 
 @pytest.fixture(scope="session")

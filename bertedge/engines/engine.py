@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from bertedge.bundle import Bundle
 from bertedge.cpu import Cpu
@@ -15,6 +15,9 @@ from bertedge.target import require_fit
 from bertedge.weight_range import WeightRange
 
 T = TypeVar("T")
+#: How the activations of int8 layers are rounded. ``graph``: as the bundle's graph says, often with ranges that
+#: calibration found. ``per_token``: with the range of each token; see :mod:`bertedge.engines.plan_layers`.
+Arithmetic = Literal["graph", "per_token"]
 
 
 class Executor(Protocol):
@@ -79,7 +82,10 @@ class Engine:
         open: loads the model of a bundle. ``threads``: threads that one operator may use. ``check``: compare hashes
             again where a forked process opens the files again.
         describe: what the engine runs on this machine, for ``bertedge info``; a part of a sentence.
+        arithmetic: see :data:`Arithmetic`. Golden vectors have the outputs of both.
         automatic: whether ``engine="auto"`` may choose it.
+        why_slow: why ``auto`` should prefer an engine below, although this one is correct: a part of a sentence; None
+            if it should not.
     """
 
     name: str
@@ -87,7 +93,9 @@ class Engine:
     require: Requirement
     open: Opener
     describe: Callable[[], str]
+    arithmetic: Arithmetic = "graph"
     automatic: bool = True
+    why_slow: Callable[[Manifest], str | None] = lambda manifest: None
 
     def check(self, manifest: Manifest, *, allow_any_cpu: bool = False) -> None:
         """Refuse a bundle that the engine cannot compute correctly on this machine.

@@ -1,8 +1,9 @@
-"""Loaded models in forked processes.
+"""Loaded models in forked processes (``gunicorn --preload``, ``multiprocessing``).
 
 ``fork`` copies the memory of a process, but only one of its threads. In the child, an onnxruntime session of several
 threads waits for threads that do not exist: in a call, or when it is destroyed at exit. So a child process neither uses
-nor destroys its parent's sessions, and opens its own when it needs them (``gunicorn --preload``, ``multiprocessing``).
+nor destroys its parent's sessions, and opens its own when it needs them: :class:`PerProcess`. An object that can start
+its threads again is told of the fork instead: :func:`survives_fork`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 Key = TypeVar("Key")
@@ -22,7 +23,23 @@ Value = TypeVar("Value")
 #: none of its parent's threads: with "true", which a user may have set, it would wait for them forever.
 PARALLEL = "TOKENIZERS_PARALLELISM"
 _log = logging.getLogger(__name__)
-_all: WeakSet[PerProcess] = WeakSet()
+
+
+class AfterFork(Protocol):
+    """An object that has threads.
+
+    In a forked process, ``after_fork`` is called before anything else uses the object there.
+    """
+
+    def after_fork(self) -> None: ...
+
+
+_all: WeakSet[AfterFork] = WeakSet()
+
+
+def survives_fork(held: AfterFork) -> None:
+    """Call the object's ``after_fork`` in forked processes, as long as it lives."""
+    _all.add(held)
 
 
 class PerProcess(Generic[Key, Value]):
@@ -38,7 +55,7 @@ class PerProcess(Generic[Key, Value]):
         self._opened: dict[Key, Value] = {}
         self._lock = threading.Lock()
         self._forked = False
-        _all.add(self)
+        survives_fork(self)
 
     def __getitem__(self, key: Key) -> Value:
         try:
@@ -58,7 +75,7 @@ class PerProcess(Generic[Key, Value]):
         """The keys that were opened in this process, in the order of opening."""
         return iter(list(self._opened))
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Forget the objects of the parent process, and never destroy them."""
         for value in self._opened.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
@@ -70,7 +87,7 @@ def _in_child() -> None:
     if not _all:
         return
     for held in list(_all):
-        held.forget()
+        held.after_fork()
     os.environ[PARALLEL] = "false"
 
 

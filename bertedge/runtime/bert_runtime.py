@@ -83,7 +83,7 @@ class BertRuntime(HeadMethods):
             name=bundle.name,
             executor=engine.open(bundle, threads=threads, check=check),
             config=bundle.config,
-            row_independent=bundle.manifest.row_independent,
+            row_independent=bundle.manifest.row_independent or engine.arithmetic == "per_token",
         )
 
     def __repr__(self) -> str:

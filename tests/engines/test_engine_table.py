@@ -21,7 +21,7 @@ from bertedge.errors import UnfitMachineError, UsageError
 from bertedge.predictor import Row
 from bertedge.runtime import load
 from tests.cli.test_cli import LITTLE, typed
-from tests.conftest import FLOAT
+from tests.conftest import FLOAT, skip_where_unfit
 
 ROW = Row(
     input_ids=np.arange(5, 14), token_type_ids=np.zeros(9, dtype=np.int64), masked_positions=np.arange(2), hidden=True
@@ -34,6 +34,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 def test_profiles_name_the_operators(engine: Engine, bundle_of: Callable[..., Bundle]) -> None:
+    skip_where_unfit(engine, bundle_of(FLOAT))
     executor = engine.open(bundle_of(FLOAT), threads=1)
     if isinstance(executor, ProfilingExecutor):
         nodes = executor.profile([ROW], seconds=0)
@@ -43,6 +44,7 @@ def test_profiles_name_the_operators(engine: Engine, bundle_of: Callable[..., Bu
 
 def test_golden_vectors_are_met_on_each(engine: Engine, bundle_of: Callable[..., Bundle]) -> None:
     bundle = bundle_of("static")
+    skip_where_unfit(engine, bundle)
     result = bertedge.verify(bundle.folder, engine=engine.name)
     assert result.passed
     assert load(bundle.folder, engine=engine.name).engine is engine
@@ -122,4 +124,4 @@ def test_a_new_engine_is_one_row(
 def test_an_unknown_engine_lists_those_there_are(name: object, bundle_of: Callable[..., Bundle]) -> None:
     with pytest.raises(UsageError, match="engine .* is not known") as raised:
         load(bundle_of("dynamic").folder, engine=name)  # type: ignore[arg-type]
-    assert "auto, numpy, onnxruntime" in raised.value.hint
+    assert "auto, native, numpy, onnxruntime" in raised.value.hint
