@@ -27,8 +27,12 @@ static inline size_t level_bytes(int rows, int blocks) {
   return static_cast<size_t>(round_up(rows, kGroup)) * blocks * kBlock;
 }
 
-// An int8 panel has 32 * 64 bytes for each block of inputs; a float panel is [inputs][32].
-static inline size_t int8_panel_bytes(int inputs) { return static_cast<size_t>(blocks_of(inputs)) * kBlock * kPanel; }
+// An int8 panel has 32 * 64 bytes for each block of inputs, and then room for what its kernel must know of it; a float
+// panel is [inputs][32].
+constexpr int kPanelNotes = 192;
+static inline size_t int8_panel_bytes(int inputs) {
+  return static_cast<size_t>(blocks_of(inputs)) * kBlock * kPanel + kPanelNotes;
+}
 static inline size_t float_panel_size(int inputs) { return static_cast<size_t>(inputs) * kPanel; }
 
 }  // namespace bertedge

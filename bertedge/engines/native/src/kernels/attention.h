@@ -19,14 +19,14 @@ struct AttentionScratch {
     padded_size = round_up(size, kKeyStep);
     keys = scratch;                                              // (size, padded_keys)
     values = keys + static_cast<size_t>(size) * padded_keys;     // (count, padded_size)
-    scores = values + static_cast<size_t>(count) * padded_size;  // (kFloatRows, padded_keys)
-    sums = scores + static_cast<size_t>(kFloatRows) * padded_keys;  // (kFloatRows, padded_size)
+    scores = values + static_cast<size_t>(count) * padded_size;  // (kAttentionRows, padded_keys)
+    sums = scores + static_cast<size_t>(kAttentionRows) * padded_keys;  // (kAttentionRows, padded_size)
   }
 };
 
 size_t attention_scratch(int longest, int size) {
   const size_t keys = round_up(longest, kKeyStep), width = round_up(size, kKeyStep);
-  return keys * size + longest * width + kFloatRows * (keys + width);
+  return keys * size + longest * width + kAttentionRows * (keys + width);
 }
 
 // c (R, columns) = a (R, depth) b (depth, columns); columns are a multiple of kKeyStep.
@@ -107,10 +107,10 @@ void attention(const Attention& t, const AttentionItem& item, float* scratch) {
   for (int i = 0; i < t.size; i++) {
     for (int j = item.keys; j < s.padded_keys; j++) s.keys[static_cast<size_t>(i) * s.padded_keys + j] = 0.0f;
   }
-  for (int first = 0; first < item.queries; first += kFloatRows) {
-    const int rows = item.queries - first < kFloatRows ? item.queries - first : kFloatRows;
+  for (int first = 0; first < item.queries; first += kAttentionRows) {
+    const int rows = item.queries - first < kAttentionRows ? item.queries - first : kAttentionRows;
     const size_t row = static_cast<size_t>(item.first_query + first);
-    with_rows<kFloatRows>(rows, [&](auto count) {
+    with_rows<kAttentionRows>(rows, [&](auto count) {
       constexpr int kCount = decltype(count)::value;
       multiply<kCount>(t.q + row * t.q_stride + column, t.q_stride, s.keys, s.padded_keys, s.scores, s.padded_keys,
                        t.size, s.padded_keys);

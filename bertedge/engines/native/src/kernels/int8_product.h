@@ -30,6 +30,7 @@ class Ahead {
 
 template <class Dot, Activation A, bool kRest>
 void int8_panel(const Product& p, const ItemRows& part) {
+  if (part.begin == part.end) return;  // more parts than groups of rows
   const int blocks = blocks_of(p.weights->inputs), panel = p.first_panel + part.panel;
   const size_t panel_bytes = int8_panel_bytes(p.weights->inputs);
   const int8_t* weights = p.weights->levels + panel_bytes * panel;

@@ -14,6 +14,7 @@ constexpr int kWidth = 16;
 constexpr int kLevelZero = 0;
 // Rows of a float product, and of attention, that fill the registers.
 constexpr int kFloatRows = 12;
+constexpr int kAttentionRows = 12;
 
 inline __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1u << count) - 1); }
 

@@ -1,0 +1,63 @@
+// AVX-VNNI: 32 products of bytes in one instruction. For CPUs without AVX-512.
+#include "simd_avx2.h"
+
+#include "attention.h"
+#include "int8_product.h"
+
+namespace bertedge {
+namespace {
+
+struct Dot {
+  // 6 rows times 2 vectors of outputs: 12 sums, 2 vectors of weights and the levels of a row fill 15 of 16 registers.
+  static constexpr int kRows = 6;
+
+  template <int R>
+  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums) {
+    multiply_half<R>(levels, panel, blocks, sums);
+    multiply_half<R>(levels, panel + kPanel * kBlock / 2, blocks, sums + kPanel / 2);
+  }
+
+ private:
+  template <int R>
+  static void multiply_half(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums) {
+    // With few rows, more sums for each of them; integer sums have no order.
+    constexpr int kChains = R >= 4 ? 1 : R >= 2 ? 2 : 4;
+    __m256i s[kChains][R][2];
+    for (int c = 0; c < kChains; c++) {
+      for (int r = 0; r < R; r++) s[c][r][0] = s[c][r][1] = _mm256_setzero_si256();
+    }
+    for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, weights += kPanel * kBlock) {
+#pragma GCC unroll 4
+      for (int quad = 0; quad < 16; quad++) {
+        const __m256i* w = reinterpret_cast<const __m256i*>(weights + quad * 64);
+        const __m256i w0 = _mm256_load_si256(w), w1 = _mm256_load_si256(w + 1);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+          int32_t four;
+          __builtin_memcpy(&four, levels + r * kBlock + quad * 4, 4);
+          const __m256i x = _mm256_set1_epi32(four);
+          auto& sum = s[quad % kChains][r];
+          sum[0] = _mm256_dpbusd_avx_epi32(sum[0], x, w0);
+          sum[1] = _mm256_dpbusd_avx_epi32(sum[1], x, w1);
+        }
+      }
+    }
+    for (int r = 0; r < R; r++) {
+      for (int i = 0; i < 2; i++) {
+        for (int c = 1; c < kChains; c++) s[0][r][i] = _mm256_add_epi32(s[0][r][i], s[c][r][i]);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(sums + r * kPanel + i * kWidth), s[0][r][i]);
+      }
+    }
+  }
+};
+
+void nothing() {}
+
+}  // namespace
+
+extern const Kernels kKernelsAvxVnni;
+const Kernels kKernelsAvxVnni = {"avx-vnni", nothing,  nothing, pack_quads, int8_product<Dot>, float_product,
+                                 layer_norm, prepare,  quantize, activate,  rotate,            attention,
+                                 attention_scratch};
+
+}  // namespace bertedge

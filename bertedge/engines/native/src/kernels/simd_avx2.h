@@ -1,0 +1,78 @@
+// Vectors of AVX2 with FMA: 8 floats.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace bertedge {
+namespace {
+
+typedef __m256 Floats;
+typedef __m256i Ints;
+constexpr int kWidth = 8;
+// What is taken off a level before it is stored: nothing, since vpmaddubsw and vpdpbusd read unsigned levels.
+constexpr int kLevelZero = 0;
+// Rows of a float product, with 4 vectors of outputs, and of attention, with 2: 12 of the 16 registers are sums.
+constexpr int kFloatRows = 3;
+constexpr int kAttentionRows = 6;
+
+// AVX2 has no mask registers: a lane is taken where the highest bit of its word is set.
+alignas(32) constexpr int32_t kLanes[2 * kWidth] = {-1, -1, -1, -1, -1, -1, -1, -1};
+inline __m256i first_lanes(int count) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLanes + kWidth - count));
+}
+
+inline Floats all(float x) { return _mm256_set1_ps(x); }
+inline Floats load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, Floats v) { _mm256_storeu_ps(p, v); }
+// The first `count` < kWidth lanes; the others are read as zero and not written.
+inline Floats load_first(const float* p, int count) { return _mm256_maskload_ps(p, first_lanes(count)); }
+inline void store_first(float* p, Floats v, int count) { _mm256_maskstore_ps(p, first_lanes(count), v); }
+// The first `count` lanes of v, and `other` in the rest.
+inline Floats keep_first(Floats v, int count, Floats other) {
+  return _mm256_blendv_ps(other, v, _mm256_castsi256_ps(first_lanes(count)));
+}
+
+inline Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+inline Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }
+inline Floats min(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+inline Floats round(Floats v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline Floats square_root(Floats v) { return _mm256_sqrt_ps(v); }
+// v * 2^n, for whole n from -126 to 127
+inline Floats scale_by_power(Floats v, Floats n) {
+  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+  return _mm256_mul_ps(v, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
+}
+// v with the sign of `sign`; v must not be negative
+inline Floats with_sign(Floats v, Floats sign) { return _mm256_or_ps(v, _mm256_and_ps(sign, all(-0.0f))); }
+inline Floats absolute(Floats v) { return _mm256_andnot_ps(all(-0.0f), v); }
+
+// One value from 8: halves against each other, then quarters, then neighbours.
+template <class Both>
+inline float fold(Floats v, Both&& both) {
+  __m128 half = both(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  half = both(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(both(half, _mm_movehdup_ps(half)));
+}
+inline float sum(Floats v) {
+  return fold(v, [](__m128 a, __m128 b) { return _mm_add_ps(a, b); });
+}
+inline float largest(Floats v) {
+  return fold(v, [](__m128 a, __m128 b) { return _mm_max_ps(a, b); });
+}
+inline float smallest(Floats v) {
+  return fold(v, [](__m128 a, __m128 b) { return _mm_min_ps(a, b); });
+}
+
+// Halves are rounded to even.
+inline Ints to_ints(Floats v) { return _mm256_cvtps_epi32(v); }
+inline Floats to_floats(Ints v) { return _mm256_cvtepi32_ps(v); }
+inline Ints load_ints(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+// kWidth levels from 0 to 255, as this instruction set stores them.
+inline void store_levels(uint8_t* p, Ints v) {
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+}
+
+}  // namespace
+}  // namespace bertedge
