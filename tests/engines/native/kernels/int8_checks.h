@@ -4,8 +4,8 @@
 
 namespace checks {
 
-// How levels and weights are drawn.
-enum class Numbers { kRandom, kAllHigh, kEnds, kSmallPairs };
+// How levels and weights are drawn. Two products of "small pairs" fit in 16 bits just so, of "large pairs" just not.
+enum class Numbers { kRandom, kAllHigh, kEnds, kSmallPairs, kLargePairs };
 
 struct Int8Case {
   int rows, inputs, outputs, outliers;
@@ -62,6 +62,7 @@ struct Int8Layer {
           case Numbers::kAllHigh: w = static_cast<int8_t>(127 * sign); break;
           case Numbers::kEnds: w = static_cast<int8_t>(random.whole(0, 1) ? 127 : -127); break;
           case Numbers::kSmallPairs: w = static_cast<int8_t>(64 * sign); break;
+          case Numbers::kLargePairs: w = static_cast<int8_t>((64 + i % 2) * sign); break;
         }
       }
     }
@@ -173,7 +174,8 @@ inline void check_int8_case(Checker& check, const Int8Case& c, Random& random) {
 inline void check_int8_product(Checker& check) {
   Random random(1);
   for (int inputs : {1, 3, 63, 64, 65, 130, 4096}) {
-    for (Numbers numbers : {Numbers::kRandom, Numbers::kAllHigh, Numbers::kEnds, Numbers::kSmallPairs}) {
+    for (Numbers numbers : {Numbers::kRandom, Numbers::kAllHigh, Numbers::kEnds, Numbers::kSmallPairs,
+                            Numbers::kLargePairs}) {
       const int rows = random.whole(1, inputs > 1000 ? 9 : 40), outputs = random.whole(1, inputs > 1000 ? 40 : 100);
       const bool rest = inputs % 2 == 0;
       check_int8_case(check, {rows, inputs, outputs, 0, rest, false, Activation::kIdentity, numbers}, random);

@@ -169,8 +169,26 @@ inline void check_rotation(Checker& check, Random& random) {
   }
 }
 
+inline void check_added_bytes(Checker& check, Random& random) {
+  for (int count : {1, 7, 16, 17, 100}) {
+    for (bool with_factors : {false, true}) {
+      check.place(text("added bytes, factors", {count, with_factors}));
+      Array<int8_t> bytes(count);
+      for (int i = 0; i < count; i++) bytes[i] = static_cast<int8_t>(random.whole(-128, 127));
+      Array<float> to = random.reals(count);
+      const Array<float> before(to), factors = random.reals(count);
+      check.kernels.add_bytes(bytes.data(), 0.03f, with_factors ? factors.data() : nullptr, count, to.data());
+      for (int i = 0; i < count; i++) {
+        const float value = static_cast<float>(bytes[i]) * 0.03f;
+        check.equal(to[i], before[i] + (with_factors ? value * factors[i] : value), i);
+      }
+    }
+  }
+}
+
 inline void check_rows(Checker& check) {
   Random random(2);
+  check_added_bytes(check, random);
   check_layer_norm(check, random);
   check_halves(check);
   check_equal_rows(check);

@@ -37,7 +37,7 @@ namespace bertedge {
 
 extern const Kernels kKernelsAvx2;
 const Kernels kKernelsAvx2 = {"avx2",     nothing, nothing,  pack_pairs, int8_product<PairedDot>, float_product,
-                              layer_norm, prepare, quantize, activate,   rotate,                  attention,
+                              add_bytes,  layer_norm, prepare, quantize, activate, rotate, attention,
                               attention_scratch};
 
 }  // namespace bertedge

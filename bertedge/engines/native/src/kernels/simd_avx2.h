@@ -67,6 +67,9 @@ inline float smallest(Floats v) {
 // Halves are rounded to even.
 inline Ints to_ints(Floats v) { return _mm256_cvtps_epi32(v); }
 inline Floats to_floats(Ints v) { return _mm256_cvtepi32_ps(v); }
+inline Ints load_bytes(const int8_t* p) {  // kWidth of them
+  return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
 inline Ints load_ints(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 // kWidth levels from 0 to 255, as this instruction set stores them.
 inline void store_levels(uint8_t* p, Ints v) {

@@ -15,6 +15,7 @@ constexpr int kWidth = 4;
 constexpr int kLevelZero = 128;
 // Rows of a float product, and of attention, that fill the registers.
 constexpr int kFloatRows = 6;
+constexpr int kAttentionRows = 6;
 
 inline Floats all(float x) { return vdupq_n_f32(x); }
 inline Floats load(const float* p) { return vld1q_f32(p); }
