@@ -30,6 +30,7 @@ class Description:
     """A model that can be opened. What it points at lives as long as it does.
 
     Attributes:
+        files: the files that hold its tensors, mapped; an opened model still reads its tables there.
         model: the ``be_model``.
         heads: names of its heads, in their order.
 
@@ -41,7 +42,7 @@ class Description:
     def __init__(self, bundle: Bundle) -> None:
         self.folder, self.config = bundle.folder, bundle.config
         self.plan = read_plan(bundle.folder)
-        self._files: dict[str, NDArray[np.uint8]] = {}
+        self.files: dict[str, NDArray[np.uint8]] = {}
         self._kept: list[Any] = []
         self.heads: dict[str, StoredHead] = self.plan.heads
         self.model = self._model(self.config)
@@ -72,6 +73,7 @@ class Description:
             relative_bias=self._relative_bias(),
             pooler=self._linear("pooler"),
             head_count=len(heads),
+            mapped=True,
             heads=self._array(c.Head, heads),
         )
 
@@ -205,12 +207,12 @@ class Description:
     def _file(self, name: str) -> NDArray[np.uint8]:
         """A file of the bundle, mapped once."""
         path = Path(self.folder, name)
-        if name not in self._files:
+        if name not in self.files:
             try:
-                self._files[name] = np.memmap(path, dtype=np.uint8, mode="r")
+                self.files[name] = np.memmap(path, dtype=np.uint8, mode="r")
             except (OSError, ValueError) as error:  # an empty file cannot be mapped
                 raise BundleError(f"{path}: cannot be read ({error})", AGAIN) from error
-        return self._files[name]
+        return self.files[name]
 
     def _array(self, kind: Any, items: Sequence[Any]) -> Any:
         """Items one after another, or None for none; kept as long as this object."""

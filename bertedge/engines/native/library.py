@@ -132,7 +132,7 @@ class Model(Structure):
         ("relative_bias", Tensor),
         ("pooler", Linear),
         ("head_count", c_int32),
-        ("unused", c_int32),
+        ("mapped", c_int32),
         ("heads", POINTER(Head)),
     )
 

@@ -6,7 +6,7 @@ import ctypes
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -63,7 +63,7 @@ class NativeExecutor:
         self._sizes = OutputSizes.of(description, bundle.config.hidden_size)
         self._reads_types = bundle.config.type_vocab_size > 0
         self._engine = self._open(description, os.environ.get(KERNEL, "") if kernel is None else kernel)
-        weakref.finalize(self, self._library.be_close, self._engine)
+        weakref.finalize(self, _close, self._library, self._engine, description.files)
         survives_fork(self)
 
     def _open(self, description: Description, kernel: str) -> ctypes.c_void_p:
@@ -140,9 +140,6 @@ class NativeExecutor:
         else:
             np.cumsum([len(row.input_ids) for row in rows], out=starts[1:])
             masked = np.concatenate([row.masked_positions + start for row, start in zip(rows, starts, strict=False)])
-        back = None
-        if len(masked) > 1 and (masked[1:] <= masked[:-1]).any():
-            masked, back = np.unique(masked, return_inverse=True)
         places = masked.astype(np.int32)
         texts = c.Texts(
             len(rows),
@@ -152,13 +149,18 @@ class NativeExecutor:
             None if types is None else types.ctypes.data,
             places.ctypes.data,
         )
-        return texts, CallOutputs(self._sizes, rows, len(places), back), (ids, types, starts, places)
+        return texts, CallOutputs(self._sizes, rows), (ids, types, starts, places)
 
     def _require(self, status: int, message: Any) -> None:
         """Raise the error of a status, if it is one."""
         if status:
             kind, hint = ERRORS.get(status, (BundleError, "report this as a mistake of bertedge"))
             raise kind(f"{self._name}: native engine: {message.value.decode(errors='replace')}", hint)
+
+
+def _close(library: ctypes.CDLL, engine: ctypes.c_void_p, files: Mapping[str, NDArray[np.uint8]]) -> None:
+    """Close an engine. Until then the files must stay mapped."""
+    library.be_close(engine)
 
 
 def _joined(arrays: list[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -41,18 +41,15 @@ class OutputSizes:
 class CallOutputs:
     """The outputs of the texts of one call; iterate over it for those of each text.
 
-    Args:
-        masked: masked tokens of the call, in ascending order.
-        back: for each masked token of the rows, its place among those of the call; None if they are the same.
-
     Attributes:
         struct: the ``be_outputs`` of the call.
     """
 
-    def __init__(self, sizes: OutputSizes, rows: Sequence[Row], masked: int, back: NDArray[np.int64] | None) -> None:
-        self._rows, self._back = rows, back
+    def __init__(self, sizes: OutputSizes, rows: Sequence[Row]) -> None:
+        self._rows = rows
         hidden, one = rows[0].hidden, len(rows) == 1
         tokens = len(rows[0].input_ids) if one else sum(len(row.input_ids) for row in rows)
+        masked = len(rows[0].masked_positions) if one else sum(len(row.masked_positions) for row in rows)
         counts = {"every": tokens if hidden else 0, "masked": masked}
         self._by_token = {HIDDEN_STATES: np.empty((counts["every"], sizes.hidden), dtype=np.float32)}
         self._by_mask: RowOutputs = {}
@@ -75,24 +72,16 @@ class CallOutputs:
 
     def only(self) -> RowOutputs:
         """The outputs of a single text."""
-        masked = self._at_masked()
-        return {**self._by_token, **masked, **{name: array[0] for name, array in self._by_text.items()}}
+        return {**self._by_token, **self._by_mask, **{name: array[0] for name, array in self._by_text.items()}}
 
     def __iter__(self) -> Iterator[RowOutputs]:
-        masked = self._at_masked()
         token = mask = 0
         for place, row in enumerate(self._rows):
             last, after = token + len(row.input_ids), mask + len(row.masked_positions)
             outputs = {name: array[token:last] for name, array in self._by_token.items()}
-            outputs |= {name: array[mask:after] for name, array in masked.items()}
+            outputs |= {name: array[mask:after] for name, array in self._by_mask.items()}
             yield outputs | {name: array[place] for name, array in self._by_text.items()}
             token, mask = last, after
-
-    def _at_masked(self) -> RowOutputs:
-        """Outputs at masked tokens, in the order that the rows have them."""
-        if self._back is None:
-            return self._by_mask
-        return {name: array[self._back] for name, array in self._by_mask.items()}
 
 
 def _address(array: Floats) -> int | None:
