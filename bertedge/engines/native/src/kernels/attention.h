@@ -1,57 +1,100 @@
 // softmax(q k' / sqrt(size)) v in float32 (Vaswani et al. 2017, equation 1). On top of a simd_*.h file.
 //
-// Keys are transposed and values copied once for each head of a text, so that both products read whole vectors. A few
-// queries are computed at a time; their scores stay in the cache.
+// Keys are transposed once for each head of a text, so that both products read whole vectors. A few queries are computed
+// at a time; their scores stay in the cache.
 #pragma once
 #include "product.h"
 
 namespace bertedge {
 namespace {
 
-constexpr int kKeyStep = 2 * kWidth;
-
 struct AttentionScratch {
-  float *keys, *values, *scores, *sums;
+  float* keys;          // (size, padded_keys), transposed
+  const float* values;  // (keys, value_stride), whole vectors of them
+  float* scores;        // (kFloatRows, padded_keys)
+  float* sums;          // (kFloatRows, padded_size)
   int padded_keys, padded_size;
+  size_t value_stride;
 
   AttentionScratch(float* scratch, int count, int size) {
-    padded_keys = round_up(count, kKeyStep);
-    padded_size = round_up(size, kKeyStep);
-    keys = scratch;                                              // (size, padded_keys)
-    values = keys + static_cast<size_t>(size) * padded_keys;     // (count, padded_size)
-    scores = values + static_cast<size_t>(count) * padded_size;  // (kAttentionRows, padded_keys)
-    sums = scores + static_cast<size_t>(kAttentionRows) * padded_keys;  // (kAttentionRows, padded_size)
+    padded_keys = round_up(count, kWidth);
+    padded_size = round_up(size, kWidth);
+    keys = scratch;
+    scores = keys + static_cast<size_t>(padded_size) * padded_keys;
+    sums = scores + static_cast<size_t>(kFloatRows) * padded_keys;
+    values = sums + static_cast<size_t>(kFloatRows) * padded_size;
   }
 };
 
 size_t attention_scratch(int longest, int size) {
-  const size_t keys = round_up(longest, kKeyStep), width = round_up(size, kKeyStep);
-  return keys * size + longest * width + kAttentionRows * (keys + width);
+  const size_t keys = round_up(longest, kWidth), width = round_up(size, kWidth);
+  return 2 * keys * width + kFloatRows * (keys + width);
 }
 
-// c (R, columns) = a (R, depth) b (depth, columns); columns are a multiple of kKeyStep.
+// c (R, columns) = a (R, depth) b (depth, columns), for V vectors of columns.
+template <int R, int V>
+inline void multiply_columns(const float* a, size_t a_stride, const float* b, size_t b_stride, float* c, size_t c_stride,
+                             int depth) {
+  Floats v[R][V];
+  for (int r = 0; r < R; r++) {
+    for (int i = 0; i < V; i++) v[r][i] = all(0.0f);
+  }
+  for (int k = 0; k < depth; k++, b += b_stride) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      const Floats x = all(a[r * a_stride + k]);
+#pragma GCC unroll 2
+      for (int i = 0; i < V; i++) v[r][i] = fma(x, load(b + i * kWidth), v[r][i]);
+    }
+  }
+  for (int r = 0; r < R; r++) {
+    for (int i = 0; i < V; i++) store(c + r * c_stride + i * kWidth, v[r][i]);
+  }
+}
+
+// Columns are a multiple of kWidth.
 template <int R>
 inline void multiply(const float* a, size_t a_stride, const float* b, size_t b_stride, float* c, size_t c_stride,
                      int depth, int columns) {
-  for (int j = 0; j < columns; j += kKeyStep) {
-    Floats v[R][2];
-    for (int r = 0; r < R; r++) v[r][0] = v[r][1] = all(0.0f);
-    const float* row = b + j;
-    for (int k = 0; k < depth; k++, row += b_stride) {
-      const Floats b0 = load(row), b1 = load(row + kWidth);
-#pragma GCC unroll 16
-      for (int r = 0; r < R; r++) {
-        const Floats x = all(a[r * a_stride + k]);
-        v[r][0] = fma(x, b0, v[r][0]);
-        v[r][1] = fma(x, b1, v[r][1]);
+  int j = 0;
+  for (; j + 2 * kWidth <= columns; j += 2 * kWidth) {
+    multiply_columns<R, 2>(a, a_stride, b + j, b_stride, c + j, c_stride, depth);
+  }
+  if (j < columns) multiply_columns<R, 1>(a, a_stride, b + j, b_stride, c + j, c_stride, depth);
+}
+
+// Keys as columns, and values in whole vectors.
+inline void arrange(const Attention& t, const AttentionItem& item, AttentionScratch& s) {
+  const size_t column = static_cast<size_t>(item.head) * t.size;
+  const float* k = t.k + static_cast<size_t>(item.first_key) * t.kv_stride + column;
+  const float* v = t.v + static_cast<size_t>(item.first_key) * t.kv_stride + column;
+  for (int j = 0; j < item.keys; j += kWidth) {
+    const int keys = item.keys - j < kWidth ? item.keys - j : kWidth;
+    for_columns(t.size, [&](int c, int n) {
+      Floats block[kWidth];
+      for (int i = 0; i < kWidth; i++) {
+        block[i] = i < keys ? load_some(k + static_cast<size_t>(j + i) * t.kv_stride + c, n) : all(0.0f);
       }
-    }
-    for (int r = 0; r < R; r++) {
-      store(c + r * c_stride + j, v[r][0]);
-      store(c + r * c_stride + j + kWidth, v[r][1]);
-    }
+      transpose(block);
+      for (int i = 0; i < kWidth; i++) store(s.keys + static_cast<size_t>(c + i) * s.padded_keys + j, block[i]);
+    });
+  }
+  if (s.padded_size == t.size) {
+    s.values = v;
+    s.value_stride = t.kv_stride;
+    return;
+  }
+  s.value_stride = s.padded_size;
+  float* values = const_cast<float*>(s.values);
+  for (int j = 0; j < item.keys; j++, values += s.padded_size) {
+    for_columns(t.size, [&](int c, int n) {
+      store(values + c, load_some(v + static_cast<size_t>(j) * t.kv_stride + c, n));
+    });
   }
 }
+
+// A score of a key that is not read.
+constexpr float kNever = -1e30f;
 
 // The keys that the query at `place` reads: [first, last).
 struct Span {
@@ -75,17 +118,20 @@ inline void add_bias(const Attention& t, int head, int place, int keys, float* s
 
 // Scores -> weights that are not divided by their sum yet, which is returned. Outside the span they are zero.
 inline float soften(const Attention& t, int head, int place, int keys, int padded, float* scores) {
-  const Floats scale = all(t.scale);
+  float scale = t.scale;
   const Span span = span_of(t, place, keys);
-  for (int j = 0; j < padded; j += kWidth) store(scores + j, load(scores + j) * scale);
-  if (t.bias) add_bias(t, head, place, keys, scores);
-  for (int j = 0; j < span.first; j++) scores[j] = -1e30f;
-  for (int j = span.last; j < padded; j++) scores[j] = -1e30f;
+  if (t.bias) {
+    for (int j = 0; j < padded; j += kWidth) store(scores + j, load(scores + j) * all(scale));
+    add_bias(t, head, place, keys, scores);
+    scale = 1;
+  }
+  for (int j = 0; j < span.first; j++) scores[j] = kNever;
+  for (int j = span.last; j < padded; j++) scores[j] = kNever;
   Floats high = load(scores), total = all(0.0f);
   for (int j = kWidth; j < padded; j += kWidth) high = max(high, load(scores + j));
-  const Floats top = all(largest(high));
+  const Floats steps = all(scale * kLog2E), top = all(0.0f) - all(largest(high)) * steps;
   for (int j = 0; j < padded; j += kWidth) {
-    const Floats e = exp2((load(scores + j) - top) * all(kLog2E));
+    const Floats e = exp2(fma(load(scores + j), steps, top));
     store(scores + j, e);
     total = total + e;
   }
@@ -93,39 +139,30 @@ inline float soften(const Attention& t, int head, int place, int keys, int padde
   return sum(total);
 }
 
+template <int R>
+inline void attend_rows(const Attention& t, const AttentionItem& item, const AttentionScratch& s, int row) {
+  const size_t column = static_cast<size_t>(item.head) * t.size, keys = s.padded_keys, width = s.padded_size;
+  multiply<R>(t.q + static_cast<size_t>(row) * t.q_stride + column, t.q_stride, s.keys, keys, s.scores, keys, t.size,
+              s.padded_keys);
+  float totals[R];
+  for (int r = 0; r < R; r++) {
+    totals[r] = soften(t, item.head, t.places[row + r], item.keys, s.padded_keys, s.scores + r * keys);
+  }
+  multiply<R>(s.scores, keys, s.values, s.value_stride, s.sums, width, item.keys, s.padded_size);
+  for (int r = 0; r < R; r++) {
+    const Floats inverse = all(1.0f / totals[r]);
+    float* out = t.out + static_cast<size_t>(row + r) * t.out_stride + column;
+    for_columns(t.size, [&](int c, int n) { store_some(out + c, load(s.sums + r * width + c) * inverse, n); });
+  }
+}
+
 void attention(const Attention& t, const AttentionItem& item, float* scratch) {
-  const AttentionScratch s(scratch, item.keys, t.size);
-  const size_t column = static_cast<size_t>(item.head) * t.size;
-  for (int j = 0; j < item.keys; j++) {
-    const float* k = t.k + static_cast<size_t>(item.first_key + j) * t.kv_stride + column;
-    const float* v = t.v + static_cast<size_t>(item.first_key + j) * t.kv_stride + column;
-    for (int i = 0; i < t.size; i++) s.keys[static_cast<size_t>(i) * s.padded_keys + j] = k[i];
-    float* values = s.values + static_cast<size_t>(j) * s.padded_size;
-    for_columns(t.size, [&](int c, int n) { store_some(values + c, load_some(v + c, n), n); });
-    for (int i = t.size; i < s.padded_size; i++) values[i] = 0.0f;
-  }
-  for (int i = 0; i < t.size; i++) {
-    for (int j = item.keys; j < s.padded_keys; j++) s.keys[static_cast<size_t>(i) * s.padded_keys + j] = 0.0f;
-  }
-  for (int first = 0; first < item.queries; first += kAttentionRows) {
-    const int rows = item.queries - first < kAttentionRows ? item.queries - first : kAttentionRows;
-    const size_t row = static_cast<size_t>(item.first_query + first);
-    with_rows<kAttentionRows>(rows, [&](auto count) {
-      constexpr int kCount = decltype(count)::value;
-      multiply<kCount>(t.q + row * t.q_stride + column, t.q_stride, s.keys, s.padded_keys, s.scores, s.padded_keys,
-                       t.size, s.padded_keys);
-      float totals[kCount];
-      for (int r = 0; r < kCount; r++) {
-        float* scores = s.scores + static_cast<size_t>(r) * s.padded_keys;
-        totals[r] = soften(t, item.head, t.places[row + r], item.keys, s.padded_keys, scores);
-      }
-      multiply<kCount>(s.scores, s.padded_keys, s.values, s.padded_size, s.sums, s.padded_size, item.keys, s.padded_size);
-      for (int r = 0; r < kCount; r++) {
-        const Floats inverse = all(1.0f / totals[r]);
-        float* out = t.out + (row + r) * t.out_stride + column;
-        const float* sums = s.sums + static_cast<size_t>(r) * s.padded_size;
-        for_columns(t.size, [&](int c, int n) { store_some(out + c, load_some(sums + c, n) * inverse, n); });
-      }
+  AttentionScratch s(scratch, item.keys, t.size);
+  arrange(t, item, s);
+  for (int first = 0; first < item.queries; first += kFloatRows) {
+    const int rows = item.queries - first < kFloatRows ? item.queries - first : kFloatRows;
+    with_rows<kFloatRows>(rows, [&](auto count) {
+      attend_rows<decltype(count)::value>(t, item, s, item.first_query + first);
     });
   }
 }

@@ -35,6 +35,7 @@ void int8_panel(const Product& p, const ItemRows& part) {
   const size_t panel_bytes = int8_panel_bytes(p.weights->inputs);
   const int8_t* weights = p.weights->levels + panel_bytes * panel;
   alignas(64) int32_t sums[Dot::kRows * kPanel], rest_sums[Dot::kRows * kPanel];
+  alignas(64) float outliers[Dot::kRows * kPanel];
   Ahead ahead(weights + panel_bytes, panel_bytes, (part.end - part.begin + Dot::kRows - 1) / Dot::kRows);
   for (int group = part.begin; group < part.end; group += kGroup) {
     const int end = group + kGroup < part.end ? group + kGroup : part.end;
@@ -46,9 +47,11 @@ void int8_panel(const Product& p, const ItemRows& part) {
         constexpr int kCount = decltype(count)::value;
         Dot::template multiply<kCount>(p.levels.levels + at, weights, blocks, sums);
         if (kRest) Dot::template multiply<kCount>(p.levels.rest_levels + at, weights, blocks, rest_sums);
+        if (p.outlier_count) outlier_sums<kCount>(p, row, panel, outliers);
       });
       for (int r = 0; r < rows; r++) {
-        finish_row<A>({&p, row + r, panel}, sums + r * kPanel, kRest ? rest_sums + r * kPanel : nullptr);
+        finish_row<A>({&p, row + r, panel}, {sums + r * kPanel, kRest ? rest_sums + r * kPanel : nullptr,
+                                            p.outlier_count ? outliers + r * kPanel : nullptr});
       }
     }
   }

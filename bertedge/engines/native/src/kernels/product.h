@@ -35,19 +35,33 @@ inline void write_result(const Result& result, const Floats (&v)[kPanelVectors])
   }
 }
 
-inline void add_outliers(const Result& result, Floats (&v)[kPanelVectors]) {
-  const Product& p = *result.product;
-  const float* x = p.levels.outliers + static_cast<size_t>(result.row) * p.outlier_count;
+// The float products of R rows' outliers with a panel: sums is [R][32].
+template <int R>
+inline void outlier_sums(const Product& p, int row, int panel, float* sums) {
+  const float* x = p.levels.outliers + static_cast<size_t>(row) * p.outlier_count;
   const size_t stride = static_cast<size_t>(round_up(p.weights->outputs, kPanel));
-  const float* w = p.weights->outlier_weight + static_cast<size_t>(result.panel) * kPanel;
-  for (int o = 0; o < p.outlier_count; o++, w += stride) {
-    for (int i = 0; i < kPanelVectors; i++) v[i] = fma(all(x[o]), load(w + i * kWidth), v[i]);
+  for (int i = 0; i < kPanelVectors; i++) {
+    const float* w = p.weights->outlier_weight + static_cast<size_t>(panel) * kPanel + i * kWidth;
+    Floats v[R];
+    for (int r = 0; r < R; r++) v[r] = all(0.0f);
+    for (int o = 0; o < p.outlier_count; o++, w += stride) {
+      const Floats weight = load(w);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) v[r] = fma(all(x[static_cast<size_t>(r) * p.outlier_count + o]), weight, v[r]);
+    }
+    for (int r = 0; r < R; r++) store(sums + r * kPanel + i * kWidth, v[r]);
   }
 }
 
-// A row's sums of products with 32 outputs; rest_sums are those of the second term, or null.
+// A row's sums of products with 32 outputs. rest: those of the second term, or null; outliers: float sums, or null.
+struct RowSums {
+  const int32_t* levels;
+  const int32_t* rest;
+  const float* outliers;
+};
+
 template <Activation A>
-inline void finish_row(const Result& result, const int32_t* sums, const int32_t* rest_sums) {
+inline void finish_row(const Result& result, const RowSums& sums) {
   const Product& p = *result.product;
   const PackedWeights& w = *p.weights;
   const size_t first = static_cast<size_t>(result.panel) * kPanel;
@@ -56,11 +70,11 @@ inline void finish_row(const Result& result, const int32_t* sums, const int32_t*
   Floats v[kPanelVectors];
   for (int i = 0; i < kPanelVectors; i++) {
     const size_t at = first + i * kWidth;
-    Floats sum = to_floats(load_ints(sums + i * kWidth)) * scale;
-    if (rest_sums) sum = fma(to_floats(load_ints(rest_sums + i * kWidth)), rest_scale, sum);
+    Floats sum = to_floats(load_ints(sums.levels + i * kWidth)) * scale;
+    if (sums.rest) sum = fma(to_floats(load_ints(sums.rest + i * kWidth)), rest_scale, sum);
     v[i] = fma(sum, load(w.scale + at), fma(offset, load(w.sums + at), load(w.bias + at)));
+    if (sums.outliers) v[i] = v[i] + load(sums.outliers + i * kWidth);
   }
-  if (p.outlier_count) add_outliers(result, v);
   write_result<A>(result, v);
 }
 

@@ -77,5 +77,25 @@ inline void store_levels(uint8_t* p, Ints v) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
 }
 
+// Rows become columns.
+inline void transpose(Floats (&v)[kWidth]) {
+  Floats t[kWidth];
+  for (int i = 0; i < 8; i += 2) {  // pairs of rows
+    t[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {  // fours: row i + c has the columns c and c + 4 of rows i to i + 3
+    v[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    v[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    v[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    v[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int c = 0; c < 4; c++) {
+    t[c] = _mm256_permute2f128_ps(v[c], v[4 + c], 0x20);
+    t[4 + c] = _mm256_permute2f128_ps(v[c], v[4 + c], 0x31);
+  }
+  for (int i = 0; i < 8; i++) v[i] = t[i];
+}
+
 }  // namespace
 }  // namespace bertedge

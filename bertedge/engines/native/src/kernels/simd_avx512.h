@@ -57,5 +57,29 @@ inline void store_levels(uint8_t* p, Ints v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
 }
 
+// Rows become columns.
+inline void transpose(Floats (&v)[kWidth]) {
+  Floats t[kWidth];
+  for (int i = 0; i < 16; i += 2) {  // pairs of rows
+    t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {  // fours: row i + c has the columns c, c + 4, c + 8, c + 12 of rows i to i + 3
+    v[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+    v[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+    v[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+    v[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+  }
+  for (int c = 0; c < 4; c++) {
+    const Floats a = _mm512_shuffle_f32x4(v[c], v[4 + c], 0x88), b = _mm512_shuffle_f32x4(v[8 + c], v[12 + c], 0x88);
+    const Floats d = _mm512_shuffle_f32x4(v[c], v[4 + c], 0xdd), e = _mm512_shuffle_f32x4(v[8 + c], v[12 + c], 0xdd);
+    t[c] = _mm512_shuffle_f32x4(a, b, 0x88);
+    t[8 + c] = _mm512_shuffle_f32x4(a, b, 0xdd);
+    t[4 + c] = _mm512_shuffle_f32x4(d, e, 0x88);
+    t[12 + c] = _mm512_shuffle_f32x4(d, e, 0xdd);
+  }
+  for (int i = 0; i < 16; i++) v[i] = t[i];
+}
+
 }  // namespace
 }  // namespace bertedge

@@ -73,5 +73,15 @@ inline void store_levels(uint8_t* p, Ints v) {
   std::memcpy(p, &four, sizeof four);
 }
 
+// Rows become columns.
+inline void transpose(Floats (&v)[kWidth]) {
+  const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(v[0], v[1])), b = vreinterpretq_f64_f32(vtrn2q_f32(v[0], v[1]));
+  const float64x2_t c = vreinterpretq_f64_f32(vtrn1q_f32(v[2], v[3])), d = vreinterpretq_f64_f32(vtrn2q_f32(v[2], v[3]));
+  v[0] = vreinterpretq_f32_f64(vtrn1q_f64(a, c));
+  v[1] = vreinterpretq_f32_f64(vtrn1q_f64(b, d));
+  v[2] = vreinterpretq_f32_f64(vtrn2q_f64(a, c));
+  v[3] = vreinterpretq_f32_f64(vtrn2q_f64(b, d));
+}
+
 }  // namespace
 }  // namespace bertedge
