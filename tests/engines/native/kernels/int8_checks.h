@@ -91,12 +91,13 @@ struct Int8Layer {
       const float rest = static_cast<float>(exact(rest_levels, level_zero, row, output));
       sum = std::fmaf(rest, row_scale[row] / kRestSteps, sum);
     }
-    float y = std::fmaf(sum, scale[output], std::fmaf(row_offset[row], sums[output], bias[output]));
+    const float y = std::fmaf(sum, scale[output], std::fmaf(row_offset[row], sums[output], bias[output]));
+    float outlier_sum = 0;
     for (int i = 0; i < c.outliers; i++) {
       const float weight = outlier_weight[static_cast<size_t>(i) * padded + output];
-      y = std::fmaf(outliers[static_cast<size_t>(row) * c.outliers + i], weight, y);
+      outlier_sum = std::fmaf(outliers[static_cast<size_t>(row) * c.outliers + i], weight, outlier_sum);
     }
-    return y;
+    return y + outlier_sum;
   }
 
   Product product(float* out, int out_stride) {
