@@ -47,13 +47,14 @@ class Variant:
         return "-".join((*self.sanitize, *(["emulated-amx"] if self.emulate_amx else [])))
 
     def kernels(self) -> dict[str, Kernel]:
-        return KERNELS | ({"amx": EMULATED_AMX} if self.emulate_amx else {})
+        return {"amx": EMULATED_AMX} if self.emulate_amx else KERNELS
 
     def flags(self) -> tuple[str, ...]:
+        emulation = ["-DBERTEDGE_EMULATE_AMX"] if self.emulate_amx else []
         if not self.sanitize:
-            return RELEASE
+            return (*RELEASE, *emulation)
         names = ("fuzzer-no-link" if name == "fuzzer" else name for name in self.sanitize)
-        return (f"-fsanitize={','.join(names)}", *SANITIZED)
+        return (f"-fsanitize={','.join(names)}", *SANITIZED, *emulation)
 
     def link_flags(self) -> tuple[str, ...]:
         return (f"-fsanitize={','.join(self.sanitize)}",) if self.sanitize else ()

@@ -41,7 +41,7 @@ KERNELS = {
     "neon": Kernel("aarch64", ("-march=armv8-a",), "smull v0.8h, v1.8b, v2.8b"),
 }
 #: The kernel for AMX with tiles in plain C++, to test it on any CPU with AVX512-VNNI.
-EMULATED_AMX = Kernel("x86_64", (*AVX512, "-DBERTEDGE_EMULATE_AMX"), KERNELS["avx512_vnni"].probe)
+EMULATED_AMX = Kernel("x86_64", AVX512, KERNELS["avx512_vnni"].probe)
 
 
 class BuildError(Exception):

@@ -206,9 +206,15 @@ def test_a_program_has_the_engine_in_it(make: Callable[..., Build], sources: Pat
     program.write_text(
         '#include <cstdio>\nextern "C" const char* be_kernels();\nint main() { std::puts(be_kernels()); }\n'
     )
-    built = make(Variant(emulate_amx=True)).program(program, tmp_path / "programs")
+    built = make().program(program, tmp_path / "programs")
     done = subprocess.run([built], capture_output=True, text=True, check=True)
     assert done.stdout.split() == list(make().kernels())
+
+
+def test_a_build_with_emulated_tiles_has_no_other_kernel(make: Callable[..., Build]) -> None:
+    if Compiler.find().machine != "x86_64":
+        pytest.skip("AMX is x86's")
+    assert list(make(Variant(emulate_amx=True)).kernels()) == ["amx"]
 
 
 def test_a_cross_compiler_builds_for_its_own_processors(

@@ -63,7 +63,7 @@ const Features& features() {
 }
 
 // Linux lets a process use tiles after it has asked for them.
-bool tiles_are_granted() {
+[[maybe_unused]] bool tiles_are_granted() {
 #if defined(__linux__)
   constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;

@@ -1,0 +1,148 @@
+// AMX: 16 rows times 16 outputs times 64 inputs in one instruction. All else as AVX-512.
+#include "simd_avx512.h"
+
+#include "attention.h"
+#include "int8_product.h"
+#include "tiles.h"
+
+namespace bertedge {
+namespace {
+
+// Rows at a time: two groups times two halves of a panel are four tiles of sums, so each tile that is loaded is
+// multiplied twice.
+constexpr int kTwoGroups = 2 * kGroup;
+// Rows that share the loads of their outliers' weights.
+constexpr int kOutlierRows = 4;
+
+// Sums of one or two groups of rows, [rows][32]; `meanwhile` is called once for each block of inputs.
+template <bool kBoth, class Meanwhile>
+inline void multiply_tiles(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums,
+                           Meanwhile&& meanwhile) {
+  const uint8_t* second = levels + static_cast<size_t>(blocks) * kGroup * kBlock;
+  tile_zero<0>();
+  tile_zero<1>();
+  if constexpr (kBoth) {
+    tile_zero<2>();
+    tile_zero<3>();
+  }
+  for (int b = 0; b < blocks; b++, weights += kPanel * kBlock) {
+    tile_load<6>(weights, kTileBytes);
+    tile_load<4>(levels + static_cast<size_t>(b) * kGroup * kBlock, kTileBytes);
+    tile_dot_bytes<0, 4, 6>();
+    tile_load<7>(weights + kPanel * kBlock / 2, kTileBytes);
+    tile_dot_bytes<1, 4, 7>();
+    if constexpr (kBoth) {
+      tile_load<5>(second + static_cast<size_t>(b) * kGroup * kBlock, kTileBytes);
+      tile_dot_bytes<2, 5, 6>();
+      tile_dot_bytes<3, 5, 7>();
+    }
+    meanwhile();
+  }
+  constexpr size_t kStride = kPanel * sizeof(int32_t);
+  tile_store<0>(sums, kStride);
+  tile_store<1>(sums + kPanel / 2, kStride);
+  if constexpr (kBoth) {
+    tile_store<2>(sums + kGroup * kPanel, kStride);
+    tile_store<3>(sums + kGroup * kPanel + kPanel / 2, kStride);
+  }
+}
+
+// The products that one thread claims. What follows the products of some rows, scales and activations, is computed while
+// the tiles multiply the next rows: both kinds of instructions run side by side.
+template <Activation A, bool kRest>
+class TileProduct {
+ public:
+  explicit TileProduct(const Product& product) : p_(product), blocks_(blocks_of(product.weights->inputs)) {}
+
+  void multiply(const ItemRows& part) {
+    const size_t bytes = int8_panel_bytes(p_.weights->inputs);
+    const int panel = p_.first_panel + part.panel, passes = (part.end - part.begin + kTwoGroups - 1) / kTwoGroups;
+    const int8_t* weights = p_.weights->levels + bytes * panel;
+    Ahead ahead(weights + bytes, bytes, passes > 0 ? passes * steps() : 1);
+    for (int row = part.begin; row < part.end; row += kTwoGroups) {
+      const int rows = part.end - row < kTwoGroups ? part.end - row : kTwoGroups;
+      rows > kGroup ? multiply_rows<true>(weights, row, ahead) : multiply_rows<false>(weights, row, ahead);
+      finish(kTwoGroups);
+      waiting_ = {row, rows, panel, 0};
+      turn_ ^= 1;
+    }
+  }
+
+  void finish() { finish(kTwoGroups); }
+
+ private:
+  // Rows whose products are in sums_[turn_ ^ 1], and how many of them are finished.
+  struct Waiting {
+    int row = 0, rows = 0, panel = 0, finished = 0;
+  };
+
+  int steps() const { return kRest ? 2 * blocks_ : blocks_; }
+
+  template <bool kBoth>
+  void multiply_rows(const int8_t* weights, int row, Ahead& ahead) {
+    int step = 0;
+    const auto meanwhile = [&] {
+      ahead.fetch();
+      finish(kTwoGroups * ++step / steps());
+    };
+    const size_t at = level_place(row, 0, blocks_);
+    multiply_tiles<kBoth>(p_.levels.levels + at, weights, blocks_, sums_[turn_][0], meanwhile);
+    if (kRest) multiply_tiles<kBoth>(p_.levels.rest_levels + at, weights, blocks_, sums_[turn_][kRest], meanwhile);
+  }
+
+  // Finishes rows until `count` of them are.
+  void finish(int count) {
+    const int end = count < waiting_.rows ? count : waiting_.rows;
+    while (waiting_.finished < end) {
+      const int left = end - waiting_.finished;
+      finish_some(left < kOutlierRows ? left : kOutlierRows);
+    }
+  }
+
+  void finish_some(int rows) {
+    alignas(64) float outliers[kOutlierRows * kPanel];
+    const auto& sums = sums_[turn_ ^ 1];
+    const int first = waiting_.finished;
+    if (p_.outlier_count) {
+      with_rows<kOutlierRows>(rows, [&](auto some) {
+        outlier_sums<decltype(some)::value>(p_, waiting_.row + first, waiting_.panel, outliers);
+      });
+    }
+    for (int r = 0; r < rows; r++) {
+      const int at = (first + r) * kPanel;
+      finish_row<A>({&p_, waiting_.row + first + r, waiting_.panel},
+                    {sums[0] + at, kRest ? sums[kRest] + at : nullptr, p_.outlier_count ? outliers + r * kPanel : nullptr});
+    }
+    waiting_.finished += rows;
+  }
+
+  const Product& p_;
+  const int blocks_;
+  int turn_ = 0;
+  Waiting waiting_;
+  alignas(64) int32_t sums_[2][kRest ? 2 : 1][kTwoGroups * kPanel];
+};
+
+template <Activation A, bool kRest>
+void multiply_claimed(const Product& product, Claim& claim) {
+  TileProduct<A, kRest> work(product);
+  for (int item; (item = claim.next()) >= 0;) work.multiply(item_rows(product, item));
+  work.finish();
+}
+
+void tile_product(const Product& product, Claim& claim) {
+  with_activation(product.activation, [&](auto which) {
+    constexpr Activation kWhich = decltype(which)::value;
+    if (product.levels.rest_levels) return multiply_claimed<kWhich, true>(product, claim);
+    multiply_claimed<kWhich, false>(product, claim);
+  });
+}
+
+}  // namespace
+
+extern const Kernels kKernelsAmx;
+const Kernels kKernelsAmx = {"amx",         configure_tiles, release_tiles, pack_quads, tile_product,
+                             float_product, add_bytes,       layer_norm,    prepare,    quantize,
+                             activate,      rotate,          attention,     attention_scratch};
+
+}  // namespace bertedge

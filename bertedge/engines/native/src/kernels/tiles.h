@@ -1,0 +1,105 @@
+// AMX: eight tiles of 16 rows of 64 bytes, of one thread. With BERTEDGE_EMULATE_AMX they are computed in C++, so that
+// the kernel can be tested on CPUs without AMX.
+//
+// The instructions are written as assembly: GCC's macros for them do not tell the compiler what memory they read and
+// write, and so it may move or drop the stores before them.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace bertedge {
+namespace {
+
+constexpr int kTileRows = 16, kTileBytes = 64;
+
+#if defined(BERTEDGE_EMULATE_AMX)
+
+struct EmulatedTiles {
+  uint8_t tiles[8][kTileRows][kTileBytes];
+  bool configured = false;
+
+  uint8_t (*operator[](int tile))[kTileBytes] {
+    if (!configured) __builtin_trap();  // the CPU would stop the process, too
+    return tiles[tile];
+  }
+};
+thread_local EmulatedTiles emulated;
+
+inline void configure_tiles() {
+  std::memset(emulated.tiles, 0, sizeof emulated.tiles);
+  emulated.configured = true;
+}
+inline void release_tiles() { emulated.configured = false; }
+
+template <int T>
+inline void tile_zero() {
+  std::memset(emulated[T], 0, kTileRows * kTileBytes);
+}
+template <int T>
+inline void tile_load(const void* from, size_t stride) {
+  const char* row = static_cast<const char*>(from);
+  for (int r = 0; r < kTileRows; r++, row += stride) std::memcpy(emulated[T][r], row, kTileBytes);
+}
+template <int T>
+inline void tile_store(void* to, size_t stride) {
+  char* row = static_cast<char*>(to);
+  for (int r = 0; r < kTileRows; r++, row += stride) std::memcpy(row, emulated[T][r], kTileBytes);
+}
+
+// C[r][n] += sum over quads and i of A[r][quad][i], unsigned, * B[quad][n][i], signed
+template <int C, int A, int B>
+inline void tile_dot_bytes() {
+  for (int r = 0; r < kTileRows; r++) {
+    int32_t sums[16];
+    std::memcpy(sums, emulated[C][r], sizeof sums);
+    for (int quad = 0; quad < 16; quad++) {
+      const uint8_t *a = emulated[A][r] + quad * 4, *b = emulated[B][quad];
+      for (int n = 0; n < 16; n++) {
+        for (int i = 0; i < 4; i++) sums[n] += a[i] * static_cast<int8_t>(b[n * 4 + i]);
+      }
+    }
+    std::memcpy(emulated[C][r], sums, sizeof sums);
+  }
+}
+
+#else
+
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1, start_row = 0, unused[14] = {};
+  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+const TileConfiguration kTileConfiguration;
+
+inline void configure_tiles() { asm volatile("ldtilecfg %0" : : "m"(kTileConfiguration)); }
+inline void release_tiles() { asm volatile("tilerelease"); }
+
+// An operand that stands for all memory from p on.
+#define BERTEDGE_FROM(p) (*static_cast<const char(*)[]>(p))
+#define BERTEDGE_TO(p) (*static_cast<char(*)[]>(p))
+
+template <int T>
+inline void tile_zero() {
+  asm volatile("tilezero %%tmm%c0" : : "i"(T));
+}
+template <int T>
+inline void tile_load(const void* from, size_t stride) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(T), "m"(BERTEDGE_FROM(from)));
+}
+template <int T>
+inline void tile_store(void* to, size_t stride) {
+  asm volatile("tilestored %%tmm%c3, (%1,%2,1)" : "=m"(BERTEDGE_TO(to)) : "r"(to), "r"(stride), "i"(T));
+}
+template <int C, int A, int B>
+inline void tile_dot_bytes() {
+  asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
+}
+
+#undef BERTEDGE_FROM
+#undef BERTEDGE_TO
+
+#endif
+
+}  // namespace
+}  // namespace bertedge
