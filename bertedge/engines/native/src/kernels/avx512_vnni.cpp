@@ -12,7 +12,7 @@ struct Dot {
   static constexpr int kRows = 8;
 
   template <int R>
-  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums) {
+  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
     // With few rows, more sums for each of them; integer sums have no order.
     constexpr int kChains = R >= 4 ? 1 : R >= 2 ? 2 : 4;
     __m512i s[kChains][R][2];
@@ -20,6 +20,7 @@ struct Dot {
       for (int r = 0; r < R; r++) s[c][r][0] = s[c][r][1] = _mm512_setzero_si512();
     }
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, panel += kPanel * kBlock) {
+      ahead.fetch();
 #pragma GCC unroll 4
       for (int quad = 0; quad < 16; quad++) {
         const __m512i w0 = _mm512_load_si512(panel + quad * 64), w1 = _mm512_load_si512(panel + 1024 + quad * 64);

@@ -12,14 +12,14 @@ struct Dot {
   static constexpr int kRows = 6;
 
   template <int R>
-  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums) {
-    multiply_half<R>(levels, panel, blocks, sums);
-    multiply_half<R>(levels, panel + kPanel * kBlock / 2, blocks, sums + kPanel / 2);
+  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
+    multiply_half<R>(levels, panel, blocks, sums, ahead);
+    multiply_half<R>(levels, panel + kPanel * kBlock / 2, blocks, sums + kPanel / 2, ahead);
   }
 
  private:
   template <int R>
-  static void multiply_half(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums) {
+  static void multiply_half(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums, Ahead& ahead) {
     // With few rows, more sums for each of them; integer sums have no order.
     constexpr int kChains = R >= 4 ? 1 : R >= 2 ? 2 : 4;
     __m256i s[kChains][R][2];
@@ -27,6 +27,7 @@ struct Dot {
       for (int r = 0; r < R; r++) s[c][r][0] = s[c][r][1] = _mm256_setzero_si256();
     }
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, weights += kPanel * kBlock) {
+      ahead.fetch();
 #pragma GCC unroll 4
       for (int quad = 0; quad < 16; quad++) {
         const __m256i* w = reinterpret_cast<const __m256i*>(weights + quad * 64);

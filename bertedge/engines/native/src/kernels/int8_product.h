@@ -3,9 +3,9 @@
 //
 //   struct Dot {
 //     static constexpr int kRows = ...;  // most rows at a time
-//     // Sums of R rows of a group, from `levels` on, times a panel: sums is [R][32].
+//     // Sums of R rows of a group, from `levels` on, times a panel: sums is [R][32]. Calls ahead.fetch() for each block.
 //     template <int R>
-//     static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums);
+//     static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead);
 //   };
 #pragma once
 #include "product.h"
@@ -36,17 +36,17 @@ void int8_panel(const Product& p, const ItemRows& part) {
   const int8_t* weights = p.weights->levels + panel_bytes * panel;
   alignas(64) int32_t sums[Dot::kRows * kPanel], rest_sums[Dot::kRows * kPanel];
   alignas(64) float outliers[Dot::kRows * kPanel];
-  Ahead ahead(weights + panel_bytes, panel_bytes, (part.end - part.begin + Dot::kRows - 1) / Dot::kRows);
+  const int passes = (part.end - part.begin + Dot::kRows - 1) / Dot::kRows;
+  Ahead ahead(weights + panel_bytes, panel_bytes, (passes ? passes : 1) * blocks * (kRest ? 2 : 1));
   for (int group = part.begin; group < part.end; group += kGroup) {
     const int end = group + kGroup < part.end ? group + kGroup : part.end;
     for (int row = group; row < end; row += Dot::kRows) {
       const int rows = end - row < Dot::kRows ? end - row : Dot::kRows;
       const size_t at = level_place(row, 0, blocks);
-      ahead.fetch();
       with_rows<Dot::kRows>(rows, [&](auto count) {
         constexpr int kCount = decltype(count)::value;
-        Dot::template multiply<kCount>(p.levels.levels + at, weights, blocks, sums);
-        if (kRest) Dot::template multiply<kCount>(p.levels.rest_levels + at, weights, blocks, rest_sums);
+        Dot::template multiply<kCount>(p.levels.levels + at, weights, blocks, sums, ahead);
+        if (kRest) Dot::template multiply<kCount>(p.levels.rest_levels + at, weights, blocks, rest_sums, ahead);
         if (p.outlier_count) outlier_sums<kCount>(p, row, panel, outliers);
       });
       for (int r = 0; r < rows; r++) {

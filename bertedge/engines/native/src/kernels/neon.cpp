@@ -22,11 +22,12 @@ struct Dot {
 
   // Four outputs, whose weights follow one another from `weights` on.
   template <int R>
-  static inline void multiply_four(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums) {
+  static inline void multiply_four(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums, Ahead& ahead) {
     int32x4_t s[R][4];
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++) s[r][0] = s[r][1] = s[r][2] = s[r][3] = vdupq_n_s32(0);
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock) {
+      ahead.fetch();
       for (int input = 0; input < kBlock; input += 16, weights += 64) {
         int8x16_t w[4];
 #pragma GCC unroll 4
@@ -46,9 +47,9 @@ struct Dot {
   }
 
   template <int R>
-  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums) {
+  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
     const size_t bytes = static_cast<size_t>(blocks) * kBlock * 4;
-    for (int i = 0; i < kPanel; i += 4, panel += bytes) multiply_four<R>(levels, panel, blocks, sums + i);
+    for (int i = 0; i < kPanel; i += 4, panel += bytes) multiply_four<R>(levels, panel, blocks, sums + i, ahead);
   }
 };
 

@@ -18,7 +18,7 @@ struct Dot {
 
   // kPairs pairs of outputs, from `weights` on. An odd last row is paired with itself.
   template <int R, int kPairs>
-  static inline void multiply_part(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums) {
+  static inline void multiply_part(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums, Ahead& ahead) {
     constexpr int kRowPairs = (R + 1) / 2;
     int32x4_t s[kRowPairs][kPairs];
 #pragma GCC unroll 8
@@ -27,6 +27,7 @@ struct Dot {
       for (int i = 0; i < kPairs; i++) s[r][i] = vdupq_n_s32(0);
     }
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, weights += kPanel * kBlock) {
+      ahead.fetch();
 #pragma GCC unroll 2
       for (int octet = 0; octet < 8; octet++) {
         int8x16_t x[kRowPairs];
@@ -54,10 +55,10 @@ struct Dot {
   }
 
   template <int R>
-  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums) {
+  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
     constexpr int kPairs = R <= 4 ? 8 : 4;
     for (int pair = 0; pair < kPanel / 2; pair += kPairs) {
-      multiply_part<R, kPairs>(levels, panel + pair * 16, blocks, sums + pair * 2);
+      multiply_part<R, kPairs>(levels, panel + pair * 16, blocks, sums + pair * 2, ahead);
     }
   }
 };

@@ -63,14 +63,15 @@ struct PairedDot {
   static constexpr int kRows = Bytes::kRows;
 
   template <int R>
-  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums) {
+  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
     const PanelNotes* notes = notes_of(panel, blocks);
     if (!notes->saturates) {
-      for (int i = 0; i < kPanel; i += kOutputs) multiply_plain<R>(levels, panel + i * kBlock, blocks, sums + i);
+      for (int i = 0; i < kPanel; i += kOutputs) multiply_plain<R>(levels, panel + i * kBlock, blocks, sums + i, ahead);
       return;
     }
     for (int r = 0; r < R; r++) __builtin_memcpy(sums + r * kPanel, notes->start, sizeof notes->start);
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, panel += kPanel * kBlock) {
+      ahead.fetch();
       const SignedLevels<R> block(levels);
       for (int i = 0; i < kPanel; i += kOutputs) multiply_signed<R>(block, panel + i * kBlock, sums + i);
     }
@@ -94,10 +95,11 @@ struct PairedDot {
   };
 
   template <int R>
-  static void multiply_plain(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums) {
+  static void multiply_plain(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums, Ahead& ahead) {
     Sums<R> s;
     for (int r = 0; r < R; r++) s.v[r][0] = s.v[r][1] = Bytes::all(0);
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, weights += kPanel * kBlock) {
+      ahead.fetch();
 #pragma GCC unroll 4
       for (int quad = 0; quad < 16; quad++) {
         const Bytes::Vector w0 = Bytes::load(weights + quad * 64), w1 = Bytes::load(weights + quad * 64 + kSecond);
