@@ -11,13 +11,21 @@ BASELINE := benchmarks/baselines/epyc-26-2/small.portable.json
 
 # Tests that run at the same time, each on a CPU of its own.
 WORKERS ?= 2
+
+# Checks of the native engine: models that the driver makes, the compiler that has libFuzzer, and how long it runs.
+DRIVER := tests/engines/native/driver.cpp
+MODELS ?= 20
+EMULATED_MODELS ?= 5
+CLANG ?= clang++
+FUZZ_SECONDS ?= 120
+
 FUZZ_COUNT ?= 2000
 FUZZ_SEED ?= $(shell date +%s)
 
 # Any Python does; nothing has to be installed.
 NATIVE := $(PYTHON) bertedge/engines/native/build.py
 
-.PHONY: demo test native sanitize fuzz-native valgrind lint docs fuzz bench baseline alarms peers peers-tasks published clean
+.PHONY: demo test native sanitize fuzz-native valgrind native-emulated lint docs fuzz bench baseline alarms peers peers-tasks published clean
 
 # Quantize the built-in model, verify, use and measure it. Keeps bertedge-small-en.int8 and uses it the next time. No torch.
 demo: $(DEMO_VENV)/ready
@@ -31,6 +39,38 @@ test: $(TEST_VENV)/ready lint
 # Compile what has changed in the native engine. CXX, CXXFLAGS and LDFLAGS are taken from the environment.
 native:
 	$(NATIVE)
+
+# Random small models of every structure, watched for wrong addresses, undefined behaviour and races of threads.
+sanitize:
+	$(NATIVE) --sanitize address,undefined --emulate-amx --program $(DRIVER)
+	build/native/address-undefined-emulated-amx/driver $(MODELS)
+	$(NATIVE) --sanitize thread --program $(DRIVER)
+	build/native/thread/driver $(MODELS)
+
+# Invalid models and texts for the native engine, by libFuzzer: make fuzz-native FUZZ_SECONDS=3600. Inputs are kept in build/.
+fuzz-native:
+	@command -v $(CLANG) > /dev/null || { printf '%s\n' "error: $(CLANG) is not here" \
+	  "hint: sudo apt install clang libclang-rt-dev, or name another one: make fuzz-native CLANG=..." >&2; exit 3; }
+	CXX=$(CLANG) $(NATIVE) --sanitize fuzzer,address,undefined --program tests/engines/native/fuzz_open.cpp
+	mkdir -p build/native/inputs
+	build/native/fuzzer-address-undefined/fuzz_open -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1000 \
+	  -artifact_prefix=build/native/ build/native/inputs
+
+# The same models as sanitize runs, a few of them, under valgrind, which shows memory that was never written.
+valgrind:
+	@command -v valgrind > /dev/null || { printf '%s\n' "error: valgrind is not here" \
+	  "hint: sudo apt install valgrind" >&2; exit 3; }
+	$(NATIVE) --program $(DRIVER)
+	valgrind --quiet --error-exitcode=1 --leak-check=full build/native/release/driver 3
+
+# The same models on emulated CPUs: NEON alone, with dotprod, with i8mm, and AVX2.
+native-emulated:
+	CXX=aarch64-linux-gnu-g++ LDFLAGS=-static $(NATIVE) --program $(DRIVER) --output build/native/aarch64
+	LDFLAGS=-static $(NATIVE) --program $(DRIVER) --output build/native/static
+	for cpu in cortex-a53 cortex-a72 cortex-a76 max,sve=off,sme=off; do \
+	  echo "$$cpu" && qemu-aarch64-static -cpu $$cpu build/native/aarch64/driver $(EMULATED_MODELS) || exit 1; \
+	done
+	echo Haswell && qemu-x86_64-static -cpu Haswell build/native/static/driver $(EMULATED_MODELS)
 
 lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .

@@ -24,6 +24,7 @@ from bertedge.report.schema import read_report
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+WHEELS = yaml.safe_load((ROOT / ".github" / "workflows" / "wheels.yml").read_text(encoding="utf-8"))
 PAGE = (ROOT / "docs" / "ci-gate.md").read_text(encoding="utf-8")
 SNIPPETS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
 MEASURE = next(step for step in ACTION["runs"]["steps"] if step.get("id") == "bench")
@@ -104,6 +105,29 @@ def test_the_workflow_runs_the_built_in_model_on_emulated_cpus() -> None:
     (script,) = [step["run"] for step in WORKFLOW["jobs"]["emulate"]["steps"] if "run" in step]
     (names,) = re.findall(r"verify \S+ --on (\S+)", script)
     assert {"cortex-a72", "cortex-a76", "haswell"} <= set(names.split(",")) <= set(CPUS)
+
+
+def test_the_workflow_uses_targets_of_the_makefile_and_what_they_need() -> None:
+    jobs = WORKFLOW["jobs"]
+    scripts = {name: "\n".join(step.get("run", "") for step in job["steps"]) for name, job in jobs.items()}
+    called = {name: set(re.findall(r"^make ([\w-]+)", script, re.MULTILINE)) for name, script in scripts.items()}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+    assert set().union(*called.values()) <= targets
+    assert called["native"] == {"sanitize", "valgrind", "fuzz-native"}
+    assert {"clang", "libclang-rt-dev", "valgrind"} <= set(scripts["native"].split())
+    assert called["native-emulated"] == {"native-emulated"}
+    assert {"g++-aarch64-linux-gnu", "qemu-user-static"} <= set(scripts["native-emulated"].split())
+
+
+def test_wheels_are_built_for_one_python_on_each_system() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["cibuildwheel"]
+    assert set(WHEELS["jobs"]["wheel"]["strategy"]["matrix"]["runner"]) == set(
+        WORKFLOW["jobs"]["test"]["strategy"]["matrix"]["runner"]
+    )
+    assert len({name.split("-")[0] for name in project["build"]}) == 1
+    assert project["environment"] == {"BERTEDGE_NATIVE": "1"}
+    assert WHEELS["permissions"] == {"contents": "read"}
 
 
 def test_the_committed_baseline_can_be_read() -> None:
