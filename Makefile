@@ -53,7 +53,7 @@ fuzz-native:
 	  "hint: sudo apt install clang libclang-rt-dev, or name another one: make fuzz-native CLANG=..." >&2; exit 3; }
 	CXX=$(CLANG) $(NATIVE) --sanitize fuzzer,address,undefined --program tests/engines/native/fuzz_open.cpp
 	mkdir -p build/native/inputs
-	build/native/fuzzer-address-undefined/fuzz_open -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1000 \
+	build/native/fuzzer-address-undefined/fuzz_open -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1000 -len_control=0 -max_len=200 \
 	  -artifact_prefix=build/native/ build/native/inputs
 
 # The same models as sanitize runs, a few of them, under valgrind, which shows memory that was never written.

@@ -181,6 +181,18 @@ void check_refusals(be_engine* engine, const be_model& model, const Texts& good)
   refused("a masked place below zero", [](Texts& t) { t.masked.insert(t.masked.begin(), -1); });
 }
 
+void check_profile(be_engine* engine, const Texts& some) {
+  be_step steps[200];
+  char error[200] = "";
+  std::vector<float> states(some.ids.size() * 3 * 128);
+  const be_texts texts = some.view();
+  const be_outputs outputs{states.data(), nullptr, nullptr};
+  const int count = be_profile(engine, &texts, &outputs, steps, 200, error, sizeof error);
+  check(count > 0, std::string("profile: ") + error);
+  for (int i = 0; i < count; ++i) check(steps[i].name[0] != '\0' && steps[i].milliseconds >= 0, "a step's time");
+  check(be_profile(engine, &texts, &outputs, steps, 2, error, sizeof error) == 2, "a profile of two steps");
+}
+
 void check_model(Random& random, const std::string& kernel) {
   const Structure structure = random_structure(random);
   RandomModel described(random, structure);
@@ -204,9 +216,11 @@ void check_model(Random& random, const std::string& kernel) {
   for (size_t i = 0; i < expected.size(); ++i) {
     check(expected[i].empty() || run(three, model, all, false, 1u << i)[i] == expected[i], "one output alone");
   }
+  run(three, model, all, false, 0);  // no output is wanted
   check_calls_at_once(three, model, all, expected);
   check_forked_child(three, model, all, expected);
   check_refusals(three, model, all);
+  check_profile(three, all);
   check(be_memory(three) > 0, "memory");
   be_close(one);
   be_close(three);

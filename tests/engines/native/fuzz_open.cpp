@@ -100,18 +100,19 @@ Fields fields_of(RandomModel& described) {
   return fields;
 }
 
-void change_tensor(be_tensor& tensor, Bytes& bytes) {
-  switch (bytes.next() % 4) {
-    case 0: tensor.dtype = bytes.number(); break;
-    case 1: tensor.data = nullptr; break;
-    case 2: tensor.bytes = std::min<uint64_t>(tensor.bytes, bytes.word() % 4096); break;
-    default: tensor = be_tensor{}; break;
-  }
-}
-
 template <class T>
 T& one_of(std::vector<T>& values, Bytes& bytes) {
   return values[(bytes.next() << 8 | bytes.next()) % values.size()];
+}
+
+void change_tensor(be_tensor& tensor, const be_tensor& other, Bytes& bytes) {
+  switch (bytes.next() % 5) {
+    case 0: tensor.dtype = bytes.number(); break;
+    case 1: tensor.data = nullptr; break;
+    case 2: tensor.bytes = std::min<uint64_t>(tensor.bytes, bytes.word() % 4096); break;
+    case 3: tensor = other; break;
+    default: tensor.data = other.data, tensor.bytes = std::min(tensor.bytes, other.bytes); break;
+  }
 }
 
 void change(Fields& fields, std::deque<std::vector<unsigned char>>& storage, Bytes& bytes) {
@@ -122,7 +123,7 @@ void change(Fields& fields, std::deque<std::vector<unsigned char>>& storage, Byt
       *count = std::min(bytes.number(), most);
       break;
     }
-    case 2: change_tensor(*one_of(fields.tensors, bytes), bytes); break;
+    case 2: change_tensor(*one_of(fields.tensors, bytes), *one_of(fields.tensors, bytes), bytes); break;
     case 3: {
       const uint32_t bits = bytes.word();
       std::memcpy(one_of(fields.floats, bytes), &bits, sizeof bits);
@@ -140,7 +141,7 @@ void run(be_engine* engine, const be_model& model, Bytes& bytes) {
   std::vector<int32_t> starts{0}, masked;
   for (int i = 0; i < count; ++i) starts.push_back(std::min(starts.back() + bytes.next() % 12, most));
   std::vector<int64_t> ids(most), types(most);
-  for (auto& id : ids) id = bytes.next() % 60;
+  for (auto& id : ids) id = bytes.next() % 20;
   for (auto& type : types) type = bytes.next() % 2;
   for (int i = bytes.next() % 5; i > 0; --i) masked.push_back(bytes.next() % most);
   std::sort(masked.begin(), masked.end());
@@ -174,7 +175,10 @@ void run(be_engine* engine, const be_model& model, Bytes& bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Bytes bytes(data, size);
   Random random(bytes.next());
-  RandomModel described(random, random_structure(random));
+  Structure structure = random_structure(random);
+  structure.head_size = std::min(structure.head_size, 24);  // small models are quick
+  structure.vocabulary = 20, structure.max_length = 16;
+  RandomModel described(random, structure);
   Fields fields = fields_of(described);
   for (int i = bytes.next() % 4; i > 0; --i) change(fields, described.storage, bytes);
   be_engine* engine = nullptr;

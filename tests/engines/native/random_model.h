@@ -26,7 +26,7 @@ struct Structure {
   int position_offset = 0;
   int activation = BE_GELU;
   bool pre_norm = false, gated = false, token_types = true, positions = true, rotary = false, relative_bias = false;
-  bool biases = true, pooler = true, by_output = false, three_matrices = false, prepared = false, exact_rows = false;
+  bool pooler = true, by_output = false, three_matrices = false, prepared = false, exact_rows = false;
   int format = BE_FLOAT32;  // of layers and tables
   int terms = 1, outliers = 0;
   int hidden() const { return attention_heads * head_size; }
@@ -46,7 +46,7 @@ inline Structure random_structure(Random& random) {
   s.activation = pick(random, BE_GELU, BE_SILU);
   s.pre_norm = coin(random), s.gated = coin(random), s.token_types = coin(random);
   s.positions = coin(random), s.rotary = !s.positions && coin(random), s.relative_bias = coin(random);
-  s.biases = coin(random), s.pooler = coin(random), s.by_output = coin(random);
+  s.pooler = coin(random), s.by_output = coin(random);
   s.three_matrices = coin(random), s.prepared = coin(random), s.exact_rows = coin(random);
   s.format = formats[pick(random, 0, 3)];
   s.terms = s.format == BE_INT8 ? pick(random, 1, 2) : 1;
@@ -126,9 +126,7 @@ class RandomModel {
     return s_.format == BE_FLOAT16 ? halves(count) : floats(count, 1 / std::sqrt(static_cast<float>(inputs)));
   }
 
-  be_norm norm(int channels) {
-    return {floats(channels, 0.1f, 1), s_.biases ? floats(channels, 0.1f) : be_tensor{}};
-  }
+  be_norm norm(int channels) { return {floats(channels, 0.1f, 1), floats(channels, 0.1f)}; }
 
   be_table table(int rows, int columns) {
     be_table table{};
@@ -150,7 +148,7 @@ class RandomModel {
     be_matrix matrix{};
     matrix.outputs = outputs, matrix.by_output = s_.by_output;
     matrix.weight = levels(inputs * outputs, inputs);
-    if (s_.biases) matrix.bias = floats(outputs, 0.1f);
+    matrix.bias = floats(outputs, 0.1f);
     if (s_.format == BE_INT8) matrix.scale = positive(outputs, 0.02f / std::sqrt(static_cast<float>(inputs)));
     if (s_.prepared) matrix.shifts = floats(inputs, 0.1f), matrix.reciprocals = positive(inputs, 2);
     if (outlier_count) matrix.outlier_weight = halves(outlier_count * outputs);
@@ -167,6 +165,10 @@ class RandomModel {
     linear.outlier_count = static_cast<int32_t>(own.size());
     matrices.emplace_back();
     for (int i = 0; i < parts; ++i) matrices.back().push_back(matrix(inputs, outputs / parts, linear.outlier_count));
+    if (parts == 3) {  // keys and values read the same input
+      matrices.back()[2].shifts = matrices.back()[1].shifts;
+      matrices.back()[2].reciprocals = matrices.back()[1].reciprocals;
+    }
     linear.matrices = matrices.back().data(), linear.matrix_count = parts;
     return linear;
   }

@@ -24,6 +24,7 @@ int row_parts(const Linear& layer, int rows, int panels, int threads) {
 void Pass::work(int self) { Worker(*this, self).run(); }
 
 void Pass::Worker::run() {
+  if (pass_.pruned_ && pass_.kept_.empty()) return;  // no output is wanted, or none of a head that reads masked tokens
   kernels_.begin();
   embed();
   for (int i = 0; i < static_cast<int>(model_.blocks.size()); i++) block(i);
