@@ -193,6 +193,34 @@ void check_profile(be_engine* engine, const Texts& some) {
   check(be_profile(engine, &texts, &outputs, steps, 2, error, sizeof error) == 2, "a profile of two steps");
 }
 
+// Two layers may read the same weights with other biases; and a layer may be a part of another one's bytes.
+void check_shared_weights(Random& random, const std::string& kernel) {
+  Structure structure = random_structure(random);
+  structure.by_output = false;
+  RandomModel described(random, structure);
+  be_matrix* inner = const_cast<be_matrix*>(described.blocks[0].attention_output.matrices);
+  be_matrix* dense = const_cast<be_matrix*>(described.heads[BE_FIRST].dense.matrices);
+  be_matrix* last = const_cast<be_matrix*>(described.heads[BE_FIRST].last.matrices);
+  const auto answer = [&] {
+    be_engine* engine = opened(described.model, 1, kernel);
+    Texts texts;
+    texts.add({1, 2, 3});
+    const Answer found = engine ? run(engine, described.model, texts, true) : Answer{};
+    if (engine) be_close(engine);
+    return found;
+  };
+  dense->weight = inner->weight;
+  const uint64_t bytes = last->weight.bytes;
+  last->weight = inner->weight, last->weight.bytes = bytes;
+  const Answer shared = answer();
+  for (be_matrix* matrix : {dense, last}) {
+    const auto* data = static_cast<const unsigned char*>(matrix->weight.data);
+    described.storage.emplace_back(data, data + matrix->weight.bytes);
+    matrix->weight.data = described.storage.back().data();
+  }
+  check(same(shared, answer()), "layers that share weights");
+}
+
 void check_model(Random& random, const std::string& kernel) {
   const Structure structure = random_structure(random);
   RandomModel described(random, structure);
@@ -240,7 +268,7 @@ int main(int count, char** arguments) {
     }
     if (kernel.empty()) continue;
     Random random(seed);
-    for (int i = 0; i < models; ++i) check_model(random, kernel);
+    for (int i = 0; i < models; ++i) check_model(random, kernel), check_shared_weights(random, kernel);
     std::printf("%s: %d models\n", kernel.c_str(), models);
     kernel.clear(), ++run_kernels;
   }

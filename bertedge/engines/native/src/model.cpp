@@ -8,6 +8,10 @@
 namespace bertedge {
 namespace {
 
+// Of rotary positions: 128 MB, and of how many thetas.
+constexpr int64_t kMostAngles = 1 << 24;
+constexpr size_t kMostRotations = 8;
+
 class Reader {
  public:
   Reader(const be_model& description, Model& model, int threads)
@@ -71,10 +75,8 @@ class Reader {
     to.rows = checked_size((name + ": rows").c_str(), in.rows, 1, kMostRows);
     to.columns = checked_size((name + ": columns").c_str(), in.columns, 1, kMostChannels);
     if (to.columns != model_.embedding) refuse_model(name + ": its columns are not those of the embeddings");
-    const be_dtype dtype = static_cast<be_dtype>(in.values.dtype);
-    if (dtype != BE_INT8 && dtype != BE_FLOAT16 && dtype != BE_FLOAT32) refuse_model(name + ": values of another type");
     const uint64_t rows = to.rows, columns = to.columns;
-    check_tensor(name + ": values", in.values, dtype, rows * columns);
+    const be_dtype dtype = check_weight(name + ": values", in.values, rows * columns);
     to.values = in.values;
     if (dtype == BE_INT8) to.scale = packer_.floats(name + ": scale", in.scale, rows);
     if (is_there(in.reciprocals)) to.reciprocals = packer_.floats(name + ": reciprocals", in.reciprocals, columns);
@@ -159,6 +161,10 @@ class Reader {
     if (size % 2) refuse_model("heads of an odd size cannot be rotated");
     if (!(theta > 0)) refuse_model("rope theta is not positive");
     auto& known = rotations_[theta];
+    // A file may say these numbers without having as many bytes.
+    if (static_cast<int64_t>(model_.max_length) * half > kMostAngles || rotations_.size() > kMostRotations) {
+      refuse_model("there are too many angles of rotation");
+    }
     if (!known.first) {
       float* cosine = model_.arena.take<float>(static_cast<size_t>(model_.max_length) * half);
       float* sine = model_.arena.take<float>(static_cast<size_t>(model_.max_length) * half);

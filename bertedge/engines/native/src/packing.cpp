@@ -19,6 +19,19 @@ struct Packer::Piece {
     const size_t output_stride = matrix->by_output ? static_cast<size_t>(inputs) : 1;
     return {data + output_stride * first, input_stride, output_stride, inputs, count};
   }
+
+  // Pieces with equal descriptions are packed to the same bytes.
+  void describe(const be_linear& layer, std::vector<uint64_t>& to) const {
+    for (const int32_t number : {inputs, first, count, matrix->outputs, matrix->by_output, matrix->weight.dtype,
+                                 layer.terms, layer.outlier_count}) {
+      to.push_back(static_cast<uint64_t>(number));
+    }
+    for (const void* data : {matrix->weight.data, matrix->bias.data, matrix->scale.data, matrix->shifts.data,
+                             matrix->reciprocals.data, matrix->outlier_weight.data,
+                             static_cast<const void*>(layer.outliers)}) {
+      to.push_back(reinterpret_cast<uintptr_t>(data));
+    }
+  }
 };
 
 namespace {
@@ -88,13 +101,13 @@ Linear Packer::pack(const std::string& name, const be_linear& layer, const Secti
   checked_size((name + ": matrices").c_str(), layer.matrix_count, 1, 16);
   checked_size((name + ": outliers").c_str(), layer.outlier_count, 0, layer.inputs);
   std::vector<Piece> pieces;
-  std::vector<std::pair<const void*, int>> key;
+  std::vector<uint64_t> key;
   int panels = 0;
   for (const auto& [first, count] : sections) {
     const auto [matrix, offset] = matrix_of(name, layer, first, count);
     check(name, layer, *matrix);
     pieces.push_back({matrix, layer.inputs, offset, count, panels});
-    key.emplace_back(matrix->weight.data, offset);
+    pieces.back().describe(layer, key);
     panels += panels_of(count);
   }
   const auto known = packed_.find(key);
@@ -119,9 +132,7 @@ Linear Packer::pack(const std::string& name, const be_linear& layer, const Secti
 
 void Packer::check(const std::string& name, const be_linear& layer, const be_matrix& matrix) const {
   const uint64_t inputs = layer.inputs, outputs = matrix.outputs;
-  const be_dtype dtype = static_cast<be_dtype>(matrix.weight.dtype);
-  if (dtype != BE_INT8 && dtype != BE_FLOAT16 && dtype != BE_FLOAT32) refuse_model(name + ": weight is of another type");
-  check_tensor(name + ": weight", matrix.weight, dtype, inputs * outputs);
+  const be_dtype dtype = check_weight(name + ": weight", matrix.weight, inputs * outputs);
   check_tensor(name + ": bias", matrix.bias, BE_FLOAT32, outputs);
   if (dtype == BE_INT8) {
     check_tensor(name + ": scale", matrix.scale, BE_FLOAT32, outputs);

@@ -42,8 +42,8 @@ class Packer {
   const Kernels& kernels_;
   int threads_;
   bool mapped_;
-  // Blocks that share their weights are packed once: by the places of the sections' weights.
-  std::map<std::vector<std::pair<const void*, int>>, Linear> packed_;
+  // Blocks that share their layers are packed once: by everything that describes the sections.
+  std::map<std::vector<uint64_t>, Linear> packed_;
 };
 
 }  // namespace bertedge

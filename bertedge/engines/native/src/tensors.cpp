@@ -21,6 +21,15 @@ void check_tensor(const std::string& what, const be_tensor& tensor, be_dtype dty
   }
 }
 
+be_dtype check_weight(const std::string& what, const be_tensor& tensor, uint64_t count) {
+  for (const be_dtype dtype : {BE_FLOAT32, BE_FLOAT16, BE_INT8}) {
+    if (tensor.dtype != dtype) continue;
+    check_tensor(what, tensor, dtype, count);
+    return dtype;
+  }
+  refuse_model(what + " is not float32, float16 or int8");
+}
+
 float half_to_float(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
   uint32_t bits;

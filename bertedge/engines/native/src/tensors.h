@@ -24,6 +24,9 @@ inline bool is_there(const be_tensor& tensor) { return tensor.data != nullptr; }
 // Refuses a tensor of another type or size.
 void check_tensor(const std::string& what, const be_tensor& tensor, be_dtype dtype, uint64_t count);
 
+// Refuses a tensor that is not float32, float16 or int8, or has another size; returns its type.
+be_dtype check_weight(const std::string& what, const be_tensor& tensor, uint64_t count);
+
 // One value; tensors need not be aligned.
 template <class T>
 inline T value_at(const be_tensor& tensor, uint64_t index) {
