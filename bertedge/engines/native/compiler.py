@@ -29,19 +29,21 @@ class Kernel:
 
 
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
-AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
+AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
+VNNI = (*AVX512, "-mavx512vnni")
 #: By the name of the file, best first. The names that users see have dashes.
 KERNELS = {
-    "amx": Kernel("x86_64", (*AVX512, "-mamx-tile", "-mamx-int8"), "tdpbusd %tmm2, %tmm1, %tmm0"),
-    "avx512_vnni": Kernel("x86_64", AVX512, "vpdpbusd %zmm2, %zmm1, %zmm0"),
+    "amx": Kernel("x86_64", (*VNNI, "-mamx-tile", "-mamx-int8"), "tdpbusd %tmm2, %tmm1, %tmm0"),
+    "avx512_vnni": Kernel("x86_64", VNNI, "vpdpbusd %zmm2, %zmm1, %zmm0"),
     "avx_vnni": Kernel("x86_64", (*AVX2, "-mavxvnni"), "{vex} vpdpbusd %ymm2, %ymm1, %ymm0"),
+    "avx512": Kernel("x86_64", AVX512, "vpmaddubsw %zmm2, %zmm1, %zmm0"),
     "avx2": Kernel("x86_64", AVX2, "vpmaddubsw %ymm2, %ymm1, %ymm0"),
     "neon_i8mm": Kernel("aarch64", ("-march=armv8.2-a+dotprod+i8mm",), "usmmla v0.4s, v1.16b, v2.16b"),
     "neon_dotprod": Kernel("aarch64", ("-march=armv8.2-a+dotprod",), "sdot v0.4s, v1.16b, v2.16b"),
     "neon": Kernel("aarch64", ("-march=armv8-a",), "smull v0.8h, v1.8b, v2.8b"),
 }
 #: The kernel for AMX with tiles in plain C++, to test it on any CPU with AVX512-VNNI.
-EMULATED_AMX = Kernel("x86_64", AVX512, KERNELS["avx512_vnni"].probe)
+EMULATED_AMX = Kernel("x86_64", VNNI, KERNELS["avx512_vnni"].probe)
 
 
 class BuildError(Exception):

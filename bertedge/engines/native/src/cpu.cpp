@@ -16,7 +16,7 @@
 
 namespace bertedge {
 
-extern const Kernels kKernelsAmx, kKernelsAvx512Vnni, kKernelsAvxVnni, kKernelsAvx2;
+extern const Kernels kKernelsAmx, kKernelsAvx512Vnni, kKernelsAvx512, kKernelsAvxVnni, kKernelsAvx2;
 extern const Kernels kKernelsNeonI8mm, kKernelsNeonDotprod, kKernelsNeon;
 
 namespace {
@@ -82,6 +82,7 @@ const Features& features() {
 #endif
 }
 [[maybe_unused]] std::string lacks_avx512_vnni() { return features().avx512_vnni ? "" : "this CPU has no AVX512-VNNI"; }
+[[maybe_unused]] std::string lacks_avx512() { return features().avx512 ? "" : "this CPU has no AVX512"; }
 [[maybe_unused]] std::string lacks_avx_vnni() { return features().avx_vnni ? "" : "this CPU has no AVX-VNNI"; }
 [[maybe_unused]] std::string lacks_avx2() { return features().avx2 ? "" : "this CPU has no AVX2, FMA and F16C"; }
 
@@ -129,6 +130,9 @@ const Row kRows[] = {
 #endif
 #if defined(BERTEDGE_KERNELS_AVX_VNNI)
     {&kKernelsAvxVnni, lacks_avx_vnni},
+#endif
+#if defined(BERTEDGE_KERNELS_AVX512)
+    {&kKernelsAvx512, lacks_avx512},
 #endif
 #if defined(BERTEDGE_KERNELS_AVX2)
     {&kKernelsAvx2, lacks_avx2},

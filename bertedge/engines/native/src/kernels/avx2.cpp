@@ -16,7 +16,7 @@ struct Bytes {
   // Unsigned to signed.
   static Vector minus_128(Vector v) { return _mm256_xor_si256(v, _mm256_set1_epi8(-128)); }
   static Vector absolute(Vector v) { return _mm256_abs_epi8(v); }
-  // v where `sign` is above zero, -v where it is below.
+  // -v where `sign` is below zero, v where it is above.
   static Vector with_sign(Vector v, Vector sign) { return _mm256_sign_epi8(v, sign); }
   // sum + the four products of unsigned `x` and signed `w` in each 32 bits.
   static Vector add_products(Vector sum, Vector x, Vector w) {
