@@ -25,7 +25,7 @@ from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.target import AUTO, TARGETS, describe_fit, resolve_target
 from bertedge.weight_range import WeightRange
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 MANIFEST = "manifest.json"
 #: Format -> the model's file; a bundle has one.
 MODELS = {"onnx": "model.onnx", "ort": "model.ort"}

@@ -70,7 +70,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bertedge.errors import BundleError, FileError
 from bertedge.files import write_text
@@ -245,17 +244,6 @@ class StoredModel:
     norms: dict[str, StoredNorm]
     tensors: dict[str, StoredTensor] = field(repr=False)
     relative_bias: str | None = None
-
-    def load(self, folder: Path, name: str) -> NDArray[Any]:
-        """A tensor of the bundle in ``folder``, mapped, read-only.
-
-        Raises:
-            BundleError: the file ends before it.
-        """
-        place = self.tensors[name]
-        if place.offset + place.size_bytes > (folder / place.file).stat().st_size:
-            raise BundleError(f"{folder / place.file}: ends before {name}", AGAIN)
-        return np.memmap(folder / place.file, dtype=place.dtype, mode="r", offset=place.offset, shape=place.shape)
 
 
 def write_plan(folder: Path, model: StoredModel) -> None:

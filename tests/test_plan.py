@@ -18,6 +18,7 @@ from bertedge.bundle import Bundle
 from bertedge.checkpoint import Checkpoint
 from bertedge.checkpoint.sources import ArraysSource
 from bertedge.encoders import EncoderConfig
+from bertedge.engines.plan_tensors import PlanTensors
 from bertedge.errors import BundleError
 from bertedge.heads.parts import Parts
 from bertedge.plan import PLAN, read_plan
@@ -123,11 +124,12 @@ def test_channels_that_stand_out(
 def test_places_are_those_of_the_file(kind: str, bundle_of: MakeBundle) -> None:
     bundle = bundle_of(kind)
     plan = read_plan(bundle.folder)
+    mapped = PlanTensors(bundle.folder, plan)
     tensors = {
         tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(bundle.model_path)).graph.initializer
     }
     for name in plan.tensors:
-        stored = plan.load(bundle.folder, name)
+        stored = mapped.array(name)
         assert stored.dtype == tensors[name].dtype
         assert np.array_equal(stored, tensors[name])
     weights = {name for name, values in tensors.items() if values.dtype != np.int64}
@@ -167,4 +169,4 @@ def test_a_tensor_beyond_the_end_of_its_file_is_named(bundle_of: MakeBundle, tmp
     (tmp_path / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-4])
     last = max(plan.tensors, key=lambda name: plan.tensors[name].offset)
     with pytest.raises(BundleError, match=f"ends before {last}"):
-        plan.load(tmp_path, last)
+        PlanTensors(tmp_path, plan).array(last)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.engines.numpy.int8_matmul import exact_sums
+from bertedge.engines.plan_tensors import PlanTensors
 from bertedge.plan import StoredLayer, StoredMatrix, StoredModel, StoredTable
 
 Floats = NDArray[np.float32]
@@ -44,16 +45,13 @@ class PlanLayers:
     """
 
     def __init__(self, folder: Path, plan: StoredModel, replaced: Mapping[str, Floats] | None = None) -> None:
-        self.folder, self.plan, self._replaced = folder, plan, replaced or {}
+        self.folder, self.plan = folder, plan
+        self._tensors, self._replaced = PlanTensors(folder, plan), replaced or {}
 
     def tensor(self, name: str) -> NDArray[Any]:
-        """A tensor; float16 becomes float32.
-
-        Raises:
-            BundleError: its file ends before it.
-        """
-        stored = self._replaced[name] if name in self._replaced else self.plan.load(self.folder, name)
-        return stored.astype(np.float32) if stored.dtype == np.float16 else np.asarray(stored)
+        """A tensor; float16 becomes float32."""
+        stored = self._replaced[name] if name in self._replaced else self._tensors.array(name)
+        return stored.astype(np.float32) if stored.dtype == np.float16 else stored
 
     def norm(self, name: str, x: Floats) -> Floats:
         """A layer norm, over the last axis."""

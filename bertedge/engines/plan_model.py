@@ -18,8 +18,6 @@ from bertedge.plan import StoredHead, read_plan
 from bertedge.predictor import HIDDEN_STATES, POOLER_OUTPUT, Row, RowOutputs
 
 T = TypeVar("T")
-#: What a text gives a head to read.
-States = Mapping[str, Floats]
 
 
 class PlanModel(PlanLayers):
@@ -41,32 +39,33 @@ class PlanModel(PlanLayers):
         return [read(outputs) for outputs in self._outputs(rows)] if rows else []
 
     def _outputs(self, rows: Sequence[Row]) -> Iterator[RowOutputs]:
-        x = self._embeddings(rows)
-        texts = _slices(rows)
+        x, texts = self._embeddings(rows), _slices([len(row.input_ids) for row in rows])
         for index in range(self.encoder["num_hidden_layers"]):
             x = self._block(index, x, texts)
         if self.encoder["norm"] == "pre":
             x = self.norm("encoder.norm", x)
-        for row, text in zip(rows, texts, strict=True):
-            yield self._read(row, x[text])
-
-    def _read(self, row: Row, states: Floats) -> RowOutputs:
-        """What the heads make of the states (S, H) of a text."""
-        given = {"every": states, "masked": states[row.masked_positions], "first": states[:1]}
-        given["mean"] = states.mean(axis=0, keepdims=True)
-        outputs = {HIDDEN_STATES: states}
+        masked = [text.start + row.masked_positions for row, text in zip(rows, texts, strict=True)]
+        given = {"every": x, "masked": x[np.concatenate(masked)], "first": x[[text.start for text in texts]]}
+        given["mean"] = np.stack([x[text].mean(axis=0) for text in texts])
         if "pooler" in self.plan.layers:
-            given["pooler"] = np.tanh(self.linear("pooler", states[:1]))
-            outputs[POOLER_OUTPUT] = given["pooler"][0]
-        return outputs | {name: self._head(head, given) for name, head in self.plan.heads.items()}
+            given["pooler"] = np.tanh(self.linear("pooler", given["first"]))
+        logits = {name: self._head(head, given) for name, head in self.plan.heads.items()}
+        reads = {name: head.reads for name, head in self.plan.heads.items()}
+        at_masked = _slices([len(places) for places in masked])
+        for place in range(len(rows)):
+            where = {"every": texts[place], "masked": at_masked[place]}
+            outputs = {HIDDEN_STATES: x[texts[place]]}
+            if "pooler" in given:
+                outputs[POOLER_OUTPUT] = given["pooler"][place]
+            yield outputs | {name: logits[name][where.get(reads[name], place)] for name in logits}
 
-    def _head(self, head: StoredHead, given: States) -> Floats:
-        """(C,), or (tokens, C) of a head that reads tokens."""
+    def _head(self, head: StoredHead, given: Mapping[str, Floats]) -> Floats:
+        """(N, size), for each of what it reads of all texts."""
         x = given[head.reads]
         how = {"linear": self.linear, "norm": self.norm, "activation": activation}
         for step in head.steps:
             x = how[step.kind](step.name, x)
-        return x if head.reads in ("every", "masked") else x[0]
+        return x
 
     # -- the encoder: x is (tokens of all texts, H) -------------------------------------------------------------
 
@@ -125,10 +124,10 @@ class PlanModel(PlanLayers):
         return table[:, np.clip(place - place[:, None], -reach, reach) + reach]
 
 
-def _slices(rows: Sequence[Row]) -> list[slice]:
-    """The tokens of each text, where all texts follow one another."""
-    ends = np.cumsum([len(row.input_ids) for row in rows])
-    return [slice(end - len(row.input_ids), end) for row, end in zip(rows, ends, strict=True)]
+def _slices(lengths: Sequence[int]) -> list[slice]:
+    """The places of parts of these lengths, one after another."""
+    ends = np.cumsum(lengths)
+    return [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
 
 
 def activation(function: str, x: Floats) -> Floats:

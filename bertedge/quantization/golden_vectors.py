@@ -19,14 +19,25 @@ from bertedge.data.batches import Layout, masked_batch
 from bertedge.data.text_source import TextSource
 from bertedge.encoders import names
 from bertedge.engines import Executor
+from bertedge.engines.engine import Arithmetic
 from bertedge.engines.numpy.numpy_model import open_exact_file
 from bertedge.engines.onnxruntime.executor import open_file
+from bertedge.engines.plan_model import PlanModel
 from bertedge.errors import CheckpointError
 from bertedge.graph.builder import GraphBuilder
 from bertedge.graph.encoder_graph import FIRST_NORM
 from bertedge.manifest import MODELS, Agreement, GoldenFidelity
+from bertedge.plan import PLAN
 from bertedge.predictor import Batch
-from bertedge.runtime.golden import Arrays, min_cosine, record, record_difference, relative_difference, write_golden
+from bertedge.runtime.golden import (
+    Arrays,
+    Recorded,
+    min_cosine,
+    record,
+    record_difference,
+    relative_difference,
+    write_golden,
+)
 from bertedge.runtime.row_runner import RowRunner
 from bertedge.scratch import temporary_folder
 
@@ -37,6 +48,8 @@ SEED = 7
 #: the first layer norm change by ``NOISE``. Kernels of x86 and ARM differ by 3e-7 at the first norm, 1e-6 after blocks.
 NOISE_TRIALS = 3
 NOISE = 1e-6
+#: Trials in numpy, which is slower.
+TOKEN_TRIALS = 2
 #: The last bit of a float may depend on the number of threads; the bundle must not.
 THREADS = 1
 
@@ -94,8 +107,21 @@ class GoldenRecorder:
             trials = [outputs_of(packed=self.packed, moved=self._moved_norm(trial)) for trial in range(NOISE_TRIALS)]
             if self.packed:
                 trials.append(outputs_of(packed=False))  # as on a CPU without kernels for packed weights
-        write_golden(folder / GOLDEN, self.batch, in_float, outputs, trials)
+        recorded: dict[Arithmetic, Recorded] = {"graph": Recorded(outputs=outputs, trials=trials)}
+        if (folder / PLAN).exists():
+            recorded["per_token"] = self._per_token(folder, in_float)
+        write_golden(folder / GOLDEN, self.batch, in_float, recorded)
         return self._fidelity(outputs, in_float)
+
+    def _per_token(self, folder: Path, in_float: Arrays) -> Recorded:
+        """The bundle with activations that are rounded token by token, in numpy."""
+
+        def outputs_of(moved: Replaced | None = None) -> Arrays:
+            predictor = self._predictor(PlanModel(folder, replaced=moved), row_independent=True)
+            return record(predictor, self.batch, self.checkpoint.parts, in_float)
+
+        trials = [outputs_of(self._moved_norm(trial)) for trial in range(TOKEN_TRIALS)]
+        return Recorded(outputs=outputs_of(), trials=trials)
 
     def _fidelity(self, outputs: Arrays, in_float: Arrays) -> GoldenFidelity:
         difference, cosine = record_difference(outputs, in_float), min_cosine(outputs, in_float)

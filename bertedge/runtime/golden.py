@@ -1,5 +1,9 @@
 """Golden vectors: a few inputs, with the outputs of the float model and of the bundle on the machine that made it.
 
+The bundle's outputs are recorded once for each arithmetic of the engines: those of its graph, by onnxruntime, and those
+with activations that are rounded token by token, by :mod:`bertedge.engines.plan_model`. An engine is compared with the
+outputs of its own arithmetic.
+
 Any other machine runs the bundle on the same inputs and compares its outputs. They differ a little on a correct
 machine too. Another kind of CPU adds floats in another order, which changes sums by a relative 1e-7. Among a million
 activations some lie so close to the edge between two int8 steps that they are rounded to the other step, and this
@@ -10,7 +14,7 @@ measured when the bundle is made, by changing one float as much as another CPU w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,11 +22,13 @@ import numpy as np
 
 from bertedge.arrays import ArraySpec, read_arrays
 from bertedge.bundle import GOLDEN, Bundle
+from bertedge.engines.engine import Arithmetic
 from bertedge.errors import BundleError
 from bertedge.heads import HEADS
 from bertedge.heads.head import GOLDEN_TOP, Arrays
 from bertedge.heads.parts import Parts
 from bertedge.manifest import AGAIN
+from bertedge.plan import PLAN
 from bertedge.pooling import cosines
 from bertedge.predictor import LABELS, Batch, Predictor
 from bertedge.runtime.bert_runtime import BertRuntime
@@ -38,7 +44,9 @@ INPUTS = {
     "masked_positions": ArraySpec(dtype="int64", shape=("B", "K"), below="S"),
     "masked_counts": ArraySpec(dtype="int64", shape=("B",)),
 } | {f"{LABELS}{name}": head.labels for name, head in HEADS.items() if head.labels is not None}
-#: Arrays below ``noise.``.
+#: Arithmetic -> the prefixes of the bundle's outputs and of their noise.
+RECORDS: dict[Arithmetic, tuple[str, str]] = {"graph": ("bundle", "noise"), "per_token": ("per_token", "token_noise")}
+#: Arrays below the prefix of a noise.
 NOISE = {"prob": ArraySpec(dtype="float64", shape=()), "state": ArraySpec(dtype="float64", shape=())}
 #: The largest difference of a probability that is allowed without noise.
 TOLERANCE = 1e-3
@@ -109,25 +117,42 @@ def record(model: Predictor, batch: Batch, parts: Parts, given: Arrays | None = 
     return arrays
 
 
-def write_golden(
-    path: Path, batch: Batch, float_outputs: Arrays, bundle_outputs: Arrays, trials: Sequence[Arrays] = ()
-) -> None:
-    """Store the inputs, the outputs of both models and the noise in one ``npz``.
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """The outputs of a bundle in one arithmetic.
 
-    Args:
-        trials: outputs of the bundle with one float changed as much as another CPU would change it.
+    Attributes:
+        trials: its outputs with one float changed as much as another CPU would change it.
     """
-    arrays: Arrays = {f"input.{name}": array for name, array in batch.arrays().items()}
-    arrays |= {f"float.{name}": array for name, array in float_outputs.items()}
-    arrays |= {f"bundle.{name}": array for name, array in bundle_outputs.items()}
-    moved = [record_difference(trial, bundle_outputs) or 0.0 for trial in trials]
-    arrays["noise.prob"] = np.array(max(moved, default=0.0))
-    arrays["noise.state"] = np.array(max((_state_difference(trial, bundle_outputs) for trial in trials), default=0.0))
+
+    outputs: Arrays
+    trials: Sequence[Arrays] = ()
+
+    @property
+    def noise(self) -> Arrays:
+        """The largest differences of the trials."""
+        moved = [record_difference(trial, self.outputs) or 0.0 for trial in self.trials]
+        states = [_state_difference(trial, self.outputs) for trial in self.trials]
+        return {"prob": np.array(max(moved, default=0.0)), "state": np.array(max(states, default=0.0))}
+
+
+def write_golden(path: Path, batch: Batch, float_outputs: Arrays, recorded: Mapping[Arithmetic, Recorded]) -> None:
+    """Store the inputs, the outputs of both models and the noise in one ``npz``."""
+    parts = {"input": batch.arrays(), "float": float_outputs}
+    for arithmetic, made in recorded.items():
+        outputs, noise = RECORDS[arithmetic]
+        parts |= {outputs: made.outputs, noise: made.noise}
+    arrays: Arrays = {f"{part}.{name}": array for part, own in parts.items() for name, array in own.items()}
     np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
+def recorded_in(bundle: Bundle) -> dict[Arithmetic, tuple[str, str]]:
+    """The rows of :data:`RECORDS` that a bundle has: without ``plan.json``, only onnxruntime can read it."""
+    return {name: row for name, row in RECORDS.items() if name == "graph" or PLAN in bundle.manifest.files}
+
+
 def tolerance_of(bundle: Bundle) -> float:
-    """The largest difference of a probability that rounding explains.
+    """The largest difference of a probability that rounding explains, in the arithmetic of the graph.
 
     Raises:
         BundleError: ``golden.npz`` cannot be read.
@@ -137,13 +162,13 @@ def tolerance_of(bundle: Bundle) -> float:
 
 
 def verify(runtime: BertRuntime) -> Verification:
-    """Replay the golden vectors of a loaded bundle.
+    """Replay the golden vectors of a loaded bundle, and compare them with the outputs of its engine's arithmetic.
 
     Raises:
         BundleError: ``golden.npz`` cannot be read.
     """
     batch, sides = _read(runtime.bundle)
-    in_float, expected, noise = sides["float"], sides["bundle"], sides["noise"]
+    in_float, (expected, noise) = sides["float"], (sides[name] for name in RECORDS[runtime.engine.arithmetic])
     parts = runtime.bundle.manifest.parts
     got = record(runtime, batch, parts, expected)
     to_float = record_difference(got, in_float) if _same_ids(expected, in_float) else None
@@ -207,7 +232,7 @@ def _state_difference(got: Arrays, expected: Arrays) -> float:
 
 
 def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
-    """Read the inputs, and the arrays under ``float.``, ``bundle.`` and ``noise.``.
+    """Read the inputs, and the other arrays by their prefix: ``float``, and those of :data:`RECORDS`.
 
     Raises:
         BundleError: the file is missing or damaged, or belongs to another model.
@@ -227,7 +252,9 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
     golden = [head.golden(model.settings_of(head.name), pooler=model.pooler) for head in rows]
     sizes |= {head.name: head.size(model.structure(head.name, config)) for head in rows}
     outputs = {name: array.spec for arrays in golden for name, array in arrays.items()}
-    parts = {"input": INPUTS, "float": outputs, "bundle": outputs, "noise": NOISE}
+    parts = {"input": INPUTS, "float": outputs}
+    for recorded, noise in recorded_in(bundle).values():
+        parts |= {recorded: outputs, noise: NOISE}
     schema = {f"{part}.{name}": spec for part, specs in parts.items() for name, spec in specs.items()}
     arrays = read_arrays(path, schema, sizes, error=BundleError, hint=AGAIN)
     sides: dict[str, Arrays] = {part: {} for part in parts}
@@ -235,7 +262,9 @@ def _read(bundle: Bundle) -> tuple[Batch, dict[str, Arrays]]:
         part, _, field = name.partition(".")
         sides[part][field] = array
     batch = Batch.of(sides.pop("input"))
-    _check(path, batch, sides["noise"])
+    _check(path, batch)
+    for _, noise in recorded_in(bundle).values():
+        _check_noise(path, noise, sides[noise])
     _require_finite(path, sides["float"])
     return batch, sides
 
@@ -247,7 +276,7 @@ def _require_finite(path: Path, in_float: Arrays) -> None:
             raise BundleError(f"{path}: float.{name} holds values that are not finite", AGAIN)
 
 
-def _check(path: Path, batch: Batch, noise: Arrays) -> None:
+def _check(path: Path, batch: Batch) -> None:
     """Check what the schema of single arrays cannot: how the arrays fit each other."""
     lengths = batch.lengths[:, None]
     if not np.array_equal(batch.attention_mask, np.arange(batch.input_ids.shape[1]) < lengths) or lengths.min() < 1:
@@ -257,6 +286,9 @@ def _check(path: Path, batch: Batch, noise: Arrays) -> None:
         raise BundleError(f"{path}: input.masked_counts does not fit input.masked_positions", AGAIN)
     if (batch.masked_positions >= lengths).any():
         raise BundleError(f"{path}: input.masked_positions has a position after the end of its text", AGAIN)
+
+
+def _check_noise(path: Path, prefix: str, noise: Arrays) -> None:
     for name, value in noise.items():
         if not 0 <= value < math.inf:
-            raise BundleError(f"{path}: noise.{name} is {value}, expected 0 or more", AGAIN)
+            raise BundleError(f"{path}: {prefix}.{name} is {value}, expected 0 or more", AGAIN)

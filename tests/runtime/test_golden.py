@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from bertedge.bundle import GOLDEN, Bundle
+from bertedge.engines import ENGINES, Executor
+from bertedge.engines.plan_model import PlanModel
 from bertedge.errors import BundleError
-from bertedge.runtime import load
+from bertedge.runtime import BertRuntime, load
 from bertedge.runtime.golden import NOISE_FACTOR, TOLERANCE, Verification, verify
 
 Arrays = dict[str, NDArray[Any]]
@@ -99,6 +102,20 @@ def test_a_cpu_that_computes_no_numbers_does_not_pass(replay_with: Callable[...,
     assert not result.passed
 
 
+def test_an_engine_is_compared_with_its_own_arithmetic(bundle_of: Callable[..., Bundle]) -> None:
+    def open(bundle: Bundle, *, threads: int, check: bool = True) -> Executor:
+        return PlanModel(bundle.folder)
+
+    bundle, engine = bundle_of("static"), replace(ENGINES["onnxruntime"], open=open)
+    runtime = BertRuntime(bundle, engine=replace(engine, arithmetic="per_token"), threads=1)
+    result = verify(runtime)
+    assert result.passed
+    assert result.max_prob_diff < 1e-5
+    assert result.tolerance > TOLERANCE
+    as_the_graph = verify(BertRuntime(bundle, engine=engine, threads=1))
+    assert as_the_graph.max_prob_diff > 10 * result.max_prob_diff
+
+
 SIGNED_DAMAGE: dict[str, Callable[[Arrays], None]] = {
     "no array": lambda a: a.pop("bundle.cls_state"),
     "no noise": lambda a: a.pop("noise.prob"),
@@ -124,6 +141,8 @@ SIGNED_DAMAGE: dict[str, Callable[[Arrays], None]] = {
     "noise that forgives everything": lambda a: a.update({"noise.prob": np.array(np.inf)}),
     "float's vector that is no number": lambda a: a["float.cls_state"].__setitem__((0, 0), np.nan),
     "float's probability that has no end": lambda a: a["float.top_probs"].__setitem__((0, 0, 0), np.inf),
+    "nothing for the other arithmetic": lambda a: a.pop("per_token.cls_state"),
+    "no noise for it": lambda a: a.update({"token_noise.prob": np.array(np.inf)}),
     "noise that is no number": lambda a: a.update({"noise.state": np.array(np.nan)}),
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from bertedge.bundle import Bundle
 from bertedge.encoders import EncoderConfig
 from bertedge.engines.native import library as c
+from bertedge.engines.plan_tensors import PlanTensors
 from bertedge.errors import BundleError, UsageError
-from bertedge.plan import AGAIN, PLAN, StoredHead, StoredLayer, StoredMatrix, StoredTensor, read_plan
+from bertedge.plan import AGAIN, PLAN, StoredHead, StoredLayer, StoredMatrix, read_plan
 
 #: Formats with integer activations -> their int8 terms. In other formats activations are float32.
 TERMS = {"static_int8": 1, "dynamic_int8": 1, "two_term_int8": 2}
@@ -30,7 +30,6 @@ class Description:
     """A model that can be opened. What it points at lives as long as it does.
 
     Attributes:
-        files: the files that hold its tensors, mapped; an opened model still reads its tables there.
         model: the ``be_model``.
         heads: names of its heads, in their order.
 
@@ -42,7 +41,7 @@ class Description:
     def __init__(self, bundle: Bundle) -> None:
         self.folder, self.config = bundle.folder, bundle.config
         self.plan = read_plan(bundle.folder)
-        self.files: dict[str, NDArray[np.uint8]] = {}
+        self._tensors = PlanTensors(bundle.folder, self.plan)
         self._kept: list[Any] = []
         self.heads: dict[str, StoredHead] = self.plan.heads
         self.model = self._model(self.config)
@@ -111,6 +110,11 @@ class Description:
             last=self._linear(last.name),
         )
 
+    @property
+    def files(self) -> dict[str, NDArray[np.uint8]]:
+        """The files that hold its tensors, mapped; an opened model still reads its tables there."""
+        return self._tensors.files
+
     # -- layers; an empty struct means that there is no such layer -------------------------------------------------
 
     def _linear(self, name: str) -> c.Linear:
@@ -153,7 +157,7 @@ class Description:
         stored = self.plan.norms.get(name)
         if stored is None:
             return c.Norm()
-        size = channels or self._place(stored.weight).shape[-1]
+        size = channels or self._extent(stored.weight, -1)
         weight, bias = (self._tensor(tensor, ("float32",), size) for tensor in (stored.weight, stored.bias))
         return c.Norm(weight=weight, bias=bias)
 
@@ -172,7 +176,7 @@ class Description:
             reciprocals=self._tensor(table.reciprocals, ("float32",), table.columns),
         )
         if table.exact is not None:
-            count = self._place(table.exact.rows).shape[0]
+            count = self._extent(table.exact.rows, 0)
             found.exact_count = count
             found.exact_index = self._tensor(table.exact.index, ("uint8",), table.rows)
             found.exact_rows = self._tensor(table.exact.rows, ("int8",), count, table.columns)
@@ -183,7 +187,7 @@ class Description:
         name = self.plan.relative_bias
         if name is None:
             return c.Tensor()
-        return self._tensor(name, ("float32",), self.config.num_attention_heads, self._place(name).shape[-1])
+        return self._tensor(name, ("float32",), self.config.num_attention_heads, self._extent(name, -1))
 
     # -- tensors ------------------------------------------------------------------------------------------------
 
@@ -191,28 +195,18 @@ class Description:
         """A tensor of one of these types, and of this shape. Extents of 1 are ignored."""
         if name is None:
             return c.Tensor()
-        place = self._place(name)
+        place = self._tensors.place(name)
         if place.dtype not in dtypes or [n for n in place.shape if n != 1] != [n for n in shape if n != 1]:
             raise self._broken(f"{name} is {place.dtype} {place.shape}, expected {' or '.join(dtypes)} {shape}")
-        file = self._file(place.file)
-        if place.offset + place.size_bytes > len(file):
-            raise BundleError(f"{self.folder / place.file}: ends before {name}", AGAIN)
-        return c.Tensor(file.ctypes.data + place.offset, place.size_bytes, c.DTYPES[place.dtype], 0)
+        data = self._tensors.bytes_of(name)
+        return c.Tensor(data.ctypes.data, len(data), c.DTYPES[place.dtype], 0)
 
-    def _place(self, name: str) -> StoredTensor:
-        if name not in self.plan.tensors or not self.plan.tensors[name].shape:
-            raise self._broken(f"{name} is not among its tensors")
-        return self.plan.tensors[name]
-
-    def _file(self, name: str) -> NDArray[np.uint8]:
-        """A file of the bundle, mapped once."""
-        path = Path(self.folder, name)
-        if name not in self.files:
-            try:
-                self.files[name] = np.memmap(path, dtype=np.uint8, mode="r")
-            except (OSError, ValueError) as error:  # an empty file cannot be mapped
-                raise BundleError(f"{path}: cannot be read ({error})", AGAIN) from error
-        return self.files[name]
+    def _extent(self, name: str, axis: int) -> int:
+        """An extent of a tensor with two axes, or of one."""
+        shape = self._tensors.place(name).shape
+        if not 0 < len(shape) <= 2:
+            raise self._broken(f"{name} has shape {shape}")
+        return shape[axis]
 
     def _array(self, kind: Any, items: Sequence[Any]) -> Any:
         """Items one after another, or None for none; kept as long as this object."""
