@@ -11,8 +11,8 @@ namespace {
 struct AttentionScratch {
   float* keys;          // (size, padded_keys), transposed
   const float* values;  // (keys, value_stride), whole vectors of them
-  float* scores;        // (kFloatRows, padded_keys)
-  float* sums;          // (kFloatRows, padded_size)
+  float* scores;        // (kSumRows, padded_keys)
+  float* sums;          // (kSumRows, padded_size)
   int padded_keys, padded_size;
   size_t value_stride;
 
@@ -21,14 +21,14 @@ struct AttentionScratch {
     padded_size = round_up(size, kWidth);
     keys = scratch;
     scores = keys + static_cast<size_t>(padded_size) * padded_keys;
-    sums = scores + static_cast<size_t>(kFloatRows) * padded_keys;
-    values = sums + static_cast<size_t>(kFloatRows) * padded_size;
+    sums = scores + static_cast<size_t>(kSumRows) * padded_keys;
+    values = sums + static_cast<size_t>(kSumRows) * padded_size;
   }
 };
 
 size_t attention_scratch(int longest, int size) {
   const size_t keys = round_up(longest, kWidth), width = round_up(size, kWidth);
-  return 2 * keys * width + kFloatRows * (keys + width);
+  return 2 * keys * width + kSumRows * (keys + width);
 }
 
 // c (R, columns) = a (R, depth) b (depth, columns), for V vectors of columns.
@@ -36,18 +36,10 @@ template <int R, int V>
 inline void multiply_columns(const float* a, size_t a_stride, const float* b, size_t b_stride, float* c, size_t c_stride,
                              int depth) {
   Floats v[R][V];
-  for (int r = 0; r < R; r++) {
-    for (int i = 0; i < V; i++) v[r][i] = all(0.0f);
-  }
-  for (int k = 0; k < depth; k++, b += b_stride) {
+  float_block(a, a_stride, b, b_stride, depth, v);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) {
-      const Floats x = all(a[r * a_stride + k]);
-#pragma GCC unroll 2
-      for (int i = 0; i < V; i++) v[r][i] = fma(x, load(b + i * kWidth), v[r][i]);
-    }
-  }
   for (int r = 0; r < R; r++) {
+#pragma GCC unroll 8
     for (int i = 0; i < V; i++) store(c + r * c_stride + i * kWidth, v[r][i]);
   }
 }
@@ -56,11 +48,12 @@ inline void multiply_columns(const float* a, size_t a_stride, const float* b, si
 template <int R>
 inline void multiply(const float* a, size_t a_stride, const float* b, size_t b_stride, float* c, size_t c_stride,
                      int depth, int columns) {
+  constexpr int kStep = kSumVectors * kWidth;
   int j = 0;
-  for (; j + 2 * kWidth <= columns; j += 2 * kWidth) {
-    multiply_columns<R, 2>(a, a_stride, b + j, b_stride, c + j, c_stride, depth);
+  for (; j + kStep <= columns; j += kStep) {
+    multiply_columns<R, kSumVectors>(a, a_stride, b + j, b_stride, c + j, c_stride, depth);
   }
-  if (j < columns) multiply_columns<R, 1>(a, a_stride, b + j, b_stride, c + j, c_stride, depth);
+  for (; j < columns; j += kWidth) multiply_columns<R, 1>(a, a_stride, b + j, b_stride, c + j, c_stride, depth);
 }
 
 // Keys as columns, and values in whole vectors.
@@ -159,9 +152,9 @@ inline void attend_rows(const Attention& t, const AttentionItem& item, const Att
 void attention(const Attention& t, const AttentionItem& item, float* scratch) {
   AttentionScratch s(scratch, item.keys, t.size);
   arrange(t, item, s);
-  for (int first = 0; first < item.queries; first += kFloatRows) {
-    const int rows = item.queries - first < kFloatRows ? item.queries - first : kFloatRows;
-    with_rows<kFloatRows>(rows, [&](auto count) {
+  for (int first = 0; first < item.queries; first += kSumRows) {
+    const int rows = item.queries - first < kSumRows ? item.queries - first : kSumRows;
+    with_rows<kSumRows>(rows, [&](auto count) {
       attend_rows<decltype(count)::value>(t, item, s, item.first_query + first);
     });
   }

@@ -11,32 +11,35 @@ namespace bertedge {
 namespace {
 
 struct Dot {
-  // 4 rows times 4 outputs: 16 vectors of sums, 4 of levels, and room for products on their way.
+  // 4 rows times 4 outputs: 16 vectors of sums, 4 of weights, and room for products on their way.
   static constexpr int kRows = 4;
 
-  // Four sums of every fourth pair of products; they are added at the end.
-  static inline int32x4_t add(int32x4_t sums, int8x16_t x, int8x16_t w) {
-    const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(w));
-    return vpadalq_s16(sums, vmlal_high_s8(low, x, w));
+  // 16 inputs of a row times those of four outputs. Each output has four sums of pairs, which are added at the end.
+  static inline void add(int8x16_t x, const int8x16_t (&w)[4], int32x4_t (&s)[4]) {
+    int16x8_t products[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) products[i] = vmull_s8(vget_low_s8(x), vget_low_s8(w[i]));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) products[i] = vmlal_high_s8(products[i], x, w[i]);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) s[i] = vpadalq_s16(s[i], products[i]);
+    keep_order();
   }
 
   // Four outputs, whose weights follow one another from `weights` on.
   template <int R>
-  static inline void multiply_four(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums, Ahead& ahead) {
+  static inline void multiply_four(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums) {
     int32x4_t s[R][4];
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++) s[r][0] = s[r][1] = s[r][2] = s[r][3] = vdupq_n_s32(0);
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock) {
-      ahead.fetch();
       for (int input = 0; input < kBlock; input += 16, weights += 64) {
         int8x16_t w[4];
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) w[i] = vld1q_s8(weights + i * 16);
 #pragma GCC unroll 4
         for (int r = 0; r < R; r++) {
-          const int8x16_t x = vld1q_s8(reinterpret_cast<const int8_t*>(levels) + r * kBlock + input);
-#pragma GCC unroll 4
-          for (int i = 0; i < 4; i++) s[r][i] = add(s[r][i], x, w[i]);
+          add(vld1q_s8(reinterpret_cast<const int8_t*>(levels) + r * kBlock + input), w, s[r]);
         }
       }
     }
@@ -47,9 +50,11 @@ struct Dot {
   }
 
   template <int R>
-  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
+  [[gnu::noinline]] static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums,
+                                         Ahead& ahead) {
+    for (int b = 0; b < blocks; b++) ahead.fetch();
     const size_t bytes = static_cast<size_t>(blocks) * kBlock * 4;
-    for (int i = 0; i < kPanel; i += 4, panel += bytes) multiply_four<R>(levels, panel, blocks, sums + i, ahead);
+    for (int i = 0; i < kPanel; i += 4, panel += bytes) multiply_four<R>(levels, panel, blocks, sums + i);
   }
 };
 
@@ -67,8 +72,7 @@ void nothing() {}
 }  // namespace
 
 extern const Kernels kKernelsNeon;
-const Kernels kKernelsNeon = {"neon",     nothing, nothing,  pack_sixteens, int8_product<Dot>, float_product, add_bytes,
-                              layer_norm, prepare, quantize, activate,      rotate,            attention,
-                              attention_scratch};
+const Kernels kKernelsNeon = {"neon", nothing, nothing, pack_sixteens, int8_product<Dot>, float_product, add_bytes,
+                              layer_norm, prepare, quantize, activate, rotate, attention, attention_scratch};
 
 }  // namespace bertedge

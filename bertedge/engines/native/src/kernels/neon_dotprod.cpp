@@ -25,7 +25,7 @@ struct Dot {
 
   // kVectors * 4 outputs of the panel: one half of them, or all.
   template <int R, int kVectors>
-  static inline void multiply_part(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
+  static inline void multiply_part(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums) {
     int32x4_t s[R][kVectors];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
@@ -33,7 +33,6 @@ struct Dot {
       for (int i = 0; i < kVectors; i++) s[r][i] = vdupq_n_s32(0);
     }
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, panel += kPanel * kBlock) {
-      ahead.fetch();
       for (int input = 0; input < kBlock; input += 16) {
         int8x16_t x[R];
 #pragma GCC unroll 8
@@ -53,10 +52,12 @@ struct Dot {
   }
 
   template <int R>
-  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
-    if constexpr (R <= 2) return multiply_part<R, 8>(levels, panel, blocks, sums, ahead);
-    multiply_part<R, 4>(levels, panel, blocks, sums, ahead);
-    multiply_part<R, 4>(levels, panel + 1024, blocks, sums + 16, ahead);
+  [[gnu::noinline]] static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums,
+                                         Ahead& ahead) {
+    for (int b = 0; b < blocks; b++) ahead.fetch();
+    if constexpr (R <= 2) return multiply_part<R, 8>(levels, panel, blocks, sums);
+    multiply_part<R, 4>(levels, panel, blocks, sums);
+    multiply_part<R, 4>(levels, panel + 1024, blocks, sums + 16);
   }
 };
 
@@ -65,8 +66,8 @@ void nothing() {}
 }  // namespace
 
 extern const Kernels kKernelsNeonDotprod;
-const Kernels kKernelsNeonDotprod = {"neon-dotprod", nothing,  nothing, pack_quads, int8_product<Dot>, float_product, add_bytes,
-                                     layer_norm,     prepare,  quantize, activate,  rotate,            attention,
+const Kernels kKernelsNeonDotprod = {"neon-dotprod", nothing, nothing, pack_quads, int8_product<Dot>, float_product,
+                                     add_bytes, layer_norm, prepare, quantize, activate, rotate, attention,
                                      attention_scratch};
 
 }  // namespace bertedge

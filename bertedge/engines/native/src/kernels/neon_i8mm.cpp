@@ -8,17 +8,25 @@ namespace bertedge {
 namespace {
 
 struct Dot {
-  // 4 pairs of rows times 4 pairs of outputs.
-  static constexpr int kRows = 8;
+  // 3 pairs of rows times 8 pairs of outputs: 24 vectors of sums, 6 of levels.
+  static constexpr int kRows = 6, kPairs = 8;
 
-  // Eight inputs of two rows.
-  static inline int8x16_t pair_of_rows(const uint8_t* first, const uint8_t* second) {
-    return vreinterpretq_s8_u8(vcombine_u8(vld1_u8(first), vld1_u8(second)));
+  static inline int64x2_t sixteen(const uint8_t* levels) { return vreinterpretq_s64_u8(vld1q_u8(levels)); }
+
+  // Eight inputs, which are those of one load of x, times half of a panel.
+  template <int kRowPairs>
+  static inline void add(const int8x16_t (&x)[kRowPairs], const int8_t* weights, int32x4_t (&s)[kRowPairs][kPairs]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kPairs; i++) {
+      const int8x16_t w = vld1q_s8(weights + i * 16);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRowPairs; r++) s[r][i] = vmmlaq_s32(s[r][i], x[r], w);
+    }
   }
 
-  // kPairs pairs of outputs, from `weights` on. An odd last row is paired with itself.
-  template <int R, int kPairs>
-  static inline void multiply_part(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums, Ahead& ahead) {
+  // Half of a panel, whose weights begin at `weights`. An odd last row is paired with itself.
+  template <int R>
+  static inline void multiply_half(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums) {
     constexpr int kRowPairs = (R + 1) / 2;
     int32x4_t s[kRowPairs][kPairs];
 #pragma GCC unroll 8
@@ -27,21 +35,20 @@ struct Dot {
       for (int i = 0; i < kPairs; i++) s[r][i] = vdupq_n_s32(0);
     }
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, weights += kPanel * kBlock) {
-      ahead.fetch();
-#pragma GCC unroll 2
-      for (int octet = 0; octet < 8; octet++) {
-        int8x16_t x[kRowPairs];
+#pragma GCC unroll 1
+      for (int input = 0; input < kBlock; input += 16) {
+        int8x16_t x[kRowPairs], next[kRowPairs];
 #pragma GCC unroll 8
         for (int r = 0; r < kRowPairs; r++) {
-          const uint8_t* row = levels + 2 * r * kBlock + octet * 8;
-          x[r] = pair_of_rows(row, 2 * r + 1 < R ? row + kBlock : row);
+          const uint8_t* row = levels + 2 * r * kBlock + input;
+          const int64x2_t first = sixteen(row), second = 2 * r + 1 < R ? sixteen(row + kBlock) : first;
+          x[r] = vreinterpretq_s8_s64(vtrn1q_s64(first, second));
+          next[r] = vreinterpretq_s8_s64(vtrn2q_s64(first, second));
         }
-#pragma GCC unroll 8
-        for (int i = 0; i < kPairs; i++) {
-          const int8x16_t w = vld1q_s8(weights + octet * 256 + i * 16);
-#pragma GCC unroll 8
-          for (int r = 0; r < kRowPairs; r++) s[r][i] = vmmlaq_s32(s[r][i], x[r], w);
-        }
+        keep_order();
+        add(x, weights + input * kPanel, s);
+        keep_order();
+        add(next, weights + (input + 8) * kPanel, s);
       }
     }
 #pragma GCC unroll 8
@@ -55,11 +62,11 @@ struct Dot {
   }
 
   template <int R>
-  static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
-    constexpr int kPairs = R <= 4 ? 8 : 4;
-    for (int pair = 0; pair < kPanel / 2; pair += kPairs) {
-      multiply_part<R, kPairs>(levels, panel + pair * 16, blocks, sums + pair * 2, ahead);
-    }
+  [[gnu::noinline]] static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums,
+                                         Ahead& ahead) {
+    for (int b = 0; b < blocks; b++) ahead.fetch();
+    multiply_half<R>(levels, panel, blocks, sums);
+    multiply_half<R>(levels, panel + kPanel / 2 * 8, blocks, sums + kPanel / 2);
   }
 };
 
@@ -78,8 +85,8 @@ void nothing() {}
 }  // namespace
 
 extern const Kernels kKernelsNeonI8mm;
-const Kernels kKernelsNeonI8mm = {"neon-i8mm", nothing,  nothing, pack_octets, int8_product<Dot>, float_product, add_bytes,
-                                  layer_norm,  prepare,  quantize, activate,   rotate,            attention,
+const Kernels kKernelsNeonI8mm = {"neon-i8mm", nothing, nothing, pack_octets, int8_product<Dot>, float_product,
+                                  add_bytes, layer_norm, prepare, quantize, activate, rotate, attention,
                                   attention_scratch};
 
 }  // namespace bertedge

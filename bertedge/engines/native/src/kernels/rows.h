@@ -79,34 +79,55 @@ Range range_of(const float* x, int inputs) {
   return {smallest(low), largest(high)};
 }
 
-// Inputs from `inputs` to the end of the block have zero weights; they get the level 0.
+// The steps of a row's levels.
+struct Steps {
+  Floats low, scale, per_step, per_rest_step;
+};
+
+// The next kLevelVectors vectors of a row, of which `left` values are inside. The others have zero weights: they get the
+// level of the lowest value.
+template <bool kRest>
+inline void write_some_levels(const float* x, int left, const Steps& steps, uint8_t* levels, uint8_t* rest_levels) {
+  const Floats limit = all(static_cast<float>(kRestZero));
+  Ints level[kLevelVectors], rest_level[kLevelVectors];
+#pragma GCC unroll 4
+  for (int i = 0; i < kLevelVectors; i++, left -= kWidth) {
+    Floats v = steps.low;
+    if (left >= kWidth) {
+      v = load(x + i * kWidth);
+    } else if (left > 0) {
+      v = keep_first(load_first(x + i * kWidth, left), left, v);
+    }
+    const Floats above = v - steps.low, whole = round(above * steps.per_step);
+    level[i] = to_ints(whole);
+    if (kRest) {
+      const Floats rest = round(fma(whole, all(0.0f) - steps.scale, above) * steps.per_rest_step);
+      rest_level[i] = to_ints(min(max(rest, all(0.0f) - limit), limit) + limit);
+    }
+  }
+  store_levels(levels, level);
+  if (kRest) store_levels(rest_levels, rest_level);
+}
+
 template <bool kRest>
 void write_levels(const float* x, int inputs, Range range, const QuantizedRows& to, int row) {
   // A row of equal values needs no steps; the smallest normal range keeps the reciprocal finite.
   const float width = range.high - range.low, scale = (width > 1e-30f ? width : 1e-30f) / 255.0f;
-  const Floats low = all(range.low), steps = all(1.0f / scale), size = all(scale);
-  const Floats rest_steps = all(kRestSteps / scale);
+  const Steps steps = {all(range.low), all(scale), all(1.0f / scale), all(kRestSteps / scale)};
   const float rest_scale = kRest ? scale / kRestSteps : 0.0f;
   to.scale[row] = scale;
   to.offset[row] = range.low - kRestZero * rest_scale + kLevelZero * (scale + rest_scale);
+  constexpr int kStep = kLevelVectors * kWidth;
   const int blocks = blocks_of(inputs);
   for (int b = 0; b < blocks; b++) {
-    uint8_t* levels = to.levels + level_place(row, b * kBlock, blocks);
-    uint8_t* rest_levels = kRest ? to.rest_levels + level_place(row, b * kBlock, blocks) : nullptr;
-    for (int i = 0; i < kBlock; i += kWidth) {
-      const int left = inputs - b * kBlock - i;
-      if (left <= 0) {
-        store_levels(levels + i, to_ints(all(0.0f)));
-        if (kRest) store_levels(rest_levels + i, to_ints(all(0.0f)));
-        continue;
-      }
-      const Floats v = left >= kWidth ? load(x + b * kBlock + i) : keep_first(load_first(x + b * kBlock + i, left), left, low);
-      const Floats level = min(max(round((v - low) * steps), all(0.0f)), all(255.0f));
-      store_levels(levels + i, to_ints(level));
-      if (kRest) {
-        const Floats rest = round(fma(level, all(0.0f) - size, v - low) * rest_steps);
-        const Floats limit = all(static_cast<float>(kRestZero));
-        store_levels(rest_levels + i, to_ints(min(max(rest, all(0.0f) - limit), limit) + limit));
+    const size_t place = level_place(row, b * kBlock, blocks);
+    for (int i = 0; i < kBlock; i += kStep) {
+      const int at = b * kBlock + i;
+      uint8_t *levels = to.levels + place + i, *rest_levels = kRest ? to.rest_levels + place + i : nullptr;
+      if (at + kStep <= inputs) {
+        write_some_levels<kRest>(x + at, kStep, steps, levels, rest_levels);
+      } else {
+        write_some_levels<kRest>(x + at, inputs - at, steps, levels, rest_levels);
       }
     }
   }

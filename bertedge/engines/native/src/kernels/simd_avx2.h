@@ -12,9 +12,10 @@ typedef __m256i Ints;
 constexpr int kWidth = 8;
 // What is taken off a level before it is stored: nothing, since vpmaddubsw and vpdpbusd read unsigned levels.
 constexpr int kLevelZero = 0;
-// Rows of a float product, with 4 vectors of outputs, and of attention, with 2: 12 of the 16 registers are sums.
-constexpr int kFloatRows = 3;
-constexpr int kAttentionRows = 6;
+// Sums of a float product that fill the registers: rows, and vectors of each.
+constexpr int kSumRows = 6, kSumVectors = 2;
+// Vectors that become levels at a time.
+constexpr int kLevelVectors = 4;
 
 // AVX2 has no mask registers: a lane is taken where the highest bit of its word is set.
 alignas(32) constexpr int32_t kLanes[2 * kWidth] = {-1, -1, -1, -1, -1, -1, -1, -1};
@@ -34,6 +35,12 @@ inline Floats keep_first(Floats v, int count, Floats other) {
 }
 
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+// Factors of sums: `kScalars` floats that follow one another, and a * b + c with one of them.
+typedef Floats Scalars;
+constexpr int kScalars = 1;
+inline Scalars load_scalars(const float* p) { return all(*p); }
+template <int kLane>
+inline Floats fma_scalar(Scalars a, Floats b, Floats c) { return fma(a, b, c); }
 inline Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 inline Floats min(Floats a, Floats b) { return _mm256_min_ps(a, b); }
 inline Floats round(Floats v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -71,10 +78,12 @@ inline Ints load_bytes(const int8_t* p) {  // kWidth of them
   return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
 inline Ints load_ints(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-// kWidth levels from 0 to 255, as this instruction set stores them.
-inline void store_levels(uint8_t* p, Ints v) {
-  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+// Integers as levels, as this instruction set stores them: below 0 is 0, above 255 is 255.
+inline void store_levels(uint8_t* p, const Ints (&v)[kLevelVectors]) {
+  // Both instructions work on halves of 128 bits, which leaves fours of bytes in another order.
+  const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(bytes, order));
 }
 
 // Rows become columns.

@@ -12,9 +12,10 @@ typedef __m512i Ints;
 constexpr int kWidth = 16;
 // What is taken off a level before it is stored: nothing, since vpdpbusd reads unsigned levels.
 constexpr int kLevelZero = 0;
-// Rows of a float product, and of attention, that fill the registers.
-constexpr int kFloatRows = 12;
-constexpr int kAttentionRows = 12;
+// Sums of a float product that fill the registers: rows, and vectors of each.
+constexpr int kSumRows = 12, kSumVectors = 2;
+// Vectors that become levels at a time.
+constexpr int kLevelVectors = 1;
 
 inline __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1u << count) - 1); }
 
@@ -28,6 +29,12 @@ inline void store_first(float* p, Floats v, int count) { _mm512_mask_storeu_ps(p
 inline Floats keep_first(Floats v, int count, Floats other) { return _mm512_mask_mov_ps(other, first_lanes(count), v); }
 
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+// Factors of sums: `kScalars` floats that follow one another, and a * b + c with one of them.
+typedef Floats Scalars;
+constexpr int kScalars = 1;
+inline Scalars load_scalars(const float* p) { return all(*p); }
+template <int kLane>
+inline Floats fma_scalar(Scalars a, Floats b, Floats c) { return fma(a, b, c); }
 inline Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 inline Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
 inline Floats round(Floats v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -52,9 +59,10 @@ inline Ints load_bytes(const int8_t* p) {  // kWidth of them
   return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 inline Ints load_ints(const int32_t* p) { return _mm512_loadu_si512(p); }
-// kWidth levels from 0 to 255, as this instruction set stores them.
-inline void store_levels(uint8_t* p, Ints v) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+// Integers as levels, as this instruction set stores them: below 0 is 0, above 255 is 255.
+inline void store_levels(uint8_t* p, const Ints (&v)[kLevelVectors]) {
+  const Ints positive = _mm512_max_epi32(v[0], _mm512_setzero_si512());
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtusepi32_epi8(positive));
 }
 
 // Rows become columns.

@@ -3,7 +3,6 @@
 #include <arm_neon.h>
 
 #include <cstdint>
-#include <cstring>
 
 namespace bertedge {
 namespace {
@@ -13,9 +12,10 @@ typedef int32x4_t Ints;
 constexpr int kWidth = 4;
 // What is taken off a level before it is stored: NEON multiplies signed bytes.
 constexpr int kLevelZero = 128;
-// Rows of a float product, and of attention, that fill the registers.
-constexpr int kFloatRows = 6;
-constexpr int kAttentionRows = 6;
+// Sums of a float product that fill the registers: rows, and vectors of each.
+constexpr int kSumRows = 6, kSumVectors = 4;
+// Vectors that become levels at a time.
+constexpr int kLevelVectors = 4;
 
 inline Floats all(float x) { return vdupq_n_f32(x); }
 inline Floats load(const float* p) { return vld1q_f32(p); }
@@ -38,6 +38,12 @@ inline Floats keep_first(Floats v, int count, Floats other) {
 }
 
 inline Floats fma(Floats a, Floats b, Floats c) { return vfmaq_f32(c, a, b); }
+// Factors of sums: `kScalars` floats that follow one another, and a * b + c with one of them.
+typedef Floats Scalars;
+constexpr int kScalars = 4;
+inline Scalars load_scalars(const float* p) { return load(p); }
+template <int kLane>
+inline Floats fma_scalar(Scalars a, Floats b, Floats c) { return vfmaq_laneq_f32(c, b, a, kLane); }
 inline Floats max(Floats a, Floats b) { return vmaxq_f32(a, b); }
 inline Floats min(Floats a, Floats b) { return vminq_f32(a, b); }
 inline Floats round(Floats v) { return vrndnq_f32(v); }
@@ -66,11 +72,12 @@ inline Ints load_bytes(const int8_t* p) {  // kWidth of them
   return vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(static_cast<uint32_t>(four)))));
 }
 inline Ints load_ints(const int32_t* p) { return vld1q_s32(p); }
-// kWidth levels from 0 to 255, as this instruction set stores them.
-inline void store_levels(uint8_t* p, Ints v) {
-  const int16x4_t low = vmovn_s32(vsubq_s32(v, vdupq_n_s32(kLevelZero)));
-  const int32_t four = vget_lane_s32(vreinterpret_s32_s8(vmovn_s16(vcombine_s16(low, low))), 0);
-  std::memcpy(p, &four, sizeof four);
+// Integers as levels, as this instruction set stores them: below 0 is 0, above 255 is 255.
+inline void store_levels(uint8_t* p, const Ints (&v)[kLevelVectors]) {
+  const int16x8_t zero = vdupq_n_s16(kLevelZero);
+  const int16x8_t low = vqsubq_s16(vqmovn_high_s32(vqmovn_s32(v[0]), v[1]), zero);
+  const int16x8_t high = vqsubq_s16(vqmovn_high_s32(vqmovn_s32(v[2]), v[3]), zero);
+  vst1q_s8(reinterpret_cast<int8_t*>(p), vqmovn_high_s16(vqmovn_s16(low), high));
 }
 
 // Rows become columns.
