@@ -118,7 +118,8 @@ class PlanLayers:
 
     def terms(self, layer: StoredLayer, x: Floats) -> list[Term]:
         """Quantize the input of a layer, token by token, into one or two terms."""
-        inside = np.delete(x, list(layer.outliers), axis=1) if layer.outliers else x
+        inside = x.copy()
+        inside[:, list(layer.outliers)] = 0
         low, high = inside.min(axis=1, keepdims=True), inside.max(axis=1, keepdims=True)
         step = (high - low) / TOP_LEVEL
         levels = steps_of(x - low, step).clip(0, TOP_LEVEL)

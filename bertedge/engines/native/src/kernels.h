@@ -14,6 +14,7 @@ enum class Activation : int32_t { kIdentity, kGelu, kGeluTanh, kRelu, kSilu, kTa
 struct Preparation {
   const float* shifts = nullptr;       // (inputs), or null
   const float* reciprocals = nullptr;  // (inputs), or null
+  const float* factors = nullptr;      // int8 layers: the reciprocals, but 0 for outliers; null if all are 1
   const int32_t* outliers = nullptr;   // inputs that are multiplied in float, ascending
   int outlier_count = 0;
 };
@@ -116,11 +117,10 @@ struct Kernels {
   void (*add_bytes)(const int8_t* bytes, float scale, const float* factors, int count, float* to);
   // A row's layer norm (Ba et al. 2016, equation 4). x and out may be the same.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, int channels, float epsilon, float* out);
-  // A row, prepared; outliers stay in it.
+  // A row, prepared for a layer with float weights.
   void (*prepare)(const float* x, const Preparation& preparation, int inputs, float* out);
-  // A row as int8. `scratch`: as many floats as inputs, rounded up to 64.
-  void (*quantize)(const float* x, const Preparation& preparation, int inputs, const QuantizedRows& to, int row,
-                   float* scratch);
+  // A row, prepared and as int8. Outliers count as zeros in it.
+  void (*quantize)(const float* x, const Preparation& preparation, int inputs, const QuantizedRows& to, int row);
   // out[i] = activation(x[i]) * x[gate + i], or without a gate activation(x[i])
   void (*activate)(const float* x, int width, int gate, Activation activation, float* out);
   // Rotate the pairs (i, i + size / 2) of each head by the angles whose cosines and sines are given, (size / 2) each.

@@ -52,6 +52,14 @@ void sum_panel(const WeightView<int8_t>& weight, int panel, int32_t* sums) {
   if (lowest) refuse_model("a weight is -128, expected -127 to 127");
 }
 
+// The factors of a layer's inputs: zero for outliers.
+const float* without_outliers(Arena& arena, const Preparation& preparation, int inputs) {
+  float* factors = arena.take<float>(inputs);
+  for (int i = 0; i < inputs; i++) factors[i] = preparation.reciprocals ? preparation.reciprocals[i] : 1.0f;
+  for (int i = 0; i < preparation.outlier_count; i++) factors[preparation.outliers[i]] = 0.0f;
+  return factors;
+}
+
 // Runs work(begin, end) on shares of the items; an exception of any of them is thrown here.
 void in_shares(int items, int threads, const std::function<void(int, int)>& work) {
   std::vector<std::exception_ptr> failures(static_cast<size_t>(threads));
@@ -160,11 +168,13 @@ void Packer::pack_vectors(const std::string& name, const be_linear& layer, const
     if (is_there(matrix.reciprocals)) {
       preparation.reciprocals = floats(name + ": reciprocals", matrix.reciprocals, layer.inputs);
     }
+    preparation.factors = preparation.reciprocals;
     if (layer.outlier_count) {
       int32_t* outliers = arena_.take<int32_t>(layer.outlier_count);
       std::copy(layer.outliers, layer.outliers + layer.outlier_count, outliers);
       preparation.outliers = outliers;
       preparation.outlier_count = layer.outlier_count;
+      preparation.factors = without_outliers(arena_, preparation, layer.inputs);
       weights.outlier_weight = arena_.take<float>(padded * layer.outlier_count);
     }
     weights.bias = arena_.take<float>(padded);

@@ -189,8 +189,7 @@ void Pass::reserve_inputs(Workspace& w, int rows) {
   };
   take(input_, w.levels, w.rest_levels, w.scale, w.offset, w.outliers, w.floats);
   take(query_input_, w.query_levels, w.query_rest_levels, w.query_scale, w.query_offset, w.query_outliers, w.query_floats);
-  const size_t row = static_cast<size_t>(round_up(inputs, kBlock));
-  scratch_size_ = std::max(row, model_.kernels->attention_scratch(longest_, model_.head_size()));
+  scratch_size_ = model_.kernels->attention_scratch(longest_, model_.head_size());
   scratch_size_ = (scratch_size_ + 31) / 16 * 16;  // threads do not share a cache line
   scratch_ = w.scratch.reserve<float>(scratch_size_ * threads());
 }

@@ -51,7 +51,7 @@ void Pass::Worker::prepare(const Linear& layer, const float* x, const LayerInput
   if (!layer.is_int8()) return kernels_.prepare(x, layer.preparation, layer.inputs(), to.floats[row]);
   QuantizedRows rows = to.quantized;
   if (layer.terms == 1) rows.rest_levels = nullptr;
-  kernels_.quantize(x, layer.preparation, layer.inputs(), rows, row, scratch_);
+  kernels_.quantize(x, layer.preparation, layer.inputs(), rows, row);
 }
 
 Product Pass::Worker::product(const Linear& layer, const LayerInput& input, int rows, Rows out) const {

@@ -122,8 +122,8 @@ struct Int8Layer {
 inline int level_zero_of(const Kernels& kernels) {
   const float x[2] = {0, 255};
   Array<uint8_t> levels(level_bytes(1, 1));
-  Array<float> scale(1), offset(1), scratch(kBlock);
-  kernels.quantize(x, {}, 2, {levels.data(), nullptr, scale.data(), offset.data(), nullptr}, 0, scratch.data());
+  Array<float> scale(1), offset(1);
+  kernels.quantize(x, {}, 2, {levels.data(), nullptr, scale.data(), offset.data(), nullptr}, 0);
   return (256 - levels[0]) % 256;
 }
 

@@ -46,62 +46,61 @@ void layer_norm(const float* x, const float* weight, const float* bias, int chan
   });
 }
 
-inline Floats prepared(const float* x, const Preparation& p, int c, int n) {
-  Floats v = load_some(x + c, n);
-  if (p.shifts) v = v - load_some(p.shifts + c, n);
-  return p.reciprocals ? v * load_some(p.reciprocals + c, n) : v;
-}
-
 void prepare(const float* x, const Preparation& preparation, int inputs, float* out) {
-  for_columns(inputs, [&](int c, int n) { store_some(out + c, prepared(x, preparation, c, n), n); });
-}
-
-// Takes the outliers out of a prepared row. Their weights are zero, so any value will do that does not widen the range.
-void take_outliers(float* x, const Preparation& p, int inputs, float* outliers) {
-  for (int i = 0; i < p.outlier_count; i++) outliers[i] = x[p.outliers[i]];
-  int usual = 0;  // the first input that is no outlier
-  while (usual < p.outlier_count && p.outliers[usual] == usual) usual++;
-  const float stand_in = usual < inputs ? x[usual] : 0.0f;
-  for (int i = 0; i < p.outlier_count; i++) x[p.outliers[i]] = stand_in;
-}
-
-struct Range {
-  float low, high;
-};
-
-Range range_of(const float* x, int inputs) {
-  Floats low = all(x[0]), high = low;
   for_columns(inputs, [&](int c, int n) {
-    const Floats v = load_some(x + c, n);
-    low = min(low, keep_some(v, n, low));
-    high = max(high, keep_some(v, n, high));
+    Floats v = load_some(x + c, n);
+    if (preparation.shifts) v = v - load_some(preparation.shifts + c, n);
+    if (preparation.reciprocals) v = v * load_some(preparation.reciprocals + c, n);
+    store_some(out + c, v, n);
   });
-  return {smallest(low), largest(high)};
 }
+
+// The prepared outliers of a row.
+inline void gather_outliers(const float* x, const Preparation& p, float* outliers) {
+  for (int i = 0; i < p.outlier_count; i++) {
+    const int input = p.outliers[i];
+    float v = x[input];
+    if (p.shifts) v -= p.shifts[input];
+    outliers[i] = p.reciprocals ? v * p.reciprocals[input] : v;
+  }
+}
+
+// A row whose values are prepared when they are read, so that nothing is stored in between.
+template <bool kShifts, bool kFactors>
+struct PreparedRow {
+  const float* x;
+  const Preparation* preparation;
+
+  Floats operator()(int c, int n) const {
+    Floats v = load_some(x + c, n);
+    if (kShifts) v = v - load_some(preparation->shifts + c, n);
+    return kFactors ? v * load_some(preparation->factors + c, n) : v;
+  }
+};
 
 // The steps of a row's levels.
 struct Steps {
-  Floats low, scale, per_step, per_rest_step;
+  Floats low, minus_scale, per_step, per_rest_step;
 };
 
-// The next kLevelVectors vectors of a row, of which `left` values are inside. The others have zero weights: they get the
-// level of the lowest value.
-template <bool kRest>
-inline void write_some_levels(const float* x, int left, const Steps& steps, uint8_t* levels, uint8_t* rest_levels) {
+// The kLevelVectors vectors of a row at `at`, of which `left` values are inside. The others have zero weights: they get
+// the level of the lowest value.
+template <bool kRest, class Row>
+inline void write_some_levels(const Row& x, int at, int left, const Steps& steps, uint8_t* levels, uint8_t* rest_levels) {
   const Floats limit = all(static_cast<float>(kRestZero));
   Ints level[kLevelVectors], rest_level[kLevelVectors];
 #pragma GCC unroll 4
-  for (int i = 0; i < kLevelVectors; i++, left -= kWidth) {
+  for (int i = 0; i < kLevelVectors; i++, at += kWidth, left -= kWidth) {
     Floats v = steps.low;
     if (left >= kWidth) {
-      v = load(x + i * kWidth);
+      v = x(at, kWidth);
     } else if (left > 0) {
-      v = keep_first(load_first(x + i * kWidth, left), left, v);
+      v = keep_first(x(at, left), left, v);
     }
-    const Floats above = v - steps.low, whole = round(above * steps.per_step);
-    level[i] = to_ints(whole);
+    const Floats above = v - steps.low;
+    level[i] = to_ints(above * steps.per_step);  // at most 255, up to rounding: the steps are those of this row
     if (kRest) {
-      const Floats rest = round(fma(whole, all(0.0f) - steps.scale, above) * steps.per_rest_step);
+      const Floats rest = fma(to_floats(level[i]), steps.minus_scale, above) * steps.per_rest_step;
       rest_level[i] = to_ints(min(max(rest, all(0.0f) - limit), limit) + limit);
     }
   }
@@ -109,14 +108,20 @@ inline void write_some_levels(const float* x, int left, const Steps& steps, uint
   if (kRest) store_levels(rest_levels, rest_level);
 }
 
-template <bool kRest>
-void write_levels(const float* x, int inputs, Range range, const QuantizedRows& to, int row) {
-  // A row of equal values needs no steps; the smallest normal range keeps the reciprocal finite.
-  const float width = range.high - range.low, scale = (width > 1e-30f ? width : 1e-30f) / 255.0f;
-  const Steps steps = {all(range.low), all(scale), all(1.0f / scale), all(kRestSteps / scale)};
-  const float rest_scale = kRest ? scale / kRestSteps : 0.0f;
+template <bool kRest, class Row>
+void write_levels(const Row& x, int inputs, const QuantizedRows& to, int row) {
+  Floats lowest = all(x(0, 1)[0]), highest = lowest;
+  for_columns(inputs, [&](int c, int n) {
+    const Floats v = x(c, n);
+    lowest = min(lowest, keep_some(v, n, lowest));
+    highest = max(highest, keep_some(v, n, highest));
+  });
+  // A row of equal values needs no steps; the smallest width keeps the reciprocal finite.
+  const float low = smallest(lowest), width = largest(highest) - low;
+  const float scale = (width > 1e-30f ? width : 1e-30f) / 255.0f, rest_scale = kRest ? scale / kRestSteps : 0.0f;
+  const Steps steps = {all(low), all(0.0f - scale), all(1.0f / scale), all(kRestSteps / scale)};
   to.scale[row] = scale;
-  to.offset[row] = range.low - kRestZero * rest_scale + kLevelZero * (scale + rest_scale);
+  to.offset[row] = low - kRestZero * rest_scale + kLevelZero * (scale + rest_scale);
   constexpr int kStep = kLevelVectors * kWidth;
   const int blocks = blocks_of(inputs);
   for (int b = 0; b < blocks; b++) {
@@ -125,25 +130,27 @@ void write_levels(const float* x, int inputs, Range range, const QuantizedRows& 
       const int at = b * kBlock + i;
       uint8_t *levels = to.levels + place + i, *rest_levels = kRest ? to.rest_levels + place + i : nullptr;
       if (at + kStep <= inputs) {
-        write_some_levels<kRest>(x + at, kStep, steps, levels, rest_levels);
+        write_some_levels<kRest>(x, at, kStep, steps, levels, rest_levels);
       } else {
-        write_some_levels<kRest>(x + at, inputs - at, steps, levels, rest_levels);
+        write_some_levels<kRest>(x, at, inputs - at, steps, levels, rest_levels);
       }
     }
   }
 }
 
-void quantize(const float* x, const Preparation& preparation, int inputs, const QuantizedRows& to, int row, float* scratch) {
-  if (preparation.shifts || preparation.reciprocals || preparation.outlier_count) {
-    prepare(x, preparation, inputs, scratch);
-    if (preparation.outlier_count) {
-      take_outliers(scratch, preparation, inputs, to.outliers + static_cast<size_t>(row) * preparation.outlier_count);
-    }
-    x = scratch;
-  }
-  const Range range = range_of(x, inputs);
-  if (to.rest_levels) return write_levels<true>(x, inputs, range, to, row);
-  write_levels<false>(x, inputs, range, to, row);
+template <bool kShifts, bool kFactors>
+inline void quantize_row(const float* x, const Preparation& p, int inputs, const QuantizedRows& to, int row) {
+  const PreparedRow<kShifts, kFactors> prepared = {x, &p};
+  if (to.rest_levels) return write_levels<true>(prepared, inputs, to, row);
+  write_levels<false>(prepared, inputs, to, row);
+}
+
+void quantize(const float* x, const Preparation& p, int inputs, const QuantizedRows& to, int row) {
+  if (p.outlier_count) gather_outliers(x, p, to.outliers + static_cast<size_t>(row) * p.outlier_count);
+  if (p.shifts && p.factors) return quantize_row<true, true>(x, p, inputs, to, row);
+  if (p.shifts) return quantize_row<true, false>(x, p, inputs, to, row);
+  if (p.factors) return quantize_row<false, true>(x, p, inputs, to, row);
+  quantize_row<false, false>(x, p, inputs, to, row);
 }
 
 void activate(const float* x, int width, int gate, Activation activation, float* out) {

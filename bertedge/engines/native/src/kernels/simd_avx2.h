@@ -45,6 +45,7 @@ inline Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 inline Floats min(Floats a, Floats b) { return _mm256_min_ps(a, b); }
 inline Floats round(Floats v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 inline Floats square_root(Floats v) { return _mm256_sqrt_ps(v); }
+inline Floats reciprocal(Floats v) { return all(1.0f) / v; }
 // v * 2^n, for whole n from -126 to 127
 inline Floats scale_by_power(Floats v, Floats n) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));

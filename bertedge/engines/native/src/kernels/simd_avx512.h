@@ -39,6 +39,11 @@ inline Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 inline Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
 inline Floats round(Floats v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 inline Floats square_root(Floats v) { return _mm512_sqrt_ps(v); }
+// 1 / v within 2e-7 of itself, for normal numbers. Division takes twice as long.
+inline Floats reciprocal(Floats v) {
+  const Floats r = _mm512_rcp14_ps(v);
+  return _mm512_fmadd_ps(r, _mm512_fnmadd_ps(v, r, all(1.0f)), r);
+}
 // v * 2^n, for whole n from -126 to 127
 inline Floats scale_by_power(Floats v, Floats n) { return _mm512_scalef_ps(v, n); }
 // v with the sign of `sign`; v must not be negative

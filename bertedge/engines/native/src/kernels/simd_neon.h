@@ -48,6 +48,7 @@ inline Floats max(Floats a, Floats b) { return vmaxq_f32(a, b); }
 inline Floats min(Floats a, Floats b) { return vminq_f32(a, b); }
 inline Floats round(Floats v) { return vrndnq_f32(v); }
 inline Floats square_root(Floats v) { return vsqrtq_f32(v); }
+inline Floats reciprocal(Floats v) { return all(1.0f) / v; }
 // v * 2^n, for whole n from -126 to 127
 inline Floats scale_by_power(Floats v, Floats n) {
   const int32x4_t exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
