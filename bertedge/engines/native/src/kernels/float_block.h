@@ -37,19 +37,24 @@ inline void float_block(const float* x, size_t x_stride, const float* b, size_t 
 #pragma GCC unroll 8
     for (int i = 0; i < V; i++) s[r][i] = all(0.0f);
   }
-  Scalars scalars[R];
   int k = 0;
-  for (; k + kScalars <= depth; k += kScalars, b += kScalars * b_stride) {
+  if constexpr (kScalars > 1) {
+    Scalars scalars[R];
+    for (; k + kScalars <= depth; k += kScalars, b += kScalars * b_stride) {
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) scalars[r] = load_scalars(x + r * x_stride + k);
-    add_depths<0>(scalars, b, b_stride, s);
+      for (int r = 0; r < R; r++) scalars[r] = load_scalars(x + r * x_stride + k);
+      add_depths<0>(scalars, b, b_stride, s);
+    }
   }
   for (; k < depth; k++, b += b_stride) {
+    Floats w[V];
+#pragma GCC unroll 8
+    for (int i = 0; i < V; i++) w[i] = load(b + i * kWidth);
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
       const Floats one = all(x[r * x_stride + k]);
 #pragma GCC unroll 8
-      for (int i = 0; i < V; i++) s[r][i] = fma(one, load(b + i * kWidth), s[r][i]);
+      for (int i = 0; i < V; i++) s[r][i] = fma(one, w[i], s[r][i]);
     }
   }
 }
