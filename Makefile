@@ -42,6 +42,8 @@ native:
 
 # Random small models of every structure, watched for wrong addresses, undefined behaviour and races of threads.
 sanitize:
+	$(NATIVE) --sanitize address,undefined --program $(DRIVER)
+	build/native/address-undefined/driver $(MODELS)
 	$(NATIVE) --sanitize address,undefined --emulate-amx --program $(DRIVER)
 	build/native/address-undefined-emulated-amx/driver $(MODELS)
 	$(NATIVE) --sanitize thread --program $(DRIVER)
@@ -61,7 +63,7 @@ valgrind:
 	@command -v valgrind > /dev/null || { printf '%s\n' "error: valgrind is not here" \
 	  "hint: sudo apt install valgrind" >&2; exit 3; }
 	$(NATIVE) --program $(DRIVER)
-	valgrind --quiet --error-exitcode=1 --leak-check=full build/native/release/driver 3
+	valgrind --quiet --error-exitcode=1 --leak-check=full --child-silent-after-fork=yes build/native/release/driver 3
 
 # The same models on emulated CPUs: NEON alone, with dotprod, with i8mm, and AVX2.
 native-emulated:
@@ -70,7 +72,8 @@ native-emulated:
 	for cpu in cortex-a53 cortex-a72 cortex-a76 max,sve=off,sme=off; do \
 	  echo "$$cpu" && qemu-aarch64-static -cpu $$cpu build/native/aarch64/driver $(EMULATED_MODELS) || exit 1; \
 	done
-	echo Haswell && qemu-x86_64-static -cpu Haswell build/native/static/driver $(EMULATED_MODELS)
+	qemu-x86_64-static -cpu Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid \
+	  build/native/static/driver $(EMULATED_MODELS)
 
 lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .
