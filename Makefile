@@ -14,6 +14,8 @@ WORKERS ?= 2
 
 # Checks of the native engine: models that the driver makes, the compiler that has libFuzzer, and how long it runs.
 DRIVER := tests/engines/native/driver.cpp
+PROGRAMS := tests/engines/native/kernels/kernels_test.cpp $(DRIVER)
+HASWELL := Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid
 MODELS ?= 20
 EMULATED_MODELS ?= 5
 CLANG ?= clang++
@@ -40,11 +42,13 @@ test: $(TEST_VENV)/ready lint
 native:
 	$(NATIVE)
 
-# Random small models of every structure, watched for wrong addresses, undefined behaviour and races of threads.
+# Every kernel, and random small models of every structure, watched for wrong addresses, undefined behaviour and races.
 sanitize:
-	$(NATIVE) --sanitize address,undefined --program $(DRIVER)
+	$(NATIVE) --sanitize address,undefined --program $(PROGRAMS)
+	build/native/address-undefined/kernels_test
 	build/native/address-undefined/driver $(MODELS)
-	$(NATIVE) --sanitize address,undefined --emulate-amx --program $(DRIVER)
+	$(NATIVE) --sanitize address,undefined --emulate-amx --program $(PROGRAMS)
+	build/native/address-undefined-emulated-amx/kernels_test
 	build/native/address-undefined-emulated-amx/driver $(MODELS)
 	$(NATIVE) --sanitize thread --program $(DRIVER)
 	build/native/thread/driver $(MODELS)
@@ -65,15 +69,16 @@ valgrind:
 	$(NATIVE) --program $(DRIVER)
 	valgrind --quiet --error-exitcode=1 --leak-check=full --child-silent-after-fork=yes build/native/release/driver 3
 
-# The same models on emulated CPUs: NEON alone, with dotprod, with i8mm, and AVX2.
+# The kernels and the same models on emulated CPUs: NEON alone, with dotprod, with i8mm, and AVX2.
 native-emulated:
-	CXX=aarch64-linux-gnu-g++ LDFLAGS=-static $(NATIVE) --program $(DRIVER) --output build/native/aarch64
-	LDFLAGS=-static $(NATIVE) --program $(DRIVER) --output build/native/static
+	CXX=aarch64-linux-gnu-g++ LDFLAGS=-static $(NATIVE) --program $(PROGRAMS) --output build/native/aarch64
+	LDFLAGS=-static $(NATIVE) --program $(PROGRAMS) --output build/native/static
 	for cpu in cortex-a53 cortex-a72 cortex-a76 max,sve=off,sme=off; do \
-	  echo "$$cpu" && qemu-aarch64-static -cpu $$cpu build/native/aarch64/driver $(EMULATED_MODELS) || exit 1; \
+	  echo "$$cpu" && qemu-aarch64-static -cpu $$cpu build/native/aarch64/kernels_test \
+	    && qemu-aarch64-static -cpu $$cpu build/native/aarch64/driver $(EMULATED_MODELS) || exit 1; \
 	done
-	qemu-x86_64-static -cpu Haswell,-pcid,-x2apic,-tsc-deadline,-hle,-rtm,-invpcid \
-	  build/native/static/driver $(EMULATED_MODELS)
+	qemu-x86_64-static -cpu $(HASWELL) build/native/static/kernels_test
+	qemu-x86_64-static -cpu $(HASWELL) build/native/static/driver $(EMULATED_MODELS)
 
 lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .

@@ -112,7 +112,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--sanitize", default="", metavar="NAMES", help="such as address,undefined or thread; for tests"
     )
     parser.add_argument("--emulate-amx", action="store_true", help="tiles in C++, for CPUs without AMX; for tests")
-    parser.add_argument("--program", type=Path, metavar="FILE", help="build this C++ program with the engine in it")
+    parser.add_argument(
+        "--program", type=Path, nargs="+", metavar="FILE", help="C++ programs to build with the engine in it"
+    )
     return parser.parse_args(arguments)
 
 
@@ -124,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = asked.output or ours
     try:
         if asked.program:
-            print(Build(Compiler.find(), variant).program(asked.program.resolve(), output))
+            for file in asked.program:
+                print(Build(Compiler.find(), variant).program(file.resolve(), output))
         else:
             print(f"{build_library(output, variant).sentence()}\n{output}")
     except BuildError as error:
