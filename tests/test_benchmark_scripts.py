@@ -182,3 +182,13 @@ def test_blocks_of_the_pages_have_a_script(write_page: ModuleType) -> None:
             write_page.replace_block(text, block, "")
             found += 1
     assert found > 10
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_a_rate_is_compared_with_the_peak_or_with_the_memory() -> None:
+    from kernel_roofline import cell
+
+    product = {"inputs": 100, "outputs": 100, "rows": 10, "bytes": 10_000, "seconds": 1e-6, "far": True}
+    assert cell(product, peak=2e11, bytes_a_second=1e11) == "100 (50%)"  # memory would allow 1000 GMAC/s
+    assert cell(product, peak=2e12, bytes_a_second=4e10) == "100 (25%, memory)"
+    assert cell(product | {"far": False}, peak=2e12, bytes_a_second=4e10) == "100 (5%)"
