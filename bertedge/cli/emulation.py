@@ -75,7 +75,7 @@ def verify_on_other_cpus(
         print_json([{**to_json(finding), "good": finding.good} for finding in found])
     else:
         _show(found)
-    bad = [finding.cpu for finding in found if finding.judged and not finding.good]
+    bad = [f"{finding.cpu} ({finding.engine})" for finding in found if finding.judged and not finding.good]
     if bad:
         raise CheckFailed(
             f"{bundle}: differs from the machine that made it, or is refused, on {'; '.join(bad)}",
@@ -119,7 +119,7 @@ def _show(findings: list[Finding]) -> None:
     """Print a table of all CPUs, a line for each refusal, and a line for each layer with many saturated sums."""
     metrics = {name: title for name, title in SHOWN.items() if any(name in finding.fidelity for finding in findings)}
     counted = any(finding.saturation for finding in findings)
-    head = ["CPU", "target there", "loader", "best answers", "differs by", "rounding", "from float", "cosine"]
+    head = ["CPU", "engine", "target there", "loader", "best answers", "differs by", "rounding", "from float", "cosine"]
     rows = [[*head, *(["sums cut"] if counted else []), *metrics.values(), "verdict"]]
     rows += [_cells(finding, list(metrics), counted=counted) for finding in findings]
     stdout.print(terminal_table("", [rows, without(rows, "target there", "loader")], width=stdout.width))
@@ -128,7 +128,7 @@ def _show(findings: list[Finding]) -> None:
     )
     for finding in findings:
         if finding.refusal:
-            stdout.print(f"{finding.cpu}: {finding.refusal}")
+            stdout.print(f"{finding.cpu}, {finding.engine}: {finding.refusal}")
         worst = sorted(finding.saturation.items(), key=lambda item: -item[1].wrong_sums)[:5]
         for layer, cut in worst:
             if cut.wrong_sums:
@@ -145,6 +145,7 @@ def _cells(finding: Finding, metrics: list[str], *, counted: bool) -> list[str]:
         difference, tolerance = seen.max_state_diff, seen.state_tolerance
     return [
         finding.cpu,
+        finding.engine,
         finding.target,
         "refuses it" if finding.refusal else "-" if finding.saturation else "takes it",
         seen.words,

@@ -15,18 +15,27 @@ class Architecture:
     Attributes:
         debian: its name in Debian's package lists.
         qemu: programs that run its binaries, best first; the ``-static`` ones need no libraries of this machine.
+        compiler: the C++ compiler for it, also on other machines; Debian's package has the same name.
     """
 
     name: str
     debian: str
     qemu: tuple[str, ...]
+    compiler: str
 
 
 ARCHITECTURES = {
     row.name: row
     for row in (
-        Architecture(name=ARM, debian="arm64", qemu=("qemu-aarch64-static", "qemu-aarch64")),
-        Architecture(name=X86, debian="amd64", qemu=("qemu-x86_64-static", "qemu-x86_64")),
+        Architecture(
+            name=ARM,
+            debian="arm64",
+            qemu=("qemu-aarch64-static", "qemu-aarch64"),
+            compiler="aarch64-linux-gnu-g++",
+        ),
+        Architecture(
+            name=X86, debian="amd64", qemu=("qemu-x86_64-static", "qemu-x86_64"), compiler="x86_64-linux-gnu-g++"
+        ),
     )
 }
 

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.cpu import this_cpu
+from bertedge.engines import engine_named
 from bertedge.engines.onnxruntime.versions import version
-from bertedge.errors import UnfitMachineError
+from bertedge.errors import UnfitMachineError, UsageError
 from bertedge.predictor import Batch, Outputs
 from bertedge.records import from_json, read_json, to_json, write_json
 from bertedge.runtime import BertRuntime, load
@@ -30,9 +31,10 @@ JOB, ANSWER, BATCH, OUTPUTS = "job.json", "answer.json", "batch.{}.npz", "output
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The job: a bundle whose golden vectors are replayed, and the number of batches to run."""
+    """The job: a bundle whose golden vectors are replayed on an engine, and the number of batches to run."""
 
     bundle: str
+    engine: str
     batches: int
 
 
@@ -45,15 +47,21 @@ class Answer:
         cpu: the CPU's own name.
         target: the best target that the CPU satisfies.
         onnxruntime: its version.
-        refusal: why the loader refused the bundle; None if it did not. The bundle was run in both cases.
+        runs: what the engine runs there; a part of a sentence.
+        refusal: why the loader refused the bundle; None if it did not. The bundle was run in both cases, if that is
+            possible at all.
+        batches: batches that were run.
+        verification: None if the engine cannot run the bundle.
     """
 
     machine: str
     cpu: str
     target: str
     onnxruntime: str
+    runs: str
     refusal: str | None
-    verification: Verification
+    batches: int
+    verification: Verification | None
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -67,24 +75,25 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         return dict(stored)
 
 
-def write_job(folder: Path, bundle: Path, batches: tuple[Batch, ...]) -> None:
+def write_job(folder: Path, bundle: Path, batches: tuple[Batch, ...], engine: str) -> None:
     """Store the input of a job."""
-    write_json(folder / JOB, Job(bundle=str(bundle.resolve()), batches=len(batches)))
+    write_json(folder / JOB, Job(bundle=str(bundle.resolve()), engine=engine, batches=len(batches)))
     for index, batch in enumerate(batches):
         write_arrays(folder / BATCH.format(index), {**batch.arrays(), "hidden": np.array(batch.hidden)})
 
 
-def read_answer(folder: Path, batches: int) -> tuple[Answer, tuple[Outputs, ...]]:
+def read_answer(folder: Path) -> tuple[Answer, tuple[Outputs, ...]]:
     """The output of a job."""
     answer = from_json(Answer, read_json(folder / ANSWER), ANSWER)
-    return answer, tuple(Outputs.of(read_arrays(folder / OUTPUTS.format(index))) for index in range(batches))
+    return answer, tuple(Outputs.of(read_arrays(folder / OUTPUTS.format(index))) for index in range(answer.batches))
 
 
 def main(folder: Path) -> None:
     """Run the job of a folder."""
     job = from_json(Job, read_json(folder / JOB), JOB)
-    runtime, refusal = _load(job.bundle)
-    for index in range(job.batches):
+    runtime, refusal = _load(job.bundle, job.engine)
+    for index in range(job.batches if runtime else 0):
+        assert runtime is not None
         arrays = read_arrays(folder / BATCH.format(index))
         hidden = bool(arrays.pop("hidden"))
         outputs = runtime.predict(Batch.of(arrays, hidden=hidden))
@@ -94,18 +103,24 @@ def main(folder: Path) -> None:
         cpu=this_cpu().model,
         target=resolve_target("auto").name,
         onnxruntime=version(),
+        runs=engine_named(job.engine).describe(),
         refusal=refusal,
-        verification=verify(runtime),
+        batches=job.batches if runtime else 0,
+        verification=verify(runtime) if runtime else None,
     )
     write_json(folder / ANSWER, to_json(answer))
 
 
-def _load(folder: str) -> tuple[BertRuntime, str | None]:
-    """Load a bundle on any CPU; with the reason why the loader refused it at first, or None."""
+def _load(folder: str, engine: str) -> tuple[BertRuntime | None, str | None]:
+    """Load a bundle on any CPU, if possible; with the reason why the loader refused it at first, or None."""
     try:
-        return load(folder, threads=1), None
-    except UnfitMachineError as error:
-        return load(folder, threads=1, allow_any_cpu=True), error.message
+        return load(folder, engine=engine, threads=1), None
+    except (UnfitMachineError, UsageError) as error:
+        refusal = error.message
+    try:
+        return load(folder, engine=engine, threads=1, allow_any_cpu=True), refusal
+    except (UnfitMachineError, UsageError):
+        return None, refusal
 
 
 if __name__ == "__main__":

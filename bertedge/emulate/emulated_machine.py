@@ -13,21 +13,33 @@ import bertedge
 from bertedge.emulate.cpus import ARCHITECTURES, EmulatedCpu
 from bertedge.emulate.emulated_job import Answer, read_answer, write_job
 from bertedge.emulate.emulated_system import EmulatedSystem
+from bertedge.emulate.native_library import link_package
+from bertedge.engines.onnxruntime import ONNXRUNTIME
 from bertedge.errors import UnfitMachineError
 from bertedge.predictor import Batch, Outputs
 from bertedge.scratch import temporary_folder
 
+#: This copy of bertedge.
+PACKAGE = Path(bertedge.__file__).resolve().parent
+
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatedMachine:
-    """A CPU, and the programs and files that run Python on it."""
+    """A CPU, and the programs and files that run Python on it.
+
+    Attributes:
+        native: the folder of the native engine's library for this CPU; None if there is none.
+    """
 
     cpu: EmulatedCpu
     qemu: str
     system: EmulatedSystem
+    native: Path | None = None
 
-    def run(self, bundle: Path, batches: Sequence[Batch] = ()) -> tuple[Answer, tuple[Outputs, ...]]:
-        """Replay a bundle's golden vectors, and run batches through it.
+    def run(
+        self, bundle: Path, batches: Sequence[Batch] = (), *, engine: str = ONNXRUNTIME.name
+    ) -> tuple[Answer, tuple[Outputs, ...]]:
+        """Replay a bundle's golden vectors on an engine, and run batches through it.
 
         Returns:
             The machine's results, and the outputs of each batch.
@@ -36,9 +48,9 @@ class EmulatedMachine:
             UnfitMachineError: the emulated process failed.
         """
         with temporary_folder() as scratch:
-            write_job(scratch, bundle, tuple(batches))
+            write_job(scratch, bundle, tuple(batches), engine)
             self.run_python(["-m", "bertedge.emulate.emulated_job", str(scratch)], scratch)
-            return read_answer(scratch, len(batches))
+            return read_answer(scratch)
 
     def run_python(self, arguments: Sequence[str], scratch: Path) -> str:
         """Run Python with this copy of bertedge on the machine, and return what it wrote to stdout.
@@ -52,7 +64,7 @@ class EmulatedMachine:
         root = self._root(scratch / "root")
         packages = scratch / "packages"
         packages.mkdir()
-        (packages / "bertedge").symlink_to(Path(bertedge.__file__).resolve().parent)
+        link_package(PACKAGE, packages / "bertedge", self.native)
         environment = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(scratch),
@@ -62,7 +74,10 @@ class EmulatedMachine:
             "PYTHONDONTWRITEBYTECODE": "1",  # writes no .pyc files: the system's files must match its lock
         }
         command = [self.qemu, "-L", str(root), "-cpu", self.cpu.qemu, str(root / self.system.python), *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+        # Python finds modules in the current folder first: a checkout there would bring this machine's native library.
+        done = subprocess.run(
+            command, env=environment, cwd=scratch, capture_output=True, text=True, errors="replace", check=False
+        )
         if done.returncode:
             raise UnfitMachineError(
                 f"{self.cpu.name}: the emulated process {_end(done.returncode, done.stderr)}",

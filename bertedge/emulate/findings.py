@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -10,9 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertedge.emulate.cpus import EmulatedCpu
-from bertedge.emulate.emulated_machine import EmulatedMachine, find_qemu
+from bertedge.emulate.emulated_machine import PACKAGE, EmulatedMachine, find_qemu
 from bertedge.emulate.emulated_system import default_folder, open_system
+from bertedge.emulate.native_library import native_library
 from bertedge.emulate.saturate import Saturation
+from bertedge.engines.native import NATIVE
+from bertedge.engines.numpy import NUMPY
+from bertedge.engines.onnxruntime import ONNXRUNTIME
+from bertedge.errors import UnfitMachineError
 from bertedge.metric import MetricValue
 from bertedge.progress import Listener, no_progress
 from bertedge.runtime import BertRuntime
@@ -24,14 +30,18 @@ if TYPE_CHECKING:
     from bertedge.emulate.simulate import SimulatedModel
 
 HERE = "this machine"
+#: The engines that are emulated. The engine in numpy is not: it is for tests, and slow.
+EMULATED = (ONNXRUNTIME.name, NATIVE.name)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A bundle on one CPU.
+    """A bundle on one CPU, computed by one engine.
 
     Attributes:
         cpu: the CPU's name in the table.
+        engine: the engine's name.
         target: the best target that the CPU satisfies.
         refusal: why the loader refuses the bundle there; None if it does not. The bundle was measured in both cases.
         judged: whether it counts for the verdict; otherwise it is only shown for comparison.
@@ -40,6 +50,7 @@ class Finding:
     """
 
     cpu: str
+    engine: str
     target: str
     refusal: str | None = None
     judged: bool = True
@@ -67,7 +78,18 @@ def open_machines(cpus: Sequence[EmulatedCpu]) -> list[EmulatedMachine]:
     """
     qemu = {arch: find_qemu(arch) for arch in sorted({cpu.arch for cpu in cpus})}
     systems = {arch: open_system(default_folder(arch), arch) for arch in qemu}
-    return [EmulatedMachine(cpu=cpu, qemu=qemu[cpu.arch], system=systems[cpu.arch]) for cpu in cpus]
+    native = {arch: _native(arch) for arch in qemu}
+    return [
+        EmulatedMachine(cpu=cpu, qemu=qemu[cpu.arch], system=systems[cpu.arch], native=native[cpu.arch]) for cpu in cpus
+    ]
+
+
+def _native(arch: str) -> Path | None:
+    try:
+        return native_library(PACKAGE, arch)
+    except UnfitMachineError as error:
+        _log.warning("%s", error)
+        return None
 
 
 def emulated(
@@ -76,21 +98,31 @@ def emulated(
     sample: Sample | None = None,
     listen: Listener = no_progress,
 ) -> Iterator[Finding]:
-    """Run a bundle on emulated machines, one after the other.
+    """Run a bundle on emulated machines, one after the other, on each engine that can compute it there.
 
     Raises:
-        UnfitMachineError: an emulated process failed.
+        UnfitMachineError: an emulated process failed, or no engine computes the bundle.
     """
     for index, machine in enumerate(machines):
-        listen(index / len(machines), machine.cpu.name)
-        answer, outputs = machine.run(bundle, sample.batches if sample else ())
-        yield Finding(
-            cpu=machine.cpu.name,
-            target=answer.target,
-            refusal=answer.refusal,
-            verification=answer.verification,
-            fidelity=sample.fidelity(outputs) if sample else {},
-        )
+        reasons = []
+        for name in EMULATED:
+            listen(index / len(machines), f"{machine.cpu.name}, {name}")
+            answer, outputs = machine.run(bundle, sample.batches if sample else (), engine=name)
+            if answer.verification is None:
+                reasons.append(f"{machine.cpu.name}, {name}: {answer.refusal}")
+                continue
+            yield Finding(
+                cpu=machine.cpu.name,
+                engine=name,
+                target=answer.target,
+                refusal=answer.refusal,
+                verification=answer.verification,
+                fidelity=sample.fidelity(outputs) if sample else {},
+            )
+        if len(reasons) == len(EMULATED):
+            raise UnfitMachineError("; ".join(reasons), "make the bundle again without --format and --method")
+        for reason in reasons:
+            _log.info("%s", reason)
 
 
 def simulated(model: tuple[BertRuntime, SimulatedModel], target: str, sample: Sample | None) -> Finding:
@@ -99,6 +131,7 @@ def simulated(model: tuple[BertRuntime, SimulatedModel], target: str, sample: Sa
     verification = verify(runtime)
     return Finding(
         cpu=f"{target}, simulated",
+        engine=NUMPY.name,
         target=target,
         verification=verification,
         saturation=dict(counter.saturation),  # of the golden vectors only
@@ -110,6 +143,7 @@ def on_this_machine(runtime: BertRuntime, sample: Sample) -> Finding:
     """Run a bundle on this machine, for comparison."""
     return Finding(
         cpu=HERE,
+        engine=runtime.engine.name,
         target=resolve_target("auto").name,
         judged=False,
         verification=verify(runtime),

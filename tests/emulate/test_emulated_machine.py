@@ -60,7 +60,24 @@ def test_portable_is_right_everywhere(
     answer, _ = machine.run(built_in("portable"))
     assert answer.machine == machine.cpu.arch
     assert answer.refusal is None
+    assert answer.verification is not None
     assert answer.verification.passed  # best words too, save those that led by less than rounding explains
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"), [("cortex-a72", "neon"), ("cortex-a76", "neon-dotprod"), ("armv8.6", "neon-i8mm")]
+)
+def test_the_native_engine_is_right_on_arm(
+    machine_of: Callable[[str], EmulatedMachine], built_in: Callable[[str], Path], name: str, kernel: str
+) -> None:
+    machine = machine_of(name)
+    if machine.native is None:
+        pytest.skip("the native engine is not built for aarch64")
+    answer, _ = machine.run(built_in("portable"), engine="native")
+    assert answer.runs == f"int8 kernel on this CPU: {kernel}"
+    assert answer.refusal is None
+    assert answer.verification is not None
+    assert answer.verification.passed
 
 
 def test_full_range_goes_wrong_on_haswell_as_simulated(
@@ -69,6 +86,7 @@ def test_full_range_goes_wrong_on_haswell_as_simulated(
     bundle = built_in("avx512-vnni")
     answer, _ = machine_of("haswell").run(bundle)
     assert "its sums overflow" in (answer.refusal or "")
+    assert answer.verification is not None
     assert not answer.verification.passed
     assert not answer.verification.top1_equal
     assert answer.verification.max_prob_diff > 0.1
@@ -84,6 +102,7 @@ def test_two_terms_do_not_stand_on_an_edge(
     machine_of: Callable[[str], EmulatedMachine], bundle_of: Callable[..., Bundle]
 ) -> None:
     answer, _ = machine_of("cortex-a72").run(bundle_of("faithful").folder)
+    assert answer.verification is not None
     assert answer.verification.max_prob_diff <= TOLERANCE
 
 

@@ -66,13 +66,16 @@ class Compiler:
     macros: str
 
     @classmethod
-    def find(cls) -> Compiler:
+    def find(cls, cxx: str | None = None) -> Compiler:
         """The compiler of ``CXX`` or the first usual one, with ``CXXFLAGS`` and macOS's ``ARCHFLAGS``.
+
+        Args:
+            cxx: used instead of ``CXX``.
 
         Raises:
             NoCompilerError: there is none, or it does not run.
         """
-        asked = shlex.split(os.environ.get("CXX", ""))
+        asked = shlex.split(cxx or os.environ.get("CXX", ""))
         name = asked[0] if asked else next(filter(shutil.which, USUAL), None)
         if name is None:
             raise NoCompilerError("no C++ compiler was found", "install one, on Debian: sudo apt install g++")
