@@ -1,5 +1,6 @@
 #include "api.h"
 
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -11,11 +12,15 @@
 #include "model.h"
 #include "pass.h"
 #include "refusal.h"
+#include "sharing.h"
 #include "team.h"
 
 namespace {
 
 using namespace bertedge;
+
+// Larger calls are always shared: to try them on one thread would take too long.
+constexpr int kMostTokensAlone = 128;
 
 // What does not survive a fork: threads, locks, and the work space of other threads' calls.
 struct Process {
@@ -35,6 +40,7 @@ struct Process {
 
   Team team;
   std::mutex team_in_use;
+  SharingChoice sharing;
   std::mutex mutex;
   std::vector<std::unique_ptr<Workspace>> free;  // guarded by mutex
 };
@@ -83,15 +89,22 @@ struct be_engine {
   // Runs the pass with the team if `alone` is false and no other call has it.
   std::shared_ptr<Pass> run(const be_texts& texts, const be_outputs& outputs, bool alone, bool timed) {
     std::unique_lock<std::mutex> team(process->team_in_use, std::defer_lock);
-    const bool together = !alone && threads > 1 && team.try_lock();
+    const bool may_share = !alone && threads > 1 && team.try_lock();
+    const int tokens = texts.starts && texts.count > 0 ? texts.starts[texts.count] : 0;
+    Sharing sharing = Sharing::kAlone;
+    if (may_share) sharing = process->sharing.choose(tokens, tokens <= kMostTokensAlone);
     std::unique_ptr<Workspace> workspace = process->take();
-    auto pass = std::make_shared<Pass>(*model, *workspace, texts, outputs, together ? threads : 1);
+    const bool together = sharing != Sharing::kAlone;
+    auto pass = std::make_shared<Pass>(*model, *workspace, texts, outputs, together ? threads : 1, sharing);
     if (timed) pass->time_steps();
+    const auto start = std::chrono::steady_clock::now();
     if (together) {
       process->team.run(pass);
     } else {
       pass->work(0);
     }
+    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+    if (may_share) process->sharing.note(tokens, sharing, time.count());
     process->give_back(std::move(workspace));
     return pass;
   }

@@ -8,6 +8,8 @@ namespace bertedge {
 namespace {
 
 constexpr int32_t kMostTokens = 1 << 22;
+// With fewer rows for each thread, weights take longer to read than to multiply: then threads share the weights.
+constexpr int kFewestRows = 8;
 
 [[noreturn]] void refuse_input(const std::string& reason) { throw Refusal(BE_BAD_INPUT, reason); }
 
@@ -44,7 +46,7 @@ void for_layers(const Model& model, Work&& work) {
 size_t Workspace::bytes() const {
   size_t sum_of_bytes = 0;
   for (const Block* block :
-       {&stream, &sum, &gathered, &normed, &query, &key_value, &middle, &head, &pooled, &means, &floats, &levels,
+       {&stream, &sum, &gathered, &normed, &query, &key_value, &next_key_value, &middle, &head, &pooled, &means, &floats, &levels,
         &rest_levels, &scale, &offset, &outliers, &query_floats, &query_levels, &query_rest_levels, &query_scale,
         &query_offset, &query_outliers, &scratch}) {
     sum_of_bytes += block->bytes();
@@ -52,13 +54,15 @@ size_t Workspace::bytes() const {
   return sum_of_bytes;
 }
 
-Pass::Pass(const Model& model, Workspace& workspace, const be_texts& texts, const be_outputs& outputs, int threads)
+Pass::Pass(const Model& model, Workspace& workspace, const be_texts& texts, const be_outputs& outputs, int threads,
+           Sharing sharing)
     : SharedWork(threads, steps(model)),
       model_(model),
       ids_(texts.ids),
       types_(texts.types),
       states_out_(outputs.states),
-      pooler_out_(model.pooler.is_there() ? outputs.pooler : nullptr) {
+      pooler_out_(model.pooler.is_there() ? outputs.pooler : nullptr),
+      sharing_(sharing) {
   read_texts(texts);
   for (size_t i = 0; i < model.outputs.size(); i++) {
     heads_out_.push_back(outputs.heads ? outputs.heads[i] : nullptr);
@@ -71,7 +75,27 @@ Pass::Pass(const Model& model, Workspace& workspace, const be_texts& texts, cons
   }
   needs_pooler_ |= pooler_out_ != nullptr;
   choose_rows();
+  if (sharing_ == Sharing::kRows) {
+    spans_ = spans_of(tokens_);
+    const int rows = pruned_ ? static_cast<int>(kept_.size()) : tokens_;
+    if (rows >= kFewestRows * threads) last_spans_ = spans_of(rows);
+  }
   reserve(workspace);
+}
+
+std::vector<Span> Pass::spans_of(int rows) const {
+  std::vector<Span> spans;
+  int place = 0;
+  for (int t = 0, begin = 0; t < threads() && begin < rows; t++) {
+    // Products take eight rows at a time.
+    const int share = round_up(static_cast<int>(static_cast<int64_t>(rows) * (t + 1) / threads()), 8);
+    const int end = t + 1 == threads() ? rows : std::min(share, rows);
+    if (end == begin) continue;
+    spans.push_back({begin, end, place});
+    place += round_up(end - begin, kGroup);
+    begin = end;
+  }
+  return spans;
 }
 
 int Pass::steps(const Model& model) {
@@ -158,7 +182,8 @@ void Pass::reserve(Workspace& w) {
   sum_ = rows(w.sum, tokens_, hidden);
   normed_ = rows(w.normed, tokens_, widest);
   query_ = rows(w.query, tokens_, hidden);
-  key_value_ = rows(w.key_value, tokens_, 2 * hidden);
+  key_value_[0] = rows(w.key_value, tokens_, 2 * hidden);
+  key_value_[1] = sharing_ == Sharing::kRows ? rows(w.next_key_value, tokens_, 2 * hidden) : key_value_[0];
   middle_ = rows(w.middle, tokens_, round_up(model_.intermediate, kPanel) * (model_.gated ? 2 : 1));
   if (pruned_) gathered_ = rows(w.gathered, static_cast<int>(kept_.size()), hidden);
   if (needs_pooler_) {
@@ -168,7 +193,7 @@ void Pass::reserve(Workspace& w) {
   int head_width = model_.hidden;
   for (const Head& head : model_.outputs) head_width = std::max(head_width, head.dense.outputs());
   head_ = rows(w.head, model_.outputs.empty() ? 0 : most_head_rows(), head_width);
-  reserve_inputs(w, most_head_rows());
+  reserve_inputs(w, most_head_rows() + kGroup * threads());
 }
 
 void Pass::reserve_inputs(Workspace& w, int rows) {

@@ -6,13 +6,14 @@
 
 #include "api.h"
 #include "model.h"
+#include "sharing.h"
 #include "team.h"
 
 namespace bertedge {
 
 // Memory of a call, kept for the next one.
 struct Workspace {
-  Block stream, sum, gathered, normed, query, key_value, middle, head, pooled, means, floats;
+  Block stream, sum, gathered, normed, query, key_value, next_key_value, middle, head, pooled, means, floats;
   Block levels, rest_levels, scale, offset, outliers;
   Block query_floats, query_levels, query_rest_levels, query_scale, query_offset, query_outliers;
   Block scratch;
@@ -34,11 +35,20 @@ struct LayerInput {
   Rows floats;
 };
 
+// Rows that a thread computes together, and the first of their places among the prepared inputs, where every span starts
+// with a new group.
+struct Span {
+  int begin = 0, end = 0, place = 0;
+
+  int size() const { return end - begin; }
+};
+
 // The steps of one call. What it reads while it runs does not change, so a thread that comes too late does no harm.
 class Pass : public SharedWork {
  public:
   // Checks the texts, and takes memory from the workspace. Throws Refusal and std::bad_alloc.
-  Pass(const Model& model, Workspace& workspace, const be_texts& texts, const be_outputs& outputs, int threads);
+  Pass(const Model& model, Workspace& workspace, const be_texts& texts, const be_outputs& outputs, int threads,
+       Sharing sharing);
 
   void work(int self) override;
 
@@ -57,6 +67,7 @@ class Pass : public SharedWork {
   void reserve_inputs(Workspace& workspace, int rows);
   int most_head_rows() const;
   int rows_of(const Head& head) const;
+  std::vector<Span> spans_of(int rows) const;
 
   const Model& model_;
   const int64_t* ids_;
@@ -78,7 +89,13 @@ class Pass : public SharedWork {
   std::vector<int32_t> places_;        // of all tokens in their texts
   std::vector<int32_t> kept_places_;
 
-  Rows stream_, sum_, gathered_, normed_, query_, key_value_, middle_, head_, pooled_, means_;
+  Sharing sharing_;
+  std::vector<Span> spans_;            // of the tokens; one for each thread if they share rows
+  std::vector<Span> last_spans_;       // of the rows of the last block; none if its steps are shared
+
+  Rows stream_, sum_, gathered_, normed_, query_, middle_, head_, pooled_, means_;
+  // Of blocks with an even and an odd number: a thread writes those of the next block while others read these.
+  Rows key_value_[2];
   LayerInput input_, query_input_;
   float* scratch_ = nullptr;
   size_t scratch_size_ = 0;            // floats, of each thread

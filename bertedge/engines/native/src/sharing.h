@@ -1,0 +1,40 @@
+// How the threads of an engine share one call.
+#pragma once
+#include <array>
+#include <mutex>
+#include <vector>
+
+namespace bertedge {
+
+enum class Sharing : int {
+  kPanels,  // every step is shared: threads multiply the same rows with different weights
+  kRows,    // each thread takes some rows through a whole block; they wait for each other once a block, for the keys
+  kAlone,   // one thread does it all
+};
+constexpr int kSharings = 3;
+
+// Finds the fastest way by trying each for a few calls. What is fastest depends on the size of the call, on the weights
+// and on how long cores of this machine take to hear from each other, so it is measured, separately for each size.
+// Results are the same to the bit.
+class SharingChoice {
+ public:
+  // For a call of so many tokens. `may_be_alone`: whether one thread may try it, which takes long for large calls.
+  Sharing choose(int tokens, bool may_be_alone);
+  void note(int tokens, Sharing sharing, double milliseconds);
+
+ private:
+  struct Tried {
+    int calls = 0;
+    double best = 0;  // milliseconds for a token
+  };
+  struct Size {
+    std::array<Tried, kSharings> tried;
+    int calls = 0;
+  };
+  Size& size_of(int tokens);
+
+  std::mutex mutex_;
+  std::vector<Size> sizes_ = std::vector<Size>(64);  // guarded by mutex_; each is a quarter larger than the one before
+};
+
+}  // namespace bertedge
