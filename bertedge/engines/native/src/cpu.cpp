@@ -52,8 +52,8 @@ Features read_features() {
   f.avx512 = f.avx2 && (ebx & needed) == needed && (saved & 0xe0) == 0xe0;
   f.avx512_vnni = f.avx512 && (ecx >> 11 & 1);
   f.avx_vnni = f.avx2 && (eax1 >> 4 & 1);
-  const bool tiles = edx >> 24 & 1, bytes = edx >> 25 & 1;
-  f.amx = f.avx512_vnni && tiles && bytes && (saved & 0x60000) == 0x60000;
+  const bool tiles = edx >> 24 & 1, bytes = edx >> 25 & 1, halves = edx >> 22 & 1;
+  f.amx = f.avx512_vnni && tiles && bytes && halves && (saved & 0x60000) == 0x60000;
   return f;
 }
 

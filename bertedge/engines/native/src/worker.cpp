@@ -227,6 +227,7 @@ void Pass::Worker::attend(int index, const Span& span) {
   t.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(t.size)));
   t.places = (pruned ? pass_.kept_places_ : pass_.places_).data();
   t.reach = block.reach;
+  t.coarse = block.query.is_int8() && block.key_value.is_int8();
   t.bias = model_.relative_bias;
   t.bias_reach = model_.bias_reach;
   t.out = pass_.query_.data;  // a head of a query is not read again once its context is known

@@ -1,9 +1,8 @@
 // AMX: 16 rows times 16 outputs times 64 inputs in one instruction. All else as AVX-512.
 #include "simd_avx512.h"
 
-#include "attention.h"
 #include "int8_product.h"
-#include "tiles.h"
+#include "tile_attention.h"
 
 namespace bertedge {
 namespace {
@@ -143,6 +142,6 @@ void tile_product(const Product& product, Claim& claim) {
 extern const Kernels kKernelsAmx;
 const Kernels kKernelsAmx = {"amx",         configure_tiles, release_tiles, pack_quads, tile_product,
                              float_product, add_bytes,       layer_norm,    prepare,    quantize,
-                             activate,      rotate,          attention,     attention_scratch};
+                             activate,      rotate,          tile_attention, tile_attention_scratch};
 
 }  // namespace bertedge

@@ -63,6 +63,30 @@ inline void tile_dot_bytes() {
   }
 }
 
+// C[r][n] += the even and the odd terms of the sum over pairs of A[r][pair][i] * B[pair][n][i], bfloat16
+template <int C, int A, int B>
+inline void tile_dot_floats() {
+  const auto number = [](const uint8_t* from) {
+    const uint8_t bytes[4] = {0, 0, from[0], from[1]};
+    float value;
+    std::memcpy(&value, bytes, sizeof value);
+    return value;
+  };
+  for (int r = 0; r < kTileRows; r++) {
+    for (int n = 0; n < 16; n++) {
+      float even = 0, odd = 0, sum;
+      for (int pair = 0; pair < 16; pair++) {
+        const uint8_t *a = emulated[A][r] + pair * 4, *b = emulated[B][pair] + n * 4;
+        even += number(a) * number(b);
+        odd += number(a + 2) * number(b + 2);
+      }
+      std::memcpy(&sum, emulated[C][r] + n * 4, sizeof sum);
+      sum += even + odd;
+      std::memcpy(emulated[C][r] + n * 4, &sum, sizeof sum);
+    }
+  }
+}
+
 #else
 
 struct alignas(64) TileConfiguration {
@@ -94,6 +118,11 @@ inline void tile_store(void* to, size_t stride) {
 template <int C, int A, int B>
 inline void tile_dot_bytes() {
   asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
+}
+
+template <int C, int A, int B>
+inline void tile_dot_floats() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
 }
 
 #undef BERTEDGE_FROM
