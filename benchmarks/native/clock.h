@@ -10,7 +10,7 @@ inline double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Seconds of one call of work: the shortest of several rounds of some milliseconds. What comes between is not the work's.
+// Seconds of one call of work: the shortest of several rounds. What else the machine does takes longer ones.
 template <class Work>
 double best_seconds(Work&& work, int rounds = 12, double round_seconds = 0.0025) {
   const auto seconds_of = [&](long calls) {
@@ -36,7 +36,9 @@ inline double clock_hertz() {
     uint64_t x = 1;
     for (long i = 0; i < turns; i++) {
 #if defined(__x86_64__)
-      asm volatile("add %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0" : "+r"(x));
+      asm volatile(
+          "add %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0"
+          : "+r"(x));
 #elif defined(__aarch64__)
       asm volatile(
           "add %0, %0, %0\nadd %0, %0, %0\nadd %0, %0, %0\nadd %0, %0, %0\nadd %0, %0, %0\nadd %0, %0, %0\n"

@@ -1,5 +1,5 @@
-// Rates of the int8 products of every kernel that this CPU runs, or of those that are named, on one thread. Prints JSON:
-// kernel_roofline.py makes tables of it.
+// Rates of the int8 products of every kernel that this CPU runs, or of those that are named, on one thread. Prints
+// JSON: kernel_roofline.py makes tables of it.
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -39,13 +39,17 @@ class Layer {
  public:
   Layer(const Kernels& kernels, Shape shape, int largest)
       : kernels_(kernels), shape_(shape), bytes_(int8_panel_bytes(shape.inputs) * panels_of(shape.outputs)),
-        copies_(kFarBytes / bytes_ + 1), packed_(zeros<int8_t>(copies_ * bytes_)), vectors_(zeros<float>(shape.outputs)),
-        rows_(zeros<float>(kMostRows)), out_(zeros<float>(static_cast<size_t>(kMostRows) * shape.outputs)),
+        copies_(kFarBytes / bytes_ + 1), packed_(zeros<int8_t>(copies_ * bytes_)),
+        vectors_(zeros<float>(shape.outputs)), rows_(zeros<float>(kMostRows)), out_(zeros<float>(static_cast<size_t>(kMostRows) * shape.outputs)),
         levels_(zeros<uint8_t>(level_bytes(kMostRows, blocks_of(shape.inputs)))) {
     std::vector<int8_t> weight(static_cast<size_t>(shape.inputs) * shape.outputs);
     uint32_t random = 1;
-    for (int8_t& w : weight) w = static_cast<int8_t>((random = random * 1664525 + 1013904223) % (2 * largest + 1) - largest);
-    for (size_t i = 0; i < level_bytes(kMostRows, blocks_of(shape.inputs)); i++) levels_[i] = static_cast<uint8_t>(i * 37);
+    for (int8_t& w : weight) {
+      random = random * 1664525 + 1013904223;
+      w = static_cast<int8_t>(random % (2 * largest + 1) - largest);
+    }
+    const size_t size = level_bytes(kMostRows, blocks_of(shape.inputs));
+    for (size_t i = 0; i < size; i++) levels_[i] = static_cast<uint8_t>(i * 37);
     const WeightView<int8_t> view = {weight.data(), static_cast<size_t>(shape.outputs), 1, shape.inputs, shape.outputs};
     for (int panel = 0; panel < panels_of(shape.outputs); panel++) {
       kernels.pack(view, panel, packed_.get() + int8_panel_bytes(shape.inputs) * panel);
@@ -94,16 +98,16 @@ class Layer {
 void measure(const Kernels& kernels, const char* weights, int largest, bool& first) {
   kernels.begin();
   const bench::Peak peak = bench::peak_of(kernels.name);
-  std::printf("%s\n{\"kernel\": \"%s\", \"weights\": \"%s\", \"peak\": %.4g, \"products\": [", first ? "" : ",", kernels.name,
-              weights, peak.loop ? bench::peak_macs_a_second(peak) : 0.0);
+  std::printf("%s\n{\"kernel\": \"%s\", \"weights\": \"%s\", \"peak\": %.4g, \"products\": [", first ? "" : ",",
+              kernels.name, weights, peak.loop ? bench::peak_macs_a_second(peak) : 0.0);
   const char* separator = "";
   for (const Shape& shape : kShapes) {
     Layer layer(kernels, shape, largest);
     for (int rows : kRows) {
       for (bool far : {false, true}) {
-        std::printf("%s\n  {\"inputs\": %d, \"outputs\": %d, \"rows\": %d, \"far\": %s, \"bytes\": %zu, \"seconds\": %.4g}",
-                    separator, shape.inputs, shape.outputs, rows, far ? "true" : "false", layer.bytes(),
-                    layer.seconds(rows, far));
+        std::printf("%s\n  {\"inputs\": %d, \"outputs\": %d, \"rows\": %d, \"far\": %s, ", separator, shape.inputs,
+                    shape.outputs, rows, far ? "true" : "false");
+        std::printf("\"bytes\": %zu, \"seconds\": %.4g}", layer.bytes(), layer.seconds(rows, far));
         separator = ",";
       }
     }

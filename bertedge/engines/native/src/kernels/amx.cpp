@@ -46,8 +46,8 @@ inline void multiply_tiles(const uint8_t* levels, const int8_t* weights, int blo
   }
 }
 
-// The products that one thread claims. What follows the products of some rows, scales and activations, is computed while
-// the tiles multiply the next rows: both kinds of instructions run side by side.
+// The products that one thread claims. What follows the products of some rows, scales and activations, is computed
+// while the tiles multiply the next rows: both kinds of instructions run side by side.
 template <Activation A, bool kRest>
 class TileProduct {
  public:
@@ -109,8 +109,9 @@ class TileProduct {
     }
     for (int r = 0; r < rows; r++) {
       const int at = (first + r) * kPanel;
-      finish_row<A>({&p_, waiting_.row + first + r, waiting_.panel},
-                    {sums[0] + at, kRest ? sums[kRest] + at : nullptr, p_.outlier_count ? outliers + r * kPanel : nullptr});
+      const int32_t* rest = kRest ? sums[kRest] + at : nullptr;
+      const float* floats = p_.outlier_count ? outliers + r * kPanel : nullptr;
+      finish_row<A>({&p_, waiting_.row + first + r, waiting_.panel}, {sums[0] + at, rest, floats});
     }
     waiting_.finished += rows;
   }

@@ -1,9 +1,9 @@
-// Attention with tiles of bfloat16, for queries, keys and values that come from int8 products. On top of attention.h and
-// tiles.h.
+// Attention with tiles of bfloat16, for queries, keys and values that come from int8 products. On top of attention.h
+// and tiles.h.
 //
-// A float is split in two bfloat16 numbers, high + low, which keep 16 of its 24 bits. Of the four products of two floats
-// the three larger ones are added, in float32: each product is within 2^-16 of itself. Rounding the layer's input to int8
-// leaves up to 2^-9 of its range with one term, and 2^-17 with two.
+// A float is split in two bfloat16 numbers, high + low, which keep 16 of its 24 bits. Of the four products of two
+// floats the three larger ones are added, in float32: each product is within 2^-16 of itself. Rounding the layer's
+// input to int8 leaves up to 2^-9 of its range with one term, and 2^-17 with two.
 //
 // Rows of tiles hold 32 numbers as 16 pairs; number i is paired with number i + 16, so that two vectors make a row.
 #pragma once
