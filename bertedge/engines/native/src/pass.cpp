@@ -210,6 +210,8 @@ void Pass::reserve_inputs(Workspace& w, int rows) {
     to.quantized.scale = scale.reserve<float>(rows);
     to.quantized.offset = offset.reserve<float>(rows);
     to.quantized.outliers = outlier.reserve<float>(static_cast<size_t>(rows) * outliers);
+    to.blocks = blocks_of(inputs);
+    to.outliers = outliers;
     to.floats = {floats.reserve<float>(static_cast<size_t>(rows) * float_inputs), float_inputs};
   };
   take(input_, w.levels, w.rest_levels, w.scale, w.offset, w.outliers, w.floats);

@@ -33,6 +33,14 @@ struct Rows {
 struct LayerInput {
   QuantizedRows quantized;
   Rows floats;
+  int blocks = 0, outliers = 0;  // of the widest layer
+
+  // Where a span's rows start. Threads may be at different layers, so the width of a layer does not matter.
+  QuantizedRows from(int place) const {
+    const size_t row = static_cast<size_t>(place), bytes = row * blocks * kBlock;
+    return {quantized.levels + bytes, quantized.rest_levels ? quantized.rest_levels + bytes : nullptr,
+            quantized.scale + row, quantized.offset + row, quantized.outliers + row * outliers};
+  }
 };
 
 // Rows that a thread computes together, and the first of their places among the prepared inputs, where every span starts

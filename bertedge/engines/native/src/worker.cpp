@@ -68,11 +68,11 @@ void Pass::Worker::note(const char* name) {
 // -- steps ------------------------------------------------------------------------------------------------------------
 
 void Pass::Worker::prepare(const Linear& layer, const float* x, const LayerInput& to, const Span& span, int row) {
-  const int place = span.place + row - span.begin;
-  if (!layer.is_int8()) return kernels_.prepare(x, layer.preparation, layer.inputs(), to.floats[place]);
-  QuantizedRows rows = to.quantized;
+  const int index = row - span.begin;
+  if (!layer.is_int8()) return kernels_.prepare(x, layer.preparation, layer.inputs(), to.floats[span.place + index]);
+  QuantizedRows rows = to.from(span.place);
   if (layer.terms == 1) rows.rest_levels = nullptr;
-  kernels_.quantize(x, layer.preparation, layer.inputs(), rows, place);
+  kernels_.quantize(x, layer.preparation, layer.inputs(), rows, index);
 }
 
 Product Pass::Worker::product(const Linear& layer, const LayerInput& input, const Span& span, const Rows& out) const {
@@ -81,11 +81,9 @@ Product Pass::Worker::product(const Linear& layer, const LayerInput& input, cons
   p.panels = layer.panels();
   p.rows = span.size();
   p.row_parts = row_parts(layer, p.rows, p.panels, shared_ ? pass_.threads() : 1);
-  const size_t levels = level_place(span.place, 0, blocks_of(layer.inputs())), place = static_cast<size_t>(span.place);
-  const QuantizedRows& rows = input.quantized;
   p.outlier_count = layer.preparation.outlier_count;
-  p.levels = {rows.levels + levels, layer.terms > 1 ? rows.rest_levels + levels : nullptr, rows.scale + place,
-              rows.offset + place, rows.outliers + place * p.outlier_count};
+  p.levels = input.from(span.place);
+  if (layer.terms == 1) p.levels.rest_levels = nullptr;
   p.values = input.floats[span.place];
   p.value_stride = input.floats.stride;
   p.out = out[span.begin];
