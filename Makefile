@@ -107,7 +107,7 @@ baseline: $(DEMO_VENV)/ready
 alarms: $(DEMO_VENV)/ready
 	$(DEMO_VENV)/bin/python benchmarks/false_alarms.py --results runs/false_alarms.jsonl
 
-# Compare bertedge with every peer in one run; about 25 minutes. ARGS='--quick', or '--models CHECKPOINT,...'
+# Compare bertedge with every peer in one run; about an hour. ARGS='--quick', '--models CHECKPOINT,...', '--kernels avx2'
 peers: $(BENCH_VENV)/ready
 	$(BENCH_VENV)/bin/python benchmarks/compare_peers.py $(ARGS)
 

@@ -1,6 +1,7 @@
 """Compare bertedge with Optimum, onnxruntime, OpenVINO, CTranslate2 and PyTorch on the same checkpoints and texts.
 
     python benchmarks/compare_peers.py [--models random-12x768,random-6x384,bertedge-small-en] [--quick] [--out FILE]
+    python benchmarks/compare_peers.py --kernels avx512-vnni,avx2     other kernels of the native engine too
 
 A model is ``random-12x768`` or ``random-6x384`` (random weights), a built-in name, or a checkpoint's folder. Every peer
 runs in its own processes. Each round times all peers in a new random order, so a ratio compares blocks that were
@@ -25,7 +26,7 @@ from peers import kept
 from peers.measure import Comparison, Result, Settings
 from peers.models import LENGTHS, open_model, texts_for
 from peers.page import page
-from peers.table import PEERS, Row, peers_of
+from peers.table import PEERS, Row, kernels_here, of_kernel, ours_among, peers_of
 
 from bertedge.data.calibration import default_text
 from bertedge.engines.threads import usable_cpus
@@ -53,6 +54,8 @@ def main() -> None:
         "quick": options.quick,
         "sentences": sentences,
         "text": options.text.name,
+        "ours": ours_among(options.peers),
+        "kernels": kernels_here(),
         "peers": {name: _described(PEERS[name]) for name in options.peers},
     }
     earlier = _earlier(options, report) if options.add else {"models": [], "minutes": 0.0}
@@ -66,7 +69,8 @@ def main() -> None:
         for model in models:
             texts = texts_for(model, options.text, lengths=lengths, examples=examples, sentences=sentences)
             results = Comparison(model, texts, options.peers, settings).run()
-            found = kept.summarize({peer: _without_paths(result, scratch) for peer, result in results.items()})
+            results = {peer: _without_paths(result, scratch) for peer, result in results.items()}
+            found = kept.summarize(results, report["ours"])
             others = [other for other in earlier["models"] if other["name"] != model.name]
             earlier["models"] = [*others, {"name": model.name, "real": model.real, "results": found}]
             minutes = round(earlier["minutes"] + (time.time() - started) / 60, 1)
@@ -82,7 +86,7 @@ def main() -> None:
 def _earlier(options: argparse.Namespace, report: dict[str, Any]) -> dict[str, Any]:
     """The earlier results, if they are of this machine and of the same work."""
     found = kept.read(options.out)
-    other = [key for key, value in report.items() if found[key] != json.loads(json.dumps(value))]
+    other = [key for key, value in report.items() if found.get(key) != json.loads(json.dumps(value))]
     if other:
         raise SystemExit(f"--add: {options.out} has another {', another '.join(other)}")
     return found
@@ -98,8 +102,14 @@ def _command(options: argparse.Namespace, models: list[str]) -> str:
     words = ["--models " + ",".join(models), f"--text {options.text.name}"]
     words += ["--quick"] if options.quick else []
     words += [f"--effort {options.effort}"] if options.effort != 1 else []
-    words += [f"--peers '{';'.join(options.peers)}'"] if options.peers != peers_of("words") else []
+    words += [f"--peers '{';'.join(options.peers)}'"] if options.peers != default_peers() else []
     return " ".join(["python benchmarks/compare_peers.py", *words])
+
+
+def default_peers() -> list[str]:
+    """All peers, and where AMX is the best kernel also the one below, which CPUs without AMX run."""
+    others = [of_kernel("avx512-vnni")] if kernels_here()[:1] == ["amx"] else []
+    return [*peers_of("words"), *others]
 
 
 def _described(row: Row) -> dict[str, Any]:
@@ -117,7 +127,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--models", type=lambda text: text.split(","), default=["random-12x768", "random-6x384", "bertedge-small-en"]
     )
-    parser.add_argument("--peers", type=lambda text: text.split(";"), default=peers_of("words"), help="names between ;")
+    parser.add_argument("--peers", type=lambda text: text.split(";"), default=default_peers(), help="names between ;")
+    parser.add_argument(
+        "--kernels",
+        type=lambda text: text.split(","),
+        default=[],
+        help=f"other kernels of the native engine, between commas; here: {', '.join(kernels_here()) or 'none'}",
+    )
     parser.add_argument("--text", type=Path, default=default_text(), help="text to run; default: the calibration text")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"default: peers/results.jsonl here, or {QUICK_OUT}")
     parser.add_argument("--add", action="store_true", help="keep the other models in FILE, if measured in the same way")
@@ -125,6 +141,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--effort", type=int, default=1, help="multiply the rounds and the time by this")
     parser.add_argument("--page", action="store_true", help="measure nothing; write the page of FILE")
     options = parser.parse_args()
+    options.peers += [of_kernel(kernel) for kernel in options.kernels if of_kernel(kernel) not in options.peers]
     strange = [name for name in options.peers if name not in PEERS]
     if strange:
         parser.error(f"no such peer: {', '.join(strange)}; there are {'; '.join(PEERS)}")

@@ -20,7 +20,7 @@ from typing import Any
 from peers import kept
 from peers.measure import Settings
 from peers.protocol import Work
-from peers.table import PEERS, peers_of
+from peers.table import PEERS, kernels_here, ours_among, peers_of
 from peers.task_page import page
 from peers.tasks import Task, TaskComparison, task_of
 from published_models import PUBLISHED, fetched
@@ -60,6 +60,8 @@ def main() -> None:
             "quick": options.quick,
             "sentences": sentences,
             "text": options.text.name,
+            "ours": ours_among(PEERS),
+            "kernels": kernels_here(),
             "works": {task.model.name: task.work for task in tasks},
             "peers": {
                 name: {"how": PEERS[name].how, "onnxruntime": PEERS[name].onnxruntime}
@@ -72,7 +74,9 @@ def main() -> None:
             results = TaskComparison(task, peers_of(task.work), settings).run()
             for result in results.values():
                 result.failed = {step: why.replace(str(scratch), "...") for step, why in result.failed.items()}
-            report["models"].append({"name": task.model.name, "real": True, "results": kept.summarize(results)})
+            report["models"].append(
+                {"name": task.model.name, "real": True, "results": kept.summarize(results, report["ours"])}
+            )
             report["minutes"] = round((time.time() - started) / 60, 1)
             options.out.parent.mkdir(parents=True, exist_ok=True)
             kept.write(options.out, report)

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from bertedge.bundle import Bundle
+from bertedge.engines.native import compiler
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
@@ -156,6 +157,49 @@ def test_the_page_of_the_tasks_is_of_the_results_that_are_kept() -> None:
 
     kept_page = (ROOT / "docs" / "benchmarks" / "peers-tasks.md").read_text(encoding="utf-8")
     assert page(kept.read(PEERS / "tasks.jsonl")) == kept_page
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_every_kernel_of_the_native_engine_can_be_compared() -> None:
+    from peers.table import COMPARED, KERNELS, PEERS, of_kernel
+
+    assert sorted(KERNELS) == sorted(name.replace("_", "-") for name in compiler.KERNELS)
+    assert {of_kernel(kernel) for kernel in KERNELS} <= PEERS.keys() & COMPARED.keys()
+    assert all(row.file_of in {"", *PEERS} for row in PEERS.values())
+
+
+def ratio(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 9}
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize(
+    ("kernels", "row", "reached", "verdict"),
+    [
+        (["avx512-vnni", "avx2"], "bertedge native", "0.50", "met, within the noise"),
+        (["amx", "avx512-vnni"], "bertedge native, avx512-vnni", "0.70", "**not met**"),
+        (["avx2"], "bertedge native", "0.50", "the goal is for avx512-vnni"),
+    ],
+)
+def test_goals_for_a_kernel_are_judged_by_the_row_of_the_kernel(
+    kernels: list[str], row: str, reached: str, verdict: str
+) -> None:
+    from peers import goals
+
+    own = {"ms": {"8 tokens": 1.0, "16 tokens": 2.0}, "ratios": {}, "fidelity": {}}
+    static = {
+        "ratios": {"8 tokens": ratio(0.4), "16 tokens": ratio(0.5)},
+        "ratios_of": {"bertedge native, avx512-vnni": {"8 tokens": ratio(0.7), "16 tokens": ratio(0.6)}},
+        "fidelity": {},
+        "ms": {},
+    }
+    rows = {"bertedge native": own, "bertedge native, avx512-vnni": own, "bertedge static": static}
+    report = {"ours": "bertedge native", "kernels": kernels, "models": [{"name": "english-l6", "results": rows}]}
+    found = [cells for cells in goals.lines(report) if cells[1] == goals.WORST]
+    assert found == [
+        ("english-l6", "every length", row, "bertedge static", "0.55", found[0][5], verdict),
+    ]
+    assert found[0][5].startswith(reached)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import numpy as np
 from bertedge.predictor import Batch, Outputs
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
+#: Variables that would give some peers fewer threads than others, or change the native engine's kernel.
+LEFT_OUT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BERTEDGE_KERNEL")
 #: Seconds to wait for an answer; compiling and quantizing the largest model take minutes.
 PATIENCE_S = 900.0
 
@@ -37,7 +39,7 @@ class Process:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, it is open as long as the process
         path = os.pathsep.join([str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in LEFT_OUT},
             "PYTHONPATH": path,
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "true",

@@ -1,6 +1,7 @@
 """The results that the project keeps: one JSON line for the run, then one for each model and peer.
 
-A line holds medians, costs and ratios with their 95 % intervals. Samples are not kept.
+A line holds medians, costs and ratios with their 95 % intervals. ``ratios`` are of the row that all are compared with,
+``ratios_of`` of other rows of bertedge. Samples are not kept.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import numpy as np
 from bertedge.evaluate.latency import paired_ratio
 from bertedge.files import write_text
 from peers.measure import FASTEST_WITH_USUAL, Result
-from peers.table import OURS_BEST
+from peers.table import COMPARED
 
 FIDELITY = ("mlm.top1_agreement", "mlm.kl_mean", "nsp.flip_rate", "invariance.max_prob_diff")
 #: Significant digits of a kept number.
 DIGITS = 8
 
 
-def summarize(results: dict[str, Result]) -> dict[str, dict[str, Any]]:
-    """What is kept of each peer of one model."""
-    own = results.get(OURS_BEST)
-    return {name: _summary(result, own) for name, result in results.items()}
+def summarize(results: dict[str, Result], ours: str) -> dict[str, dict[str, Any]]:
+    """What is kept of each peer of one model; ``ours`` is the row that all are compared with."""
+    found = {name: _summary(result, results.get(ours)) for name, result in results.items()}
+    for name, summary in found.items():
+        others = [own for own, peers in COMPARED.items() if own != ours and own in results and name in peers]
+        if others:
+            summary["ratios_of"] = {own: _ratios(results[name], results[own]) for own in others}
+    return found
 
 
 def write(path: Path, report: dict[str, Any]) -> None:
@@ -71,7 +76,7 @@ def _summary(result: Result, own: Result | None) -> dict[str, Any]:
 
 
 def _ratios(result: Result, own: Result | None) -> dict[str, dict[str, float]]:
-    """bertedge static's time to the peer's, by workload and by way through all sentences."""
+    """Our time to the peer's, by workload and by way through all sentences."""
     if own is None:
         return {}
     pairs = {what: (own.blocks.get(what), blocks) for what, blocks in result.blocks.items()}

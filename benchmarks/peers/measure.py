@@ -90,22 +90,30 @@ class Comparison:
 
     def run(self) -> dict[str, Result]:
         """Everything."""
-        throughput = bool(self.texts.sentences) and self.model.checkpoint.config.block_macs <= THROUGHPUT_LIMIT
-        for work in ("words", "vectors") if throughput else ("words",):
+        for work in ("words", "vectors"):
             self.prepare(work)
         self.start()
         with self._loaded("words") as live:
-            self.time(live)
+            self.time(live, self.texts.workloads)
             if self.model.real and self.texts.evaluation:
                 self.compare_outputs(live)
-        if throughput:
+        with self._loaded("vectors") as live:
+            self.time(live, self.texts.to_vectors)
+        if self.texts.sentences and self.model.checkpoint.config.block_macs <= THROUGHPUT_LIMIT:
             for strategy in STRATEGIES:
                 self.go_through(strategy)
         return self.results
 
     def prepare(self, work: str) -> None:
-        """Make every artefact, each in a fresh process."""
+        """Make every artefact, each in a fresh process, unless the row runs the file of another row."""
         for name, result in self.results.items():
+            owner = self.results.get(PEERS[name].file_of)
+            if owner is not None:
+                if work in owner.made:
+                    result.made[work] = owner.made[work]
+                else:
+                    result.failed[f"make, {work}"] = owner.failed[f"make, {work}"]
+                continue
             self._say(f"making {name} for {work}")
             folder = self._folder / f"{work}-{list(self.results).index(name)}"
             folder.mkdir(parents=True)
@@ -135,10 +143,10 @@ class Comparison:
                     "starts": len(seen),
                 }
 
-    def time(self, live: dict[str, Process]) -> None:
+    def time(self, live: dict[str, Process], workloads: dict[str, Batch]) -> None:
         """Rounds over all peers, each in a new random order, workload by workload."""
         rng = np.random.default_rng(0)
-        for workload, batch in self.texts.workloads.items():
+        for workload, batch in workloads.items():
             path = str(write_batch(self.settings.scratch / "workload.npz", batch))
             cost, ready = 0.0, []
             for name, process in live.items():

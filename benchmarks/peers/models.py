@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from bertedge.predictor import Batch
 RANDOM = {"random-12x768": (12, 768, 12), "random-6x384": (6, 384, 12)}
 LENGTHS = (8, 16, 32, 64, 128, 256, 512)
 MIXED, MIXED_ROWS = "32 sentences", 32
+#: Workloads that are also run to the mean of the last states, where all peers compute the same.
+TO_VECTORS, SUFFIX = ("16 tokens", "128 tokens", MIXED), ", to vectors"
 #: Multiply-accumulates per token in the blocks; larger models would take half an hour for thousands of sentences.
 THROUGHPUT_LIMIT = 20_000_000
 SEED = 0
@@ -73,6 +75,7 @@ class Texts:
 
     Attributes:
         workloads: name -> batch, 15 % of the positions masked.
+        to_vectors: the same, for mean vectors of texts; their names end with :data:`SUFFIX`.
         evaluation: sentence pairs that fidelity is measured on.
         sentences: for throughput.
     """
@@ -80,6 +83,7 @@ class Texts:
     workloads: dict[str, Batch]
     evaluation: list[Batch]
     sentences: list[str]
+    to_vectors: dict[str, Batch] = field(default_factory=dict)
 
 
 def texts_for(model: Model, text: Path, *, lengths: tuple[int, ...], examples: int, sentences: int) -> Texts:
@@ -97,7 +101,13 @@ def texts_for(model: Model, text: Path, *, lengths: tuple[int, ...], examples: i
         workloads=workloads,
         evaluation=evaluation_batches(corpus, layout, examples=examples, max_length=128, seed=SEED),
         sentences=np.resize(np.array(lines, dtype=object), sentences).tolist(),
+        to_vectors={name + SUFFIX: without_masks(workloads[name]) for name in TO_VECTORS if name in workloads},
     )
+
+
+def without_masks(batch: Batch) -> Batch:
+    """The same texts, without positions where the MLM head is asked."""
+    return replace(batch, masked_positions=batch.masked_positions[:, :0])
 
 
 def _mixed(corpus: TokenizedCorpus, layout: Layout, longest: int) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,26 +18,31 @@ class Bertedge:
     """A bundle; one serves every kind of work that the checkpoint has a head for.
 
     Attributes:
-        method: of quantization; None for float32.
+        recipe: a name in ``bertedge.recipe.RECIPES``; None for float32.
+        engine: a name in ``bertedge.engines.ENGINES``.
+        kernel: of the native engine; empty for the best one of this CPU.
     """
 
-    method: str | None
+    recipe: str | None
+    engine: str = "onnxruntime"
+    kernel: str = ""
 
     def prepare(self, checkpoint: Path, calibration: Path, folder: Path, work: Work) -> list[Path]:
         from bertedge.quantization import export, quantize
-        from bertedge.recipe import QuantizationRecipe, method_named
+        from bertedge.recipe import recipe_named
 
         output = folder / "bundle"
-        if self.method is None:
+        if self.recipe is None:
             bundle = export(checkpoint, output)
         else:
-            recipe = QuantizationRecipe(method=method_named(self.method))
-            bundle = quantize(checkpoint, output, recipe=recipe, calibration=calibration)
+            bundle = quantize(checkpoint, output, recipe=recipe_named(self.recipe), calibration=calibration)
         return sorted(bundle.folder.glob(f"{bundle.model_path.name}*"))
 
     def load(self, files: list[Path], work: Work, threads: int, callers: int) -> Run:
         # the runtime decides how its threads call
-        runtime = load(files[0].parent, threads=threads * callers)
+        if self.kernel:
+            os.environ["BERTEDGE_KERNEL"] = self.kernel
+        runtime = load(files[0].parent, engine=self.engine, threads=threads * callers)
 
         def vectors(batch: Batch) -> Vectors:
             nothing = np.zeros(0, dtype=np.int64)

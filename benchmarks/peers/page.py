@@ -7,34 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bertedge.metric import MetricValue
+from peers.goals import WAYS, Results, interval, lines, ratio_to
 from peers.kept import FIDELITY
 from peers.measure import PASSES
-from peers.table import OURS_BEST
-
-Results = dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Goal:
-    """bertedge static takes at most ``limit`` of a peer's time."""
-
-    models: tuple[str, ...]
-    what: str
-    peer: str
-    limit: float
-
-
-LARGE, SMALL = ("random-12x768",), ("english-l6", "random-6x384")
-GOALS = (
-    Goal(models=LARGE, what="16 tokens", peer="Optimum int8", limit=0.80),
-    Goal(models=LARGE, what="128 tokens", peer="Optimum int8", limit=0.80),
-    Goal(models=LARGE, what="16 tokens", peer="OpenVINO int8", limit=0.95),
-    Goal(models=LARGE, what="128 tokens", peer="OpenVINO int8", limit=1.15),
-    Goal(models=("bertedge-small-en",), what="128 tokens", peer="Optimum int8", limit=0.42),
-    Goal(models=SMALL, what="usual", peer="Optimum int8", limit=0.28),
-    Goal(models=SMALL, what="fastest", peer="CTranslate2 int8", limit=0.60),
-)
+from peers.models import SUFFIX
+from peers.table import ours_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +48,6 @@ COSTS = {
     "cold start": Cost(path=("cold", "cold_start_ms"), unit=lambda ms: f"{ms / 1e3:.2f} s"),
     "memory to run": Cost(path=("cold", "peak_rss_bytes"), unit=lambda size: f"{size / 1e6:.0f} MB"),
 }
-#: Ways to go through all sentences.
-WAYS = {"usual": "sentences, against usual batches", "fastest": "sentences, against its fastest"}
 #: Differences of a cost that are not reported.
 TOLERATED = 0.02
 
@@ -91,23 +66,24 @@ def page(report: dict[str, Any]) -> str:
 def _head(report: dict[str, Any]) -> str:
     machine = report["machine"]
     quick = "**A quick run. It shows that everything runs; do not use its numbers.**\n\n" if report["quick"] else ""
+    kernels, minutes = _kernels(report), f"{report['minutes']:.0f}"
     return f"""# Peers
 
 {quick}    {report["command"]}
 
 {machine["cpu"]} {machine["generation"]} ({machine["target"]}), {machine["cpus"]} CPUs, Python {machine["python"]};
-{report["threads"]} threads for every peer; {report["minutes"]:.0f} minutes. All numbers of one model come from one run.
+{kernels}{report["threads"]} threads for every peer; {minutes} minutes. All numbers of one model come from one run.
 
 - Every peer runs in its own processes: one makes the model file, some measure only the start, and one holds the loaded
   model and times blocks of calls. A round is one block of every peer, in a new random order. A block starts after the
   threads of the previous peer are idle. It has one untimed call, then at least three timed calls that take at least
   20 ms together. Calls of 0.3 s and more are timed one by one.
-- **ms** is the median of all calls. **Ratio** is the time of {OURS_BEST} divided by the peer's: the median of the
+- **ms** is the median of all calls. **Ratio** is the time of {ours_of(report)} divided by the peer's: the median of the
   rounds' ratios (lower quartiles of blocks) with a 95 % interval, computed as in `bertedge bench`. Below 1, bertedge is
   faster.
 - A call takes token ids and returns MLM logits at the masked positions (15 %) as a numpy array. Tokenization is not
   included. The table of peers lists what else a peer computes. bertedge is timed through its runtime, with its checks,
-  grouping and copies.
+  grouping and copies.{_of_vectors(report)}
 - **Sentences**: {report["sentences"]} sentences of `{report["text"]}` to mean-pooled vectors, with tokenization (one
   tokenizer for all). *Usual*: padded batches of 32 in the order of the text, all threads in one call. *Fastest*: sorted
   by length, batches of 32, one caller with one thread for each CPU. bertedge sorts and distributes a list itself. Its
@@ -118,40 +94,43 @@ def _head(report: dict[str, Any]) -> str:
 - **Fidelity** is measured against transformers' float32 on the same masked pairs, as `bertedge bench` does it."""
 
 
+def _kernels(report: dict[str, Any]) -> str:
+    """The kernels of the native engine, for reports that have it."""
+    if "kernels" not in report:
+        return ""
+    found = report["kernels"]
+    others = f"; it also has {', '.join(found[1:])}" if found[1:] else ""
+    return f"the native engine runs the kernel {found[0]}{others};\n" if found else "the native engine is not built;\n"
+
+
+def _of_vectors(report: dict[str, Any]) -> str:
+    """About workloads that results made before the native engine do not have."""
+    results = [result for model in report["models"] for result in model["results"].values()]
+    if not any(workload.endswith(SUFFIX) for result in results for workload in result["ms"]):
+        return ""
+    return (
+        f" Workloads with *{SUFFIX.strip(', ')}* return the mean of the last states of each text instead:\n"
+        "  there every peer computes exactly the same, the encoder and the mean."
+    )
+
+
 def _goals(report: dict[str, Any]) -> str:
-    lines = ["## Goals", "", f"| model | work | {OURS_BEST} to | goal | reached | |", "| --- |" + " --- |" * 5]
-    for goal in GOALS:
-        for model in report["models"]:
-            if model["name"] not in goal.models:
-                continue
-            ratio = ratio_to(model["results"], goal.peer, goal.what)
-            met = "not measured" if ratio is None else judged(ratio, goal.limit)
-            reached = "-" if ratio is None else interval(ratio)
-            what = WAYS.get(goal.what, goal.what)
-            lines.append(f"| {model['name']} | {what} | {goal.peer} | {goal.limit:.2f} | {reached} | {met} |")
-    return "\n".join(lines)
-
-
-def judged(ratio: MetricValue, limit: float) -> str:
-    """Whether a ratio meets its goal."""
-    if ratio.value > limit:
-        return "**not met**"
-    if ratio.n == 1:
-        return "met, in one pass"
-    return "met" if ratio.high <= limit else "met, within the noise"
+    heads = ["## Goals", "", "| model | work | row | to | goal | reached | |", "| --- |" + " --- |" * 6]
+    return "\n".join([*heads, *(f"| {' | '.join(cells)} |" for cells in lines(report))])
 
 
 def _behind(report: dict[str, Any]) -> str:
-    lines = []
+    found: list[str] = []
     for model in report["models"]:
-        if OURS_BEST in model["results"]:
-            lines += [f"- {model['name']}, {words}" for words in (*_slower(model["results"]), *_dearer(model, report))]
+        if ours_of(report) in model["results"]:
+            found += [f"- {model['name']}, {words}" for words in (*_slower(model, report), *_dearer(model, report))]
     profile = "Time by operator: [Speed](speed.md#time-by-operator)."
-    return "\n".join(["## Where bertedge is behind", "", *(lines or ["Nowhere in this run."]), "", profile])
+    return "\n".join(["## Where bertedge is behind", "", *(found or ["Nowhere in this run."]), "", profile])
 
 
-def _slower(results: Results) -> Iterator[str]:
-    for what in [*results[OURS_BEST]["ms"], "usual", "fastest"]:
+def _slower(model: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
+    results: Results = model["results"]
+    for what in [*results[ours_of(report)]["ms"], *WAYS]:
         for peer in results:
             ratio = None if peer.startswith("bertedge") else ratio_to(results, peer, what)
             if ratio is not None and ratio.value > 1:
@@ -166,7 +145,7 @@ def _dearer(model: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
     lower = [(what, cost.value, cost.unit, int8 if cost.of_int8 else set(results)) for what, cost in COSTS.items()]
     lower += [(name, partial(_metric, name), _short, int8) for name in ("mlm.kl_mean", "nsp.flip_rate")]
     for what, value, unit, compared in lower:
-        own = value(model["results"][OURS_BEST])
+        own = value(model["results"][ours_of(report)])
         others = {name: value(result) for name, result in results.items() if name in compared}
         better = [
             f"{name} {unit(other)}"
@@ -185,17 +164,6 @@ def _metric(name: str, result: dict[str, Any]) -> float | None:
     return result["fidelity"].get(name, {}).get("value")
 
 
-def ratio_to(results: Results, peer: str, what: str) -> MetricValue | None:
-    """bertedge static's time to a peer's, on a workload, or over all sentences."""
-    kept = results[peer]["ratios"].get(what) if peer in results else None
-    return None if kept is None else MetricValue(**kept)
-
-
-def interval(ratio: MetricValue) -> str:
-    """A ratio with its interval."""
-    return f"{ratio.value:.2f} " + (f"({ratio.low:.2f} to {ratio.high:.2f})" if ratio.n > 1 else "(one pass)")
-
-
 def _peers(report: dict[str, Any]) -> str:
     versions: dict[str, dict[str, str]] = {}
     for model in report["models"]:
@@ -211,12 +179,17 @@ def _peers(report: dict[str, Any]) -> str:
 def _model(model: dict[str, Any], report: dict[str, Any]) -> str:
     results: Results = model["results"]
     workloads = list(dict.fromkeys(work for result in results.values() for work in result["ms"]))
-    parts = [f"## {model['name']}", _table(results, workloads, lambda name, what: _time(results, name, what))]
+    ours = ours_of(report)
+    parts = [f"## {model['name']}"]
+    for of_vectors in (False, True):
+        columns = [work for work in workloads if work.endswith(SUFFIX) == of_vectors]
+        if columns:
+            parts.append(_table(results, columns, lambda name, what: _time(results, name, what, ours)))
     parts.append(_table(results, list(COSTS), lambda name, cost: COSTS[cost].cell(results[name])))
     if any(result["seconds"] for result in results.values()):
         headers = ["usual: seconds, ratio", "fastest: seconds, ratio", "smallest cosine with PyTorch's vector"]
         parts.append(f"{report['sentences']} sentences; slow peers made fewer than {PASSES} passes.")
-        parts.append(_table(results, headers, lambda name, header: _many(results, name, header)))
+        parts.append(_table(results, headers, lambda name, header: _many(results, name, header, ours)))
     if model["real"]:
         parts.append(_table(results, list(FIDELITY), lambda name, metric: _fidelity(results[name], metric)))
     else:
@@ -233,14 +206,14 @@ def _table(results: Results, columns: list[str], cell: Callable[[str, str], str]
     return "\n".join(lines)
 
 
-def _time(results: Results, name: str, workload: str) -> str:
+def _time(results: Results, name: str, workload: str, ours: str) -> str:
     if workload not in results[name]["ms"]:
         return "not run"
     own, ratio = f"{results[name]['ms'][workload]:.2f}", ratio_to(results, name, workload)
-    return own if ratio is None or name == OURS_BEST else f"{own}, {interval(ratio)}"
+    return own if ratio is None or name == ours else f"{own}, {interval(ratio)}"
 
 
-def _many(results: Results, name: str, header: str) -> str:
+def _many(results: Results, name: str, header: str, ours: str) -> str:
     if header.startswith("smallest"):
         return ", ".join(f"{value:.4f}" for value in dict.fromkeys(results[name]["cosine"].values())) or "-"
     strategy = header.split(":")[0]
@@ -248,7 +221,7 @@ def _many(results: Results, name: str, header: str) -> str:
     if seconds is None:
         return "not run"
     own = f"{seconds:.2f}"
-    return own if ratio is None or (name, strategy) == (OURS_BEST, "fastest") else f"{own}, {interval(ratio)}"
+    return own if ratio is None or (name, strategy) == (ours, "fastest") else f"{own}, {interval(ratio)}"
 
 
 def _fidelity(result: dict[str, Any], metric: str) -> str:

@@ -5,11 +5,12 @@ Modules are loaded when a row is used, in its own process, so a missing package 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from bertedge.errors import UnfitMachineError
 from peers.protocol import Peer, Work
 
 
@@ -27,6 +28,8 @@ class Row:
         works: the kinds of work that it is measured on.
         onnxruntime: it runs on onnxruntime.
         reads_texts: for ``embedding``, it has a call that takes a list of texts.
+        file_of: the row whose file it runs; empty if it makes its own.
+        on_request: measured only if it is asked for by name.
         batches_itself: it takes any number of texts in one call and groups them itself; other peers get batches of
             32.
     """
@@ -41,11 +44,23 @@ class Row:
     works: tuple[Work, ...] = ("words", "vectors")
     onnxruntime: bool = False
     reads_texts: bool = False
+    file_of: str = ""
+    on_request: bool = False
 
     def peer(self) -> Peer:
         """The peer itself."""
         module, name = self.home.split(":")
         return getattr(import_module(f"peers.{module}"), name)(**self.options)
+
+
+#: The native engine's kernels.
+KERNELS = ("amx", "avx512-vnni", "avx512", "avx-vnni", "avx2", "neon-i8mm", "neon-dotprod", "neon")
+STATIC, NATIVE, FAITHFUL = "bertedge static", "bertedge native", "bertedge faithful, native"
+
+
+def of_kernel(kernel: str) -> str:
+    """The row of a kernel of the native engine."""
+    return f"{NATIVE}, {kernel}"
 
 
 TORCH = ("torch", "transformers")
@@ -156,10 +171,10 @@ PEERS = {
     ),
     "bertedge float32": Row(
         home="own:Bertedge",
-        options={"method": None},
+        options={"recipe": None},
         packages=OURS,
         words=MASKED,
-        how="`bertedge export`",
+        how="`bertedge export`, engine onnxruntime",
         batches_itself=True,
         works=("words", "vectors", "labels", "embedding"),
         onnxruntime=True,
@@ -167,26 +182,61 @@ PEERS = {
     ),
     "bertedge dynamic": Row(
         home="own:Bertedge",
-        options={"method": "dynamic"},
+        options={"recipe": "dynamic"},
         packages=OURS,
         words=MASKED,
-        how="`bertedge quantize --recipe dynamic`",
+        how="`bertedge quantize --recipe dynamic`, engine onnxruntime",
         batches_itself=True,
         int8=True,
         onnxruntime=True,
     ),
-    "bertedge static": Row(
+    STATIC: Row(
         home="own:Bertedge",
-        options={"method": "static"},
+        options={"recipe": "default"},
         packages=OURS,
         words=MASKED,
-        how="`bertedge quantize`",
+        how="`bertedge quantize`, engine onnxruntime",
         batches_itself=True,
         int8=True,
         works=("words", "vectors", "labels", "embedding"),
         onnxruntime=True,
         reads_texts=True,
     ),
+    NATIVE: Row(
+        home="own:Bertedge",
+        options={"recipe": "default", "engine": "native"},
+        packages=OURS,
+        words=MASKED,
+        how="the same bundle, engine native, the best kernel of this CPU",
+        batches_itself=True,
+        int8=True,
+        works=("words", "vectors", "labels", "embedding"),
+        reads_texts=True,
+        file_of=STATIC,
+    ),
+    FAITHFUL: Row(
+        home="own:Bertedge",
+        options={"recipe": "faithful", "engine": "native"},
+        packages=OURS,
+        words=MASKED,
+        how="`bertedge quantize --recipe faithful`, engine native",
+        batches_itself=True,
+        int8=True,
+    ),
+    **{
+        of_kernel(kernel): Row(
+            home="own:Bertedge",
+            options={"recipe": "default", "engine": "native", "kernel": kernel},
+            packages=OURS,
+            words=MASKED,
+            how=f"as {NATIVE}, with the kernel {kernel}",
+            batches_itself=True,
+            int8=True,
+            file_of=STATIC,
+            on_request=True,
+        )
+        for kernel in KERNELS
+    },
 }
 #: The float model that outputs are compared with, by the main work of a comparison.
 REFERENCES: dict[Work, str] = {
@@ -195,10 +245,35 @@ REFERENCES: dict[Work, str] = {
     "embedding": "sentence-transformers float32",
 }
 REFERENCE = REFERENCES["words"]
-#: The row that all others are compared with, and the goals are set for.
-OURS_BEST = "bertedge static"
+#: Other rows of ours -> the rows that they are compared with.
+COMPARED = {
+    STATIC: ("Optimum int8", "OpenVINO int8", "CTranslate2 int8"),
+    FAITHFUL: (NATIVE, STATIC),
+    **{of_kernel(kernel): (NATIVE, STATIC, "OpenVINO int8") for kernel in KERNELS},
+}
 
 
 def peers_of(work: Work) -> list[str]:
-    """The peers that do this kind of work."""
-    return [name for name, row in PEERS.items() if work in row.works]
+    """The peers that do this kind of work, without those on request."""
+    return [name for name, row in PEERS.items() if work in row.works and not row.on_request]
+
+
+def kernels_here() -> list[str]:
+    """The native engine's kernels that this CPU runs, best first; none where it is not built."""
+    from bertedge.engines.native import library
+
+    try:
+        return library.kernels_here()
+    except UnfitMachineError:
+        return []
+
+
+def ours_among(peers: Collection[str]) -> str:
+    """The row that these are compared with: the native engine where it runs."""
+    return NATIVE if NATIVE in peers and kernels_here() else STATIC
+
+
+def ours_of(report: Mapping[str, Any]) -> str:
+    """The row that the others of a report are compared with; reports made before the native engine do not name it."""
+    ours: str = report.get("ours", STATIC)
+    return ours

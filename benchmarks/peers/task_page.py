@@ -6,8 +6,9 @@ from itertools import product
 from typing import Any
 
 from bertedge.metric import MetricValue
-from peers.page import COSTS, interval, judged, ratio_to
-from peers.table import OURS_BEST
+from peers.goals import interval, judged, ratio_to
+from peers.page import COSTS
+from peers.table import ours_of
 
 #: Work -> (what bertedge is compared on, peer, the most that it may take of the peer's time).
 GOALS = {
@@ -44,6 +45,7 @@ def page(report: dict[str, Any]) -> str:
 def _head(report: dict[str, Any]) -> str:
     machine = report["machine"]
     quick = "**A quick run. It shows that everything runs; do not use its numbers.**\n\n" if report["quick"] else ""
+    ours = ours_of(report)
     return f"""# Peers: a classifier and an embedder
 
 {quick}    {report["command"]}
@@ -54,7 +56,7 @@ def _head(report: dict[str, Any]) -> str:
 
 - A call takes the token ids of one text. A classifier returns the logits of its labels, an embedder the vector, pooled
   and scaled to length 1. Tokenization is not included.
-- **ms** is the median of all calls. **Ratio** is the time of {OURS_BEST} divided by the peer's, with a 95 % interval.
+- **ms** is the median of all calls. **Ratio** is the time of {ours} divided by the peer's, with a 95 % interval.
   Below 1, bertedge is faster.
 - **Sentences**: {report["sentences"]} sentences of `{report["text"]}` to vectors, with tokenization, by one call of
   `encode` of each library, with its default batches.
@@ -62,7 +64,7 @@ def _head(report: dict[str, Any]) -> str:
 
 
 def _goals(report: dict[str, Any]) -> str:
-    lines = ["## Goals", "", f"| model | work | {OURS_BEST} to | goal | reached | |", "| --- |" + " --- |" * 5]
+    lines = ["## Goals", "", f"| model | work | {ours_of(report)} to | goal | reached | |", "| --- |" + " --- |" * 5]
     for model in report["models"]:
         for what, peer, limit in GOALS[report["works"][model["name"]]]:
             ratio = ratio_to(model["results"], peer, what)
@@ -79,7 +81,7 @@ def _slower(report: dict[str, Any]) -> str:
     for model in report["models"]:
         results = model["results"]
         others = [name for name in results if report["peers"][name]["onnxruntime"] and not name.startswith("bertedge")]
-        for peer, what in product(others, results[OURS_BEST]["ms"]):
+        for peer, what in product(others, results[ours_of(report)]["ms"]):
             ratio = ratio_to(results, peer, what)
             if ratio is not None and ratio.value > NOT_SLOWER:
                 lines.append(f"- {model['name']}, {what}: {peer}, ratio {interval(ratio)}.")
@@ -87,27 +89,27 @@ def _slower(report: dict[str, Any]) -> str:
 
 
 def _model(model: dict[str, Any], report: dict[str, Any]) -> str:
-    results, work = model["results"], report["works"][model["name"]]
+    results, work, ours = model["results"], report["works"][model["name"]], ours_of(report)
     lengths = list(dict.fromkeys(what for result in results.values() for what in result["ms"]))
     headers = [*(f"{length}: ms, ratio" for length in lengths), "file", "cold start", AGREEMENT[work]]
     headers += ["sentences: seconds, ratio"] if work == "embedding" else []
     lines = ["| | " + " | ".join(headers) + " |", "| --- |" + " --- |" * len(headers)]
     for name, result in results.items():
-        cells = [_time(results, name, result["ms"].get(length), length) for length in lengths]
+        cells = [_time(results, name, result["ms"].get(length), length, ours) for length in lengths]
         cells += [COSTS["file"].cell(result), COSTS["cold start"].cell(result)]
         cells.append(f"{result['agreement']:.4f}" if "agreement" in result else "-")
         if work == "embedding":
-            cells.append(_time(results, name, result["seconds"].get("fastest"), "fastest"))
+            cells.append(_time(results, name, result["seconds"].get("fastest"), "fastest", ours))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     failures = [f"- {name}, {step}: {why}" for name, r in results.items() for step, why in r["failed"].items()]
     parts = [f"## {model['name']}, {TITLES[work]}", "\n".join(lines)]
     return "\n\n".join([*parts, *(["\n".join(["Not run:", "", *failures])] if failures else [])])
 
 
-def _time(results: dict[str, Any], name: str, value: float | None, what: str) -> str:
+def _time(results: dict[str, Any], name: str, value: float | None, what: str, ours: str) -> str:
     if value is None:
         return "-"
-    ratio: MetricValue | None = None if name == OURS_BEST else ratio_to(results, name, what)
+    ratio: MetricValue | None = None if name == ours else ratio_to(results, name, what)
     return f"{value:.2f}" + (f", {interval(ratio)}" if ratio else "")
 
 

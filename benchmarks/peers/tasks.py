@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,9 @@ from bertedge.checkpoint import open_checkpoint
 from bertedge.data.batches import Layout
 from bertedge.data.corpus import tokenize_corpus
 from bertedge.evaluate.latency import Workload, workload_batch
-from bertedge.predictor import Batch
 from peers.client import Process
 from peers.measure import PASS_S, PASSES, Comparison, Result, Settings
-from peers.models import Model, Texts
+from peers.models import Model, Texts, without_masks
 from peers.protocol import Vectors, Work
 from peers.table import PEERS, REFERENCES
 
@@ -39,17 +38,13 @@ def task_of(folder: str, work: Work, text: Path, *, name: str, sentences: int) -
     tokenizer = checkpoint.tokenizer
     corpus, layout = tokenize_corpus(text, tokenizer), Layout.of(tokenizer, checkpoint.config.vocab_size)
     workloads = {
-        f"{length} tokens": _without_masks(workload_batch(Workload(batch_size=1, seq_len=length), corpus, layout))
+        f"{length} tokens": without_masks(workload_batch(Workload(batch_size=1, seq_len=length), corpus, layout))
         for length in LENGTHS
         if length <= tokenizer.max_length
     }
     lines = [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
     many = np.resize(np.array(lines, dtype=object), sentences).tolist()
     return Task(model=model, work=work, texts=Texts(workloads=workloads, evaluation=[], sentences=many))
-
-
-def _without_masks(batch: Batch) -> Batch:
-    return replace(batch, masked_positions=batch.masked_positions[:, :0])
 
 
 class TaskComparison(Comparison):
@@ -63,7 +58,7 @@ class TaskComparison(Comparison):
         self.prepare(self.work)
         self.start()
         with self._loaded(self.work) as live:
-            self.time(live)
+            self.time(live, self.texts.workloads)
             self.compare_answers(live)
             if self.work == "embedding":
                 self.embed_all(live)
