@@ -6,6 +6,7 @@ import ctypes
 import os
 import time
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -103,22 +104,25 @@ class NativeExecutor:
         return [results[index] for index in range(len(rows))]
 
     def profile(self, rows: Sequence[Row], *, seconds: float) -> list[NodeTime]:
-        """See :class:`bertedge.engines.engine.ProfilingExecutor`."""
+        """See :class:`bertedge.engines.engine.ProfilingExecutor`; the steps of the calling thread."""
         steps, message, start = (c.Step * MOST_STEPS)(), ctypes.create_string_buffer(MESSAGE), time.perf_counter()
-        calls: list[list[float]] = []
-        names: list[str] = []
+        calls: list[dict[str, float]] = []
         for call in range(WARMUP + MAX_CALLS):
             if call >= WARMUP + MIN_CALLS and time.perf_counter() - start >= seconds:
                 break
             texts, outputs, kept = self._prepared(rows)
             count = self._library.be_profile(self._engine, texts, outputs.struct, steps, MOST_STEPS, message, MESSAGE)
             self._require(-min(count, 0), message)
-            calls.append([step.milliseconds for step in steps[:count]])
-            names = [step.name.decode() for step in steps[:count]]
             del kept
-        timed = list(zip(*calls[WARMUP:], strict=True))
+            # a thread repeats its steps for the rows of another one that is late
+            calls.append(defaultdict(float))
+            for step in steps[:count]:
+                calls[-1][step.name.decode()] += step.milliseconds
+        timed = calls[WARMUP:]
+        names = dict.fromkeys(name for call in timed for name in call)
         return [
-            NodeTime(name=name, op_type=self.kernel, calls_ms=times) for name, times in zip(names, timed, strict=True)
+            NodeTime(name=name, op_type=self.kernel, calls_ms=tuple(call.get(name, 0.0) for call in timed))
+            for name in names
         ]
 
     def _call(self, rows: Sequence[Row], alone: int) -> CallOutputs:

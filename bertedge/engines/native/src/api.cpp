@@ -92,7 +92,7 @@ struct be_engine {
     const bool may_share = !alone && threads > 1 && team.try_lock();
     const int tokens = texts.starts && texts.count > 0 ? texts.starts[texts.count] : 0;
     Sharing sharing = Sharing::kAlone;
-    if (may_share) sharing = process->sharing.choose(tokens, tokens <= kMostTokensAlone);
+    if (may_share) sharing = timed ? Sharing::kRows : process->sharing.choose(tokens, tokens <= kMostTokensAlone);
     std::unique_ptr<Workspace> workspace = process->take();
     const bool together = sharing != Sharing::kAlone;
     auto pass = std::make_shared<Pass>(*model, *workspace, texts, outputs, together ? threads : 1, sharing);
@@ -104,7 +104,7 @@ struct be_engine {
       pass->work(0);
     }
     const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-    if (may_share) process->sharing.note(tokens, sharing, time.count());
+    if (may_share && !timed) process->sharing.note(tokens, sharing, time.count());
     process->give_back(std::move(workspace));
     return pass;
   }

@@ -168,7 +168,7 @@ BE_API const char* be_kernel(const be_engine* engine);
 // engine's threads share the work, if no other call has them. A text's outputs are the same to the bit in both cases.
 BE_API int32_t be_run(be_engine* engine, const be_texts* texts, const be_outputs* outputs, int32_t alone, char* error, int32_t error_size);
 
-// As be_run with all threads, and write the time of each step; returns the number of steps, at most `capacity`; below
+// As be_run with all threads, which share rows, and write the time of each step on the calling thread; returns the number of steps, at most `capacity`; below
 // zero: minus a be_status.
 BE_API int32_t be_profile(be_engine* engine, const be_texts* texts, const be_outputs* outputs, be_step* steps, int32_t capacity, char* error, int32_t error_size);
 

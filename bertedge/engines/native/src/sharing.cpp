@@ -6,37 +6,48 @@
 namespace bertedge {
 namespace {
 
-constexpr int kTrials = 3;
-// After so many calls another way is tried again: the machine may be less busy than before.
-constexpr int kTryAgain = 256;
+// Consecutive calls that try one way, and how often each way gets such a series.
+constexpr int kTrialCalls = 3, kTrialRounds = 2;
+// Later calls from one retry of another way to the next, and its calls: 0.5 %, which the 99th percentile hides.
+constexpr int kRetryEvery = 600, kRetryCalls = 3;
+// Times of a way that are remembered.
+constexpr size_t kRemembered = 9;
 
 }  // namespace
 
+double SharingChoice::Tried::median() const {
+  std::vector<double> sorted = latest;
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  return *middle;
+}
+
 SharingChoice::Size& SharingChoice::size_of(int tokens) {
-  const int index = static_cast<int>(std::log(static_cast<double>(std::max(tokens, 1))) / std::log(1.25));
-  return sizes_[static_cast<size_t>(std::min(index, 63))];
+  const double index = std::log(static_cast<double>(std::max(tokens, 1))) / std::log(1.25);
+  return sizes_[static_cast<size_t>(std::min(index, 63.0))];
 }
 
 Sharing SharingChoice::choose(int tokens, bool may_be_alone) {
   std::lock_guard<std::mutex> lock(mutex_);
   Size& size = size_of(tokens);
-  const int ways = may_be_alone ? kSharings : kSharings - 1;
-  size.calls++;
-  int best = 0;
+  const int ways = may_be_alone ? kSharings : kSharings - 1, call = size.calls++;
+  if (call < kTrialCalls * kTrialRounds * ways) return static_cast<Sharing>(call / kTrialCalls % ways);
+  int best = -1;
   for (int way = 0; way < ways; way++) {
-    if (size.tried[way].calls < kTrials) return static_cast<Sharing>(way);
-    if (size.tried[way].best < size.tried[best].best) best = way;
+    const Tried& tried = size.tried[way];
+    if (tried.latest.empty()) return static_cast<Sharing>(way);  // its trials are still running in other threads
+    if (best < 0 || tried.median() < size.tried[best].median()) best = way;
   }
-  const bool again = size.calls % kTryAgain == 0;
-  return static_cast<Sharing>(again ? size.calls / kTryAgain % ways : best);
+  const int retry = call / kRetryEvery;
+  if (call % kRetryEvery < kRetryCalls && retry > 0) return static_cast<Sharing>((best + 1 + retry % (ways - 1)) % ways);
+  return static_cast<Sharing>(best);
 }
 
 void SharingChoice::note(int tokens, Sharing sharing, double milliseconds) {
   std::lock_guard<std::mutex> lock(mutex_);
-  Tried& tried = size_of(tokens).tried[static_cast<int>(sharing)];
-  const double each = milliseconds / tokens;
-  // The best of all calls would be a stroke of luck some day: older ones count a little less with every new one.
-  tried.best = tried.calls++ ? std::min(each, tried.best * 1.005) : each;
+  std::vector<double>& latest = size_of(tokens).tried[static_cast<int>(sharing)].latest;
+  if (latest.size() == kRemembered) latest.erase(latest.begin());
+  latest.push_back(milliseconds / std::max(tokens, 1));
 }
 
 }  // namespace bertedge

@@ -13,9 +13,12 @@ enum class Sharing : int {
 };
 constexpr int kSharings = 3;
 
-// Finds the fastest way by trying each for a few calls. What is fastest depends on the size of the call, on the weights
-// and on how long cores of this machine take to hear from each other, so it is measured, separately for each size.
-// Results are the same to the bit.
+// Finds the fastest way of sharing by trying each. What is fastest depends on the size of the call, on the weights, and on
+// how long cores of this machine take to hear from each other, so it is measured, for each size of calls. Outputs are the
+// same to the bit.
+//
+// Another process can make a way look slow for a moment. So each is tried at several moments, the median of its latest
+// times counts, and the others are tried again now and then.
 class SharingChoice {
  public:
   // For a call of so many tokens. `may_be_alone`: whether one thread may try it, which takes long for large calls.
@@ -24,8 +27,8 @@ class SharingChoice {
 
  private:
   struct Tried {
-    int calls = 0;
-    double best = 0;  // milliseconds for a token
+    std::vector<double> latest;  // milliseconds for a token
+    double median() const;
   };
   struct Size {
     std::array<Tried, kSharings> tried;
@@ -34,7 +37,8 @@ class SharingChoice {
   Size& size_of(int tokens);
 
   std::mutex mutex_;
-  std::vector<Size> sizes_ = std::vector<Size>(64);  // guarded by mutex_; each is a quarter larger than the one before
+  // Guarded by mutex_; each size is a quarter larger than the one before.
+  std::vector<Size> sizes_ = std::vector<Size>(64);
 };
 
 }  // namespace bertedge
