@@ -17,7 +17,8 @@ class Block {
   Block& operator=(const Block&) = delete;
   Block(Block&& other) noexcept : data_(other.data_), bytes_(other.bytes_) { other.data_ = nullptr, other.bytes_ = 0; }
 
-  // At least `count` values of type T. New memory is zero. Throws std::bad_alloc.
+  // At least `count` values of type T. New memory is zero; pages that are not touched take no memory. Throws
+  // std::bad_alloc.
   template <class T>
   T* reserve(size_t count) {
     return static_cast<T*>(grow(count, sizeof(T)));
@@ -26,6 +27,7 @@ class Block {
 
  private:
   void* grow(size_t count, size_t size);
+  void release();
 
   void* data_ = nullptr;
   size_t bytes_ = 0;
@@ -39,14 +41,15 @@ class Arena {
   T* take(size_t count) {
     return static_cast<T*>(take_bytes(count, sizeof(T)));
   }
-  size_t bytes() const;
+  // Bytes that were given out.
+  size_t bytes() const { return bytes_; }
 
  private:
   void* take_bytes(size_t count, size_t size);
 
   std::vector<Block> blocks_;
   char* next_ = nullptr;
-  size_t left_ = 0;
+  size_t left_ = 0, bytes_ = 0;
 };
 
 // Lets the system drop the pages of a mapped file that lie wholly inside these bytes.

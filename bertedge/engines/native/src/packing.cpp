@@ -36,6 +36,9 @@ struct Packer::Piece {
 
 namespace {
 
+// Panels whose pages are dropped together.
+constexpr int kDropped = 32;
+
 // The sum of each output's weights of a panel. Refuses -128, which is no weight of a bundle: pairs of its products do not
 // fit into 16 bits, which some kernels rely on.
 void sum_panel(const WeightView<int8_t>& weight, int panel, int32_t* sums) {
@@ -208,6 +211,11 @@ void Packer::pack_int8(const Piece& piece, Linear& to) {
       const float scale = value_at<float>(piece.matrix->scale, piece.first + panel * kPanel + i);
       const_cast<float*>(weights.scale)[at + i] = scale;
       const_cast<float*>(weights.sums)[at + i] = scale * static_cast<float>(sums[i]);
+    }
+    // The table of words is by far the largest matrix: its pages are dropped while it is packed.
+    const int first = panel - panel % kDropped;
+    if (mapped_ && view.input_stride == 1 && panel % kDropped == kDropped - 1) {
+      drop_pages(view.data + view.output_stride * first * kPanel, view.output_stride * kDropped * kPanel);
     }
   });
 }
