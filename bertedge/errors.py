@@ -76,12 +76,18 @@ class TrainingError(BertEdgeError):
 
 
 class MissingExtraError(BertEdgeError, ImportError):
-    """An optional dependency is not installed."""
+    """A package that not every use of bertedge needs is not installed.
 
-    def __init__(self, package: str, extra: str) -> None:
+    Args:
+        extra: the extra of bertedge that brings it; None if it is not part of one.
+    """
+
+    def __init__(self, package: str, extra: str | None = None) -> None:
         super().__init__(
             f"the package {package!r} is needed and is not installed",
-            f"install bertedge with [{extra}]; in its folder: pip install '.[{extra}]'",
+            f"install bertedge with [{extra}]; in its folder: pip install '.[{extra}]'"
+            if extra
+            else f"pip install {package}",
         )
 
 

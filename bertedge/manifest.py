@@ -7,11 +7,13 @@ import json
 import math
 import re
 import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from bertedge.bounds import Bytes, Cosine, Count, Ratio, Share
+from bertedge.cpu import Cpu
 from bertedge.encoders import read_config
 from bertedge.errors import BundleError, CheckpointError, FileError
 from bertedge.files import sha256
@@ -220,10 +222,13 @@ class Manifest:
         """Whether int8 sums can overflow on some CPUs; see :mod:`bertedge.target`."""
         return self.recipe is not None and self.recipe.method.may_overflow
 
-    @property
-    def fit_here(self) -> str:
-        """A sentence about whether the bundle is correct on this CPU."""
-        return describe_fit(self.target if self.may_overflow else resolve_target(AUTO).name)
+    def fit_here(self, supported: Callable[[Cpu], WeightRange]) -> str:
+        """A sentence about whether the bundle is correct on this CPU.
+
+        Args:
+            supported: the weights that an engine multiplies without overflow on a CPU.
+        """
+        return describe_fit(self.target if self.may_overflow else resolve_target(AUTO).name, supported)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -252,18 +252,21 @@ def fit(target: TargetProfile, here: TargetProfile) -> Fit:
     return Fit.correct if here.weight_range.within(target.weight_range) else Fit.less_accurate
 
 
-def describe_fit(name: str) -> str:
-    """How a bundle of a target fits this CPU, as a sentence."""
+def _supported(cpu: Cpu) -> WeightRange:
+    return best_target(cpu).weight_range
+
+
+def describe_fit(name: str, supported: Callable[[Cpu], WeightRange] = _supported) -> str:
+    """How a bundle of a target fits this CPU, as a sentence; ``supported`` is that of :func:`require_fit`."""
     cpu, target, here = this_cpu(), TARGETS[name], this_target()
-    found = fit(target, here)
-    if found is Fit.wrong:
+    if not target.weight_range.within(supported(cpu)):
         return _overflows(name, cpu)
-    if found is Fit.correct:
-        return f"correct; this CPU ({cpu}) is {here.name}"
-    return f"correct, with the smaller weights of {name}; this CPU ({cpu}), {here.name}, could use larger ones"
+    if fit(target, here) is Fit.less_accurate:
+        return f"correct, with the smaller weights of {name}; this CPU ({cpu}), {here.name}, could use larger ones"
+    return f"correct; this CPU ({cpu}) is {here.name}"
 
 
-def require_fit(name: str, supported: Callable[[Cpu], WeightRange] = lambda cpu: best_target(cpu).weight_range) -> None:
+def require_fit(name: str, supported: Callable[[Cpu], WeightRange] = _supported) -> None:
     """Refuse a target whose sums would overflow on this CPU.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import BUILT_IN, Checkpoint, write_checkpoint
 from bertedge.encoders import BERT, EncoderConfig
-from bertedge.engines import Engine
+from bertedge.engines import ENGINES, Engine
 from bertedge.errors import UnfitMachineError, UsageError
 from bertedge.heads import HEADS
 from bertedge.heads.parts import Parts
@@ -165,6 +166,16 @@ def skip_where_unfit(engine: Engine, bundle: Bundle) -> None:
         engine.check(bundle.manifest)
     except (UnfitMachineError, UsageError) as error:
         pytest.skip(error.message)
+
+
+def engines_for(bundle: Bundle) -> list[str]:
+    """The engines that users of this machine run a bundle on."""
+    found = []
+    for name, engine in ENGINES.items():
+        with suppress(UnfitMachineError, UsageError):
+            engine.check(bundle.manifest)
+            found += [name] if engine.automatic else []
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -222,6 +222,6 @@ def test_a_runtime_says_what_it_is(bundle_of: Callable[..., Bundle]) -> None:
     runtime = load(bundle.folder, threads=2)
     assert repr(runtime) == (
         f"BertRuntime({str(bundle.folder)!r}, dimension=32, max_length=64, heads='mlm, nsp', "
-        "engine='onnxruntime', threads=2)"
+        f"engine={runtime.engine.name!r}, threads=2)"
     )
     assert runtime.encode("The cat sat.").shape == (runtime.dimension,)

@@ -114,9 +114,10 @@ class Measurement:
                     COMPARED * (place + share) / len(kinds), note
                 ),
             )
-        for index, bundle in enumerate(self.bundles[1:], start=1):
-            every = [batch for kind in kinds for batch in samples[kind][:CLIPPED_BATCHES]]
-            self.clipping[index] = measure_clipping(bundle, every, threads=self.threads)
+        every = [batch for kind in kinds for batch in samples[kind][:CLIPPED_BATCHES]]
+        for index, (bundle, engine) in enumerate(zip(self.bundles, self.engines, strict=True)):
+            if index and engine.arithmetic == "graph":  # the range of a token clips nothing
+                self.clipping[index] = measure_clipping(bundle, every, threads=self.threads)
 
     def _compare(self, kind: Kind, listen: Listener) -> None:
         first, *others = self.models

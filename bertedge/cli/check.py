@@ -84,7 +84,7 @@ def _verify_here(runtime: BertRuntime, as_json: bool) -> None:
     else:
         stdout.print(f"files            as in the manifest\ngolden examples  {result.examples}")
         stdout.print(f"engine           {runtime.engine.name}: {runtime.engine.describe()}")
-        stdout.print(f"CPU              {runtime.bundle.manifest.fit_here}")
+        stdout.print(f"CPU              {runtime.bundle.manifest.fit_here(runtime.engine.weight_range)}")
         for line in _replayed(result):
             stdout.print(line)
         stdout.print("verified" if result.passed else "FAILED")

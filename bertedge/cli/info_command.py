@@ -16,9 +16,8 @@ from bertedge.cli.console import note, print_json, stdout
 from bertedge.cli.made_bundle import fidelity_words
 from bertedge.cli.options import JsonFlag
 from bertedge.encoders import EncoderConfig, encoder_of
-from bertedge.engines import AUTO as ENGINE_AUTO
-from bertedge.engines import choose_engine
-from bertedge.errors import CheckpointError, FileError, UnfitMachineError, UsageError
+from bertedge.engines import first_choice
+from bertedge.errors import BertEdgeError, CheckpointError, FileError, UsageError
 from bertedge.evaluate.goals import sentence
 from bertedge.heads import HEADS, Head
 from bertedge.heads.parts import Parts
@@ -98,8 +97,7 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
         **_tokenizer(bundle),
         "recipe": to_json(manifest.recipe) if manifest.recipe else "float32",
         "target": manifest.target,
-        "here": manifest.fit_here,
-        "engine": _engine(manifest),
+        **_engines(manifest),
         "format": manifest.format,
         "positions": manifest.positions,
         "size_bytes": bundle.size_bytes,
@@ -113,13 +111,17 @@ def _describe_bundle(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _engine(manifest: Manifest) -> str:
-    """The engine that ``auto`` chooses on this machine, and its description."""
+def _engines(manifest: Manifest) -> dict[str, Any]:
+    """The engine that ``auto`` chooses on this machine, its description, and why it takes no other."""
     try:
-        engine = choose_engine(ENGINE_AUTO, manifest)
-    except UnfitMachineError as error:
-        return f"none: {error.message}"
-    return f"{engine.name}: {engine.describe()}"
+        choice = first_choice(manifest)
+    except BertEdgeError as error:
+        return {"here": error.message, "engine": "none", "other_engines": {}}
+    return {
+        "here": manifest.fit_here(choice.engine.weight_range),
+        "engine": f"{choice.engine.name}: {choice.engine.describe()}",
+        "other_engines": choice.passed_over,
+    }
 
 
 def _describe_checkpoint(model: str) -> dict[str, Any]:
@@ -175,6 +177,7 @@ LABELS = {
     "casing": "letters",
     "target": "made for",
     "here": "on this CPU",
+    "other_engines": "not by",
     "format": "file format",
     "positions": "outputs",
     "size_bytes": "model file",
@@ -231,6 +234,7 @@ LINES: dict[str, Callable[[Any], list[str]]] = {
         f"{100 * value['macs']:.1f} % of the multiply-accumulates and {100 * value['bytes']:.1f} % of the bytes"
     ],
     "fidelity": lambda value: [fidelity_words(from_json(GoldenFidelity, value))],
+    "other_engines": lambda value: [f"{name}: {words}" for name, words in value.items()],
     "layer_reasons": lambda value: [f"{name}: {words}" for name, words in value.items()],
     "goals": lambda value: list(value.values()),
     "min_onnxruntime": lambda value: [f"{value} or newer"],

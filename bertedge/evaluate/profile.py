@@ -28,7 +28,7 @@ class OperatorTime:
     Attributes:
         part: a linear layer and its activation (``encoder.layer.0.intermediate``), ``embeddings``, a head, or
             ``other`` for nodes between them.
-        op_type: ONNX's name of the operator.
+        op_type: ONNX's name of the operator, or what the native engine does there.
         nodes: number of nodes.
         ms: the sum of their times, as the median over the calls.
         low, high: the 95 % interval of that median; None in reports of earlier versions.

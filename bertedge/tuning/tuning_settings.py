@@ -48,6 +48,6 @@ class TuneSettings:
     @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of threads to try."""
-        from bertedge.engines.threads import checked_threads  # loads onnxruntime
+        from bertedge.engines.threads import checked_threads
 
         return tuple(sorted({checked_threads(number) for number in self.threads or (1, None)}))

@@ -553,7 +553,7 @@ def test_a_bundle_that_cannot_be_trusted(
 ) -> None:
     spoiled = spoil(Path(shutil.copytree(folder, tmp_path / "spoiled")))
     more = {"verify": [], "fill-mask": ["a [MASK]"], "bench": ["--reference", model_folder]}[command]
-    done = typed(command, spoiled, *more)
+    done = typed(command, spoiled, *more, "--engine", "onnxruntime")
     error, hint = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (3, "")
     assert error.startswith("error: ")
@@ -572,7 +572,7 @@ def test_a_result_that_changed_fails_the_check(folder: Path, tmp_path: Path) -> 
     np.savez(spoiled / "golden.npz", **arrays)
     (spoiled / "manifest.json").unlink()  # is none of the files that it lists
     write_manifest(spoiled, replace(manifest, files=file_entries(spoiled)))
-    done = typed("verify", spoiled)
+    done = typed("verify", spoiled, "--engine", "onnxruntime")
     assert done.returncode == 1
     assert "results differ" in done.stderr
 

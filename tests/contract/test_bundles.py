@@ -37,9 +37,10 @@ def test_graph_is_valid(kind: str, bundle_of: MakeBundle) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_golden_vectors_replay(kind: str, bundle_of: MakeBundle) -> None:
-    result = verify(load(bundle_of(kind).folder))
+    assert verify(load(bundle_of(kind).folder)).passed
+    result = verify(load(bundle_of(kind).folder, engine="onnxruntime"))
     assert result.passed
-    assert result.max_prob_diff < 1e-5
+    assert result.max_prob_diff < 1e-5  # this machine recorded them
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,7 +65,7 @@ def test_a_text_never_depends_on_its_neighbours(
 
 @pytest.mark.parametrize("positions", ["masked", "all"])
 def test_the_file_alone_says_what_the_runtime_says(positions: str, bundle_of: MakeBundle, corpus_file: Path) -> None:
-    runtime = load(bundle_of("static", positions=positions).folder)
+    runtime = load(bundle_of("static", positions=positions).folder, engine="onnxruntime")
     corpus = tokenize_corpus(corpus_file, runtime.tokenizer)
     layout = Layout.of(runtime.tokenizer, runtime.bundle.config.vocab_size)
     (batch, *_) = evaluation_batches(corpus, layout, examples=8, max_length=48, seed=0)

@@ -34,7 +34,7 @@ def test_weights_that_are_small_enough_in_pairs_are_never_cut(
     assert result.passed
     assert result.max_prob_diff < 1e-5
     assert sum(seen.cut_pairs for seen in model.saturation.values()) == 0
-    plain = load(bundle.folder, allow_any_cpu=True)
+    plain = load(bundle.folder, engine="onnxruntime", allow_any_cpu=True)
     np.testing.assert_allclose(runtime.encode(TEXT), plain.encode(TEXT), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(runtime.next_sentence("One.", "Two."), plain.next_sentence("One.", "Two."), atol=1e-5)
     assert runtime.fill_mask(TEXT)[0][0].token_id == plain.fill_mask(TEXT)[0][0].token_id

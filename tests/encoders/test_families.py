@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from bertedge.runtime.verify import verify
 from bertedge.tokenizer import Tokenizer
 from bertedge.train.pretrain import train
 from bertedge.train.training_settings import TrainingSettings
+from tests.conftest import engines_for
 from tests.test_plan import assert_the_plan_computes
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -136,8 +138,8 @@ def test_float_bundles_equal_transformers(
     positions: str,
 ) -> None:
     bundle = exported_of(name, positions)
-    runtime = load(bundle.folder)
-    for text in TEXTS:
+    runtimes = [load(bundle.folder, engine=engine) for engine in engines_for(bundle)]
+    for text, runtime in product(TEXTS, runtimes):
         states, logits = theirs(folder_of(name), tokenizer, text)
         np.testing.assert_allclose(runtime.encode(text, pooling="none"), states, atol=1e-4)
         if tokenizer.mask_token in text:
@@ -146,7 +148,7 @@ def test_float_bundles_equal_transformers(
             assert [guess.token_id for guess in best] == np.argsort(-logits[place])[:3].tolist()
             expected = np.exp(logits[place]) / np.exp(logits[place]).sum()
             assert [guess.probability for guess in best] == pytest.approx(np.sort(expected)[:-4:-1], abs=1e-4)
-    assert verify(bundle.folder).passed
+    assert all(verify(runtime).passed for runtime in runtimes)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -204,10 +206,11 @@ def test_quantized_bundles_are_made_and_verified(
     bundle = quantize(folder_of(family), tmp_path / "bundle", recipe=recipe, calibration=corpus_file)
     assert bundle.manifest.coverage.macs > 0.9
     in_float = load(exported_of(family).folder).encode(TEXTS)
-    runtime = load(bundle.folder)
-    for mine, its in zip(runtime.encode(TEXTS), in_float, strict=True):
-        assert mine @ its / np.linalg.norm(mine) / np.linalg.norm(its) > 0.99
-    assert verify(bundle.folder).passed
+    for engine in engines_for(bundle):
+        runtime = load(bundle.folder, engine=engine)
+        for mine, its in zip(runtime.encode(TEXTS), in_float, strict=True):
+            assert mine @ its / np.linalg.norm(mine) / np.linalg.norm(its) > 0.99
+        assert verify(runtime).passed
     assert_the_plan_computes(bundle)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import bertedge
 from bertedge.bundle import Bundle
-from bertedge.engines import AUTO, ENGINES, Engine, choose_engine
+from bertedge.engines import AUTO, ENGINES, Engine, choose_engine, first_choice
 from bertedge.engines.engine import ProfilingExecutor
 from bertedge.errors import UnfitMachineError, UsageError
 from bertedge.predictor import Row
@@ -59,15 +59,22 @@ def test_auto_takes_the_first_that_is_correct(
     def refuse(*arguments: object, **more: object) -> None:
         raise UnfitMachineError("the first cannot", "take another one")
 
-    manifest = bundle_of("static").manifest
-    engines = {"first": replace(ENGINES["onnxruntime"], name="first", require=refuse), **ENGINES}
-    monkeypatch.setattr("bertedge.engines.ENGINES", engines)
-    assert choose_engine(AUTO, manifest) is ENGINES["onnxruntime"]
+    manifest, onnxruntime = bundle_of("static").manifest, ENGINES["onnxruntime"]
+    slow = replace(onnxruntime, name="slow", why_slow=lambda manifest: "it is slow")
+    engines = {"first": replace(onnxruntime, name="first", require=refuse), "slow": slow, "onnxruntime": onnxruntime}
+    monkeypatch.setattr("bertedge.engines.ENGINES", engines | {"numpy": ENGINES["numpy"]})
+    assert choose_engine(AUTO, manifest) is onnxruntime
+    assert first_choice(manifest).passed_over == {"first": "the first cannot", "slow": "it is slow"}
     with pytest.raises(UnfitMachineError, match="the first cannot"):
         choose_engine("first", manifest)
     monkeypatch.setattr("bertedge.engines.ENGINES", {"first": engines["first"], "numpy": ENGINES["numpy"]})
     with pytest.raises(UnfitMachineError, match="the first cannot"):
         choose_engine(AUTO, manifest)
+    engines = {"first": engines["first"], "slow": slow, "last": replace(engines["first"], name="last")}
+    monkeypatch.setattr("bertedge.engines.ENGINES", engines)
+    assert choose_engine(AUTO, manifest) is slow
+    assert first_choice(manifest).passed_over.keys() == {"first", "last"}
+    monkeypatch.setattr("bertedge.engines.ENGINES", ENGINES)
     with pytest.raises(UsageError, match="engine 'numpi' is not known") as caught:
         choose_engine("numpi", manifest)
     assert "did you mean 'numpy'" in caught.value.hint

@@ -20,8 +20,10 @@ import pytest
 import bertedge
 from bertedge.bundle import Bundle
 from bertedge.emulate.simulate import simulate
+from bertedge.engines import ENGINES
 from bertedge.errors import BundleError, FileError, UsageError
 from bertedge.runtime import BertRuntime, load
+from tests.conftest import skip_where_unfit
 
 MakeBundle = Callable[..., Bundle]
 PACKAGE_PARENT = str(Path(bertedge.__file__).parents[1])
@@ -91,13 +93,19 @@ def test_a_runtime_is_sent_to_workers(bundle_of: MakeBundle) -> None:
             refused.result(timeout=60)
 
 
+@pytest.fixture(params=["onnxruntime", "native"])
+def engine(request: pytest.FixtureRequest, bundle_of: MakeBundle) -> str:
+    skip_where_unfit(ENGINES[request.param], bundle_of("static"))
+    return request.param
+
+
 #: A program that forks after loading: ``fork`` tells how the children ended; 0 is well.
 PROGRAM = """
 import os, signal, sys, threading, time
 import bertedge
 from bertedge.errors import BertEdgeError
 
-bert = bertedge.load(sys.argv[1], threads=2)
+bert = bertedge.load(sys.argv[1], engine=sys.argv[2], threads=2)
 texts = ["the " * length for length in range(1, 20)]
 
 
@@ -142,11 +150,11 @@ def fork(children, work, *, wait=asleep):
 """
 
 
-def run(program: str, folder: Path, **variables: str) -> str:
+def run(program: str, folder: Path, engine: str = "onnxruntime", **variables: str) -> str:
     """Run the program, which must say nothing on stderr."""
     done = subprocess.run(
         # Python 3.12 warns of every fork of a program with threads; here that is the point
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM + program, str(folder)],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM + program, str(folder), engine],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": PACKAGE_PARENT, **variables},
         capture_output=True,
         text=True,
@@ -158,13 +166,15 @@ def run(program: str, folder: Path, **variables: str) -> str:
 
 
 @forks
-def test_children_that_do_not_use_it_end_well(bundle_of: MakeBundle) -> None:
-    assert run("print(fork(3, lambda: None))", bundle_of("static").folder) == "[0, 0, 0]"
+def test_children_that_do_not_use_it_end_well(bundle_of: MakeBundle, engine: str) -> None:
+    assert run("print(fork(3, lambda: None))", bundle_of("static").folder, engine) == "[0, 0, 0]"
 
 
 @forks
 @pytest.mark.parametrize("parallel", ["", "true"])
-def test_children_use_it_and_end_well_whether_or_not_their_parent_used_it(bundle_of: MakeBundle, parallel: str) -> None:
+def test_children_use_it_and_end_well_whether_or_not_their_parent_used_it(
+    bundle_of: MakeBundle, engine: str, parallel: str
+) -> None:
     """With "true" the tokenizer of a child would wait for threads that only its parent has."""
     program = """
 def child():
@@ -180,12 +190,12 @@ expected = None
 print(fork(2, use), again(), use() == expected, os.environ.get("TOKENIZERS_PARALLELISM"))
 """
     chosen = {"TOKENIZERS_PARALLELISM": parallel} if parallel else {}
-    answer = run(program, bundle_of("static").folder, **chosen)
+    answer = run(program, bundle_of("static").folder, engine, **chosen)
     assert answer == f"[0, 0] [0, 0, 0] True {parallel or None}"
 
 
 @forks
-def test_children_of_a_program_with_threads(bundle_of: MakeBundle) -> None:
+def test_children_of_a_program_with_threads(bundle_of: MakeBundle, engine: str) -> None:
     """As a server with worker threads: some predict while the process forks."""
     program = """
 expected = use()
@@ -208,7 +218,7 @@ print(fork(4, child, wait=lambda: None))
 over.set()
 server.join()
 """
-    assert run(program, bundle_of("static").folder) == "[0, 0, 0, 0]"
+    assert run(program, bundle_of("static").folder, engine) == "[0, 0, 0, 0]"
 
 
 @forks

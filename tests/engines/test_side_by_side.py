@@ -61,7 +61,7 @@ def test_an_error_is_raised_and_the_rest_is_left() -> None:
 
 @pytest.fixture
 def runtime(request: pytest.FixtureRequest, bundle_of: Callable[..., Bundle]) -> BertRuntime:
-    return load(bundle_of(request.param).folder, threads=2)
+    return load(bundle_of(request.param).folder, engine="onnxruntime", threads=2)
 
 
 @pytest.fixture
@@ -123,7 +123,9 @@ def test_few_texts_and_one_thread_stay_together(
 ) -> None:
     runtime.encode(SENTENCES[:3])
     assert not used
-    assert np.array_equal(load(bundle_of("static").folder, threads=1).encode(TEXTS), runtime.encode(TEXTS))
+    assert np.array_equal(
+        load(bundle_of("static").folder, engine="onnxruntime", threads=1).encode(TEXTS), runtime.encode(TEXTS)
+    )
     assert used
 
 

@@ -32,7 +32,7 @@ assert prctl(22, 2, ctypes.addressof(program), 0, 0) == 0, "PR_SET_SECCOMP"
 """
 USE = """
 import sys, bertedge
-bert = bertedge.load(sys.argv[1], threads=1)
+bert = bertedge.load(sys.argv[1], engine="onnxruntime", threads=1)
 bert.fill_mask("The cat sat on the [MASK].")
 import os
 print(len(os.listdir("/proc/self/task")))
@@ -95,7 +95,7 @@ def test_an_onnxruntime_that_was_imported_first_is_told_of(
     chosen: dict[str, str], bundle_of: Callable[..., Bundle], tmp_path: Path
 ) -> None:
     """With telemetry, a process that is forked hangs or is aborted at exit; who chose it is told nothing."""
-    code = "import sys, onnxruntime, bertedge; bertedge.load(sys.argv[1], threads=1)"
+    code = "import sys, onnxruntime, bertedge; bertedge.load(sys.argv[1], engine='onnxruntime')"
     said = run(code, str(bundle_of("static").folder), home=tmp_path, **chosen).stderr
     if chosen or not is_new_enough("1.29"):
         assert said == ""

@@ -21,7 +21,9 @@ from bertedge.heads.text_model import row_of
 from bertedge.quantization import export, quantize
 from bertedge.recipe import RECIPES
 from bertedge.runtime import load
+from bertedge.runtime.verify import verify
 from bertedge.tokenizer import Tokenizer
+from tests.conftest import engines_for
 from tests.encoders.test_families import FAMILIES, SIZES
 from tests.test_plan import assert_the_plan_computes
 
@@ -47,8 +49,8 @@ def test_logits_are_those_of_transformers(family: str, head: str, tokenizer: Tok
     encodings = tokenizer.encode_many([*TEXTS, (TEXTS[0], TEXTS[1])])
     if checkpoint.config.type_vocab_size < 2:  # tokenizers of such families give no second segment
         encodings = [replace(encoding, token_type_ids=[0] * len(encoding.input_ids)) for encoding in encodings]
-    for positions in ("masked", "all"):
-        runtime = load(export(checkpoint, tmp_path / positions, positions=positions).folder, threads=1)
+    bundles = [export(checkpoint, tmp_path / positions, positions=positions) for positions in ("masked", "all")]
+    for runtime in (load(one.folder, engine=name, threads=1) for one in bundles for name in engines_for(one)):
         rows = [row_of(encoding, hidden=True) for encoding in encodings]
         for encoding, got in zip(encodings, runtime.runner.run(rows, lambda result: result[head].copy()), strict=True):
             inputs = {"input_ids": encoding.input_ids, "token_type_ids": encoding.token_type_ids}
@@ -72,7 +74,9 @@ def test_logits_are_those_of_transformers(family: str, head: str, tokenizer: Tok
 )
 def test_numpy_computes_the_head_from_the_plan(family: str, head: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     saved(family, head, tokenizer, tmp_path / "float")
-    assert_the_plan_computes(quantize(tmp_path / "float", tmp_path / "int8", recipe=RECIPES["dynamic"]))
+    bundle = quantize(tmp_path / "float", tmp_path / "int8", recipe=RECIPES["dynamic"])
+    assert_the_plan_computes(bundle)
+    assert all(verify(bundle.folder, engine=name).passed for name in engines_for(bundle))
 
 
 @pytest.mark.parametrize("row", ENCODERS.values(), ids=ENCODERS.keys())

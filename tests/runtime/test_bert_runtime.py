@@ -68,7 +68,7 @@ def test_next_sentence(runtime: BertRuntime) -> None:
 
 def numbers_made(bundle: Bundle, call: Callable[[BertRuntime], object], tmp_path: Path) -> dict[str, int]:
     """How many numbers the nodes of each part of the graph put out in one call, as onnxruntime's profiler saw it."""
-    runtime = load(bundle.folder, threads=1)
+    runtime = load(bundle.folder, engine="onnxruntime", threads=1)
     feeds: list[dict] = []
     model = runtime.runner.executor._model
     run = model.run
@@ -110,7 +110,7 @@ def test_sessions_are_silent(bundle_of: Callable[..., Bundle], capfd: pytest.Cap
     for positions in ("masked", "all"):
         bundle = bundle_of("static", positions=positions)
         capfd.readouterr()
-        runtime = load(bundle.folder)
+        runtime = load(bundle.folder, engine="onnxruntime")
         for _ in range(2):
             runtime.fill_mask(TEXTS)
             runtime.next_sentence("It was a warm day.", "Then the cat went to sleep.")
@@ -128,7 +128,7 @@ def test_a_bundle_that_cannot_spare_the_head(bundle_of: Callable[..., Bundle], t
     onnx.save(model, folder / "model.onnx")
     old = BertRuntime(replace(bundle, folder=folder), engine=ONNXRUNTIME, threads=1)
     pair = ("It was a warm day.", "Then the cat went to sleep.")
-    assert old.next_sentence(*pair) == load(bundle.folder, threads=1).next_sentence(*pair)
+    assert old.next_sentence(*pair) == load(bundle.folder, engine="onnxruntime", threads=1).next_sentence(*pair)
 
 
 def test_encode(runtime: BertRuntime) -> None:

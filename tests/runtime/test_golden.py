@@ -29,7 +29,7 @@ def replay_with(bundle_of: Callable[..., Bundle], tmp_path: Path) -> Callable[[C
     shutil.copytree(bundle_of("static").folder, folder)
 
     def replay(change: Callable[[Arrays], None]) -> Verification:
-        runtime = load(folder)
+        runtime = load(folder, engine="onnxruntime")
         with np.load(folder / GOLDEN) as stored:
             arrays = dict(stored)
         change(arrays)

@@ -17,6 +17,7 @@ import pytest
 from bertedge import target
 from bertedge.bundle import Bundle
 from bertedge.cpu import X86, parse_cpuinfo
+from bertedge.engines import ENGINES
 from bertedge.engines.onnxruntime.padded import PaddedPredictor
 from bertedge.engines.onnxruntime.sessions import Sessions
 from bertedge.errors import BundleError, TargetWarning, UnfitMachineError
@@ -24,7 +25,7 @@ from bertedge.manifest import file_entries, write_manifest
 from bertedge.quantization import export
 from bertedge.runtime import load
 from bertedge.runtime.golden import verify
-from tests.conftest import FLOAT
+from tests.conftest import FLOAT, skip_where_unfit
 from tests.test_target import HASWELL, ICELAKE, SAPPHIRE
 
 MakeBundle = Callable[..., Bundle]
@@ -43,11 +44,20 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 def test_a_bundle_that_would_be_wrong_is_refused(on: Callable[[str], None], bundle_of: MakeBundle) -> None:
     on(HASWELL)
     with pytest.raises(UnfitMachineError, match="overflow") as caught:
-        load(bundle_of("dynamic", "avx512-vnni").folder)
+        load(bundle_of("dynamic", "avx512-vnni").folder, engine="onnxruntime")
     assert caught.value.exit_code == 3
     load(bundle_of("dynamic", "avx512-vnni").folder, allow_any_cpu=True)
     load(bundle_of("dynamic", "portable").folder)
     load(bundle_of("dynamic", "avx2").folder)
+
+
+def test_the_native_engine_adds_without_overflow_everywhere(on: Callable[[str], None], bundle_of: MakeBundle) -> None:
+    bundle = bundle_of("dynamic", "avx512-vnni")
+    skip_where_unfit(ENGINES["native"], bundle)
+    on(HASWELL)
+    assert verify(load(bundle.folder, engine="native")).passed
+    assert bundle.manifest.fit_here(ENGINES["native"].weight_range).startswith("correct")
+    assert "overflow" in bundle.manifest.fit_here(ENGINES["onnxruntime"].weight_range)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +73,7 @@ def test_blocks_and_floats_overflow_nowhere(
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             load(bundle.folder)
-        words = bundle.manifest.fit_here
+        words = bundle.manifest.fit_here(ENGINES["onnxruntime"].weight_range)
         assert words.startswith("correct; this CPU")
         assert words.endswith(here)
 
@@ -90,7 +100,7 @@ def test_a_cpu_whose_kernel_was_wrong_in_older_versions(
     on(SAPPHIRE)
     for kind in ("portable", "avx512-vnni"):
         with pytest.raises(UnfitMachineError, match=r"int8 on this CPU \(amx\) needs 1.25"):
-            load(bundle_of("dynamic", kind).folder)
+            load(bundle_of("dynamic", kind).folder, engine="onnxruntime")
     load(bundle_of("dynamic", "portable").folder, allow_any_cpu=True)
     load(bundle_of(FLOAT).folder)
     on(ICELAKE)
@@ -104,7 +114,7 @@ def test_a_model_that_is_not_what_the_manifest_says(bundle_of: Callable[..., Bun
     (folder / "manifest.json").unlink()
     write_manifest(folder, replace(masked.manifest, files=file_entries(folder)))
     with pytest.raises(BundleError, match=r"takes .*logits_end.* and gives last_hidden_state \(..., 32\).*manifest"):
-        load(folder)
+        load(folder, engine="onnxruntime")
 
 
 def test_what_onnxruntime_cannot_run_is_an_error_of_two_lines(bundle_of: Callable[..., Bundle]) -> None:

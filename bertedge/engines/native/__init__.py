@@ -42,10 +42,13 @@ def _open(bundle: Bundle, *, threads: int, check: bool = True) -> Executor:
 
 def _describe() -> str:
     try:
-        kernels = library.kernels_here()
+        every, here = library.kernels(), library.kernels_here()
     except UnfitMachineError as error:
         return error.message.removeprefix("the native engine ")
-    return f"int8 kernel on this CPU: {kernels[0]}" if kernels else "has no kernel for this CPU"
+    best = here[0] if here else None
+    better = every[: every.index(best)] if best else every
+    words = [f"int8 kernel on this CPU: {best}" if best else "no kernel for this CPU"]
+    return "; ".join([*words, *(f"not {name}: {library.why_not(name)}" for name in better)])
 
 
 def _why_slow(manifest: Manifest) -> str | None:
@@ -62,6 +65,5 @@ NATIVE = Engine(
     open=_open,
     describe=_describe,
     arithmetic="per_token",
-    automatic=False,
     why_slow=_why_slow,
 )

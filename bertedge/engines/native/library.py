@@ -229,6 +229,16 @@ def opened(path: Path) -> ctypes.CDLL:
     return found
 
 
+def kernels() -> list[str]:
+    """The kernels of the library, best first.
+
+    Raises:
+        UnfitMachineError: see :func:`library`.
+    """
+    names: bytes = library().be_kernels()
+    return names.decode().split()
+
+
 def kernels_here() -> list[str]:
     """The kernels that this CPU runs, best first.
 

@@ -18,6 +18,7 @@ from bertedge.engines.engine import NodeTime
 from bertedge.engines.native import library as c
 from bertedge.engines.native.description import Description
 from bertedge.engines.native.outputs import CallOutputs, OutputSizes
+from bertedge.engines.native.profile_steps import node_times
 from bertedge.engines.per_process import survives_fork
 from bertedge.engines.side_by_side import side_by_side
 from bertedge.errors import BertEdgeError, BundleError, UnfitMachineError, UsageError
@@ -61,6 +62,7 @@ class NativeExecutor:
     def __init__(self, bundle: Bundle, *, threads: int, kernel: str | None = None) -> None:
         self._library, self._threads, self._name = c.library(), threads, str(bundle.folder)
         description = Description(bundle)
+        self._heads = description.heads
         self._sizes = OutputSizes.of(description, bundle.config.hidden_size)
         self._reads_types = bundle.config.type_vocab_size > 0
         self._engine = self._open(description, os.environ.get(KERNEL, "") if kernel is None else kernel)
@@ -118,12 +120,7 @@ class NativeExecutor:
             calls.append(defaultdict(float))
             for step in steps[:count]:
                 calls[-1][step.name.decode()] += step.milliseconds
-        timed = calls[WARMUP:]
-        names = dict.fromkeys(name for call in timed for name in call)
-        return [
-            NodeTime(name=name, op_type=self.kernel, calls_ms=tuple(call.get(name, 0.0) for call in timed))
-            for name in names
-        ]
+        return node_times(calls[WARMUP:], self._heads)
 
     def _call(self, rows: Sequence[Row], alone: int) -> CallOutputs:
         texts, outputs, kept = self._prepared(rows)

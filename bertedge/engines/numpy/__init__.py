@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from bertedge.bundle import Bundle
 from bertedge.cpu import Cpu
 from bertedge.engines.engine import Engine, Executor
+from bertedge.engines.onnxruntime import require_installed
 from bertedge.errors import MissingExtraError, UsageError
 from bertedge.manifest import Manifest
 from bertedge.weight_range import FULL_RANGE, WeightRange
@@ -20,6 +21,7 @@ def _weight_range(cpu: Cpu) -> WeightRange:
 
 
 def _require(manifest: Manifest, *, allow_any_cpu: bool = False) -> None:
+    require_installed()
     from bertedge.engines.onnxruntime.versions import require_onnxruntime
 
     if find_spec("onnx") is None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from bertedge.bundle import Bundle
 from bertedge.cpu import Cpu
 from bertedge.engines.engine import Engine, Executor
+from bertedge.errors import MissingExtraError
 from bertedge.manifest import Manifest
 from bertedge.target import best_target, this_target
 from bertedge.weight_range import WeightRange
@@ -14,7 +17,18 @@ def _weight_range(cpu: Cpu) -> WeightRange:
     return best_target(cpu).weight_range
 
 
+def require_installed() -> None:
+    """Refuse to go on without onnxruntime, which a board that runs the native engine need not have.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    if find_spec("onnxruntime") is None:
+        raise MissingExtraError("onnxruntime")
+
+
 def _require(manifest: Manifest, *, allow_any_cpu: bool = False) -> None:
+    require_installed()
     from bertedge.engines.onnxruntime import cpu_check, versions
 
     versions.require_onnxruntime(manifest.min_onnxruntime)
@@ -30,6 +44,8 @@ def _open(bundle: Bundle, *, threads: int, check: bool = True) -> Executor:
 
 
 def _describe() -> str:
+    if find_spec("onnxruntime") is None:
+        return "onnxruntime is not installed"
     from bertedge.engines.onnxruntime.versions import version
 
     return f"onnxruntime {version()}; int8 matmul on this CPU: {this_target().kernel}"
