@@ -15,7 +15,7 @@ from bertedge.plan import PLAN
 from bertedge.weight_range import FULL_RANGE, WeightRange
 
 #: Kernels that are faster than onnxruntime on the same CPU, by the benchmarks; ``auto`` takes no other.
-FASTER = frozenset({"amx", "avx512-vnni", "avx-vnni", "neon-i8mm", "neon-dotprod"})
+FASTER = frozenset({"amx", "avx512-vnni", "avx512", "avx-vnni", "avx2", "neon-i8mm", "neon-dotprod"})
 #: The share of int8 multiply-accumulates from which on it is faster; onnxruntime multiplies floats as fast.
 LEAST_INT8 = 0.5
 ELSEWHERE = "run it with --engine onnxruntime"

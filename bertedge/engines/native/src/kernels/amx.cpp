@@ -13,36 +13,63 @@ constexpr int kTwoGroups = 2 * kGroup;
 // Rows that share the loads of their outliers' weights.
 constexpr int kOutlierRows = 4;
 
-// Sums of one or two groups of rows, [rows][32]; `meanwhile` is called once for each block of inputs.
-template <bool kBoth, class Meanwhile>
-inline void multiply_tiles(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums,
-                           Meanwhile&& meanwhile) {
-  const uint8_t* second = levels + static_cast<size_t>(blocks) * kGroup * kBlock;
+constexpr size_t kLevelTile = kGroup * kBlock, kWeightTile = kPanel * kBlock / 2, kSumStride = kPanel * sizeof(int32_t);
+
+// Sums of two groups of rows, [32][32]; `meanwhile` is called once for each block of inputs.
+template <class Meanwhile>
+inline void multiply_two_groups(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums,
+                                Meanwhile&& meanwhile) {
+  const uint8_t* second = levels + blocks * kLevelTile;
   tile_zero<0>();
   tile_zero<1>();
-  if constexpr (kBoth) {
-    tile_zero<2>();
-    tile_zero<3>();
-  }
-  for (int b = 0; b < blocks; b++, weights += kPanel * kBlock) {
+  tile_zero<2>();
+  tile_zero<3>();
+  for (int b = 0; b < blocks; b++, weights += 2 * kWeightTile) {
     tile_load<6>(weights, kTileBytes);
-    tile_load<4>(levels + static_cast<size_t>(b) * kGroup * kBlock, kTileBytes);
+    tile_load<4>(levels + b * kLevelTile, kTileBytes);
     tile_dot_bytes<0, 4, 6>();
-    tile_load<7>(weights + kPanel * kBlock / 2, kTileBytes);
+    tile_load<7>(weights + kWeightTile, kTileBytes);
     tile_dot_bytes<1, 4, 7>();
-    if constexpr (kBoth) {
-      tile_load<5>(second + static_cast<size_t>(b) * kGroup * kBlock, kTileBytes);
-      tile_dot_bytes<2, 5, 6>();
-      tile_dot_bytes<3, 5, 7>();
+    tile_load<5>(second + b * kLevelTile, kTileBytes);
+    tile_dot_bytes<2, 5, 6>();
+    tile_dot_bytes<3, 5, 7>();
+    meanwhile();
+  }
+  tile_store<0>(sums, kSumStride);
+  tile_store<1>(sums + kPanel / 2, kSumStride);
+  tile_store<2>(sums + kGroup * kPanel, kSumStride);
+  tile_store<3>(sums + kGroup * kPanel + kPanel / 2, kSumStride);
+}
+
+// Sums of one group. A product takes three times as long to finish as to start, so every second block has sums of its
+// own; `sums` has room for them, too.
+template <class Meanwhile>
+inline void multiply_group(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums,
+                           Meanwhile&& meanwhile) {
+  tile_zero<0>();
+  tile_zero<1>();
+  tile_zero<2>();
+  tile_zero<3>();
+  for (int b = 0; b < blocks; b++, weights += 2 * kWeightTile) {
+    tile_load<6>(weights, kTileBytes);
+    tile_load<7>(weights + kWeightTile, kTileBytes);
+    tile_load<4>(levels + b * kLevelTile, kTileBytes);
+    if (b % 2 == 0) {
+      tile_dot_bytes<0, 4, 6>();
+      tile_dot_bytes<1, 4, 7>();
+    } else {
+      tile_dot_bytes<2, 4, 6>();
+      tile_dot_bytes<3, 4, 7>();
     }
     meanwhile();
   }
-  constexpr size_t kStride = kPanel * sizeof(int32_t);
-  tile_store<0>(sums, kStride);
-  tile_store<1>(sums + kPanel / 2, kStride);
-  if constexpr (kBoth) {
-    tile_store<2>(sums + kGroup * kPanel, kStride);
-    tile_store<3>(sums + kGroup * kPanel + kPanel / 2, kStride);
+  int32_t* odd = sums + kGroup * kPanel;
+  tile_store<0>(sums, kSumStride);
+  tile_store<1>(sums + kPanel / 2, kSumStride);
+  tile_store<2>(odd, kSumStride);
+  tile_store<3>(odd + kPanel / 2, kSumStride);
+  for (int i = 0; i < kGroup * kPanel; i += kWidth) {
+    _mm512_store_si512(sums + i, _mm512_add_epi32(load_ints(sums + i), load_ints(odd + i)));
   }
 }
 
@@ -60,7 +87,7 @@ class TileProduct {
     Ahead ahead(weights + bytes, bytes, passes > 0 ? passes * steps() : 1);
     for (int row = part.begin; row < part.end; row += kTwoGroups) {
       const int rows = part.end - row < kTwoGroups ? part.end - row : kTwoGroups;
-      rows > kGroup ? multiply_rows<true>(weights, row, ahead) : multiply_rows<false>(weights, row, ahead);
+      multiply_rows(weights, row, rows > kGroup, ahead);
       finish(kTwoGroups);
       waiting_ = {row, rows, panel, 0};
       turn_ ^= 1;
@@ -77,16 +104,19 @@ class TileProduct {
 
   int steps() const { return kRest ? 2 * blocks_ : blocks_; }
 
-  template <bool kBoth>
-  void multiply_rows(const int8_t* weights, int row, Ahead& ahead) {
+  void multiply_rows(const int8_t* weights, int row, bool two_groups, Ahead& ahead) {
     int step = 0;
     const auto meanwhile = [&] {
       ahead.fetch();
       finish(kTwoGroups * ++step / steps());
     };
-    const size_t at = level_place(row, 0, blocks_);
-    multiply_tiles<kBoth>(p_.levels.levels + at, weights, blocks_, sums_[turn_][0], meanwhile);
-    if (kRest) multiply_tiles<kBoth>(p_.levels.rest_levels + at, weights, blocks_, sums_[turn_][kRest], meanwhile);
+    const auto multiply = [&](const uint8_t* levels, int32_t* sums) {
+      levels += level_place(row, 0, blocks_);
+      if (two_groups) return multiply_two_groups(levels, weights, blocks_, sums, meanwhile);
+      multiply_group(levels, weights, blocks_, sums, meanwhile);
+    };
+    multiply(p_.levels.levels, sums_[turn_][0]);
+    if (kRest) multiply(p_.levels.rest_levels, sums_[turn_][kRest]);
   }
 
   // Finishes rows until `count` of them are.
