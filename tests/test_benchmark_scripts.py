@@ -43,6 +43,7 @@ def test_scripts_import_what_there_is(path: Path) -> None:
         "near_ties MODEL CORPUS BUNDLE --examples 4",
         "operators BUNDLE --lengths 1x8 --threads 1",
         "loader_overhead BUNDLE --rounds 2",
+        "start_up BUNDLE --engines onnxruntime --rounds 1 --threads 1",
         "int8_limits MODEL CORPUS --examples 8",
         "weight_only MODEL CORPUS --examples 8 --rows static,8x64",
         "pretraining_scores CORPUS MODEL --pairs 2",

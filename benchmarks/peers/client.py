@@ -16,8 +16,9 @@ import numpy as np
 from bertedge.predictor import Batch, Outputs
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
-#: Variables that would give some peers fewer threads than others, or change the native engine's kernel.
-LEFT_OUT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BERTEDGE_KERNEL")
+#: Variables that would give some peers fewer threads than others, change the native engine's kernel, or make every
+#: process compile its modules again.
+LEFT_OUT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BERTEDGE_KERNEL", "PYTHONDONTWRITEBYTECODE")
 #: Seconds to wait for an answer; compiling and quantizing the largest model take minutes.
 PATIENCE_S = 900.0
 
@@ -41,6 +42,7 @@ class Process:
         environment = {
             **{name: value for name, value in os.environ.items() if name not in LEFT_OUT},
             "PYTHONPATH": path,
+            "PYTHONPYCACHEPREFIX": str(scratch / "bytecode"),
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "true",
             # OpenVINO and NNCF send telemetry from a process that stays behind, except in CI
