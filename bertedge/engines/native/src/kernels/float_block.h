@@ -14,13 +14,11 @@ inline void keep_order() { __asm__ volatile(""); }
 // Adds to the sums what the depths of one load of scalars give.
 template <int kLane, int R, int V>
 inline void add_depths(const Scalars (&x)[R], const float* b, size_t b_stride, Floats (&s)[R][V]) {
-  Floats w[V];
 #pragma GCC unroll 8
-  for (int i = 0; i < V; i++) w[i] = load(b + i * kWidth);
+  for (int i = 0; i < V; i++) {
+    const Floats w = load(b + i * kWidth);
 #pragma GCC unroll 16
-  for (int r = 0; r < R; r++) {
-#pragma GCC unroll 8
-    for (int i = 0; i < V; i++) s[r][i] = fma_scalar<kLane>(x[r], w[i], s[r][i]);
+    for (int r = 0; r < R; r++) s[r][i] = fma_scalar<kLane>(x[r], w, s[r][i]);
   }
   if constexpr (kLane + 1 < kScalars) {
     keep_order();

@@ -49,10 +49,8 @@ void int8_panel(const Product& p, const ItemRows& part) {
         if (kRest) Dot::template multiply<kCount>(p.levels.rest_levels + at, weights, blocks, rest_sums, ahead);
         if (p.outlier_count) outlier_sums<kCount>(p, row, panel, outliers);
       });
-      for (int r = 0; r < rows; r++) {
-        finish_row<A>({&p, row + r, panel}, {sums + r * kPanel, kRest ? rest_sums + r * kPanel : nullptr,
-                                            p.outlier_count ? outliers + r * kPanel : nullptr});
-      }
+      finish_rows<A>({&p, row, panel}, rows,
+                     {sums, kRest ? rest_sums : nullptr, p.outlier_count ? outliers : nullptr});
     }
   }
 }

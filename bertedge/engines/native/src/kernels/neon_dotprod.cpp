@@ -8,8 +8,8 @@ namespace bertedge {
 namespace {
 
 struct Dot {
-  // 4 rows times 4 vectors of outputs: 16 sums hide the latency of sdot, and every weight is used four times.
-  static constexpr int kRows = 4;
+  // 6 rows times 4 vectors of outputs: 24 vectors of sums, 6 of levels.
+  static constexpr int kRows = 6;
 
   // The sums of one quad of inputs, which is lane `Lane` of x, with the kVectors * 4 outputs from `w` on.
   template <int R, int kVectors, int Lane>
@@ -21,6 +21,7 @@ struct Dot {
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) s[r][i] = vdotq_laneq_s32(s[r][i], weights, x[r], Lane);
     }
+    keep_order();
   }
 
   // kVectors * 4 outputs of the panel: one half of them, or all.

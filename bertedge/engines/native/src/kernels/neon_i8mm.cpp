@@ -8,8 +8,8 @@ namespace bertedge {
 namespace {
 
 struct Dot {
-  // 3 pairs of rows times 8 pairs of outputs: 24 vectors of sums, 6 of levels.
-  static constexpr int kRows = 6, kPairs = 8;
+  // 2 pairs of rows times 8 pairs of outputs. A third pair of rows would leave too few registers for levels.
+  static constexpr int kRows = 4, kPairs = 8;
 
   static inline int64x2_t sixteen(const uint8_t* levels) { return vreinterpretq_s64_u8(vld1q_u8(levels)); }
 

@@ -22,18 +22,34 @@ struct Result {
   }
 };
 
-// Columns from `first` of the panel on; bias is in v already: activation, addend, store.
+// Where some columns of rows are written, and what is added to them.
+struct Columns {
+  float* out;
+  const float* addend;  // or null
+  size_t out_stride, addend_stride;
+  int count;  // columns from here on are not written
+
+  // From column `first` of the panel on; `out` and `addend` are those of the result's row.
+  Columns(const Result& result, int first) {
+    const Product& p = *result.product;
+    const size_t column = result.column() + first;
+    out_stride = static_cast<size_t>(p.out_stride);
+    addend_stride = static_cast<size_t>(p.addend_stride);
+    out = p.out + result.row * out_stride + column;
+    addend = p.addend ? p.addend + result.row * addend_stride + column : nullptr;
+    count = result.columns() - first;
+  }
+};
+
+// Row `row` of the columns; bias is in v already: activation, addend, store.
 template <Activation A, int N>
-inline void write_result(const Result& result, int first, const Floats (&v)[N]) {
-  const Product& p = *result.product;
-  const size_t column = result.column() + first;
-  float* out = p.out + static_cast<size_t>(result.row) * p.out_stride + column;
-  const float* addend = p.addend ? p.addend + static_cast<size_t>(result.row) * p.addend_stride + column : nullptr;
-  const int columns = result.columns() - first;
+inline void write_result(const Columns& columns, int row, const Floats (&v)[N]) {
+  float* out = columns.out + row * columns.out_stride;
+  const float* addend = columns.addend ? columns.addend + row * columns.addend_stride : nullptr;
   Floats y[N];
 #pragma GCC unroll 8
   for (int i = 0; i < N; i++) y[i] = activated<A>(v[i]);
-  if (columns >= N * kWidth) {
+  if (columns.count >= N * kWidth) {
     if (addend) {
 #pragma GCC unroll 8
       for (int i = 0; i < N; i++) y[i] = y[i] + load(addend + i * kWidth);
@@ -42,8 +58,8 @@ inline void write_result(const Result& result, int first, const Floats (&v)[N]) 
     for (int i = 0; i < N; i++) store(out + i * kWidth, y[i]);
     return;
   }
-  for (int i = 0; i * kWidth < columns; i++) {
-    const int count = columns - i * kWidth < kWidth ? columns - i * kWidth : kWidth;
+  for (int i = 0; i * kWidth < columns.count; i++) {
+    const int count = columns.count - i * kWidth < kWidth ? columns.count - i * kWidth : kWidth;
     store_some(out + i * kWidth, addend ? y[i] + load_some(addend + i * kWidth, count) : y[i], count);
   }
 }
@@ -73,25 +89,47 @@ struct RowSums {
   const float* outliers;
 };
 
+// The results of some rows, one after another from `result` on. What belongs to the weights is loaded once for all rows.
 template <Activation A>
-inline void finish_row(const Result& result, const RowSums& sums) {
+inline void finish_rows(const Result& result, int rows, const RowSums& sums) {
   const Product& p = *result.product;
   const PackedWeights& w = *p.weights;
-  const float row_scale = p.levels.scale[result.row];
-  const Floats scale = all(row_scale), rest_scale = all(row_scale / kRestSteps), offset = all(p.levels.offset[result.row]);
+  const float *row_scales = p.levels.scale + result.row, *row_offsets = p.levels.offset + result.row;
   for (int first = 0; first < kPanel; first += kFinished * kWidth) {
-    Floats v[kFinished];
+    const size_t at = static_cast<size_t>(result.panel) * kPanel + first;
+    Floats weight_scale[kFinished], weight_sums[kFinished], bias[kFinished];
 #pragma GCC unroll 8
     for (int i = 0; i < kFinished; i++) {
-      const int column = first + i * kWidth;
-      const size_t at = static_cast<size_t>(result.panel) * kPanel + column;
-      Floats sum = to_floats(load_ints(sums.levels + column)) * scale;
-      if (sums.rest) sum = fma(to_floats(load_ints(sums.rest + column)), rest_scale, sum);
-      v[i] = fma(sum, load(w.scale + at), fma(offset, load(w.sums + at), load(w.bias + at)));
-      if (sums.outliers) v[i] = v[i] + load(sums.outliers + column);
+      weight_scale[i] = load(w.scale + at + i * kWidth);
+      weight_sums[i] = load(w.sums + at + i * kWidth);
+      bias[i] = load(w.bias + at + i * kWidth);
     }
-    write_result<A>(result, first, v);
+    const Columns columns(result, first);
+    for (int r = 0; r < rows; r++) {
+      const float row_scale = row_scales[r];
+      const Floats scale = all(row_scale), offset = all(row_offsets[r]);
+      const int column = r * kPanel + first;
+      Floats v[kFinished];
+#pragma GCC unroll 8
+      for (int i = 0; i < kFinished; i++) {
+        Floats sum = to_floats(load_ints(sums.levels + column + i * kWidth)) * scale;
+        if (sums.rest) {
+          sum = fma(to_floats(load_ints(sums.rest + column + i * kWidth)), all(row_scale / kRestSteps), sum);
+        }
+        v[i] = fma(sum, weight_scale[i], fma(offset, weight_sums[i], bias[i]));
+      }
+      if (sums.outliers) {
+#pragma GCC unroll 8
+        for (int i = 0; i < kFinished; i++) v[i] = v[i] + load(sums.outliers + column + i * kWidth);
+      }
+      write_result<A>(columns, r, v);
+    }
   }
+}
+
+template <Activation A>
+inline void finish_row(const Result& result, const RowSums& sums) {
+  finish_rows<A>(result, 1, sums);
 }
 
 // R rows times one panel of float weights.
@@ -104,11 +142,12 @@ inline void float_rows(const Product& p, int row, int panel) {
   for (int first = 0; first < kPanel; first += kSumVectors * kWidth) {
     Floats v[R][kSumVectors];
     float_block(x, static_cast<size_t>(p.value_stride), values + first, kPanel, w.inputs, v);
+    const Columns columns({&p, row, panel}, first);
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
       for (int i = 0; i < kSumVectors; i++) v[r][i] = v[r][i] + load(bias + first + i * kWidth);
-      write_result<A>({&p, row + r, panel}, first, v[r]);
+      write_result<A>(columns, r, v[r]);
     }
   }
 }

@@ -10,6 +10,7 @@ namespace {
 template <class Work>
 inline void for_columns(int columns, Work&& work) {
   int c = 0;
+#pragma GCC unroll 4
   for (; c + kWidth <= columns; c += kWidth) work(c, kWidth);
   if (c < columns) work(c, columns - c);
 }
@@ -83,16 +84,16 @@ struct Steps {
   Floats low, minus_scale, per_step, per_rest_step;
 };
 
-// The kLevelVectors vectors of a row at `at`, of which `left` values are inside. The others have zero weights: they get
-// the level of the lowest value.
-template <bool kRest, class Row>
+// The kLevelVectors vectors of a row at `at`, of which all (kWhole) or `left` values are inside. The others have zero
+// weights: they get the level of the lowest value.
+template <bool kRest, bool kWhole, class Row>
 inline void write_some_levels(const Row& x, int at, int left, const Steps& steps, uint8_t* levels, uint8_t* rest_levels) {
   const Floats limit = all(static_cast<float>(kRestZero));
   Ints level[kLevelVectors], rest_level[kLevelVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kLevelVectors; i++, at += kWidth, left -= kWidth) {
     Floats v = steps.low;
-    if (left >= kWidth) {
+    if (kWhole || left >= kWidth) {
       v = x(at, kWidth);
     } else if (left > 0) {
       v = keep_first(x(at, left), left, v);
@@ -106,6 +107,14 @@ inline void write_some_levels(const Row& x, int at, int left, const Steps& steps
   }
   store_levels(levels, level);
   if (kRest) store_levels(rest_levels, rest_level);
+}
+
+template <bool kRest, bool kWhole, class Row>
+inline void write_block(const Row& x, int at, int inputs, const Steps& steps, uint8_t* levels, uint8_t* rest_levels) {
+#pragma GCC unroll 4
+  for (int i = 0; i < kBlock; i += kLevelVectors * kWidth) {
+    write_some_levels<kRest, kWhole>(x, at + i, inputs - at - i, steps, levels + i, kRest ? rest_levels + i : nullptr);
+  }
 }
 
 template <bool kRest, class Row>
@@ -122,18 +131,14 @@ void write_levels(const Row& x, int inputs, const QuantizedRows& to, int row) {
   const Steps steps = {all(low), all(0.0f - scale), all(1.0f / scale), all(kRestSteps / scale)};
   to.scale[row] = scale;
   to.offset[row] = low - kRestZero * rest_scale + kLevelZero * (scale + rest_scale);
-  constexpr int kStep = kLevelVectors * kWidth;
   const int blocks = blocks_of(inputs);
-  for (int b = 0; b < blocks; b++) {
-    const size_t place = level_place(row, b * kBlock, blocks);
-    for (int i = 0; i < kBlock; i += kStep) {
-      const int at = b * kBlock + i;
-      uint8_t *levels = to.levels + place + i, *rest_levels = kRest ? to.rest_levels + place + i : nullptr;
-      if (at + kStep <= inputs) {
-        write_some_levels<kRest>(x, at, kStep, steps, levels, rest_levels);
-      } else {
-        write_some_levels<kRest>(x, at, inputs - at, steps, levels, rest_levels);
-      }
+  for (int at = 0; at < inputs; at += kBlock) {
+    const size_t place = level_place(row, at, blocks);
+    uint8_t *levels = to.levels + place, *rest_levels = kRest ? to.rest_levels + place : nullptr;
+    if (at + kBlock <= inputs) {
+      write_block<kRest, true>(x, at, inputs, steps, levels, rest_levels);
+    } else {
+      write_block<kRest, false>(x, at, inputs, steps, levels, rest_levels);
     }
   }
 }
