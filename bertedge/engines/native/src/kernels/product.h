@@ -89,7 +89,7 @@ struct RowSums {
   const float* outliers;
 };
 
-// The results of some rows, one after another from `result` on. What belongs to the weights is loaded once for all rows.
+// The results of some rows, one after another from `result` on. What belongs to the weights is loaded once for all.
 template <Activation A>
 inline void finish_rows(const Result& result, int rows, const RowSums& sums) {
   const Product& p = *result.product;
