@@ -99,21 +99,17 @@ const TileConfiguration kTileConfiguration;
 inline void configure_tiles() { asm volatile("ldtilecfg %0" : : "m"(kTileConfiguration)); }
 inline void release_tiles() { asm volatile("tilerelease"); }
 
-// An operand that stands for all memory from p on.
-#define BERTEDGE_FROM(p) (*static_cast<const char(*)[]>(p))
-#define BERTEDGE_TO(p) (*static_cast<char(*)[]>(p))
-
 template <int T>
 inline void tile_zero() {
   asm volatile("tilezero %%tmm%c0" : : "i"(T));
 }
 template <int T>
 inline void tile_load(const void* from, size_t stride) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(T), "m"(BERTEDGE_FROM(from)));
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(T) : "memory");
 }
 template <int T>
 inline void tile_store(void* to, size_t stride) {
-  asm volatile("tilestored %%tmm%c3, (%1,%2,1)" : "=m"(BERTEDGE_TO(to)) : "r"(to), "r"(stride), "i"(T));
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(stride), "i"(T) : "memory");
 }
 template <int C, int A, int B>
 inline void tile_dot_bytes() {
@@ -124,9 +120,6 @@ template <int C, int A, int B>
 inline void tile_dot_floats() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
 }
-
-#undef BERTEDGE_FROM
-#undef BERTEDGE_TO
 
 #endif
 
