@@ -3,11 +3,12 @@
     python benchmarks/start_up.py [BUNDLE ...] [--engines native,onnxruntime] [--rounds 15] [--threads 2]
 
 A process does what a user's program does: ``import bertedge``, ``bertedge.load``, and one answer. Its time counts from
-the moment it is started, the start of Python included; its steps are shown too. Each round starts every bundle with
-every engine in a new random order. Files are in the page cache, and modules are compiled, as after an installation:
-an untimed round does both. Peak memory is VmHWM, which counts every page of a mapped file that was touched. Without
-BUNDLE: the built-in model and random weights in the shape of BERT-base, both quantized here by the default recipe.
-Prints Markdown. Linux only; needs ``[tools]`` without BUNDLE.
+the moment it is started, the start of Python included; its steps are shown too, and the time of all its threads
+(**CPU**), which other work on the machine changes less. Each round starts every bundle with every engine in a new
+random order. Files are in the page cache, and modules are compiled, as after an installation: an untimed round does
+both. Peak memory is VmHWM, which counts every page of a mapped file that was touched. Without BUNDLE: the built-in
+model and random weights in the shape of BERT-base, both quantized here by the default recipe. Prints Markdown.
+Linux only; needs ``[tools]`` without BUNDLE.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ if "fill-mask" in runtime.verbs:
 else:
     runtime.encode([text])
 stamps.append(time.monotonic())
+cpu = time.process_time()
 status = open("/proc/self/status").read()
 peak = 1024 * int(status.split("VmHWM:")[1].split()[0])
 import json
-print(json.dumps({"stamps": stamps, "peak": peak, "modules": sorted({name.split(".")[0] for name in sys.modules})}))
+modules = sorted({name.split(".")[0] for name in sys.modules})
+print(json.dumps({"stamps": stamps, "cpu": cpu, "peak": peak, "modules": modules}))
 """
 STEPS = ("Python", "import", "load", "answer")
 #: Modules that the runtime must not load: they cost time and memory.
@@ -60,9 +63,10 @@ GOALS = {4: (0.30, lambda size: 70e6), 12: (0.40, lambda size: 1.5 * size)}
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """One process: seconds of its steps, peak memory in bytes, and its top-level modules."""
+    """One process: seconds of its steps, seconds of its threads together, peak memory in bytes, top-level modules."""
 
     steps: tuple[float, ...]
+    cpu: float
     peak: int
     modules: frozenset[str]
 
@@ -90,7 +94,7 @@ def start(bundle: Path, engine: str, threads: int, bytecode: Path) -> Start:
         raise SystemExit(f"{bundle.name} on {engine}: {done.stderr.strip() or 'the process failed'}")
     found = json.loads(done.stdout)
     steps = tuple(float(step) for step in np.diff([begin, *found["stamps"]]))
-    return Start(steps=steps, peak=found["peak"], modules=frozenset(found["modules"]))
+    return Start(steps=steps, cpu=found["cpu"], peak=found["peak"], modules=frozenset(found["modules"]))
 
 
 def measured(
@@ -116,6 +120,7 @@ def table(found: dict[tuple[Path, str], list[Start]], engines: list[str]) -> Ite
         "first answer",
         "fastest",
         *STEPS,
+        "CPU",
         f"{engines[0]} to this",
         "peak memory",
         "goal",
@@ -130,6 +135,7 @@ def table(found: dict[tuple[Path, str], list[Start]], engines: list[str]) -> Ite
         cells = [path.name, f"{bundle.size_bytes / 1e6:.1f} MB", engine]
         cells += [f"{statistics.median(seconds):.2f} s", f"{min(seconds):.2f} s"]
         cells += [f"{statistics.median(one.steps[place] for one in starts):.2f}" for place in range(len(STEPS))]
+        cells += [f"{statistics.median(one.cpu for one in starts):.2f}"]
         cells += ["" if engine == engines[0] else interval(ratio)]
         cells += [f"{peak / 1e6:.0f} MB, {peak / bundle.size_bytes:.2f} of the file"]
         cells += [verdict(bundle, statistics.median(seconds), peak) if engine == "native" else ""]

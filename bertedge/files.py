@@ -73,7 +73,8 @@ def read_text(path: Path) -> str:
             data += block
             if len(data) > LARGEST_TEXT:
                 raise OSError(errno.EFBIG, f"more than {LARGEST_TEXT // 2**20} MB", str(path))
-    return io.StringIO(data.decode("utf-8"), newline=None).read()
+    text = data.decode("utf-8")
+    return io.StringIO(text, newline=None).read() if "\r" in text else text
 
 
 def write_text(path: Path, text: str) -> None:

@@ -77,13 +77,20 @@ def require_ordinary_ids(raw: dict[str, Any]) -> None:
     listed = raw.get("added_tokens")
     tokens = [token for token in listed if isinstance(token, dict)] if isinstance(listed, list) else []
     added = [(token.get("content"), token.get("id")) for token in tokens]
-    for token, index in (*(vocab.items() if isinstance(vocab, dict) else ()), *added):
+    found = vocab if isinstance(vocab, dict) and not _are_ordinary(vocab) else {}
+    for token, index in (*found.items(), *added):
         if isinstance(index, int) and index > MOST_ID:
             raise ValueError(f"the id of {str(token)[:60]!r} is larger than {MOST_ID}")
     owners: dict[Any, str] = {}
-    for token, index in vocab.items() if isinstance(vocab, dict) else ():
+    for token, index in found.items():
         if isinstance(index, int) and owners.setdefault(index, token) != token:
             raise ValueError(f"{owners[index][:60]!r} and {token[:60]!r} have one id, {index}")
+
+
+def _are_ordinary(vocab: dict[str, Any]) -> bool:
+    """Whether all ids are whole numbers, different and small enough; in a tenth of the time of looking at each."""
+    ids = set(vocab.values()) if set(map(type, vocab.values())) == {int} else set()
+    return 0 < len(ids) == len(vocab) and max(ids) <= MOST_ID
 
 
 def state_of(backend: tokenizers.Tokenizer, part: str) -> Any:

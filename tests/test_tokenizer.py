@@ -134,6 +134,11 @@ def test_line_numbers_are_ids(ours: Tokenizer, words: list[str]) -> None:
     assert [ours.token(index) for index in range(ours.vocab_size)] == words
 
 
+def test_ids_ascend_and_are_named_once(ours: Tokenizer, words: list[str]) -> None:
+    assert ours.ids.tolist() == sorted(set(ours.vocabulary().values()))
+    assert ours.vocab_size == max(ours.vocabulary().values()) + 1
+
+
 def test_windows_line_ends(tmp_path: Path, words: list[str], ours: Tokenizer) -> None:
     (tmp_path / "vocab.txt").write_bytes("\r\n".join(words).encode())
     assert Tokenizer.load(tmp_path).vocabulary() == ours.vocabulary()

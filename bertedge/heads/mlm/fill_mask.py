@@ -81,7 +81,7 @@ class FillMask(TextModel):
     def _tokens(self) -> NDArray[np.int64] | None:
         """The ids that have a token, in ascending order; None if all ids of the model have one."""
         size = self.config.vocab_size
-        known = np.unique(np.fromiter(self.tokenizer.vocabulary().values(), dtype=np.int64))
+        known = self.tokenizer.ids
         return None if len(known) == size else known[known < size]
 
     def _shown(self, token_id: int) -> str:
