@@ -28,7 +28,8 @@ COMMON = (
 #: GCC's own headers of AVX512 have variables that are undefined on purpose.
 QUIET = ("-Wno-uninitialized", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option")
 RELEASE = ("-ffunction-sections", "-fdata-sections")
-SANITIZED = ("-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
+#: The last -O counts. With more, a kernel takes minutes to compile.
+SANITIZED = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 #: Sections that nothing calls are left out, and names that only debuggers read.
 LINK_RELEASE = ("-Wl,-z,defs", "-Wl,-z,now", "-Wl,--gc-sections", "-s")
 #: Boards may have no libstdc++, or an older one than the compiler's.
@@ -109,7 +110,7 @@ class Build:
 
     def compile(self, file: Path, flags: Sequence[str]) -> Path:
         """The object of a file. Its name has the hash of all that it is made of, so it is never out of date."""
-        arguments = [*COMMON, *self.variant.flags(), *flags]
+        arguments = [*COMMON, *flags, *self.variant.flags()]
         texts = [path.read_text(encoding="utf-8") for path in (file, *included(file, self.source))]
         target = self.folder / f"{file.stem}-{digest([*arguments, *texts])}.o"
         if not target.exists():

@@ -33,7 +33,7 @@ AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 VNNI = (*AVX512, "-mavx512vnni")
 #: By the name of the file, best first. The names that users see have dashes.
 KERNELS = {
-    "amx": Kernel("x86_64", (*VNNI, "-mamx-tile", "-mamx-int8"), "tdpbusd %tmm2, %tmm1, %tmm0"),
+    "amx": Kernel("x86_64", (*VNNI, "-mamx-tile", "-mamx-int8", "-mamx-bf16"), "tdpbf16ps %tmm2, %tmm1, %tmm0"),
     "avx512_vnni": Kernel("x86_64", VNNI, "vpdpbusd %zmm2, %zmm1, %zmm0"),
     "avx_vnni": Kernel("x86_64", (*AVX2, "-mavxvnni"), "{vex} vpdpbusd %ymm2, %ymm1, %ymm0"),
     "avx512": Kernel("x86_64", AVX512, "vpmaddubsw %zmm2, %zmm1, %zmm0"),
