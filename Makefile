@@ -93,9 +93,9 @@ docs: $(DOCS_VENV)/ready
 fuzz: $(TEST_VENV)/ready
 	FUZZ_COUNT=$(FUZZ_COUNT) FUZZ_SEED=$(FUZZ_SEED) $(TEST_VENV)/bin/python -m pytest tests/fuzz -s
 
-# Measure each choice in the graph on the built-in model; a few minutes.
+# Measure each choice in the graph, on the built-in model; a few minutes. ARGS=random-12x768 for BERT-base's shape.
 bench: $(BENCH_VENV)/ready
-	$(BENCH_VENV)/bin/python benchmarks/graph_choices.py
+	$(BENCH_VENV)/bin/python benchmarks/graph_choices.py $(ARGS)
 
 # Accept the built-in model's report as the new baseline: make baseline REASON="...". Two minutes on a quiet machine.
 baseline: $(DEMO_VENV)/ready

@@ -2,9 +2,11 @@
 
     python benchmarks/graph_choices.py [MODEL ...] [--rounds 12] [--lengths 1x16,1x128] [--threads 2]
 
-MODEL is a checkpoint folder or a built-in name; default: the built-in model. Every graph is the static int8 graph of
-this machine, run as a plain onnxruntime session on texts with 15 % of their positions masked. ``--threads`` defaults to
-all CPUs that this process may use. Prints Markdown. Install with ``pip install 'bertedge[tools]'``.
+MODEL is a checkpoint folder, a built-in name, or ``random-12x768`` or ``random-6x384`` for random weights of that size;
+default: the built-in model. Every graph is the static int8 graph of this machine, run as a plain onnxruntime session on
+texts with 15 % of their positions masked. The rows "for QAttention" show, on a CPU with AMX, whether attention is
+better split there. ``--threads`` defaults to all CPUs that this process may use. Prints Markdown. Install with
+``pip install 'bertedge[tools]'``.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from decision import decide
+from peers.models import open_model
 
-from bertedge.checkpoint import BUILT_IN, Checkpoint, open_checkpoint
+from bertedge.checkpoint import BUILT_IN, Checkpoint
 from bertedge.cli.bench import parse_grid
 from bertedge.data.batches import Layout
 from bertedge.data.calibration import default_text
@@ -103,11 +106,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=usable_cpus())
     options = parser.parse_args()
     for model in options.models:
-        checkpoint = open_checkpoint(model)
-        corpus = tokenize_corpus(default_text(), checkpoint.tokenizer)
-        recipe = QuantizationRecipe()
-        plan = decide(checkpoint, recipe).plan
         with tempfile.TemporaryDirectory() as folder:
+            checkpoint = open_model(model, Path(folder)).checkpoint
+            corpus = tokenize_corpus(default_text(), checkpoint.tokenizer)
+            recipe = QuantizationRecipe()
+            plan = decide(checkpoint, recipe).plan
             compare(checkpoint, plan, corpus, Path(folder), options)
 
 
