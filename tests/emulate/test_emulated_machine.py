@@ -74,7 +74,7 @@ def test_the_native_engine_is_right_on_arm(
     if machine.native is None:
         pytest.skip("the native engine is not built for aarch64")
     answer, _ = machine.run(built_in("portable"), engine="native")
-    assert answer.runs == f"int8 kernel on this CPU: {kernel}"
+    assert answer.runs.split("; ")[0] == f"int8 kernel on this CPU: {kernel}"
     assert answer.refusal is None
     assert answer.verification is not None
     assert answer.verification.passed

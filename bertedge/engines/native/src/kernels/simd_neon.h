@@ -13,7 +13,7 @@ constexpr int kWidth = 4;
 // What is taken off a level before it is stored: NEON multiplies signed bytes.
 constexpr int kLevelZero = 128;
 // Sums of a float product that fill the registers: rows, and vectors of each.
-constexpr int kSumRows = 6, kSumVectors = 4;
+constexpr int kSumRows = 8, kSumVectors = 2;
 // Vectors that become levels at a time.
 constexpr int kLevelVectors = 4;
 
