@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import random
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -237,3 +239,24 @@ def test_a_rate_is_compared_with_the_peak_or_with_the_memory() -> None:
     assert cell(product, peak=2e11, bytes_a_second=1e11) == "100 (50%)"  # memory would allow 1000 GMAC/s
     assert cell(product, peak=2e12, bytes_a_second=4e10) == "100 (25%, memory)"
     assert cell(product | {"far": False}, peak=2e12, bytes_a_second=4e10) == "100 (5%)"
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_counts_of_two_engines_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    from instruction_counts import Count, show
+
+    runs = {"onnxruntime": "int8 kernel: dotprod", "native": "int8 kernel on this CPU: neon; not neon-i8mm: too old"}
+    show(
+        [
+            Count(cpu="cortex-a72", engine=engine, runs=runs[engine], tokens=16, instructions=instructions)
+            for engine, instructions in (("onnxruntime", 20_000_000), ("native", 15_000_000))
+        ]
+    )
+    assert capsys.readouterr().out.splitlines()[-1] == "| cortex-a72 | 16 | 20.0 M | 15.0 M | 0.75 | neon |"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_plugin_that_counts_instructions_compiles(tmp_path: Path) -> None:
+    source = ROOT / "benchmarks" / "instruction_counter.c"
+    flags = ["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["cc", *flags, str(source), "-o", str(tmp_path / "counter.so")], check=True)
