@@ -1,7 +1,8 @@
-"""Draw fidelity over latency from a report of ``bertedge bench``: one point for each model, with 95 % intervals.
+"""Draw fidelity over latency from reports of ``bertedge bench``: one point for each model, with 95 % intervals.
 
-    python benchmarks/picture.py REPORT.json [--tokens 128] [--metric mlm.top1_agreement] --out PICTURE.svg
+    python benchmarks/picture.py REPORT.json ... [--tokens 128] [--metric mlm.top1_agreement] --out PICTURE.svg
 
+All reports must have the same float model. Each engine has a colour.
 Latency is the time of one text of ``--tokens`` tokens as a share of the float model's. Install with
 ``pip install 'bertedge[tools]'``.
 """
@@ -21,7 +22,9 @@ import matplotlib.pyplot as plt
 #: Metric -> label of its axis.
 LABELS = {"mlm.top1_agreement": "masked words where int8 agrees with float32", "embedding.cosine_mean": "cosine"}
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "bertedge", "font.family": "sans-serif", "font.size": 11}
-BLUE, GREY = "#3f51b5", "#666666"
+GREY = "#666666"
+#: Engine -> colour; other engines are grey.
+COLOURS = {"native": "#d9480f", "onnxruntime": "#3f51b5"}
 #: Points between a name and its point.
 GAP = 7
 #: A name goes below its point if another point is so close above it: difference of the ratio, and of the metric.
@@ -31,30 +34,36 @@ CLOSE = (0.25, 0.02)
 def main() -> None:
     """Draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("report", type=Path)
+    parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--metric", default="mlm.top1_agreement")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    report = json.loads(options.report.read_text(encoding="utf-8"))
+    reports = [json.loads(report.read_text(encoding="utf-8")) for report in options.reports]
     with plt.rc_context(STYLE):
-        draw(report, options.metric, options.tokens, options.out)
+        draw(reports, options.metric, options.tokens, options.out)
 
 
-def draw(report: dict[str, Any], metric: str, tokens: int, out: Path) -> None:
+def draw(reports: list[dict[str, Any]], metric: str, tokens: int, out: Path) -> None:
     """One point for each candidate, and one for the float model."""
-    points = [(one, _ratio(one, tokens), one["fidelity"][metric]) for one in report["candidates"]]
+    candidates = [candidate for report in reports for candidate in report["candidates"]]
+    points = [(one, _ratio(one, tokens), one["fidelity"][metric]) for one in candidates]
     figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
     axes.plot(1, 1, marker="s", markersize=8, color=GREY)
-    _label(axes, "float32", report["reference"], (1, 1), align="right", color=GREY)
+    _label(axes, "float32", reports[0]["reference"], (1, 1), align="right", color=GREY)
     for candidate, ratio, value in points:
+        engine = candidate.get("engine", "")
         axes.errorbar(
             ratio["value"], value["value"], xerr=_errors(ratio), yerr=_errors(value), marker="o", markersize=8,
-            color=BLUE, capsize=3, elinewidth=1.2,
+            color=COLOURS.get(engine, GREY), capsize=3, elinewidth=1.2,
         )  # fmt: skip
         place = (ratio["value"], value["value"])
         below = any(_close_above(place, (x["value"], y["value"])) for _, x, y in points)
-        _label(axes, candidate["name"].removeprefix("small."), candidate, place, below=below)
+        name = candidate["name"].removeprefix("small.").removesuffix(f" on {engine}")
+        _label(axes, name, candidate, place, below=below)
+    for engine in sorted({candidate.get("engine", "") for candidate in candidates} & COLOURS.keys()):
+        axes.plot([], [], marker="o", markersize=8, color=COLOURS[engine], label=engine)
+    axes.legend(title="engine", loc="lower right", frameon=False)
     label = f"time of one text of {tokens} tokens, as a share of float32's"
     axes.set(xlabel=label, ylabel=LABELS.get(metric, metric), xlim=(0, 1.08))
     axes.margins(y=0.12)
