@@ -1,6 +1,8 @@
 #include "packing.h"
 
 #include <algorithm>
+#include <cstring>
+#include <numeric>
 #include <thread>
 
 #include "tensors.h"
@@ -39,17 +41,38 @@ namespace {
 // Panels whose pages are dropped together.
 constexpr int kDropped = 32;
 
+// Adds rows of kPanel weights, or of fewer; whether one is -128. Compilers make vectors of loops whose length they know.
+bool add_rows(const int8_t* row, size_t stride, int rows, int count, int32_t* sums) {
+  uint8_t lowest[kPanel] = {};
+  for (int r = 0; r < rows; r++, row += stride) {
+    int8_t whole[kPanel] = {};
+    if (count == kPanel) {
+      std::memcpy(whole, row, kPanel);
+    } else {
+      std::memcpy(whole, row, static_cast<size_t>(count));
+    }
+    for (int i = 0; i < kPanel; i++) sums[i] += whole[i];
+    for (int i = 0; i < kPanel; i++) lowest[i] |= whole[i] == -128;
+  }
+  return std::any_of(lowest, lowest + kPanel, [](uint8_t found) { return found != 0; });
+}
+
 // The sum of each output's weights of a panel. Refuses -128, which is no weight of a bundle: pairs of its products do not
 // fit into 16 bits, which some kernels rely on.
 void sum_panel(const WeightView<int8_t>& weight, int panel, int32_t* sums) {
   const int first = panel * kPanel, count = std::min(kPanel, weight.outputs - first);
+  const int8_t* from = weight.data + first * weight.output_stride;
   std::fill(sums, sums + kPanel, 0);
   bool lowest = false;
-  for (int input = 0; input < weight.inputs; input++) {
-    const int8_t* row = weight.data + input * weight.input_stride + first * weight.output_stride;
-    for (int i = 0; i < count; i++) {
-      sums[i] += row[i * weight.output_stride];
-      lowest |= row[i * weight.output_stride] == -128;
+  if (weight.output_stride == 1) {
+    lowest = add_rows(from, weight.input_stride, weight.inputs, count, sums);
+  } else {  // the weights of an output follow one another: they are summed 32 at a time
+    for (int i = 0; i < count; i++, from += weight.output_stride) {
+      int32_t parts[kPanel] = {};
+      const int whole = weight.inputs / kPanel, rest = weight.inputs % kPanel;
+      lowest |= add_rows(from, kPanel, whole, kPanel, parts);
+      lowest |= add_rows(from + whole * kPanel, kPanel, 1, rest, parts);
+      sums[i] = std::accumulate(parts, parts + kPanel, 0);
     }
   }
   if (lowest) refuse_model("a weight is -128, expected -127 to 127");

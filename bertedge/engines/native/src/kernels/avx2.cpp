@@ -23,6 +23,9 @@ struct Bytes {
     const Vector pairs = _mm256_maddubs_epi16(x, w);
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
+  // |w + its neighbour| in each 16 bits.
+  static Vector sizes_of_pairs(Vector w) { return _mm256_abs_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), w)); }
+  static Vector larger_words(Vector a, Vector b) { return _mm256_max_epi16(a, b); }
 };
 
 void nothing() {}

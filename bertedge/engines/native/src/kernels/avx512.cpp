@@ -25,6 +25,9 @@ struct Bytes {
     const Vector pairs = _mm512_maddubs_epi16(x, w);
     return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
   }
+  // |w + its neighbour| in each 16 bits.
+  static Vector sizes_of_pairs(Vector w) { return _mm512_abs_epi16(_mm512_maddubs_epi16(_mm512_set1_epi8(1), w)); }
+  static Vector larger_words(Vector a, Vector b) { return _mm512_max_epi16(a, b); }
 };
 
 void nothing() {}

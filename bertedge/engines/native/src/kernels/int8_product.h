@@ -75,16 +75,35 @@ inline int8_t weight_at(const WeightView<int8_t>& weight, int input, int output)
   return weight.data[input * weight.input_stride + output * weight.output_stride];
 }
 
+// Four inputs of 16 outputs that are all inside of the matrix, as [16 outputs][4 inputs].
+inline void pack_inner_quad(const WeightView<int8_t>& weight, int input, int output, int8_t* to) {
+  const int8_t* from = weight.data + input * weight.input_stride + output * weight.output_stride;
+  if (weight.input_stride == 1) {
+    for (int column = 0; column < 16; column++) __builtin_memcpy(to + column * 4, from + column * weight.output_stride, 4);
+    return;
+  }
+  if (weight.output_stride != 1) {
+    for (int i = 0; i < 64; i++) to[i] = from[i % 4 * weight.input_stride + i / 4 * weight.output_stride];
+    return;
+  }
+  uint8_t rows[4][16];
+  uint32_t quads[16];  // little-endian, as all CPUs with kernels are; compilers make vectors of it
+  for (int i = 0; i < 4; i++) __builtin_memcpy(rows[i], from + i * weight.input_stride, 16);
+  for (int column = 0; column < 16; column++) {
+    quads[column] = static_cast<uint32_t>(rows[0][column]) | static_cast<uint32_t>(rows[1][column]) << 8 |
+                    static_cast<uint32_t>(rows[2][column]) << 16 | static_cast<uint32_t>(rows[3][column]) << 24;
+  }
+  __builtin_memcpy(to, quads, 64);
+}
+
 // The order that products of four bytes read: [inputs / 64][2][16 quads of inputs][16 outputs][4 inputs].
 inline void pack_quads(const WeightView<int8_t>& weight, int panel, int8_t* to) {
-  for (int block = 0; block < blocks_of(weight.inputs); block++) {
-    for (int half = 0; half < 2; half++) {
-      for (int quad = 0; quad < 16; quad++) {
-        for (int column = 0; column < 16; column++) {
-          const int output = panel * kPanel + half * 16 + column;
-          for (int i = 0; i < 4; i++) *to++ = weight_at(weight, block * kBlock + quad * 4 + i, output);
-        }
-      }
+  for (int place = 0; place < blocks_of(weight.inputs) * 32; place++, to += 64) {
+    const int input = place / 32 * kBlock + place % 16 * 4, output = panel * kPanel + place / 16 % 2 * 16;
+    if (input + 4 <= weight.inputs && output + 16 <= weight.outputs) {
+      pack_inner_quad(weight, input, output, to);
+    } else {
+      for (int i = 0; i < 64; i++) to[i] = weight_at(weight, input + i % 4, output + i / 4);
     }
   }
 }

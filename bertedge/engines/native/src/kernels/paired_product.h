@@ -26,15 +26,28 @@ inline const PanelNotes* notes_of(const int8_t* panel, int blocks) {
 
 // Weights as pack_quads orders them, and the notes.
 void pack_pairs(const WeightView<int8_t>& weight, int panel, int8_t* to) {
+  constexpr int kVectors = kPanel * 4 / Bytes::kSize, kHalf = kVectors / 2;  // of a quad of inputs
   pack_quads(weight, panel, to);
-  const int blocks = blocks_of(weight.inputs), most = 32767 / 255;
-  PanelNotes notes = {};
-  for (int group = 0; group < blocks * 32; group++) {  // 4 inputs of 16 outputs
-    for (int column = group / 16 % 2 * 16, end = column + 16; column < end; column++, to += 4) {
-      const int first = to[0] + to[1], second = to[2] + to[3];
-      notes.start[column] += 128 * (first + second);
-      if (first > most || first < -most || second > most || second < -most) notes.saturates = 1;
+  const Bytes::Vector ones = Bytes::all(0x01010101);
+  Bytes::Vector sums[kVectors], largest = Bytes::all(0);
+  for (int i = 0; i < kVectors; i++) sums[i] = Bytes::all(0);
+  const int quads = blocks_of(weight.inputs) * 32;  // of half a panel
+  for (int quad = 0; quad < quads; quad++, to += 64) {
+    for (int i = 0; i < kHalf; i++) {
+      const Bytes::Vector w = Bytes::load(to + i * Bytes::kSize);
+      Bytes::Vector& sum = sums[quad / 16 % 2 * kHalf + i];
+      sum = Bytes::add_products(sum, ones, w);
+      largest = Bytes::larger_words(largest, Bytes::sizes_of_pairs(w));
     }
+  }
+  PanelNotes notes = {};
+  alignas(64) int32_t outputs[kPanel];
+  alignas(64) int16_t pairs[Bytes::kSize / 2];
+  for (int i = 0; i < kVectors; i++) Bytes::store(outputs + i * Bytes::kSize / 4, sums[i]);
+  for (int i = 0; i < kPanel; i++) notes.start[i] = 128 * outputs[i];
+  Bytes::store(pairs, largest);
+  for (const int16_t pair : pairs) {
+    if (pair > 32767 / 255) notes.saturates = 1;
   }
   __builtin_memcpy(to, &notes, sizeof notes);
 }
