@@ -31,6 +31,8 @@ from bertedge.runtime import BertRuntime, load
 from bertedge.tuning.measured import Timed
 from bertedge.tuning.tuning_settings import TuneSettings
 
+#: Candidates are measured on the reference, as ``quantize`` measures goals and losses: it runs every method.
+ENGINE = "onnxruntime"
 #: The most tokens of a text that losses are measured on.
 MAX_LENGTH = 128
 
@@ -172,7 +174,7 @@ class Workbench:
 
 def _loaded(folder: Path, threads: int) -> BertRuntime:
     """Load a bundle of this search. Its hashes and target need no check, because it was just made for this CPU."""
-    return load(folder, threads=threads, check=False, allow_any_cpu=True)
+    return load(folder, engine=ENGINE, threads=threads, check=False, allow_any_cpu=True)
 
 
 def _timed(own: Timing, reference: Timing, threads: int) -> Timed:

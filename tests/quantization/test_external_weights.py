@@ -120,7 +120,7 @@ def test_a_link_that_leads_out_of_the_folder(
     (folder / WEIGHTS).symlink_to(tmp_path / "moved")
     assert load(folder, engine="numpy").fill_mask(TEXTS)
     with pytest.raises(BundleError, match="cannot load it") as raised:
-        load(folder)
+        load(folder, engine="onnxruntime")
     assert "cp -rL" in raised.value.hint
     assert not capfd.readouterr().err
 
@@ -135,7 +135,7 @@ def test_files_that_only_their_reader_can_refuse(
     os.truncate(folder / WEIGHTS, 1000) if damage == "weights end early" else (folder / "model.onnx").write_bytes(b"x")
     (folder / MANIFEST).unlink()
     write_manifest(folder, replace(bundle.manifest, files=file_entries(folder)))
-    with pytest.raises(BundleError, match=r"model\.onnx: ") as raised:
+    with pytest.raises(BundleError, match=r"model\.onnx(_data)?: ") as raised:
         load(folder, engine=engine)
     assert "std::" not in raised.value.message
     assert not capfd.readouterr().err

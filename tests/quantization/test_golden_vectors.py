@@ -69,7 +69,7 @@ def test_where_sums_would_overflow_they_are_made_in_numpy(
 @pytest.mark.parametrize("kind", KINDS)
 def test_numpy_computes_what_onnxruntime_does(bundle_of: Callable[..., Bundle], kind: str) -> None:
     bundle = bundle_of(kind)
-    runtime = load(bundle.folder)
+    runtime = load(bundle.folder, engine="onnxruntime")
     feed = {
         "input_ids": np.array([[2, 7, 4, 9, 3]]),
         "attention_mask": np.ones((1, 5), dtype=np.int64),

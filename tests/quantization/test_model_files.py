@@ -73,7 +73,8 @@ def test_the_runtime_gives_the_same_to_the_bit(
     kind: str, bundle_of: MakeBundle, model_folder: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
     bundle = bundle_of(kind)
-    runtimes = [load(bundle.folder), load(as_ort(bundle, tmp_path / "ort", model_folder, corpus_file).folder)]
+    in_ort = as_ort(bundle, tmp_path / "ort", model_folder, corpus_file)
+    runtimes = [load(one.folder, engine="onnxruntime") for one in (bundle, in_ort)]
     assert verify(runtimes[1]).passed
     fills = [runtime.fill_mask(["the cat [MASK] on the mat", "a [MASK]"]) for runtime in runtimes]
     assert fills[0] == fills[1]
