@@ -63,12 +63,8 @@ class Tokenizer:
         self.max_length = max_length
         self.special = {**SPECIAL_TOKENS, **(special or {})}
         self.truncation_side, self._warnings = truncation_side, warnings
-        self._settings: dict[str, Any] = {
-            "max_length": max_length,
-            "special": self.special,
-            "own_pipeline": own_pipeline,
-            "truncation_side": truncation_side,
-        }
+        self._settings: dict[str, Any] = {"max_length": max_length, "special": self.special}
+        self._settings |= {"own_pipeline": own_pipeline, "truncation_side": truncation_side}
         missing = [t for role, t in self.special.items() if role != "unk" and backend.token_to_id(t) is None]
         if missing:
             raise CheckpointError(
@@ -188,8 +184,7 @@ class Tokenizer:
     @cached_property
     def ids(self) -> NDArray[np.int64]:
         """The ids that have a token, added tokens included, in ascending order."""
-        found = np.sort(np.fromiter(self.vocabulary().values(), dtype=np.int64))
-        return found[np.diff(found, prepend=-1) > 0]  # np.unique would import numpy.ma, a tenth of the time to start
+        return np.array(sorted(set(self.vocabulary().values())), dtype=np.int64)  # np.unique would import numpy.ma
 
     @property
     def vocab_size(self) -> int:
@@ -239,11 +234,10 @@ class Tokenizer:
 
     def id_of(self, role: str) -> int:
         """The id of ``pad``, ``unk``, ``cls``, ``sep`` or ``mask``."""
-        found = self._backend.token_to_id(self.special[role])
+        token = self.special[role]
+        found = self._backend.token_to_id(token)
         if found is None:
-            raise CheckpointError(
-                f"the tokenizer has no {self.special[role]}", "use the tokenizer that the model was trained with"
-            )
+            raise CheckpointError(f"the tokenizer has no {token}", "use the tokenizer that the model was trained with")
         return found
 
     @property
@@ -273,7 +267,7 @@ class Tokenizer:
             found = self._backend.encode_batch(checked)
         encodings = [Encoding.of(one) for one in found]
         if cut := sum(encoding.truncated for encoding in encodings):
-            told = about_cut(cut, len(encodings), self.max_length, self.truncation_side)
+            told = about_cut(cut, len(found), self.max_length, self.truncation_side)
             warnings.warn(told, TruncationWarning, stacklevel=2)
         if unknown := self.without_words(found, prompt):
             warnings.warn(about_unknown(unknown, len(found)), UnknownTextWarning, stacklevel=2)
@@ -292,8 +286,7 @@ class Tokenizer:
 
     def token_ids_many(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, without special tokens and without a length limit."""
-        # "fast" omits the position of each token in the text, which is not needed here
-        with library_errors():
+        with library_errors():  # "fast" omits the position of each token in the text
             return [e.ids for e in self.bare.encode_batch_fast(list(texts))]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
