@@ -89,10 +89,11 @@ inline void arrange(const Attention& t, const AttentionItem& item, AttentionScra
 // A score of a key that is not read.
 constexpr float kNever = -1e30f;
 
-// The keys that the query at `place` reads: [first, last).
+// Keys from `first` to the one before `last`.
 struct Span {
   int first, last;
 };
+// Those that the query at `place` reads.
 inline Span span_of(const Attention& t, int place, int keys) {
   if (!t.reach) return {0, keys};
   const int first = place - t.reach > 0 ? place - t.reach : 0;
@@ -109,7 +110,7 @@ inline void add_bias(const Attention& t, int head, int place, int keys, float* s
   }
 }
 
-// Scores -> weights that are not divided by their sum yet, which is returned. Outside the span they are zero.
+// Scores -> weights that are not divided by their sum yet, which is returned. `place` counts from the first of the keys.
 inline float soften(const Attention& t, int head, int place, int keys, int padded, float* scores) {
   float scale = t.scale;
   const Span span = span_of(t, place, keys);
@@ -128,20 +129,41 @@ inline float soften(const Attention& t, int head, int place, int keys, int padde
     store(scores + j, e);
     total = total + e;
   }
-  // exp2 never gives less than 2^-126: what is outside the span adds nothing that a float could show
+  if (t.reach) {  // exact zeros, so that it does not matter how many keys outside the span are computed
+    total = all(0.0f);
+    for (int j = 0; j < span.first; j++) scores[j] = 0;
+    for (int j = span.last; j < padded; j++) scores[j] = 0;
+    for (int j = 0; j < padded; j += kWidth) total = total + load(scores + j);
+  }
+  // exp2 never gives less than 2^-126: what is outside the text adds nothing that a float could show
   return sum(total);
+}
+
+// The keys that any of some queries reads, from a whole vector on.
+inline Span keys_of(const Attention& t, const AttentionItem& item, int row, int rows) {
+  if (!t.reach) return {0, item.keys};
+  Span all = span_of(t, t.places[row], item.keys);
+  for (int r = 1; r < rows; r++) {
+    const Span one = span_of(t, t.places[row + r], item.keys);
+    if (one.first < all.first) all.first = one.first;
+    if (one.last > all.last) all.last = one.last;
+  }
+  return {all.first - all.first % kWidth, all.last};
 }
 
 template <int R>
 inline void attend_rows(const Attention& t, const AttentionItem& item, const AttentionScratch& s, int row) {
-  const size_t column = static_cast<size_t>(item.head) * t.size, keys = s.padded_keys, width = s.padded_size;
-  multiply<R>(t.q + static_cast<size_t>(row) * t.q_stride + column, t.q_stride, s.keys, keys, s.scores, keys, t.size,
-              s.padded_keys);
+  const size_t column = static_cast<size_t>(item.head) * t.size, stride = s.padded_keys, width = s.padded_size;
+  const Span read = keys_of(t, item, row, R);
+  const int keys = read.last - read.first, padded = round_up(keys, kWidth);
+  multiply<R>(t.q + static_cast<size_t>(row) * t.q_stride + column, t.q_stride, s.keys + read.first, stride, s.scores,
+              stride, t.size, padded);
   float totals[R];
   for (int r = 0; r < R; r++) {
-    totals[r] = soften(t, item.head, t.places[row + r], item.keys, s.padded_keys, s.scores + r * keys);
+    totals[r] = soften(t, item.head, t.places[row + r] - read.first, keys, padded, s.scores + r * stride);
   }
-  multiply<R>(s.scores, keys, s.values, s.value_stride, s.sums, width, item.keys, s.padded_size);
+  multiply<R>(s.scores, stride, s.values + s.value_stride * read.first, s.value_stride, s.sums, width, keys,
+              s.padded_size);
   for (int r = 0; r < R; r++) {
     const Floats inverse = all(1.0f / totals[r]);
     float* out = t.out + static_cast<size_t>(row + r) * t.out_stride + column;
