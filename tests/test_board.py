@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from bertedge.bundle import Bundle
+from bertedge.engines import ENGINES
+from tests.conftest import skip_where_unfit
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "benchmarks" / "board-requirements.txt"
@@ -51,9 +53,14 @@ def test_it_holds_what_the_package_depends_on() -> None:
     assert {plain(re.split(r"[<>=]", name)[0]) for name in project["dependencies"]} <= listed().keys()
 
 
-def test_the_runtime_loads_three_packages(bundle_of: Callable[..., Bundle]) -> None:
-    code = f"import bertedge; bertedge.load({str(bundle_of('static').folder)!r}).fill_mask('a [MASK]'); {REPORT}"
-    assert loaded(code) == RUNTIME
+@pytest.mark.parametrize(("engine", "packages"), [("onnxruntime", RUNTIME), ("native", RUNTIME - {"onnxruntime"})])
+def test_the_runtime_loads_three_packages_at_most(
+    engine: str, packages: set[str], bundle_of: Callable[..., Bundle]
+) -> None:
+    bundle = bundle_of("static")
+    skip_where_unfit(ENGINES[engine], bundle)
+    use = f"bertedge.load({str(bundle.folder)!r}, engine={engine!r}).fill_mask('a [MASK]')"
+    assert loaded(f"import bertedge; {use}; {REPORT}") == packages
 
 
 @pytest.mark.parametrize("arguments", [("verify",), ("fill-mask", "a [MASK]"), ("next-sentence", "a", "b"), ("info",)])

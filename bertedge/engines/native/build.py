@@ -58,7 +58,7 @@ class Built:
         """Write ``build.json``, and delete a library that it does not name."""
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / RECORD, json.dumps(asdict(self), indent=2) + "\n")
-        for library in LIBRARIES - {self.library}:
+        for library in sorted(LIBRARIES - {self.library}):
             (folder / library).unlink(missing_ok=True)
 
 

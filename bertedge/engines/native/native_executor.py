@@ -91,7 +91,7 @@ class NativeExecutor:
         """Run rows; see :meth:`bertedge.engines.engine.Executor.run`."""
         if len(rows) == 1:  # in small calls microseconds matter
             return [read(self._call(rows, alone=0).only())]
-        batches = list(_batches(rows))
+        batches = list(_batches(rows, TOKENS_AT_ONCE))
         results: dict[int, T] = {}
 
         def run_batch(batch: Sequence[int], alone: int = 1) -> list[T]:
@@ -101,7 +101,8 @@ class NativeExecutor:
             for batch, found in side_by_side(run_batch, batches, threads=self._threads):
                 results.update(zip(batch, found, strict=True))
         else:
-            for batch in batches:
+            together = TOKENS_AT_ONCE * (BATCHES_A_CORE * self._threads if self._threads > 1 else 1)
+            for batch in _batches(rows, together):
                 results.update(zip(batch, run_batch(batch, alone=0), strict=True))
         return [results[index] for index in range(len(rows))]
 
@@ -169,10 +170,13 @@ def _joined(arrays: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.ascontiguousarray(arrays[0], dtype=np.int64) if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
+def _batches(rows: Sequence[Row], most: int) -> Iterator[list[int]]:
     """Indices of rows that run in one call: those with the same outputs, the longest first.
 
     So no core works on a long batch while the others have finished.
+
+    Args:
+        most: tokens of a batch of several rows.
     """
     for hidden in (True, False):
         alike = [index for index, row in enumerate(rows) if row.hidden == hidden]
@@ -181,7 +185,7 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
         tokens = 0
         for index in alike:
             length = len(rows[index].input_ids)
-            if batch and tokens + length > TOKENS_AT_ONCE:
+            if batch and tokens + length > most:
                 yield batch
                 batch, tokens = [], 0
             batch.append(index)

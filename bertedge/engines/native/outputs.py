@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,47 +42,51 @@ class OutputSizes:
 class CallOutputs:
     """The outputs of the texts of one call; iterate over it for those of each text.
 
+    Where all texts have the same number of tokens, their outputs are rows of one array (texts, tokens, ...).
+
     Attributes:
         struct: the ``be_outputs`` of the call.
     """
 
     def __init__(self, sizes: OutputSizes, rows: Sequence[Row]) -> None:
-        self._rows = rows
-        hidden, one = rows[0].hidden, len(rows) == 1
-        tokens = len(rows[0].input_ids) if one else sum(len(row.input_ids) for row in rows)
-        masked = len(rows[0].masked_positions) if one else sum(len(row.masked_positions) for row in rows)
-        counts = {"every": tokens if hidden else 0, "masked": masked}
-        self._by_token = {HIDDEN_STATES: np.empty((counts["every"], sizes.hidden), dtype=np.float32)}
-        self._by_mask: RowOutputs = {}
-        self._by_text: RowOutputs = {}
+        texts = len(rows)
+        #: What is read -> where the rows of each text begin, and where the last one ends; None if texts are alike.
+        self._starts: dict[str, list[int] | None] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        lengths = [len(row.input_ids) if row.hidden else 0 for row in rows]
+        for reads, counts in (("every", lengths), ("masked", [len(row.masked_positions) for row in rows])):
+            alike = texts == 1 or min(counts) == max(counts)
+            self._starts[reads] = None if alike else [0, *accumulate(counts)]
+            shapes[reads] = (texts, counts[0]) if alike else (sum(counts),)
+        self._texts, self._arrays = texts, {HIDDEN_STATES: _empty(shapes["every"], sizes.hidden)}
+        self._reads = {HIDDEN_STATES: "every"}
         if sizes.pooler:
-            self._by_text[POOLER_OUTPUT] = np.empty((len(rows), sizes.hidden), dtype=np.float32)
-        groups = {"every": self._by_token, "masked": self._by_mask}
-        addresses = []
+            self._arrays[POOLER_OUTPUT] = _empty((texts,), sizes.hidden)
         for name, (reads, size) in sizes.heads.items():
-            array = np.empty((counts.get(reads, len(rows)), size), dtype=np.float32)
-            groups.get(reads, self._by_text)[name] = array
-            addresses.append(_address(array))
+            self._arrays[name], self._reads[name] = _empty(shapes.get(reads, (texts,)), size), reads
+        addresses = [_address(self._arrays[name]) for name in sizes.heads]
         self._addresses = (ctypes.c_void_p * len(addresses))(*addresses)
-        pooler = self._by_text.get(POOLER_OUTPUT)
         self.struct = c.Outputs(
-            _address(self._by_token[HIDDEN_STATES]),
-            None if pooler is None else pooler.ctypes.data,
+            _address(self._arrays[HIDDEN_STATES]),
+            _address(self._arrays[POOLER_OUTPUT]) if sizes.pooler else None,
             ctypes.addressof(self._addresses),
         )
 
     def only(self) -> RowOutputs:
         """The outputs of a single text."""
-        return {**self._by_token, **self._by_mask, **{name: array[0] for name, array in self._by_text.items()}}
+        return {name: array[0] for name, array in self._arrays.items()}
 
     def __iter__(self) -> Iterator[RowOutputs]:
-        token = mask = 0
-        for place, row in enumerate(self._rows):
-            last, after = token + len(row.input_ids), mask + len(row.masked_positions)
-            outputs = {name: array[token:last] for name, array in self._by_token.items()}
-            outputs |= {name: array[mask:after] for name, array in self._by_mask.items()}
-            yield outputs | {name: array[place] for name, array in self._by_text.items()}
-            token, mask = last, after
+        starts = {name: self._starts.get(self._reads.get(name, "")) for name in self._arrays}
+        for text in range(self._texts):
+            yield {
+                name: array[text] if (places := starts[name]) is None else array[places[text] : places[text + 1]]
+                for name, array in self._arrays.items()
+            }
+
+
+def _empty(shape: tuple[int, ...], size: int) -> Floats:
+    return np.empty((*shape, size), dtype=np.float32)
 
 
 def _address(array: Floats) -> int | None:

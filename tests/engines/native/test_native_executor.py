@@ -74,6 +74,15 @@ def test_a_row_does_not_depend_on_its_company(
     assert_equal(together, NativeExecutor(bundle, threads=1).run(ROWS, copied))
 
 
+def test_texts_of_one_length_are_rows_of_one_array(static: Bundle) -> None:
+    executor = NativeExecutor(static, threads=2)
+    for alike in ([row(9, [3], hidden=True)], [row(9, [3, 1], hidden=True)] * 5):
+        outputs = executor.run(alike, lambda outputs: outputs)
+        for name, first in outputs[0].items():
+            assert first.base.shape == (len(alike), *first.shape), name
+            assert all(one[name].base is first.base for one in outputs)
+
+
 def test_masked_positions_in_any_order(static: Bundle) -> None:
     executor = NativeExecutor(static, threads=1)
     (forth, back) = executor.run([row(20, [3, 7, 7, 1], hidden=True), row(20, [1, 7, 3], hidden=True)], copied)
