@@ -27,7 +27,7 @@ from bertedge.template import Template
 from bertedge.texts import Pair, texts_or_pairs
 from bertedge.tokenizer_changes import in_one_segment, lowercased, merges_of, recased, trimmed, without_added
 from bertedge.tokenizer_folder import read_folder
-from bertedge.tokenizer_json import library_errors, tokenizer_settings, tokenizer_sha256
+from bertedge.tokenizer_json import ids_with_token, library_errors, tokenizer_settings, tokenizer_sha256
 from bertedge.wordpiece import SPECIAL_TOKENS, learn
 
 #: Texts that most vocabularies have tokens for.
@@ -184,7 +184,7 @@ class Tokenizer:
     @cached_property
     def ids(self) -> NDArray[np.int64]:
         """The ids that have a token, added tokens included, in ascending order."""
-        return np.array(sorted(set(self.vocabulary().values())), dtype=np.int64)  # np.unique would import numpy.ma
+        return ids_with_token(self._backend)
 
     @property
     def vocab_size(self) -> int:
