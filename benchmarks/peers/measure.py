@@ -105,8 +105,11 @@ class Comparison:
         return self.results
 
     def prepare(self, work: str) -> None:
-        """Make every artefact, each in a fresh process, unless the row runs the file of another row."""
+        """Make every artefact, each in a fresh process, unless the row runs one that is there."""
         for name, result in self.results.items():
+            if PEERS[name].one_file and result.made:
+                result.made[work] = next(iter(result.made.values()))
+                continue
             owner = self.results.get(PEERS[name].file_of)
             if owner is not None:
                 if work in owner.made:

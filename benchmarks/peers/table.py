@@ -29,6 +29,7 @@ class Row:
         onnxruntime: it runs on onnxruntime.
         reads_texts: for ``embedding``, it has a call that takes a list of texts.
         file_of: the row whose file it runs; empty if it makes its own.
+        one_file: its file serves every kind of work.
         on_request: measured only if it is asked for by name.
         batches_itself: it takes any number of texts in one call and groups them itself; other peers get batches of
             32.
@@ -45,6 +46,7 @@ class Row:
     onnxruntime: bool = False
     reads_texts: bool = False
     file_of: str = ""
+    one_file: bool = False
     on_request: bool = False
 
     def peer(self) -> Peer:
@@ -176,6 +178,7 @@ PEERS = {
         words=MASKED,
         how="`bertedge export`, engine onnxruntime",
         batches_itself=True,
+        one_file=True,
         works=("words", "vectors", "labels", "embedding"),
         onnxruntime=True,
         reads_texts=True,
@@ -187,6 +190,7 @@ PEERS = {
         words=MASKED,
         how="`bertedge quantize --recipe dynamic`, engine onnxruntime",
         batches_itself=True,
+        one_file=True,
         int8=True,
         onnxruntime=True,
     ),
@@ -197,6 +201,7 @@ PEERS = {
         words=MASKED,
         how="`bertedge quantize`, engine onnxruntime",
         batches_itself=True,
+        one_file=True,
         int8=True,
         works=("words", "vectors", "labels", "embedding"),
         onnxruntime=True,
@@ -209,6 +214,7 @@ PEERS = {
         words=MASKED,
         how="the same bundle, engine native, the best kernel of this CPU",
         batches_itself=True,
+        one_file=True,
         int8=True,
         works=("words", "vectors", "labels", "embedding"),
         reads_texts=True,
@@ -221,6 +227,7 @@ PEERS = {
         words=MASKED,
         how="`bertedge quantize --recipe faithful`, engine native",
         batches_itself=True,
+        one_file=True,
         int8=True,
     ),
     **{
@@ -231,6 +238,7 @@ PEERS = {
             words=MASKED,
             how=f"as {NATIVE}, with the kernel {kernel}",
             batches_itself=True,
+            one_file=True,
             int8=True,
             file_of=STATIC,
             on_request=True,
