@@ -41,7 +41,8 @@ namespace {
 // Panels whose pages are dropped together.
 constexpr int kDropped = 32;
 
-// Adds rows of kPanel weights, or of fewer; whether one is -128. Compilers make vectors of loops whose length they know.
+// Adds rows of kPanel weights, or of fewer; returns whether one is -128. Compilers make vectors of loops whose length
+// they know.
 bool add_rows(const int8_t* row, size_t stride, int rows, int count, int32_t* sums) {
   uint8_t lowest[kPanel] = {};
   for (int r = 0; r < rows; r++, row += stride) {

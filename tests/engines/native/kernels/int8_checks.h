@@ -118,6 +118,29 @@ struct Int8Layer {
   }
 };
 
+// A panel is the same whichever way the weights lie: by input, by output, or with gaps.
+inline void check_packing(Checker& check) {
+  Random random(5);
+  for (int inputs : {1, 5, 64, 67, 256}) {
+    for (int outputs : {1, 16, 31, 32, 70}) {
+      check.place(text("packing of inputs, outputs", {inputs, outputs}));
+      const size_t size = static_cast<size_t>(inputs) * outputs, wide = outputs, tall = inputs;
+      Array<int8_t> by_input(size), by_output(size), gaps(3 * size);
+      for (size_t i = 0; i < size; i++) {
+        by_input[i] = static_cast<int8_t>(random.whole(-127, 127));
+        by_output[i % wide * tall + i / wide] = gaps[3 * i] = by_input[i];
+      }
+      for (int panel = 0; panel < panels_of(outputs); panel++) {
+        Array<int8_t> first(int8_panel_bytes(inputs)), second(first), third(first);
+        check.kernels.pack({by_input.data(), wide, 1, inputs, outputs}, panel, first.data());
+        check.kernels.pack({by_output.data(), 1, tall, inputs, outputs}, panel, second.data());
+        check.kernels.pack({gaps.data(), 3 * wide, 3, inputs, outputs}, panel, third.data());
+        check.that(first == second && first == third, "the order in memory does not matter");
+      }
+    }
+  }
+}
+
 // What the kernel takes off a level before it stores it: 0, or 128.
 inline int level_zero_of(const Kernels& kernels) {
   const float x[2] = {0, 255};

@@ -42,6 +42,7 @@ bool check(const bertedge::Kernels& kernels) {
   checks::Checker checker(kernels);
   kernels.begin();
   checks::check_rows(checker);
+  checks::check_packing(checker);
   checks::check_int8_product(checker);
   checks::check_float_product(checker);
   checks::check_attention(checker);

@@ -79,7 +79,7 @@ inline int8_t weight_at(const WeightView<int8_t>& weight, int input, int output)
 inline void pack_inner_quad(const WeightView<int8_t>& weight, int input, int output, int8_t* to) {
   const int8_t* from = weight.data + input * weight.input_stride + output * weight.output_stride;
   if (weight.input_stride == 1) {
-    for (int column = 0; column < 16; column++) __builtin_memcpy(to + column * 4, from + column * weight.output_stride, 4);
+    for (int column = 0; column < 16; column++, from += weight.output_stride) __builtin_memcpy(to + column * 4, from, 4);
     return;
   }
   if (weight.output_stride != 1) {
