@@ -39,7 +39,7 @@ struct Packer::Piece {
 namespace {
 
 // Panels whose pages are dropped together.
-constexpr int kDropped = 32;
+constexpr int kDropped = 8;
 
 // Adds rows of kPanel weights, or of fewer; returns whether one is -128. Compilers make vectors of loops whose length
 // they know.
