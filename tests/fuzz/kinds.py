@@ -24,12 +24,14 @@ from bertedge.data.examples import columns_in_words, read_examples
 from bertedge.data.stream import PairStream
 from bertedge.emulate.emulated_system import Fetched, Lock, hashed_files, open_system
 from bertedge.manifest import DIGEST, MANIFEST, _digest, file_entries
+from bertedge.plan import PLAN
 from bertedge.quantization import export, quantize
 from bertedge.recipe import Dynamic, QuantizationRecipe, Static
 from bertedge.records import to_json, write_json
 from bertedge.report.schema import write_report
 from bertedge.runtime import load
 from bertedge.tokenizer import Tokenizer
+from tests.conftest import engines_for
 from tests.fuzz.harness import Case
 from tests.fuzz.mutators import BYTES, JSON, NPZ, SAFETENSORS, TEXT, TOML, ZIP, Mutator
 
@@ -255,6 +257,18 @@ def _golden(samples: Samples) -> Case:
     folder = _bundle(samples)
     read = lambda: verify(folder, threads=1)  # noqa: E731
     return Case(path=folder / GOLDEN, mutators=NPZ, read=read, after=lambda: sign(folder))
+
+
+@kind("bundle: plan.json")
+def _plan(samples: Samples) -> Case:
+    """Sizes and places of tensors, which the native engine checks in Python and in C++."""
+    folder = _bundle(samples)
+
+    def read() -> None:
+        engine = "native" if "native" in engines_for(samples.bundle) else "onnxruntime"
+        load(folder, engine=engine, check=False, threads=1).fill_mask("The cat [MASK] here.")
+
+    return Case(path=folder / PLAN, mutators=JSON, read=read, after=lambda: sign(folder))
 
 
 @kind("bundle: any file, unsigned", costs=4)

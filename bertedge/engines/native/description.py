@@ -14,6 +14,8 @@ from bertedge.encoders import EncoderConfig
 from bertedge.engines.native import library as c
 from bertedge.engines.plan_tensors import PlanTensors
 from bertedge.errors import BundleError, UsageError
+from bertedge.heads import HEADS
+from bertedge.manifest import Manifest
 from bertedge.plan import AGAIN, PLAN, StoredHead, StoredLayer, StoredMatrix, read_plan
 
 #: Formats with integer activations -> their int8 terms. In other formats activations are float32.
@@ -44,6 +46,7 @@ class Description:
         self._tensors = PlanTensors(bundle.folder, self.plan)
         self._kept: list[Any] = []
         self.heads: dict[str, StoredHead] = self.plan.heads
+        self._require_outputs(bundle.manifest)
         self.model = self._model(self.config)
 
     def _model(self, config: EncoderConfig) -> c.Model:
@@ -114,6 +117,18 @@ class Description:
     def files(self) -> dict[str, NDArray[np.uint8]]:
         """The files that hold its tensors, mapped; an opened model still reads its tables there."""
         return self._tensors.files
+
+    def _require_outputs(self, manifest: Manifest) -> None:
+        """Compare what the plan gives with what the manifest says."""
+        parts = manifest.parts
+        if set(self.heads) != set(manifest.heads) or ("pooler" in self.plan.layers) != parts.pooler:
+            raise self._broken(f"gives {', '.join(self.heads) or 'no heads'}, and the manifest lists others")
+        for name, stored in self.heads.items():
+            layer = self.plan.layers.get(stored.steps[-1].name) if stored.steps else None
+            size = HEADS[name].size(parts.structure(name, self.config))
+            by_token = HEADS[name].reads in ("masked", "every")
+            if layer is None or layer.outputs != size or (stored.reads in ("masked", "every")) != by_token:
+                raise self._broken(f"the head {name} does not give {size} numbers for what it reads")
 
     # -- layers; an empty struct means that there is no such layer -------------------------------------------------
 

@@ -119,7 +119,14 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "the end of the file": (lambda raw: raw["tensors"]["nsp.bias"].update(offset=10**9), "ends before nsp.bias"),
     "no file": (lambda raw: raw["tensors"]["nsp.bias"].update(file="none"), "none: cannot be read"),
     "a format of other weights": (in_another_format, "nsp.weight is float32"),
-    "outputs that do not add up": (lambda raw: raw["layers"]["nsp"].update(outputs=3), "nsp has 3 outputs"),
+    "outputs that do not add up": (lambda raw: raw["layers"]["pooler"].update(outputs=33), "pooler has 33 outputs"),
+    "a head that is gone": (lambda raw: raw["heads"].pop("nsp"), "gives mlm, and the manifest lists others"),
+    "a head without layers": (lambda raw: raw["heads"]["nsp"].update(steps=[]), "nsp does not give 2 numbers"),
+    "a head of other outputs": (lambda raw: raw["layers"]["nsp"].update(outputs=3), "nsp does not give 2 numbers"),
+    "a head that reads less": (
+        lambda raw: raw["heads"]["mlm"].update(reads="first"),
+        "mlm does not give [0-9]+ numbers",
+    ),
     "nothing": (lambda raw: raw["layers"]["nsp"].update(inputs=0), "nsp has sizes"),
     "more than 32 bits": (lambda raw: raw["layers"]["nsp"].update(inputs=2**32 + 32), "nsp has sizes"),
     "an outlier outside": (lambda raw: raw["layers"]["nsp"].update(outliers=[32]), "an outlier that is no input"),
@@ -139,7 +146,7 @@ def test_a_plan_that_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize(
-    "steps", [[], ["norm"], ["norm", "linear", "linear"], ["activation", "linear"], ["linear"] * 3]
+    "steps", [["norm", "norm", "linear"], ["norm", "linear", "linear"], ["activation", "linear"], ["linear"] * 3]
 )
 def test_a_head_of_other_layers_is_refused(steps: list[str], bundle_of: MakeBundle, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bundle_of(FLOAT).folder, tmp_path / "b"))
