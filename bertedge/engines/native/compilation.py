@@ -163,7 +163,10 @@ class Build:
             BuildError: a file does not compile, or there is none.
         """
         if not self.source.is_dir():
-            raise BuildError("the C++ sources are not installed", "wheels have no sources; build in a checkout")
+            raise BuildError(
+                "the C++ sources are not installed: wheels do not hold them",
+                "install again from a checkout: pip install --force-reinstall --no-deps .",
+            )
         name = "libbertedge.dylib" if self.compiler.apple else "libbertedge.so"
         with self.lock():
             kernels = self.kernels()
