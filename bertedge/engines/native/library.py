@@ -18,7 +18,9 @@ LIBRARY = "libbertedge.dylib" if sys.platform == "darwin" else "libbertedge.so"
 #: What the build wrote about itself: see ``build.py``.
 RECORD = "build.json"
 FOLDER = Path(__file__).parent
-BUILD_IT = "with a C++17 compiler: python -m bertedge.engines.native.build; or run it with --engine onnxruntime"
+#: Wheels hold no sources.
+BUILT_BY = "python -m bertedge.engines.native.build" if (FOLDER / "src").is_dir() else "install bertedge again"
+BUILD_IT = f"with a C++17 compiler: {BUILT_BY}; or run it with --engine onnxruntime"
 
 #: Names in ``plan.json`` -> numbers of the interface.
 DTYPES = {"float32": 0, "float16": 1, "int8": 2, "uint8": 3}
