@@ -30,7 +30,7 @@ def load(
     """Open a bundle and load its model.
 
     Args:
-        engine: a name in :data:`bertedge.engines.ENGINES`; ``auto`` takes the first one that is correct on this CPU.
+        engine: a name in :data:`bertedge.engines.ENGINES`; ``auto`` takes the fastest one that is correct on this CPU.
         threads: threads an operator may use; default: one for each core that this process may use.
         check: compare the files with the manifest's hashes; for a large bundle this is most of the loading time.
         allow_any_cpu: run the bundle even if its results are wrong on this CPU.
@@ -38,7 +38,8 @@ def load(
     Raises:
         BundleError: the bundle is incomplete or altered.
         UsageError: an unknown engine, fewer than one thread, or far more than the machine has CPUs.
-        UnfitMachineError: the requested engine, or with ``auto`` every engine, is incorrect on this CPU.
+        UnfitMachineError: the requested engine, or with ``auto`` every engine, is incorrect on this CPU or not built.
+        MissingExtraError: the engine needs a package that is not installed.
 
     Warns:
         TargetWarning: the bundle is correct on this CPU, but less accurate than a bundle made for it.
@@ -56,8 +57,8 @@ def load(
 class BertRuntime(HeadMethods):
     """A loaded bundle. Results depend neither on the other texts of a call nor on any padding; see :func:`load`.
 
-    Give many texts in one list, which is faster: texts of equal length run together without padding, and each core
-    runs such groups by itself. This holds the weights in memory twice, unless ``threads`` is 1.
+    Give many texts in one list, which is faster: texts run together without padding, and each core runs groups of them
+    by itself. On onnxruntime this holds the weights in memory twice, unless ``threads`` is 1.
 
     It can be pickled, copied and forked: each process opens the bundle's folder again, with the same checks.
 
