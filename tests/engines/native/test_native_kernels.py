@@ -13,10 +13,10 @@ from bertedge.engines.native.compiler import Compiler, NoCompilerError
 CHECKS = Path(__file__).parent / "kernels" / "kernels_test.cpp"
 
 
-def program(folder: Path, variant: Variant) -> Path:
-    """The program of all checks, compiled."""
+@pytest.fixture
+def compiler() -> Compiler:
     try:
-        return Build(Compiler.find(), variant).program(CHECKS, folder)
+        return Compiler.find()
     except NoCompilerError as error:
         pytest.skip(str(error))
 
@@ -28,13 +28,12 @@ def checked(checks: Path) -> list[str]:
     return [line.split(":")[0] for line in done.stdout.splitlines() if ": 0 of " in line]
 
 
-def test_kernels_compute_what_their_definitions_say(tmp_path: Path) -> None:
-    assert checked(program(tmp_path, Variant()))
+def test_kernels_compute_what_their_definitions_say(compiler: Compiler, tmp_path: Path) -> None:
+    assert checked(Build(compiler).program(CHECKS, tmp_path))
 
 
-def test_the_kernel_for_amx_with_emulated_tiles_does_too(tmp_path: Path) -> None:
-    if Compiler.find().machine != "x86_64":
+def test_the_kernel_for_amx_with_emulated_tiles_does_too(compiler: Compiler, tmp_path: Path) -> None:
+    if compiler.machine != "x86_64":
         pytest.skip("AMX is x86's")
-    checks = program(tmp_path, Variant(emulate_amx=True))
-    if not checked(checks):
+    if not checked(Build(compiler, Variant(emulate_amx=True)).program(CHECKS, tmp_path)):
         pytest.skip("this CPU has no AVX512-VNNI")
