@@ -49,7 +49,7 @@ SEED = 7
 NOISE_TRIALS = 3
 NOISE = 1e-6
 #: Trials in numpy, which is slower.
-TOKEN_TRIALS = 2
+TOKEN_TRIALS = 4
 #: The last bit of a float may depend on the number of threads; the bundle must not.
 THREADS = 1
 
