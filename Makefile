@@ -84,6 +84,7 @@ lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/ruff format --check .
 	$(TEST_VENV)/bin/mypy
+	$(TEST_VENV)/bin/clang-format --dry-run -Werror $$(git ls-files '*.cpp' '*.h')
 
 # Build the documentation into site/. A broken link is an error.
 docs: $(DOCS_VENV)/ready

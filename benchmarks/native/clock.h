@@ -36,9 +36,8 @@ inline double clock_hertz() {
     uint64_t x = 1;
     for (long i = 0; i < turns; i++) {
 #if defined(__x86_64__)
-      asm volatile(
-          "add %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0"
-          : "+r"(x));
+      asm volatile("add %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0\nadd %0, %0"
+                   : "+r"(x));
 #elif defined(__aarch64__)
       asm volatile(
           "add %0, %0, %0\nadd %0, %0, %0\nadd %0, %0, %0\nadd %0, %0, %0\nadd %0, %0, %0\nadd %0, %0, %0\n"
@@ -60,15 +59,17 @@ inline double bytes_a_second(size_t bytes) {
   double best = 1e30;
   for (size_t ahead : {0, 1024, 2048, 8192}) {
     size_t turn = 0;
-    const double seconds = best_seconds([&] {
-      const uint64_t* from = memory.data() + turn++ % kParts * part;
-      uint64_t sums[8] = {};
-      for (size_t i = 0; i < part; i += 8) {
-        if (ahead) __builtin_prefetch(from + i + ahead, 0, 2);
-        for (int k = 0; k < 8; k++) sums[k] += from[i + k];
-      }
-      for (uint64_t sum : sums) sink = sink + sum;
-    }, 40, 0.001);
+    const double seconds = best_seconds(
+        [&] {
+          const uint64_t* from = memory.data() + turn++ % kParts * part;
+          uint64_t sums[8] = {};
+          for (size_t i = 0; i < part; i += 8) {
+            if (ahead) __builtin_prefetch(from + i + ahead, 0, 2);
+            for (int k = 0; k < 8; k++) sums[k] += from[i + k];
+          }
+          for (uint64_t sum : sums) sink = sink + sum;
+        },
+        40, 0.001);
     best = seconds < best ? seconds : best;
   }
   return part * 8 / best;

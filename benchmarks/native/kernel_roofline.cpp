@@ -38,9 +38,14 @@ std::unique_ptr<T[], Free> zeros(size_t count) {
 class Layer {
  public:
   Layer(const Kernels& kernels, Shape shape, int largest)
-      : kernels_(kernels), shape_(shape), bytes_(int8_panel_bytes(shape.inputs) * panels_of(shape.outputs)),
-        copies_(kFarBytes / bytes_ + 1), packed_(zeros<int8_t>(copies_ * bytes_)),
-        vectors_(zeros<float>(shape.outputs)), rows_(zeros<float>(kMostRows)), out_(zeros<float>(static_cast<size_t>(kMostRows) * shape.outputs)),
+      : kernels_(kernels),
+        shape_(shape),
+        bytes_(int8_panel_bytes(shape.inputs) * panels_of(shape.outputs)),
+        copies_(kFarBytes / bytes_ + 1),
+        packed_(zeros<int8_t>(copies_ * bytes_)),
+        vectors_(zeros<float>(shape.outputs)),
+        rows_(zeros<float>(kMostRows)),
+        out_(zeros<float>(static_cast<size_t>(kMostRows) * shape.outputs)),
         levels_(zeros<uint8_t>(level_bytes(kMostRows, blocks_of(shape.inputs)))) {
     std::vector<int8_t> weight(static_cast<size_t>(shape.inputs) * shape.outputs);
     uint32_t random = 1;

@@ -18,18 +18,18 @@ struct Peak {
 #define BERTEDGE_VNNI(R, N) "vpdpbusd %%" R "14, %%" R "15, %%" R #N "\n"
 #define BERTEDGE_VNNI_512(N) BERTEDGE_VNNI("zmm", N)
 #define BERTEDGE_VNNI_256(N) "%{vex%} " BERTEDGE_VNNI("ymm", N)
-#define BERTEDGE_PAIRS(R, N)                                                       \
-  "vpmaddubsw %%" R "14, %%" R "15, %%" R "12\nvpmaddwd %%" R "13, %%" R "12, %%" R \
-  "12\nvpaddd %%" R "12, %%" R #N ", %%" R #N "\n"
+#define BERTEDGE_PAIRS(R, N)                                                                                        \
+  "vpmaddubsw %%" R "14, %%" R "15, %%" R "12\nvpmaddwd %%" R "13, %%" R "12, %%" R "12\nvpaddd %%" R "12, %%" R #N \
+  ", %%" R #N "\n"
 #define BERTEDGE_PAIRS_512(N) BERTEDGE_PAIRS("zmm", N)
 #define BERTEDGE_PAIRS_256(N) BERTEDGE_PAIRS("ymm", N)
-#define BERTEDGE_VECTORS                                                                                            \
+#define BERTEDGE_VECTORS                                                                                              \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", \
       "xmm14", "xmm15"
-#define BERTEDGE_LOOP(NAME, TEXT)                                          \
-  inline void NAME(long turns) {                                           \
-    for (; turns > 0; turns--) asm volatile(TEXT : : : BERTEDGE_VECTORS);  \
-    asm volatile("vzeroupper" : : : BERTEDGE_VECTORS);                     \
+#define BERTEDGE_LOOP(NAME, TEXT)                                         \
+  inline void NAME(long turns) {                                          \
+    for (; turns > 0; turns--) asm volatile(TEXT : : : BERTEDGE_VECTORS); \
+    asm volatile("vzeroupper" : : : BERTEDGE_VECTORS);                    \
   }
 
 #ifdef BERTEDGE_KERNELS_AVX512_VNNI
@@ -57,8 +57,7 @@ inline void tiles(long turns) {
 #elif defined(__aarch64__)
 #define BERTEDGE_DOT(N) "sdot v" #N ".4s, v30.16b, v31.16b\n"
 #define BERTEDGE_MATRIX(N) "smmla v" #N ".4s, v30.16b, v31.16b\n"
-#define BERTEDGE_LONG(N) \
-  "smull v29.8h, v30.8b, v31.8b\nsmlal2 v29.8h, v30.16b, v31.16b\nsadalp v" #N ".4s, v29.8h\n"
+#define BERTEDGE_LONG(N) "smull v29.8h, v30.8b, v31.8b\nsmlal2 v29.8h, v30.16b, v31.16b\nsadalp v" #N ".4s, v29.8h\n"
 #define BERTEDGE_VECTORS "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v29", "v30", "v31"
 #define BERTEDGE_LOOP(NAME, TEXT)                                         \
   inline void NAME(long turns) {                                          \

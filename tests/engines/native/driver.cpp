@@ -1,6 +1,6 @@
-// Runs random small models of every structure through the C interface, with every kernel of this CPU. Without Python, so
-// that it runs under sanitizers, valgrind and qemu. Checks that a text has the same outputs to the bit alone, in a list,
-// on any number of threads, in many calls at once, and in a forked child; and that wrong calls are refused.
+// Runs random small models of every structure through the C interface, with every kernel of this CPU. Without Python,
+// so that it runs under sanitizers, valgrind and qemu. Checks that a text has the same outputs to the bit alone, in a
+// list, on any number of threads, in many calls at once, and in a forked child; and that wrong calls are refused.
 //
 //     driver [models [seed]]
 #include <signal.h>
@@ -42,8 +42,12 @@ struct Texts {
   }
 
   be_texts view() const {
-    return {static_cast<int32_t>(starts.size()) - 1, static_cast<int32_t>(masked.size()), starts.data(), ids.data(),
-            types.data(), masked.data()};
+    return {static_cast<int32_t>(starts.size()) - 1,
+            static_cast<int32_t>(masked.size()),
+            starts.data(),
+            ids.data(),
+            types.data(),
+            masked.data()};
   }
 };
 

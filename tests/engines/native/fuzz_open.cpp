@@ -45,8 +45,8 @@ struct Fields {
 
   void add(be_table& table) {
     for (int32_t* field : {&table.rows, &table.columns, &table.exact_count}) numbers.push_back(field);
-    for (be_tensor* tensor : {&table.values, &table.scale, &table.reciprocals, &table.exact_index, &table.exact_rows,
-                              &table.exact_scale}) {
+    for (be_tensor* tensor :
+         {&table.values, &table.scale, &table.reciprocals, &table.exact_index, &table.exact_rows, &table.exact_scale}) {
       tensors.push_back(tensor);
     }
   }
@@ -58,8 +58,8 @@ struct Fields {
   }
   void add(be_matrix& matrix) {
     for (int32_t* field : {&matrix.outputs, &matrix.by_output}) numbers.push_back(field);
-    for (be_tensor* tensor : {&matrix.weight, &matrix.bias, &matrix.scale, &matrix.shifts, &matrix.reciprocals,
-                              &matrix.outlier_weight}) {
+    for (be_tensor* tensor :
+         {&matrix.weight, &matrix.bias, &matrix.scale, &matrix.shifts, &matrix.reciprocals, &matrix.outlier_weight}) {
       tensors.push_back(tensor);
     }
   }
@@ -107,23 +107,37 @@ T& one_of(std::vector<T>& values, Bytes& bytes) {
 
 void change_tensor(be_tensor& tensor, const be_tensor& other, Bytes& bytes) {
   switch (bytes.next() % 5) {
-    case 0: tensor.dtype = bytes.number(); break;
-    case 1: tensor.data = nullptr; break;
-    case 2: tensor.bytes = std::min<uint64_t>(tensor.bytes, bytes.word() % 4096); break;
-    case 3: tensor = other; break;
-    default: tensor.data = other.data, tensor.bytes = std::min(tensor.bytes, other.bytes); break;
+    case 0:
+      tensor.dtype = bytes.number();
+      break;
+    case 1:
+      tensor.data = nullptr;
+      break;
+    case 2:
+      tensor.bytes = std::min<uint64_t>(tensor.bytes, bytes.word() % 4096);
+      break;
+    case 3:
+      tensor = other;
+      break;
+    default:
+      tensor.data = other.data, tensor.bytes = std::min(tensor.bytes, other.bytes);
+      break;
   }
 }
 
 void change(Fields& fields, std::deque<std::vector<unsigned char>>& storage, Bytes& bytes) {
   switch (bytes.next() % 5) {
-    case 0: *one_of(fields.numbers, bytes) = bytes.number(); break;
+    case 0:
+      *one_of(fields.numbers, bytes) = bytes.number();
+      break;
     case 1: {
       const auto [count, most] = one_of(fields.counts, bytes);
       *count = std::min(bytes.number(), most);
       break;
     }
-    case 2: change_tensor(*one_of(fields.tensors, bytes), *one_of(fields.tensors, bytes), bytes); break;
+    case 2:
+      change_tensor(*one_of(fields.tensors, bytes), *one_of(fields.tensors, bytes), bytes);
+      break;
     case 3: {
       const uint32_t bits = bytes.word();
       std::memcpy(one_of(fields.floats, bytes), &bits, sizeof bits);
@@ -147,15 +161,22 @@ void run(be_engine* engine, const be_model& model, Bytes& bytes) {
   std::sort(masked.begin(), masked.end());
   for (int i = bytes.next() % 3; i > 0; --i) {
     switch (bytes.next() % 4) {
-      case 0: starts[bytes.next() % starts.size()] = std::min(bytes.number(), most); break;
-      case 1: ids[bytes.next() % most] = bytes.number() * int64_t{bytes.number()}; break;
-      case 2: types[bytes.next() % most] = bytes.number(); break;
-      default: masked.push_back(bytes.number());
+      case 0:
+        starts[bytes.next() % starts.size()] = std::min(bytes.number(), most);
+        break;
+      case 1:
+        ids[bytes.next() % most] = bytes.number() * int64_t{bytes.number()};
+        break;
+      case 2:
+        types[bytes.next() % most] = bytes.number();
+        break;
+      default:
+        masked.push_back(bytes.number());
     }
   }
   const bool has_types = bytes.next() % 8 != 0;
-  const be_texts texts{count, static_cast<int32_t>(masked.size()), starts.data(), ids.data(),
-                       has_types ? types.data() : nullptr, masked.data()};
+  const be_texts texts{count,      static_cast<int32_t>(masked.size()), starts.data(),
+                       ids.data(), has_types ? types.data() : nullptr,  masked.data()};
   const size_t rows = std::max<size_t>({most, masked.size(), static_cast<size_t>(count)});
   std::vector<float> states(rows * static_cast<size_t>(model.hidden)), pooler(states.size());
   std::vector<std::vector<float>> storage;

@@ -84,7 +84,9 @@ const char* kept_names(bool here_only) {
 
 struct be_engine {
   be_engine(const be_model& description, const Kernels& kernels, int threads)
-      : threads(threads), model(read_model(description, kernels, threads)), process(std::make_unique<Process>(threads)) {}
+      : threads(threads),
+        model(read_model(description, kernels, threads)),
+        process(std::make_unique<Process>(threads)) {}
 
   // Runs the pass with the team if `alone` is false and no other call has it.
   std::shared_ptr<Pass> run(const be_texts& texts, const be_outputs& outputs, bool alone, bool timed) {
@@ -158,8 +160,8 @@ int32_t be_run(be_engine* engine, const be_texts* texts, const be_outputs* outpu
   });
 }
 
-int32_t be_profile(be_engine* engine, const be_texts* texts, const be_outputs* outputs, be_step* steps, int32_t capacity,
-                   char* error, int32_t error_size) {
+int32_t be_profile(be_engine* engine, const be_texts* texts, const be_outputs* outputs, be_step* steps,
+                   int32_t capacity, char* error, int32_t error_size) {
   int32_t count = 0;
   const int32_t status = guarded(error, error_size, [&] {
     if (!engine || !texts || !outputs || !steps) throw Refusal(BE_BAD_INPUT, "there is no text");

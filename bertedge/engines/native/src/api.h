@@ -1,8 +1,8 @@
 // The C interface of the native engine. Python calls it with ctypes; bertedge/engines/native/library.py mirrors it.
 //
-// A model is described by plain structs that point at the tensors of a bundle. be_open checks every size, and copies all
-// but the values of the tables, which must stay where they are until be_close. Fields have fixed widths, so the layout is
-// the same for every compiler.
+// A model is described by plain structs that point at the tensors of a bundle. be_open checks every size, and copies
+// all but the values of the tables, which must stay where they are until be_close. Fields have fixed widths, so the
+// layout is the same for every compiler.
 #pragma once
 #include <stdint.h>
 
@@ -50,30 +50,30 @@ typedef struct be_matrix {
 // Its matrices follow one another along the outputs. All have the same kind of weight.
 typedef struct be_linear {
   int32_t inputs;
-  int32_t outputs;           // 0: there is no such layer
-  int32_t terms;             // int8 weights: int8 terms of an activation, 1 or 2
+  int32_t outputs;  // 0: there is no such layer
+  int32_t terms;    // int8 weights: int8 terms of an activation, 1 or 2
   int32_t matrix_count;
   const be_matrix* matrices;
-  const int32_t* outliers;   // inputs that are multiplied in float, ascending
+  const int32_t* outliers;  // inputs that are multiplied in float, ascending
   int32_t outlier_count;
   int32_t unused;
 } be_linear;
 
 typedef struct be_norm {
-  be_tensor weight;          // float32 (channels); none: there is no such layer norm
-  be_tensor bias;            // float32 (channels)
+  be_tensor weight;  // float32 (channels); none: there is no such layer norm
+  be_tensor bias;    // float32 (channels)
 } be_norm;
 
 // A table of float rows: values * scale, plus exact_rows[exact_index[row]] * exact_scale[...], all times reciprocals.
 typedef struct be_table {
-  int32_t rows;              // 0: there is no such table
+  int32_t rows;  // 0: there is no such table
   int32_t columns;
-  be_tensor values;          // float32, float16 or int8 (rows, columns)
-  be_tensor scale;           // float32 (rows), for int8 values
-  be_tensor reciprocals;     // float32 (columns), or none
-  be_tensor exact_index;     // uint8 (rows), or none; 0: nothing is added
-  be_tensor exact_rows;      // int8 (exact_count, columns)
-  be_tensor exact_scale;     // float32 (exact_count)
+  be_tensor values;       // float32, float16 or int8 (rows, columns)
+  be_tensor scale;        // float32 (rows), for int8 values
+  be_tensor reciprocals;  // float32 (columns), or none
+  be_tensor exact_index;  // uint8 (rows), or none; 0: nothing is added
+  be_tensor exact_rows;   // int8 (exact_count, columns)
+  be_tensor exact_scale;  // float32 (exact_count)
   int32_t exact_count;
   int32_t unused;
 } be_table;
@@ -82,40 +82,40 @@ typedef struct be_block {
   be_linear qkv, attention_output, intermediate, output;
   // Post-norm: after attention and after the feed-forward network, both with the sum. Pre-norm: before them.
   be_norm attention_norm, feed_forward_norm;
-  int32_t reach;             // keys farther away than this are not read; 0: all are read
-  float rope_theta;          // 0: no rotation
+  int32_t reach;     // keys farther away than this are not read; 0: all are read
+  float rope_theta;  // 0: no rotation
 } be_block;
 
 // logits = last(norm(activation(dense(x)))); dense with its activation, and norm, may be missing.
 typedef struct be_head {
-  int32_t reads;             // be_reads
-  int32_t activation;        // be_activation
+  int32_t reads;       // be_reads
+  int32_t activation;  // be_activation
   be_linear dense;
   be_norm norm;
   be_linear last;
 } be_head;
 
 typedef struct be_model {
-  int32_t abi;               // BE_ABI
-  int32_t hidden;            // width of the states
-  int32_t embedding;         // width of the embeddings
+  int32_t abi;        // BE_ABI
+  int32_t hidden;     // width of the states
+  int32_t embedding;  // width of the embeddings
   int32_t attention_heads;
-  int32_t intermediate;      // width of the feed-forward network, after the gate
-  int32_t max_length;        // most tokens of a text
-  int32_t position_offset;   // row of the position table of the first token
-  int32_t pre_norm, gated;   // 0 or 1
-  int32_t activation;        // be_activation of the feed-forward network
-  float epsilon;             // of all layer norms
+  int32_t intermediate;     // width of the feed-forward network, after the gate
+  int32_t max_length;       // most tokens of a text
+  int32_t position_offset;  // row of the position table of the first token
+  int32_t pre_norm, gated;  // 0 or 1
+  int32_t activation;       // be_activation of the feed-forward network
+  float epsilon;            // of all layer norms
   int32_t block_count;
   const be_block* blocks;
   be_table words, positions, token_types;
   be_norm embeddings_norm;
-  be_linear projection;      // of the embeddings, if embedding != hidden
-  be_norm final_norm;        // after the last block, of pre-norm models
-  be_tensor relative_bias;   // float32 (attention_heads, 2 * reach + 1), or none
-  be_linear pooler;          // tanh(pooler(first)), or none
+  be_linear projection;     // of the embeddings, if embedding != hidden
+  be_norm final_norm;       // after the last block, of pre-norm models
+  be_tensor relative_bias;  // float32 (attention_heads, 2 * reach + 1), or none
+  be_linear pooler;         // tanh(pooler(first)), or none
   int32_t head_count;
-  int32_t mapped;            // 1: all tensors lie in read-only mappings of files, so pages that were read may be dropped
+  int32_t mapped;  // 1: all tensors lie in read-only mappings of files, so pages that were read may be dropped
   const be_head* heads;
 } be_model;
 
@@ -123,23 +123,23 @@ typedef struct be_model {
 typedef struct be_texts {
   int32_t count;
   int32_t masked_count;
-  const int32_t* starts;     // (count + 1): the first token of each text, and the number of all tokens
-  const int64_t* ids;        // (tokens)
-  const int64_t* types;      // (tokens); may be null if the model has no token types
-  const int32_t* masked;     // (masked_count): tokens that some heads read, counted over all texts, in any order
+  const int32_t* starts;  // (count + 1): the first token of each text, and the number of all tokens
+  const int64_t* ids;     // (tokens)
+  const int64_t* types;   // (tokens); may be null if the model has no token types
+  const int32_t* masked;  // (masked_count): tokens that some heads read, counted over all texts, in any order
 } be_texts;
 
 // Where outputs are written, float32. A null pointer: this output is not wanted and costs nothing.
 typedef struct be_outputs {
-  float* states;             // (tokens, hidden)
-  float* pooler;             // (count, hidden)
-  float* const* heads;       // for each head (tokens | masked_count | count, outputs), by what it reads
+  float* states;        // (tokens, hidden)
+  float* pooler;        // (count, hidden)
+  float* const* heads;  // for each head (tokens | masked_count | count, outputs), by what it reads
 } be_outputs;
 
 // The time of one step of a call.
 typedef struct be_step {
-  const char* name;          // lives until the next be_profile of the engine
-  double milliseconds;       // from the end of the step before to the end of this one
+  const char* name;     // lives until the next be_profile of the engine
+  double milliseconds;  // from the end of the step before to the end of this one
 } be_step;
 
 typedef struct be_engine be_engine;
@@ -156,8 +156,10 @@ BE_API const char* be_kernels_here(void);
 // Why this CPU does not run a kernel, in a few words; an empty text if it does.
 BE_API const char* be_why_not(const char* kernel);
 
-// Open a model. `kernel`: a name of be_kernels, or an empty text for the best one here. `threads`: of one call, 1 or more.
-BE_API int32_t be_open(const be_model* model, int32_t threads, const char* kernel, be_engine** engine, char* error, int32_t error_size);
+// Open a model. `kernel`: a name of be_kernels, or an empty text for the best one here. `threads`: of one call, 1 or
+// more.
+BE_API int32_t be_open(const be_model* model, int32_t threads, const char* kernel, be_engine** engine, char* error,
+                       int32_t error_size);
 
 BE_API void be_close(be_engine* engine);
 
@@ -166,11 +168,13 @@ BE_API const char* be_kernel(const be_engine* engine);
 
 // Run texts. Any number of threads may call it at once. `alone`: compute on the calling thread only; otherwise the
 // engine's threads share the work, if no other call has them. A text's outputs are the same to the bit in both cases.
-BE_API int32_t be_run(be_engine* engine, const be_texts* texts, const be_outputs* outputs, int32_t alone, char* error, int32_t error_size);
+BE_API int32_t be_run(be_engine* engine, const be_texts* texts, const be_outputs* outputs, int32_t alone, char* error,
+                      int32_t error_size);
 
-// As be_run with all threads, which share rows, and write the time of each step on the calling thread; returns the number of steps, at most `capacity`; below
-// zero: minus a be_status.
-BE_API int32_t be_profile(be_engine* engine, const be_texts* texts, const be_outputs* outputs, be_step* steps, int32_t capacity, char* error, int32_t error_size);
+// As be_run with all threads, which share rows, and write the time of each step on the calling thread; returns the
+// number of steps, at most `capacity`; below zero: minus a be_status.
+BE_API int32_t be_profile(be_engine* engine, const be_texts* texts, const be_outputs* outputs, be_step* steps,
+                          int32_t capacity, char* error, int32_t error_size);
 
 // To be called in a forked child before the engine is used there: threads are started again, weights stay shared.
 BE_API void be_after_fork(be_engine* engine);

@@ -7,9 +7,8 @@ namespace bertedge {
 
 void Pass::Worker::pool() {
   const Span span = {0, pass_.texts_, 0};
-  for_rows("quantize", span, [&](int text) {
-    prepare(model_.pooler, state(pass_.starts_[text]), pass_.input_, span, text);
-  });
+  for_rows("quantize", span,
+           [&](int text) { prepare(model_.pooler, state(pass_.starts_[text]), pass_.input_, span, text); });
   Product pooler = product(model_.pooler, pass_.input_, span, pass_.pooled_);
   pooler.activation = Activation::kTanh;
   multiply("product", pooler);
@@ -30,11 +29,16 @@ void Pass::Worker::average() {
 
 const float* Pass::Worker::head_row(const Head& head, int row) const {
   switch (head.reads) {
-    case BE_EVERY: return state(row);
-    case BE_MASKED: return state(pass_.masked_[row]);
-    case BE_FIRST: return state(pass_.starts_[row]);
-    case BE_MEAN: return pass_.means_[row];
-    case BE_POOLER: return pass_.pooled_[row];
+    case BE_EVERY:
+      return state(row);
+    case BE_MASKED:
+      return state(pass_.masked_[row]);
+    case BE_FIRST:
+      return state(pass_.starts_[row]);
+    case BE_MEAN:
+      return pass_.means_[row];
+    case BE_POOLER:
+      return pass_.pooled_[row];
   }
   return nullptr;
 }

@@ -41,7 +41,7 @@ struct PackedWeights {
   const float* sums = nullptr;     // int8: scale * sum of the output's weights
   const float* bias = nullptr;
   const float* outlier_weight = nullptr;  // (outlier_count, padded outputs)
-  int inputs = 0, outputs = 0;     // not padded
+  int inputs = 0, outputs = 0;            // not padded
 };
 
 // out = activation(x W + bias) + addend, for some rows and panels.
@@ -49,17 +49,17 @@ struct Product {
   const PackedWeights* weights = nullptr;
   int first_panel = 0, panels = 0;
   int rows = 0;
-  int row_parts = 1;               // items are panels times parts of the rows; see item_rows
-  QuantizedRows levels;            // int8 weights
-  const float* values = nullptr;   // float weights: (rows, value_stride)
+  int row_parts = 1;              // items are panels times parts of the rows; see item_rows
+  QuantizedRows levels;           // int8 weights
+  const float* values = nullptr;  // float weights: (rows, value_stride)
   int value_stride = 0;
   int outlier_count = 0;
   Activation activation = Activation::kIdentity;
-  const float* addend = nullptr;   // (rows, addend_stride), or null
+  const float* addend = nullptr;  // (rows, addend_stride), or null
   int addend_stride = 0;
-  float* out = nullptr;            // (rows, out_stride); column 0 is the first output of first_panel
+  float* out = nullptr;  // (rows, out_stride); column 0 is the first output of first_panel
   int out_stride = 0;
-  int out_columns = 0;             // columns from here on are not written
+  int out_columns = 0;  // columns from here on are not written
 };
 
 // Rows [begin, end) and the panel of an item; parts start at whole groups of rows.
@@ -83,24 +83,24 @@ struct WeightView {
 
 // softmax(q k' * scale + bias) v for one head of one text.
 struct Attention {
-  const float* q = nullptr;          // (query rows, q_stride), at column head * size
+  const float* q = nullptr;  // (query rows, q_stride), at column head * size
   int q_stride = 0;
-  const float* k = nullptr;          // (key rows, kv_stride)
+  const float* k = nullptr;  // (key rows, kv_stride)
   const float* v = nullptr;
   int kv_stride = 0;
-  int size = 0;                      // of a head
+  int size = 0;  // of a head
   float scale = 0;
-  const int32_t* places = nullptr;   // of each query row: its place in its text
-  int reach = 0;                     // keys farther away are not read; 0: all are read
-  bool coarse = false;               // q, k and v come from int8 products: 16 bits of them are enough
-  const float* bias = nullptr;       // (heads, 2 * bias_reach + 1), by place of key - place of query; or null
+  const int32_t* places = nullptr;  // of each query row: its place in its text
+  int reach = 0;                    // keys farther away are not read; 0: all are read
+  bool coarse = false;              // q, k and v come from int8 products: 16 bits of them are enough
+  const float* bias = nullptr;      // (heads, 2 * bias_reach + 1), by place of key - place of query; or null
   int bias_reach = 0;
-  float* out = nullptr;              // (query rows, out_stride), at column head * size
+  float* out = nullptr;  // (query rows, out_stride), at column head * size
   int out_stride = 0;
 };
 struct AttentionItem {
   int head;
-  int first_key, keys;               // rows of the text
+  int first_key, keys;  // rows of the text
   int first_query, queries;
 };
 

@@ -66,7 +66,8 @@ class Reader {
 
   Norm norm(const std::string& name, const be_norm& norm, int channels) {
     if (!is_there(norm.weight)) return {};
-    return {packer_.floats(name + ": weight", norm.weight, channels), packer_.floats(name + ": bias", norm.bias, channels)};
+    return {packer_.floats(name + ": weight", norm.weight, channels),
+            packer_.floats(name + ": bias", norm.bias, channels)};
   }
 
   Table table(const std::string& name, const be_table& in, bool needed) {
@@ -146,7 +147,8 @@ class Reader {
   Linear read_intermediate(const std::string& name, const be_linear& in) {
     const int width = model_.intermediate;
     if (!model_.gated) return packer_.pack(name, in, model_.hidden, width);
-    if (in.inputs != model_.hidden || in.outputs != 2 * static_cast<int64_t>(width)) refuse_model(name + " has another size");
+    if (in.inputs != model_.hidden || in.outputs != 2 * static_cast<int64_t>(width))
+      refuse_model(name + " has another size");
     return packer_.pack(name, in, {{0, width}, {width, width}});
   }
 

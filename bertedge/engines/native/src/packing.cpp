@@ -28,9 +28,9 @@ struct Packer::Piece {
                                  layer.terms, layer.outlier_count}) {
       to.push_back(static_cast<uint64_t>(number));
     }
-    for (const void* data : {matrix->weight.data, matrix->bias.data, matrix->scale.data, matrix->shifts.data,
-                             matrix->reciprocals.data, matrix->outlier_weight.data,
-                             static_cast<const void*>(layer.outliers)}) {
+    for (const void* data :
+         {matrix->weight.data, matrix->bias.data, matrix->scale.data, matrix->shifts.data, matrix->reciprocals.data,
+          matrix->outlier_weight.data, static_cast<const void*>(layer.outliers)}) {
       to.push_back(reinterpret_cast<uintptr_t>(data));
     }
   }
@@ -58,8 +58,8 @@ bool add_rows(const int8_t* row, size_t stride, int rows, int count, int32_t* su
   return std::any_of(lowest, lowest + kPanel, [](uint8_t found) { return found != 0; });
 }
 
-// The sum of each output's weights of a panel. Refuses -128, which is no weight of a bundle: pairs of its products do not
-// fit into 16 bits, which some kernels rely on.
+// The sum of each output's weights of a panel. Refuses -128, which is no weight of a bundle: pairs of its products do
+// not fit into 16 bits, which some kernels rely on.
 void sum_panel(const WeightView<int8_t>& weight, int panel, int32_t* sums) {
   const int first = panel * kPanel, count = std::min(kPanel, weight.outputs - first);
   const int8_t* from = weight.data + first * weight.output_stride;
@@ -109,7 +109,8 @@ void in_shares(int items, int threads, const std::function<void(int, int)>& work
 
 }  // namespace
 
-std::pair<const be_matrix*, int> Packer::matrix_of(const std::string& name, const be_linear& layer, int first, int count) {
+std::pair<const be_matrix*, int> Packer::matrix_of(const std::string& name, const be_linear& layer, int first,
+                                                   int count) {
   int start = 0;
   for (int i = 0; i < layer.matrix_count; i++) {
     const be_matrix& matrix = layer.matrices[i];
@@ -118,7 +119,8 @@ std::pair<const be_matrix*, int> Packer::matrix_of(const std::string& name, cons
     if (first < start + matrix.outputs) break;
     start += matrix.outputs;
   }
-  refuse_model(name + ": no matrix holds the outputs " + std::to_string(first) + " to " + std::to_string(first + count - 1));
+  refuse_model(name + ": no matrix holds the outputs " + std::to_string(first) + " to " +
+               std::to_string(first + count - 1));
 }
 
 Linear Packer::pack(const std::string& name, const be_linear& layer, int inputs, int outputs) {
@@ -152,7 +154,8 @@ Linear Packer::pack(const std::string& name, const be_linear& layer, const Secti
   to.weights.outputs = sections.size() == 1 ? sections[0].second : panels * kPanel;
   to.terms = layer.terms;
   for (const Piece& piece : pieces) {
-    if (piece.matrix->weight.dtype != pieces[0].matrix->weight.dtype) refuse_model(name + ": its matrices differ in type");
+    if (piece.matrix->weight.dtype != pieces[0].matrix->weight.dtype)
+      refuse_model(name + ": its matrices differ in type");
     pack_vectors(name, layer, piece, to);
     if (piece.matrix->weight.dtype == BE_INT8) {
       pack_int8(piece, to);

@@ -27,7 +27,8 @@ class Packer {
   const float* floats(const std::string& what, const be_tensor& tensor, uint64_t count);
 
   // The matrix that holds these outputs, and the first of them in it.
-  static std::pair<const be_matrix*, int> matrix_of(const std::string& name, const be_linear& layer, int first, int count);
+  static std::pair<const be_matrix*, int> matrix_of(const std::string& name, const be_linear& layer, int first,
+                                                    int count);
 
  private:
   struct Piece;  // a section in its matrix

@@ -31,7 +31,8 @@ void for_layers(const Model& model, Work&& work) {
   each(model.projection);
   each(model.pooler);
   for (const EncoderBlock& block : model.blocks) {
-    for (const Linear* layer : {&block.query, &block.key_value, &block.attention_output, &block.intermediate, &block.output}) {
+    for (const Linear* layer :
+         {&block.query, &block.key_value, &block.attention_output, &block.intermediate, &block.output}) {
       each(*layer);
     }
   }
@@ -45,10 +46,12 @@ void for_layers(const Model& model, Work&& work) {
 
 size_t Workspace::bytes() const {
   size_t sum_of_bytes = 0;
-  for (const Block* block :
-       {&stream, &sum, &gathered, &normed, &query, &key_value, &next_key_value, &middle, &head, &pooled, &means, &floats, &levels,
-        &rest_levels, &scale, &offset, &outliers, &query_floats, &query_levels, &query_rest_levels, &query_scale,
-        &query_offset, &query_outliers, &scratch}) {
+  for (const Block* block : {&stream,      &sum,          &gathered,       &normed,
+                             &query,       &key_value,    &next_key_value, &middle,
+                             &head,        &pooled,       &means,          &floats,
+                             &levels,      &rest_levels,  &scale,          &offset,
+                             &outliers,    &query_floats, &query_levels,   &query_rest_levels,
+                             &query_scale, &query_offset, &query_outliers, &scratch}) {
     sum_of_bytes += block->bytes();
   }
   return sum_of_bytes;
@@ -109,7 +112,8 @@ void Pass::read_texts(const be_texts& texts) {
   for (int i = 0; i < texts_; i++) {
     const int64_t length = static_cast<int64_t>(texts.starts[i + 1]) - texts.starts[i];
     if (length < 1 || length > model_.max_length) {
-      refuse_input("a text has " + std::to_string(length) + " tokens, expected 1 to " + std::to_string(model_.max_length));
+      refuse_input("a text has " + std::to_string(length) + " tokens, expected 1 to " +
+                   std::to_string(model_.max_length));
     }
     longest_ = std::max(longest_, static_cast<int>(length));
   }
@@ -204,7 +208,8 @@ void Pass::reserve_inputs(Workspace& w, int rows) {
     outliers = std::max(outliers, layer.preparation.outlier_count);
     terms = std::max(terms, layer.terms);
   });
-  const auto take = [&](LayerInput& to, Block& levels, Block& rest, Block& scale, Block& offset, Block& outlier, Block& floats) {
+  const auto take = [&](LayerInput& to, Block& levels, Block& rest, Block& scale, Block& offset, Block& outlier,
+                        Block& floats) {
     to.quantized.levels = levels.reserve<uint8_t>(level_bytes(rows, blocks_of(inputs)));
     if (terms > 1) to.quantized.rest_levels = rest.reserve<uint8_t>(level_bytes(rows, blocks_of(inputs)));
     to.quantized.scale = scale.reserve<float>(rows);
@@ -215,7 +220,8 @@ void Pass::reserve_inputs(Workspace& w, int rows) {
     to.floats = {floats.reserve<float>(static_cast<size_t>(rows) * float_inputs), float_inputs};
   };
   take(input_, w.levels, w.rest_levels, w.scale, w.offset, w.outliers, w.floats);
-  take(query_input_, w.query_levels, w.query_rest_levels, w.query_scale, w.query_offset, w.query_outliers, w.query_floats);
+  take(query_input_, w.query_levels, w.query_rest_levels, w.query_scale, w.query_offset, w.query_outliers,
+       w.query_floats);
   scratch_size_ = model_.kernels->attention_scratch(longest_, model_.head_size());
   scratch_size_ = (scratch_size_ + 31) / 16 * 16;  // threads do not share a cache line
   scratch_ = w.scratch.reserve<float>(scratch_size_ * threads());

@@ -43,8 +43,8 @@ struct LayerInput {
   }
 };
 
-// Rows that a thread computes together, and the first of their places among the prepared inputs, where every span starts
-// with a new group.
+// Rows that a thread computes together, and the first of their places among the prepared inputs, where every span
+// starts with a new group.
 struct Span {
   int begin = 0, end = 0, place = 0;
 
@@ -92,21 +92,21 @@ class Pass : public SharedWork {
   // The last block computes these tokens, in ascending order; all of them if it is not pruned.
   bool pruned_ = false;
   std::vector<int32_t> kept_;
-  std::vector<int32_t> row_of_;        // token -> its row
-  std::vector<int32_t> kept_starts_;   // (texts + 1): the first row of each text
-  std::vector<int32_t> places_;        // of all tokens in their texts
+  std::vector<int32_t> row_of_;       // token -> its row
+  std::vector<int32_t> kept_starts_;  // (texts + 1): the first row of each text
+  std::vector<int32_t> places_;       // of all tokens in their texts
   std::vector<int32_t> kept_places_;
 
   Sharing sharing_;
-  std::vector<Span> spans_;            // of the tokens; one for each thread if they share rows
-  std::vector<Span> last_spans_;       // of the rows of the last block; none if its steps are shared
+  std::vector<Span> spans_;       // of the tokens; one for each thread if they share rows
+  std::vector<Span> last_spans_;  // of the rows of the last block; none if its steps are shared
 
   Rows stream_, sum_, gathered_, normed_, query_, middle_, head_, pooled_, means_;
   // Of blocks with an even and an odd number: a thread writes those of the next block while others read these.
   Rows key_value_[2];
   LayerInput input_, query_input_;
   float* scratch_ = nullptr;
-  size_t scratch_size_ = 0;            // floats, of each thread
+  size_t scratch_size_ = 0;  // floats, of each thread
 
   bool timed_ = false;
   std::vector<std::pair<std::string, double>> times_;

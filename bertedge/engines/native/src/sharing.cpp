@@ -39,7 +39,8 @@ Sharing SharingChoice::choose(int tokens, bool may_be_alone) {
     if (best < 0 || tried.median() < size.tried[best].median()) best = way;
   }
   const int retry = call / kRetryEvery;
-  if (call % kRetryEvery < kRetryCalls && retry > 0) return static_cast<Sharing>((best + 1 + retry % (ways - 1)) % ways);
+  if (call % kRetryEvery < kRetryCalls && retry > 0)
+    return static_cast<Sharing>((best + 1 + retry % (ways - 1)) % ways);
   return static_cast<Sharing>(best);
 }
 

@@ -13,9 +13,9 @@ enum class Sharing : int {
 };
 constexpr int kSharings = 3;
 
-// Finds the fastest way of sharing by trying each. What is fastest depends on the size of the call, on the weights, and on
-// how long cores of this machine take to hear from each other, so it is measured, for each size of calls. Outputs are the
-// same to the bit.
+// Finds the fastest way of sharing by trying each. What is fastest depends on the size of the call, on the weights, and
+// on how long cores of this machine take to hear from each other, so it is measured, for each size of calls. Outputs
+// are the same to the bit.
 //
 // Another process can make a way look slow for a moment. So each is tried at several moments, the median of its latest
 // times counts, and the others are tried again now and then.

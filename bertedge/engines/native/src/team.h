@@ -11,8 +11,8 @@
 
 namespace bertedge {
 
-// Work that several threads do together, step after step. Every thread calls `work`, which goes through the same steps in
-// the same order and claims items of each.
+// Work that several threads do together, step after step. Every thread calls `work`, which goes through the same steps
+// in the same order and claims items of each.
 class SharedWork {
  public:
   SharedWork(int threads, int steps) : threads_(threads), counters_(static_cast<size_t>(steps) * (threads + 1)) {}
@@ -47,8 +47,8 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   int size() const { return size_; }
-  // Does the work on this thread and those that come; returns when it is done. A thread that comes too late finds no item
-  // and touches nothing but the work itself, which it keeps alive. One call at a time.
+  // Does the work on this thread and those that come; returns when it is done. A thread that comes too late finds no
+  // item and touches nothing but the work itself, which it keeps alive. One call at a time.
   void run(const std::shared_ptr<SharedWork>& work);
 
  private:

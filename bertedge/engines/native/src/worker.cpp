@@ -39,7 +39,8 @@ void Pass::Worker::run() {
 
 void Pass::Worker::compute_blocks() {
   const int last = static_cast<int>(model_.blocks.size()) - 1;
-  const Span all = {0, pass_.tokens_, 0}, all_of_last = {0, is_pruned(last) ? static_cast<int>(pass_.kept_.size()) : all.end, 0};
+  const Span all = {0, pass_.tokens_, 0},
+             all_of_last = {0, is_pruned(last) ? static_cast<int>(pass_.kept_.size()) : all.end, 0};
   if (pass_.sharing_ != Sharing::kRows) {
     embed(all);
     for (int i = 0; i <= last; i++) finish_block(i, i == last ? all_of_last : all);
@@ -197,11 +198,9 @@ void Pass::Worker::finish_block(int index, const Span& span) {
   const bool pruned = is_pruned(index);
   if (pruned) gather_queries(index, span);
   attend(index, span);
-  for_rows("quantize context", span, [&](int row) {
-    prepare(block.attention_output, pass_.query_[row], pass_.input_, span, row);
-  });
-  multiply("attention output", product(block.attention_output, pass_.input_, span, pass_.sum_,
-                                       made_by(index)));
+  for_rows("quantize context", span,
+           [&](int row) { prepare(block.attention_output, pass_.query_[row], pass_.input_, span, row); });
+  multiply("attention output", product(block.attention_output, pass_.input_, span, pass_.sum_, made_by(index)));
   for_rows("attention norm", span, [&](int row) {
     float* x = pass_.sum_[row];
     const Norm& norm = model_.pre_norm ? block.feed_forward_norm : block.attention_norm;

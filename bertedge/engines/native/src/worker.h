@@ -43,7 +43,8 @@ class Pass::Worker {
   void prepare(const Linear& layer, const float* x, const LayerInput& to, const Span& span, int row);
   const float* head_row(const Head& head, int row) const;
   const Rows& key_value(int index) const { return pass_.key_value_[index % 2]; }
-  // What the last block makes lies apart if it is pruned, since other threads may still gather their rows of the stream.
+  // What the last block makes lies apart if it is pruned, since other threads may still gather their rows of the
+  // stream.
   const Rows& made_by(int index) const { return is_pruned(index) ? pass_.gathered_ : pass_.stream_; }
   // The state of a token after the last block.
   const float* state(int token) const {

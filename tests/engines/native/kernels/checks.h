@@ -20,7 +20,7 @@ using namespace bertedge;
 template <class T>
 class Array {
  public:
-  explicit Array(size_t size, T value = T()) : size_(size), data_(new (std::align_val_t(64)) T[size ? size : 1]) {
+  explicit Array(size_t size, T value = T()) : size_(size), data_(new(std::align_val_t(64)) T[size ? size : 1]) {
     for (size_t i = 0; i < size; i++) data_[i] = value;
   }
   Array(const Array& other) : Array(other.size_) { std::memcpy(data_, other.data_, size_ * sizeof(T)); }
@@ -107,12 +107,18 @@ inline std::string text(const char* what, std::initializer_list<int> numbers) {
 // As doubles, from the definitions.
 inline double activated(Activation activation, double x) {
   switch (activation) {
-    case Activation::kGelu: return x * 0.5 * std::erfc(-x / std::sqrt(2.0));
-    case Activation::kGeluTanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::kRelu: return x > 0 ? x : 0;
-    case Activation::kSilu: return x / (1 + std::exp(-x));
-    case Activation::kTanh: return std::tanh(x);
-    case Activation::kIdentity: break;
+    case Activation::kGelu:
+      return x * 0.5 * std::erfc(-x / std::sqrt(2.0));
+    case Activation::kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::kRelu:
+      return x > 0 ? x : 0;
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kTanh:
+      return std::tanh(x);
+    case Activation::kIdentity:
+      break;
   }
   return x;
 }

@@ -104,10 +104,12 @@ struct AttentionData {
   Attention attention;
 
   AttentionData(const AttentionCase& c, Random& random)
-      : c(c), stride(kHeads * c.size + 1),
+      : c(c),
+        stride(kHeads * c.size + 1),
         q(random.reals(static_cast<size_t>(kFirst + c.queries) * stride, -c.spread, c.spread)),
         kv(random.reals(static_cast<size_t>(kFirst + c.keys) * 2 * stride)),
-        bias(random.reals(static_cast<size_t>(kHeads) * (2 * c.bias_reach + 1))), places(kFirst + c.queries) {
+        bias(random.reals(static_cast<size_t>(kHeads) * (2 * c.bias_reach + 1))),
+        places(kFirst + c.queries) {
     for (int i = 0; i < c.queries; i++) places[kFirst + i] = random.whole(0, c.keys - 1);
     attention.q = q.data();
     attention.q_stride = stride;

@@ -24,12 +24,20 @@ struct Int8Layer {
   PackedWeights packed_weights;
 
   Int8Layer(const Kernels& kernels, const Int8Case& c, int level_zero, Random& random)
-      : c(c), padded(panels_of(c.outputs) * kPanel), blocks(blocks_of(c.inputs)),
-        weight(static_cast<size_t>(c.inputs) * c.outputs), packed(int8_panel_bytes(c.inputs) * panels_of(c.outputs)),
-        scale(padded), sums(padded), bias(padded), outlier_weight(static_cast<size_t>(c.outliers) * padded),
-        row_scale(random.reals(c.rows, 0.01f, 1)), row_offset(random.reals(c.rows)),
+      : c(c),
+        padded(panels_of(c.outputs) * kPanel),
+        blocks(blocks_of(c.inputs)),
+        weight(static_cast<size_t>(c.inputs) * c.outputs),
+        packed(int8_panel_bytes(c.inputs) * panels_of(c.outputs)),
+        scale(padded),
+        sums(padded),
+        bias(padded),
+        outlier_weight(static_cast<size_t>(c.outliers) * padded),
+        row_scale(random.reals(c.rows, 0.01f, 1)),
+        row_offset(random.reals(c.rows)),
         outliers(random.reals(static_cast<size_t>(c.rows) * c.outliers)),
-        addend(random.reals(static_cast<size_t>(c.rows) * padded)), levels(level_bytes(c.rows, blocks)),
+        addend(random.reals(static_cast<size_t>(c.rows) * padded)),
+        levels(level_bytes(c.rows, blocks)),
         rest_levels(level_bytes(c.rows, blocks)) {
     draw_weights(random);
     for (int row = 0; row < c.rows; row++) {
@@ -48,8 +56,8 @@ struct Int8Layer {
     for (int panel = 0; panel < panels_of(c.outputs); panel++) {
       kernels.pack(view, panel, packed.data() + int8_panel_bytes(c.inputs) * panel);
     }
-    packed_weights = {packed.data(), nullptr, scale.data(), sums.data(), bias.data(), outlier_weight.data(),
-                      c.inputs,      c.outputs};
+    packed_weights = {packed.data(),         nullptr,  scale.data(), sums.data(), bias.data(),
+                      outlier_weight.data(), c.inputs, c.outputs};
   }
 
   void draw_weights(Random& random) {
@@ -58,11 +66,21 @@ struct Int8Layer {
       for (int i = 0; i < c.inputs; i++) {
         int8_t& w = weight[static_cast<size_t>(i) * c.outputs + o];
         switch (c.numbers) {
-          case Numbers::kRandom: w = static_cast<int8_t>(random.whole(-127, 127)); break;
-          case Numbers::kAllHigh: w = static_cast<int8_t>(127 * sign); break;
-          case Numbers::kEnds: w = static_cast<int8_t>(random.whole(0, 1) ? 127 : -127); break;
-          case Numbers::kSmallPairs: w = static_cast<int8_t>(64 * sign); break;
-          case Numbers::kLargePairs: w = static_cast<int8_t>((64 + i % 2) * sign); break;
+          case Numbers::kRandom:
+            w = static_cast<int8_t>(random.whole(-127, 127));
+            break;
+          case Numbers::kAllHigh:
+            w = static_cast<int8_t>(127 * sign);
+            break;
+          case Numbers::kEnds:
+            w = static_cast<int8_t>(random.whole(0, 1) ? 127 : -127);
+            break;
+          case Numbers::kSmallPairs:
+            w = static_cast<int8_t>(64 * sign);
+            break;
+          case Numbers::kLargePairs:
+            w = static_cast<int8_t>((64 + i % 2) * sign);
+            break;
         }
       }
     }
@@ -198,8 +216,8 @@ inline void check_int8_case(Checker& check, const Int8Case& c, Random& random) {
 inline void check_int8_product(Checker& check) {
   Random random(1);
   for (int inputs : {1, 3, 63, 64, 65, 130, 4096}) {
-    for (Numbers numbers : {Numbers::kRandom, Numbers::kAllHigh, Numbers::kEnds, Numbers::kSmallPairs,
-                            Numbers::kLargePairs}) {
+    for (Numbers numbers :
+         {Numbers::kRandom, Numbers::kAllHigh, Numbers::kEnds, Numbers::kSmallPairs, Numbers::kLargePairs}) {
       const int rows = random.whole(1, inputs > 1000 ? 9 : 40), outputs = random.whole(1, inputs > 1000 ? 40 : 100);
       const bool rest = inputs % 2 == 0;
       check_int8_case(check, {rows, inputs, outputs, 0, rest, false, Activation::kIdentity, numbers}, random);

@@ -33,9 +33,13 @@ struct Rounded {
   Array<float> scale, offset, outliers;
 
   Rounded(const Kernels& kernels, const Array<float>& x, const Preparation& preparation, bool rest, int row)
-      : inputs(static_cast<int>(x.size())), blocks(blocks_of(inputs)), row(row),
+      : inputs(static_cast<int>(x.size())),
+        blocks(blocks_of(inputs)),
+        row(row),
         levels(level_bytes(row + 1, blocks), 77),
-        rest_levels(rest ? levels.size() : 0, 77), scale(row + 1), offset(row + 1),
+        rest_levels(rest ? levels.size() : 0, 77),
+        scale(row + 1),
+        offset(row + 1),
         outliers(static_cast<size_t>(row + 1) * preparation.outlier_count) {
     const QuantizedRows to = {levels.data(), rest ? rest_levels.data() : nullptr, scale.data(), offset.data(),
                               outliers.data()};

@@ -171,8 +171,8 @@ void tile_product(const Product& product, Claim& claim) {
 }  // namespace
 
 extern const Kernels kKernelsAmx;
-const Kernels kKernelsAmx = {"amx",         configure_tiles, release_tiles, pack_quads, tile_product,
-                             float_product, add_bytes,       layer_norm,    prepare,    quantize,
-                             activate,      rotate,          tile_attention, tile_attention_scratch};
+const Kernels kKernelsAmx = {
+    "amx",      configure_tiles, release_tiles, pack_quads, tile_product, float_product,  add_bytes,
+    layer_norm, prepare,         quantize,      activate,   rotate,       tile_attention, tile_attention_scratch};
 
 }  // namespace bertedge

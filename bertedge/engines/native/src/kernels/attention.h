@@ -1,7 +1,7 @@
 // softmax(q k' / sqrt(size)) v in float32 (Vaswani et al. 2017, equation 1). On top of a simd_*.h file.
 //
-// Keys are transposed once for each head of a text, so that both products read whole vectors. A few queries are computed
-// at a time; their scores stay in the cache.
+// Keys are transposed once for each head of a text, so that both products read whole vectors. A few queries are
+// computed at a time; their scores stay in the cache.
 #pragma once
 #include "product.h"
 
@@ -33,8 +33,8 @@ size_t attention_scratch(int longest, int size) {
 
 // c (R, columns) = a (R, depth) b (depth, columns), for V vectors of columns.
 template <int R, int V>
-inline void multiply_columns(const float* a, size_t a_stride, const float* b, size_t b_stride, float* c, size_t c_stride,
-                             int depth) {
+inline void multiply_columns(const float* a, size_t a_stride, const float* b, size_t b_stride, float* c,
+                             size_t c_stride, int depth) {
   Floats v[R][V];
   float_block(a, a_stride, b, b_stride, depth, v);
 #pragma GCC unroll 16
@@ -80,9 +80,8 @@ inline void arrange(const Attention& t, const AttentionItem& item, AttentionScra
   s.value_stride = s.padded_size;
   float* values = const_cast<float*>(s.values);
   for (int j = 0; j < item.keys; j++, values += s.padded_size) {
-    for_columns(t.size, [&](int c, int n) {
-      store(values + c, load_some(v + static_cast<size_t>(j) * t.kv_stride + c, n));
-    });
+    for_columns(t.size,
+                [&](int c, int n) { store(values + c, load_some(v + static_cast<size_t>(j) * t.kv_stride + c, n)); });
   }
 }
 
@@ -110,7 +109,8 @@ inline void add_bias(const Attention& t, int head, int place, int keys, float* s
   }
 }
 
-// Scores -> weights that are not divided by their sum yet, which is returned. `place` counts from the first of the keys.
+// Scores -> weights that are not divided by their sum yet, which is returned. `place` counts from the first of the
+// keys.
 inline float soften(const Attention& t, int head, int place, int keys, int padded, float* scores) {
   float scale = t.scale;
   const Span span = span_of(t, place, keys);
@@ -176,9 +176,8 @@ void attention(const Attention& t, const AttentionItem& item, float* scratch) {
   arrange(t, item, s);
   for (int first = 0; first < item.queries; first += kSumRows) {
     const int rows = item.queries - first < kSumRows ? item.queries - first : kSumRows;
-    with_rows<kSumRows>(rows, [&](auto count) {
-      attend_rows<decltype(count)::value>(t, item, s, item.first_query + first);
-    });
+    with_rows<kSumRows>(rows,
+                        [&](auto count) { attend_rows<decltype(count)::value>(t, item, s, item.first_query + first); });
   }
 }
 

@@ -39,8 +39,8 @@ void nothing() {}
 namespace bertedge {
 
 extern const Kernels kKernelsAvx2;
-const Kernels kKernelsAvx2 = {"avx2",     nothing, nothing,  pack_pairs, int8_product<PairedDot>, float_product,
-                              add_bytes,  layer_norm, prepare, quantize, activate, rotate, attention,
-                              attention_scratch};
+const Kernels kKernelsAvx2 = {"avx2",        nothing,   nothing,    pack_pairs,       int8_product<PairedDot>,
+                              float_product, add_bytes, layer_norm, prepare,          quantize,
+                              activate,      rotate,    attention,  attention_scratch};
 
 }  // namespace bertedge

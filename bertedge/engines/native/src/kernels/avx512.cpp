@@ -41,8 +41,8 @@ void nothing() {}
 namespace bertedge {
 
 extern const Kernels kKernelsAvx512;
-const Kernels kKernelsAvx512 = {"avx512",   nothing,    nothing, pack_pairs, int8_product<PairedDot>, float_product,
-                                add_bytes,  layer_norm, prepare, quantize,   activate,                rotate,
-                                attention,  attention_scratch};
+const Kernels kKernelsAvx512 = {"avx512",      nothing,   nothing,    pack_pairs,       int8_product<PairedDot>,
+                                float_product, add_bytes, layer_norm, prepare,          quantize,
+                                activate,      rotate,    attention,  attention_scratch};
 
 }  // namespace bertedge

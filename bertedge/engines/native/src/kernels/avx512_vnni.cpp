@@ -51,8 +51,8 @@ void nothing() {}
 }  // namespace
 
 extern const Kernels kKernelsAvx512Vnni;
-const Kernels kKernelsAvx512Vnni = {"avx512-vnni", nothing,  nothing,  pack_quads, int8_product<Dot>,
-                                    float_product, add_bytes, layer_norm, prepare, quantize,
-                                    activate,      rotate,   attention, attention_scratch};
+const Kernels kKernelsAvx512Vnni = {"avx512-vnni", nothing,   nothing,    pack_quads,       int8_product<Dot>,
+                                    float_product, add_bytes, layer_norm, prepare,          quantize,
+                                    activate,      rotate,    attention,  attention_scratch};
 
 }  // namespace bertedge

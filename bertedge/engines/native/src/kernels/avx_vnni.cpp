@@ -57,8 +57,8 @@ void nothing() {}
 }  // namespace
 
 extern const Kernels kKernelsAvxVnni;
-const Kernels kKernelsAvxVnni = {"avx-vnni", nothing,    nothing, pack_quads, int8_product<Dot>, float_product,
-                                 add_bytes,  layer_norm, prepare, quantize,   activate,          rotate,
-                                 attention,  attention_scratch};
+const Kernels kKernelsAvxVnni = {"avx-vnni",    nothing,   nothing,    pack_quads,       int8_product<Dot>,
+                                 float_product, add_bytes, layer_norm, prepare,          quantize,
+                                 activate,      rotate,    attention,  attention_scratch};
 
 }  // namespace bertedge

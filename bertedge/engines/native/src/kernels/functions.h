@@ -67,7 +67,8 @@ template <class Work>
 inline void with_activation(Activation activation, Work&& work) {
   switch (activation) {
 #define BERTEDGE_CASE(NAME) \
-  case Activation::NAME: return work(std::integral_constant<Activation, Activation::NAME>())
+  case Activation::NAME:    \
+    return work(std::integral_constant<Activation, Activation::NAME>())
     BERTEDGE_CASE(kIdentity);
     BERTEDGE_CASE(kGelu);
     BERTEDGE_CASE(kGeluTanh);

@@ -1,11 +1,11 @@
-// The int8 product for instruction sets that multiply rows by broadcasting their levels. A kernel file defines, before it
-// includes this one:
+// The int8 product for instruction sets that multiply rows by broadcasting their levels. A kernel file defines, before
+// it includes this one:
 //
 //   struct Dot {
 //     static constexpr int kRows = ...;  // most rows at a time
-//     // Sums of R rows of a group, from `levels` on, times a panel: sums is [R][32]. Calls ahead.fetch() for each block.
-//     template <int R>
-//     static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead);
+//     // Sums of R rows of a group, from `levels` on, times a panel: sums is [R][32]. Calls ahead.fetch() for each
+//     block. template <int R> static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t*
+//     sums, Ahead& ahead);
 //   };
 #pragma once
 #include "product.h"
@@ -49,8 +49,7 @@ void int8_panel(const Product& p, const ItemRows& part) {
         if (kRest) Dot::template multiply<kCount>(p.levels.rest_levels + at, weights, blocks, rest_sums, ahead);
         if (p.outlier_count) outlier_sums<kCount>(p, row, panel, outliers);
       });
-      finish_rows<A>({&p, row, panel}, rows,
-                     {sums, kRest ? rest_sums : nullptr, p.outlier_count ? outliers : nullptr});
+      finish_rows<A>({&p, row, panel}, rows, {sums, kRest ? rest_sums : nullptr, p.outlier_count ? outliers : nullptr});
     }
   }
 }
@@ -79,7 +78,8 @@ inline int8_t weight_at(const WeightView<int8_t>& weight, int input, int output)
 inline void pack_inner_quad(const WeightView<int8_t>& weight, int input, int output, int8_t* to) {
   const int8_t* from = weight.data + input * weight.input_stride + output * weight.output_stride;
   if (weight.input_stride == 1) {
-    for (int column = 0; column < 16; column++, from += weight.output_stride) __builtin_memcpy(to + column * 4, from, 4);
+    for (int column = 0; column < 16; column++, from += weight.output_stride)
+      __builtin_memcpy(to + column * 4, from, 4);
     return;
   }
   if (weight.output_stride != 1) {

@@ -72,7 +72,8 @@ void nothing() {}
 }  // namespace
 
 extern const Kernels kKernelsNeon;
-const Kernels kKernelsNeon = {"neon", nothing, nothing, pack_sixteens, int8_product<Dot>, float_product, add_bytes,
-                              layer_norm, prepare, quantize, activate, rotate, attention, attention_scratch};
+const Kernels kKernelsNeon = {"neon",        nothing,   nothing,    pack_sixteens,    int8_product<Dot>,
+                              float_product, add_bytes, layer_norm, prepare,          quantize,
+                              activate,      rotate,    attention,  attention_scratch};
 
 }  // namespace bertedge

@@ -67,8 +67,8 @@ void nothing() {}
 }  // namespace
 
 extern const Kernels kKernelsNeonDotprod;
-const Kernels kKernelsNeonDotprod = {"neon-dotprod", nothing, nothing, pack_quads, int8_product<Dot>, float_product,
-                                     add_bytes, layer_norm, prepare, quantize, activate, rotate, attention,
-                                     attention_scratch};
+const Kernels kKernelsNeonDotprod = {"neon-dotprod", nothing,   nothing,    pack_quads,       int8_product<Dot>,
+                                     float_product,  add_bytes, layer_norm, prepare,          quantize,
+                                     activate,       rotate,    attention,  attention_scratch};
 
 }  // namespace bertedge

@@ -85,8 +85,8 @@ void nothing() {}
 }  // namespace
 
 extern const Kernels kKernelsNeonI8mm;
-const Kernels kKernelsNeonI8mm = {"neon-i8mm", nothing, nothing, pack_octets, int8_product<Dot>, float_product,
-                                  add_bytes, layer_norm, prepare, quantize, activate, rotate, attention,
-                                  attention_scratch};
+const Kernels kKernelsNeonI8mm = {"neon-i8mm",   nothing,   nothing,    pack_octets,      int8_product<Dot>,
+                                  float_product, add_bytes, layer_norm, prepare,          quantize,
+                                  activate,      rotate,    attention,  attention_scratch};
 
 }  // namespace bertedge

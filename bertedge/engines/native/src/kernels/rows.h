@@ -87,7 +87,8 @@ struct Steps {
 // The kLevelVectors vectors of a row at `at`, of which all (kWhole) or `left` values are inside. The others have zero
 // weights: they get the level of the lowest value.
 template <bool kRest, bool kWhole, class Row>
-inline void write_some_levels(const Row& x, int at, int left, const Steps& steps, uint8_t* levels, uint8_t* rest_levels) {
+inline void write_some_levels(const Row& x, int at, int left, const Steps& steps, uint8_t* levels,
+                              uint8_t* rest_levels) {
   const Floats limit = all(static_cast<float>(kRestZero));
   Ints level[kLevelVectors], rest_level[kLevelVectors];
 #pragma GCC unroll 4

@@ -40,7 +40,9 @@ typedef Floats Scalars;
 constexpr int kScalars = 1;
 inline Scalars load_scalars(const float* p) { return all(*p); }
 template <int kLane>
-inline Floats fma_scalar(Scalars a, Floats b, Floats c) { return fma(a, b, c); }
+inline Floats fma_scalar(Scalars a, Floats b, Floats c) {
+  return fma(a, b, c);
+}
 inline Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 inline Floats min(Floats a, Floats b) { return _mm256_min_ps(a, b); }
 inline Floats round(Floats v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

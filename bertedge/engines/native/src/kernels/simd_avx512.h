@@ -34,7 +34,9 @@ typedef Floats Scalars;
 constexpr int kScalars = 1;
 inline Scalars load_scalars(const float* p) { return all(*p); }
 template <int kLane>
-inline Floats fma_scalar(Scalars a, Floats b, Floats c) { return fma(a, b, c); }
+inline Floats fma_scalar(Scalars a, Floats b, Floats c) {
+  return fma(a, b, c);
+}
 inline Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 inline Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
 inline Floats round(Floats v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

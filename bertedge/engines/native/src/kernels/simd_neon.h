@@ -43,7 +43,9 @@ typedef Floats Scalars;
 constexpr int kScalars = 4;
 inline Scalars load_scalars(const float* p) { return load(p); }
 template <int kLane>
-inline Floats fma_scalar(Scalars a, Floats b, Floats c) { return vfmaq_laneq_f32(c, b, a, kLane); }
+inline Floats fma_scalar(Scalars a, Floats b, Floats c) {
+  return vfmaq_laneq_f32(c, b, a, kLane);
+}
 inline Floats max(Floats a, Floats b) { return vmaxq_f32(a, b); }
 inline Floats min(Floats a, Floats b) { return vminq_f32(a, b); }
 inline Floats round(Floats v) { return vrndnq_f32(v); }
@@ -55,9 +57,7 @@ inline Floats scale_by_power(Floats v, Floats n) {
   return vmulq_f32(v, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));
 }
 // v with the sign of `sign`; v must not be negative
-inline Floats with_sign(Floats v, Floats sign) {
-  return vbslq_f32(vdupq_n_u32(0x80000000u), sign, v);
-}
+inline Floats with_sign(Floats v, Floats sign) { return vbslq_f32(vdupq_n_u32(0x80000000u), sign, v); }
 inline Floats absolute(Floats v) { return vabsq_f32(v); }
 
 inline float sum(Floats v) { return vaddvq_f32(v); }
@@ -83,8 +83,10 @@ inline void store_levels(uint8_t* p, const Ints (&v)[kLevelVectors]) {
 
 // Rows become columns.
 inline void transpose(Floats (&v)[kWidth]) {
-  const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(v[0], v[1])), b = vreinterpretq_f64_f32(vtrn2q_f32(v[0], v[1]));
-  const float64x2_t c = vreinterpretq_f64_f32(vtrn1q_f32(v[2], v[3])), d = vreinterpretq_f64_f32(vtrn2q_f32(v[2], v[3]));
+  const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(v[0], v[1])),
+                    b = vreinterpretq_f64_f32(vtrn2q_f32(v[0], v[1]));
+  const float64x2_t c = vreinterpretq_f64_f32(vtrn1q_f32(v[2], v[3])),
+                    d = vreinterpretq_f64_f32(vtrn2q_f32(v[2], v[3]));
   v[0] = vreinterpretq_f32_f64(vtrn1q_f64(a, c));
   v[1] = vreinterpretq_f32_f64(vtrn1q_f64(b, d));
   v[2] = vreinterpretq_f32_f64(vtrn2q_f64(a, c));

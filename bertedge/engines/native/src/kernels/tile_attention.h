@@ -50,11 +50,12 @@ inline void split_row(Floats first, Floats second, const SplitTiles& to, size_t 
 
 struct TileScratch {
   SplitTiles keys, values, queries, weights;
-  float *scores, *sums;  // (16, padded_keys), (16, padded_size)
+  float *scores, *sums;                 // (16, padded_keys), (16, padded_size)
   int padded_keys, padded_size, depth;  // depth: tiles that a query fills
 
   TileScratch(float* scratch, int count, int size)
-      : padded_keys(round_up(count, kPairedDepth)), padded_size(round_up(size, kTileRows)),
+      : padded_keys(round_up(count, kPairedDepth)),
+        padded_size(round_up(size, kTileRows)),
         depth(round_up(size, kPairedDepth) / kPairedDepth) {
     const size_t misplaced = reinterpret_cast<uintptr_t>(scratch) % kTileBytes / sizeof(float);
     next_ = scratch + (misplaced ? kTileBytes / sizeof(float) - misplaced : 0);
