@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <system_error>
 #include <thread>
 
 #include "tensors.h"
@@ -99,7 +100,13 @@ void in_shares(int items, int threads, const std::function<void(int, int)>& work
   };
   std::vector<std::thread> others;
   others.reserve(static_cast<size_t>(threads - 1));
-  for (int t = 1; t < threads; t++) others.emplace_back(share, t);
+  for (int t = 1; t < threads; t++) {
+    try {
+      others.emplace_back(share, t);
+    } catch (const std::system_error&) {  // the system has no thread left
+      share(t);
+    }
+  }
   share(0);
   for (std::thread& other : others) other.join();
   for (const std::exception_ptr& failure : failures) {

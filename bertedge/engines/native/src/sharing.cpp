@@ -7,11 +7,13 @@ namespace bertedge {
 namespace {
 
 // Consecutive calls that try one way, and how often each way gets such a series.
-constexpr int kTrialCalls = 3, kTrialRounds = 2;
-// Later calls from one retry of another way to the next, and its calls: 0.5 %, which the 99th percentile hides.
-constexpr int kRetryEvery = 600, kRetryCalls = 3;
+constexpr int kTrialCalls = 5, kTrialRounds = 3;
+// The first calls of a way do not count: each core finds its share of the weights in another core's cache.
+constexpr int kUncounted = 2;
+// Later calls from one retry of another way to the next: 0.5 % of all, which the 99th percentile hides.
+constexpr int kRetryEvery = 1000;
 // Times of a way that are remembered.
-constexpr size_t kRemembered = 9;
+constexpr size_t kRemembered = 6;
 
 }  // namespace
 
@@ -39,14 +41,18 @@ Sharing SharingChoice::choose(int tokens, bool may_be_alone) {
     if (best < 0 || tried.median() < size.tried[best].median()) best = way;
   }
   const int retry = call / kRetryEvery;
-  if (call % kRetryEvery < kRetryCalls && retry > 0)
+  if (call % kRetryEvery < kTrialCalls && retry > 0)
     return static_cast<Sharing>((best + 1 + retry % (ways - 1)) % ways);
   return static_cast<Sharing>(best);
 }
 
 void SharingChoice::note(int tokens, Sharing sharing, double milliseconds) {
   std::lock_guard<std::mutex> lock(mutex_);
-  std::vector<double>& latest = size_of(tokens).tried[static_cast<int>(sharing)].latest;
+  Size& size = size_of(tokens);
+  size.in_a_row = sharing == size.latest ? size.in_a_row + 1 : 1;
+  size.latest = sharing;
+  std::vector<double>& latest = size.tried[static_cast<int>(sharing)].latest;
+  if (size.in_a_row <= kUncounted) return;
   if (latest.size() == kRemembered) latest.erase(latest.begin());
   latest.push_back(milliseconds / std::max(tokens, 1));
 }

@@ -33,6 +33,8 @@ class SharingChoice {
   struct Size {
     std::array<Tried, kSharings> tried;
     int calls = 0;
+    Sharing latest = Sharing::kAlone;
+    int in_a_row = 0;  // calls of the latest way
   };
   Size& size_of(int tokens);
 

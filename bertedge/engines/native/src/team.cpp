@@ -1,6 +1,7 @@
 #include "team.h"
 
 #include <chrono>
+#include <system_error>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -51,7 +52,11 @@ Team::~Team() {
 void Team::start() {
   others_.reserve(static_cast<size_t>(size_ - 1));
   for (int self = 1; self < size_; self++) {
-    others_.emplace_back([this, self] { wait_for_work(self); });
+    try {
+      others_.emplace_back([this, self] { wait_for_work(self); });
+    } catch (const std::system_error&) {
+      return;  // the system has no thread left; a step needs no particular thread
+    }
   }
 }
 
