@@ -179,8 +179,10 @@ void Packer::check(const std::string& name, const be_linear& layer, const be_mat
   const uint64_t inputs = layer.inputs, outputs = matrix.outputs;
   const be_dtype dtype = check_weight(name + ": weight", matrix.weight, inputs * outputs);
   check_tensor(name + ": bias", matrix.bias, BE_FLOAT32, outputs);
+  check_finite(name + ": bias", matrix.bias, outputs);
   if (dtype == BE_INT8) {
     check_tensor(name + ": scale", matrix.scale, BE_FLOAT32, outputs);
+    check_finite(name + ": scale", matrix.scale, outputs);
     checked_size((name + ": terms").c_str(), layer.terms, 1, 2);
   } else if (layer.outlier_count) {
     refuse_model(name + ": only int8 layers have outliers");
@@ -274,6 +276,7 @@ void Packer::pack_float(const Piece& piece, Linear& to) {
 
 const float* Packer::floats(const std::string& what, const be_tensor& tensor, uint64_t count) {
   check_tensor(what, tensor, BE_FLOAT32, count);
+  check_finite(what, tensor, count);
   float* copy = arena_.take<float>(count);
   std::memcpy(copy, tensor.data, count * sizeof(float));
   return copy;

@@ -30,6 +30,13 @@ be_dtype check_weight(const std::string& what, const be_tensor& tensor, uint64_t
   refuse_model(what + " is not float32, float16 or int8");
 }
 
+void check_finite(const std::string& what, const be_tensor& tensor, uint64_t count) {
+  constexpr uint32_t kExponent = 0x7f800000;
+  bool all = true;
+  for (uint64_t i = 0; i < count; i++) all &= (value_at<uint32_t>(tensor, i) & kExponent) != kExponent;
+  if (!all) refuse_model(what + " has values that are not finite");
+}
+
 float half_to_float(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
   uint32_t bits;

@@ -35,6 +35,9 @@ inline T value_at(const be_tensor& tensor, uint64_t index) {
   return value;
 }
 
+// Refuses a float32 tensor with infinities or NaN: every output would be NaN. check_tensor comes first.
+void check_finite(const std::string& what, const be_tensor& tensor, uint64_t count);
+
 // IEEE 754 half precision to single.
 float half_to_float(uint16_t half);
 
