@@ -137,12 +137,9 @@ class TileProduct {
         outlier_sums<decltype(some)::value>(p_, waiting_.row + first, waiting_.panel, outliers);
       });
     }
-    for (int r = 0; r < rows; r++) {
-      const int at = (first + r) * kPanel;
-      const int32_t* rest = kRest ? sums[kRest] + at : nullptr;
-      const float* floats = p_.outlier_count ? outliers + r * kPanel : nullptr;
-      finish_row<A>({&p_, waiting_.row + first + r, waiting_.panel}, {sums[0] + at, rest, floats});
-    }
+    const int at = first * kPanel;
+    finish_rows<A>({&p_, waiting_.row + first, waiting_.panel}, rows,
+                   {sums[0] + at, kRest ? sums[kRest] + at : nullptr, p_.outlier_count ? outliers : nullptr});
     waiting_.finished += rows;
   }
 

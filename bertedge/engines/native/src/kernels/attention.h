@@ -89,11 +89,11 @@ inline void arrange(const Attention& t, const AttentionItem& item, AttentionScra
 constexpr float kNever = -1e30f;
 
 // Keys from `first` to the one before `last`.
-struct Span {
+struct KeyRange {
   int first, last;
 };
 // Those that the query at `place` reads.
-inline Span span_of(const Attention& t, int place, int keys) {
+inline KeyRange keys_at(const Attention& t, int place, int keys) {
   if (!t.reach) return {0, keys};
   const int first = place - t.reach > 0 ? place - t.reach : 0;
   const int last = place + t.reach + 1 < keys ? place + t.reach + 1 : keys;
@@ -113,7 +113,7 @@ inline void add_bias(const Attention& t, int head, int place, int keys, float* s
 // keys.
 inline float soften(const Attention& t, int head, int place, int keys, int padded, float* scores) {
   float scale = t.scale;
-  const Span span = span_of(t, place, keys);
+  const KeyRange span = keys_at(t, place, keys);
   if (t.bias) {
     for (int j = 0; j < padded; j += kWidth) store(scores + j, load(scores + j) * all(scale));
     add_bias(t, head, place, keys, scores);
@@ -140,11 +140,11 @@ inline float soften(const Attention& t, int head, int place, int keys, int padde
 }
 
 // The keys that any of some queries reads, from a whole vector on.
-inline Span keys_of(const Attention& t, const AttentionItem& item, int row, int rows) {
+inline KeyRange keys_of(const Attention& t, const AttentionItem& item, int row, int rows) {
   if (!t.reach) return {0, item.keys};
-  Span all = span_of(t, t.places[row], item.keys);
+  KeyRange all = keys_at(t, t.places[row], item.keys);
   for (int r = 1; r < rows; r++) {
-    const Span one = span_of(t, t.places[row + r], item.keys);
+    const KeyRange one = keys_at(t, t.places[row + r], item.keys);
     if (one.first < all.first) all.first = one.first;
     if (one.last > all.last) all.last = one.last;
   }
@@ -154,7 +154,7 @@ inline Span keys_of(const Attention& t, const AttentionItem& item, int row, int 
 template <int R>
 inline void attend_rows(const Attention& t, const AttentionItem& item, const AttentionScratch& s, int row) {
   const size_t column = static_cast<size_t>(item.head) * t.size, stride = s.padded_keys, width = s.padded_size;
-  const Span read = keys_of(t, item, row, R);
+  const KeyRange read = keys_of(t, item, row, R);
   const int keys = read.last - read.first, padded = round_up(keys, kWidth);
   multiply<R>(t.q + static_cast<size_t>(row) * t.q_stride + column, t.q_stride, s.keys + read.first, stride, s.scores,
               stride, t.size, padded);

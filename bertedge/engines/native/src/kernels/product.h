@@ -82,7 +82,7 @@ inline void outlier_sums(const Product& p, int row, int panel, float* sums) {
   }
 }
 
-// A row's sums of products with 32 outputs. rest: those of the second term, or null; outliers: float sums, or null.
+// Rows' sums of products with 32 outputs. rest: those of the second term, or null; outliers: float sums, or null.
 struct RowSums {
   const int32_t* levels;
   const int32_t* rest;
@@ -125,11 +125,6 @@ inline void finish_rows(const Result& result, int rows, const RowSums& sums) {
       write_result<A>(columns, r, v);
     }
   }
-}
-
-template <Activation A>
-inline void finish_row(const Result& result, const RowSums& sums) {
-  finish_rows<A>(result, 1, sums);
 }
 
 // R rows times one panel of float weights.
