@@ -1,5 +1,6 @@
 #include "model.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "packing.h"
@@ -206,6 +207,37 @@ class Reader {
   std::map<float, std::pair<const float*, const float*>> rotations_;
 };
 
+// Calls work(layer) for every linear layer of a model.
+template <class Work>
+void for_layers(const Model& model, Work&& work) {
+  const auto each = [&](const Linear& layer) {
+    if (layer.is_there()) work(layer);
+  };
+  each(model.projection);
+  each(model.pooler);
+  for (const EncoderBlock& block : model.blocks) {
+    for (const Linear* layer :
+         {&block.query, &block.key_value, &block.attention_output, &block.intermediate, &block.output}) {
+      each(*layer);
+    }
+  }
+  for (const Head& head : model.outputs) {
+    each(head.dense);
+    each(head.last);
+  }
+}
+
+Most most_of(const Model& model) {
+  Most most;
+  for_layers(model, [&](const Linear& layer) {
+    most.inputs = std::max(most.inputs, layer.inputs());
+    if (!layer.is_int8()) most.float_inputs = std::max(most.float_inputs, layer.inputs());
+    most.outliers = std::max(most.outliers, layer.preparation.outlier_count);
+    most.terms = std::max(most.terms, layer.terms);
+  });
+  return most;
+}
+
 }  // namespace
 
 void Table::add_row(const Kernels& kernels, int64_t index, float* to) const {
@@ -229,6 +261,7 @@ std::unique_ptr<Model> read_model(const be_model& description, const Kernels& ke
   auto model = std::make_unique<Model>();
   model->kernels = &kernels;
   Reader(description, *model, threads).read();
+  model->most = most_of(*model);
   return model;
 }
 

@@ -67,6 +67,11 @@ struct Head {
   Norm norm;
 };
 
+// The largest numbers of all linear layers: inputs, inputs of those with float weights, outliers, terms.
+struct Most {
+  int inputs = 0, float_inputs = 0, outliers = 0, terms = 1;
+};
+
 struct Model {
   int hidden = 0, embedding = 0, heads = 0, intermediate = 0, max_length = 0, position_offset = 0;
   bool pre_norm = false, gated = false;
@@ -79,6 +84,7 @@ struct Model {
   std::vector<Head> outputs;
   const float* relative_bias = nullptr;  // (heads, 2 * bias_reach + 1)
   int bias_reach = 0;
+  Most most;
   const Kernels* kernels = nullptr;
   Arena arena;
 

@@ -22,26 +22,6 @@ void check_ids(const char* what, const int64_t* ids, int count, int64_t limit) {
   }
 }
 
-// Calls work(layer) for every linear layer of a model.
-template <class Work>
-void for_layers(const Model& model, Work&& work) {
-  const auto each = [&](const Linear& layer) {
-    if (layer.is_there()) work(layer);
-  };
-  each(model.projection);
-  each(model.pooler);
-  for (const EncoderBlock& block : model.blocks) {
-    for (const Linear* layer :
-         {&block.query, &block.key_value, &block.attention_output, &block.intermediate, &block.output}) {
-      each(*layer);
-    }
-  }
-  for (const Head& head : model.outputs) {
-    each(head.dense);
-    each(head.last);
-  }
-}
-
 }  // namespace
 
 size_t Workspace::bytes() const {
@@ -201,13 +181,7 @@ void Pass::reserve(Workspace& w) {
 }
 
 void Pass::reserve_inputs(Workspace& w, int rows) {
-  int inputs = 0, float_inputs = 0, outliers = 0, terms = 1;
-  for_layers(model_, [&](const Linear& layer) {
-    inputs = std::max(inputs, layer.inputs());
-    if (!layer.is_int8()) float_inputs = std::max(float_inputs, layer.inputs());
-    outliers = std::max(outliers, layer.preparation.outlier_count);
-    terms = std::max(terms, layer.terms);
-  });
+  const auto [inputs, float_inputs, outliers, terms] = model_.most;
   const auto take = [&](LayerInput& to, Block& levels, Block& rest, Block& scale, Block& offset, Block& outlier,
                         Block& floats) {
     to.quantized.levels = levels.reserve<uint8_t>(level_bytes(rows, blocks_of(inputs)));

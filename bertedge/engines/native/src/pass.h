@@ -35,11 +35,12 @@ struct LayerInput {
   Rows floats;
   int blocks = 0, outliers = 0;  // of the widest layer
 
-  // Where a span's rows start. Threads may be at different layers, so the width of a layer does not matter.
-  QuantizedRows from(int place) const {
+  // Where a span's rows start, for a layer with so many terms. Threads may be at different layers, so the width of a
+  // layer does not matter.
+  QuantizedRows from(int place, int terms) const {
     const size_t row = static_cast<size_t>(place), bytes = row * blocks * kBlock;
-    return {quantized.levels + bytes, quantized.rest_levels ? quantized.rest_levels + bytes : nullptr,
-            quantized.scale + row, quantized.offset + row, quantized.outliers + row * outliers};
+    return {quantized.levels + bytes, terms > 1 ? quantized.rest_levels + bytes : nullptr, quantized.scale + row,
+            quantized.offset + row, quantized.outliers + row * outliers};
   }
 };
 

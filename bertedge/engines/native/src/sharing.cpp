@@ -15,14 +15,13 @@ constexpr int kRetryEvery = 1000;
 // Times of a way that are remembered.
 constexpr size_t kRemembered = 6;
 
-}  // namespace
-
-double SharingChoice::Tried::median() const {
-  std::vector<double> sorted = latest;
-  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
-  std::nth_element(sorted.begin(), middle, sorted.end());
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
   return *middle;
 }
+
+}  // namespace
 
 SharingChoice::Size& SharingChoice::size_of(int tokens) {
   const double index = std::log(static_cast<double>(std::max(tokens, 1))) / std::log(1.25);
@@ -38,7 +37,7 @@ Sharing SharingChoice::choose(int tokens, bool may_be_alone) {
   for (int way = 0; way < ways; way++) {
     const Tried& tried = size.tried[way];
     if (tried.latest.empty()) return static_cast<Sharing>(way);  // its trials are still running in other threads
-    if (best < 0 || tried.median() < size.tried[best].median()) best = way;
+    if (best < 0 || tried.median < size.tried[best].median) best = way;
   }
   const int retry = call / kRetryEvery;
   if (call % kRetryEvery < kTrialCalls && retry > 0)
@@ -51,10 +50,11 @@ void SharingChoice::note(int tokens, Sharing sharing, double milliseconds) {
   Size& size = size_of(tokens);
   size.in_a_row = sharing == size.latest ? size.in_a_row + 1 : 1;
   size.latest = sharing;
-  std::vector<double>& latest = size.tried[static_cast<int>(sharing)].latest;
   if (size.in_a_row <= kUncounted) return;
-  if (latest.size() == kRemembered) latest.erase(latest.begin());
-  latest.push_back(milliseconds / std::max(tokens, 1));
+  Tried& tried = size.tried[static_cast<int>(sharing)];
+  if (tried.latest.size() == kRemembered) tried.latest.erase(tried.latest.begin());
+  tried.latest.push_back(milliseconds / std::max(tokens, 1));
+  tried.median = median(tried.latest);
 }
 
 }  // namespace bertedge

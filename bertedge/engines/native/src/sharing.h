@@ -28,7 +28,7 @@ class SharingChoice {
  private:
   struct Tried {
     std::vector<double> latest;  // milliseconds for a token
-    double median() const;
+    double median = 0;           // of these
   };
   struct Size {
     std::array<Tried, kSharings> tried;

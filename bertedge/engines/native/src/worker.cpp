@@ -71,9 +71,7 @@ void Pass::Worker::note(const char* name) {
 void Pass::Worker::prepare(const Linear& layer, const float* x, const LayerInput& to, const Span& span, int row) {
   const int index = row - span.begin;
   if (!layer.is_int8()) return kernels_.prepare(x, layer.preparation, layer.inputs(), to.floats[span.place + index]);
-  QuantizedRows rows = to.from(span.place);
-  if (layer.terms == 1) rows.rest_levels = nullptr;
-  kernels_.quantize(x, layer.preparation, layer.inputs(), rows, index);
+  kernels_.quantize(x, layer.preparation, layer.inputs(), to.from(span.place, layer.terms), index);
 }
 
 Product Pass::Worker::product(const Linear& layer, const LayerInput& input, const Span& span, const Rows& out) const {
@@ -83,8 +81,7 @@ Product Pass::Worker::product(const Linear& layer, const LayerInput& input, cons
   p.rows = span.size();
   p.row_parts = row_parts(layer, p.rows, p.panels, shared_ ? pass_.threads() : 1);
   p.outlier_count = layer.preparation.outlier_count;
-  p.levels = input.from(span.place);
-  if (layer.terms == 1) p.levels.rest_levels = nullptr;
+  p.levels = input.from(span.place, layer.terms);
   p.values = input.floats[span.place];
   p.value_stride = input.floats.stride;
   p.out = out[span.begin];
@@ -259,7 +256,7 @@ void Pass::Worker::feed_forward(int index, const Span& span) {
 }
 
 void Pass::Worker::end_block(int index, const Span& span) {
-  const bool last = index + 1 == static_cast<int>(model_.blocks.size());
+  const bool last = is_last(index);
   const Norm& norm = model_.pre_norm ? model_.final_norm : model_.blocks[index].feed_forward_norm;
   for_rows("norm", span, [&](int row) {
     float* x = made_by(index)[row];

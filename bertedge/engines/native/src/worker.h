@@ -35,7 +35,8 @@ class Pass::Worker {
   void average();
   void answer(const Head& head, float* out);
 
-  bool is_pruned(int index) const { return pass_.pruned_ && index + 1 == static_cast<int>(model_.blocks.size()); }
+  bool is_last(int index) const { return index + 1 == static_cast<int>(model_.blocks.size()); }
+  bool is_pruned(int index) const { return pass_.pruned_ && is_last(index); }
   // Prepares a row of the stream for the keys and values of a block, and if it needs another input, for the query.
   void block_input(int index, const Span& span, int row);
   // The normed row of a pre-norm block's part; a post-norm row is normed already.
