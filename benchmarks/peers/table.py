@@ -74,6 +74,14 @@ POOLED = "pooling and scaling to length 1"
 MASKED = "both heads, masked positions only"
 EVERYWHERE = "MLM head at every position; it has no export with the NSP head"
 
+
+def ours(*, int8: bool = True, **settings: Any) -> Row:
+    """A row of bertedge: what all of them have in common, and its own settings."""
+    return Row(
+        home="own:Bertedge", packages=OURS, words=MASKED, batches_itself=True, one_file=True, int8=int8, **settings
+    )
+
+
 PEERS = {
     "PyTorch float32": Row(
         home="pytorch:PyTorch",
@@ -171,75 +179,41 @@ PEERS = {
         reads_texts=True,
         onnxruntime=True,
     ),
-    "bertedge float32": Row(
-        home="own:Bertedge",
+    "bertedge float32": ours(
+        int8=False,
         options={"recipe": None},
-        packages=OURS,
-        words=MASKED,
         how="`bertedge export`, engine onnxruntime",
-        batches_itself=True,
-        one_file=True,
         works=("words", "vectors", "labels", "embedding"),
         onnxruntime=True,
         reads_texts=True,
     ),
-    "bertedge dynamic": Row(
-        home="own:Bertedge",
+    "bertedge dynamic": ours(
         options={"recipe": "dynamic"},
-        packages=OURS,
-        words=MASKED,
         how="`bertedge quantize --recipe dynamic`, engine onnxruntime",
-        batches_itself=True,
-        one_file=True,
-        int8=True,
         onnxruntime=True,
     ),
-    STATIC: Row(
-        home="own:Bertedge",
+    STATIC: ours(
         options={"recipe": "default"},
-        packages=OURS,
-        words=MASKED,
         how="`bertedge quantize`, engine onnxruntime",
-        batches_itself=True,
-        one_file=True,
-        int8=True,
         works=("words", "vectors", "labels", "embedding"),
         onnxruntime=True,
         reads_texts=True,
     ),
-    NATIVE: Row(
-        home="own:Bertedge",
+    NATIVE: ours(
         options={"recipe": "default", "engine": "native"},
-        packages=OURS,
-        words=MASKED,
         how="the same bundle, engine native, the best kernel of this CPU",
-        batches_itself=True,
-        one_file=True,
-        int8=True,
         works=("words", "vectors", "labels", "embedding"),
         reads_texts=True,
         file_of=STATIC,
     ),
-    FAITHFUL: Row(
-        home="own:Bertedge",
+    FAITHFUL: ours(
         options={"recipe": "faithful", "engine": "native"},
-        packages=OURS,
-        words=MASKED,
         how="`bertedge quantize --recipe faithful`, engine native",
-        batches_itself=True,
-        one_file=True,
-        int8=True,
     ),
     **{
-        of_kernel(kernel): Row(
-            home="own:Bertedge",
+        of_kernel(kernel): ours(
             options={"recipe": "default", "engine": "native", "kernel": kernel},
-            packages=OURS,
-            words=MASKED,
             how=f"as {NATIVE}, with the kernel {kernel}",
-            batches_itself=True,
-            one_file=True,
-            int8=True,
             file_of=STATIC,
             on_request=True,
         )
