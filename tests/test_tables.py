@@ -223,6 +223,19 @@ def test_a_heads_answers_are_compared_recorded_and_kept(head: Head, with_the_hea
         assert any(found.values())
 
 
+def test_a_head_answers_rows_one_by_one_as_together(head: Head, with_the_head: BertRuntime) -> None:
+    rows, texts = head.verb.rows, ["the cat [MASK] on the mat", "a ship [MASK]", "the cat [MASK] on the mat"]
+    pairs = [(text, f"{text} at dawn") for text in texts]
+    kinds = {"never": [texts], "optional": [texts, pairs], "always": [pairs]}
+    for items in kinds[rows.second]:
+        together = [rows.values(answer) for answer in rows.answers(with_the_head, items)]
+        alone = [rows.values(answer) for item in items for answer in rows.answers(with_the_head, [item])]
+        assert [*together[0]] == [*rows.names]
+        assert str(together) == str(alone)
+        assert str(together[0]) == str(together[2])
+    assert len(rows.answers(with_the_head, [])) == 0
+
+
 def test_a_head_has_a_method_a_command_and_a_page(head: Head) -> None:
     verb = head.verb
     assert callable(getattr(BertRuntime, verb.method))

@@ -18,7 +18,7 @@ from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.structure import Structure
 from bertedge.heads.text_model import TextModel, row_of
-from bertedge.heads.verb import Argument, Verb
+from bertedge.heads.verb import Argument, RowAnswers, Verb
 from bertedge.layers import Layer, Role
 from bertedge.metric import PROBABILITY_FLOOR, SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import NO_LABEL, Batch, Outputs
@@ -232,6 +232,12 @@ NSP = NextSentence(
         example=("He opened the door.", "It was dark inside."),
         lines=_lines,
         to_json=lambda probability: {"is_next": probability},
+        rows=RowAnswers(
+            answers=lambda model, pairs: model.next_sentence(pairs),
+            second="always",
+            names=("is_next",),
+            columns=lambda probability: (probability,),
+        ),
     ),
     answers="decisions on pairs",
     lists={PAIRS: "Sentence pairs"},

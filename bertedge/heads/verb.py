@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from bertedge.texts import Pair
 
 #: The default of an option that must be given.
 REQUIRED: Any = ...
@@ -33,6 +35,8 @@ class Option:
         kind: the type of its value: ``int``, ``float``, ``str``, or ``bool`` for a flag.
         default: the value if it is not given. ``REQUIRED`` for an option that must be given.
         least: the smallest allowed number.
+        gives: the text of each row that the option gives to all rows of a file: ``text`` or ``pair``.
+        of_rows: whether the option also applies to rows of a file.
     """
 
     name: str
@@ -40,6 +44,35 @@ class Option:
     default: Any
     least: float | None = None
     help: str
+    gives: Literal["text", "pair"] | None = None
+    of_rows: bool = True
+
+
+#: What a row asks about: a text, or two that belong together.
+Item = str | Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowAnswers:
+    """How a command answers the rows of a file, of a table in memory, or of a request to the server.
+
+    Attributes:
+        answers: called with a :class:`bertedge.BertRuntime`, the items, and options by their names in
+            :attr:`Verb.options`. It returns the answer to each item, in their order, and raises UsageError if an item
+            cannot be used.
+        second: whether an item has a second text.
+        names: the columns that an answer fills.
+        columns: their values in this order: numbers, texts, arrays, or lists and mappings of these.
+    """
+
+    answers: Callable[..., Sequence[Any]]
+    second: Literal["never", "optional", "always"] = "never"
+    names: tuple[str, ...]
+    columns: Callable[[Any], tuple[Any, ...]]
+
+    def values(self, answer: Any) -> Mapping[str, Any]:
+        """The columns of an answer: name -> value."""
+        return dict(zip(self.names, self.columns(answer), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +84,7 @@ class Verb:
         example: arguments for the help page.
         lines: the answer for people, line by line.
         to_json: the answer for programs.
+        rows: how it answers many texts.
     """
 
     name: str
@@ -61,3 +95,4 @@ class Verb:
     example: tuple[str, ...]
     lines: Callable[[Any], Iterable[str]]
     to_json: Callable[[Any], Any] = lambda answer: answer
+    rows: RowAnswers

@@ -17,7 +17,7 @@ from bertedge.heads.head import Arrays, GoldenArray, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.structure import Structure
 from bertedge.heads.text_model import TextModel, row_of
-from bertedge.heads.verb import Argument, Verb
+from bertedge.heads.verb import Argument, RowAnswers, Verb
 from bertedge.layers import Layer, Role
 from bertedge.metric import SHARE, GoalKind, Metric, mean
 from bertedge.predictor import Batch, Outputs
@@ -146,5 +146,10 @@ TOPIC = Topic(
         arguments=(Argument(name="text", help="A text."),),
         example=("The ship sailed across the sea.",),
         lines=lambda answer: [answer],
+        rows=RowAnswers(
+            answers=lambda model, texts: [model.topic(text) for text in texts],
+            names=("topic",),
+            columns=lambda topic: (topic,),
+        ),
     ),
 )

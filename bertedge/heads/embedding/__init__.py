@@ -23,7 +23,7 @@ from bertedge.heads.embedding.vector_recipe import VECTOR_OPTIONS
 from bertedge.heads.embedding.worst_vectors import LISTS, WorstVectors
 from bertedge.heads.head import Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.structure import Structure
-from bertedge.heads.verb import Argument, Verb
+from bertedge.heads.verb import Argument, RowAnswers, Verb
 from bertedge.metric import SHARE, GoalKind, Metric, mean, minus, quantile, spearman
 from bertedge.pooling import SIMILARITIES, EmbeddingSettings, pool, pooling_of
 from bertedge.predictor import HIDDEN_STATES, Batch, Outputs
@@ -235,6 +235,11 @@ EMBEDDING = TextEmbedding(
         example=("She drank a cup of coffee in the kitchen.", "He made tea."),
         lines=_lines,
         to_json=lambda vectors: [vector.tolist() for vector in vectors],
+        rows=RowAnswers(
+            answers=lambda model, texts, **options: model.encode(texts, **options),
+            names=("embedding",),
+            columns=lambda vector: (vector,),
+        ),
     ),
     smooth_loss="embedding.relative_error",
     main_metric="embedding.cosine_mean",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from bertedge.heads.mlm.fill_mask import lines
 from bertedge.heads.mlm.word_quantities import keep_words, quantities_of_kept, word_quantities
 from bertedge.heads.mlm.worst_words import LISTS, WorstWords
 from bertedge.heads.structure import Found, Structure
-from bertedge.heads.verb import Argument, Option, Verb
+from bertedge.heads.verb import Argument, Option, RowAnswers, Verb
 from bertedge.layers import Layer, Role, word_table
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, difference, exponential, mean, quantile
 from bertedge.predictor import NO_LABEL, Batch, Outputs
@@ -256,6 +256,11 @@ MLM = MaskedWords(
         options=(Option(name="top_k", default=5, least=1, help="Proposals for each [MASK]."),),
         example=("She drank a cup of [MASK] in the kitchen.",),
         lines=lines,
+        rows=RowAnswers(
+            answers=lambda model, texts, **options: model.fill_mask(texts, **options),
+            names=("fills",),
+            columns=lambda fills: ([[asdict(fill) for fill in proposals] for proposals in fills],),
+        ),
     ),
     answers="best words",
     lists=LISTS,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,13 @@ from bertedge.heads.question_answering.answer_spans import LONGEST_ANSWER, Answe
 from bertedge.heads.question_answering.right_answers import given_answers, marked
 from bertedge.heads.question_answering.worst_answers import LISTS, WorstAnswers
 from bertedge.heads.structure import Found, Structure
-from bertedge.heads.verb import REQUIRED, Option, Verb
+from bertedge.heads.verb import REQUIRED, Option, RowAnswers, Verb
 from bertedge.layers import Layer
 from bertedge.metric import KL_FLOOR, PROBABILITY_FLOOR, SHARE, GoalKind, Metric, difference, mean
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
 from bertedge.probabilities import largest_change, largest_lead, softmax
+from bertedge.texts import Pair
 from bertedge.tokenizer import Tokenizer
 
 NAME = "question_answering"
@@ -201,6 +203,14 @@ def _lines(answers: Iterable[Answer]) -> Iterator[str]:
         yield f"{answer.score:8.4f}  {answer.text or '(no answer)'}"
 
 
+def _best_answers(model: Any, pairs: Sequence[Pair], **options: Any) -> Sequence[Answer]:
+    """The best answer of each pair of question and context."""
+    if not pairs:
+        return []
+    questions, contexts = zip(*pairs, strict=True)
+    return model.answer(questions, contexts, **options)
+
+
 QUESTION_ANSWERING = QuestionAnswering(
     words="question-answering",
     reads="every",
@@ -255,15 +265,21 @@ QUESTION_ANSWERING = QuestionAnswering(
         help="Find the answer to a question in a context.",
         arguments=(),
         options=(
-            Option(name="question", kind=str, default=REQUIRED, help="The question."),
-            Option(name="context", kind=str, default=REQUIRED, help="The text that may hold the answer."),
-            Option(name="top", default=1, least=1, help="Answers to print, best first."),
+            Option(name="question", kind=str, default=REQUIRED, help="The question.", gives="text"),
+            Option(name="context", kind=str, default=REQUIRED, help="The text that may hold the answer.", gives="pair"),
+            Option(name="top", default=1, least=1, help="Answers to print, best first.", of_rows=False),
             Option(name="no_answer", kind=bool, default=False, help='Also consider that there is "no answer".'),
             Option(name="longest", default=LONGEST_ANSWER, least=1, help="Tokens of an answer at most."),
         ),
         example=("--question", "Where did she live?", "--context", "Ada Lovelace lived in London."),
         lines=_lines,
         to_json=lambda answers: [asdict(answer) for answer in answers],
+        rows=RowAnswers(
+            answers=_best_answers,
+            second="always",
+            names=("answer", "start", "end", "score"),
+            columns=lambda best: (best.text, best.start, best.end, best.score),
+        ),
     ),
     lists=LISTS,
 )

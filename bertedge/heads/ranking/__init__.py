@@ -24,7 +24,7 @@ from bertedge.heads.ranking.rerank import Ranked
 from bertedge.heads.ranking.worst_rankings import PAIRS, SCORE_FLOOR, WorstRankings
 from bertedge.heads.sequence_settings import SequenceSettings
 from bertedge.heads.structure import Found, Structure
-from bertedge.heads.verb import REQUIRED, Argument, Option, Verb
+from bertedge.heads.verb import REQUIRED, Argument, Option, RowAnswers, Verb
 from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind, Metric, mean, mean_of_groups, minus
 from bertedge.predictor import Batch, Outputs
@@ -237,11 +237,17 @@ RANKING = Ranking(
         help="Print documents in the order of their relevance to a query, with their scores.",
         arguments=(Argument(name="documents", help="Documents.", many=True),),
         options=(
-            Option(name="query", kind=str, default=REQUIRED, help="The query."),
-            Option(name="top", default=None, least=1, help="The most documents to print."),
+            Option(name="query", kind=str, default=REQUIRED, help="The query.", gives="text"),
+            Option(name="top", default=None, least=1, help="The most documents to print.", of_rows=False),
         ),
         example=("Mars is red.", "Venus is bright.", "--query", "red planet"),
         lines=_lines,
         to_json=lambda documents: [asdict(document) for document in documents],
+        rows=RowAnswers(
+            answers=lambda model, pairs: model.relevance(pairs),
+            second="always",
+            names=("score",),
+            columns=lambda score: (score,),
+        ),
     ),
 )

@@ -11,7 +11,7 @@ import numpy as np
 from bertedge.errors import UsageError
 from bertedge.heads.ranking.rank_settings import RankSettings
 from bertedge.heads.text_model import TextModel, row_of
-from bertedge.texts import texts_of
+from bertedge.texts import Pair, pairs_of, texts_of
 from bertedge.tokenizer import Tokenizer
 
 HEAD = "ranking"
@@ -55,13 +55,30 @@ class Rerank(TextModel):
         if not isinstance(query, str):
             raise UsageError("rerank: expected a text as the query", 'for instance rerank("red planet", documents)')
         texts = texts_of(documents, "rerank: expected a list of documents")
-        settings: RankSettings = self.head_settings.ranking
-        encodings = self._ranking_tokenizer.encode_many([(query, text) for text in texts])
-        scores = self.runner.run(
-            [row_of(encoding) for encoding in encodings], lambda result: float(settings.scores(result[HEAD]))
-        )
+        scores = self.relevance([(query, text) for text in texts])
         order = np.argsort(-np.asarray(scores), kind="stable")[:top]
         return [Ranked(index=int(index), score=scores[index], text=texts[index]) for index in order]
+
+    def relevance(self, pairs: Iterable[Pair]) -> list[float]:
+        """The score of each pair of a query and a document; larger is more relevant.
+
+        Args:
+            pairs: a list, an array of two columns, ``zip(queries, documents)``, a generator.
+
+        Raises:
+            CheckpointError: the model has no such head.
+            UsageError: an item is not a pair of texts; the message gives its index.
+
+        Warns:
+            TruncationWarning: pairs were too long.
+            UnknownTextWarning: texts consist of unknown words.
+        """
+        self._require(HEAD)
+        settings: RankSettings = self.head_settings.ranking
+        encodings = self._ranking_tokenizer.encode_many(pairs_of(pairs, "relevance: expected a list of pairs"))
+        return self.runner.run(
+            [row_of(encoding) for encoding in encodings], lambda result: float(settings.scores(result[HEAD]))
+        )
 
     @cached_property
     def _ranking_tokenizer(self) -> Tokenizer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from bertedge.heads.sequence_classification.label_quantities import accuracy, fi
 from bertedge.heads.sequence_classification.worst_labels import FLIPS, TEXTS, WorstLabels
 from bertedge.heads.sequence_settings import PROBLEMS, SequenceSettings, sequence_settings
 from bertedge.heads.structure import Found, Structure
-from bertedge.heads.verb import Argument, Option, Verb
+from bertedge.heads.verb import Argument, Option, RowAnswers, Verb
 from bertedge.layers import Layer
 from bertedge.metric import ANY, SHARE, GoalKind
 from bertedge.predictor import Batch, Outputs
@@ -229,10 +229,18 @@ SEQUENCE_CLASSIFICATION = SequenceClassification(
         arguments=(Argument(name="texts", help="Texts.", many=True),),
         options=(
             Option(name="top_k", default=5, least=1, help="The most labels of a text."),
-            Option(name="pair", kind=str, default=None, help="A second text, for a model that judges pairs."),
+            Option(
+                name="pair", kind=str, default=None, help="A second text, for a model that judges pairs.", gives="pair"
+            ),
             Option(name="classifier", kind=str, default=None, help="Which classifier, if the model has several."),
         ),
         example=("My card has not arrived.",),
         lines=_lines,
+        rows=RowAnswers(
+            answers=lambda model, items, **options: model.classify(items, **options),
+            second="optional",
+            names=("label", "score", "labels", "scores"),
+            columns=lambda one: (one.label, one.score, list(one.labels), [asdict(score) for score in one.scores]),
+        ),
     ),
 )

@@ -39,7 +39,7 @@ from bertedge.heads.token_classification.tag_quantities import (
 from bertedge.heads.token_classification.tag_settings import TagSettings, tag_settings
 from bertedge.heads.token_classification.tagging import AGGREGATIONS, Entity
 from bertedge.heads.token_classification.worst_tags import LISTS, WorstTags
-from bertedge.heads.verb import Argument, Option, Verb
+from bertedge.heads.verb import Argument, Option, RowAnswers, Verb
 from bertedge.layers import Layer
 from bertedge.predictor import Batch, Outputs
 from bertedge.printable import differences_in_words
@@ -191,6 +191,11 @@ TOKEN_CLASSIFICATION = TokenClassification(
         example=("Ada Lovelace lived in London.",),
         lines=_lines,
         to_json=lambda found: [[asdict(entity) for entity in entities] for entities in found],
+        rows=RowAnswers(
+            answers=lambda model, texts, **options: model.tag(texts, **options),
+            names=("entities",),
+            columns=lambda entities: ([asdict(entity) for entity in entities],),
+        ),
     ),
     answers="tags",
     lists=LISTS,
