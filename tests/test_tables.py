@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -233,7 +235,22 @@ def test_a_head_answers_rows_one_by_one_as_together(head: Head, with_the_head: B
         assert [*together[0]] == [*rows.names]
         assert str(together) == str(alone)
         assert str(together[0]) == str(together[2])
+        assert all(fits(together[0][name], kind) for name, kind in zip(rows.names, rows.types, strict=True))
     assert len(rows.answers(with_the_head, [])) == 0
+
+
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value has a type of :attr:`bertedge.heads.verb.RowAnswers.types`."""
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(fits(item, *get_args(kind)) for item in value)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return (
+            isinstance(value, dict) and [*value] == [*hints] and all(fits(value[name], hints[name]) for name in hints)
+        )
+    if kind is np.ndarray:
+        return isinstance(value, np.ndarray) and value.dtype == np.float32
+    return type(value) is kind
 
 
 def test_a_head_has_a_method_a_command_and_a_page(head: Head) -> None:

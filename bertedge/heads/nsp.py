@@ -236,6 +236,7 @@ NSP = NextSentence(
             answers=lambda model, pairs: model.next_sentence(pairs),
             second="always",
             names=("is_next",),
+            types=(float,),
             columns=lambda probability: (probability,),
         ),
     ),

@@ -62,12 +62,15 @@ class RowAnswers:
             cannot be used.
         second: whether an item has a second text.
         names: the columns that an answer fills.
-        columns: their values in this order: numbers, texts, arrays, or lists and mappings of these.
+        types: the types of these columns, in this order: ``float``, ``int``, ``str``, ``np.ndarray`` for float32 arrays
+            of any shape, a dataclass for mappings with its fields as keys, or ``list[...]`` of these.
+        columns: their values in this order.
     """
 
     answers: Callable[..., Sequence[Any]]
     second: Literal["never", "optional", "always"] = "never"
     names: tuple[str, ...]
+    types: tuple[Any, ...]
     columns: Callable[[Any], tuple[Any, ...]]
 
     def values(self, answer: Any) -> Mapping[str, Any]:

@@ -149,6 +149,7 @@ TOPIC = Topic(
         rows=RowAnswers(
             answers=lambda model, texts: [model.topic(text) for text in texts],
             names=("topic",),
+            types=(str,),
             columns=lambda topic: (topic,),
         ),
     ),

@@ -238,6 +238,7 @@ EMBEDDING = TextEmbedding(
         rows=RowAnswers(
             answers=lambda model, texts, **options: model.encode(texts, **options),
             names=("embedding",),
+            types=(np.ndarray,),
             columns=lambda vector: (vector,),
         ),
     ),

@@ -15,7 +15,7 @@ from bertedge.encoders.names import Shapes
 from bertedge.heads.cases import Worst
 from bertedge.heads.head import GOLDEN_TOP, Arrays, GoldenArray, Head, Observed, Quantities
 from bertedge.heads.head_writer import HeadWriter
-from bertedge.heads.mlm.fill_mask import lines
+from bertedge.heads.mlm.fill_mask import Fill, lines
 from bertedge.heads.mlm.word_quantities import keep_words, quantities_of_kept, word_quantities
 from bertedge.heads.mlm.worst_words import LISTS, WorstWords
 from bertedge.heads.structure import Found, Structure
@@ -259,6 +259,7 @@ MLM = MaskedWords(
         rows=RowAnswers(
             answers=lambda model, texts, **options: model.fill_mask(texts, **options),
             names=("fills",),
+            types=(list[list[Fill]],),
             columns=lambda fills: ([[asdict(fill) for fill in proposals] for proposals in fills],),
         ),
     ),

@@ -278,6 +278,7 @@ QUESTION_ANSWERING = QuestionAnswering(
             answers=_best_answers,
             second="always",
             names=("answer", "start", "end", "score"),
+            types=(str, int, int, float),
             columns=lambda best: (best.text, best.start, best.end, best.score),
         ),
     ),

@@ -247,6 +247,7 @@ RANKING = Ranking(
             answers=lambda model, pairs: model.relevance(pairs),
             second="always",
             names=("score",),
+            types=(float,),
             columns=lambda score: (score,),
         ),
     ),

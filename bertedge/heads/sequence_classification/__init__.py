@@ -24,7 +24,7 @@ from bertedge.heads.head import Arrays, GoldenArray, Head, Observed
 from bertedge.heads.head_writer import HeadWriter
 from bertedge.heads.labels import about_labels, label_keys, listed
 from bertedge.heads.ranking.rank_settings import is_ranker
-from bertedge.heads.sequence_classification.classify import Classification
+from bertedge.heads.sequence_classification.classify import Classification, LabelScore
 from bertedge.heads.sequence_classification.label_answers import answer_of, given_answer
 from bertedge.heads.sequence_classification.label_metrics import METRICS, NAME
 from bertedge.heads.sequence_classification.label_quantities import accuracy, fidelity
@@ -240,6 +240,7 @@ SEQUENCE_CLASSIFICATION = SequenceClassification(
             answers=lambda model, items, **options: model.classify(items, **options),
             second="optional",
             names=("label", "score", "labels", "scores"),
+            types=(str, float, list[str], list[LabelScore]),
             columns=lambda one: (one.label, one.score, list(one.labels), [asdict(score) for score in one.scores]),
         ),
     ),

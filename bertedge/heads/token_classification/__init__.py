@@ -194,6 +194,7 @@ TOKEN_CLASSIFICATION = TokenClassification(
         rows=RowAnswers(
             answers=lambda model, texts, **options: model.tag(texts, **options),
             names=("entities",),
+            types=(list[Entity],),
             columns=lambda entities: ([asdict(entity) for entity in entities],),
         ),
     ),
