@@ -39,6 +39,7 @@ class Reader {
     if (model_.pre_norm && !model_.final_norm.is_there()) refuse_model("final norm is missing");
     if (in_.pooler.outputs) model_.pooler = packer_.pack("pooler", in_.pooler, model_.hidden, model_.hidden);
     for (int i = 0; i < in_.head_count; i++) read_head(i);
+    packer_.drop_read();
   }
 
  private:

@@ -169,10 +169,15 @@ Linear Packer::pack(const std::string& name, const be_linear& layer, const Secti
     } else {
       pack_float(piece, to);
     }
-    if (mapped_) drop_pages(piece.matrix->weight.data, piece.matrix->weight.bytes);
+    if (mapped_) read_.push_back(piece.matrix->weight);
   }
+  drop_read();
   packed_[key] = to;
   return to;
+}
+
+void Packer::drop_read() const {
+  for (const be_tensor& weight : read_) drop_pages(weight.data, weight.bytes);
 }
 
 void Packer::check(const std::string& name, const be_linear& layer, const be_matrix& matrix) const {

@@ -23,6 +23,10 @@ class Packer {
   // A whole layer; nothing if it is not there. Refuses other sizes.
   Linear pack(const std::string& name, const be_linear& layer, int inputs, int outputs);
 
+  // Drops the pages of the mapped weights that were packed. Systems map up to 2 MB around a page that is read, so
+  // reading a vector, such as a bias, maps weights next to it again.
+  void drop_read() const;
+
   // A copy of a vector of floats.
   const float* floats(const std::string& what, const be_tensor& tensor, uint64_t count);
 
@@ -43,6 +47,7 @@ class Packer {
   const Kernels& kernels_;
   int threads_;
   bool mapped_;
+  std::vector<be_tensor> read_;  // weights that were packed, where they are mapped
   // Blocks that share their layers are packed once: by everything that describes the sections.
   std::map<std::vector<uint64_t>, Linear> packed_;
 };
