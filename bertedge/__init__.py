@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bertedge.heads.ranking.rerank import Ranked as Ranked
     from bertedge.heads.sequence_classification.classify import Classification as Classification
     from bertedge.heads.token_classification.tagging import Entity as Entity
+    from bertedge.jobs.mapper import BundleMapper as BundleMapper
     from bertedge.quantization import export as export
     from bertedge.quantization import quantize as quantize
     from bertedge.recipe import QuantizationRecipe as QuantizationRecipe
@@ -54,6 +55,7 @@ __all__ = [
     "BertEdgeError",
     "BertRuntime",
     "Bundle",
+    "BundleMapper",
     "Checkpoint",
     "Classification",
     "DistillationSettings",
@@ -91,6 +93,7 @@ _HOMES = {
     "bertedge.heads.ranking.rerank": ("Ranked",),
     "bertedge.heads.sequence_classification.classify": ("Classification",),
     "bertedge.heads.token_classification.tagging": ("Entity",),
+    "bertedge.jobs.mapper": ("BundleMapper",),
     "bertedge.quantization": ("export", "quantize"),
     "bertedge.recipe": ("QuantizationRecipe",),
     "bertedge.report.gate": ("compare",),

@@ -40,7 +40,7 @@ def pairs_of(pairs: Any, expected: str) -> list[Pair]:
     items = _items(pairs, expected)
     for index, item in enumerate(items):
         if not isinstance(item, tuple | list | np.ndarray) or len(item) != 2:
-            raise UsageError(f"{expected}; at index {index} is {_described(item)}", PAIRS_HINT)
+            raise UsageError(f"{expected}; at index {index} is {described(item)}", PAIRS_HINT)
     return [_pair(item, index, len(items)) for index, item in enumerate(items)]
 
 
@@ -65,7 +65,7 @@ def _items(items: Any, expected: str) -> list[Any]:
             return list(items)
         except TypeError:
             pass
-    raise UsageError(f"{expected}, got {_described(items)}", "give strings; bytes are decoded with .decode('utf-8')")
+    raise UsageError(f"{expected}, got {described(items)}", "give strings; bytes are decoded with .decode('utf-8')")
 
 
 def _pair(pair: Any, index: int, count: int) -> Pair:
@@ -76,13 +76,13 @@ def _text(text: Any, index: int, count: int, name: str) -> str:
     where = f"the {name}" if count == 1 else f"the {name} at index {index}"
     if not isinstance(text, str):
         hint = "decode it first, with .decode('utf-8')" if isinstance(text, bytes) else "leave it out, or give ''"
-        raise UsageError(f"{where} is {_described(text)}, expected a string", hint)
+        raise UsageError(f"{where} is {described(text)}, expected a string", hint)
     if SURROGATE.search(text):
         raise UsageError(f"{where} is not Unicode: it holds half of a surrogate pair", "decode it as UTF-8")
     return str(text)
 
 
-def _described(value: Any) -> str:
+def described(value: Any) -> str:
     """A value that is not a text, in a few words."""
     if value is None:
         return "None"

@@ -1,0 +1,1 @@
+"""Many texts: files in and files out, and tables on many machines."""
