@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from bertedge.checkpoint import Checkpoint
@@ -78,6 +79,9 @@ def test_scores_are_those_of_the_library(save: Save, tmp_path: Path, extra: dict
     np.testing.assert_allclose([one.score for one in got], [one["score"] for one in expected], atol=1e-4)
     assert runtime.rerank(QUERY, DOCUMENTS, top=1) == got[:1]
     assert runtime.rerank(QUERY, iter(())) == []
+    pairs = [(QUERY, document) for document in DOCUMENTS]
+    raw = theirs(folder).predict(pairs, activation_fn=torch.nn.Identity())
+    np.testing.assert_allclose(runtime.relevance(pairs, raw_scores=True), raw, atol=1e-4)
 
 
 def test_the_folder_that_the_library_writes(save: Save, tmp_path: Path) -> None:

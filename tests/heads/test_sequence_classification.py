@@ -63,6 +63,10 @@ def test_answers_are_those_of_the_pipeline(
         assert [one.label for one in got.scores] == [one["label"] for one in expected]
         np.testing.assert_allclose([s.score for s in got.scores], [s["score"] for s in expected], atol=1e-4)
         assert (got.label, got.score) == (got.scores[0].label, got.scores[0].score)
+        raw = pipeline(text, top_k=None, function_to_apply="none")
+        own = runtime.classify(text, raw_scores=True)
+        assert ([one.label for one in own.scores], own.labels) == ([one["label"] for one in raw], got.labels)
+        np.testing.assert_allclose([one.score for one in own.scores], [one["score"] for one in raw], atol=1e-4)
     pair = pipeline([{"text": TEXTS[0], "text_pair": TEXTS[1]}], top_k=None)[0]
     assert runtime.classify(TEXTS[0], pair=TEXTS[1]).score == pytest.approx(pair[0]["score"], abs=1e-4)
     assert runtime.classify([(TEXTS[0], TEXTS[1])], top_k=1)[0].scores[0].label == pair[0]["label"]

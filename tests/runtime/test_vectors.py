@@ -145,6 +145,24 @@ def test_dimensions(make: Make) -> None:
     assert np.allclose(np.linalg.norm(runtime.encode(TEXTS, dimensions=4, normalize=True), axis=1), 1)
 
 
+def test_token_ids_in_place_of_texts(make: Make) -> None:
+    about = {"prompts": {"query": "a ship "}, "default_prompt_name": "query"}
+    model = make(about=about, transformer={"max_seq_length": 20})
+    ids = [encoding.input_ids for encoding in model.tokenizer.encode_many(TEXTS)]
+    for options in ({}, {"dimensions": 8, "normalize": True}, {"pooling": "max"}):
+        np.testing.assert_array_equal(model.encode_ids(ids, **options), model.encode(TEXTS, prompt="", **options))
+    assert model.encode_ids([]).shape == (0, model.dimension)
+    for wrong, words in (
+        ([ids[0], []], "index 1 has 0 token ids"),
+        ([[2] * 21], "has 21 token ids, expected 1 to 20"),
+        ([[2, 10**30]], "index 0 is not a list of token ids"),
+        ([[2, model.config.vocab_size]], "out of range"),
+        ([[2, -1]], "out of range"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            model.encode_ids(wrong)
+
+
 def test_similarity(make: Make) -> None:
     runtime = make([TRANSFORMER, pooling("mean")], about={"similarity_fn_name": "euclidean"})
     one, several = TEXTS[0], TEXTS[1:]

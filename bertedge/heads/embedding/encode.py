@@ -9,9 +9,10 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.errors import CheckpointError
+from bertedge.errors import CheckpointError, UsageError
 from bertedge.heads.embedding.vector_recipe import Pooling, VectorPooling, VectorRecipe, vector_recipe
-from bertedge.heads.text_model import TextModel, row_of
+from bertedge.heads.text_model import NO_POSITIONS, TextModel, row_of
+from bertedge.predictor import Row
 from bertedge.texts import texts_of
 from bertedge.tokenizer import Tokenizer
 
@@ -130,6 +131,51 @@ class Encode(TextModel):
         if pooling == "none":
             return vectors
         return np.stack(vectors) if vectors else recipe.no_vectors(self.config.hidden_size)
+
+    def encode_ids(
+        self,
+        ids: Iterable[Sequence[int]],
+        *,
+        pooling: VectorPooling | None = None,
+        normalize: bool | None = None,
+        dimensions: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Make vectors of texts that are token ids already. They are read as they are: no prompt, no special token and
+        no cut is added.
+
+        Args:
+            ids: the ids of each text, special tokens included, as the bundle's own tokenizer gives them.
+            pooling, normalize, dimensions: see :meth:`encode`.
+
+        Returns:
+            (texts, D).
+
+        Raises:
+            UsageError: a text has no ids, or more than :attr:`max_length`; an id is not one of the model's; or a
+                setting is not known.
+            CheckpointError: the model has no pooler.
+        """
+        recipe = vector_recipe(
+            self.embedding, pooling=pooling, normalize=normalize, dimensions=dimensions, prompt_name=None, prompt=""
+        )
+        if not recipe.hidden:
+            self._require_pooler()
+        rows = [self._row_of_ids(own, index, hidden=recipe.hidden) for index, own in enumerate(ids)]
+        vectors = self.runner.run(rows, lambda result: recipe.vector(result, 0))
+        return np.stack(vectors) if vectors else recipe.no_vectors(self.config.hidden_size)
+
+    def _row_of_ids(self, ids: Sequence[int], index: int, *, hidden: bool) -> Row:
+        if not 0 < len(ids) <= self.max_length:
+            raise UsageError(
+                f"the text at index {index} has {len(ids)} token ids, expected 1 to {self.max_length}",
+                "shorten or split the text",
+            )
+        try:
+            input_ids = np.asarray(ids, dtype=np.int64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"the text at index {index} is not a list of token ids", "give whole numbers") from error
+        types = np.zeros_like(input_ids)
+        return Row(input_ids=input_ids, token_type_ids=types, masked_positions=NO_POSITIONS, hidden=hidden)
 
     def _run(self, texts: Sequence[str], recipe: VectorRecipe) -> list[NDArray[np.float32]]:
         """The vector of each text."""

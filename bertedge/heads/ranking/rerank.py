@@ -11,6 +11,7 @@ import numpy as np
 from bertedge.errors import UsageError
 from bertedge.heads.ranking.rank_settings import RankSettings
 from bertedge.heads.text_model import TextModel, row_of
+from bertedge.predictor import RowOutputs
 from bertedge.texts import Pair, pairs_of, texts_of
 from bertedge.tokenizer import Tokenizer
 
@@ -59,11 +60,12 @@ class Rerank(TextModel):
         order = np.argsort(-np.asarray(scores), kind="stable")[:top]
         return [Ranked(index=int(index), score=scores[index], text=texts[index]) for index in order]
 
-    def relevance(self, pairs: Iterable[Pair]) -> list[float]:
+    def relevance(self, pairs: Iterable[Pair], *, raw_scores: bool = False) -> list[float]:
         """The score of each pair of a query and a document; larger is more relevant.
 
         Args:
             pairs: a list, an array of two columns, ``zip(queries, documents)``, a generator.
+            raw_scores: give the model's output itself, without its sigmoid or other function.
 
         Raises:
             CheckpointError: the model has no such head.
@@ -76,9 +78,12 @@ class Rerank(TextModel):
         self._require(HEAD)
         settings: RankSettings = self.head_settings.ranking
         encodings = self._ranking_tokenizer.encode_many(pairs_of(pairs, "relevance: expected a list of pairs"))
-        return self.runner.run(
-            [row_of(encoding) for encoding in encodings], lambda result: float(settings.scores(result[HEAD]))
-        )
+
+        def read(result: RowOutputs) -> float:
+            logits = result[HEAD]
+            return float(logits[0] if raw_scores else settings.scores(logits))
+
+        return self.runner.run([row_of(encoding) for encoding in encodings], read)
 
     @cached_property
     def _ranking_tokenizer(self) -> Tokenizer:

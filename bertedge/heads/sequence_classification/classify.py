@@ -50,7 +50,13 @@ class Classify(TextModel):
 
     @overload  # a string is an iterable of strings too, but this case
     def classify(  # type: ignore[overload-overlap]
-        self, texts: str, *, pair: str | None = None, top_k: int | None = None, classifier: str | None = None
+        self,
+        texts: str,
+        *,
+        pair: str | None = None,
+        top_k: int | None = None,
+        classifier: str | None = None,
+        raw_scores: bool = False,
     ) -> Classification: ...
     @overload
     def classify(
@@ -60,6 +66,7 @@ class Classify(TextModel):
         pair: str | None = None,
         top_k: int | None = None,
         classifier: str | None = None,
+        raw_scores: bool = False,
     ) -> list[Classification]: ...
     def classify(
         self,
@@ -68,6 +75,7 @@ class Classify(TextModel):
         pair: str | None = None,
         top_k: int | None = None,
         classifier: str | None = None,
+        raw_scores: bool = False,
     ) -> Classification | list[Classification]:
         """Label texts, or pairs of texts.
 
@@ -76,6 +84,7 @@ class Classify(TextModel):
             pair: a second text for each text.
             top_k: the most labels in ``scores``; default: all.
             classifier: the name of a classifier, if the model has several.
+            raw_scores: scores are the model's outputs themselves, before they become probabilities.
 
         Raises:
             CheckpointError: the model has no such head.
@@ -100,7 +109,7 @@ class Classify(TextModel):
             items = [(str(item), pair) for item in items]
 
         def read(result: RowOutputs) -> Classification:
-            return _classification(chosen, result[HEAD][place], top_k)
+            return _classification(chosen, result[HEAD][place], top_k, raw_scores)
 
         answers = self.runner.run([row_of(encoding) for encoding in self.tokenizer.encode_many(items)], read)
         return answers[0] if isinstance(texts, str) else answers
@@ -118,11 +127,14 @@ class Classify(TextModel):
         return by_name[name]
 
 
-def _classification(classifier: Classifier, logits: NDArray[np.float32], top_k: int | None) -> Classification:
-    scores = classifier.probabilities(logits)
+def _classification(
+    classifier: Classifier, logits: NDArray[np.float32], top_k: int | None, raw_scores: bool
+) -> Classification:
+    probabilities = classifier.probabilities(logits)
+    scores = logits if raw_scores else probabilities
     best = top_indices(scores, len(scores))
     ranked = [LabelScore(label=classifier.labels[index], score=float(scores[index])) for index in best]
-    given = {"single": 1, "multi": int((scores >= THRESHOLD).sum()), "regression": 0}[classifier.problem]
+    given = {"single": 1, "multi": int((probabilities >= THRESHOLD).sum()), "regression": 0}[classifier.problem]
     return Classification(
         label=ranked[0].label,
         score=ranked[0].score,
