@@ -99,11 +99,23 @@ class ShortTextWarning(UserWarning):
     """A text has fewer examples than requested."""
 
 
-class TruncationWarning(UserWarning):
+class TextWarning(UserWarning):
+    """A warning about some of several texts.
+
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, message: str = "", count: int = 1) -> None:
+        super().__init__(message)
+        self.count = count
+
+
+class TruncationWarning(TextWarning):
     """A text was longer than the model can read, so its end was cut off."""
 
 
-class UnknownTextWarning(UserWarning):
+class UnknownTextWarning(TextWarning):
     """The vocabulary has no word of a text, so the answer does not depend on what the text says."""
 
 

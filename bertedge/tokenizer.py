@@ -268,9 +268,10 @@ class Tokenizer:
         encodings = [Encoding.of(one) for one in found]
         if cut := sum(encoding.truncated for encoding in encodings):
             told = about_cut(cut, len(found), self.max_length, self.truncation_side)
-            warnings.warn(told, TruncationWarning, stacklevel=2)
+            warnings.warn(TruncationWarning(told, cut), stacklevel=2)
         if unknown := self.without_words(found, prompt):
-            warnings.warn(about_unknown(unknown, len(found)), UnknownTextWarning, stacklevel=2)
+            told = about_unknown(unknown, len(found))
+            warnings.warn(UnknownTextWarning(told, len(unknown)), stacklevel=2)
         return encodings
 
     def without_words(self, found: Sequence[tokenizers.Encoding], prompt: str = "") -> list[int]:

@@ -45,7 +45,7 @@ def windows_of(
     parts = [[next(first)] if pair is None else [next(first), next(second)] for _, pair in pairs]
     unknown = [index for index, own in enumerate(parts) if tokenizer.without_words(own)]
     if unknown:
-        warnings.warn(about_unknown(unknown, len(parts)), UnknownTextWarning, stacklevel=2)
+        warnings.warn(UnknownTextWarning(about_unknown(unknown, len(parts)), len(unknown)), stacklevel=2)
     length = tokenizer.max_length if max_length is None else max_length
     return [_windows(tokenizer, own, stride, length) for own in parts]
 

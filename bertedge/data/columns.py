@@ -142,6 +142,27 @@ def find_columns(path: Path, row: Row, asked: Mapping[str, str]) -> Columns:
     )
 
 
+def find_other_column(path: Path, row: Row, asked: Mapping[str, str], *, second: bool) -> str:
+    """The column of the one text of a row, where the other text of a pair is the same for all rows.
+
+    Args:
+        asked: see :func:`asked_columns`.
+        second: whether it is the second text of the pair.
+
+    Raises:
+        UsageError: a column that the user named is missing.
+        CorpusError: no column has a usual name.
+    """
+    names = {name.strip().lower(): name for name in reversed([*row.values])}
+    if (name := asked.get("text")) is not None:
+        return _named(path, name, names)
+    usual = [*(pair for _, pair in PAIRS), *SINGLE] if second else SINGLE
+    found = _first(names, usual)
+    if found is None:
+        raise CorpusError(f"{path}: has no column {usual[0]!r}; it has {_shown(row.values)}", "name it: --column NAME")
+    return found
+
+
 def is_text_column(name: str) -> bool:
     """Whether a column's name is a usual one for texts."""
     return name.strip().lower() in SINGLE

@@ -22,7 +22,7 @@ Rows = Callable[[TextFile], Iterator[Row]]
 
 def rows_of(file: TextFile) -> Rows | None:
     """The reader for a file's rows, by its suffix or, for JSON Lines, by its beginning; None for plain text."""
-    return READERS.get(file.suffix) or (json_rows if _begins_with_objects(file.beginning) else None)
+    return READERS.get(file.suffix) or (json_rows if begins_with_objects(file.beginning) else None)
 
 
 def json_rows(file: TextFile) -> Iterator[Row]:
@@ -53,7 +53,7 @@ def csv_rows(file: TextFile) -> Iterator[Row]:
         CorpusError: a row cannot be read.
     """
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_ROW))
-    delimiter, names = _header(file)
+    delimiter, names = header_of(file.beginning, file.suffix)
     rows = csv.reader(_lines(file), delimiter=delimiter)
     try:
         next(rows, None)
@@ -85,11 +85,11 @@ READERS: dict[str, Rows] = {
 }
 
 
-def _header(file: TextFile) -> tuple[str, list[str]]:
+def header_of(beginning: str, suffix: str) -> tuple[str, list[str]]:
     """The delimiter and the columns of the first line. A delimiter that gives a text column is preferred."""
-    line = file.beginning.split("\n", 1)[0].lstrip(BYTE_ORDER_MARK)
+    line = beginning.split("\n", 1)[0].lstrip(BYTE_ORDER_MARK)
     headers = []
-    for delimiter in DELIMITERS[file.suffix]:
+    for delimiter in DELIMITERS[suffix]:
         names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
         headers.append((delimiter, names))
     return max(headers, key=lambda header: (any(map(is_text_column, header[1])), len(header[1])))
@@ -112,7 +112,7 @@ def _lines(file: TextFile) -> Iterator[str]:
         yield line
 
 
-def _begins_with_objects(beginning: str) -> bool:
+def begins_with_objects(beginning: str) -> bool:
     """Whether the first lines are JSON objects."""
     lines = [line for line in beginning.split("\n", 8)[:8] if line.strip()][:2]
     try:

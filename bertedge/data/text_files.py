@@ -109,19 +109,30 @@ def local_file(path: Path) -> Path:
     Raises:
         CorpusError: it is missing, a folder or a device, or the pipe delivers too much.
     """
+    source, status, delivered = source_of(path)
+    return _copy_of_pipe(source, (status.st_dev, status.st_ino)) if delivered else path
+
+
+def source_of(path: Path) -> tuple[Path, os.stat_result, bool]:
+    """What is to be opened to read a path, its status, and whether its bytes can be read only once, as from a pipe.
+
+    A path of ``-`` is the standard input.
+
+    Raises:
+        CorpusError: it is missing, a folder or a device.
+    """
     source = Path("/dev/stdin") if str(path) == "-" and not path.exists() else path
     try:
         status = os.stat(source)
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})", "check the path") from error
     handed_over = str(source) == "/dev/stdin" or str(source.parent) in ("/dev/fd", "/proc/self/fd")
-    if stat.S_ISFIFO(status.st_mode) or (handed_over and stat.S_ISREG(status.st_mode)):
-        return _copy_of_pipe(source, (status.st_dev, status.st_ino))
     if stat.S_ISDIR(status.st_mode):
         raise CorpusError(f"{path}: cannot be read (it is a folder)", "name a file")
-    if not stat.S_ISREG(status.st_mode):
+    delivered = stat.S_ISFIFO(status.st_mode) or (handed_over and stat.S_ISREG(status.st_mode))
+    if not delivered and not stat.S_ISREG(status.st_mode):
         raise CorpusError(f"{path}: is a device, not a file of text", "name a file")
-    return path
+    return source, status, delivered
 
 
 def text_sha256(path: Path) -> str:
@@ -142,22 +153,30 @@ def open_text(path: Path) -> Iterator[TextFile]:
     """
     text: TextFile | None = None
     try:
-        with open(local_file(path), "rb") as raw, _decompressed(raw) as file:
+        with read_errors(path), open(local_file(path), "rb") as raw, decompressed(raw) as file:
             beginning = file.read(BEGINNING)
             file.seek(0)
-            _require_text(path, beginning)
+            require_text(path, beginning)
             text = TextFile(path, file, beginning)
             yield text
     except UnicodeDecodeError as error:
         where = text.where() if text else ""
         raise CorpusError(f"{path}: not UTF-8{where}", _encoding_hint(error.object)) from error
+
+
+@contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """Errors of the system and of the decompression become a :class:`CorpusError`."""
+    try:
+        yield
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if not isinstance(error, OSError) or error.errno is None:  # as gzip and bz2 raise it
             raise CorpusError(f"{path}: the compressed file is damaged or cut off", FRESH_COPY) from error
         raise CorpusError(f"{path}: cannot be read ({error.strerror or error})", "check the path") from error
 
 
-def _decompressed(raw: io.BufferedReader) -> Any:
+def decompressed(raw: io.BufferedReader) -> Any:
+    """A file that reads what a file holds, which is compressed or not."""
     beginning = raw.peek(1)
     for magic, opener in COMPRESSED.values():
         if beginning.startswith(magic):
@@ -165,7 +184,7 @@ def _decompressed(raw: io.BufferedReader) -> Any:
     return raw
 
 
-def _require_text(path: Path, beginning: bytes) -> None:
+def require_text(path: Path, beginning: bytes) -> None:
     """Refuse a file whose first bytes are not text.
 
     Raises:

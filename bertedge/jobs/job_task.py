@@ -1,0 +1,66 @@
+"""What a job asks of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from bertedge.errors import UsageError, nearest
+from bertedge.files import sha256
+from bertedge.heads.verb import Verb
+from bertedge.jobs.job_input import JobInput
+from bertedge.jobs.output_formats import OutputColumns
+from bertedge.manifest import MANIFEST
+from bertedge.runtime import BertRuntime
+
+
+class Task:
+    """What is asked of each row.
+
+    Attributes:
+        shared: ``text`` or ``pair`` -> the text of all rows.
+        none: the answers to no rows.
+    """
+
+    def __init__(
+        self, verb: Verb, runtime: BertRuntime, options: dict[str, Any], columns: tuple[str, ...], prefix: str
+    ) -> None:
+        self.verb, self.runtime, self.options = verb, runtime, options
+        self.columns, self.prefix = columns, prefix
+        known = {option.name: option for option in verb.options}
+        for name in options:
+            if name not in known:
+                raise UsageError(f"{verb.name} has no option {name!r}", nearest(name, known))
+            if not known[name].of_rows:
+                raise UsageError(f"--{name} has no effect on the rows of a file", "leave it out")
+        self.shared = {
+            str(known[name].gives): value
+            for name, value in options.items()
+            if known[name].gives is not None and value is not None
+        }
+        plain = {name: value for name, value in options.items() if known[name].gives is None}
+        self.answers = partial(verb.rows.answers, runtime, **plain)
+        self.none = self.answers([])  # finds wrong options
+        self.names = tuple(f"{prefix}{name}" for name in verb.rows.names)
+
+    def job(self, read: JobInput) -> dict[str, Any]:
+        """What tells this job apart from others; see :data:`bertedge.jobs.journal.PARTS`."""
+        return {
+            "input": read.fingerprint,
+            "bundle": sha256(self.runtime.bundle.folder / MANIFEST),
+            "engine": self.runtime.engine.name,
+            "command": self.verb.name,
+            "options": {name: value for name, value in self.options.items() if value is not None},
+            "columns": list(self.columns),
+            "prefix": self.prefix,
+        }
+
+    def output_columns(self, carried: Sequence[str]) -> OutputColumns:
+        """Raises UsageError if the input has a column of an answer's name."""
+        for name in self.names:
+            if name in carried:
+                raise UsageError(
+                    f"the input has a column {name!r} already", "give the new columns other names: --prefix bertedge_"
+                )
+        return OutputColumns(carried=tuple(carried), names=self.names, rows=self.verb.rows, none=self.none)
