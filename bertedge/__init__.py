@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from bertedge.heads.ranking.rerank import Ranked as Ranked
     from bertedge.heads.sequence_classification.classify import Classification as Classification
     from bertedge.heads.token_classification.tagging import Entity as Entity
+    from bertedge.hub.download import pull as pull
+    from bertedge.hub.model_card import CardFacts as CardFacts
+    from bertedge.hub.upload import push as push
     from bertedge.jobs.mapper import BundleMapper as BundleMapper
     from bertedge.quantization import export as export
     from bertedge.quantization import quantize as quantize
@@ -56,6 +59,7 @@ __all__ = [
     "BertRuntime",
     "Bundle",
     "BundleMapper",
+    "CardFacts",
     "Checkpoint",
     "Classification",
     "DistillationSettings",
@@ -73,6 +77,8 @@ __all__ = [
     "distill",
     "export",
     "load",
+    "pull",
+    "push",
     "quantize",
     "read_report",
     "train",
@@ -94,6 +100,9 @@ _HOMES = {
     "bertedge.heads.sequence_classification.classify": ("Classification",),
     "bertedge.heads.token_classification.tagging": ("Entity",),
     "bertedge.jobs.mapper": ("BundleMapper",),
+    "bertedge.hub.download": ("pull",),
+    "bertedge.hub.model_card": ("CardFacts",),
+    "bertedge.hub.upload": ("push",),
     "bertedge.quantization": ("export", "quantize"),
     "bertedge.recipe": ("QuantizationRecipe",),
     "bertedge.report.gate": ("compare",),

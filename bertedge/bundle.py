@@ -12,6 +12,7 @@ from bertedge.encoders import EncoderConfig, read_config
 from bertedge.errors import BundleError, FileError
 from bertedge.files import placeholder, sha256
 from bertedge.heads import HEADS
+from bertedge.hub_client import exists, name_in_cache
 from bertedge.layers import linear_layers
 from bertedge.manifest import AGAIN, MANIFEST, MODELS, Manifest, read_manifest
 from bertedge.predictor import POOLER_OUTPUT
@@ -45,7 +46,7 @@ class Bundle:
             BundleError: it is not a bundle, is of another schema, or a file is missing or altered.
         """
         folder = Path(folder)
-        if not folder.is_dir():
+        if not exists(folder, Path.is_dir):
             raise FileError(f"{folder}: no such bundle", "make one with: bertedge quantize MODEL -o BUNDLE")
         if not (folder / MANIFEST).is_file():
             hint = f"make one with: bertedge quantize {folder} -o BUNDLE" if (folder / CONFIG).is_file() else AGAIN
@@ -69,12 +70,19 @@ class Bundle:
                 found = placeholder(path)
                 wrong.append(f"{name} is {found[0]}, not the file itself" if found else f"{name} was altered")
         if wrong:
-            raise BundleError(f"{self.folder}: {', '.join(wrong)}", AGAIN)
+            raise BundleError(f"{self.folder}: {', '.join(wrong)}", self._again)
+
+    @property
+    def _again(self) -> str:
+        """What to do about a broken bundle."""
+        folder = self.folder.absolute()
+        return AGAIN if name_in_cache(folder) is None else f"delete {folder.parents[1]}, so that it is downloaded again"
 
     @property
     def name(self) -> str:
-        """The folder's name; for a link, the name of the link."""
-        return Path(os.path.abspath(self.folder)).name
+        """The folder's name; for a link, the name of the link; in the hub's cache, the name of the repository."""
+        folder = Path(os.path.abspath(self.folder))
+        return name_in_cache(folder) or folder.name
 
     @property
     def model_path(self) -> Path:

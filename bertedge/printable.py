@@ -6,6 +6,7 @@ output, or marks that reverse the order of letters. Such characters are shown as
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -63,3 +64,12 @@ def differences_in_words(what: str) -> Callable[[float], str]:
 def rounded_percent(share: float) -> str:
     """A share in percent, with a decimal below 10 %: ``1.2 %``, ``12 %``."""
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def at_least(value: float) -> str:
+    """A lower bound in four decimals, rounded down: 0.99997 is not shown as 1.
+
+    A value less than a millionth below 1 counts as 1, because of rounding in float32. NaN stays ``nan``.
+    """
+    whole = value if math.isnan(value) else math.floor(round(value, 6) * 1e4 + 1e-6) / 1e4
+    return f"{whole:.4f}"

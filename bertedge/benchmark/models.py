@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bertedge.bundle import Bundle
+from bertedge.bundle_folder import find_bundle
 from bertedge.checkpoint import open_checkpoint
 from bertedge.data.corpus import read_sentences
 from bertedge.errors import UsageError
 from bertedge.evaluate.latency import DEFAULT_GRID, Workload
 from bertedge.heads import HEADS, Head
-from bertedge.manifest import MANIFEST
 from bertedge.quantization import export
 from bertedge.runtime import BertRuntime, load
 
@@ -66,8 +66,9 @@ def skipped(names: Sequence[str], bundles: Sequence[Bundle], why_not: Callable[[
 
 def float_reference(reference: str | Path, scratch: Path, threads: int, *, cased: bool | None = None) -> BertRuntime:
     """The float model: the bundle that is given, or the checkpoint exported to ``scratch``."""
-    if (Path(reference) / MANIFEST).is_file():
-        opened = load(reference, threads=threads)
+    folder = find_bundle(reference)
+    if folder is not None:
+        opened = load(folder, threads=threads)
         if opened.bundle.manifest.recipe is not None:
             raise UsageError(
                 f"{reference}: is int8, a reference must be float32",
@@ -77,9 +78,9 @@ def float_reference(reference: str | Path, scratch: Path, threads: int, *, cased
             raise UsageError(f"{reference}: is a bundle, whose casing is fixed", "leave out --cased and --uncased")
         return opened
     checkpoint = open_checkpoint(reference, cased=cased)
-    folder = scratch / checkpoint.name
-    export(checkpoint, folder)
-    return load(folder, threads=threads, check=False)
+    exported = scratch / checkpoint.name
+    export(checkpoint, exported)
+    return load(exported, threads=threads, check=False)
 
 
 def fitting(grid: tuple[Workload, ...], longest: int) -> list[Workload]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib import resources
@@ -12,15 +10,12 @@ from pathlib import Path
 
 from bertedge.checkpoint.checkpoint import Checkpoint
 from bertedge.errors import FileError, nearest
+from bertedge.hub_client import HubName, exists, explain, hub_name
 
 _log = logging.getLogger(__name__)
 MODELS = Path(str(resources.files("bertedge") / "models"))
 #: The checkpoints that ship inside the package: one that fills masks and judges pairs, and a classifier made of it.
 BUILT_IN = ("bertedge-small-en", "bertedge-banking-en")
-#: ``owner/name``, or only the name for the oldest models of the hub, such as ``bert-base-uncased``.
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
-#: Length of the longest names on the hub.
-MAX_ID = 96
 HUB_FILES = [
     "config.json",
     "bert_config.json",
@@ -55,13 +50,16 @@ PICKLED_FILES = [
 def open_checkpoint(model: str | Path, *, cased: bool | None = None) -> Checkpoint:
     """Open a checkpoint given as a folder, a built-in name or a hub id (downloaded into the hub's own cache).
 
+    A hub id may end in ``@`` and a branch, a tag or a commit.
+
     Args:
         cased: whether capital letters are kept; None: the setting in the tokenizer's files.
     """
     folder = locate(model)
     _log.info("reading the checkpoint %s from %s", model, folder)
     # folders of the hub's cache are named by commit hashes
-    checkpoint = Checkpoint.read(folder, name=None if folder == Path(model) else str(model).rpartition("/")[2])
+    name = None if folder == Path(model) else str(model).partition("@")[0].rpartition("/")[2]
+    checkpoint = Checkpoint.read(folder, name=name)
     return checkpoint if cased is None else replace(checkpoint, cased=cased)
 
 
@@ -72,43 +70,40 @@ def locate(model: str | Path) -> Path:
         FileError: there is no folder, no built-in model and no model on the hub of that name.
     """
     name = str(model)
-    if _passes(Path.is_dir, name):
+    if exists(name, Path.is_dir):
         return Path(name)
     if name in BUILT_IN:
         return MODELS / name
-    if _passes(Path.exists, name):
+    if exists(name):
         raise FileError(f"{name}: is a file, expected a folder", "give the folder that holds config.json")
     misspelt = get_close_matches(name, BUILT_IN, n=1, cutoff=0.85)  # no need to ask the hub
-    if isinstance(model, str) and not misspelt and len(name) <= MAX_ID and HUB_ID.fullmatch(name):
-        return _download(name)
+    repository = None if misspelt or not isinstance(model, str) else hub_name(name, with_owner=False)
+    if repository is not None:
+        return _download(repository)
     raise FileError(f"{name}: no such folder or built-in model", nearest(name, BUILT_IN))
 
 
-def _passes(test: Callable[[Path], bool], name: str) -> bool:
-    """Whether a path passes the test; False for a path that the system refuses, for instance because it is too long."""
-    try:
-        return test(Path(name))
-    except OSError:
-        return False
-
-
-def _download(hub_id: str) -> Path:
+def _download(repository: HubName) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:
         raise FileError(
-            f"{hub_id}: no such folder, and searching the hub needs huggingface_hub",
+            f"{repository}: no such folder, and searching the hub needs huggingface_hub",
             f"give a folder or one of {', '.join(BUILT_IN)}; for hub ids: pip install huggingface_hub",
         ) from error
+
+    def fetch(patterns: list[str]) -> Path:
+        return Path(snapshot_download(repository.repository, revision=repository.revision, allow_patterns=patterns))
+
     try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=HUB_FILES))
+        folder = fetch(HUB_FILES)
         # only the transformer's weights count: later modules have their own
         if not any((*folder.glob("*.safetensors*"), *folder.glob("0_*/*.safetensors*"))):
-            folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, *PICKLED_FILES]))
+            folder = fetch([*HUB_FILES, *PICKLED_FILES])
     except Exception as error:  # the hub client raises many kinds of errors, also of the network
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason, hint = explain(error)
         raise FileError(
-            f"{hub_id}: no such folder, and the hub did not deliver it ({reason})",
-            f"check the name and the network, or give a folder or one of {', '.join(BUILT_IN)}",
+            f"{repository}: no such folder, and the hub did not deliver it ({reason})",
+            f"{hint}, or give a folder or one of {', '.join(BUILT_IN)}",
         ) from error
     return folder

@@ -16,6 +16,7 @@ from bertedge.cli import (
     compare,
     demo,
     emulation,
+    hub_command,
     info_command,
     quantize_command,
     report,
@@ -52,6 +53,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "emulator-setup": emulation.emulator_setup,
     "info": info_command.info,
     **use.VERBS,
+    "push": hub_command.push,
+    "pull": hub_command.pull,
     "train": train_command.train,
     "distill": train_command.distill,
 }

@@ -14,7 +14,14 @@ import typer
 from bertedge.cli.added_options import Command, added
 from bertedge.cli.console import note, progress_bar, stdout
 from bertedge.cli.judging import Gate, judging_options
-from bertedge.cli.options import CasedOption, ColumnOption, ThreadsOption, library, require_column_has_file
+from bertedge.cli.options import (
+    CasedOption,
+    ColumnOption,
+    ThreadsOption,
+    folders,
+    library,
+    require_column_has_file,
+)
 from bertedge.engines import AUTO, ENGINES
 from bertedge.errors import UsageError
 
@@ -28,6 +35,21 @@ DataOption = Annotated[
     ),
 ]
 ROUNDS, MAX_ROUNDS, EXAMPLES, OWN_EXAMPLES = 24, 400, 256, 5000
+BundlesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        help="Bundles to measure: folders, or OWNER/NAME on the hub.", autocompletion=folders, show_default=False
+    ),
+]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        help="An earlier bundle to judge by, measured in the same rounds.",
+        metavar="BUNDLE",
+        autocompletion=folders,
+        show_default=False,
+    ),
+]
 #: Options for how much to measure.
 MEASURING: dict[str, Any] = {
     "examples": Annotated[
@@ -81,7 +103,7 @@ def measuring_options(command: Command) -> Command:
 @judging_options
 @measuring_options
 def bench(
-    candidates: Annotated[list[Path], typer.Argument(help="Bundles to measure.", show_default=False)],
+    candidates: BundlesArgument,
     reference: Annotated[
         str,
         typer.Option("--reference", "-r", help="The float model: a checkpoint or a float bundle.", show_default=False),
@@ -95,10 +117,7 @@ def bench(
     column: ColumnOption = None,
     cased: CasedOption = None,
     baseline: Annotated[Path | None, typer.Option(help="An earlier report to judge by.", show_default=False)] = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(help="An earlier bundle to judge by, measured in the same rounds.", show_default=False),
-    ] = None,
+    against: AgainstOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report as JSON.", show_default=False)
     ] = None,

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertedge.cli.console import at_least, print_json, stdout
+from bertedge.cli.console import print_json, stdout
 from bertedge.cli.emulation import verify_on_other_cpus
 from bertedge.cli.options import AnyCpuOption, BundleArgument, EngineOption, JsonFlag, ThreadsOption
 from bertedge.emulate.cpus import CPUS, SIMULATED
 from bertedge.engines import AUTO
 from bertedge.errors import CheckFailed, UsageError
+from bertedge.printable import at_least
 
 if TYPE_CHECKING:
     from bertedge.runtime import BertRuntime

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import sys
 import warnings
@@ -42,15 +41,6 @@ _errors = _plain(stderr=True)
 def note(text: str) -> None:
     """Print a line on stderr, unless ``--quiet`` is given."""
     stderr.print(text)
-
-
-def at_least(value: float) -> str:
-    """A lower bound in four decimals, rounded down: 0.99997 is not shown as 1.
-
-    A value less than a millionth below 1 counts as 1, because of rounding in float32. NaN stays ``nan``.
-    """
-    whole = value if math.isnan(value) else math.floor(round(value, 6) * 1e4 + 1e-6) / 1e4
-    return f"{whole:.4f}"
 
 
 def complain(message: str, hint: str) -> None:

@@ -108,7 +108,7 @@ def _make(model: str, folder: Path, *, force: bool) -> None:
         _step(f"bertedge quantize {model} -o {name}")
         quantize(model=model, output=folder, force=force)
     _step(f"bertedge verify {name}")
-    verify(folder)
+    verify(str(folder))
 
 
 def _made_of(model: str, folder: Path) -> bool:

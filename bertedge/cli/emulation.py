@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertedge.cli.console import at_least, note, print_json, progress_bar, stdout
+from bertedge.bundle_folder import locate_bundle
+from bertedge.cli.console import note, print_json, progress_bar, stdout
 from bertedge.cli.options import ForceOption, library
 from bertedge.emulate.cpus import ARCHITECTURES, emulated_cpu
 from bertedge.errors import CheckFailed, UsageError, nearest
 from bertedge.heads import MAIN_FIRST
+from bertedge.printable import at_least
 from bertedge.progress import Listener
 from bertedge.records import to_json
 from bertedge.report.terminal import terminal_table, without
@@ -56,7 +58,7 @@ def emulator_setup(
 
 
 def verify_on_other_cpus(
-    bundle: Path,
+    named: str,
     on: str | None,
     simulate: str | None,
     reference: str | None,
@@ -69,6 +71,7 @@ def verify_on_other_cpus(
     Raises:
         CheckFailed: the bundle is wrong or refused on one of the CPUs.
     """
+    bundle = locate_bundle(named)
     with progress_bar(bundle.name) as listen:
         found = _findings(bundle, on, simulate, reference, corpus, examples, listen)
     if as_json:

@@ -6,23 +6,23 @@ import math
 import textwrap
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertedge.bundle import Bundle
+from bertedge.bundle_folder import find_bundle
 from bertedge.cli.console import note, print_json, stdout
-from bertedge.cli.made_bundle import fidelity_words
 from bertedge.cli.options import JsonFlag
 from bertedge.encoders import EncoderConfig, encoder_of
 from bertedge.engines import first_choice
 from bertedge.errors import BertEdgeError, CheckpointError, FileError, UsageError
+from bertedge.evaluate.fidelity_words import fidelity_words
 from bertedge.evaluate.goals import sentence
 from bertedge.heads import HEADS, Head
 from bertedge.heads.parts import Parts
 from bertedge.keys import to_toml
-from bertedge.manifest import MANIFEST, GoldenFidelity, Manifest
+from bertedge.manifest import GoldenFidelity, Manifest
 from bertedge.recipe import METHODS, QuantizationRecipe
 from bertedge.records import from_json, to_json
 from bertedge.target import AUTO, TARGETS, resolve_target
@@ -40,7 +40,9 @@ POSITIONS = {
 
 
 def info(
-    model: Annotated[str | None, typer.Argument(help="A bundle or a checkpoint.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="A bundle or a checkpoint, or one on the hub.", show_default=False)
+    ] = None,
     as_recipe: Annotated[
         bool, typer.Option("--recipe", help="Print the bundle's recipe as TOML, for 'bertedge quantize --recipe FILE'.")
     ] = False,
@@ -59,7 +61,8 @@ def info(
         return _print_targets(as_json, as_markdown)
     if model is None:
         raise UsageError("info: no model given", "name a bundle or a checkpoint, or list the targets with --targets")
-    bundle = Bundle.open(Path(model), check=False) if (Path(model) / MANIFEST).is_file() else None
+    folder = find_bundle(model)
+    bundle = None if folder is None else Bundle.open(folder, check=False)
     if as_recipe:
         return print(recipe_toml(bundle, model), end="")
     described = _describe_checkpoint(model) if bundle is None else _describe_bundle(bundle)

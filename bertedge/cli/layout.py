@@ -29,6 +29,7 @@ COMMAND_GROUPS = {
     "Make a bundle": ("quantize", "export", "tune"),
     "Measure and judge": ("bench", "compare", "report", "verify", "emulator-setup"),
     "Use": ("info", *(head.verb.name for head in HEADS.values())),
+    "Share": ("push", "pull"),
     "Train": ("train", "distill"),
 }
 PLACE, BUNDLE, JUDGE, FILES = "Where it is written", "The bundle", "Judging", "Files for people and CI"
@@ -62,6 +63,10 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "train": {"Learning": ("assignments",), "Files": ("force",)},
     "distill": {"Learning": ("assignments",), "Files": ("force",)},
+    "push": {
+        "The repository": ("private", "revision", "message"),
+        "The model card": ("report", "license", "base_model", "language", "keep_card", "dry_run"),
+    },
     "verify": {"Other CPUs": ("on", "simulate", "reference", "corpus", "examples")},
 }
 #: Command -> examples. A test parses each of them.
@@ -84,6 +89,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "emulator-setup": ("bertedge emulator-setup --arch aarch64",),
     "info": ("bertedge info my-bert.int8", "bertedge info --targets"),
     **{verb.name: (" ".join([f"bertedge {verb.name} my-bert.int8", *map(_quoted, verb.example)]),) for verb in VERBS},
+    "push": (
+        "bertedge push my-bert.int8 OWNER/my-bert-int8 --report report.json --license apache-2.0",
+        "bertedge push my-bert.int8 OWNER/my-bert-int8 --dry-run",
+    ),
+    "pull": ("bertedge pull OWNER/my-bert-int8 -o my-bert.int8", "bertedge pull OWNER/my-bert-int8@v2 -o my-bert.int8"),
     "train": ("bertedge train text.txt -o my-bert --minutes 60",),
     "distill": ("bertedge distill ./my-bert text.txt -o student --layers 4 --hidden 256",),
 }

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from bertedge.cli.console import at_least, note
+from bertedge.cli.console import note
 from bertedge.errors import CheckFailed
+from bertedge.evaluate.fidelity_words import fidelity_words
 from bertedge.evaluate.goals import UNDECIDED, outcome_sentence
-from bertedge.heads import HEADS
-from bertedge.printable import rounded_percent as percent
 
 #: A lower cosine with float causes a warning; the default recipe reaches 0.99 or more.
 LOW_COSINE = 0.95
@@ -52,17 +51,3 @@ def report_bundle(bundle: Any, model: str, kind: str, cased: bool | None = None)
         of_a_task = any(head.task is None for head in manifest.parts.rows)
         data = " --data LABELLED.csv" if of_a_task else ""
         note(f"to measure it: bertedge bench {folder} --reference {reference}{data}{casing}")
-
-
-def fidelity_words(fidelity: Any) -> str:
-    """The difference of a new bundle from float on the golden inputs, in words."""
-    words = [
-        f"{'all' if same.equal == same.of else f'{same.equal} of'} {same.of} {HEADS[head].answers} are float's"
-        for head, same in fidelity.agreement.items()
-        if head in HEADS
-    ]
-    if fidelity.max_prob_diff is not None:
-        words.append(f"probabilities differ by {fidelity.max_prob_diff:.2g} at most")
-    if fidelity.max_score_diff is not None:
-        words.append(f"scores differ by {percent(fidelity.max_score_diff)} of the largest at most")
-    return ", ".join([*words, f"vectors have a cosine of {at_least(fidelity.min_cosine)} or more"])

@@ -6,6 +6,7 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from glob import escape, glob
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,12 +38,17 @@ def choices(values: Iterable[str]) -> dict[str, Any]:
     return {"metavar": " | ".join(names), "autocompletion": lambda: names}
 
 
+def folders(incomplete: str) -> list[str]:
+    """The folders whose paths begin like this, to complete them in a shell."""
+    return [f"{path}/" for path in sorted(glob(f"{escape(incomplete)}*")) if os.path.isdir(path)]
+
+
 ModelArgument = Annotated[
     str, typer.Argument(help="A checkpoint folder, a hub id or a built-in name.", show_default=False)
 ]
-BundleArgument = Annotated[
-    Path, typer.Argument(help="A folder made by 'bertedge quantize' or 'bertedge export'.", show_default=False)
-]
+#: What an argument that takes bundles says about them.
+BUNDLE_HELP = "A folder made by 'bertedge quantize' or 'bertedge export', or OWNER/NAME on the hub."
+BundleArgument = Annotated[str, typer.Argument(help=BUNDLE_HELP, show_default=False, autocompletion=folders)]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)]
 TargetOption = Annotated[
     str,

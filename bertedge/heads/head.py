@@ -77,10 +77,8 @@ class Head(ABC):
         architecture: the class in ``transformers`` of a model with this head alone, without the family's name.
         part_names: pattern of layer names -> name of the part in the report.
         metrics: name -> metric, in the order of the report.
-        labels: type and shape of the right answers in a batch; None for a head without labels. Sizes as in
-            :class:`GoldenArray`.
-        max_change: the metric for the effect of the other texts of a batch on an answer: ``max_prob_diff`` or
-            ``max_vector_diff``.
+        labels: type and shape of right answers, with sizes as in :class:`GoldenArray`; None for a head without labels.
+        max_change: the metric for the effect of the other texts of a batch on an answer.
         goals: the limits that users can set.
         budgets: metric -> default limits of the gate; see :class:`bertedge.report.budget.Budget`.
         smooth_loss: a metric that changes with every bit of the outputs, to compare candidates and layers.
@@ -90,6 +88,7 @@ class Head(ABC):
         columns: metric -> title of the column, in tables of several CPUs.
         losses: metric -> a function that puts its value in words. A report's sentence has those of its main head.
         kept: metric with a ``..._drop`` -> its name in that sentence, which has the candidate's and float's value.
+        pipeline_tag: the hub's name of its task, such as "fill-mask"; None if the hub has none.
         verb: the command that uses it, and its method of :class:`bertedge.BertRuntime`.
         task: its training task on text without labels, in words; None for a head that needs labels.
         answers: its best answers in words, such as "best words"; empty for a head that chooses nothing.
@@ -119,6 +118,7 @@ class Head(ABC):
     columns: Mapping[str, str] = field(default_factory=dict)
     losses: Mapping[str, Callable[[float], str]] = field(default_factory=dict)
     kept: Mapping[str, str] = field(default_factory=dict)
+    pipeline_tag: str | None = None
     verb: Verb
     task: str | None = None
     answers: str = ""

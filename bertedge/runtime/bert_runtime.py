@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.bundle import Bundle
+from bertedge.bundle_folder import locate_bundle
 from bertedge.engines import AUTO, ENGINES, Engine, choose_engine
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError, UsageError
@@ -30,6 +31,7 @@ def load(
     """Open a bundle and load its model.
 
     Args:
+        bundle: a folder, or ``owner/name`` or ``owner/name@revision`` on a hub, which goes to the hub's cache.
         engine: a name in :data:`bertedge.engines.ENGINES`; ``auto`` takes the fastest one that is correct on this CPU.
         threads: threads an operator may use; default: one for each core that this process may use.
         check: compare the files with the manifest's hashes; for a large bundle this is most of the loading time.
@@ -37,6 +39,7 @@ def load(
 
     Raises:
         BundleError: the bundle is incomplete or altered.
+        FileError: there is no such folder, and the hub did not deliver it.
         UsageError: an unknown engine, fewer than one thread, or far more than the machine has CPUs.
         UnfitMachineError: the requested engine, or with ``auto`` every engine, is incorrect on this CPU or not built.
         MissingExtraError: the engine needs a package that is not installed.
@@ -45,7 +48,7 @@ def load(
         TargetWarning: the bundle is correct on this CPU, but less accurate than a bundle made for it.
     """
     threads = checked_threads(threads)
-    opened = Bundle.open(bundle, check=check)
+    opened = Bundle.open(locate_bundle(bundle), check=check)
     chosen = choose_engine(engine, opened.manifest, allow_any_cpu=allow_any_cpu)
     if opened.manifest.may_overflow and not allow_any_cpu:
         warn_if_less_accurate(opened.manifest.target, stacklevel=2)

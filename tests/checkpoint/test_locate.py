@@ -87,8 +87,22 @@ def test_a_file_is_no_folder(model_folder: Path) -> None:
 def test_a_model_of_the_hub(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = hub_with(monkeypatch, model_folder)
     assert locate(HUB_ID) == model_folder
-    assert asked == [{"repo_id": HUB_ID, "allow_patterns": HUB_FILES}]
+    assert asked == [{"repo_id": HUB_ID, "revision": None, "allow_patterns": HUB_FILES}]
     assert open_checkpoint(HUB_ID).name == "small-bert"  # the hub's folder is called by the hash of a commit
+
+
+def test_a_revision_of_a_model_of_the_hub(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = hub_with(monkeypatch, model_folder)
+    assert open_checkpoint(f"{HUB_ID}@refs/pr/1").name == "small-bert"
+    assert [(request["repo_id"], request["revision"]) for request in asked] == [(HUB_ID, "refs/pr/1")]
+
+
+def test_a_misspelt_path_is_not_asked_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    hub_that_fails(monkeypatch, AssertionError("the hub was asked"))
+    (tmp_path / "someone").mkdir()
+    with pytest.raises(FileError, match="no such folder or built-in model"):
+        locate(HUB_ID)
 
 
 def test_a_model_of_the_hub_without_an_owner(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,7 @@ TOPIC = Topic(
     columns={AGREEMENT: "topics"},
     lists={"topic.texts": "Topics"},
     losses={AGREEMENT: lambda value: f"{1 - value:.3f} of the topics differ"},
+    pipeline_tag="text-classification",
     verb=Verb(
         name="topic",
         method="topic",

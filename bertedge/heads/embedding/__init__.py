@@ -226,6 +226,7 @@ EMBEDDING = TextEmbedding(
         "embedding.spearman_drop": {"max_drop": 0.005},
         "pooler.cosine_mean": {"max_drop": 0.005},
     },
+    pipeline_tag="feature-extraction",
     verb=Verb(
         name="embed",
         method="encode",

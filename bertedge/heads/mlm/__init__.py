@@ -246,6 +246,7 @@ MLM = MaskedWords(
     over_length={"mlm.top1_agreement": "best word as in float", "mlm.kl_mean": "KL from float, nats"},
     columns={"mlm.top1_agreement": "agreement", "mlm.kl_mean": "KL"},
     losses={"mlm.top1_agreement": differences_in_words("best words")},
+    pipeline_tag="fill-mask",
     verb=Verb(
         name="fill-mask",
         method="fill_mask",

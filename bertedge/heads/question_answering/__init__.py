@@ -259,6 +259,7 @@ QUESTION_ANSWERING = QuestionAnswering(
     losses={f"{NAME}.span_agreement": differences_in_words("answers")},
     kept={f"{NAME}.f1": "F1 of answers"},
     answers="answers",
+    pipeline_tag="question-answering",
     verb=Verb(
         name="answer",
         method="answer",

@@ -231,6 +231,7 @@ RANKING = Ranking(
     },
     kept={f"{NAME}.ndcg_at_10": "NDCG at 10"},
     lists={PAIRS: "Scores farthest from float's"},
+    pipeline_tag="text-ranking",
     verb=Verb(
         name="rerank",
         method="rerank",

@@ -222,6 +222,7 @@ SEQUENCE_CLASSIFICATION = SequenceClassification(
     kept={f"{NAME}.accuracy": "accuracy"},
     answers="labels",
     lists={FLIPS: "Another label", TEXTS: "The same label: probabilities or scores farthest apart"},
+    pipeline_tag="text-classification",
     verb=Verb(
         name="classify",
         method="classify",

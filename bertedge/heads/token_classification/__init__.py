@@ -177,6 +177,7 @@ TOKEN_CLASSIFICATION = TokenClassification(
     columns={f"{NAME}.token_agreement": "tags", f"{NAME}.span_f1": "spans"},
     losses={f"{NAME}.token_agreement": differences_in_words("tags")},
     kept={f"{NAME}.f1": "F1 of spans"},
+    pipeline_tag="token-classification",
     verb=Verb(
         name="tag",
         method="tag",
