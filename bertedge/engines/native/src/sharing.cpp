@@ -6,12 +6,15 @@
 namespace bertedge {
 namespace {
 
-// Consecutive calls that try one way, and how often each way gets such a series.
-constexpr int kTrialCalls = 5, kTrialRounds = 3;
-// The first calls of a way do not count: each core finds its share of the weights in another core's cache.
+// Consecutive calls that try one way, and how often a way that may be the fastest gets such a series.
+constexpr int kTrialCalls = 5, kTrialSeries = 3;
+// The first calls of a series do not count: each core finds its share of the weights in another core's cache.
 constexpr int kUncounted = 2;
-// Later calls from one retry of another way to the next: 0.5 % of all, which the 99th percentile hides.
-constexpr int kRetryEvery = 1000;
+// A way that takes so much longer than the fastest after two series is tried no more; a call that takes longer by the
+// second factor ends its series.
+constexpr double kSlower = 1.25, kMuchSlower = 1.5;
+// Calls until another way is tried again. Later it is 0.5 % of all calls, which the 99th percentile hides.
+constexpr int kFirstRetry = 64, kRetryEvery = 1000;
 // Times of a way that are remembered.
 constexpr size_t kRemembered = 6;
 
@@ -28,21 +31,48 @@ SharingChoice::Size& SharingChoice::size_of(int tokens) {
   return sizes_[static_cast<size_t>(std::min(index, 63.0))];
 }
 
+const SharingChoice::Tried* SharingChoice::best_of(const Size& size) {
+  const Tried* best = nullptr;
+  for (const Tried& tried : size.tried) {
+    if (!tried.latest.empty() && (!best || tried.median < best->median)) best = &tried;
+  }
+  return best;
+}
+
+int SharingChoice::next_trial(const Size& size, int ways) {
+  const Tried* best = best_of(size);
+  int next = kSharings;
+  for (int way = 0; way < ways; way++) {
+    const Tried& tried = size.tried[way];
+    const bool is_slow = tried.series > 1 && best && tried.median > kSlower * best->median;
+    if (is_slow || tried.series >= kTrialSeries) continue;
+    if (next == kSharings || tried.series < size.tried[next].series) next = way;
+  }
+  return next;
+}
+
 Sharing SharingChoice::choose(int tokens, bool may_be_alone) {
   std::lock_guard<std::mutex> lock(mutex_);
   Size& size = size_of(tokens);
-  const int ways = may_be_alone ? kSharings : kSharings - 1, call = size.calls++;
-  if (call < kTrialCalls * kTrialRounds * ways) return static_cast<Sharing>(call / kTrialCalls % ways);
-  int best = -1;
-  for (int way = 0; way < ways; way++) {
-    const Tried& tried = size.tried[way];
-    if (tried.latest.empty()) return static_cast<Sharing>(way);  // its trials are still running in other threads
-    if (best < 0 || tried.median < size.tried[best].median) best = way;
+  if (size.left > 0) {
+    size.left--;
+    return size.trial;
   }
-  const int retry = call / kRetryEvery;
-  if (call % kRetryEvery < kTrialCalls && retry > 0)
-    return static_cast<Sharing>((best + 1 + retry % (ways - 1)) % ways);
-  return static_cast<Sharing>(best);
+  const int ways = may_be_alone ? kSharings : kSharings - 1;
+  int way = next_trial(size, ways);
+  if (way == kSharings) {
+    const Tried* best = best_of(size);
+    if (!best) return Sharing::kRows;  // all calls so far failed
+    const int fastest = static_cast<int>(best - size.tried.data());
+    if (size.retry_at == 0) size.retry_at = kFirstRetry;
+    if (++size.calls < size.retry_at) return static_cast<Sharing>(fastest);
+    size.retry_at += std::min(size.calls, kRetryEvery);
+    way = (fastest + 1 + size.tried[fastest].retries++ % (ways - 1)) % ways;
+  }
+  size.tried[way].series++;
+  size.trial = static_cast<Sharing>(way);
+  size.left = kTrialCalls - 1;
+  return size.trial;
 }
 
 void SharingChoice::note(int tokens, Sharing sharing, double milliseconds) {
@@ -55,6 +85,7 @@ void SharingChoice::note(int tokens, Sharing sharing, double milliseconds) {
   if (tried.latest.size() == kRemembered) tried.latest.erase(tried.latest.begin());
   tried.latest.push_back(milliseconds / std::max(tokens, 1));
   tried.median = median(tried.latest);
+  if (tried.latest.back() > kMuchSlower * best_of(size)->median) size.left = 0;
 }
 
 }  // namespace bertedge
