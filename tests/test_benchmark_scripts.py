@@ -13,11 +13,13 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
 from bertedge.bundle import Bundle
 from bertedge.engines.native import compiler
+from bertedge.predictor import Batch, Outputs
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
@@ -160,6 +162,30 @@ def test_the_page_of_the_tasks_is_of_the_results_that_are_kept() -> None:
 
     kept_page = (ROOT / "docs" / "benchmarks" / "peers-tasks.md").read_text(encoding="utf-8")
     assert page(kept.read(PEERS / "tasks.jsonl")) == kept_page
+
+
+class First:
+    """A predictor whose outputs are the first id of the batch."""
+
+    name, calls = "first", 0
+
+    def predict(self, batch: Batch) -> Outputs:
+        self.calls += 1
+        return Outputs(logits={"mlm": batch.input_ids[:, :1].astype(np.float32)})
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_reference_of_the_peers_runs_each_batch_once() -> None:
+    from peers.measure import Remembered
+
+    own, nothing = First(), np.zeros((1, 0), dtype=np.int64)
+    remembered = Remembered(own)
+    for number in (*range(50), *range(50)):
+        ids = np.full((1, 3), number)
+        # made here and gone in the next round: Python may give the next one the same place in memory
+        batch = Batch(input_ids=ids, attention_mask=ids, token_type_ids=ids, masked_positions=nothing)
+        assert remembered.predict(batch).logits["mlm"].item() == number
+    assert own.calls == 50
 
 
 @pytest.mark.usefixtures("benchmarks")
