@@ -3,6 +3,7 @@ DEMO_VENV := .venv/demo
 TEST_VENV := .venv/test
 BENCH_VENV := .venv/bench
 DOCS_VENV := .venv/docs
+TOOLS_VENV := .venv/integrations
 # One extra each, so that a peer without a build for this platform does not stop the others.
 PEERS := torch optimum sentence-transformers openvino ctranslate2
 
@@ -27,7 +28,7 @@ FUZZ_SEED ?= $(shell date +%s)
 # Any Python does; nothing has to be installed.
 NATIVE := $(PYTHON) bertedge/engines/native/build.py
 
-.PHONY: demo test native sanitize fuzz-native valgrind native-emulated lint docs fuzz bench baseline alarms peers peers-tasks published clean
+.PHONY: demo test native sanitize fuzz-native valgrind native-emulated lint docs fuzz bench baseline alarms peers peers-tasks published integrations clean
 
 # Quantize the built-in model, verify, use and measure it. Keeps bertedge-small-en.int8 and uses it the next time. No torch.
 demo: $(DEMO_VENV)/ready
@@ -86,6 +87,10 @@ lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/mypy
 	$(TEST_VENV)/bin/clang-format --dry-run -Werror $$(git ls-files '*.cpp' '*.h')
 
+# Test the adapters and programs in docs/ with the packages that they are for; Spark needs Java. Its own venv: 1 GB.
+integrations: $(TOOLS_VENV)/ready
+	$(TOOLS_VENV)/bin/python -m pytest tests/test_integrations.py tests/test_docs.py -k integrations
+
 # Build the documentation into site/. A broken link is an error.
 docs: $(DOCS_VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
@@ -136,6 +141,12 @@ $(TEST_VENV)/ready: pyproject.toml
 $(DOCS_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DOCS_VENV)
 	$(DOCS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+$(TOOLS_VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(TOOLS_VENV)
+	$(TOOLS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[tools,data]' pytest hypothesis \
+	  langchain-core llama-index-core chromadb 'dask[dataframe,distributed]' pyspark
 	touch $@
 
 $(BENCH_VENV)/ready: pyproject.toml

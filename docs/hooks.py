@@ -1,4 +1,4 @@
-"""Generate parts of the site: the command line, the list of public names, and links to files outside docs/."""
+"""Generate parts of the site: the command line, public names, programs, and links to files outside docs/."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Mark on a page -> what defines a file format; its docstring goes there.
 FORMATS = {"<!-- plan -->": "bertedge.plan", "<!-- manifest -->": "bertedge.manifest.Manifest"}
 FORMAT_OPTIONS = "      members: false\n      show_root_heading: false\n      show_bases: false\n"
+#: Mark on a page for the source of a program, whose path is relative to the page.
+PROGRAM = re.compile(r"<!-- file (\S+) -->")
 LINK = re.compile(r"(?<=\]\()(\.\./[^)#\s]*)")
 
 
@@ -27,6 +29,7 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
     for mark, name in FORMATS.items():
         markdown = markdown.replace(mark, f"::: {name}\n    options:\n{FORMAT_OPTIONS}")
     folder = Path(page.file.src_uri).parent
+    markdown = PROGRAM.sub(lambda mark: program(folder, mark[1]), markdown)
     return LINK.sub(lambda link: outside(link[1], folder, config.repo_url), markdown)
 
 
@@ -37,6 +40,17 @@ def outside(link: str, folder: Path, repository: str) -> str:
         return link
     kind = "tree" if (ROOT / target).is_dir() else "blob"
     return f"{repository.rstrip('/')}/{kind}/main/{target}"
+
+
+def program(folder: Path, path: str) -> str:
+    """A program as a block of code.
+
+    Args:
+        folder: of the page, below docs/.
+        path: of the program, relative to the page.
+    """
+    source = (ROOT / "docs" / folder / path).read_text(encoding="utf-8")
+    return f"```python\n{source}```"
 
 
 def public_names() -> str:

@@ -47,6 +47,7 @@ def test_scripts_import_what_there_is(path: Path) -> None:
         "near_ties MODEL CORPUS BUNDLE --examples 4",
         "operators BUNDLE --lengths 1x8 --threads 1",
         "loader_overhead BUNDLE --rounds 2",
+        "many_machines BUNDLE --rounds 1 --seconds 0.1 --no-ray",
         "start_up BUNDLE --engines onnxruntime --rounds 1 --threads 1",
         "int8_limits MODEL CORPUS --examples 8",
         "weight_only MODEL CORPUS --examples 8 --rows static,8x64",
@@ -72,6 +73,25 @@ def test_scripts_run(
     finally:
         torch.set_num_threads(threads)
     assert "0." in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_rows_are_counted_while_all_workers_are_at_work() -> None:
+    from many_machines import rate
+
+    batches = [(1, 0, 2), (1, 2, 4), (1, 4, 6), (2, 1, 3), (2, 3, 5)]  # from 3 until 5, of 10 rows each
+    rows = [np.repeat(column, 10) for column in zip(*batches, strict=True)]
+    assert rate(*rows) == pytest.approx((5 + 5 + 10) / 2)
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_a_core_never_gains_from_others() -> None:
+    from many_machines import Measured, kept, reckoned_rows
+
+    one = Measured(model="m", way="processes", one=[100.0] * 3, two=[210.0] * 3, start=10.0)
+    assert [kept(one, cores, 0.1) for cores in (1, 2, 8)] == [1, 0.9, 0.9]
+    *_, row = reckoned_rows(one, price=0.36, idle=0.1)
+    assert row == "| 1,000 | 90,000 | 21.1 seconds | 3.1 hours | $2.1111 | $1112.11 | 899,191 |"
 
 
 @pytest.mark.usefixtures("benchmarks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -132,7 +133,7 @@ def test_options_in_sentences_exist() -> None:
 
 @pytest.fixture
 def bundles(model_folder: Path, config: EncoderConfig, tokenizer: Tokenizer) -> dict[str, Callable[[], Any]]:
-    """Page -> makes the bundle that its code loads, in the current folder."""
+    """Page -> makes the bundle and the files that its code reads, in the current folder."""
 
     def tagger() -> None:
         settings = HeadSettings(token_classification=TagSettings(labels=("O", "PER"), owner="classifier"))
@@ -140,7 +141,28 @@ def bundles(model_folder: Path, config: EncoderConfig, tokenizer: Tokenizer) -> 
         source = ArraysSource(tensors)
         bertedge.export(Checkpoint(name="tagger", config=config, source=source, tokenizer_=tokenizer), "tagger.int8")
 
-    return {"getting-started.md": lambda: bertedge.quantize(model_folder, "small.int8"), "tagging.md": tagger}
+    def vectors() -> None:
+        bertedge.export(model_folder, "e.int8")
+        if importlib.util.find_spec("pyarrow"):
+            import pyarrow.parquet
+
+            texts = pyarrow.table({"id": range(6), "text": [f"The cat sat on mat {row}." for row in range(6)]})
+            pyarrow.parquet.write_table(texts, "texts.parquet")
+
+    return {
+        "docs/getting-started.md": lambda: bertedge.quantize(model_folder, "small.int8"),
+        "docs/tagging.md": tagger,
+        "docs/integrations/index.md": vectors,
+        "docs/many-machines.md": vectors,
+    }
+
+
+def packages(code: str) -> set[str]:
+    """The packages that a piece of Python imports."""
+    nodes = list(ast.walk(ast.parse(code)))
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {module.split(".")[0] for module in modules}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page, "python")], ids=name_of)
@@ -152,10 +174,18 @@ def test_python_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ROOT / "calibration" if page.parent.name == "calibration" else tmp_path)
-    if page.name in bundles:
-        bundles[page.name]()
+    monkeypatch.syspath_prepend(str(page.parent))  # of the programs next to it
+    if name_of(page) in bundles:
+        bundles[name_of(page)]()
+    missing = set()
     for code in snippets(page, "python"):
-        exec(code.replace("bertedge-small-en", str(model_folder)), {})
+        absent = {name for name in packages(code) if importlib.util.find_spec(name) is None}
+        if absent:
+            missing |= absent
+            continue
+        exec(code.replace("bertedge-small-en", str(model_folder)), {"__name__": "__main__"})
+    if missing:
+        pytest.skip(f"not installed: {', '.join(sorted(missing))}; make integrations tests it")
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +244,11 @@ def test_every_page_is_in_the_site() -> None:
 )
 def test_links_out_of_the_site(link: str, folder: str, expected: str, hooks: ModuleType) -> None:
     assert hooks.outside(link, Path(folder), "https://there/") == expected
+
+
+def test_code_of_the_examples_is_in_the_examples() -> None:
+    """Blocks that are marked ``py`` do not run: they quote."""
+    programs = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*.py"))
+    quoted = [code for page in PAGES for code in snippets(page, "py")]
+    assert quoted
+    assert all(code in programs for code in quoted)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bertedge.bundle import Bundle
+from bertedge.bundle_folder import locate_bundle
 from bertedge.engines import AUTO
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError, CheckpointError, UsageError, nearest
@@ -48,14 +49,14 @@ class BundleMapper:
     ``score``, ``rerank`` adds ``score``.
 
     An object holds no model and can be pickled. Each process that uses it loads the model once, at the first batch.
-    The bundle must be at the same path on every machine.
+    The bundle must be at the same path on every machine, or on a hub that all of them reach.
 
     Where a text is null (in numpy arrays and data frames also NaN), so are the answers: null in Arrow tables and data
     frames, NaN for vectors and numbers of numpy arrays. Vectors are a ``float32`` array of shape (rows, D), in Arrow a
     list of fixed size D, in data frames an array for each row.
 
     Args:
-        bundle: its folder.
+        bundle: its folder, or its name on a hub, as for :func:`bertedge.load`.
         verb: the command of ``bertedge`` that answers: ``embed``, ``classify``, ``tag``, ``fill-mask``,
             ``next-sentence``, ``answer`` or ``rerank``.
         column: the name of the column with the texts.
@@ -91,8 +92,9 @@ class BundleMapper:
             raise UsageError(f"{verb!r} is not a command that uses a bundle", nearest(verb, VERBS))
         if threads is not None:
             checked_threads(threads)
-        opened = Bundle.open(bundle, check=False)
-        self.bundle = str(opened.folder.absolute())  # workers may have another directory
+        opened = Bundle.open(locate_bundle(bundle), check=False)
+        # workers may have another directory; what comes from a hub, each machine gets from there
+        self.bundle = str(Path(bundle).absolute() if Path(bundle).is_dir() else bundle)
         self.model_sha256 = model_sha256 or opened.model_sha256
         _require_model(opened, self.model_sha256)
         if not opened.manifest.parts.has(HEAD_OF[verb]):
