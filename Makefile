@@ -146,7 +146,7 @@ $(DOCS_VENV)/ready: pyproject.toml
 $(TOOLS_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(TOOLS_VENV)
 	$(TOOLS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[tools,data]' pytest hypothesis \
-	  langchain-core llama-index-core chromadb 'dask[dataframe,distributed]' pyspark
+	  langchain-core llama-index-core chromadb 'dask[dataframe,distributed]' pyspark datasets
 	touch $@
 
 $(BENCH_VENV)/ready: pyproject.toml

@@ -2,8 +2,8 @@
 
     python benchmarks/many_machines.py [MODEL ...] [--price 0.05] [--idle 0.05] [--seconds 3] [--rounds 9] [--no-ray]
 
-MODEL is a bundle, or the name of a built-in model, which is quantized here by the default recipe (default:
-bertedge-small-en). Workers have one thread each and embed the sentences of the calibration text, over and over.
+MODEL is a bundle, or else a model, which is quantized here by the default recipe (default: bertedge-small-en). Workers
+have one thread each and embed the sentences of the calibration text, over and over.
 
 Processes: two of them are started and have loaded the bundle; in each round one works for some seconds, then both do,
 or the other way round. On Ray, if it is installed: ``examples/ray_embed.py`` reads Parquet files of the sentences and
@@ -36,6 +36,7 @@ from bertedge import BundleMapper
 from bertedge.checkpoint import BUILT_IN
 from bertedge.data.calibration import default_text
 from bertedge.evaluate.latency import paired_ratio
+from bertedge.manifest import MANIFEST
 from bertedge.metric import MetricValue
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -237,11 +238,11 @@ def duration(seconds: float) -> str:
 
 
 def _bundle(model: str, folder: Path) -> Path:
-    if model not in BUILT_IN:
+    if (Path(model) / MANIFEST).is_file():
         return Path(model)
     from bertedge.quantization import quantize
 
-    return quantize(model, folder / model).folder
+    return quantize(model, folder / Path(model).name).folder
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The adapters in docs/integrations, and the programs for Dask and Spark in docs/many-machines.md.
+"""The adapters in docs/integrations, and the programs for other frameworks in docs/many-machines.md.
 
 ``make integrations`` installs the packages that they are for.
 """
@@ -128,18 +128,23 @@ def test_chroma(bundle: Bundle, model: BertRuntime, tmp_path: Path) -> None:
     assert found["distances"][0] == pytest.approx(((documents - query) ** 2).sum(axis=1)[order], abs=1e-5)
 
 
-@pytest.mark.parametrize(("package", "output"), [("dask.dataframe", "dask-vectors"), ("pyspark.sql", "spark-vectors")])
+@pytest.mark.parametrize(
+    ("package", "output"),
+    [("dask.dataframe", "dask-vectors"), ("pyspark.sql", "spark-vectors"), ("datasets", "hf-vectors.parquet")],
+)
 def test_programs_write_the_vectors_of_a_plain_call(
     package: str, output: str, bundle: Bundle, model: BertRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip(package, reason=f"{package} is not installed")
     from pyarrow import parquet, table
 
-    (program,) = [code for code in PROGRAMS if package in code]
+    (program,) = [code for code in PROGRAMS if re.search(rf"^(import|from) {package}\b", code, re.MULTILINE)]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "e.int8").symlink_to(bundle.folder)
     texts = [f"{text} It is row {row}." for row in range(4) for text in TEXTS]
     parquet.write_table(table({"id": range(len(texts)), "text": texts}), "texts.parquet")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     # Spark's workers look for neither this Python nor the folder where pytest found bertedge
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parents[1]))

@@ -93,8 +93,7 @@ class BundleMapper:
         if threads is not None:
             checked_threads(threads)
         opened = Bundle.open(locate_bundle(bundle), check=False)
-        # workers may have another directory; what comes from a hub, each machine gets from there
-        self.bundle = str(Path(bundle).absolute() if Path(bundle).is_dir() else bundle)
+        self.bundle = _everywhere(bundle, opened.folder)
         self.model_sha256 = model_sha256 or opened.model_sha256
         _require_model(opened, self.model_sha256)
         if not opened.manifest.parts.has(HEAD_OF[verb]):
@@ -212,6 +211,16 @@ class BundleMapper:
             raise UsageError(f"{self.verb} reads two texts of a row", f"name a second column, or give one text: {ways}")
         if len(self.shared) + (self.pair is not None) > 1:
             raise UsageError(f"{self.verb} reads two texts of a row, and more are given", "give fewer of them")
+
+
+def _everywhere(bundle: str | Path, folder: Path) -> str:
+    """The name of a bundle for workers in other directories and on other machines.
+
+    A folder has its whole path. What comes from a hub, each machine gets from there: the commit that is in this folder.
+    """
+    if Path(bundle).is_dir():
+        return str(folder.absolute())
+    return f"{str(bundle).partition('@')[0]}@{folder.name}"
 
 
 def _check_options(given: Mapping[str, Any], known: Mapping[str, Option]) -> None:

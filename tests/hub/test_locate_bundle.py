@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bertedge import BundleMapper
 from bertedge.bundle import Bundle
 from bertedge.bundle_folder import find_bundle, locate_bundle
 from bertedge.errors import BundleError, FileError
@@ -145,3 +146,12 @@ def test_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
         load(NAME)
     assert "[hub]" in caught.value.hint
     assert find_bundle(NAME) is None
+
+
+def test_workers_of_a_job_get_the_commit_that_it_began_with(
+    bundle: Bundle, bundle_of: Callable[..., Bundle], hub: Hub
+) -> None:
+    pickled = pickle.dumps(BundleMapper(NAME, column="text", threads=1))
+    hub.repositories[NAME].commit(content(bundle_of("static").folder))
+    vectors = pickle.loads(pickled)({"text": [TEXT]})["embedding"]
+    assert vectors.tolist() == load(bundle.folder, threads=1).encode([TEXT]).tolist()
