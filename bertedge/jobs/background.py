@@ -18,7 +18,7 @@ WAITING = 2
 #: Seconds after which a thread that waits looks whether it is to stop.
 LOOK_S = 0.1
 #: Seconds that a stopped thread gets to end. It may wait for a pipe whose reader sleeps.
-LEAVE_S = 10.0
+LEAVE_S = 5.0
 
 
 @contextmanager

@@ -92,8 +92,10 @@ class ByteLines:
             if len(line) == LONGEST_ROW and not line.endswith(b"\n"):
                 self._skip_line()
                 line = b"\n"
-            self.number += 1
-            yield line.removeprefix(BYTE_ORDER_MARK) if begins else line
+            line = line.removeprefix(BYTE_ORDER_MARK) if begins else line
+            if line:
+                self.number += 1
+                yield line
 
     def _skip_line(self) -> None:
         self.overlong += 1

@@ -99,7 +99,7 @@ class JobInput:
             elif header:
                 next(iter(lines), None)
             size = self.mark[0] if self.mark else 0
-            yield from _blocks(reader(lines), lines, lambda: raw.tell() / size if size else None)
+            yield from _blocks(reader(lines), header, lines, lambda: raw.tell() / size if size else None)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any, bytes]]:
@@ -120,8 +120,13 @@ def _mark(status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _blocks(rows: Rows, lines: ByteLines, share: Callable[[], float | None]) -> Iterator[Block]:
-    """Rows in blocks of a limited size. The same position always begins the same block."""
+def _blocks(
+    rows: Rows, header: tuple[str, ...], lines: ByteLines, share: Callable[[], float | None]
+) -> Iterator[Block]:
+    """Rows in blocks of a limited size. The same position always begins the same block.
+
+    A file without rows is a block that has its columns.
+    """
     values: list[dict[str, Any]] = []
     numbers: list[int] = []
     places: list[int] = []
@@ -130,7 +135,12 @@ def _blocks(rows: Rows, lines: ByteLines, share: Callable[[], float | None]) -> 
 
     def block() -> Block:
         return Block(
-            table=ListedRows(values), lines=numbers, places=places, bad=bad, position=lines.position, share=share()
+            table=ListedRows(values, header),
+            lines=numbers,
+            places=places,
+            bad=bad,
+            position=lines.position,
+            share=share(),
         )
 
     for row in rows:
@@ -143,5 +153,5 @@ def _blocks(rows: Rows, lines: ByteLines, share: Callable[[], float | None]) -> 
         if len(numbers) + len(bad) >= row_tables.BLOCK_ROWS or lines.offset - begun >= row_tables.BLOCK_BYTES:
             yield block()
             values, numbers, places, bad, begun = [], [], [], [], lines.offset
-    if numbers or bad:
+    if numbers or bad or (header and lines.number <= 1):
         yield block()

@@ -123,6 +123,12 @@ class JobRun:
     def _begun(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """The blocks, after the output was begun with what the first one shows."""
         first = next(blocks, None)
+        if first is not None and first.bad and not first.lines and self._out.earlier is None:
+            bad, count = first.bad[0], len(first.bad)
+            raise CorpusError(
+                f"{self._read.shown}: none of the first {count:,} rows can be read: line {bad.line} {bad.reason}",
+                "check the format of the file, and its encoding",
+            )
         self._begin(first.table if first is not None else None)
         if first is not None:
             yield first
@@ -132,7 +138,7 @@ class JobRun:
         task, earlier = self._task, self._out.earlier
         if earlier is None:
             names = tuple(table.names) if table is not None else ()
-            if table is not None and len(table):
+            if names:
                 self._columns = text_columns(task.verb, self._read.path, names, task.columns, task.shared)
             self._format = self._form(task.output_columns(names))
         carried = self._format.columns.carried

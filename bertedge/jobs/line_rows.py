@@ -99,8 +99,8 @@ def _flaw(values: list[str], columns: int) -> str | None:
     return NOT_UTF8 if not whole.isascii() and any("\udc80" <= character <= "\udcff" for character in whole) else None
 
 
-def rows_reader(suffix: str, beginning: bytes) -> tuple[Callable[[ByteLines], Rows], bool]:
-    """The reader of a file's rows, by its suffix or else by its beginning, and whether it has a header to skip.
+def rows_reader(suffix: str, beginning: bytes) -> tuple[Callable[[ByteLines], Rows], tuple[str, ...]]:
+    """The reader of a file's rows, by its suffix or else by its beginning, and the columns that its first line names.
 
     Raises:
         UsageError: files of this format have no rows to answer.
@@ -112,10 +112,10 @@ def rows_reader(suffix: str, beginning: bytes) -> tuple[Callable[[ByteLines], Ro
     if suffix in DELIMITERS:
         delimiter, names = header_of(text.replace("\r\n", "\n"), suffix)
         named = _require_different([name or f"column_{place}" for place, name in enumerate(names, start=1)])
-        return lambda lines: csv_rows_of(lines, named, delimiter), True
+        return lambda lines: csv_rows_of(lines, named, delimiter), tuple(named)
     if suffix in (".jsonl", ".ndjson", ".json"):
-        return object_rows, False
-    return (object_rows if suffix != ".txt" and _holds_objects(text) else text_rows), False
+        return object_rows, ()
+    return (object_rows if suffix != ".txt" and _holds_objects(text) else text_rows), ()
 
 
 def _holds_objects(beginning: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from bertedge.errors import UsageError
 from bertedge.heads.verb import RowAnswers
 from bertedge.jobs.block_answers import AnsweredBlock
 from bertedge.jobs.json_text import json_bytes
-from bertedge.jobs.row_tables import Block, Table
+from bertedge.jobs.row_tables import Block, ListedRows, Table
 from bertedge.scratch import sync_file
 
 #: Bytes of the header of a ``.npy`` file; there is room for any number of rows.
@@ -93,7 +94,7 @@ class JsonLines(OutputFormat):
 
     def fit(self, block: Block) -> Block:
         names = set(self.columns.names)
-        clashes = [names & row.keys() for row in block.table.rows()]
+        clashes = [names & row.keys() for row in _listed(block.table)]
         return block.without({i: f"has a column {min(one)!r} already" for i, one in enumerate(clashes) if one})
 
     def encode(self, block: AnsweredBlock) -> bytes:
@@ -108,7 +109,7 @@ class Csv(OutputFormat):
 
     def fit(self, block: Block) -> Block:
         known = set(self.columns.carried)
-        others = [row.keys() - known for row in block.table.rows()]
+        others = [row.keys() - known for row in _listed(block.table)]
         reason = "has a column {!r}, which the first rows lack; a .jsonl output takes any"
         return block.without({i: reason.format(min(one)) for i, one in enumerate(others) if one})
 
@@ -163,8 +164,13 @@ class Npy(OutputFormat):
         return start + room.to_bytes(2, "little") + text.ljust(room - 1).encode("ascii") + b"\n"
 
 
+def _listed(table: Table) -> list[dict[str, Any]]:
+    """The rows of a table whose rows may have different columns."""
+    return table.values if isinstance(table, ListedRows) else []
+
+
 def _cell(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     text = json_bytes(value).decode("utf-8")
-    return "" if text == "null" else text.strip('"') if text.startswith('"') else text
+    return "" if text == "null" else json.loads(text) if text.startswith('"') else text

@@ -78,6 +78,8 @@ def parquet_blocks(path: Path, start: Position) -> Iterator[Block]:
             names = file.schema_arrow.names
             if len(set(names)) < len(names):
                 raise CorpusError(f"{path}: has columns of the same name", "give each column another name")
+            if not file.metadata.num_rows:
+                yield _block(file.schema_arrow.empty_table(), 0, 1)
             yield from _blocks(file, start.line)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -47,7 +47,7 @@ class Parquet(OutputFormat):
         none = self.columns.none
         self._shape = none.shape[1:] if isinstance(none, np.ndarray) else (0,)
         names = self.columns.carried
-        if partial is not None:
+        if partial is not None and partial.stat().st_size:
             with open(partial, "rb") as file:
                 whole = pa.ipc.open_stream(file).schema
             self._schema = pa.schema([whole.field(name) for name in names])
@@ -73,6 +73,8 @@ class Parquet(OutputFormat):
     def encode(self, block: AnsweredBlock) -> bytes:
         answers = [self.columns.rows.columns(answer) for answer in block.answers]
         columns = list(zip(*answers, strict=True)) if answers else [()] * len(self.columns.names)
+        if not answers and not isinstance(self.columns.none, np.ndarray) and np.ndarray in self.columns.rows.types:
+            return b""  # the shape of vectors is not known yet
         if answers and isinstance(answers[0][0], np.ndarray):
             self._shape = answers[0][0].shape
         table = self._carried(block.block.table)
@@ -135,7 +137,7 @@ def _groups(first: Any, others: Iterator[Any]) -> Iterator[Any]:
 def _type_of(values: Sequence[Any]) -> Any:
     """The type of a column of JSON values."""
     try:
-        kind = pa.infer_type(values)
+        kind = pa.array(values).type
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.string()
     return pa.string() if _holds_null(kind) else kind

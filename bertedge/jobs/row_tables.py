@@ -66,22 +66,27 @@ class Table(Protocol):
 
 @dataclass(frozen=True)
 class ListedRows:
-    """Rows as mappings; each may have other columns."""
+    """Rows as mappings; each may have other columns.
+
+    Attributes:
+        header: the columns of all rows, where the file says so.
+    """
 
     values: list[dict[str, Any]]
+    header: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
     def names(self) -> Sequence[str]:
-        return list(dict.fromkeys(name for row in self.values for name in row))
+        return self.header or list(dict.fromkeys(name for row in self.values for name in row))
 
     def column(self, name: str) -> list[Any]:
         return [row.get(name) for row in self.values]
 
     def keep(self, places: Sequence[int]) -> ListedRows:
-        return ListedRows([self.values[place] for place in places])
+        return ListedRows([self.values[place] for place in places], self.header)
 
     def rows(self) -> list[dict[str, Any]]:
         return self.values

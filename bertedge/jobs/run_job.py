@@ -76,6 +76,8 @@ def run(
         raise UsageError(f"{verb!r} is not a command that uses a bundle", nearest(verb, VERBS))
     read = JobInput.of(Path(input))
     written = _output_path(output)
+    if written is None and resume:
+        raise UsageError("only a job with an output file can go on", "name a file, or leave --resume out")
     if written is not None and os.path.realpath(read.source) == os.path.realpath(written):
         raise UsageError(f"{written}: is both input and output", "give the output another name")
     form = format_of(written)

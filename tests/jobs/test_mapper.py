@@ -15,18 +15,10 @@ import pytest
 
 from bertedge import BundleMapper
 from bertedge.bundle import Bundle
-from bertedge.checkpoint import Checkpoint
-from bertedge.checkpoint.sources import ArraysSource
-from bertedge.encoders import EncoderConfig
 from bertedge.errors import BundleError, CheckpointError, FileError, UsageError
 from bertedge.heads import HEADS
-from bertedge.heads.parts import Parts
 from bertedge.jobs import mapper as module
-from bertedge.quantization import export
 from bertedge.runtime import load
-from bertedge.tokenizer import Tokenizer
-from tests.conftest import random_tensors
-from tests.test_tables import SETTINGS
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'bertedge[data]'")
 pd = pytest.importorskip("pandas", reason="pandas is not installed")
@@ -52,25 +44,6 @@ KINDS: dict[str, tuple[Callable[[dict], Any], Callable[[Any, str], list]]] = {
 @pytest.fixture(scope="module")
 def bundle(bundle_of: Callable[..., Bundle]) -> str:
     return str(bundle_of("static").folder)
-
-
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory, config: EncoderConfig, tokenizer: Tokenizer) -> Callable:
-    """Command -> a bundle of a float model that has its head alone."""
-
-    def made(verb: str) -> Path:
-        head = VERBS[verb]
-        checkpoint = Checkpoint(
-            name=head.name,
-            config=config,
-            source=ArraysSource(random_tensors(config, Parts((head.name,), pooler=True, settings=SETTINGS))),
-            tokenizer_=tokenizer,
-            raw_config={"architectures": [f"Bert{head.architecture or 'Model'}"]},
-            embedding=SETTINGS.embedding if head.in_every_model else None,
-        )
-        return export(checkpoint, tmp_path_factory.mktemp("bundles") / head.name).folder
-
-    return made
 
 
 def plain(value: Any) -> Any:
