@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -72,12 +71,6 @@ def test_adapters_are_short_and_on_the_page(path: Path) -> None:
     page = (FOLDER / "index.md").read_text(encoding="utf-8")
     assert f"<!-- file {path.name} -->" in page
     assert f"]({path.name})" in page
-
-
-def test_bertedge_needs_none_of_these_packages() -> None:
-    code = "import sys, bertedge\nbertedge.BundleMapper, bertedge.load\nprint(sorted(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not [name for name in ("langchain_core", "llama_index", "chromadb", "pydantic") if f"'{name}'" in loaded]
 
 
 def test_langchain(bundle: Bundle, model: BertRuntime) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,18 @@ def test_a_process_loads_a_bundle_once(bundle: str, monkeypatch: pytest.MonkeyPa
         list(mapper.map_iterator([{"text": TEXTS}, {"text": TEXTS}]))
     BundleMapper(bundle, "fill-mask", column="text", threads=1)({"text": TEXTS})
     assert opened == [{"engine": "auto", "threads": 1}]
+
+
+def test_threads_of_one_process_share_a_model(bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr(module, "_loaded", {})
+    monkeypatch.setattr(module, "load", lambda *given, **how: opened.append(how) or load(*given, **how))
+    mapper = BundleMapper(bundle, column="text", threads=1)
+    batches = [{"text": [f"{text} It is row {row}." for text in TEXTS]} for row in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        found = [done["embedding"] for done in pool.map(mapper, batches)]
+    assert len(opened) == 1
+    np.testing.assert_array_equal(found, [mapper(batch)["embedding"] for batch in batches])
 
 
 def test_it_is_light() -> None:
