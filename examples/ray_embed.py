@@ -8,8 +8,9 @@ Reads files and folders, also on s3, and writes Parquet files with all columns a
 float32 of fixed size. Rows may come in another order. If a worker dies, Ray starts another one and repeats its batch; a
 file that was half written is written again. Nothing is lost or doubled.
 
-It runs on the cluster that ``RAY_ADDRESS`` names, otherwise on this machine. The bundle must be at the same path on
-every machine of the cluster, and bertedge and pyarrow must be installed there. Needs: pip install 'ray[data]'
+It runs on the cluster that ``RAY_ADDRESS`` names (``auto`` for one that this machine belongs to), otherwise on this
+machine alone. The bundle must be at the same path on every machine of the cluster, and bertedge and pyarrow must be
+installed there. Needs: pip install 'ray[data]'
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import ray
 from ray.data import ActorPoolStrategy
 
 from bertedge import BundleMapper
+from bertedge.engines.threads import usable_cpus
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -34,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--bundle", required=True, help="folder of the bundle, on every machine")
     parser.add_argument("--output", required=True, help="folder for Parquet files; it must not exist")
     parser.add_argument("--column", required=True, help="the column with the texts")
-    parser.add_argument("--workers", type=int, help="default: as many as the cluster has CPUs for, less one")
+    parser.add_argument("--workers", type=int, help="default: as many as there are CPUs for")
     parser.add_argument("--cpus-per-worker", type=int, default=1, help="also its threads (default: 1)")
     parser.add_argument("--batch-size", type=int, default=1024, help="texts of one call (default: 1024)")
     parser.add_argument("--rows-per-file", type=int, default=100_000, help="of the output, at least (default: 100000)")
@@ -42,14 +44,15 @@ def main(words: Sequence[str] | None = None) -> None:
 
     # made here once as well: what is wrong with the bundle is told before any worker starts
     mapper = BundleMapper(options.bundle, "embed", column=options.column)
-    ray.init(ignore_reinit_error=True)
-    # Ray lists files on one CPU; reading and writing mostly wait, so they may share CPUs with the workers
+    # Ray lists files on one CPU. On this machine it gets one that need not exist, so that workers may take all others.
+    # Reading and writing mostly wait, so they take none.
+    if not ray.is_initialized():
+        local = "RAY_ADDRESS" not in os.environ
+        ray.init("local" if local else None, num_cpus=usable_cpus() + 1 if local else None)
     spare = int(ray.cluster_resources()["CPU"]) - 1
     workers = options.workers or max(1, spare // options.cpus_per_worker)
     if workers * options.cpus_per_worker > spare:
-        print(
-            f"warning: the workers leave no CPU free; the cluster has {spare + 1}, and Ray needs one", file=sys.stderr
-        )
+        print(f"warning: the job waits until the cluster has more than {spare + 1} CPUs", file=sys.stderr)
     texts = ray.data.read_parquet(options.inputs, num_cpus=0)
     if options.column not in texts.columns():
         parser.error(f"no column {options.column!r}; there are: {', '.join(texts.columns())}")
