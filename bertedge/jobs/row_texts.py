@@ -80,8 +80,9 @@ def text_columns(
         CorpusError: no column has a usual name of a text.
     """
     roles = asked_columns(asked)
-    for role in roles.keys() - {"text", "pair", "tokens"}:
-        raise UsageError(f"--column {role}={roles[role]}: {verb.name} reads no {role}", "leave it out")
+    for role in roles:
+        if role not in ("text", "pair", "tokens"):
+            raise UsageError(f"--column {role}={roles[role]}: {verb.name} reads no {role}", "leave it out")
     row = Row(line=1, values=dict.fromkeys(names))
     if len(shared) == 2:
         raise UsageError(f"{verb.name}: both texts are given, and nothing is left for rows", "leave one of them out")

@@ -10,9 +10,9 @@ import pytest
 
 from bertedge.bundle import Bundle
 from bertedge.checkpoint import write_checkpoint
-from bertedge.cli.console import at_least
 from bertedge.encoders import EncoderConfig
 from bertedge.heads.parts import Parts
+from bertedge.printable import at_least
 from bertedge.quantization import quantize
 from bertedge.recipe import QuantizationRecipe, Static
 from bertedge.tokenizer import Tokenizer

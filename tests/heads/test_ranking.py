@@ -138,7 +138,8 @@ def test_the_command(save: Save, tmp_path: Path) -> None:
     assert [line.split("  ")[-1] for line in lines] == [one.text for one in expected]
     answer = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
     assert [(one["index"], one["text"]) for one in answer] == [(one.index, one.text) for one in expected]
-    assert CliRunner().invoke(app, ["rerank", str(bundle), *DOCUMENTS]).exit_code == 2
+    with_no_query = CliRunner().invoke(app, ["rerank", str(bundle), *DOCUMENTS])
+    assert isinstance(with_no_query.exception, UsageError)
 
 
 def test_refused(save: Save, tmp_path: Path, bundle_of: Any) -> None:
