@@ -87,7 +87,7 @@ lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/mypy
 	$(TEST_VENV)/bin/clang-format --dry-run -Werror $$(git ls-files '*.cpp' '*.h')
 
-# Test the adapters and programs in docs/ with the packages that they are for; Spark needs Java. Its own venv: 1 GB.
+# Test the adapters and programs in docs/ with the packages that they are for; Spark needs Java. Its own venv: 2 GB.
 integrations: $(TOOLS_VENV)/ready
 	$(TOOLS_VENV)/bin/python -m pytest tests/test_integrations.py tests/test_docs.py -k integrations
 
@@ -143,7 +143,7 @@ $(DOCS_VENV)/ready: pyproject.toml
 	$(DOCS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@
 
-$(TOOLS_VENV)/ready: pyproject.toml
+$(TOOLS_VENV)/ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(TOOLS_VENV)
 	$(TOOLS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[tools,data]' pytest hypothesis \
 	  langchain-core llama-index-core chromadb 'dask[dataframe,distributed]' pyspark datasets
