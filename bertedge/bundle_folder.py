@@ -7,10 +7,15 @@ from pathlib import Path
 
 from bertedge.bundle import CONFIG
 from bertedge.errors import BundleError, FileError, MissingExtraError
-from bertedge.hub_client import HubName, exists, hub_errors, hub_name, require_client
+from bertedge.hub_client import SCHEME, HubName, exists, hub_errors, hub_name, require_client
 from bertedge.manifest import MANIFEST, read_manifest
 
 _log = logging.getLogger(__name__)
+
+
+def on_hub(name: str | Path) -> HubName | None:
+    """The repository that a user means by the name of a bundle; None for a path. A local folder comes first."""
+    return hub_name(name) if isinstance(name, str) and not exists(name) else None
 
 
 def locate_bundle(name: str | Path) -> Path:
@@ -27,9 +32,7 @@ def locate_bundle(name: str | Path) -> Path:
         FileError: the hub did not deliver it.
         BundleError: the repository holds no bundle that this version reads.
     """
-    if not isinstance(name, str) or exists(name):
-        return Path(name)
-    repository = hub_name(name)
+    repository = on_hub(name)
     if repository is None:
         return Path(name)
     try:
@@ -41,12 +44,24 @@ def locate_bundle(name: str | Path) -> Path:
         ) from error
 
 
+def pinned_name(name: str | Path, folder: Path) -> str:
+    """What other processes open the same bundle by: an absolute path, or a commit on the hub.
+
+    Args:
+        folder: where :func:`locate_bundle` found it.
+    """
+    repository = on_hub(name)
+    if repository is None:
+        return str(folder.absolute())
+    return f"{SCHEME}{HubName(repository.repository, folder.name)}"
+
+
 def find_bundle(name: str | Path) -> Path | None:
     """The folder of a bundle, as :func:`locate_bundle` finds it. None if the name is not that of a bundle.
 
     It may then be a checkpoint.
     """
-    repository = hub_name(name) if isinstance(name, str) and not exists(name) else None
+    repository = on_hub(name)
     if repository is None:
         return Path(name) if exists(Path(name) / MANIFEST, Path.is_file) else None
     try:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bertedge.bundle import Bundle
-from bertedge.bundle_folder import locate_bundle
+from bertedge.bundle_folder import locate_bundle, pinned_name
 from bertedge.engines import AUTO
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError, CheckpointError, UsageError, nearest
@@ -92,8 +92,9 @@ class BundleMapper:
             raise UsageError(f"{verb!r} is not a command that uses a bundle", nearest(verb, VERBS))
         if threads is not None:
             checked_threads(threads)
-        opened = Bundle.open(locate_bundle(bundle), check=False)
-        self.bundle = _everywhere(bundle, opened.folder)
+        folder = locate_bundle(bundle)
+        opened = Bundle.open(folder, check=False)
+        self.bundle = pinned_name(bundle, folder)  # workers may have another directory, or another cache of the hub
         self.model_sha256 = model_sha256 or opened.model_sha256
         _require_model(opened, self.model_sha256)
         if not opened.manifest.parts.has(HEAD_OF[verb]):
@@ -211,16 +212,6 @@ class BundleMapper:
             raise UsageError(f"{self.verb} reads two texts of a row", f"name a second column, or give one text: {ways}")
         if len(self.shared) + (self.pair is not None) > 1:
             raise UsageError(f"{self.verb} reads two texts of a row, and more are given", "give fewer of them")
-
-
-def _everywhere(bundle: str | Path, folder: Path) -> str:
-    """The name of a bundle for workers in other directories and on other machines.
-
-    A folder has its whole path. What comes from a hub, each machine gets from there: the commit that is in this folder.
-    """
-    if Path(bundle).is_dir():
-        return str(folder.absolute())
-    return f"{str(bundle).partition('@')[0]}@{folder.name}"
 
 
 def _check_options(given: Mapping[str, Any], known: Mapping[str, Option]) -> None:

@@ -149,9 +149,10 @@ def test_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_workers_of_a_job_get_the_commit_that_it_began_with(
-    bundle: Bundle, bundle_of: Callable[..., Bundle], hub: Hub
+    bundle: Bundle, bundle_of: Callable[..., Bundle], hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pickled = pickle.dumps(BundleMapper(NAME, column="text", threads=1))
     hub.repositories[NAME].commit(content(bundle_of("static").folder))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache of another machine"))
     vectors = pickle.loads(pickled)({"text": [TEXT]})["embedding"]
     assert vectors.tolist() == load(bundle.folder, threads=1).encode([TEXT]).tolist()
