@@ -207,7 +207,7 @@ def reckoned(one: Measured, *, price: float, idle: float) -> Iterator[str]:
     """What is assumed and what was measured, and the table that follows from it."""
     yield f"**{one.model}**, reckoned. Assumed: ${price:g} for a core and hour, and from two cores on, workers wait"
     yield f"{idle:.0%} of the time. Measured: a core keeps {kept(one, 2, 0):.0%} of its speed next to another one, and"
-    yield f"a worker starts in {one.start or 0:.2f} s.\n"
+    yield f"a worker starts in {one.start or 0:.2f} s, which costs as well. The last column is that of a billion.\n"
     yield from reckoned_rows(one, price=price, idle=idle)
 
 
@@ -219,8 +219,9 @@ def reckoned_rows(one: Measured, *, price: float, idle: float) -> Iterator[str]:
         idle: the share of the time in which workers wait, for files, for each other, and for the last one to end.
     """
     heads = ["cores", "sentences/s", "a million take", "a billion take", "a million cost", "a billion cost"]
-    yield f"| {' | '.join(heads)} | sentences for a dollar, of a billion |"
-    yield "| --- |" + " --- |" * len(heads)
+    heads += ["sentences for a dollar"]  # of a billion: there the start no longer counts
+    yield f"| {' | '.join(heads)} |"
+    yield "| --- |" + " --- |" * (len(heads) - 1)
     for cores in CORES:
         speed = one.a_core * cores * kept(one, cores, idle)
         seconds = [count / speed + (one.start or 0) for count in (1e6, 1e9)]
