@@ -28,7 +28,7 @@ COMMAND_GROUPS = {
     "First": ("demo",),
     "Make a bundle": ("quantize", "export", "tune"),
     "Measure and judge": ("bench", "compare", "report", "verify", "emulator-setup"),
-    "Use": ("info", *(head.verb.name for head in HEADS.values())),
+    "Use": ("info", *(head.verb.name for head in HEADS.values()), "serve"),
     "Share": ("push", "pull"),
     "Train": ("train", "distill"),
 }
@@ -67,6 +67,10 @@ OPTION_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "The repository": ("private", "revision", "message"),
         "The model card": ("report", "license", "base_model", "language", "keep_card", "dry_run"),
     },
+    "serve": {
+        "Address": ("host", "port", "api_key_file"),
+        "Limits": ("batch_tokens", "queue_tokens", "max_requests", "max_texts", "max_body_bytes", "timeout", "grace"),
+    },
     "verify": {"Other CPUs": ("on", "simulate", "reference", "corpus", "examples")},
 }
 #: Command -> examples. A test parses each of them.
@@ -89,6 +93,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "emulator-setup": ("bertedge emulator-setup --arch aarch64",),
     "info": ("bertedge info my-bert.int8", "bertedge info --targets"),
     **{verb.name: (" ".join([f"bertedge {verb.name} my-bert.int8", *map(_quoted, verb.example)]),) for verb in VERBS},
+    "serve": ("bertedge serve embedder.int8 classifier.int8 --port 8080",),
     "push": (
         "bertedge push my-bert.int8 OWNER/my-bert-int8 --report report.json --license apache-2.0",
         "bertedge push my-bert.int8 OWNER/my-bert-int8 --dry-run",

@@ -13,6 +13,7 @@ from bertedge.engines import AUTO, ENGINES, Engine, choose_engine
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError, UsageError
 from bertedge.heads import HEADS, HeadMethods
+from bertedge.heads.text_model import Runner
 from bertedge.predictor import Batch, Outputs, Predictor
 from bertedge.runtime.row_runner import RowRunner
 from bertedge.target import warn_if_less_accurate
@@ -110,6 +111,12 @@ class BertRuntime(HeadMethods):
             "allow_any_cpu": self._allow_any_cpu,
         }
         return _reopened, (str(self._absolute_folder), self.bundle.model_sha256, how)
+
+    def with_runner(self, runner: Runner) -> BertRuntime:
+        """A runtime that shares everything with this one, but runs its texts on another runner."""
+        made = object.__new__(type(self))
+        made.__dict__ = {**self.__dict__, "runner": runner}
+        return made
 
     def predict(self, batch: Batch) -> Outputs:
         """All heads on an encoded batch; see :class:`bertedge.predictor.Predictor`."""

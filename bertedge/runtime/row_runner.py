@@ -43,7 +43,7 @@ class RowRunner:
             UsageError: an id, a segment or a position is out of range.
         """
         for row in rows:
-            self._check(row)
+            self.check(row)
         return self.executor.run(rows, read)
 
     def predict(self, batch: Batch) -> Outputs:
@@ -66,7 +66,12 @@ class RowRunner:
         }
         return Outputs.of(joined)
 
-    def _check(self, row: Row) -> None:
+    def check(self, row: Row) -> None:
+        """Refuse a row that does not fit the model.
+
+        Raises:
+            UsageError: an id, a segment or a position is out of range.
+        """
         config, length = self.config, len(row.input_ids)
         max_length = config.max_length
         if not 0 < length <= max_length:

@@ -1,0 +1,210 @@
+"""Stands before the application: lets requests in, reads their bodies within limits, and tells about each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import math
+import re
+import time
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from starlette.responses import Response
+
+from bertedge.serve.batching import client_gone
+from bertedge.serve.exchange import EXCHANGE, Exchange, Message, Receive
+from bertedge.serve.refusals import CLIENT_GONE, Refused, overloaded
+from bertedge.serve.service import Service
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: Makes the answer to a request that is refused: path, status, message, headers.
+Refusal = Callable[[str, int, str, Mapping[str, str]], Response]
+
+#: The path that needs no key.
+HEALTH = "/health"
+#: Ids of requests that clients may choose.
+GIVEN_ID = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
+#: Seconds in which the body of a request must arrive, even if the request may take longer.
+BODY_S = 10.0
+#: Weight of the newest request in the measured duration.
+NEWEST = 0.05
+
+
+class Gatekeeper:
+    """An ASGI middleware.
+
+    A request that cannot be answered now is refused before its body is read, which costs little: a server with too many
+    requests keeps its cores for those that it has accepted. Bodies are read here, so a slow client holds nothing but
+    its connection.
+    """
+
+    def __init__(self, app: App, service: Service, refuse: Refusal) -> None:
+        self._app, self._service, self._refuse = app, service, refuse
+        self._settings = service.settings
+        key = service.settings.api_key
+        self._authorization = None if key is None else f"Bearer {key.strip()}".encode()
+        self._running, self._seconds = 0, 0.0
+        self._paths: dict[Any, str] = {}
+        service.metrics.show_running(lambda: self._running)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        exchange = Exchange(_id_of(headers), receive, self._settings.timeout_s)
+        scope[EXCHANGE] = exchange
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", exchange.id.encode())]
+            await send(message)
+
+        try:
+            await self._admit(scope, headers, exchange, receive, send_with_id)
+        except Refused as error:
+            await self._refused(scope, exchange, error, send_with_id)
+        except Exception as error:
+            await self._failed(scope, exchange, error, send_with_id)
+        finally:
+            self._tell(scope, exchange)
+
+    async def _admit(
+        self, scope: Scope, headers: Mapping[bytes, bytes], exchange: Exchange, receive: Receive, send: Send
+    ) -> None:
+        """Check everything that can be checked without the body, read it, and call the application."""
+        if self._authorization is not None and scope["path"] != HEALTH:
+            given = headers.get(b"authorization", b"")
+            if not hmac.compare_digest(given, self._authorization):
+                raise Refused(401, "the API key is missing or wrong: send the header Authorization: Bearer KEY")
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        if self._service.state == "loading":
+            raise Refused(503, "the bundles are being loaded", 1)
+        self._require_room()
+        body = await self._body(headers, exchange, receive)
+        self._require_room()  # others may have come while the body was read
+        self._running += 1
+        start = time.monotonic()
+        try:
+            await self._app(scope, _again(body, receive), send)
+        finally:
+            self._running -= 1
+            self._seconds += NEWEST * (time.monotonic() - start - self._seconds)
+
+    def _require_room(self) -> None:
+        if self._running >= self._settings.max_requests:
+            raise overloaded("too many requests are being worked on", self._seconds)
+
+    async def _body(self, headers: Mapping[bytes, bytes], exchange: Exchange, receive: Receive) -> bytes:
+        """Read the body.
+
+        Raises:
+            Refused: it is too large, does not arrive, or the client has left.
+        """
+        most = self._settings.max_body_bytes
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > most:
+            raise _too_large(most)
+        message = await self._next(exchange, receive)
+        body = message.get("body", b"")
+        parts: list[bytes] = [body]
+        size = len(body)
+        while message.get("more_body"):
+            message = await self._next(exchange, receive)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
+                raise _too_large(most)
+        if size > most:
+            raise _too_large(most)
+        return body if len(parts) == 1 else b"".join(parts)
+
+    async def _next(self, exchange: Exchange, receive: Receive) -> Message:
+        """The next part of the body."""
+        left = min(exchange.seconds_left(), BODY_S - (time.monotonic() - exchange.start))
+        try:
+            async with asyncio.timeout(max(0.0, left)):
+                message = await receive()
+        except TimeoutError:
+            raise Refused(408, "the body of the request did not arrive in time") from None
+        if message["type"] == "http.disconnect":
+            raise client_gone()
+        return message
+
+    async def _refused(self, scope: Scope, exchange: Exchange, error: Refused, send: Send) -> None:
+        if exchange.status:  # too late to say it
+            return
+        if error.status == CLIENT_GONE:
+            exchange.status = CLIENT_GONE
+            return
+        headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+        if error.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if error.status in (408, 413):  # the rest of the body is not read
+            headers["Connection"] = "close"
+        await self._refuse(scope["path"], error.status, error.message, headers)(scope, _nothing, send)
+
+    async def _failed(self, scope: Scope, exchange: Exchange, error: Exception, send: Send) -> None:
+        """Tell about a mistake of the server: where it happened, but not its message, which may hold a text."""
+        where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]
+        self._service.log.event("error", id=exchange.id, error=type(error).__name__, at=where)
+        if exchange.status:
+            return
+        told = f"the server failed; its log tells more under the id {exchange.id}"
+        await self._refuse(scope["path"], 500, told, {})(scope, _nothing, send)
+
+    def _route_of(self, scope: Scope) -> str:
+        """The path of the route that answered, with the names of its parameters; clients choose the path itself."""
+        if not self._paths:
+            self._paths = {getattr(route, "endpoint", None): route.path for route in scope["app"].routes}
+        return self._paths.get(scope.get("endpoint"), "other")
+
+    def _tell(self, scope: Scope, exchange: Exchange) -> None:
+        seconds = time.monotonic() - exchange.start
+        route = self._route_of(scope)
+        status = exchange.status or CLIENT_GONE
+        self._service.metrics.request(route, status, seconds, exchange.texts)
+        self._service.log.request(
+            route=route,
+            status=status,
+            ms=math.ceil(seconds * 1e4) / 10,
+            texts=exchange.texts,
+            tokens=exchange.tokens,
+            id=exchange.id,
+        )
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, f"the body is larger than {most} bytes: send fewer texts at once")
+
+
+def _id_of(headers: Mapping[bytes, bytes]) -> str:
+    """The id that the client gave its request, or a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Gives a body that was read, and then what comes after it."""
+    unread = True
+
+    async def give() -> Message:
+        nonlocal unread
+        if unread:
+            unread = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return give
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
