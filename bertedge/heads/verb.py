@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bertedge.heads.text_model import TextModel
 from bertedge.texts import Pair
 
 #: The default of an option that must be given.
@@ -35,6 +36,10 @@ class Option:
         kind: the type of its value: ``int``, ``float``, ``str``, or ``bool`` for a flag.
         default: the value if it is not given. ``REQUIRED`` for an option that must be given.
         least: the smallest allowed number.
+        most: called with a model: the largest number that a server takes from its clients, since memory grows with it;
+            None for any.
+        choices: called with a model that has the command: the names that the option takes; where there are several, one
+            must be given.
         gives: the text of each row that the option gives to all rows of a file: ``text`` or ``pair``.
         of_rows: whether the option also applies to rows of a file.
     """
@@ -43,6 +48,8 @@ class Option:
     kind: type = int
     default: Any
     least: float | None = None
+    most: Callable[[TextModel], int] | None = None
+    choices: Callable[[TextModel], Sequence[str]] | None = None
     help: str
     gives: Literal["text", "pair"] | None = None
     of_rows: bool = True

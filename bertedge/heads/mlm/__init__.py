@@ -254,7 +254,7 @@ MLM = MaskedWords(
         arguments=(
             Argument(name="text", parameter="texts", help="A text with [MASK] in place of each word to fill in."),
         ),
-        options=(Option(name="top_k", default=5, least=1, help="Proposals for each [MASK]."),),
+        options=(Option(name="top_k", default=5, least=1, most=lambda model: 100, help="Proposals for each [MASK]."),),
         example=("She drank a cup of [MASK] in the kitchen.",),
         lines=lines,
         rows=RowAnswers(

@@ -233,7 +233,13 @@ SEQUENCE_CLASSIFICATION = SequenceClassification(
             Option(
                 name="pair", kind=str, default=None, help="A second text, for a model that judges pairs.", gives="pair"
             ),
-            Option(name="classifier", kind=str, default=None, help="Which classifier, if the model has several."),
+            Option(
+                name="classifier",
+                kind=str,
+                default=None,
+                choices=lambda model: [one.name for one in model.head_settings.sequence_classification.classifiers],
+                help="Which classifier, if the model has several.",
+            ),
         ),
         example=("My card has not arrived.",),
         lines=_lines,

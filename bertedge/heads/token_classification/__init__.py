@@ -187,7 +187,13 @@ TOKEN_CLASSIFICATION = TokenClassification(
             Option(
                 name="aggregation", kind=str, default=None, help=f"How tokens are joined: {', '.join(AGGREGATIONS)}."
             ),
-            Option(name="stride", default=None, least=0, help="Read long texts whole; windows share so many tokens."),
+            Option(
+                name="stride",
+                default=None,
+                least=0,
+                most=lambda model: model.tokenizer.max_length // 2,
+                help="Read long texts whole; windows share so many tokens.",
+            ),
         ),
         example=("Ada Lovelace lived in London.",),
         lines=_lines,
