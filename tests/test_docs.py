@@ -31,6 +31,8 @@ PAGES = [
     *(ROOT / name / "README.md" for name in ("benchmarks", "calibration")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+#: Pages whose Python asks a server: tests/serve/ runs it.
+ASKS_A_SERVER = ("serving-api.md",)
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CLI: Any = typer.main.get_command(app)
 
@@ -166,7 +168,9 @@ def packages(code: str) -> set[str]:
     return {module.split(".")[0] for module in modules}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page, "python")], ids=name_of)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if snippets(page, "python") and page.name not in ASKS_A_SERVER], ids=name_of
+)
 def test_python_runs(
     page: Path,
     model_folder: Path,
