@@ -158,8 +158,9 @@ def _known(error: BaseException) -> tuple[str, str] | None:
     for kind, reason, hint in kinds:
         if isinstance(error, kind):
             return reason, hint
-    if isinstance(error, errors.HfHubHTTPError):
-        return _of_status(getattr(error.response, "status_code", 0))
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.HfHubHTTPError) and status is not None:  # up to 0.x it is a base of others, too
+        return _of_status(status)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:  # such as a full disk
         return f"{error.filename}: {error.strerror}", FILE_HINT
     return None

@@ -10,6 +10,13 @@ import pytest
 from tests.hub.fake_hub import TOKEN, Hub, serve_hub
 
 
+def forget_connections() -> None:
+    """Up to version 0.36 of the client a connection remembers whether it is allowed."""
+    from huggingface_hub import utils
+
+    getattr(utils, "reset_sessions", lambda: None)()
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub without repositories. The variables are for child processes; the client of this process has read them."""
@@ -29,12 +36,18 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         }
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(constants, "ENDPOINT", running.url)
-        address = "{endpoint}/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address.replace("{endpoint}", running.url))
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+        values = {
+            "ENDPOINT": running.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": running.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_CACHE": str(cache),
+            "HF_HUB_DISABLE_XET": True,
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_PROGRESS_BARS": True,
+        }
+        for name, value in values.items():
+            monkeypatch.setattr(constants, name, value, raising=False)  # not every version has all of them
+        address = values["HUGGINGFACE_CO_URL_TEMPLATE"]  # up to 0.36 this module has its own copy
+        monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", address, raising=False)
         monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client waits between attempts
+        forget_connections()
         yield running

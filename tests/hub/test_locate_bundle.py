@@ -16,10 +16,16 @@ from bertedge.bundle_folder import find_bundle, locate_bundle
 from bertedge.errors import BundleError, FileError
 from bertedge.runtime import load
 from tests.cli.test_cli import typed
+from tests.hub.conftest import forget_connections
 from tests.hub.fake_hub import Hub, error
 from tests.hub.test_push_and_pull import NAME, content, put
 
 TEXT = "The cat sat on the [MASK]."
+
+
+def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    forget_connections()
 
 
 @pytest.fixture
@@ -68,12 +74,15 @@ def test_commands(words: tuple[str, ...], bundle: Bundle) -> None:
 def test_without_a_network_the_cache_is_enough(bundle: Bundle, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = locate_bundle(NAME)
     hub.asked.clear()
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    without_network(monkeypatch)
     assert locate_bundle(NAME) == folder
     with pytest.raises(FileError, match="HF_HUB_OFFLINE is set, and the hub's cache lacks it"):
         locate_bundle("someone/other")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     assert hub.asked == []
+
+
+def test_a_hub_that_fails_is_no_reason_to_stop(bundle: Bundle, hub: Hub) -> None:
+    folder = locate_bundle(NAME)
     hub.refusal = lambda method, path: error(503)
     assert locate_bundle(NAME) == folder
 
@@ -89,7 +98,7 @@ def test_offline_in_a_process_of_its_own(bundle: Bundle, hub: Hub, monkeypatch: 
 
 def test_a_cache_that_is_not_whole(bundle: Bundle, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     (locate_bundle(NAME) / "plan.json").unlink()
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    without_network(monkeypatch)
     with pytest.raises(FileError, match="HF_HUB_OFFLINE is set"):
         locate_bundle(NAME)
 
