@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +54,7 @@ def model_card(bundle: Bundle, repository: str, facts: CardFacts) -> str:
     head = front_matter(manifest, license=facts.license, base_model=facts.base_model, languages=facts.languages)
     sections = [
         f"# {repository.rpartition('/')[2]}",
-        *_introduction(bundle, facts),
+        *_introduction(bundle, facts, report),
         "## Use it",
         *_use(main_head(manifest.parts).verb, repository),
         "## What was measured",
@@ -82,7 +83,7 @@ def about_bundle(report: Report, bundle: Bundle) -> Report:
     return replace(report, candidates=own, against=None)
 
 
-def _introduction(bundle: Bundle, facts: CardFacts) -> Iterator[str]:
+def _introduction(bundle: Bundle, facts: CardFacts, report: Report | None) -> Iterator[str]:
     manifest, config = bundle.manifest, bundle.config
     source = (
         f"[{facts.base_model}](https://huggingface.co/{facts.base_model})"
@@ -94,6 +95,9 @@ def _introduction(bundle: Bundle, facts: CardFacts) -> Iterator[str]:
         f"{source} in {numbers}, for CPUs. It runs with bertedge, without PyTorch. "
         f"The model is {_megabytes(bundle.size_bytes)}, the whole folder {_megabytes(_folder_bytes(bundle))}."
     )
+    if report is not None:
+        for candidate in report.candidates:
+            yield f"**{candidate.name} against float: {in_words(report, candidate)}.**"
     heads = ", ".join(head.words for head in manifest.parts.rows) or "text vectors"
     yield "\n".join(
         [
@@ -143,7 +147,8 @@ def python_call(verb: Verb) -> str:
     given: dict[str, Any] = {}
     for argument in verb.arguments:
         given[argument.parameter or argument.name] = list(words) if argument.many else words.pop(0)
-    return f"{verb.method}({', '.join(f'{name}={value!r}' for name, value in (given | options).items())})"
+    shown = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in (given | options).items())
+    return f"{verb.method}({', '.join(shown)})"
 
 
 def _measured(manifest: Manifest, report: Report | None) -> Iterator[str]:
@@ -152,15 +157,9 @@ def _measured(manifest: Manifest, report: Report | None) -> Iterator[str]:
     if report is None:
         yield "Speed and fidelity were not measured for this card."
     else:
-        yield "\n".join(f"- **{_against_float(report, index)}**" for index in range(len(report.candidates)))
         yield markdown_report(report).strip()
     if manifest.recipe is not None:
         yield f"On a few examples when it was made: {fidelity_words(manifest.fidelity)}."
-
-
-def _against_float(report: Report, index: int) -> str:
-    candidate = report.candidates[index]
-    return f"{candidate.name} against float: {in_words(report, candidate)}"
 
 
 def _made(manifest: Manifest) -> Iterator[str]:

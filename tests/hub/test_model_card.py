@@ -114,7 +114,7 @@ def measured(bundle: Bundle) -> Report:
 
 def test_measured_numbers(bundle: Bundle) -> None:
     card = model_card(bundle, NAME, CardFacts(report=measured(bundle)))
-    assert "- **small-int8 against float: 4.0 x smaller, 2.0 x faster at 16 tokens, fidelity not measured**" in card
+    assert "**small-int8 against float: 4.0 x smaller, 2.0 x faster at 16 tokens, fidelity not measured.**" in card
     assert "### Latency" in card
     assert "| small-int8 |" in card
     assert "another" not in card
