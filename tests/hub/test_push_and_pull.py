@@ -53,6 +53,7 @@ def test_what_is_pushed_is_pulled(hub: Hub, bundle: Bundle, tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("hub-")) == ["again"]
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the hub's client to its own HTTP client
 def test_the_commands(hub: Hub, bundle: Bundle, tmp_path: Path) -> None:
     options = ["--private", "--message", "A first try.", "--license", "apache-2.0"]
     done = typed("push", bundle.folder, NAME, *options)
