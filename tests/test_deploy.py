@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
+
+from bertedge.cli.app import app
+from bertedge.serve.serve_settings import ServeSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "docs" / "deploy"
+CLI: Any = typer.main.get_command(app)
 UNIT = DEPLOY / "bertedge.service"
 
 
@@ -55,6 +60,19 @@ def test_the_last_stage_has_no_compiler_no_root_and_no_shell() -> None:
         assert all(isinstance(word, str) for word in json.loads(command))  # a list: without a shell
     compile(json.loads(check)[2], "health check", "exec")
     assert "/health" in check
+
+
+def test_both_start_a_server_that_the_command_line_knows() -> None:
+    last = dict(instructions()[2])
+    container = [*json.loads(last["ENTRYPOINT"]), *json.loads(last["CMD"])]
+    service = shlex.split(unit()["ExecStart"][0])
+    for program, command, *words in (container, service):
+        assert (Path(program).name, command) == ("bertedge", "serve")
+        with CLI.commands["serve"].make_context("serve", words) as context:
+            assert context.params["port"] == 8080
+    assert last["EXPOSE"] == "8080"
+    (stop,), grace = unit()["TimeoutStopSec"], ServeSettings(bundles=("some",)).grace_s
+    assert int(stop) > grace
 
 
 def test_what_the_container_copies_is_there() -> None:

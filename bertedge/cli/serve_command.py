@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bertedge.cli.console import note
-from bertedge.cli.options import AnyCpuOption, EngineOption, NoVerifyOption, ThreadsOption, library
+from bertedge.cli.options import AnyCpuOption, EngineOption, NoVerifyOption, ThreadsOption, folders, library
 from bertedge.engines import AUTO
 from bertedge.errors import FileError, UsageError
 from bertedge.files import FILE_HINT
@@ -17,8 +17,12 @@ from bertedge.files import FILE_HINT
 #: The environment variable that holds the API key.
 KEY = "BERTEDGE_API_KEY"
 BundlesArgument = Annotated[
-    list[Path],
-    typer.Argument(help="Folders of bundles; a folder's name is the name that clients use.", show_default=False),
+    list[str],
+    typer.Argument(
+        help="Folders of bundles, or OWNER/NAME on the hub. Clients use the name of the folder, or OWNER/NAME.",
+        show_default=False,
+        autocompletion=folders,
+    ),
 ]
 KeyOption = Annotated[
     Path | None,

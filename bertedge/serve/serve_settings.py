@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertedge.bundle_folder import on_hub
 from bertedge.engines import AUTO
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import UsageError
@@ -20,8 +21,8 @@ class ServeSettings:
     """The bundles that are served, and the limits of requests.
 
     Attributes:
-        bundles: folders. The name of a folder is the name that clients ask for; a request without a name gets the first
-            bundle that can answer it.
+        bundles: folders, or names on a hub. Clients ask for :func:`served_name`; a request without a name gets the
+            first bundle that can answer it.
         engine, threads, allow_any_cpu: see :func:`bertedge.load`.
         check: compare files with their hashes, and replay the golden vectors, before a bundle is used.
         batch_tokens: tokens that run at once, at most; a longer text runs alone. Default: 1024 a thread.
@@ -35,7 +36,7 @@ class ServeSettings:
         log_requests: write a line of JSON for each request.
     """
 
-    bundles: tuple[Path, ...]
+    bundles: tuple[str | Path, ...]
     engine: str = AUTO
     threads: int | None = None
     allow_any_cpu: bool = False
@@ -53,7 +54,7 @@ class ServeSettings:
     def __post_init__(self) -> None:
         if not self.bundles:
             raise UsageError("there is no bundle to serve", "name the folder of one, or of several")
-        names = [served_name(folder) for folder in self.bundles]
+        names = [served_name(bundle) for bundle in self.bundles]
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(f"two bundles have the name {name}", "rename a folder: clients ask for its name")
@@ -72,6 +73,7 @@ class ServeSettings:
         return self.batch_tokens or BATCH_TOKENS_A_THREAD * checked_threads(self.threads)
 
 
-def served_name(folder: Path) -> str:
-    """The name that clients ask for."""
-    return folder.absolute().name
+def served_name(bundle: str | Path) -> str:
+    """The name that clients ask for: that of the folder, or ``owner/name`` of a bundle on a hub."""
+    repository = on_hub(bundle)
+    return Path(bundle).absolute().name if repository is None else repository.repository

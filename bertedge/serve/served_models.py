@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bertedge.bundle_folder import on_hub
 from bertedge.errors import BertEdgeError, CheckFailed
 from bertedge.runtime import BertRuntime, golden, load
 from bertedge.serve.batching import BatchingRunner, RowQueue, Watcher
@@ -61,13 +62,12 @@ class ServedModels:
 
     def __init__(self, settings: ServeSettings, watch: Watch) -> None:
         self._settings, self._watch = settings, watch
-        # absolute, since the working directory may change before they are loaded again
-        self._folders = {served_name(folder): folder.absolute() for folder in settings.bundles}
+        self._bundles = {served_name(bundle): _from_anywhere(bundle) for bundle in settings.bundles}
         self._served: dict[str, ServedModel] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._folders)
+        return tuple(self._bundles)
 
     @property
     def served(self) -> Mapping[str, ServedModel]:
@@ -85,8 +85,8 @@ class ServedModels:
             BertEdgeError: one cannot be used; none is served then.
         """
         try:
-            for name, folder in self._folders.items():
-                self._served[name] = self._opened(name, folder)
+            for name, bundle in self._bundles.items():
+                self._served[name] = self._opened(name, bundle)
         except BaseException:
             self.close()
             self._served = {}
@@ -99,15 +99,15 @@ class ServedModels:
             Name -> the error of a bundle that cannot be used.
         """
         found: dict[str, BertEdgeError | None] = {}
-        for name, folder in self._folders.items():
+        for name, bundle in self._bundles.items():
             found[name] = None
             try:
-                new = self._opened(name, folder)
+                new = self._opened(name, bundle)
             except BertEdgeError as error:
                 found[name] = error
                 continue
             except Exception as error:  # out of memory, or a mistake: the old one goes on in any case
-                found[name] = BertEdgeError(f"{folder}: {type(error).__name__}", "load it with 'bertedge verify'")
+                found[name] = BertEdgeError(f"{bundle}: {type(error).__name__}", "load it with 'bertedge verify'")
                 continue
             old, self._served = self._served.get(name), self._served | {name: new}
             if old is not None:
@@ -119,7 +119,7 @@ class ServedModels:
         for model in self._served.values():
             model.retire()
 
-    def _opened(self, name: str, folder: Path) -> ServedModel:
+    def _opened(self, name: str, bundle: str | Path) -> ServedModel:
         """Load a bundle and replay its golden vectors.
 
         Raises:
@@ -127,7 +127,7 @@ class ServedModels:
         """
         settings = self._settings
         runtime = load(
-            folder,
+            bundle,
             engine=settings.engine,
             threads=settings.threads,
             check=settings.check,
@@ -135,7 +135,14 @@ class ServedModels:
         )
         if settings.check and not golden.verify(runtime).passed:
             raise CheckFailed(
-                f"{folder}: the golden vectors do not match on this machine", f"see: bertedge verify {folder}"
+                f"{bundle}: the golden vectors do not match on this machine", f"see: bertedge verify {bundle}"
             )
         queue = RowQueue(batch_tokens=settings.tokens_at_once, most_tokens=settings.queue_tokens)
         return ServedModel(name, runtime, queue, self._watch(name))
+
+
+def _from_anywhere(bundle: str | Path) -> str | Path:
+    """A bundle by its absolute path, since the working directory may change before it is loaded again, or by its name
+    on a hub, where there may be a newer one then.
+    """
+    return Path(bundle).absolute() if on_hub(bundle) is None else bundle

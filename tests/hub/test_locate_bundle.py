@@ -14,13 +14,20 @@ from bertedge import BundleMapper
 from bertedge.bundle import Bundle
 from bertedge.bundle_folder import find_bundle, locate_bundle
 from bertedge.errors import BundleError, FileError
+from bertedge.manifest import MANIFEST
 from bertedge.runtime import load
+from bertedge.serve.serve_settings import ServeSettings
+from bertedge.serve.served_models import ServedModels
 from tests.cli.test_cli import typed
 from tests.hub.conftest import forget_connections
 from tests.hub.fake_hub import Hub, error
 from tests.hub.test_push_and_pull import NAME, content, put
 
 TEXT = "The cat sat on the [MASK]."
+
+
+def unwatched(name: str) -> Callable[[int, int, float], None]:
+    return lambda rows, tokens, seconds: None
 
 
 def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,3 +172,19 @@ def test_workers_of_a_job_get_the_commit_that_it_began_with(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache of another machine"))
     vectors = pickle.loads(pickled)({"text": [TEXT]})["embedding"]
     assert vectors.tolist() == load(bundle.folder, threads=1).encode([TEXT]).tolist()
+
+
+def test_a_server(bundle: Bundle, bundle_of: Callable[..., Bundle], hub: Hub) -> None:
+    two = ServeSettings(bundles=(f"{NAME}@v2", "hf://other/small-int8"))
+    assert ServedModels(two, unwatched).names == (NAME, "other/small-int8")
+    served = ServedModels(ServeSettings(bundles=(NAME,), threads=1), unwatched)
+    served.load()
+    newer = bundle_of("static")
+    hub.repositories[NAME].commit(content(newer.folder))
+    assert served.served[NAME].runtime.bundle.model_sha256 == bundle.model_sha256
+    assert served.reload() == {NAME: None}
+    assert served.served[NAME].runtime.bundle.model_sha256 == newer.model_sha256
+    hub.repositories[NAME].commit({MANIFEST: b"{}"})
+    assert isinstance(served.reload()[NAME], BundleError)
+    assert served.served[NAME].runtime.bundle.model_sha256 == newer.model_sha256
+    served.close()
