@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,20 @@ STATUSES = {
     413: ("a file is larger than the hub allows", "ask the hub for more room"),
     429: ("the hub got too many requests", "wait a few minutes, and run the command again"),
 }
+#: Errors of this machine's files, not of the network.
+OF_FILES = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+#: Seconds in which the hub has to say what a repository has. The client itself would wait for good.
+PATIENCE_S = 30.0
 CHECK_NETWORK = "check the network, and HF_ENDPOINT if it is set"
 
 
@@ -161,8 +176,9 @@ def _known(error: BaseException) -> tuple[str, str] | None:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, errors.HfHubHTTPError) and status is not None:  # up to 0.x it is a base of others, too
         return _of_status(status)
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:  # such as a full disk
-        return f"{error.filename}: {error.strerror}", FILE_HINT
+    if isinstance(error, OSError) and error.errno in OF_FILES:
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}{error.strerror}", FILE_HINT
     return None
 
 

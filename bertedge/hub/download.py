@@ -11,7 +11,7 @@ from bertedge.bundle import CONFIG, Bundle
 from bertedge.bundle_folder import no_bundle
 from bertedge.errors import BundleError
 from bertedge.files import new_folder
-from bertedge.hub_client import HubName, hub_errors, require_client, require_hub_name
+from bertedge.hub_client import PATIENCE_S, HubName, hub_errors, require_client, require_hub_name
 from bertedge.manifest import MANIFEST, Manifest, read_manifest
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,9 @@ def pull(repository: str, output: str | Path, *, force: bool = False) -> Bundle:
 def _fetch(client: Any, wanted: HubName, folder: Path) -> None:
     """Download the files of a bundle into an empty folder, and check them."""
     with hub_errors(wanted, "the hub did not deliver it"):
-        about = client.HfApi().model_info(wanted.repository, revision=wanted.revision, files_metadata=True)
+        about = client.HfApi().model_info(
+            wanted.repository, revision=wanted.revision, files_metadata=True, timeout=PATIENCE_S
+        )
         sizes = {sibling.rfilename: sibling.size for sibling in about.siblings}
         if MANIFEST not in sizes:
             raise no_bundle(wanted, is_checkpoint=CONFIG in sizes)

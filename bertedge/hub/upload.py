@@ -12,7 +12,7 @@ import bertedge
 from bertedge.bundle import Bundle
 from bertedge.errors import FileError, UsageError
 from bertedge.hub.model_card import CardFacts, model_card
-from bertedge.hub_client import HubName, hub_errors, require_client, require_hub_name
+from bertedge.hub_client import PATIENCE_S, HubName, hub_errors, require_client, require_hub_name
 from bertedge.manifest import MANIFEST
 from bertedge.records import read_json
 from bertedge.scratch import temporary_folder
@@ -94,7 +94,7 @@ def _prepare(api: Any, place: HubName, *, private: bool) -> Any:
     api.create_repo(place.repository, private=private or None, exist_ok=True)
     if place.revision is not None:
         api.create_branch(place.repository, branch=place.revision, exist_ok=True)
-    about = api.model_info(place.repository, revision=place.revision)
+    about = api.model_info(place.repository, revision=place.revision, timeout=PATIENCE_S)
     if private and not about.private:
         raise UsageError(
             f"{place.repository}: is there already, and is public", "choose another name, or leave out --private"
@@ -127,7 +127,8 @@ def _require_all(api: Any, place: HubName, commit: str, names: Collection[str]) 
     Raises:
         FileError: a file is not there.
     """
-    there = {sibling.rfilename for sibling in api.model_info(place.repository, revision=commit).siblings}
+    about = api.model_info(place.repository, revision=commit, timeout=PATIENCE_S)
+    there = {sibling.rfilename for sibling in about.siblings}
     if left_out := sorted(set(names) - there):
         raise FileError(
             f"{place.repository}: the hub left out {', '.join(left_out)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -305,6 +306,16 @@ def test_without_the_client(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(MissingExtraError, match="huggingface_hub") as caught:
             call()
         assert "[hub]" in caught.value.hint
+
+
+def test_a_manifest_that_names_files_elsewhere(hub: Hub, bundle: Bundle, tmp_path: Path) -> None:
+    raw = json.loads((bundle.folder / MANIFEST).read_bytes())
+    raw["files"]["../evil.txt"] = {"sha256": "0" * 64, "size_bytes": 4}
+    put(hub, bundle, manifest__json=json.dumps(raw).encode())
+    hub.repositories[NAME].files["../evil.txt"] = b"evil"
+    with pytest.raises(BundleError, match=r"\.\./evil\.txt"):
+        pull(NAME, tmp_path / "again")
+    assert not (tmp_path / "evil.txt").exists()
 
 
 def test_a_manifest_of_another_kind(hub: Hub, tmp_path: Path) -> None:
