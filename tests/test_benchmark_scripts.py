@@ -47,6 +47,7 @@ def test_scripts_import_what_there_is(path: Path) -> None:
         "near_ties MODEL CORPUS BUNDLE --examples 4",
         "operators BUNDLE --lengths 1x8 --threads 1",
         "loader_overhead BUNDLE --rounds 2",
+        "file_jobs BUNDLE --texts 200 --rounds 1 --lines 0 --kills 0",
         "many_machines BUNDLE --rounds 1 --seconds 0.1 --no-ray",
         "start_up BUNDLE --engines onnxruntime --rounds 1 --threads 1",
         "int8_limits MODEL CORPUS --examples 8",

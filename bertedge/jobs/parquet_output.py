@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
 from bertedge.jobs.parquet_input import ArrowRows
 
 #: Rows of a row group, unless they have more bytes.
-GROUP_ROWS, GROUP_BYTES = 2**16, 2**26
+GROUP_ROWS, GROUP_BYTES = 2**16, 2**23
 
 
 class Parquet(OutputFormat):
@@ -111,6 +111,7 @@ class Parquet(OutputFormat):
         with pq.ParquetWriter(whole, first.schema, use_dictionary=others) as writer:
             for group in _groups(first, tables):
                 writer.write_table(group, row_group_size=group.num_rows or None)
+                del group  # before the next one is read
 
 
 def _tables(partial: Path) -> Iterator[Any]:
@@ -127,8 +128,10 @@ def _groups(first: Any, others: Iterator[Any]) -> Iterator[Any]:
     held, rows, size = [first], first.num_rows, first.nbytes
     for table in others:
         if rows + table.num_rows > GROUP_ROWS or size + table.nbytes > GROUP_BYTES:
-            yield pa.concat_tables(held)
-            held, rows, size = [], 0, 0
+            whole, held = pa.concat_tables(held), []
+            yield whole
+            del whole
+            rows = size = 0
         held.append(table)
         rows, size = rows + table.num_rows, size + table.nbytes
     yield pa.concat_tables(held)
