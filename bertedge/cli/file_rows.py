@@ -110,9 +110,10 @@ def answer_file(verb: Verb, load: Callable[[], Any], files: FileOptions, given: 
                 strict=files.strict,
                 listener=listener,
             )
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as ending:
         _note_kept(output)
-        raise
+        # the frames hold the model; without them the exception ends fast, and is not taken for a dropped one meanwhile
+        raise ending.with_traceback(None) from None
     for line in _summary(result):
         note(line)
 

@@ -56,7 +56,7 @@ def test_a_command_that_was_ended_goes_on(number: int, code: int, embed: list[st
     wait_for(lambda: partial.exists() and partial.stat().st_size > 30_000, process)
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == code, err
     assert not target.exists()
     kept = json.loads((tmp_path / "out.jsonl.job.json").read_text())["progress"]["rows"]
     assert 0 < kept < 1000
