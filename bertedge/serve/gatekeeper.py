@@ -25,8 +25,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: Makes the answer to a request that is refused: path, status, message, headers.
 Refusal = Callable[[str, int, str, Mapping[str, str]], Response]
 
-#: The path that needs no key.
 HEALTH = "/health"
+#: The paths that need no key. The page of the API has a field for it, since a browser sends none by itself.
+OPEN_TO_ALL = (HEALTH, "/docs")
 #: Ids of requests that clients may choose.
 GIVEN_ID = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
 #: Seconds in which the body of a request must arrive, even if the request may take longer.
@@ -79,7 +80,7 @@ class Gatekeeper:
         self, scope: Scope, headers: Mapping[bytes, bytes], exchange: Exchange, receive: Receive, send: Send
     ) -> None:
         """Check everything that can be checked without the body, read it, and call the application."""
-        if self._authorization is not None and scope["path"] != HEALTH:
+        if self._authorization is not None and scope["path"] not in OPEN_TO_ALL:
             given = headers.get(b"authorization", b"")
             if not hmac.compare_digest(given, self._authorization):
                 raise Refused(401, "the API key is missing or wrong: send the header Authorization: Bearer KEY")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,23 @@ def test_an_example_is_sent(page: Any, models: dict[str, BertRuntime]) -> None:
     assert first is not None
     text = "She drank a cup of coffee in the kitchen."
     assert float(first[0]) == pytest.approx(float(models["tags"].encode(text, normalize=True)[0]), rel=1e-6)
+
+
+def test_a_key_is_entered_on_the_page(browser: Any, folders: dict[str, Path]) -> None:
+    from bertedge.serve.asgi_app import create_app
+    from bertedge.serve.serve_settings import ServeSettings
+    from tests.serve.running import running
+
+    settings = ServeSettings(bundles=(folders["tags"],), threads=1, log_requests=False, api_key="open sesame")
+    with running(create_app(settings)) as url:
+        opened = browser.new_page()
+        opened.goto(f"{url}/docs")
+        opened.get_by_text("openapi.json cannot be read: 401").wait_for()
+        opened.get_by_label("API key").fill("open sesame")
+        opened.get_by_label("API key").press("Enter")
+        opened.locator("details").first.wait_for()
+        assert send(opened, "post/tag")[0] == "200"
+        opened.close()
 
 
 def test_an_error_is_shown(page: Any) -> None:

@@ -48,6 +48,8 @@ def test_models(client: Any, models: dict[str, BertRuntime]) -> None:
     assert client.models.retrieve("tags").id == "tags"
     with pytest.raises(openai.NotFoundError, match="there is no bundle"):
         client.models.retrieve("gpt")
+    with pytest.raises(openai.NotFoundError, match="there is no bundle"):
+        client.models.retrieve("owner/name")
 
 
 def test_errors_are_those_that_the_client_knows(client: Any) -> None:

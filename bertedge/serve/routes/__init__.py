@@ -35,7 +35,8 @@ def add_routes(app: FastAPI) -> None:
     for route in routes:
         app.router.add_route(route.path, endpoint_of(route), methods=["POST"], include_in_schema=False)
     for path, (function, _, _) in GETS.items():
-        app.router.add_route(path, function, methods=["GET"], include_in_schema=False)
+        # a bundle of a hub has a name with a slash in it
+        app.router.add_route(path.replace("{name}", "{name:path}"), function, methods=["GET"], include_in_schema=False)
     app.openapi = partial(document, app, routes)  # type: ignore[method-assign]
     app.router.add_route("/openapi.json", _openapi, methods=["GET"], include_in_schema=False)
     app.router.add_route("/docs", docs_page, methods=["GET"], include_in_schema=False)

@@ -25,6 +25,7 @@ ERRORS = {
     "400": "The body is not JSON in UTF-8, or has no texts.",
     "401": "The server needs an API key.",
     "404": "There is no bundle with this name.",
+    "408": "The body did not arrive in time.",
     "413": "The body, or the number of texts in it, is too large.",
     "415": "The body does not say that it is JSON.",
     "422": "A field is missing or wrong, or a text cannot be used.",
