@@ -124,7 +124,7 @@ def test_options_in_sentences_exist() -> None:
     scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").rglob("*.py"))
     foreign = {"--help", "--quiet", "--verbose", "--install-completion"}
     foreign |= {"--no-deps", "--include_ops_by_config", "--preload"}
-    foreign |= {"--build-arg", "--env", "--format", "--signal", "--tmpfs"}  # of docker
+    foreign |= {"--build-arg", "--env", "--format", "--publish", "--signal", "--tmpfs"}  # of docker
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue  # it names what was removed
