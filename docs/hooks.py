@@ -16,6 +16,8 @@ from bertedge.cli.layout import SET_KEYS, key_rows
 ROOT = Path(__file__).resolve().parents[1]
 #: Mark on a page -> what defines a file format; its docstring goes there.
 FORMATS = {"<!-- plan -->": "bertedge.plan", "<!-- manifest -->": "bertedge.manifest.Manifest"}
+#: Public names that are imported from a package of bertedge.
+IN_PACKAGES = ("jobs.run", "jobs.JobResult")
 FORMAT_OPTIONS = "      members: false\n      show_root_heading: false\n      show_bases: false\n"
 #: Mark on a page for the source of a program, whose path is relative to the page.
 PROGRAM = re.compile(r"<!-- file (\S+) -->")
@@ -55,7 +57,7 @@ def program(folder: Path, path: str) -> str:
 
 def public_names() -> str:
     """An instruction to mkdocstrings for every public name."""
-    return "\n\n".join(f"::: bertedge.{name}" for name in bertedge.__all__)
+    return "\n\n".join(f"::: bertedge.{name}" for name in (*bertedge.__all__, *IN_PACKAGES))
 
 
 def commands() -> str:

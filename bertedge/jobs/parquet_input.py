@@ -7,9 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bertedge.errors import CorpusError, MissingExtraError
 from bertedge.files import FRESH_COPY
 from bertedge.jobs import row_tables
@@ -46,7 +43,7 @@ class ArrowRows:
         return self.table.column_names
 
     def column(self, name: str) -> list[Any]:
-        return self.table.column(name).to_pylist()
+        return _values(self.table.column(name))
 
     def keep(self, places: Sequence[int]) -> ArrowRows:
         return ArrowRows(self.table.take(pa.array(places, type=pa.int64())))
@@ -61,10 +58,27 @@ def _json_values(column: Any) -> list[Any]:
     kind = column.type
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
         return pc.cast(column, pa.string()).to_pylist()
-    values = column.to_pylist()
+    values = _values(column)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return [None if value is None else base64.b64encode(value).decode("ascii") for value in values]
     return values
+
+
+def _values(column: Any) -> list[Any]:
+    """The values of a column; bytes where a text is not UTF-8, which Parquet does not check."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError as error:
+        if not _is_text(column.type):
+            raise CorpusError(f"a column of {column.type} holds bytes that are not UTF-8", FRESH_COPY) from error
+        return [_text_or_bytes(value) for value in pc.cast(column, pa.large_binary()).to_pylist()]
+
+
+def _text_or_bytes(value: bytes | None) -> str | bytes | None:
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
 
 
 def parquet_blocks(path: Path, start: Position) -> Iterator[Block]:
@@ -89,14 +103,23 @@ def parquet_blocks(path: Path, start: Position) -> Iterator[Block]:
 
 def _blocks(file: Any, start: int) -> Iterator[Block]:
     done, total = 0, file.metadata.num_rows
-    for groups, rows, size in _chunks(file.metadata, _text_columns(file)):
+    for groups, rows, size in _chunks(file.metadata):
         if done + rows <= start:
             done += rows
             continue
         for batch in file.iter_batches(batch_size=size, row_groups=groups):
-            done += batch.num_rows
-            if done > start and batch.num_rows:
-                yield _block(pa.Table.from_batches([batch]), done, total)
+            for piece in _pieces(pa.Table.from_batches([batch])):
+                done += piece.num_rows
+                if done > start:
+                    yield _block(piece, done, total)
+
+
+def _pieces(table: Any) -> Iterator[Any]:
+    """Rows that have not too much text together."""
+    text = max((column.nbytes for column in table.columns if _is_text(column.type)), default=0)
+    count = -(-text // row_tables.BLOCK_BYTES)
+    rows = -(-table.num_rows // max(count, 1))
+    yield from (table.slice(begin, rows) for begin in range(0, table.num_rows, max(rows, 1)))
 
 
 def _block(table: Any, end: int, total: int) -> Block:
@@ -111,38 +134,32 @@ def _block(table: Any, end: int, total: int) -> Block:
     )
 
 
-def _text_columns(file: Any) -> list[int]:
-    """The places of columns that may be texts among the columns of the file's metadata."""
-    texts = {field.name for field in file.schema_arrow if pa.types.is_string(field.type) or _is_other_text(field.type)}
-    return [place for place in range(len(file.schema)) if file.schema.column(place).path in texts]
+def _is_text(kind: Any) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _is_other_text(kind: Any) -> bool:
-    return pa.types.is_large_string(kind) or (pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type))
-
-
-def _chunks(metadata: Any, texts: Sequence[int]) -> Iterator[tuple[list[int], int, int]]:
+def _chunks(metadata: Any) -> Iterator[tuple[list[int], int, int]]:
     """Row groups that are read together: small ones that follow each other, or one large one.
 
+    The sizes of single columns are not looked at: pyarrow ends the process where those of a damaged file are wrong.
+
     Yields:
-        The row groups, their rows, and the rows of a block of them.
+        The row groups, their rows, and the rows that are read at once.
     """
-    most = np.array([row_tables.BLOCK_ROWS, row_tables.BLOCK_BYTES, ROW_BYTES])
     groups: list[int] = []
-    sizes = np.zeros(3, dtype=np.int64)
+    rows = size = 0
     for place in range(metadata.num_row_groups):
         group = metadata.row_group(place)
-        text = max((group.column(column).total_uncompressed_size for column in texts), default=0)
-        own = np.array([group.num_rows, text, group.total_byte_size])
-        if groups and (sizes + own > most).any():
-            yield groups, int(sizes[0]), _rows_of_block(sizes, most)
-            groups, sizes = [], np.zeros_like(sizes)
+        if groups and (rows + group.num_rows > row_tables.BLOCK_ROWS or size + group.total_byte_size > ROW_BYTES):
+            yield groups, rows, _rows_at_once(rows, size)
+            groups, rows, size = [], 0, 0
         groups.append(place)
-        sizes = sizes + own
+        rows, size = rows + group.num_rows, size + group.total_byte_size
     if groups:
-        yield groups, int(sizes[0]), _rows_of_block(sizes, most)
+        yield groups, rows, _rows_at_once(rows, size)
 
 
-def _rows_of_block(sizes: NDArray[np.int64], most: NDArray[np.int64]) -> int:
+def _rows_at_once(rows: int, size: int) -> int:
     """As many as the limits allow, if all rows are of one size."""
-    return max(int((most * sizes[0] // np.maximum(sizes, 1)).min()), 1)
+    return max(min(row_tables.BLOCK_ROWS, ROW_BYTES * rows // max(size, 1)), 1)

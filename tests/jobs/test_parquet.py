@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,22 @@ def test_values_that_json_lacks() -> None:
         "kind": "a",
     }
     assert set(second.values()) == {None}
+
+
+def test_texts_that_are_not_utf8_are_bytes() -> None:
+    broken = pa.array([b"good", b"\xff", None], pa.binary()).view(pa.string())
+    for column in (broken, broken.dictionary_encode()):
+        rows = ArrowRows(pa.table({"text": column}))
+        assert rows.column("text") == ["good", b"\xff", None]
+        assert rows.rows()[1] == {"text": b"\xff"}
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: data[:4] + bytes(40) + data[44:]])
+def test_a_damaged_file_is_told(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [f"text {n}" for n in range(300)]}), tmp_path / "in.parquet")
+    (tmp_path / "in.parquet").write_bytes(damage((tmp_path / "in.parquet").read_bytes()))
+    with pytest.raises(CorpusError, match="not Parquet, or damaged"):
+        list(parquet_blocks(tmp_path / "in.parquet", Position()))
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
