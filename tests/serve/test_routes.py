@@ -75,6 +75,37 @@ def test_info(url: str, models: dict[str, BertRuntime]) -> None:
         assert (tuple(bundle["verbs"]), bundle["dimension"]) == (model.verbs, 32)
     labels = bundles["labels"]["heads"]["sequence_classification"]["classifiers"][0]["labels"]
     assert labels == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    assert told["model_type"] == {"embedding": {"pooling": "mean"}}
+
+
+def test_kinds_of_models(models: dict[str, BertRuntime]) -> None:
+    from bertedge.serve.routes.info_routes import model_type
+
+    labels = {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
+    assert model_type(models["several"]) == {"classifier": labels}
+    assert model_type(models["ranks"]) == {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}
+    assert model_type(models["tags"]) == {"embedding": {"pooling": "mean"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "tei", "openai"),
+    [
+        (401, "Validation", "authentication_error"),
+        (413, "Validation", "invalid_request_error"),
+        (429, "Overloaded", "rate_limit_error"),
+        (500, "Backend", "server_error"),
+        (503, "Unhealthy", "server_error"),
+    ],
+)
+def test_kinds_of_errors(status: int, tei: str, openai: str) -> None:
+    """Those that the clients of each path know."""
+    from bertedge.serve.routes.error_responses import error_response
+
+    found = error_response("/embed", status, "why", headers={"Retry-After": "2"})
+    assert (found.status_code, found.headers["Retry-After"]) == (status, "2")
+    assert json.loads(found.body) == {"error": "why", "error_type": tei}
+    told = json.loads(error_response("/v1/embeddings", status, "why").body)
+    assert told == {"error": {"message": "why", "type": openai, "param": None, "code": None}}
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from bertedge.errors import UsageError
-from bertedge.heads.mlm.fill_mask import Fill
 from bertedge.probabilities import sigmoid, softmax
-from bertedge.runtime import BertRuntime
+from bertedge.runtime import BertRuntime, Fill
 from bertedge.serve.routes.example_bodies import example_texts, needed_options, parsed_example
 from bertedge.serve.routes.hub_body import Asked, Compared, HubBody, Parameters
 from bertedge.serve.routes.route import Route, Task

@@ -12,12 +12,14 @@ from starlette.responses import Response
 import bertedge
 from bertedge.heads import HEADS
 from bertedge.manifest import MANIFEST
+from bertedge.pooling import pooling_of
 from bertedge.records import to_json as plain
 from bertedge.runtime import BertRuntime
 from bertedge.serve.refusals import Refused
 from bertedge.serve.routes.endpoints import JSON, to_json
 from bertedge.serve.routes.error_responses import error_response
-from bertedge.serve.routes.text_lengths import longest
+from bertedge.serve.routes.tei_routes import PREDICT, RERANK
+from bertedge.serve.routes.text_lengths import BY_VERB, longest
 from bertedge.serve.service import Service
 
 #: Settings of the service that clients may know.
@@ -35,17 +37,30 @@ async def info(request: Request) -> Response:
         "model_sha": runtime.bundle.model_sha256,
         "model_dtype": "int8" if runtime.bundle.manifest.recipe else "float32",
         "served_model_name": first,
+        "model_type": model_type(runtime),
         "max_concurrent_requests": limits["max_requests"],
         "max_input_length": runtime.tokenizer.max_length,
         "max_batch_tokens": limits["tokens_at_once"],
         "max_client_batch_size": limits["max_texts"],
         "auto_truncate": True,
+        "tokenization_workers": runtime.threads,
         "version": bertedge.__version__,
         "limits": limits,
         "versions": {"bertedge": bertedge.__version__, "python": platform.python_version()},
         "bundles": [described_bundle(name, model) for name, model in models.items()],
     }
     return Response(to_json(told), media_type=JSON)
+
+
+def model_type(model: BertRuntime) -> dict[str, Any]:
+    """What text-embeddings-inference says about a model: its labels, or how it makes vectors."""
+    for verb, kind in ((RERANK, "reranker"), (PREDICT, "classifier")):
+        if verb in model.verbs:
+            own = getattr(model.head_settings, BY_VERB[verb].name)
+            names = getattr(own, "layers", own).classifiers[0].labels
+            labels = {str(place): label for place, label in enumerate(names)}
+            return {kind: {"id2label": labels, "label2id": {label: place for place, label in enumerate(names)}}}
+    return {"embedding": {"pooling": " + ".join(pooling_of(model.embedding))}}
 
 
 def described_bundle(name: str, model: BertRuntime) -> dict[str, Any]:
