@@ -33,7 +33,11 @@ CARD: dict[str, Any] = {
     ],
     "license": Annotated[
         str | None,
-        typer.Option(help="Its licence, by the hub's name, such as apache-2.0.", metavar="NAME", show_default=False),
+        typer.Option(
+            help="Its licence, by the hub's name, such as apache-2.0; default: that of --base-model.",
+            metavar="NAME",
+            show_default=False,
+        ),
     ],
     "base_model": Annotated[
         str | None,
@@ -67,13 +71,18 @@ def push(
     """Upload a bundle with a model card to a hub repository, in one commit."""
     from bertedge.bundle import Bundle
     from bertedge.hub import upload
+    from bertedge.hub.base_model import license_of
     from bertedge.hub.model_card import CardFacts, model_card
     from bertedge.hub_client import require_hub_name
     from bertedge.report.schema import read_report
 
     report = read_report(card["report"]) if "report" in card else None
+    license = card.get("license")
+    if license is None and "base_model" in card and not keep_card:
+        license = license_of(card["base_model"])
+        note(f"licence: {license or 'none found'}, from the card of {card['base_model']}")
     facts = CardFacts(
-        license=card.get("license"),
+        license=license,
         base_model=card.get("base_model"),
         languages=tuple(card.get("language", ())),
         report=report,
@@ -86,7 +95,7 @@ def push(
     )
     for name in done.removed:
         note(f"removed: {name}, which only the earlier bundle had")
-    if facts.license is None and not keep_card:
+    if facts.license is None and facts.base_model is None and not keep_card:
         note("the card names no licence: add one with --license")
     stdout.print(done.url)
 

@@ -40,6 +40,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             "ENDPOINT": running.url,
             "HUGGINGFACE_CO_URL_TEMPLATE": running.url + "/{repo_id}/resolve/{revision}/{filename}",
             "HF_HUB_CACHE": str(cache),
+            "AGENT_HARNESSES_PATH": str(tmp_path / "harnesses.json"),
             "HF_HUB_DISABLE_XET": True,
             "HF_HUB_OFFLINE": False,
             "HF_HUB_DISABLE_PROGRESS_BARS": True,

@@ -150,8 +150,10 @@ class Hub:
             {"rfilename": path, **({"size": len(data), "blobId": git_hash(data)} if with_sizes else {})}
             for path, data in repository.commits[commit].items()
         ]
+        license = re.search(rb"^license: (\S+)$", repository.commits[commit].get("README.md", b""), re.MULTILINE)
+        card = {"cardData": {"license": license[1].decode()}} if license else {}
         about = {"_id": "1", "id": name, "modelId": name, "private": repository.private, "sha": commit}
-        return as_json({**about, "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})
+        return as_json({**about, **card, "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})
 
     def _branch(self, body: bytes, query: Any, name: str, branch: str) -> Answer:
         repository = self.repositories[name]

@@ -69,6 +69,20 @@ def test_the_commands(hub: Hub, bundle: Bundle, tmp_path: Path) -> None:
     assert hub.asked == []
 
 
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [(b"---\nlicense: mit\n---\n", "mit"), (b"---\nlicense: other\n---\n", None), (b"", None), (None, None)],
+)
+def test_the_licence_of_the_float_model(card: bytes | None, expected: str | None, hub: Hub, bundle: Bundle) -> None:
+    if card is not None:
+        hub.make("someone/small", {"README.md": card})
+    done = typed("push", bundle.folder, NAME, "--base-model", "someone/small", "--dry-run")
+    assert ("license: mit\n" in done.stdout) == (expected == "mit")
+    assert done.stderr == f"licence: {expected or 'none found'}, from the card of someone/small\n"
+    done = typed("push", bundle.folder, NAME, "--base-model", "someone/small", "--license", "apache-2.0", "--dry-run")
+    assert "license: apache-2.0\n" in done.stdout
+
+
 def test_files_that_only_the_earlier_bundle_had_go_away_and_others_stay(
     hub: Hub, bundle_of: Callable[..., Bundle], tmp_path: Path
 ) -> None:
