@@ -128,21 +128,25 @@ def _note_kept(output: Path) -> None:
     except BertEdgeError:
         return
     if journal is not None and journal.state != "done":
-        note(f"hint: {journal.progress.rows:,} rows are kept; {RESUME}")
+        note(f"hint: {_counted(journal.progress.rows, 'row')} kept; {RESUME}")
 
 
 def _summary(result: JobResult) -> list[str]:
     """What a job did, in lines."""
     where = f"{result.output}: " if result.output else ""
     if result.was_done:
-        return [f"{where}is complete already: {result.rows:,} rows"]
+        return [f"{where}is complete already: {_counted(result.rows, 'row')}"]
     read = f" ({result.columns})" if result.columns else ""
-    lines = [f"{where}{result.rows:,} rows{read} in {result.seconds:,.1f} s, {result.rows_per_s:,.0f} rows/s"]
+    lines = [f"{where}{_counted(result.rows, 'row')}{read} in {result.seconds:,.1f} s, {result.rows_per_s:,.0f} rows/s"]
     if result.bad_rows:
         lines += [f"line {row.line}: {row.reason}" for row in result.first_bad] if result.output is None else []
-        lines += [f"{result.bad_rows:,} bad rows{f': {result.errors}' if result.errors else ''}"]
+        lines += [f"{_counted(result.bad_rows, 'bad row')}{f': {result.errors}' if result.errors else ''}"]
     if result.cut:
-        lines += [f"{result.cut:,} texts were longer than the model reads, and were cut"]
+        lines += [f"cut, because the model reads no more: the ends of {_counted(result.cut, 'text')}"]
     if result.unknown:
-        lines += [f"{result.unknown:,} texts have no word that the model knows; their answers are meaningless"]
+        lines += [f"meaningless, because the model knows no word: the answers to {_counted(result.unknown, 'text')}"]
     return lines
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -92,7 +92,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "verify": ("bertedge verify my-bert.int8", "bertedge verify my-bert.arm64 --on cortex-a72,cortex-a76"),
     "emulator-setup": ("bertedge emulator-setup --arch aarch64",),
     "info": ("bertedge info my-bert.int8", "bertedge info --targets"),
-    **{verb.name: (" ".join([f"bertedge {verb.name} my-bert.int8", *map(_quoted, verb.example)]),) for verb in VERBS},
+    **{
+        verb.name: (
+            " ".join([f"bertedge {verb.name} my-bert.int8", *map(_quoted, verb.example)]),
+            f"bertedge {verb.name} my-bert.int8 --input texts.jsonl -o answers.jsonl",
+        )
+        for verb in VERBS
+    },
     "serve": ("bertedge serve embedder.int8 classifier.int8 --port 8080",),
     "push": (
         "bertedge push my-bert.int8 OWNER/my-bert-int8 --report report.json --license apache-2.0",

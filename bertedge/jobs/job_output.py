@@ -17,8 +17,6 @@ from bertedge.jobs.json_text import json_bytes
 from bertedge.jobs.row_tables import BadRow
 from bertedge.scratch import lock, make_folder, settle, sync_folder
 
-#: Bad rows that are remembered for the summary.
-SHOWN = 5
 RESUME = "go on with the same command and --resume"
 #: Errors of the system that more room cures.
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -174,6 +172,10 @@ def opened_output(path: Path, job: dict[str, Any], *, resume: bool, force: bool)
     try:
         if earlier is not None and earlier != read_journal(beside(path, ".job.json")):
             raise FileError(f"{path}: another process was writing it", RESUME)
+        if earlier is None and not force and path.exists():
+            raise FileError(
+                f"{path}: another process has written it", "choose another name, or replace it with --force"
+            )
         yield output
     finally:
         output.leave()

@@ -24,7 +24,7 @@ class Task:
     """
 
     def __init__(
-        self, verb: Verb, runtime: BertRuntime, options: dict[str, Any], columns: tuple[str, ...], prefix: str
+        self, verb: Verb, runtime: BertRuntime, options: dict[str, Any], columns: Sequence[str], prefix: str
     ) -> None:
         self.verb, self.runtime, self.options = verb, runtime, options
         self.columns, self.prefix = columns, prefix

@@ -32,7 +32,7 @@ def run(
     input: str | Path,
     output: str | Path = STREAM,
     *,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     prefix: str = "",
     resume: bool = False,
@@ -72,8 +72,7 @@ def run(
         CheckpointError: the bundle has no head for the command.
         MissingExtraError: Parquet needs pyarrow.
     """
-    if verb not in VERBS:
-        raise UsageError(f"{verb!r} is not a command that uses a bundle", nearest(verb, VERBS))
+    asked = _verb(verb)
     read = JobInput.of(Path(input))
     written = _output_path(output)
     if written is None and resume:
@@ -82,7 +81,7 @@ def run(
         raise UsageError(f"{written}: is both input and output", "give the output another name")
     form = format_of(written)
     runtime = bundle if isinstance(bundle, BertRuntime) else load(bundle, engine=engine, threads=threads)
-    task = Task(VERBS[verb], runtime, dict(options or {}), tuple(columns), prefix)
+    task = Task(asked, runtime, dict(options or {}), [columns] if isinstance(columns, str) else columns, prefix)
     job = task.job(read)
     with _stream(output) if written is None else opened_output(written, job, resume=resume, force=force) as out:
         return JobRun(task, read, out, job, form, strict=strict, listener=listener).result()
@@ -98,9 +97,15 @@ def _stream(output: str | Path) -> Iterator[StreamOutput]:
         yield StreamOutput(stream)
 
 
+def _verb(name: str) -> Verb:
+    if name not in VERBS:
+        raise UsageError(f"{name!r} is not a command that uses a bundle", nearest(name, VERBS))
+    return VERBS[name]
+
+
 def _output_path(output: str | Path) -> Path | None:
     """The file to write; None for a stream."""
     path = Path(output)
     if str(path) == STREAM or (path.exists() and not path.is_file() and not path.is_dir()):
         return None
-    return Path(os.path.realpath(path))  # replace the target of a link, not the link
+    return Path(os.path.realpath(path)) if path.is_symlink() else path  # replace the target of a link, not the link

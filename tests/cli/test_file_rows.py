@@ -61,7 +61,7 @@ def test_a_command_that_was_ended_goes_on(number: int, code: int, embed: list[st
     kept = json.loads((tmp_path / "out.jsonl.job.json").read_text())["progress"]["rows"]
     assert 0 < kept < 1000
     if number != signal.SIGKILL:
-        assert f"hint: {kept} rows are kept; go on with the same command and --resume" in err.splitlines()
+        assert f"hint: {kept} rows kept; go on with the same command and --resume" in err.splitlines()
         assert "Traceback" not in err
         return
     done = run(*embed, "-o", target, "--resume")
@@ -97,7 +97,7 @@ def test_pipes(embed: list[str], tmp_path: Path) -> None:
     done = run(*embed, input=rows)
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [0, 1, 2]
     assert "line 4: is not JSON" in done.stderr
-    assert (done.returncode, "1 bad rows" in done.stderr) == (0, True)
+    assert (done.returncode, "1 bad row" in done.stderr) == (0, True)
     many = "a cat\n" * 3000
     shell = f"{' '.join([*COMMAND, *embed])} | head -1; exit ${{PIPESTATUS[0]}}"
     left = subprocess.run(["bash", "-c", shell], input=many, capture_output=True, text=True, check=False)
