@@ -8,6 +8,8 @@ import gzip
 import json
 import lzma
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -412,3 +414,24 @@ def test_the_default_output_is_a_stream(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["text"] for line in lines] == TEXTS
     assert (result.output, names(tmp_path)) == (None, {"in.txt"})
+
+
+def test_text_files_need_no_extra(runtime: BertRuntime, tmp_path: Path) -> None:
+    """Without pyarrow and orjson, the answers have the same values; Parquet says what it needs."""
+    source = write(tmp_path / "in.csv", TEXTS)
+    run(runtime, "embed", source, tmp_path / "fast.jsonl")
+    program = f"""
+import sys
+sys.modules["orjson"] = sys.modules["pyarrow"] = None
+from bertedge.errors import MissingExtraError
+from bertedge.jobs import run
+print(run({str(runtime.bundle.folder)!r}, "embed", {str(source)!r}, "plain.jsonl", threads=1).rows)
+try:
+    run({str(runtime.bundle.folder)!r}, "embed", {str(source)!r}, "out.parquet")
+except MissingExtraError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    rows, error, hint = done.stdout.splitlines()
+    assert (int(rows), "pyarrow" in error, "[data]" in hint) == (len(TEXTS), True, True)
+    assert objects(tmp_path / "plain.jsonl") == objects(tmp_path / "fast.jsonl")
