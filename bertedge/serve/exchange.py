@@ -18,6 +18,7 @@ class Exchange:
     Attributes:
         id: sent back as ``X-Request-Id``, and logged.
         texts, tokens: how many it has; 0 where this is not known.
+        size: bytes of its body that have come.
         status: of the answer; 0 until it starts.
     """
 
@@ -25,7 +26,7 @@ class Exchange:
         self.id, self._receive = id, receive
         self.start = time.monotonic()
         self._end = self.start + timeout_s
-        self.texts = self.tokens = self.status = 0
+        self.texts = self.tokens = self.size = self.status = 0
 
     def seconds_left(self) -> float:
         """Until the time of the request is over."""

@@ -32,6 +32,8 @@ OPEN_TO_ALL = (HEALTH, "/docs")
 GIVEN_ID = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
 #: Seconds in which the body of a request must arrive, even if the request may take longer.
 BODY_S = 10.0
+#: The bodies of all requests take as much memory as this many of the largest ones, at most.
+MOST_BODIES = 16
 #: Weight of the newest request in the measured duration.
 NEWEST = 0.05
 
@@ -49,7 +51,7 @@ class Gatekeeper:
         self._settings = service.settings
         key = service.settings.api_key
         self._authorization = None if key is None else f"Bearer {key.strip()}".encode()
-        self._running, self._seconds = 0, 0.0
+        self._running, self._held, self._seconds = 0, 0, 0.0
         self._paths: dict[Any, str] = {}
         service.metrics.show_running(lambda: self._running)
 
@@ -71,6 +73,8 @@ class Gatekeeper:
             await self._admit(scope, headers, exchange, receive, send_with_id)
         except Refused as error:
             await self._refused(scope, exchange, error, send_with_id)
+        except asyncio.CancelledError:  # the time to finish is over
+            await self._refused(scope, exchange, Refused(503, "the server stops"), send_with_id)
         except Exception as error:
             await self._failed(scope, exchange, error, send_with_id)
         finally:
@@ -90,12 +94,19 @@ class Gatekeeper:
         if self._service.state == "loading":
             raise Refused(503, "the bundles are being loaded", 1)
         self._require_room()
-        body = await self._body(headers, exchange, receive)
-        self._require_room()  # others may have come while the body was read
+        try:
+            body = await self._body(headers, exchange, receive)
+            self._require_room()  # others may have come while the body was read
+            await self._work(scope, _again(body, receive), send)
+        finally:
+            self._held -= exchange.size
+
+    async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application, and count the request meanwhile."""
         self._running += 1
         start = time.monotonic()
         try:
-            await self._app(scope, _again(body, receive), send)
+            await self._app(scope, receive, send)
         finally:
             self._running -= 1
             self._seconds += NEWEST * (time.monotonic() - start - self._seconds)
@@ -108,25 +119,25 @@ class Gatekeeper:
         """Read the body.
 
         Raises:
-            Refused: it is too large, does not arrive, or the client has left.
+            Refused: it is too large, does not arrive, or the client has left; or all bodies take too much memory.
         """
         most = self._settings.max_body_bytes
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > most:
             raise _too_large(most)
-        message = await self._next(exchange, receive)
-        body = message.get("body", b"")
-        parts: list[bytes] = [body]
-        size = len(body)
-        while message.get("more_body"):
+        parts: list[bytes] = []
+        more = True
+        while more:
             message = await self._next(exchange, receive)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > most:
+            part, more = message.get("body", b""), message.get("more_body", False)
+            parts.append(part)
+            exchange.size += len(part)
+            self._held += len(part)
+            if exchange.size > most:
                 raise _too_large(most)
-        if size > most:
-            raise _too_large(most)
-        return body if len(parts) == 1 else b"".join(parts)
+            if self._held > MOST_BODIES * most:
+                raise overloaded("too many long texts are being received", self._seconds)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _next(self, exchange: Exchange, receive: Receive) -> Message:
         """The next part of the body."""
@@ -163,10 +174,11 @@ class Gatekeeper:
         await self._refuse(scope["path"], 500, told, {})(scope, _nothing, send)
 
     def _route_of(self, scope: Scope) -> str:
-        """The path of the route that answered, with the names of its parameters; clients choose the path itself."""
+        """The path of the route, with the names of its parameters; clients choose the path itself."""
         if not self._paths:
             self._paths = {getattr(route, "endpoint", None): route.path for route in scope["app"].routes}
-        return self._paths.get(scope.get("endpoint"), "other")
+        path = scope["path"]  # of a request that was refused before its route was looked up
+        return self._paths.get(scope.get("endpoint")) or (path if path in self._paths.values() else "other")
 
     def _tell(self, scope: Scope, exchange: Exchange) -> None:
         seconds = time.monotonic() - exchange.start

@@ -28,6 +28,8 @@ IDLE_S = 75
 MOST_CONNECTIONS = 4096
 #: Connections that the system holds until they are taken.
 BACKLOG = 2048
+#: Seconds after which the system ends a connection whose client does not read: its answer takes memory until then.
+UNREAD_S = 30
 
 
 def serve(settings: ServeSettings, host: str, port: int) -> None:
@@ -45,9 +47,7 @@ def serve(settings: ServeSettings, host: str, port: int) -> None:
         service = Service(settings)
         try:
             service.load()
-            server = Server(settings, service)
-            service.log.event("ready", url=url_of(bound), bundles=list(service.names))
-            server.run(sockets=[bound])
+            Server(settings, service).run(sockets=[bound])
         finally:
             service.close()
 
@@ -61,6 +61,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             lifespan="on",
+            ws="none",
             server_header=False,
             limit_concurrency=MOST_CONNECTIONS,
             backlog=BACKLOG,
@@ -71,6 +72,12 @@ class Server(uvicorn.Server):
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what it would tell is in the log of requests
         self._service = service
         self._reloads: set[asyncio.Task[object]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so; signals are handled by now."""
+        await super().startup(sockets)
+        urls = [url_of(bound) for bound in sockets or ()]
+        self._service.log.event("ready", url=", ".join(urls), bundles=list(self._service.names))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -103,6 +110,8 @@ class Server(uvicorn.Server):
 
     def reload(self) -> None:
         """Load the bundles again while requests run."""
+        if self._service.draining or len(self._reloads) > 1:  # the one that waits will load what is there then
+            return
         task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._service.reload())
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
@@ -124,6 +133,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         raise UsageError(f"{host}: is no address ({error})", "use 127.0.0.1, or 0.0.0.0 for all networks") from None
     with socket.socket(family, kind, protocol) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections take it over
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
         try:
             bound.bind(address)
             bound.listen(BACKLOG)

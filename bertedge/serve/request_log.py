@@ -51,13 +51,13 @@ class RequestLog:
 
     def _add(self, facts: dict[str, Any]) -> None:
         now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")
-        if len(self._lines) >= MOST_LINES:
-            self._lost += 1
-            return
-        first = not self._lines
-        self._lines.append(orjson.dumps({"time": now, **facts}, default=str, option=orjson.OPT_APPEND_NEWLINE))
-        if first:
-            with self._changed:
+        line = orjson.dumps({"time": now, **facts}, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        with self._changed:  # a handler of a signal may come here while its thread has the lock, which allows this
+            if len(self._lines) >= MOST_LINES:
+                self._lost += 1
+                return
+            self._lines.append(line)
+            if len(self._lines) == 1:
                 self._changed.notify()
 
     def _write_all(self) -> None:
@@ -66,9 +66,9 @@ class RequestLog:
                 self._changed.wait_for(lambda: self._lines or self._closed)
                 if not self._closed:
                     self._changed.wait_for(lambda: self._closed, GATHER_S)
-            lines, self._lines = self._lines, []
-            if lost := self._lost:
-                self._lost = 0
+                lines, self._lines = self._lines, []
+                lost, self._lost = self._lost, 0
+            if lost:
                 lines.append(orjson.dumps({"event": "log lines lost", "lines": lost}) + b"\n")
             try:
                 sys.stderr.write(b"".join(lines).decode())

@@ -103,7 +103,7 @@ class Service:
             texts: how many texts the request has.
 
         Raises:
-            Refused: there are too many texts or tokens, the time is over, or the client has left.
+            Refused: there are too many texts or tokens, the time is over, the client has left, or the server stops.
             Exception: whatever ``work`` raises.
         """
         if texts > self.settings.max_texts:
@@ -111,7 +111,9 @@ class Service:
         exchange: Exchange = request.scope[EXCHANGE]
         exchange.texts = texts
         while not served.enter():  # it was replaced since it was picked
-            served = self.models.served[served.name]
+            closed, served = served, self.models.served[served.name]
+            if served is closed:
+                raise Refused(503, "the server stops")
         job = _Job(served, work)
         self._pool.submit(job.run)
         value = await job.result(exchange)
@@ -136,8 +138,8 @@ class Service:
         """End the threads. Requests that still run are dropped."""
         self._ready = False
         self._reloader.shutdown()
-        self._pool.shutdown(wait=False, cancel_futures=True)
         self.models.close()
+        self._pool.shutdown(wait=False)  # those that nobody waits for any more end at once
         self._open.close()
         self.log.close()
 
