@@ -32,7 +32,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 #: Pages whose Python asks a server: tests/serve/ runs it.
-ASKS_A_SERVER = ("serving-api.md",)
+ASKS_A_SERVER = ("serving-api.md", "serving.md")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CLI: Any = typer.main.get_command(app)
 

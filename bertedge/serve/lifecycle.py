@@ -43,13 +43,27 @@ def serve(settings: ServeSettings, host: str, port: int) -> None:
         BertEdgeError: a bundle cannot be used.
     """
     disable_created_metrics()  # each counter would come with the time of its creation
-    with listening(host, port) as bound:
+    with _without_hangups(), listening(host, port) as bound:
         service = Service(settings)
         try:
             service.load()
             Server(settings, service).run(sockets=[bound])
         finally:
             service.close()
+
+
+@contextmanager
+def _without_hangups() -> Iterator[None]:
+    """Ignore SIGHUP, which would end the process: there is nothing to load again before and after the server runs."""
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(hangup, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(hangup, before)
 
 
 class Server(uvicorn.Server):
@@ -71,7 +85,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what it would tell is in the log of requests
         self._service = service
-        self._reloads: set[asyncio.Task[object]] = set()
+        self._asked = False
+        self._reloading: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so; signals are handled by now."""
@@ -110,11 +125,15 @@ class Server(uvicorn.Server):
 
     def reload(self) -> None:
         """Load the bundles again while requests run."""
-        if self._service.draining or len(self._reloads) > 1:  # the one that waits will load what is there then
-            return
-        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._service.reload())
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+        self._asked = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.get_running_loop().create_task(self._reload())
+
+    async def _reload(self) -> None:
+        """However often one is asked for a reload during one, a single one after it loads what is there by then."""
+        while self._asked and not self._service.draining:
+            self._asked = False
+            await self._service.reload()
 
 
 @contextmanager

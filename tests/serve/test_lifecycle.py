@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ import pytest
 
 pytest.importorskip("fastapi", reason="fastapi is not installed: pip install 'bertedge[serve]'")
 from bertedge.cli.app import run
-from bertedge.errors import BertEdgeError
-from bertedge.serve import lifecycle
+from bertedge.errors import BertEdgeError, UsageError
+from bertedge.serve import ServeSettings, lifecycle
+from bertedge.serve.service import Service
 from tests.serve.held_engine import until
 from tests.serve.held_server import HeldServer, received, request, status
 from tests.test_bundle import edit_manifest
@@ -135,6 +138,46 @@ def test_the_time_to_finish_is_over(folders: dict[str, Path]) -> None:
         assert (status(answer), b"the server stops" in answer) == (503, True)
         made.rest()
     assert made.process.returncode == 0
+
+
+@needs_signals
+def test_reloads_in_a_hurry_run_once(folders: dict[str, Path]) -> None:
+    settings = ServeSettings(bundles=(folders["words"],), threads=1, check=False)
+    service = Service(settings)
+    server = lifecycle.Server(settings, service)
+    loading = threading.Event()
+
+    async def hurry() -> None:
+        service._reloader.submit(loading.wait, 60)  # a reload that takes long
+        server.reload()
+        await asyncio.sleep(0)
+        for _ in range(10):
+            server.reload()
+        loading.set()
+        assert server._reloading is not None
+        await server._reloading
+
+    asyncio.run(hurry())
+    told = service.metrics.text().decode()
+    service.close()
+    assert 'bertedge_reloads_total{bundle="words",result="loaded"} 2.0' in told
+
+
+@needs_signals
+def test_a_reload_during_the_start_is_ignored(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(service: Service) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        raise UsageError("loaded no further", "this is a test")
+
+    heard: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, frame: heard.append(number))
+    monkeypatch.setattr(Service, "load", load)
+    try:
+        assert refusal(folders["words"], "--port", 0) == (2, "loaded no further")
+        signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert len(heard) == 1, "only the one after the command"
 
 
 def test_bundles_that_cannot_be_used(folders: dict[str, Path], tmp_path: Path) -> None:
