@@ -21,6 +21,7 @@ from bertedge.errors import UnfitMachineError, UsageError
 from bertedge.serve.asgi_app import create_app
 from bertedge.serve.serve_settings import ServeSettings
 from bertedge.serve.service import Service
+from bertedge.serve.timed_protocol import TimedProtocol
 
 #: Seconds after which an idle connection is closed: longer than the usual 60 of a proxy, which should close it first.
 IDLE_S = 75
@@ -75,6 +76,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             lifespan="on",
+            http=TimedProtocol,
             ws="none",
             server_header=False,
             limit_concurrency=MOST_CONNECTIONS,

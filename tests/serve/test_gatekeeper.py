@@ -44,8 +44,8 @@ def locked(patch: pytest.MonkeyPatch, folders: dict[str, Path]) -> Iterator[Held
 
 @pytest.fixture(scope="module")
 def hasty(patch: pytest.MonkeyPatch, folders: dict[str, Path]) -> Iterator[HeldServer]:
-    """A server whose requests have a quarter of a second."""
-    with held_server(patch, folders["words"], timeout_s=0.25) as made:
+    """A server whose requests have half a second."""
+    with held_server(patch, folders["words"], timeout_s=0.5) as made:
         yield made
 
 
