@@ -17,8 +17,8 @@ from bertedge.serve.schemas import read_body
 from bertedge.serve.service import Service
 
 DESCRIPTION = (
-    "BERT-family encoders in int8 on CPUs. Every body may name its bundle with `model`; so may the address, with "
-    "`?model=NAME`. Without a name the first bundle that can answer does."
+    "BERT-family encoders in int8 on CPUs. A request names its bundle in the field `model`, or in the address: "
+    "`?model=NAME`. Without a name, the first bundle that can answer does."
 )
 #: Status -> what it means, on every route that runs a model.
 ERRORS = {
