@@ -152,6 +152,7 @@ $(TOOLS_VENV)/ready: pyproject.toml Makefile
 $(BENCH_VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[serve]'
 	for peer in $(PEERS); do \
 	  $(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[compare-$$peer]" \
 	    || echo "$$peer could not be installed; its rows will give the reason" >&2; \
