@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -116,9 +117,15 @@ class Service:
                 raise Refused(503, "the server stops")
         job = _Job(served, work)
         self._pool.submit(job.run)
-        value = await job.result(exchange)
-        exchange.tokens = job.ticket.tokens
-        return Answered(value, job.ticket.tokens)
+        try:
+            value = await job.result(exchange)
+            exchange.tokens = job.ticket.tokens
+            return Answered(value, exchange.tokens)
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # those of the job, which has the error
+            raise
+        finally:
+            del job, served, work
 
     async def reload(self) -> dict[str, BertEdgeError | None]:
         """Load all bundles again while requests run; see :meth:`ServedModels.reload`."""
@@ -155,19 +162,23 @@ class _Job(Generic[T]):
 
     def run(self) -> None:
         """Called in a thread."""
-        value: Any = None
-        error: BaseException | None = None
-        try:
-            CURRENT.ticket = self.ticket
-            if not self._done.done():
-                value = self._work(self._served.runtime)
-        except BaseException as raised:
-            error = raised
-        finally:
-            CURRENT.ticket = None
-            self._served.leave()
+        value, error = self._outcome()
+        self._served.leave()
+        if isinstance(error, Refused | BertEdgeError):  # its frames would keep a model that was replaced in memory
+            error.__traceback__ = None
         with suppress(RuntimeError):  # the loop was closed: nobody waits
             self._loop.call_soon_threadsafe(self._settle, value, error)
+        del value, error
+
+    def _outcome(self) -> tuple[Any, BaseException | None]:
+        """What the work gives or raises."""
+        CURRENT.ticket = self.ticket
+        try:
+            return None if self._done.done() else self._work(self._served.runtime), None
+        except BaseException as error:
+            return None, error
+        finally:
+            CURRENT.ticket = None
 
     async def result(self, exchange: Exchange) -> T:
         """Wait for the answer, until the time is over or the client has left."""
@@ -192,7 +203,7 @@ class _Job(Generic[T]):
             self._done.set_exception(error)
 
     def _end(self, error: Refused) -> None:
-        self.ticket.end(error)
+        self.ticket.end(Refused(error.status, error.message))  # each thread raises its own
         if not self._done.done():
             self._done.set_exception(error)
 

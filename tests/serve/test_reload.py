@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,7 @@ from bertedge.runtime import BertRuntime
 from bertedge.serve.refusals import Refused
 from tests.serve.asking import ask
 from tests.serve.held_engine import until
-from tests.serve.held_server import HeldServer, held_server
+from tests.serve.held_server import HeldServer, held_server, request
 
 
 @pytest.fixture
@@ -119,6 +121,25 @@ def test_no_request_is_lost_while_bundles_are_replaced(server: HeldServer) -> No
     assert found['requests_total{route="/embed",status="200"}'] == len(answers) + 1
     assert found["requests_running"] == 0
     until(lambda: len(threads_of_batches()) == others + 1)
+
+
+def test_errors_do_not_keep_the_old_bundle(server: HeldServer) -> None:
+    """In memory, until Python looks for cycles."""
+    old = weakref.ref(server.service.models.served["one"])
+    gc.collect()
+    gc.disable()
+    try:
+        assert ask(f"{server.url}/fill-mask", {"texts": "no mask"})[0] == 422
+        server.engine.gate.clear()
+        with server.connected() as leaving:
+            leaving.sendall(request("a cat"))
+            until(lambda: server.metrics()["requests_running"] == 1)
+        until(lambda: server.metrics()["requests_running"] == 0)
+        server.engine.gate.set()
+        reload(server)
+        until(lambda: old() is None)
+    finally:
+        gc.enable()
 
 
 def test_a_service_that_was_closed_refuses(server: HeldServer) -> None:
