@@ -43,7 +43,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             "AGENT_HARNESSES_PATH": str(tmp_path / "harnesses.json"),
             "HF_HUB_DISABLE_XET": True,
             "HF_HUB_OFFLINE": False,
-            "HF_HUB_DISABLE_PROGRESS_BARS": True,
         }
         for name, value in values.items():
             monkeypatch.setattr(constants, name, value, raising=False)  # not every version has all of them
@@ -51,4 +50,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", address, raising=False)
         monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client waits between attempts
         forget_connections()
+        bars = pytest.importorskip("huggingface_hub.utils")
+        shown = not bars.are_progress_bars_disabled()
+        bars.disable_progress_bars()
         yield running
+        if shown:
+            bars.enable_progress_bars()
