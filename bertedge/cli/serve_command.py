@@ -51,7 +51,7 @@ def serve(
     ] = 131_072,
     max_requests: Annotated[
         int, typer.Option(min=1, help="Requests at once; more are refused with the status 429.")
-    ] = 96,
+    ] = 64,
     max_texts: Annotated[int, typer.Option(min=1, help="Texts of a request.")] = 2048,
     max_body_bytes: Annotated[int, typer.Option(min=1, help="Bytes of a request's body.")] = 4 * 2**20,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that a request may take.")] = 30.0,

@@ -47,11 +47,12 @@ def create_app(settings: ServeSettings, service: Service | None = None) -> FastA
     app.router.add_route(HEALTH, _health, methods=["GET"], include_in_schema=False)
     app.router.add_route("/metrics", _metrics, methods=["GET"], include_in_schema=False)
     add_routes(app)
-    app.add_middleware(Gatekeeper, service=behind, refuse=_refusal)
+    app.add_middleware(Gatekeeper, service=behind, refuse=refusal)
     return app
 
 
-def _refusal(path: str, status: int, message: str, headers: Mapping[str, str]) -> Response:
+def refusal(path: str, status: int, message: str, headers: Mapping[str, str]) -> Response:
+    """The answer to a request that is refused."""
     return error_response(path, status, message, headers=headers)
 
 

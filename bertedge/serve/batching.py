@@ -12,12 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
 from bertedge.predictor import Row, RowOutputs
 from bertedge.runtime.row_runner import RowRunner
 from bertedge.serve.refusals import CLIENT_GONE, Refused, overloaded
+from bertedge.serve.turns import Turns
 
 T = TypeVar("T")
 #: A masked position counts as this many tokens: its logits take much memory, and its head as long as a few tokens.
@@ -57,9 +59,10 @@ class Ticket:
 
 
 class _Current(threading.local):
-    """The request that a thread works on."""
+    """The request that a thread works on, and whose turns it takes."""
 
     ticket: Ticket | None = None
+    turns: Turns | None = None
 
 
 CURRENT = _Current()
@@ -188,14 +191,15 @@ class BatchingRunner:
             return []
         for row in rows:
             self._runner.check(row)
-        call, ticket = _Call(rows), CURRENT.ticket or Ticket()
+        call, ticket, turns = _Call(rows), CURRENT.ticket or Ticket(), CURRENT.turns
         ticket.tokens += sum(len(row.input_ids) for row in rows)
         self._queue.put(call)
         ticket.hold(lambda error: self._queue.drop(call, error))
         results: dict[int, T] = {}
         try:
             while len(results) < len(rows):
-                arrived = call.arrived.get()
+                with nullcontext() if turns is None else turns.pause():
+                    arrived = call.arrived.get()
                 if isinstance(arrived, BaseException):
                     raise arrived
                 results.update((place, read(outputs)) for place, outputs in arrived)

@@ -18,7 +18,8 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 
 from bertedge.errors import UnfitMachineError, UsageError
-from bertedge.serve.asgi_app import create_app
+from bertedge.serve.asgi_app import create_app, refusal
+from bertedge.serve.gatekeeper import EarlyRefusal
 from bertedge.serve.serve_settings import ServeSettings
 from bertedge.serve.service import Service
 from bertedge.serve.timed_protocol import TimedProtocol
@@ -71,12 +72,15 @@ class Server(uvicorn.Server):
     """uvicorn, which ends with 0 after SIGTERM, and loads the bundles again after SIGHUP."""
 
     def __init__(self, settings: ServeSettings, service: Service) -> None:
+        app = create_app(settings, service)
+        early = EarlyRefusal(service, refusal, {getattr(route, "path", "") for route in app.routes})
         config = uvicorn.Config(
-            create_app(settings, service),
+            app,
             log_config=None,
             access_log=False,
+            loop="asyncio",  # uvloop takes one new connection a turn of its loop: under load these wait for minutes
             lifespan="on",
-            http=TimedProtocol,
+            http=type("Protocol", (TimedProtocol,), {"refuse": staticmethod(early)}),
             ws="none",
             server_header=False,
             limit_concurrency=MOST_CONNECTIONS,

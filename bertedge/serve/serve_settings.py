@@ -43,7 +43,7 @@ class ServeSettings:
     check: bool = True
     batch_tokens: int | None = None
     queue_tokens: int = 131_072
-    max_requests: int = 96
+    max_requests: int = 64
     max_texts: int = 2048
     max_body_bytes: int = 4 * MIB
     timeout_s: float = 30.0

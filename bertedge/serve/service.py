@@ -13,16 +13,18 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from starlette.requests import Request
 
+from bertedge.engines.threads import checked_threads
 from bertedge.errors import BertEdgeError
 from bertedge.runtime import BertRuntime
 from bertedge.serve.batching import CURRENT, Ticket, client_gone
 from bertedge.serve.counted_warnings import counted_warnings
 from bertedge.serve.exchange import EXCHANGE, Exchange
-from bertedge.serve.refusals import Refused
+from bertedge.serve.refusals import Refused, overloaded
 from bertedge.serve.request_log import RequestLog
 from bertedge.serve.serve_settings import ServeSettings
 from bertedge.serve.served_models import ServedModel, ServedModels
 from bertedge.serve.server_metrics import COUNTED, ServerMetrics
+from bertedge.serve.turns import Turns
 
 T = TypeVar("T")
 
@@ -41,6 +43,8 @@ class Service:
         settings: the limits of requests.
         metrics, log: what is told about requests.
         draining: whether the server stops: it finishes what it has.
+        running: how many requests are worked on.
+        seconds: how long they take.
     """
 
     def __init__(self, settings: ServeSettings) -> None:
@@ -49,10 +53,12 @@ class Service:
         self.models = ServedModels(settings, self.metrics.watcher)
         self.log = RequestLog(requests=settings.log_requests)
         self.draining = False
+        self.running, self.seconds = 0, 0.0
         self._ready = False
         self._pool = ThreadPoolExecutor(settings.max_requests, thread_name_prefix="request")
         self._reloader = ThreadPoolExecutor(1, thread_name_prefix="reload")
         self._open = ExitStack()
+        self._turns = Turns(checked_threads(settings.threads))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,6 +69,15 @@ class Service:
     def state(self) -> str:
         """``ready``, ``loading`` or ``draining``."""
         return "draining" if self.draining else "ready" if self._ready else "loading"
+
+    def require_room(self) -> None:
+        """Refuse a request while enough others are worked on.
+
+        Raises:
+            Refused: there are.
+        """
+        if self.running >= self.settings.max_requests:
+            raise overloaded("too many requests are being worked on", self.seconds)
 
     def load(self) -> None:
         """Load the bundles, unless this was done.
@@ -115,7 +130,7 @@ class Service:
             closed, served = served, self.models.served[served.name]
             if served is closed:
                 raise Refused(503, "the server stops")
-        job = _Job(served, work)
+        job = _Job(served, work, self._turns)
         self._pool.submit(job.run)
         try:
             value = await job.result(exchange)
@@ -154,8 +169,8 @@ class Service:
 class _Job(Generic[T]):
     """The work of a request, in another thread."""
 
-    def __init__(self, served: ServedModel, work: Callable[[BertRuntime], T]) -> None:
-        self._served, self._work = served, work
+    def __init__(self, served: ServedModel, work: Callable[[BertRuntime], T], turns: Turns) -> None:
+        self._served, self._work, self._turns = served, work, turns
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[T] = self._loop.create_future()
         self.ticket = Ticket()
@@ -172,13 +187,14 @@ class _Job(Generic[T]):
 
     def _outcome(self) -> tuple[Any, BaseException | None]:
         """What the work gives or raises."""
-        CURRENT.ticket = self.ticket
+        CURRENT.ticket, CURRENT.turns = self.ticket, self._turns
         try:
-            return None if self._done.done() else self._work(self._served.runtime), None
+            with self._turns.turn():
+                return None if self._done.done() else self._work(self._served.runtime), None
         except BaseException as error:
             return None, error
         finally:
-            CURRENT.ticket = None
+            CURRENT.ticket = CURRENT.turns = None
 
     async def result(self, exchange: Exchange) -> T:
         """Wait for the answer, until the time is over or the client has left."""

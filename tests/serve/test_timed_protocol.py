@@ -53,3 +53,25 @@ def test_a_request_may_take_longer_than_its_headers(server: HeldServer) -> None:
         received(silent)
         idle.sendall(request("a ship"))
         assert status(received(idle)) == 200, "between requests there is more time"
+
+
+def test_a_server_with_too_much_to_do_refuses_at_once(server: HeldServer) -> None:
+    service = server.service
+    with server.connected() as kept, server.connected() as closing:
+        service.running = service.settings.max_requests
+        kept.sendall(request("a cat", close=False)[:-3])  # the answer does not wait for the body
+        answer = kept.recv(65536)
+        assert status(answer) == 429
+        head = answer.lower()
+        assert b"retry-after: 1\r\n" in head
+        assert b"x-request-id: " in head
+        assert b"overloaded" in head
+        kept.sendall(request("a cat", close=False)[-3:])
+        closing.sendall(request("a cat"))
+        refused = received(closing)
+        assert status(refused) == 429
+        assert b"connection: close\r\n" in refused.lower()
+        service.running = 0
+        kept.sendall(request("a cat", close=False))
+        assert status(kept.recv(65536)) == 200
+    assert server.metrics()['requests_total{route="/embed",status="429"}'] == 2
