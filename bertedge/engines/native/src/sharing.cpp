@@ -18,10 +18,11 @@ constexpr int kFirstRetry = 64, kRetryEvery = 1000;
 // Times of a way that are remembered.
 constexpr size_t kRemembered = 6;
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+// The second smallest, since whatever disturbs a call makes it slower: another process, or a thread that slept.
+double undisturbed(std::vector<double> values) {
+  const auto second = values.begin() + (values.size() > 1);
+  std::nth_element(values.begin(), second, values.end());
+  return *second;
 }
 
 }  // namespace
@@ -34,7 +35,7 @@ SharingChoice::Size& SharingChoice::size_of(int tokens) {
 const SharingChoice::Tried* SharingChoice::best_of(const Size& size) {
   const Tried* best = nullptr;
   for (const Tried& tried : size.tried) {
-    if (!tried.latest.empty() && (!best || tried.median < best->median)) best = &tried;
+    if (!tried.latest.empty() && (!best || tried.time < best->time)) best = &tried;
   }
   return best;
 }
@@ -44,7 +45,7 @@ int SharingChoice::next_trial(const Size& size, int ways) {
   int next = kSharings;
   for (int way = 0; way < ways; way++) {
     const Tried& tried = size.tried[way];
-    const bool is_slow = tried.series > 1 && best && tried.median > kSlower * best->median;
+    const bool is_slow = tried.series > 1 && best && tried.time > kSlower * best->time;
     if (is_slow || tried.series >= kTrialSeries) continue;
     if (next == kSharings || tried.series < size.tried[next].series) next = way;
   }
@@ -84,8 +85,8 @@ void SharingChoice::note(int tokens, Sharing sharing, double milliseconds) {
   Tried& tried = size.tried[static_cast<int>(sharing)];
   if (tried.latest.size() == kRemembered) tried.latest.erase(tried.latest.begin());
   tried.latest.push_back(milliseconds / std::max(tokens, 1));
-  tried.median = median(tried.latest);
-  if (tried.latest.back() > kMuchSlower * best_of(size)->median) size.left = 0;
+  tried.time = undisturbed(tried.latest);
+  if (tried.latest.back() > kMuchSlower * best_of(size)->time) size.left = 0;
 }
 
 }  // namespace bertedge

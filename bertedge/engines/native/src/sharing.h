@@ -18,8 +18,8 @@ constexpr int kSharings = 3;
 // are the same to the bit.
 //
 // Another process can make a way look slow for a moment. So ways that are nearly as fast as the best are tried at
-// several moments, the median of a way's latest times counts, and the others are tried again now and then. A way that
-// is clearly slower is given up soon: a large call takes long.
+// several moments, the second smallest of a way's latest times counts, and the others are tried again now and then. A
+// way that is clearly slower is given up soon: a large call takes long.
 class SharingChoice {
  public:
   // For a call of so many tokens. `may_be_alone`: whether one thread may try it, which takes long for large calls. The
@@ -30,7 +30,7 @@ class SharingChoice {
  private:
   struct Tried {
     std::vector<double> latest;  // milliseconds for a token
-    double median = 0;           // of these
+    double time = 0;             // of these, where nothing disturbed it
     int series = 0;              // series of calls that tried it
     int retries = 0;             // of other ways, while this one was the fastest
   };
