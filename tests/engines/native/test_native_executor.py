@@ -98,6 +98,18 @@ def test_callers_from_many_threads(static: Bundle) -> None:
 
 
 @forks
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux only: threads and the CPUs that they may use")
+def test_threads_keep_off_the_cpu_of_their_caller(static: Bundle) -> None:
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("this process may use one CPU")
+    executor, before = NativeExecutor(static, threads=2), set(os.listdir("/proc/self/task"))
+    executor.run([row(24, [3], hidden=True)], copied)
+    (other,) = set(os.listdir("/proc/self/task")) - before
+    assert len(allowed - os.sched_getaffinity(int(other))) == 1
+    assert os.sched_getaffinity(0) == allowed
+
+
 def test_forked_processes_share_the_weights(static: Bundle) -> None:
     executor = NativeExecutor(static, threads=2)
     expected = executor.run(ROWS, copied)

@@ -3,6 +3,10 @@
 #include <chrono>
 #include <system_error>
 
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -60,8 +64,21 @@ void Team::start() {
   }
 }
 
+void Team::keep_apart() {
+#if defined(__linux__)
+  const int cpu = sched_getcpu();
+  if (cpu == cpu_ || cpu < 0 || cpu >= CPU_SETSIZE) return;
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
+  CPU_CLR(cpu, &allowed);
+  for (std::thread& other : others_) pthread_setaffinity_np(other.native_handle(), sizeof allowed, &allowed);
+  cpu_ = cpu;
+#endif
+}
+
 void Team::run(const std::shared_ptr<SharedWork>& work) {
   if (others_.empty() && size_ > 1) start();
+  keep_apart();
   bool wake;
   {
     std::lock_guard<std::mutex> lock(mutex_);

@@ -54,8 +54,12 @@ class Team {
  private:
   void start();
   void wait_for_work(int self);
+  // Lets the others run wherever the calling thread may, but not on the CPU that it runs on now. In a virtual machine a
+  // CPU that sleeps looks taken, so Linux wakes threads on the CPU of the one that wakes them, and both share it for
+  // milliseconds.
+  void keep_apart();
 
-  int size_;
+  int size_, cpu_ = -1;  // the CPU that the others keep away from
   std::vector<std::thread> others_;
   std::mutex mutex_;
   std::condition_variable changed_;
