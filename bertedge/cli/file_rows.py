@@ -120,11 +120,11 @@ def answer_file(verb: Verb, load: Callable[[], Any], files: FileOptions, given: 
 
 def _note_kept(output: Path) -> None:
     """Say after Ctrl-C or SIGTERM how many rows are kept."""
-    from bertedge.jobs.job_output import RESUME, beside
+    from bertedge.jobs.job_output import RESUME, journal_path
     from bertedge.jobs.journal import read_journal
 
     try:
-        journal = read_journal(beside(output, ".job.json"))
+        journal = read_journal(journal_path(output))
     except BertEdgeError:
         return
     if journal is not None and journal.state != "done":

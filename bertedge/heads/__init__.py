@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bertedge.errors import UsageError, nearest
 from bertedge.heads.embedding import EMBEDDING
 from bertedge.heads.embedding.similar import Similar
 from bertedge.heads.head import Head
@@ -53,11 +54,34 @@ def without_every(outputs: RowOutputs) -> RowOutputs:
     return {name: array for name, array in outputs.items() if name not in READ_EVERYWHERE}
 
 
+def head_of_verb(name: str) -> Head:
+    """The head that a command uses.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    if name not in BY_VERB:
+        raise UsageError(f"{name!r} is not a command that uses a bundle", nearest(name, BY_VERB))
+    return BY_VERB[name]
+
+
 #: Names in :class:`bertedge.predictor.Outputs` of the heads that read every position.
 READ_EVERYWHERE = frozenset(head.key for head in HEADS.values() if head.reads == "every")
 #: Heads that can be trained on text without labels.
 TASKS = tuple(name for name, head in HEADS.items() if head.task is not None)
+#: Name of a command -> the head that it uses.
+BY_VERB = {head.verb.name: head for head in HEADS.values()}
 #: All heads, those for pairs last: the first one that a model has is its main head.
 MAIN_FIRST = sorted(HEADS.values(), key=lambda head: head.reads == "pair")
 
-__all__ = ["HEADS", "MAIN_FIRST", "TASKS", "Head", "HeadMethods", "take_masked", "without_every"]
+__all__ = [
+    "BY_VERB",
+    "HEADS",
+    "MAIN_FIRST",
+    "TASKS",
+    "Head",
+    "HeadMethods",
+    "head_of_verb",
+    "take_masked",
+    "without_every",
+]

@@ -106,3 +106,15 @@ class Verb:
     lines: Callable[[Any], Iterable[str]]
     to_json: Callable[[Any], Any] = lambda answer: answer
     rows: RowAnswers
+
+    def parsed_example(self) -> tuple[list[str], dict[str, Any]]:
+        """The example: its texts, and its options by name."""
+        kinds = {option.name: option.kind for option in self.options}
+        words, texts, options = iter(self.example), [], {}
+        for word in words:
+            if word.startswith("--"):
+                name = word.removeprefix("--").replace("-", "_")
+                options[name] = kinds[name](next(words))
+            else:
+                texts.append(word)
+        return texts, options

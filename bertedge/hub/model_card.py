@@ -139,14 +139,10 @@ def _use(verb: Verb, repository: str) -> Iterator[str]:
 
 def python_call(verb: Verb) -> str:
     """The call of a verb's method that does the same as its example on the command line."""
-    words, options = list(verb.example), {}
-    while any(word.startswith("--") for word in words):
-        place = next(place for place, word in enumerate(words) if word.startswith("--"))
-        options[words[place].removeprefix("--").replace("-", "_")] = words[place + 1]
-        del words[place : place + 2]
+    texts, options = verb.parsed_example()
     given: dict[str, Any] = {}
     for argument in verb.arguments:
-        given[argument.parameter or argument.name] = list(words) if argument.many else words.pop(0)
+        given[argument.parameter or argument.name] = texts if argument.many else texts.pop(0)
     shown = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in (given | options).items())
     return f"{verb.method}({', '.join(shown)})"
 

@@ -74,7 +74,7 @@ class FileOutput:
         progress = journal.progress
         with writing(self.path):
             if self.earlier is None:
-                beside(self.path, ".job.json").unlink(missing_ok=True)
+                journal_path(self.path).unlink(missing_ok=True)
             if self.earlier is None or not self._bad.exists():
                 self._bad.write_bytes(b"")
             self._file, self._errors_file = self.partial.open("r+b"), self._bad.open("r+b")
@@ -108,7 +108,7 @@ class FileOutput:
                 os.fsync(file.fileno())
             done = replace(progress, output_bytes=self._output_bytes, errors_bytes=self._errors_bytes)
             self._journal = replace(self._journal, progress=done)
-            self._journal.write(beside(self.path, ".job.json"))
+            self._journal.write(journal_path(self.path))
 
     def finish(self, complete: Callable[[Path, Path], None]) -> None:
         """Give the files their names. If that is interrupted, a later run does it again.
@@ -119,7 +119,7 @@ class FileOutput:
         assert self._journal is not None
         with writing(self.path):
             self._journal = replace(self._journal, state="complete")
-            self._journal.write(beside(self.path, ".job.json"))
+            self._journal.write(journal_path(self.path))
             self._close()
             complete(self.partial, self.path)
             end(self.path, self._journal)
@@ -170,7 +170,7 @@ def opened_output(path: Path, job: dict[str, Any], *, resume: bool, force: bool)
             raise FileError(f"{path}: another process is writing it", "wait for it, or stop it") from error
     output = FileOutput(path, handle, earlier, left=left)
     try:
-        if earlier is not None and earlier != read_journal(beside(path, ".job.json")):
+        if earlier is not None and earlier != read_journal(journal_path(path)):
             raise FileError(f"{path}: another process was writing it", RESUME)
         if earlier is None and not force and path.exists():
             raise FileError(
@@ -192,14 +192,14 @@ def _earlier(path: Path, job: dict[str, Any], *, resume: bool, left: bool) -> Jo
         if path.exists():
             raise FileError(f"{path}: is already there", "choose another name, or replace it with --force")
         return None
-    journal = read_journal(beside(path, ".job.json"))
+    journal = read_journal(journal_path(path))
     if journal is not None and (left or path.exists()):
         if left:
             require_unlocked(path)
         require_same_job(path, journal, job)
         return journal
     if path.exists():
-        raise FileError(f"{path}: is there, but its journal {beside(path, '.job.json').name} is not", AGAIN)
+        raise FileError(f"{path}: is there, but its journal {journal_path(path).name} is not", AGAIN)
     return None
 
 
@@ -213,7 +213,7 @@ def end(path: Path, journal: Journal) -> Journal:
         errors.unlink(missing_ok=True)
     sync_folder(path.parent)
     done = replace(journal, state="done")
-    done.write(beside(path, ".job.json"))
+    done.write(journal_path(path))
     return done
 
 
@@ -230,6 +230,11 @@ def require_unlocked(path: Path) -> None:
 def beside(path: Path, ending: str) -> Path:
     """A file next to another one: the same name with an ending."""
     return path.with_name(path.name + ending)
+
+
+def journal_path(path: Path) -> Path:
+    """Where the journal of an output lies."""
+    return beside(path, ".job.json")
 
 
 @contextmanager

@@ -24,11 +24,9 @@ NOT_UTF8, NUL = "is not UTF-8", "holds NUL bytes"
 
 def text_rows(lines: ByteLines) -> Rows:
     """Each line is a text, also an empty one."""
-    overlong = 0
-    for line in lines:
-        if lines.overlong > overlong:
-            overlong = lines.overlong
-            yield BadRow(line=lines.number, reason=OVERLONG)
+    for line in _not_too_long(lines):
+        if isinstance(line, BadRow):
+            yield line
             continue
         try:
             text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
@@ -40,14 +38,20 @@ def text_rows(lines: ByteLines) -> Rows:
 
 def object_rows(lines: ByteLines) -> Rows:
     """Each line is a JSON object; blank lines are no rows."""
-    overlong = 0
-    for line in lines:
-        if lines.overlong > overlong:
-            overlong = lines.overlong
-            yield BadRow(line=lines.number, reason=OVERLONG)
+    for line in _not_too_long(lines):
+        if isinstance(line, BadRow):
+            yield line
         elif line.strip():
             row = _object(line)
             yield BadRow(line=lines.number, reason=row) if isinstance(row, str) else (lines.number, row)
+
+
+def _not_too_long(lines: ByteLines) -> Iterator[bytes | BadRow]:
+    """Lines, and a bad row for each that was too long."""
+    overlong = 0
+    for line in lines:
+        yield line if lines.overlong == overlong else BadRow(line=lines.number, reason=OVERLONG)
+        overlong = lines.overlong
 
 
 def _object(line: bytes) -> dict[str, Any] | str:

@@ -14,15 +14,12 @@ from bertedge.bundle_folder import locate_bundle, pinned_name
 from bertedge.engines import AUTO
 from bertedge.engines.threads import checked_threads
 from bertedge.errors import BundleError, CheckpointError, UsageError, nearest
-from bertedge.heads import HEADS
-from bertedge.heads.verb import REQUIRED, Item, Option, Verb
+from bertedge.heads import BY_VERB, head_of_verb
+from bertedge.heads.verb import REQUIRED, Item, Option, RowAnswers
 from bertedge.jobs.batch_formats import Column, format_of, texts_in
 from bertedge.jobs.worker_threads import worker_threads
 from bertedge.runtime import BertRuntime, load
 from bertedge.texts import described
-
-VERBS: dict[str, Verb] = {head.verb.name: head.verb for head in HEADS.values()}
-HEAD_OF = {head.verb.name: name for name, head in HEADS.items()}
 
 
 class _Model(NamedTuple):
@@ -88,8 +85,7 @@ class BundleMapper:
         model_sha256: str | None = None,
         **options: Any,
     ) -> None:
-        if verb not in VERBS:
-            raise UsageError(f"{verb!r} is not a command that uses a bundle", nearest(verb, VERBS))
+        head = head_of_verb(verb)
         if threads is not None:
             checked_threads(threads)
         folder = locate_bundle(bundle)
@@ -97,11 +93,11 @@ class BundleMapper:
         self.bundle = pinned_name(bundle, folder)  # workers may have another directory, or another cache of the hub
         self.model_sha256 = model_sha256 or opened.model_sha256
         _require_model(opened, self.model_sha256)
-        if not opened.manifest.parts.has(HEAD_OF[verb]):
-            raise CheckpointError(f"{opened.name}: has no {HEAD_OF[verb]} head", f"{verb} needs a model that has one")
+        if not opened.manifest.parts.has(head.name):
+            raise CheckpointError(f"{opened.name}: has no {head.name} head", f"{verb} needs a model that has one")
         self.verb, self.column, self.pair, self.prefix = verb, column, pair, prefix
         self.threads, self.engine = threads, engine
-        known = {option.name: option for option in VERBS[verb].options if option.of_rows}
+        known = {option.name: option for option in head.verb.options if option.of_rows}
         _check_options(options, known)
         #: Texts that are the first or the second one of all rows.
         self.shared = {known[name].gives: options.pop(name) for name in [*options] if known[name].gives}
@@ -123,7 +119,7 @@ class BundleMapper:
             BundleError: the bundle was replaced since the object was made.
         """
         kind, items = format_of(batch), self._items(batch)
-        names = [f"{self.prefix}{name}" for name in VERBS[self.verb].rows.names]
+        names = [f"{self.prefix}{name}" for name in self._rows.names]
         for name in names:
             if name in kind.names(batch):
                 raise UsageError(f"a batch has a column {name!r} already", 'choose other names: prefix="bertedge_"')
@@ -162,7 +158,7 @@ class BundleMapper:
         ]
 
     def _columns(self, names: list[str], items: list[Item | None]) -> list[Column]:
-        rows = VERBS[self.verb].rows
+        rows = self._rows
         places = [row for row, item in enumerate(items) if item is not None]
         filled: list[tuple[Any, ...] | None] = [None] * len(items)
         for row, answer in zip(places, self._answers([items[row] for row in places], places), strict=True):
@@ -175,7 +171,7 @@ class BundleMapper:
 
     def _answers(self, items: list[Any], places: list[int]) -> Any:
         """The answers to items, which are at these rows of a batch."""
-        rows, model = VERBS[self.verb].rows, self.runtime()
+        rows, model = self._rows, self.runtime()
         try:
             return rows.answers(model, items, **self.options)
         except UsageError as error:
@@ -192,10 +188,14 @@ class BundleMapper:
             return ()
         found = next((value for value in values if value is not None), None)
         if found is None:
-            rows = VERBS[self.verb].rows
+            rows = self._rows
             (answer,) = rows.answers(self.runtime(), [("a", "a") if self._has_second else "a"], **self.options)
             found = rows.columns(answer)[place]
         return found.shape
+
+    @property
+    def _rows(self) -> RowAnswers:
+        return BY_VERB[self.verb].verb.rows
 
     @property
     def _has_second(self) -> bool:
@@ -203,7 +203,7 @@ class BundleMapper:
 
     def _check_second(self, known: Mapping[str, Option]) -> None:
         """Refuse a second text that is not read, or is missing, or is given twice."""
-        second = VERBS[self.verb].rows.second
+        second = self._rows.second
         shared = [name for name, option in known.items() if option.gives]
         if second == "never" and self._has_second:
             raise UsageError(f"{self.verb} reads one text of a row", "leave pair= out")

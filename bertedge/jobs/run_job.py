@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bertedge.engines import AUTO
-from bertedge.errors import UsageError, nearest
-from bertedge.heads import HEADS
-from bertedge.heads.verb import Verb
+from bertedge.errors import UsageError
+from bertedge.heads import head_of_verb
 from bertedge.jobs.job_input import JobInput
 from bertedge.jobs.job_output import StreamOutput, opened_output
 from bertedge.jobs.job_run import JobResult, JobRun
@@ -23,7 +22,6 @@ from bertedge.runtime import BertRuntime, load
 
 #: The name of a stream: standard input, or standard output.
 STREAM = "-"
-VERBS: dict[str, Verb] = {head.verb.name: head.verb for head in HEADS.values()}
 
 
 def run(
@@ -72,7 +70,7 @@ def run(
         CheckpointError: the bundle has no head for the command.
         MissingExtraError: Parquet needs pyarrow.
     """
-    asked = _verb(verb)
+    asked = head_of_verb(verb).verb
     read = JobInput.of(Path(input))
     written = _output_path(output)
     if written is None and resume:
@@ -95,12 +93,6 @@ def _stream(output: str | Path) -> Iterator[StreamOutput]:
         return
     with open(output, "w", encoding="utf-8") as stream:
         yield StreamOutput(stream)
-
-
-def _verb(name: str) -> Verb:
-    if name not in VERBS:
-        raise UsageError(f"{name!r} is not a command that uses a bundle", nearest(name, VERBS))
-    return VERBS[name]
 
 
 def _output_path(output: str | Path) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import math
 import re
 import time
 import traceback
@@ -154,7 +153,7 @@ class Gatekeeper:
         if error.status == CLIENT_GONE:
             exchange.status = CLIENT_GONE
             return
-        headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+        headers = error.headers
         if error.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         if error.status in (408, 413):  # the rest of the body is not read
@@ -178,14 +177,10 @@ class Gatekeeper:
         return self._paths.get(scope.get("endpoint")) or (path if path in self._paths.values() else "other")
 
     def _tell(self, scope: Scope, exchange: Exchange) -> None:
-        seconds = time.monotonic() - exchange.start
-        route = self._route_of(scope)
-        status = exchange.status or CLIENT_GONE
-        self._service.metrics.request(route, status, seconds, exchange.texts)
-        self._service.log.request(
-            route=route,
-            status=status,
-            ms=math.ceil(seconds * 1e4) / 10,
+        self._service.tell(
+            self._route_of(scope),
+            exchange.status or CLIENT_GONE,
+            time.monotonic() - exchange.start,
             texts=exchange.texts,
             tokens=exchange.tokens,
             id=exchange.id,
@@ -234,11 +229,8 @@ class EarlyRefusal:
             self._service.require_room()
         except Refused as error:
             path, id = scope["path"], _id_of(dict(scope["headers"]))
-            headers = {"Retry-After": str(error.retry_after), "X-Request-Id": id}
-            route = path if path in self._paths else "other"
-            self._service.metrics.request(route, error.status, 0.0, 0)
-            self._service.log.request(route=route, status=error.status, ms=0.0, texts=0, tokens=0, id=id)
-            return self._refuse(path, error.status, error.message, headers)
+            self._service.tell(path if path in self._paths else "other", error.status, 0.0, texts=0, tokens=0, id=id)
+            return self._refuse(path, error.status, error.message, {**error.headers, "X-Request-Id": id})
         return None
 
 

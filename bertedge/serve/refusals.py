@@ -16,6 +16,11 @@ class Refused(Exception):
         super().__init__(message)
         self.status, self.message, self.retry_after = status, message, retry_after
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of its answer."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
 
 #: nginx's status for a client that left before its answer. It is logged and counted, and nobody reads it.
 CLIENT_GONE = 499

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -94,18 +95,19 @@ class Service:
         self._open.enter_context(counted_warnings(COUNTED, self.metrics.warning))
         self._ready = True
 
-    def pick(self, name: str | None, able: Callable[[BertRuntime], bool]) -> ServedModel:
-        """The bundle of a name, or the first one that is able.
+    def tell(self, route: str, status: int, seconds: float, *, texts: int, tokens: int, id: str) -> None:
+        """Count and log a request that has ended."""
+        self.metrics.request(route, status, seconds, texts)
+        milliseconds = math.ceil(seconds * 1e4) / 10
+        self.log.request(route=route, status=status, ms=milliseconds, texts=texts, tokens=tokens, id=id)
+
+    def pick(self, name: str) -> ServedModel:
+        """The bundle of a name.
 
         Raises:
-            Refused: there is none of that name, or none is able.
+            Refused: there is none.
         """
         served = self.models.served
-        if name is None:
-            for model in served.values():
-                if able(model.runtime):
-                    return model
-            raise Refused(424, "no bundle can answer this")
         if name not in served:
             raise Refused(404, f"there is no bundle of this name, only {', '.join(self.names)}")
         return served[name]

@@ -11,5 +11,6 @@ class HeadMethods(table.HeadMethods, TopicMethod):
 
 
 table.HEADS["topic"] = TOPIC
+table.BY_VERB["topic"] = TOPIC
 table.MAIN_FIRST.insert(0, TOPIC)
 table.HeadMethods = HeadMethods  # type: ignore[misc]

@@ -144,7 +144,7 @@ def test_errors_do_not_keep_the_old_bundle(server: HeldServer) -> None:
 
 def test_a_service_that_was_closed_refuses(server: HeldServer) -> None:
     """A request on a connection that is still open."""
-    served = server.service.pick("one", lambda model: True)
+    served = server.service.pick("one")
     server.service.close()
     server.service.draining = True
     status, error = server.embed("a cat")
@@ -153,7 +153,7 @@ def test_a_service_that_was_closed_refuses(server: HeldServer) -> None:
 
 
 def test_rows_that_come_after_the_end_are_refused(server: HeldServer) -> None:
-    runtime = server.service.pick("one", lambda model: True).runtime
+    runtime = server.service.pick("one").runtime
     server.service.close()
     with pytest.raises(Refused, match="the bundle was closed"):
         runtime.encode("a cat")

@@ -30,9 +30,8 @@ def endpoint_of(route: Route) -> Endpoint:
         except BadBody as error:
             return error_response(route.path, error.status, error.message, field=error.field)
         except Refused as error:
-            headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
             field = "model" if error.status == 404 else None
-            return error_response(route.path, error.status, error.message, headers=headers, field=field)
+            return error_response(route.path, error.status, error.message, headers=error.headers, field=field)
         except (UsageError, CheckpointError) as error:
             return error_response(route.path, 422 if isinstance(error, UsageError) else 424, in_one_line(error))
 
@@ -46,7 +45,7 @@ async def _answered(route: Route, request: Request) -> Response:
     if not items:
         message = "there is no text: the list is empty"
         return error_response(route.path, 400, message, error_type="Empty")
-    require_room(service, items)
+    require_short(service, items)
     served, task = choose(service, body, route.tasks(body), request.query_params.get("model"))
 
     def work(model: BertRuntime) -> orjson.Fragment:
@@ -57,7 +56,7 @@ async def _answered(route: Route, request: Request) -> Response:
     return Response(to_json(task.finish(answered.value, ran)), media_type=JSON)
 
 
-def require_room(service: Service, items: Sequence[Any]) -> None:
+def require_short(service: Service, items: Sequence[Any]) -> None:
     """Refuse a body that is short, but whose pairs repeat a long text.
 
     Raises:
@@ -94,7 +93,7 @@ def choose(service: Service, body: Body, tasks: Sequence[Task], asked: str | Non
         Refused: no bundle has this name, or none can answer.
     """
     name = body.model if body.model is not None else asked
-    served = [service.pick(one, lambda model: True) for one in (service.names if name is None else (name,))]
+    served = [service.pick(one) for one in (service.names if name is None else (name,))]
     able = [(one, task) for one in served for task in tasks if task.fits(one.runtime)]
     for one, task in able:
         if task.suits(one.runtime, body):

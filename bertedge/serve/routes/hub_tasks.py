@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from bertedge.errors import UsageError
+from bertedge.heads import BY_VERB
 from bertedge.probabilities import sigmoid, softmax
 from bertedge.runtime import BertRuntime, Fill
-from bertedge.serve.routes.example_bodies import example_texts, needed_options, parsed_example
+from bertedge.serve.routes.example_bodies import example_texts, needed_options
 from bertedge.serve.routes.hub_body import Asked, Compared, HubBody, Parameters
 from bertedge.serve.routes.route import Route, Task
 from bertedge.serve.routes.tei_routes import check_side
-from bertedge.serve.routes.text_lengths import BY_VERB, require_small
+from bertedge.serve.routes.text_lengths import require_small
 from bertedge.serve.routes.vectors import vectors_of
 
 #: Words that are proposed for a mask by default.
@@ -181,7 +182,7 @@ def tasks_of(body: HubBody) -> Sequence[Task]:
 def _example(model: BertRuntime) -> dict[str, Any]:
     """The example of the task that a model is made for."""
     if ANSWER.verb in model.verbs:
-        _, options = parsed_example(BY_VERB[ANSWER.verb].verb)
+        _, options = BY_VERB[ANSWER.verb].verb.parsed_example()
         return {"inputs": options}
     verb = next(task.verb for task in (LABELS, ENTITIES, WORDS, VECTORS) if task.verb in model.verbs)
     options = needed_options(model, verb)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import bertedge
-from bertedge.heads import HEADS
+from bertedge.heads import BY_VERB, HEADS
 from bertedge.manifest import MANIFEST
 from bertedge.pooling import pooling_of
 from bertedge.records import to_json as plain
@@ -19,7 +19,7 @@ from bertedge.serve.refusals import Refused
 from bertedge.serve.routes.endpoints import JSON, to_json
 from bertedge.serve.routes.error_responses import error_response
 from bertedge.serve.routes.tei_routes import PREDICT, RERANK
-from bertedge.serve.routes.text_lengths import BY_VERB, longest
+from bertedge.serve.routes.text_lengths import longest
 from bertedge.serve.service import Service
 
 #: Settings of the service that clients may know.
@@ -29,7 +29,7 @@ LIMITS = ("max_texts", "max_body_bytes", "max_requests", "tokens_at_once", "queu
 async def info(request: Request) -> Response:
     """What is served, and within which limits. The keys of text-embeddings-inference describe the first bundle."""
     service: Service = request.app.state.service
-    models = {name: service.pick(name, lambda model: True).runtime for name in service.names}
+    models = {name: service.pick(name).runtime for name in service.names}
     limits = {name: getattr(service.settings, name) for name in LIMITS}
     first, runtime = next(iter(models.items()))
     told = {
@@ -92,7 +92,7 @@ def model_entry(name: str, model: BertRuntime) -> dict[str, Any]:
 async def models(request: Request) -> Response:
     """All bundles, as OpenAI lists models."""
     service: Service = request.app.state.service
-    data = [model_entry(name, service.pick(name, lambda model: True).runtime) for name in service.names]
+    data = [model_entry(name, service.pick(name).runtime) for name in service.names]
     return Response(to_json({"object": "list", "data": data}), media_type=JSON)
 
 
@@ -101,7 +101,7 @@ async def model(request: Request) -> Response:
     service: Service = request.app.state.service
     name = request.path_params["name"]
     try:
-        found = service.pick(name, lambda model: True)
+        found = service.pick(name)
     except Refused as error:
         return error_response(request.url.path, error.status, error.message, field="model")
     return Response(to_json(model_entry(name, found.runtime)), media_type=JSON)

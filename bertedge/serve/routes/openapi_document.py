@@ -127,7 +127,7 @@ def _examples(route: Route, service: Service) -> dict[str, Any]:
     """For each bundle that can answer, a body that it answers."""
     found = {}
     for name in service.names:
-        model = service.pick(name, lambda model: True).runtime
+        model = service.pick(name).runtime
         example = example_of(route, model)
         if example is not None:
             found[name] = {"summary": name, "value": {"model": name, **example}}

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field, WrapValidator
 
 from bertedge.errors import UsageError
+from bertedge.heads import BY_VERB
 from bertedge.runtime import BertRuntime
-from bertedge.serve.routes.example_bodies import example_texts, needed_options, parsed_example
+from bertedge.serve.routes.example_bodies import example_texts, needed_options
 from bertedge.serve.routes.route import Route, Task
-from bertedge.serve.routes.text_lengths import BY_VERB, require_fit
+from bertedge.serve.routes.text_lengths import require_fit
 from bertedge.serve.routes.tokenize_texts import tokenize
 from bertedge.serve.routes.vectors import VERB as EMBED
 from bertedge.serve.routes.vectors import vectors_of
@@ -162,7 +163,7 @@ _TOKEN = {
 
 
 def _rerank_example(model: BertRuntime) -> dict[str, Any]:
-    texts, options = parsed_example(BY_VERB[RERANK].verb)
+    texts, options = BY_VERB[RERANK].verb.parsed_example()
     return {"query": options["query"], "texts": texts}
 
 

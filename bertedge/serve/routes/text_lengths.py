@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertedge.errors import UsageError
-from bertedge.heads import HEADS
+from bertedge.heads import BY_VERB
 from bertedge.runtime import BertRuntime
 from bertedge.texts import Pair
-
-#: Command -> the head that it uses.
-BY_VERB = {head.verb.name: head for head in HEADS.values()}
 
 
 def longest(model: BertRuntime, verb: str) -> int:

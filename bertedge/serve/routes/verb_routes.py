@@ -13,7 +13,7 @@ from bertedge.errors import UsageError
 from bertedge.heads import HEADS
 from bertedge.heads.verb import Item, Option, Verb
 from bertedge.runtime import BertRuntime
-from bertedge.serve.routes.example_bodies import example_texts, needed_options, parsed_example
+from bertedge.serve.routes.example_bodies import example_texts, needed_options
 from bertedge.serve.routes.route import Route, Task
 from bertedge.serve.routes.text_lengths import require_small
 from bertedge.serve.schemas import LARGEST, Body, Pairs, Texts, TextsOrPairs
@@ -127,7 +127,7 @@ def _rows(verb: Verb, model: BertRuntime, body: Any) -> list[Any]:
 
 
 def _example(verb: Verb, model: BertRuntime) -> dict[str, Any]:
-    texts, (_, options) = example_texts(model, verb.name), parsed_example(verb)
+    texts, (_, options) = example_texts(model, verb.name), verb.parsed_example()
     options |= needed_options(model, verb.name)
     given = any(option.gives and option.name in options for option in verb.options)
     if verb.rows.second == "always" and not given:
