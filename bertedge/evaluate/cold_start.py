@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -73,8 +74,11 @@ def measure_cold_start(bundle: Path, *, threads: int, engine: str = AUTO, repeat
 
 
 def _probe(bundle: Path, engine: str, threads: int) -> dict:
-    command = [sys.executable, "-c", PROBE, str(bundle.resolve()), engine, str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # -P: without it the process would import a copy of bertedge in the working directory, such as its source code
+    command = [sys.executable, "-P", "-c", PROBE, str(bundle.resolve()), engine, str(threads)]
+    same_modules = os.pathsep.join(map(os.path.abspath, sys.path))
+    environment = {**os.environ, "PYTHONPATH": same_modules}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         said = [line for line in done.stderr.strip().splitlines() if not line.startswith("hint: ")]
         reason = (said or ["no output"])[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +200,16 @@ def test_a_block_is_the_lower_quartile_of_its_calls(clock: Clock) -> None:
     assert timing.blocks[0] == pytest.approx(np.quantile(timing.calls, 0.25))
     assert timing.calls.sum() >= 1e3 * BLOCK_S
     assert timing.calls[:-1].sum() < 1e3 * BLOCK_S
+
+
+def test_a_cold_start_runs_the_bertedge_that_measures_it(
+    bundle_of: Callable[..., Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bundle_of("static").folder.resolve()
+    (tmp_path / "bertedge").mkdir()
+    (tmp_path / "bertedge" / "__init__.py").write_text("raise ImportError('a copy in the working directory')")
+    monkeypatch.chdir(tmp_path)
+    assert measure_cold_start(folder, threads=1, repeats=1).peak_rss_bytes > 0
 
 
 def test_cold_start_loads_no_heavy_module(bundle_of: Callable[..., Bundle]) -> None:
