@@ -10,7 +10,8 @@ file that was half written is written again. Nothing is lost or doubled.
 
 It runs on the cluster that ``RAY_ADDRESS`` names (``auto`` for one that this machine belongs to), otherwise on this
 machine alone. The bundle must be at the same path on every machine of the cluster, and bertedge and pyarrow must be
-installed there. Needs: pip install 'ray[data]'
+installed there. Needs: pip install 'ray[data]' aiohttp
+(without aiohttp, Ray may fail when it lists several files)
 """
 
 from __future__ import annotations
