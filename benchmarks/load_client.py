@@ -1,12 +1,18 @@
 """Send requests to a server and measure its answers; one process on one core, for ``serve_load.py``.
 
-    python benchmarks/load_client.py PORT --clients 64 --seconds 10
-    python benchmarks/load_client.py PORT --rate 5000 --seconds 10
+    python benchmarks/load_client.py PORT --clients 64 --seconds 10 [--text FILE]
+    python benchmarks/load_client.py PORT --rate 5000 --seconds 10 [--text FILE]
 
 With ``--clients``, each client sends its next request when it has its answer. With ``--rate``, requests are sent at
 random moments, so many a second, however long answers take; a request that waits for its turn here is late already.
-Each request is one sentence for ``/embed``. Prints JSON: the requests that were sent, the answers by status, and the
-seconds of those with the status 200.
+Each request is one line of the text for ``/embed``. Prints JSON:
+
+- sent: requests that were sent.
+- statuses: status -> answers; status 0 is no answer.
+- in_time: answers with the status 200 that came while requests were sent.
+- seconds: the times of all answers with the status 200.
+- elapsed: how many seconds requests were sent for.
+- busy: the part of that time in which this process computed. Near 1, it measures itself.
 """
 
 from __future__ import annotations
@@ -17,14 +23,18 @@ import json
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+#: What is printed.
+TOLD = ("sent", "statuses", "in_time", "seconds", "elapsed", "busy")
 HOST = "127.0.0.1"
 TEXT = Path(__file__).resolve().parents[1] / "calibration" / "en.txt"
 SENTENCES = 2000
 #: Connections with ``--rate``, at most.
 MOST = 1000
+#: Seconds of a wait for a connection that has its answer.
+SHORT_S = 0.001
 #: Seconds that answers may take after the last request.
 REST_S = 30
 
@@ -79,11 +89,10 @@ class Connection(asyncio.Protocol):
 class Load:
     """What was sent, and what came back."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, lines: Sequence[str]) -> None:
         self._port, self.sent, self.statuses, self.seconds = port, 0, Counter[int](), list[float]()
-        text = TEXT.read_text(encoding="utf-8")
-        self.lines = [line for line in text.splitlines() if line.strip()][:SENTENCES]
-        self._requests = [post("/embed", json.dumps({"inputs": line}).encode()) for line in self.lines]
+        self.in_time, self.elapsed, self.busy = 0, 0.0, 0.0
+        self._requests = [post("/embed", json.dumps({"inputs": line}).encode()) for line in lines]
         self._random = random.Random(0)
         self._connections: list[Connection] = []
 
@@ -102,8 +111,15 @@ class Load:
         if status == 200:
             self.seconds.append(seconds)
 
-    async def finish(self) -> None:
-        """Wait for the answers that are missing."""
+    async def finish(self, start: float, computed: float) -> None:
+        """Note how it was until now, and wait for the answers that are missing.
+
+        Args:
+            start: when requests began.
+            computed: seconds that this process had computed by then.
+        """
+        self.in_time, self.elapsed = len(self.seconds), time.perf_counter() - start
+        self.busy = (time.process_time() - computed) / self.elapsed
         end = time.perf_counter() + REST_S
         while sum(self.statuses.values()) < self.sent and time.perf_counter() < end:
             await asyncio.sleep(0.05)
@@ -112,7 +128,7 @@ class Load:
 
     async def closed(self, clients: int, seconds: float) -> None:
         """Clients that wait for their answers."""
-        end = time.perf_counter() + seconds
+        end = 0.0
 
         def answered(connection: Connection, status: int, took: float) -> None:
             self.count(status, took)
@@ -120,10 +136,13 @@ class Load:
             if now < end and connection.open:
                 self.ask(connection, now)
 
-        for connection in [await self.connected(answered) for _ in range(clients)]:
+        connections = [await self.connected(answered) for _ in range(clients)]
+        start, computed = time.perf_counter(), time.process_time()
+        end = start + seconds
+        for connection in connections:
             self.ask(connection, time.perf_counter())
         await asyncio.sleep(max(0.0, end - time.perf_counter()))
-        await self.finish()
+        await self.finish(start, computed)
 
     async def at_rate(self, rate: float, seconds: float) -> None:
         """Requests at random moments."""
@@ -134,20 +153,24 @@ class Load:
             if connection.open:
                 idle.append(connection)
 
-        start = due = time.perf_counter()
         idle.extend([await self.connected(answered) for _ in range(128)])
         start = due = time.perf_counter()
-        while due < start + seconds:
-            if (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            elif not idle:
-                await asyncio.sleep(0)
+        computed = time.process_time()
+        while (now := time.perf_counter()) < start + seconds:
+            await asyncio.sleep(due - now if due > now else 0 if idle else SHORT_S)
             while due <= time.perf_counter() and idle:
-                self.ask(idle.popleft(), due)
-                due += self._random.expovariate(rate)
-            if not idle and len(self._connections) < MOST:
+                connection = idle.popleft()
+                if connection.open:
+                    self.ask(connection, due)
+                    due += self._random.expovariate(rate)
+            if not idle and sum(connection.open for connection in self._connections) < MOST:
                 idle.append(await self.connected(answered))
-        await self.finish()
+        await self.finish(start, computed)
+
+
+def sentences(text: Path) -> list[str]:
+    """The first lines of a text."""
+    return [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()][:SENTENCES]
 
 
 def post(path: str, body: bytes, *headers: str) -> bytes:
@@ -163,8 +186,9 @@ def main() -> None:
     parser.add_argument("--clients", type=int)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--text", type=Path, default=TEXT)
     options = parser.parse_args()
-    load = Load(options.port)
+    load = Load(options.port, sentences(options.text))
     work = (
         load.at_rate(options.rate, options.seconds) if options.rate else load.closed(options.clients, options.seconds)
     )
@@ -174,8 +198,7 @@ def main() -> None:
         asyncio.run(work)
     else:
         uvloop.run(work)
-    statuses = {str(status): count for status, count in load.statuses.items()}
-    print(json.dumps({"sent": load.sent, "statuses": statuses, "seconds": load.seconds}))
+    print(json.dumps({name: getattr(load, name) for name in TOLD}))
 
 
 if __name__ == "__main__":

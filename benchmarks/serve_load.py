@@ -1,20 +1,23 @@
 """Measure the server next to a plain one of FastAPI and sentence-transformers (ONNX int8), and with too many requests.
 
-    python benchmarks/serve_load.py [MODEL ...] [--seconds 8] [--rounds 2] [--clients 1,8,64] [--no-peer]
-    python benchmarks/serve_load.py --soak MINUTES [MODEL]
+    python benchmarks/serve_load.py [MODEL ...] [--seconds 5] [--rounds 6] [--clients 1,8,64] [--text FILE] [--no-peer]
+    python benchmarks/serve_load.py --soak MINUTES [MODEL ...]
 
-Each server has one core with one thread, and the requests come from another core. A request is one sentence of the
-built-in calibration text. Both servers of a model are measured in turn, ``--rounds`` times; the better round counts.
-Prints Markdown:
+Each server has one core with one thread, and the requests come from another core. A request is one line of the text,
+or a sentence of the built-in calibration text. Both servers of a model are measured in turn, ``--rounds`` times, while
+the other one stands still (SIGSTOP). Prints Markdown:
 
-- answers a second and their times with so many clients, of which each waits for its answer;
-- four times as many requests as the server answers with the most clients: what it accepts, and how long that takes.
+- answers a second and their times with so many clients, of which each waits for its answer: medians of the rounds, and
+  the medians of the rounds' ratios with 95 % intervals;
+- four times as many requests as the server answers with the most clients: what it accepts, and how long that takes, in
+  turn with rounds of the most clients.
 
 ``--soak`` measures nothing of this. It mixes requests that are good, broken or given up, with reloads, for so long, and
-compares each answer with that of a quiet server; see ``serve_soak.py``.
+compares each answer with what Python answers; see ``serve_soak.py``.
 
 Ends with exit code 1 if a goal is missed: with the most clients twice the answers of the plain server, in half the time
-(99th percentile); with too many requests at most three times the time, and only 200 and 429. Linux only.
+(99th percentile); with too many requests at most three times the time, and only 200 and 429. Also if the process that
+sends requests was busy for more than 80 % of the time, or sent fewer than it should have. Linux only.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import argparse
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -35,13 +39,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from load_client import TEXT, sentences
+from measuring import show
+from numpy.typing import NDArray
 
 from bertedge.checkpoint import BUILT_IN, locate
+from bertedge.evaluate.latency import paired_ratio
+from bertedge.metric import MetricValue
 from bertedge.quantization import quantize
 
 HERE = Path(__file__).resolve().parent
 #: Goals: answers a second and the 99th percentile as ratios to the plain server; the percentile under overload.
 ANSWERS, LATE, OVERLOAD = 2.0, 0.5, 3.0
+#: The largest part of a round in which the process that sends requests may compute, and the part of the requests that
+#: it must have sent.
+BUSY, NEARLY = 0.8, 0.95
 #: How many times what a server can answer is sent to it.
 TOO_MANY = 4
 START_S = 180
@@ -51,116 +63,197 @@ WARMUP_S = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What came back from a server.
+    """What came back from a server in one round.
 
     Attributes:
         statuses: status -> answers.
-        rate: answers with the status 200, a second.
-        times: their 50th and 99th percentiles, in milliseconds.
+        rate, offered: answers with the status 200, and requests, a second.
+        half, late: the 50th and 99th percentiles of the answers' times, in milliseconds.
+        busy: the part of the time in which the process that sent requests computed.
     """
 
     sent: int
     statuses: dict[int, int]
     rate: float
-    times: tuple[float, float]
+    offered: float
+    half: float
+    late: float
+    busy: float
+
+
+class Rounds:
+    """Rounds of one server under one load."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._all: list[Measured] = []
+
+    def add(self, one: Measured) -> None:
+        self._all.append(one)
+
+    def median(self, what: str) -> float:
+        return float(np.median(self._each(what)))
+
+    def ratio(self, what: str, other: Rounds) -> MetricValue:
+        """The median of the rounds' ratios to those of another server or load."""
+        return paired_ratio(self._each(what), other._each(what))
+
+    def count(self, *statuses: int) -> int:
+        """Answers with one of these statuses."""
+        return sum(one.statuses.get(status, 0) for one in self._all for status in statuses)
+
+    @property
+    def sent(self) -> int:
+        return sum(one.sent for one in self._all)
 
     def cells(self) -> str:
-        return f"{self.rate:,.0f} | {self.times[0]:.1f} | {self.times[1]:.1f}"
+        return f"{self.median('rate'):,.0f} | {self.median('half'):.1f} | {self.median('late'):.1f}"
+
+    def sound(self, offered: float = 0.0) -> bool:
+        """Whether the rounds measured the server, not the process that sends requests. Tells if not.
+
+        Args:
+            offered: requests a second that there should have been.
+        """
+        busy = max(one.busy for one in self._all)
+        if busy > BUSY:
+            print(f"\n{self.name}: the process that sends requests was busy for {busy:.0%} of a round.\n")
+        least = min(one.offered for one in self._all)
+        if least < NEARLY * offered:
+            print(f"\n{self.name}: only {least:,.0f} of {offered:,.0f} requests a second were sent.\n")
+        return busy <= BUSY and least >= NEARLY * offered
+
+    def _each(self, what: str) -> NDArray[np.float64]:
+        return np.array([getattr(one, what) for one in self._all])
 
 
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[BUILT_IN[0]])
-    parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--clients", default="1,8,64")
+    parser.add_argument("--text", type=Path, default=TEXT)
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--soak", type=float, metavar="MINUTES")
     options = parser.parse_args()
     counts = [int(count) for count in options.clients.split(",")]
     good = True
     with tempfile.TemporaryDirectory() as folder:
+        bundles = {}
         for model in options.models:
-            place = Path(folder) / Path(model).name
-            bundle = place / "own.int8"
-            quantize(model, bundle)
-            if options.soak is not None:
-                from serve_soak import soak
+            bundles[model] = Path(folder) / f"{Path(model).name}.int8"
+            quantize(model, bundles[model])
+        if options.soak is not None:
+            from serve_soak import soak
 
-                with own_server(bundle) as server:
-                    good &= soak(server, bundle, options.soak)
-                continue
+            with own_server(*bundles.values()) as server:
+                return int(not soak(server, list(bundles.values()), sentences(options.text), options.soak))
+        for model, bundle in bundles.items():
             print(f"\n### {Path(model).name}\n", flush=True)
-            plain = None if options.no_peer else plain_folder(model, place / "plain")
-            good &= compare(bundle, plain, counts, options.seconds, options.rounds)
+            plain = None if options.no_peer else plain_folder(model, bundle.with_suffix(".plain"))
+            good &= compare(bundle, plain, counts, Load(options.text, options.seconds), options.rounds)
     return int(not good)
 
 
-def compare(bundle: Path, plain: Path | None, counts: Sequence[int], seconds: float, rounds: int) -> bool:
+def compare(bundle: Path, plain: Path | None, counts: Sequence[int], load: Load, rounds: int) -> bool:
     """Print the tables of a model; whether the goals are reached."""
     with own_server(bundle) as own:
         if plain is None:
-            best = {"bertedge": table({"bertedge": own}, counts, seconds, rounds)["bertedge"]}
+            good = table([own], counts, load, rounds)
         else:
             with plain_server(plain) as other:
-                best = table({"bertedge": own, "plain": other}, counts, seconds, rounds)
-        ours = best["bertedge"]
-        good = overload(own, ours, seconds)
-    if plain is None:
-        return good
-    theirs = best["plain"]
-    answers, late = ours.rate / theirs.rate, ours.times[1] / theirs.times[1]
-    print(f"\nWith {counts[-1]} clients: {answers:.2f} times the answers of the plain server, ", end="")
-    print(f"and {late:.2f} of its time (99th percentile).", flush=True)
-    return good and answers >= ANSWERS and late <= LATE
+                good = table([own, other], counts, load, rounds)
+        return overload(own, counts[-1], load, rounds) and good
 
 
-def table(servers: dict[str, Server], counts: Sequence[int], seconds: float, rounds: int) -> dict[str, Measured]:
-    """Measure and print; gives the rows of the most clients."""
-    print("| clients | server | answers/s | p50, ms | p99, ms |\n| --- | --- | --- | --- | --- |")
-    best: dict[str, Measured] = {}
-    for server in servers.values():
-        load(server.port, WARMUP_S, clients=counts[-1])
+def table(servers: Sequence[Server], counts: Sequence[int], load: Load, rounds: int) -> bool:
+    """Measure and print; whether the goals are reached."""
+    print("| clients | server | answers/s | p50, ms | p99, ms | answers, ratio | p99, ratio |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for server in servers:
+        load.warm_up(server, counts[-1], [one for one in servers if one is not server])
+    good = True
     for count in counts:
-        found: dict[str, list[Measured]] = {name: [] for name in servers}
-        for _ in range(rounds):
-            for name, server in servers.items():
-                found[name].append(load(server.port, seconds, clients=count))
-        for name, measured in found.items():
-            best[name] = max(measured, key=lambda one: one.rate)
-            print(f"| {count} | {name} | {best[name].cells()} |", flush=True)
-            wrong = {status: number for one in measured for status, number in one.statuses.items() if status != 200}
-            if wrong:
-                print(f"\n{name} also answered {wrong}.\n")
-    return best
+        found = {server.name: Rounds(server.name) for server in servers}
+        for number in range(rounds):
+            for server in servers if number % 2 else reversed(servers):
+                others = [one for one in servers if one is not server]
+                found[server.name].add(load.of(server, clients=count, others=others))
+        own, *peers = found.values()
+        for one in found.values():
+            ratios = "1 | 1"
+            if peers and one is own:
+                answers, late = own.ratio("rate", peers[0]), own.ratio("late", peers[0])
+                ratios = f"{show(answers, 2)} | {show(late, 2)}"
+                good &= count != counts[-1] or (answers.value >= ANSWERS and late.value <= LATE)
+            print(f"| {count} | {one.name} | {one.cells()} | {ratios} |", flush=True)
+        for one in found.values():
+            good &= one.sound()
+            if wrong := one.sent - one.count(200):
+                print(f"\n{one.name}: {wrong} answers had another status than 200.\n")
+                good &= one is not own
+    return good
 
 
-def overload(server: Server, usual: Measured, seconds: float) -> bool:
+def overload(server: Server, clients: int, load: Load, rounds: int) -> bool:
     """Print what happens with too many requests; whether the goal is reached."""
-    much = load(server.port, seconds, rate=TOO_MANY * usual.rate)
-    refused, ratio = much.statuses.get(429, 0), much.times[1] / usual.times[1]
-    print(f"\nWith {much.sent / seconds:,.0f} requests a second ({TOO_MANY} times as many as it answers):\n")
+    usual, much = Rounds(server.name), Rounds(server.name)
+    for _ in range(rounds):
+        usual.add(load.of(server, clients=clients))
+        rate = TOO_MANY * usual.median("rate")
+        much.add(load.of(server, rate=rate))
+    late, refused = much.ratio("late", usual), much.count(429)
+    others = much.sent - refused - much.count(200)
+    print(f"\nWith {rate:,.0f} requests a second ({TOO_MANY} times as many as it answers with {clients} clients):\n")
     print("| answers/s | p50, ms | p99, ms | p99 to that without overload | refused (429) | anything else |")
     print("| --- | --- | --- | --- | --- | --- |")
-    others = much.sent - refused - much.statuses.get(200, 0)
-    print(f"| {much.cells()} | {ratio:.2f} | {refused / much.sent:.0%} | {others} |", flush=True)
-    return ratio <= OVERLOAD and not others and refused > 0
+    print(f"| {much.cells()} | {show(late, 2)} | {refused / much.sent:.0%} | {others} |", flush=True)
+    return much.sound(rate) and late.value <= OVERLOAD and not others and refused > 0
 
 
-def load(port: int, seconds: float, *, clients: int | None = None, rate: float | None = None) -> Measured:
-    """Send requests from another process."""
-    how = ["--clients", str(clients)] if clients else ["--rate", str(rate)]
-    words = [sys.executable, str(HERE / "load_client.py"), str(port), *how, "--seconds", str(seconds)]
-    done = subprocess.run(words, preexec_fn=on_core(0), capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    times = np.array(found["seconds"] or [np.nan]) * 1000
-    return Measured(
-        sent=found["sent"],
-        statuses={int(status): count for status, count in found["statuses"].items()},
-        rate=len(found["seconds"]) / seconds,
-        times=(float(np.percentile(times, 50)), float(np.percentile(times, 99))),
-    )
+@dataclass(frozen=True)
+class Load:
+    """Requests that another process sends.
+
+    Attributes:
+        text: a file; each request is one of its lines.
+        seconds: how long requests are sent.
+    """
+
+    text: Path
+    seconds: float
+
+    def of(
+        self, server: Server, *, clients: int | None = None, rate: float | None = None, others: Sequence[Server] = ()
+    ) -> Measured:
+        """Send requests to a server, while others on its core stand still."""
+        how = ["--clients", str(clients)] if clients else ["--rate", str(rate)]
+        how += ["--seconds", str(self.seconds), "--text", str(self.text)]
+        words = [sys.executable, str(HERE / "load_client.py"), str(server.port), *how]
+        for other in others:
+            other.process.send_signal(signal.SIGSTOP)
+        try:
+            done = subprocess.run(words, preexec_fn=on_core(0), capture_output=True, text=True, check=True)
+        finally:
+            for other in others:
+                other.process.send_signal(signal.SIGCONT)
+        found: dict[str, Any] = json.loads(done.stdout)
+        times = np.array(found["seconds"] or [np.nan]) * 1000
+        return Measured(
+            sent=found["sent"],
+            statuses={int(status): count for status, count in found["statuses"].items()},
+            rate=found["in_time"] / found["elapsed"],
+            offered=found["sent"] / found["elapsed"],
+            half=float(np.percentile(times, 50)),
+            late=float(np.percentile(times, 99)),
+            busy=found["busy"],
+        )
+
+    def warm_up(self, server: Server, clients: int, others: Sequence[Server]) -> None:
+        """Requests that are not counted."""
+        Load(self.text, WARMUP_S).of(server, clients=clients, others=others)
 
 
 def on_core(number: int) -> Any:
@@ -173,16 +266,17 @@ def on_core(number: int) -> Any:
 class Server:
     """A server that runs."""
 
+    name: str
     port: int
     process: subprocess.Popen[bytes]
 
 
 @contextmanager
-def own_server(bundle: Path) -> Iterator[Server]:
+def own_server(*bundles: Path) -> Iterator[Server]:
     """bertedge's server on the second core."""
     port = free_port()
-    words = [sys.executable, "-m", "bertedge", "serve", str(bundle), "--port", str(port), "--threads", "1"]
-    with started([*words, "--no-request-log"], port) as server:
+    words = [sys.executable, "-m", "bertedge", "serve", *map(str, bundles), "--port", str(port), "--threads", "1"]
+    with started("bertedge", [*words, "--no-request-log"], port) as server:
         yield server
 
 
@@ -190,12 +284,12 @@ def own_server(bundle: Path) -> Iterator[Server]:
 def plain_server(folder: Path) -> Iterator[Server]:
     """The plain server on the second core."""
     port = free_port()
-    with started([sys.executable, str(HERE / "plain_server.py"), str(folder), str(port)], port) as server:
+    with started("plain", [sys.executable, str(HERE / "plain_server.py"), str(folder), str(port)], port) as server:
         yield server
 
 
 @contextmanager
-def started(words: Sequence[str], port: int) -> Iterator[Server]:
+def started(name: str, words: Sequence[str], port: int) -> Iterator[Server]:
     """Run a server until it is no longer needed."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     process = subprocess.Popen(words, env=environment, preexec_fn=on_core(1))
@@ -205,7 +299,7 @@ def started(words: Sequence[str], port: int) -> Iterator[Server]:
             if process.poll() is not None or time.monotonic() > end:
                 raise SystemExit(f"the server did not start: {' '.join(words)}")
             time.sleep(0.1)
-        yield Server(port=port, process=process)
+        yield Server(name=name, port=port, process=process)
     finally:
         process.terminate()
         process.wait(60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,32 @@ def test_scripts_run(
     finally:
         torch.set_num_threads(threads)
     assert "0." in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are stopped and moved to cores as Linux does it")
+def test_the_server_is_loaded_and_soaked(
+    model_folder: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("fastapi", reason="fastapi is not installed: pip install 'bertedge[serve]'")
+    serve_load = import_module("serve_load")
+    given = [str(model_folder), "--text", str(corpus_file)]
+
+    short = ["--seconds", "0.3", "--rounds", "2", "--clients", "1,2"]
+    monkeypatch.setattr(sys, "argv", ["serve_load", *given, *short, "--no-peer"])
+    serve_load.main()
+    rows = [line for line in capfd.readouterr().out.splitlines() if re.match(r"\| \d", line)]
+    assert [row.split(" | ")[:2] for row in rows[:2]] == [["| 1", "bertedge"], ["| 2", "bertedge"]]
+    assert all(float(row.split(" | ")[2].replace(",", "")) > 0 for row in rows[:2])
+    assert len(rows) == 3
+    assert rows[2].endswith(" | 0 |")  # with too many requests, all got the status 200 or 429
+
+    monkeypatch.setattr(sys, "argv", ["serve_load", *given, "--soak", "0.04"])
+    serve_load.main()
+    told = dict(re.findall(r"^\| (.*) \| (.*) \|$", capfd.readouterr().out, flags=re.MULTILINE))
+    assert told["the server counted the same"] == "yes"
+    assert told["wrong or missing answers"] == "0"
+    assert "200: " in told["answers by status"]
 
 
 @pytest.mark.usefixtures("benchmarks")

@@ -6,12 +6,14 @@ import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from bertedge.cli.console import note, progress_bar
+from bertedge.cli.stopping import when_stopped
 from bertedge.errors import BertEdgeError, UsageError
 from bertedge.heads.verb import Verb
 
@@ -95,31 +97,26 @@ def answer_file(verb: Verb, load: Callable[[], Any], files: FileOptions, given: 
     output = files.output if files.output is not None else Path("-")
     if str(output) == "-" and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # JSON is UTF-8
-    try:
-        with progress_bar(verb.name) as listener:
-            result = run(
-                load(),
-                verb.name,
-                files.input,
-                output,
-                columns=files.column or (),
-                options=options,
-                prefix=files.prefix,
-                resume=files.resume,
-                force=files.force,
-                strict=files.strict,
-                listener=listener,
-            )
-    except (KeyboardInterrupt, SystemExit) as ending:
-        _note_kept(output)
-        # the frames hold the model; without them the exception ends fast, and is not taken for a dropped one meanwhile
-        raise ending.with_traceback(None) from None
+    with when_stopped(partial(_note_kept, output)), progress_bar(verb.name) as listener:
+        result = run(
+            load(),
+            verb.name,
+            files.input,
+            output,
+            columns=files.column or (),
+            options=options,
+            prefix=files.prefix,
+            resume=files.resume,
+            force=files.force,
+            strict=files.strict,
+            listener=listener,
+        )
     for line in _summary(result):
         note(line)
 
 
 def _note_kept(output: Path) -> None:
-    """Say after Ctrl-C or SIGTERM how many rows are kept."""
+    """Say how many rows are kept."""
     from bertedge.jobs.job_output import RESUME, journal_path
     from bertedge.jobs.journal import read_journal
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from bertedge.cli.added_options import goal_options, setting_options
 from bertedge.cli.console import note, progress_bar, stdout
 from bertedge.cli.options import CasedOption, ColumnOption, ForceOption, TargetOption, library, require_column_has_file
 from bertedge.cli.quantize_command import CalibrationOption, ExcludeOption
+from bertedge.cli.stopping import when_stopped
 from bertedge.errors import CheckFailed
 from bertedge.evaluate.goals import GOALS, Goal, outcome_sentence
 from bertedge.evaluate.metrics import METRICS
@@ -99,19 +101,20 @@ def tune(
         everything=everything,
         **settings,
     )
-    try:
-        with progress_bar("tuning") as listen:
-            tuned = search.tune(
-                models, output, goals=goals, settings=chosen, cased=cased, force=force, listen=listen, note=note
-            )
-    except (KeyboardInterrupt, SystemExit):
-        if (output / "best").is_dir():
-            words = [word for word in sys.argv[1:] if word != "--force"]
-            note(f"everything measured is saved, the best so far is {output}/best; continue with:")
-            note(shlex.join(["bertedge", *words]))
-        raise
+    with when_stopped(partial(_note_best, output)), progress_bar("tuning") as listen:
+        tuned = search.tune(
+            models, output, goals=goals, settings=chosen, cased=cased, force=force, listen=listen, note=note
+        )
     _show_finalists(tuned)
     _conclude(tuned, output)
+
+
+def _note_best(output: Path) -> None:
+    """Say how to go on."""
+    if (output / "best").is_dir():
+        words = [word for word in sys.argv[1:] if word != "--force"]
+        note(f"everything measured is saved, the best so far is {output}/best; continue with:")
+        note(shlex.join(["bertedge", *words]))
 
 
 def _show_finalists(tuned: Any) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from bertedge.errors import UsageError, nearest
+from bertedge.errors import UsageError
 from bertedge.files import sha256
 from bertedge.heads.verb import Verb
 from bertedge.jobs.job_input import JobInput
 from bertedge.jobs.output_formats import OutputColumns
+from bertedge.jobs.row_options import row_options
 from bertedge.manifest import MANIFEST
 from bertedge.runtime import BertRuntime
 
@@ -28,20 +29,9 @@ class Task:
     ) -> None:
         self.verb, self.runtime, self.options = verb, runtime, options
         self.columns, self.prefix = columns, prefix
-        known = {option.name: option for option in verb.options}
-        for name in options:
-            if name not in known:
-                raise UsageError(f"{verb.name} has no option {name!r}", nearest(name, known))
-            if not known[name].of_rows:
-                raise UsageError(f"--{name} has no effect on the rows of a file", "leave it out")
-        self.shared = {
-            str(known[name].gives): value
-            for name, value in options.items()
-            if known[name].gives is not None and value is not None
-        }
-        plain = {name: value for name, value in options.items() if known[name].gives is None}
+        plain, self.shared = row_options(verb, options)
         self.answers = partial(verb.rows.answers, runtime, **plain)
-        self.none = self.answers([])  # finds wrong options
+        self.none = self.answers([])  # finds options that the model cannot use
         self.names = tuple(f"{prefix}{name}" for name in verb.rows.names)
 
     def job(self, read: JobInput) -> dict[str, Any]:

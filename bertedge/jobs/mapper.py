@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -13,13 +13,13 @@ from bertedge.bundle import Bundle
 from bertedge.bundle_folder import locate_bundle, pinned_name
 from bertedge.engines import AUTO
 from bertedge.engines.threads import checked_threads
-from bertedge.errors import BundleError, CheckpointError, UsageError, nearest
+from bertedge.errors import BundleError, CheckpointError, UsageError
 from bertedge.heads import BY_VERB, head_of_verb
-from bertedge.heads.verb import REQUIRED, Item, Option, RowAnswers
+from bertedge.heads.verb import Item, RowAnswers
 from bertedge.jobs.batch_formats import Column, format_of, texts_in
+from bertedge.jobs.row_options import row_options
 from bertedge.jobs.worker_threads import worker_threads
 from bertedge.runtime import BertRuntime, load
-from bertedge.texts import described
 
 
 class _Model(NamedTuple):
@@ -97,12 +97,8 @@ class BundleMapper:
             raise CheckpointError(f"{opened.name}: has no {head.name} head", f"{verb} needs a model that has one")
         self.verb, self.column, self.pair, self.prefix = verb, column, pair, prefix
         self.threads, self.engine = threads, engine
-        known = {option.name: option for option in head.verb.options if option.of_rows}
-        _check_options(options, known)
-        #: Texts that are the first or the second one of all rows.
-        self.shared = {known[name].gives: options.pop(name) for name in [*options] if known[name].gives}
-        self.options = options
-        self._check_second(known)
+        self.options, self.shared = row_options(head.verb, options)
+        self._check_second()
 
     def __repr__(self) -> str:
         return f"BundleMapper({self.bundle!r}, {self.verb!r}, column={self.column!r})"
@@ -201,10 +197,10 @@ class BundleMapper:
     def _has_second(self) -> bool:
         return self.pair is not None or bool(self.shared)
 
-    def _check_second(self, known: Mapping[str, Option]) -> None:
+    def _check_second(self) -> None:
         """Refuse a second text that is not read, or is missing, or is given twice."""
         second = self._rows.second
-        shared = [name for name, option in known.items() if option.gives]
+        shared = [option.name for option in BY_VERB[self.verb].verb.options if option.gives]
         if second == "never" and self._has_second:
             raise UsageError(f"{self.verb} reads one text of a row", "leave pair= out")
         if second == "always" and not self._has_second:
@@ -212,18 +208,6 @@ class BundleMapper:
             raise UsageError(f"{self.verb} reads two texts of a row", f"name a second column, or give one text: {ways}")
         if len(self.shared) + (self.pair is not None) > 1:
             raise UsageError(f"{self.verb} reads two texts of a row, and more are given", "give fewer of them")
-
-
-def _check_options(given: Mapping[str, Any], known: Mapping[str, Option]) -> None:
-    for name, value in given.items():
-        if name not in known:
-            raise UsageError(f"option {name!r} is not known", nearest(name, known))
-        kind, default = known[name].kind, known[name].default
-        if type(value) is not kind and not (value is None and default is None):
-            raise UsageError(f"option {name} is {described(value)}, expected {kind.__name__}", known[name].help)
-    for name, option in known.items():
-        if option.default is REQUIRED and not option.gives and name not in given:
-            raise UsageError(f"option {name} is missing", option.help)
 
 
 def _require_model(bundle: Bundle, model_sha256: str) -> None:

@@ -239,15 +239,17 @@ def test_an_end_that_a_library_drops_or_renames_is_an_end(
     (tmp_path / "dropped.py").write_text(
         "import os, signal, sys, time\n"
         "import bertedge.__main__, bertedge.cli.app\n"
+        "from bertedge.cli.stopping import when_stopped\n"
         "def run(arguments):\n"
-        "    try:\n"
-        f"        os.kill(os.getpid(), {int(number)})\n"
+        "    with when_stopped(lambda: print('this is kept', file=sys.stderr)):\n"
+        "        try:\n"
+        f"            os.kill(os.getpid(), {int(number)})\n"
+        "            time.sleep(60)\n"
+        f"        {swallows}\n"
         "        time.sleep(60)\n"
-        f"    {swallows}\n"
-        "    time.sleep(60)\n"
         "bertedge.cli.app.run = run\n"
         "bertedge.__main__.main()\n"
     )
     process = start(program=[str(tmp_path / "dropped.py")])
     _, err = process.communicate(timeout=50)
-    assert (process.returncode, err) == (128 + number, says)
+    assert (process.returncode, err) == (128 + number, f"this is kept\n{says}")

@@ -178,7 +178,7 @@ def test_a_row_that_the_model_cannot_use_is_told_by_its_place_in_the_batch(bundl
     [
         ("embedd", {}, "'embedd' is not a command that uses a bundle"),
         ("embed", {"pair": "other"}, "embed reads one text of a row"),
-        ("embed", {"normalise": True}, "option 'normalise' is not known"),
+        ("embed", {"normalise": True}, "embed has no option 'normalise'"),
         ("embed", {"dimensions": "8"}, "option dimensions is '8' (str), expected int"),
         ("embed", {"threads": 0}, "threads is 0"),
         ("next-sentence", {}, "next-sentence reads two texts of a row"),
