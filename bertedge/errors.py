@@ -7,7 +7,6 @@ prints these two lines and exits with ``exit_code``. Library users catch :class:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from bertedge.printable import one_line
@@ -124,6 +123,8 @@ def nearest(word: object, known: Iterable[str]) -> str:
     names = sorted(known)
     if not names:
         return "leave it out: there is nothing to choose from"
+    from difflib import get_close_matches  # only errors need it, and it takes half a megabyte
+
     close = get_close_matches(str(word), names, n=1)
     listed = "one of: " + ", ".join(names)
     return f"did you mean {close[0]!r}? ({listed})" if close else listed

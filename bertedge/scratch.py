@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,7 +39,7 @@ TEMPORARY_FOLDERS = ("/tmp", "/var/tmp", ".")
 
 def scratch_name(path: Path) -> Path:
     """A new hidden name next to ``path``."""
-    return path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    return path.parent / f".{path.name}.{os.urandom(8).hex()}"
 
 
 def is_scratch(name: str, of: str) -> bool:
@@ -75,7 +74,7 @@ def temporary_folder() -> Iterator[Path]:
     with suppress(OSError):
         for name in sorted(entry.name for entry in os.scandir(place) if TEMPORARY.fullmatch(entry.name)):
             _remove_if_left(place / name)
-    folder = place / f"bertedge-{secrets.token_hex(8)}"
+    folder = place / f"bertedge-{os.urandom(8).hex()}"
     with _locked_scratch(folder, lambda: folder.mkdir(mode=0o700)):
         yield folder
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
 
 from bertedge.bundle import Bundle
 from bertedge.cpu import Cpu
@@ -47,7 +48,7 @@ class NodeTime:
     @property
     def ms(self) -> float:
         """The median."""
-        return statistics.median(self.calls_ms)
+        return float(np.median(self.calls_ms))
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bertedge.cli.app import run
 from bertedge.errors import BertEdgeError, UsageError
 from bertedge.serve import ServeSettings, lifecycle
 from bertedge.serve.service import Service
+from tests.serve.asking import ask
 from tests.serve.held_engine import until
 from tests.serve.held_server import HeldServer, received, request, status
 from tests.test_bundle import edit_manifest
@@ -33,8 +34,8 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has 
 class Started:
     """A server in a process of its own."""
 
-    def __init__(self, *arguments: object) -> None:
-        command = [sys.executable, "-m", "bertedge", "serve", *map(str, arguments)]
+    def __init__(self, *arguments: object, program: Sequence[str] = ("-m", "bertedge")) -> None:
+        command = [sys.executable, *program, "serve", *map(str, arguments)]
         self.process = subprocess.Popen(
             [*command, "--port", "0", "--threads", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
@@ -76,8 +77,8 @@ def refusal(*arguments: object) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def started(*arguments: object) -> Iterator[Started]:
-    made = Started(*arguments)
+def started(*arguments: object, program: Sequence[str] = ("-m", "bertedge")) -> Iterator[Started]:
+    made = Started(*arguments, program=program)
     try:
         yield made
     finally:
@@ -91,6 +92,35 @@ def refuses(port: tuple[str, int]) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+#: Runs the command, and writes down each connection that Python opens; the first one is its own.
+CONNECTIONS = """
+import socket, sys
+def note(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        with open(NOTED, "a") as file:
+            print(arguments[1], file=file)
+sys.addaudithook(note)
+socket.socket().connect_ex(("127.0.0.1", 1))
+from bertedge.__main__ import main
+main()
+"""
+
+
+@needs_signals
+def test_the_server_calls_nobody(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Parts of OpenTelemetry come with FastAPI."""
+    noted = tmp_path / "noted"
+    program = f"NOTED = {str(noted)!r}\n{CONNECTIONS}"
+    with started(folders["words"], program=("-c", program)) as made:
+        assert made.server.embed("a cat")[0] == 200
+        assert ask(f"{made.server.url}/v1/none", {})[0] == 404
+        made.signal(signal.SIGHUP)
+        made.line("bundle reloaded")
+        made.signal(signal.SIGTERM)
+        made.rest()
+    assert noted.read_text() == "('127.0.0.1', 1)\n"
 
 
 @needs_signals
