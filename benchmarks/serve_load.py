@@ -67,7 +67,8 @@ class Measured:
 
     Attributes:
         statuses: status -> answers.
-        rate, offered: answers with the status 200, and requests, a second.
+        rate: answers with the status 200, a second.
+        offered: the part that was sent of the requests that should have been.
         half, late: the 50th and 99th percentiles of the answers' times, in milliseconds.
         busy: the part of the time in which the process that sent requests computed.
     """
@@ -109,19 +110,15 @@ class Rounds:
     def cells(self) -> str:
         return f"{self.median('rate'):,.0f} | {self.median('half'):.1f} | {self.median('late'):.1f}"
 
-    def sound(self, offered: float = 0.0) -> bool:
-        """Whether the rounds measured the server, not the process that sends requests. Tells if not.
-
-        Args:
-            offered: requests a second that there should have been.
-        """
+    def sound(self) -> bool:
+        """Whether the rounds measured the server, not the process that sends requests. Tells if not."""
         busy = max(one.busy for one in self._all)
         if busy > BUSY:
             print(f"\n{self.name}: the process that sends requests was busy for {busy:.0%} of a round.\n")
-        least = min(one.offered for one in self._all)
-        if least < NEARLY * offered:
-            print(f"\n{self.name}: only {least:,.0f} of {offered:,.0f} requests a second were sent.\n")
-        return busy <= BUSY and least >= NEARLY * offered
+        offered = min(one.offered for one in self._all)
+        if offered < NEARLY:
+            print(f"\n{self.name}: only {offered:.0%} of a round's requests were sent.\n")
+        return busy <= BUSY and offered >= NEARLY
 
     def _each(self, what: str) -> NDArray[np.float64]:
         return np.array([getattr(one, what) for one in self._all])
@@ -202,15 +199,15 @@ def overload(server: Server, clients: int, load: Load, rounds: int) -> bool:
     usual, much = Rounds(server.name), Rounds(server.name)
     for _ in range(rounds):
         usual.add(load.of(server, clients=clients))
-        rate = TOO_MANY * usual.median("rate")
-        much.add(load.of(server, rate=rate))
+        much.add(load.of(server, rate=TOO_MANY * usual.median("rate")))
     late, refused = much.ratio("late", usual), much.count(429)
     others = much.sent - refused - much.count(200)
-    print(f"\nWith {rate:,.0f} requests a second ({TOO_MANY} times as many as it answers with {clients} clients):\n")
+    asked = TOO_MANY * usual.median("rate")
+    print(f"\nWith {asked:,.0f} requests a second ({TOO_MANY} times as many as it answers with {clients} clients):\n")
     print("| answers/s | p50, ms | p99, ms | p99 to that without overload | refused (429) | anything else |")
     print("| --- | --- | --- | --- | --- | --- |")
     print(f"| {much.cells()} | {show(late, 2)} | {refused / much.sent:.0%} | {others} |", flush=True)
-    return much.sound(rate) and late.value <= OVERLOAD and not others and refused > 0
+    return much.sound() and late.value <= OVERLOAD and not others and refused > 0
 
 
 @dataclass(frozen=True)
@@ -245,7 +242,7 @@ class Load:
             sent=found["sent"],
             statuses={int(status): count for status, count in found["statuses"].items()},
             rate=found["in_time"] / found["elapsed"],
-            offered=found["sent"] / found["elapsed"],
+            offered=found["sent"] / found["elapsed"] / rate if rate else 1.0,
             half=float(np.percentile(times, 50)),
             late=float(np.percentile(times, 99)),
             busy=found["busy"],
