@@ -16,28 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertedge.archives import Archive, Failure, open_archive, read_exactly
+from bertedge.array_spec import ArraySpec
 from bertedge.errors import BertEdgeError, FileError
 from bertedge.files import FRESH_COPY
 from bertedge.printable import shortened
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArraySpec:
-    """What an array of an archive must be.
-
-    Attributes:
-        dtype: numpy's name of the type, such as ``float32``.
-        shape: numbers, or symbols. A symbol is the same number in every array of the archive.
-        least: the smallest allowed integer, if ``below`` is given.
-        below: integers must be smaller than this number or symbol. None: no limit.
-        required: whether the archive must have the array.
-    """
-
-    dtype: str
-    shape: tuple[str | int, ...]
-    least: int = 0
-    below: str | int | None = None
-    required: bool = True
 
 
 def read_arrays(

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bertedge.archives import open_archive
-from bertedge.arrays import ArraySpec, read_arrays
+from bertedge.array_spec import ArraySpec
+from bertedge.arrays import read_arrays
 from bertedge.errors import BundleError, FileError
 
 SCHEMA = {

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.arrays import ArraySpec
+from bertedge.array_spec import ArraySpec
 from bertedge.encoders.names import Shapes
 from bertedge.encoding import Encoding
 from bertedge.example import Example

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bertedge.arrays import ArraySpec, read_arrays
+from bertedge.array_spec import ArraySpec
+from bertedge.arrays import read_arrays
 from bertedge.bundle import GOLDEN, Bundle
 from bertedge.engines.engine import Arithmetic
 from bertedge.errors import BundleError

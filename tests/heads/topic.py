@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bertedge.arrays import ArraySpec
+from bertedge.array_spec import ArraySpec
 from bertedge.encoders import names
 from bertedge.encoders.names import Shapes
 from bertedge.heads import Head

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.arrays import ArraySpec
+from bertedge.array_spec import ArraySpec
 from bertedge.encoding import Encoding
 from bertedge.example import PAIR, Example
 from bertedge.heads.embedding.vector_quantities import (

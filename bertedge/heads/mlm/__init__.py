@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertedge.arrays import ArraySpec
+from bertedge.array_spec import ArraySpec
 from bertedge.encoders import encoder_of, names
 from bertedge.encoders.names import Shapes
 from bertedge.heads.cases import Worst
