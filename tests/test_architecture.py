@@ -20,7 +20,7 @@ LAYERS = (
     ("errors", "progress", "scratch", "__init__"),
     ("files",),
     ("hub_client",),
-    ("keys", "records", "archives", "arrays", "plotting"),
+    ("keys", "records", "archives", "array_spec", "arrays", "plotting"),
     ("cpu", "weight_range"),
     ("encoders", "target", "recipe", "vector_modules", "pooling", "similarity"),
     ("layers", "plan"),

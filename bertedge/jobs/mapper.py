@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -145,12 +145,12 @@ class BundleMapper:
         texts = texts_in(batch, self.column)
         if not self._has_second:
             return list(texts)
-        first, second = ([self.shared[one]] * len(texts) if one in self.shared else None for one in ("text", "pair"))
-        if first is None and second is None:
+        first: Sequence[str | None] = [self.shared["text"]] * len(texts) if "text" in self.shared else texts
+        second: Sequence[str | None] = [self.shared["pair"]] * len(texts) if "pair" in self.shared else texts
+        if not self.shared:
             second = texts_in(batch, str(self.pair))
         return [
-            None if one is None or other is None else (one, other)
-            for one, other in zip(first or texts, second or texts, strict=True)
+            None if one is None or other is None else (one, other) for one, other in zip(first, second, strict=True)
         ]
 
     def _columns(self, names: list[str], items: list[Item | None]) -> list[Column]:
