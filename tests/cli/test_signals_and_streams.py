@@ -117,7 +117,8 @@ def test_an_end_while_latency_is_measured(
     arguments = ["bench", bundle_of("static").folder, "--reference", model_folder, "--corpus", corpus_file]
     arguments += ["--examples", 8, "--rounds", 10**6, "--lengths", "1x8", "--threads", 1]
     arguments += ["--json", report, "--markdown", tmp_path / "report.md"]
-    process = start(*arguments, program=["-m", "telling"], cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    process = start(*arguments, program=["-m", "telling"], cwd=tmp_path, env=env)
     wait_for(timing.exists, process)
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
