@@ -193,6 +193,8 @@ def _earlier(path: Path, job: dict[str, Any], *, resume: bool, left: bool) -> Jo
             raise FileError(f"{path}: is already there", "choose another name, or replace it with --force")
         return None
     journal = read_journal(journal_path(path))
+    if journal is not None and journal.state == "done" and not path.exists():
+        return None  # somebody took the output away; a run that began anew may have left an empty partial file
     if journal is not None and (left or path.exists()):
         if left:
             require_unlocked(path)

@@ -294,6 +294,16 @@ def test_a_kill_between_the_last_renames(runtime: BertRuntime, tmp_path: Path, m
     np.testing.assert_array_equal(np.load(target), runtime.encode(["one", "two [MASK]", "three [MASK]"]))
 
 
+def test_an_output_that_was_taken_away_is_made_again(runtime: BertRuntime, tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.jsonl", TEXTS), tmp_path / "out.jsonl"
+    run(runtime, "embed", source, target)
+    content = target.read_bytes()
+    target.unlink()
+    (tmp_path / "out.jsonl.partial").touch()  # what a run leaves that is killed before it reads a row
+    assert not run(runtime, "embed", source, target, resume=True).was_done
+    assert target.read_bytes() == content
+
+
 def test_two_processes_do_not_write_one_output(runtime: BertRuntime, tmp_path: Path) -> None:
     source, target = write(tmp_path / "in.jsonl", TEXTS), tmp_path / "out.jsonl"
     refused = []
