@@ -7,8 +7,9 @@ have one thread each and embed the sentences of the calibration text, over and o
 
 Processes: two of them are started and have loaded the bundle; in each round one works for some seconds, then both do,
 or the other way round. On Ray, if it is installed: ``examples/ray_embed.py`` reads Parquet files of the sentences and
-writes their vectors, with one and with two workers; sentences are counted while all workers are at work. A machine
-needs two idle cores for this. Prints Markdown: what was measured, and for each model what that means for 1 to 1,000
+writes their vectors, with one and with two workers; sentences are counted while all workers are at work, and so is the
+CPU time that other processes take: those of Ray read, write and pass on the rows. A machine needs two idle cores for
+this. Prints Markdown: what was measured, and for each model what that means for 1 to 1,000
 cores.
 """
 
@@ -20,6 +21,7 @@ import os
 import secrets
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +46,8 @@ ROOT = Path(__file__).resolve().parents[1]
 GOAL = 1.8
 WORKERS = (1, 2)
 BATCH = 1024
+#: What a worker on Ray notes about a batch: its process, when it began and ended, the CPU time of the process then.
+NOTED = ("worker", "began", "ended", "cpu")
 CORES = (1, 2, 8, 64, 256, 1000)
 
 
@@ -54,13 +58,15 @@ class Measured:
     Attributes:
         one, two: a number for each round.
         start: seconds from the start of a worker's process to its first answer; None where it was not measured.
+        others: the cores that other processes of the machine took next to two workers; None where it was not measured.
     """
 
     model: str
     way: str
     one: list[float]
     two: list[float]
-    start: float | None
+    start: float | None = None
+    others: float | None = None
 
     @property
     def ratio(self) -> MetricValue:
@@ -140,26 +146,28 @@ def cluster() -> Iterator[Any]:
 
 def on_ray(bundle: Path, a_core: float, example: Any, *, rounds: int, seconds: float) -> Measured:
     """Jobs of one and of two workers, each of so many sentences that they work for some seconds."""
-    found: dict[int, list[float]] = {count: [] for count in WORKERS}
+    found: dict[int, list[tuple[float, float]]] = {count: [] for count in WORKERS}
     for number in range(rounds):
         for count in WORKERS if number % 2 else reversed(WORKERS):
             found[count].append(_ray_job(bundle, int(a_core * seconds * count), count, example))
-    return Measured(model=bundle.name, way="Ray", one=found[1], two=found[2], start=None)
+    one, two = ([speed for speed, _ in found[count]] for count in WORKERS)
+    others = statistics.median(cores for _, cores in found[2])
+    return Measured(model=bundle.name, way="Ray", one=one, two=two, others=others)
 
 
-def _ray_job(bundle: Path, rows: int, workers: int, example: Any) -> float:
-    """Sentences a second of a job, while all of its workers are at work."""
+def _ray_job(bundle: Path, rows: int, workers: int, example: Any) -> tuple[float, float]:
+    """Sentences a second of a job, while all of its workers are at work, and the cores that other processes take."""
     import pyarrow as pa
     from pyarrow import parquet
 
     class Timed(BundleMapper):
-        """Also says when a batch began and ended, and in which process."""
+        """Also says when a batch began and ended, in which process, and what CPU time that had taken by then."""
 
         def __call__(self, batch: Any) -> Any:
             began = time.monotonic()
             done = super().__call__(batch)
             ended = time.monotonic()
-            for name, value in (("worker", os.getpid()), ("began", began), ("ended", ended)):
+            for name, value in zip(NOTED, (os.getpid(), began, ended, time.process_time()), strict=True):
                 done = done.append_column(name, pa.array([value] * len(done)))
             return done
 
@@ -169,32 +177,85 @@ def _ray_job(bundle: Path, rows: int, workers: int, example: Any) -> float:
         parquet.write_table(table, f"{folder}/texts.parquet")
         example.BundleMapper = Timed
         words = [f"{folder}/texts.parquet", "--bundle", str(bundle), "--output", f"{folder}/vectors"]
-        example.main([*words, "--column", "text", "--workers", str(workers), "--batch-size", str(BATCH)])
-        times = parquet.read_table(f"{folder}/vectors", columns=["worker", "began", "ended"])
-    return rate(*(times[name].to_numpy() for name in ("worker", "began", "ended")))
+        with MachineTime() as machine:
+            example.main([*words, "--column", "text", "--workers", str(workers), "--batch-size", str(BATCH)])
+        table = parquet.read_table(f"{folder}/vectors", columns=list(NOTED))
+    worker, began, ended, cpu = (table[name].to_numpy() for name in NOTED)
+    begin, end = window(worker, ended)
+    used = machine.between(begin, end) - cpu_between(worker, ended, cpu, begin, end)
+    return rate(began, ended, begin, end), used / (end - begin)
 
 
-def rate(worker: np.ndarray, began: np.ndarray, ended: np.ndarray) -> float:
-    """Rows a second, from when every worker has answered its first batch until one has answered its last.
+class MachineTime:
+    """Notes, from a thread of its own, the CPU time that all processes of the machine have taken."""
+
+    def __enter__(self) -> MachineTime:
+        self._noted: list[tuple[float, float]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._note)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def between(self, begin: float, end: float) -> float:
+        """Seconds of CPU time between two moments of ``time.monotonic``."""
+        moments, used = zip(*self._noted, strict=True)
+        return float(np.diff(np.interp([begin, end], moments, used))[0])
+
+    def _note(self) -> None:
+        while not self._over.wait(0.1):
+            ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").split()[1:8]]
+            used = sum(ticks) - ticks[3] - ticks[4]  # without idle CPUs, and those that wait for a disk
+            self._noted.append((time.monotonic(), used / os.sysconf("SC_CLK_TCK")))
+
+
+def window(worker: np.ndarray, ended: np.ndarray) -> tuple[float, float]:
+    """From when every worker has answered its first batch until one has answered its last.
 
     Args:
-        worker, began, ended: of the batch of each row, (N,).
+        worker, ended: of the batch of each row, (N,).
     """
-    first = [np.unique(ended[worker == one])[0] for one in np.unique(worker)]
-    begin, end = max(first), min(ended[worker == one].max() for one in np.unique(worker))
+    own = [ended[worker == one] for one in np.unique(worker)]
+    return max(times.min() for times in own), min(times.max() for times in own)
+
+
+def rate(began: np.ndarray, ended: np.ndarray, begin: float, end: float) -> float:
+    """Rows a second between two moments.
+
+    Args:
+        began, ended: of the batch of each row, (N,).
+    """
     inside = np.clip(np.minimum(ended, end) - np.maximum(began, begin), 0, None) / (ended - began)
     return float(inside.sum() / (end - begin))
+
+
+def cpu_between(worker: np.ndarray, ended: np.ndarray, cpu: np.ndarray, begin: float, end: float) -> float:
+    """Seconds of CPU time of all workers between two moments.
+
+    Args:
+        worker, ended, cpu: of the batch of each row, (N,); the CPU time is that of the worker when the batch ended.
+    """
+    used = 0.0
+    for one in np.unique(worker):
+        moments, place = np.unique(ended[worker == one], return_index=True)
+        used += float(np.diff(np.interp([begin, end], moments, cpu[worker == one][place]))[0])
+    return used
 
 
 def measured_rows(found: list[Measured]) -> Iterator[str]:
     """A row for each model and way."""
     heads = ["model", "workers are", "one: sentences/s", "two", "two to one", f"goal {GOAL}", "start of a worker"]
+    heads += ["other processes take"]
     yield f"| {' | '.join(heads)} |"
     yield "| --- |" + " --- |" * (len(heads) - 1)
     for one in found:
         ratio = one.ratio
         cells = [one.model, one.way, f"{one.a_core:,.0f}", f"{statistics.median(one.two):,.0f}", interval(ratio)]
         cells += ["met" if ratio.value >= GOAL else "**not met**", "" if one.start is None else f"{one.start:.2f} s"]
+        cells += ["" if one.others is None else f"{one.others:.2f} cores"]
         yield f"| {' | '.join(cells)} |"
 
 

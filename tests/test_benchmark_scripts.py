@@ -105,11 +105,13 @@ def test_the_server_is_loaded_and_soaked(
 
 @pytest.mark.usefixtures("benchmarks")
 def test_rows_are_counted_while_all_workers_are_at_work() -> None:
-    from many_machines import rate
+    from many_machines import cpu_between, rate, window
 
-    batches = [(1, 0, 2), (1, 2, 4), (1, 4, 6), (2, 1, 3), (2, 3, 5)]  # from 3 until 5, of 10 rows each
-    rows = [np.repeat(column, 10) for column in zip(*batches, strict=True)]
-    assert rate(*rows) == pytest.approx((5 + 5 + 10) / 2)
+    batches = [(1, 0, 2, 0), (1, 2, 4, 1), (1, 4, 6, 2), (2, 1, 3, 5), (2, 3, 5, 7)]  # from 3 until 5, of 10 rows each
+    worker, began, ended, cpu = (np.repeat(column, 10) for column in zip(*batches, strict=True))
+    assert window(worker, ended) == (3, 5)
+    assert rate(began, ended, 3, 5) == pytest.approx((5 + 5 + 10) / 2)
+    assert cpu_between(worker, ended, cpu, 3, 5) == pytest.approx(1 + 2)
 
 
 @pytest.mark.usefixtures("benchmarks")
