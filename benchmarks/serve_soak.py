@@ -109,7 +109,7 @@ def soak(server: Server, bundles: Sequence[Path], lines: Sequence[str], minutes:
     good = [asked for bundle in bundles for asked in asked_of(bundle.name, load(bundle, threads=1), lines, rng)]
     asyncio.run(_soak(server, bundles, good, lines, minutes * 60, seen))
     quarter = len(seen.memory) // 4
-    before, after = median(seen.memory[quarter : 2 * quarter]), median(seen.memory[-quarter:])
+    before, after = median(seen.memory[quarter : 2 * quarter + 1]), median(seen.memory[-quarter - 1 :])
     told = asyncio.run(metrics(server.port))
     counted = told.by_status()
     broken, loaded = told.sum("bertedge_reloads_total", 'result="failed"'), told.sum("bertedge_reloads_total", "loaded")
