@@ -173,9 +173,9 @@ def sentences(text: Path) -> list[str]:
     return [line for line in text.read_text(encoding="utf-8").splitlines() if line.strip()][:SENTENCES]
 
 
-def post(path: str, body: bytes, *headers: str) -> bytes:
+def post(path: str, body: bytes) -> bytes:
     """The bytes of a request."""
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 

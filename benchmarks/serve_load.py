@@ -170,14 +170,13 @@ def table(servers: Sequence[Server], counts: Sequence[int], load: Load, rounds: 
     print("| clients | server | answers/s | p50, ms | p99, ms | answers, ratio | p99, ratio |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for server in servers:
-        load.warm_up(server, counts[-1], [one for one in servers if one is not server])
+        Load(load.text, WARMUP_S).of(server, clients=counts[-1], among=servers)
     good = True
     for count in counts:
         found = {server.name: Rounds(server.name) for server in servers}
         for number in range(rounds):
             for server in servers if number % 2 else reversed(servers):
-                others = [one for one in servers if one is not server]
-                found[server.name].add(load.of(server, clients=count, others=others))
+                found[server.name].add(load.of(server, clients=count, among=servers))
         own, *peers = found.values()
         for one in found.values():
             ratios = "1 | 1"
@@ -223,12 +222,13 @@ class Load:
     seconds: float
 
     def of(
-        self, server: Server, *, clients: int | None = None, rate: float | None = None, others: Sequence[Server] = ()
+        self, server: Server, *, clients: int | None = None, rate: float | None = None, among: Sequence[Server] = ()
     ) -> Measured:
-        """Send requests to a server, while others on its core stand still."""
+        """Send requests to a server. Others among those on its core stand still meanwhile."""
         how = ["--clients", str(clients)] if clients else ["--rate", str(rate)]
         how += ["--seconds", str(self.seconds), "--text", str(self.text)]
         words = [sys.executable, str(HERE / "load_client.py"), str(server.port), *how]
+        others = [one for one in among if one is not server]
         for other in others:
             other.process.send_signal(signal.SIGSTOP)
         try:
@@ -247,10 +247,6 @@ class Load:
             late=float(np.percentile(times, 99)),
             busy=found["busy"],
         )
-
-    def warm_up(self, server: Server, clients: int, others: Sequence[Server]) -> None:
-        """Requests that are not counted."""
-        Load(self.text, WARMUP_S).of(server, clients=clients, others=others)
 
 
 def on_core(number: int) -> Any:
