@@ -54,7 +54,7 @@ struct Texts {
 };
 
 std::vector<std::vector<int64_t>> random_texts(Random& random, const Structure& structure) {
-  static const int lengths[] = {1, 2, 7, 16, 17, 33, 64};
+  static const int lengths[] = {1, 2, 7, 16, 17, 33, 75};
   std::vector<std::vector<int64_t>> texts(static_cast<size_t>(pick(random, 1, 6)));
   for (auto& text : texts) {
     text.resize(static_cast<size_t>(lengths[pick(random, 0, 6)]));

@@ -20,7 +20,7 @@ inline bool coin(Random& random) { return random() % 2 == 1; }
 
 // What differs between the families of encoders, and between number formats.
 struct Structure {
-  int attention_heads = 2, head_size = 16, intermediate = 48, blocks = 2, vocabulary = 60, max_length = 64;
+  int attention_heads = 2, head_size = 16, intermediate = 48, blocks = 2, vocabulary = 60, max_length = 75;
   int embedding = 0;  // 0: as wide as the states
   int reach = 0;      // of every second block
   int position_offset = 0;

@@ -125,10 +125,11 @@ struct AttentionData {
     attention.out_stride = stride;
   }
 
-  const float* key(int j) const { return kv.data() + static_cast<size_t>(kFirst + j) * 2 * stride + kHead * c.size; }
-  const float* query(int i) const { return q.data() + static_cast<size_t>(kFirst + i) * stride + kHead * c.size; }
+  float* key(int j) { return kv.data() + static_cast<size_t>(kFirst + j) * 2 * stride + kHead * c.size; }
+  float* value(int j) { return key(j) + stride; }
+  float* query(int i) { return q.data() + static_cast<size_t>(kFirst + i) * stride + kHead * c.size; }
 
-  std::vector<double> expected(int query_index) const {
+  std::vector<double> expected(int query_index) {
     std::vector<double> weights(c.keys), out(c.size);
     const int place = places[kFirst + query_index];
     double high = -1e300, total = 0;
@@ -144,11 +145,19 @@ struct AttentionData {
     }
     for (double& weight : weights) total += weight = std::exp(weight - high);
     for (int j = 0; j < c.keys; j++) {
-      for (int i = 0; i < c.size; i++) out[i] += weights[j] / total * (key(j) + stride)[i];
+      for (int i = 0; i < c.size; i++) out[i] += weights[j] / total * value(j)[i];
     }
     return out;
   }
 };
+
+// Of values up to 1 and queries up to 1. What comes from int8 products may be rounded to 16 bits with AMX, and with
+// VNNI to levels of 1 / 8191.
+inline double attention_error(const Kernels& kernels, bool coarse) {
+  const std::string name = kernels.name;
+  if (coarse && name == "amx") return 1e-5;
+  return coarse && (name == "avx512-vnni" || name == "avx-vnni") ? 1e-4 : 2e-6;
+}
 
 inline void check_attention_case(Checker& check, const AttentionCase& c, bool coarse, Random& random) {
   check.place(text("attention of head size, keys, queries, reach, bias, coarse",
@@ -168,7 +177,7 @@ inline void check_attention_case(Checker& check, const AttentionCase& c, bool co
       if (row < first || i < 0 || i >= c.size) {
         check.equal(out[at], -7.0, at);  // of other heads and texts
       } else {
-        check.near(out[at], expected[i], (coarse ? 1e-5 : 2e-6) * (1 + c.spread), at);
+        check.near(out[at], expected[i], attention_error(check.kernels, coarse) * (1 + c.spread), at);
       }
     }
   }
@@ -181,8 +190,60 @@ inline void check_attention_case(Checker& check, const AttentionCase& c, bool co
   check.that(again == out, "a split of the queries changes nothing");
 }
 
+// Attention that may be coarse, with the numbers that are in `data`.
+inline void check_outputs(Checker& check, AttentionData& data, double most) {
+  const int first = AttentionData::kFirst, head = AttentionData::kHead, size = data.c.size;
+  Array<float> scratch(check.kernels.attention_scratch(data.c.keys, size), NAN), out(data.q.size());
+  data.attention.coarse = true;
+  data.attention.out = out.data();
+  check.kernels.attention(data.attention, {head, first, data.c.keys, first, data.c.queries}, scratch.data());
+  for (int query = 0; query < data.c.queries; query++) {
+    const std::vector<double> expected = data.expected(query);
+    const size_t at = static_cast<size_t>(first + query) * data.stride + head * size;
+    for (int i = 0; i < size; i++) check.near(out[at + i], expected[i], most, at + i);
+  }
+}
+
+// All products as large as rounding allows, with the same sign: a sum that overflows would be far off. The first query
+// reads all keys alike; the second, of large scores, the last two; the third has one channel only.
+inline void check_largest_sums(Checker& check, int size, int keys, Random& random) {
+  const AttentionCase c = {size, keys, 3, 0, 0, 0};
+  AttentionData data(c, random);
+  const float nearly = 1 - static_cast<float>(std::log(2.0) / (50 * std::sqrt(size)));
+  for (int i = 0; i < size; i++) {
+    for (int j = 0; j < keys; j++) data.key(j)[i] = data.value(j)[i] = -1;
+    data.key(keys - 1)[i] = 1;
+    data.key(keys - 2)[i] = nearly;
+    data.value(keys - 2)[i] = 1;
+    data.query(0)[i] = 0;
+    data.query(1)[i] = 50;
+    data.query(2)[i] = i == 0 ? 900 : 0;
+  }
+  check.place(text("attention with large sums of head size, keys", {size, keys}));
+  check_outputs(check, data, 0.05);
+}
+
+// One key has a weight of 1, and thousands have so little that most of them are less than half a level of 16 bits. But
+// only these have values, so what they add up to is all that a query reads.
+inline void check_small_weights(Checker& check, Random& random) {
+  const AttentionCase c = {64, 8192, 1, 0, 0, 0};
+  AttentionData data(c, random);
+  for (int i = 0; i < c.size; i++) {
+    for (int j = 0; j < c.keys; j++) data.key(j)[i] = 0, data.value(j)[i] = j == 5 ? 0.0f : 1.0f;
+    data.query(0)[i] = 0;
+  }
+  data.key(5)[0] = 1;
+  data.query(0)[0] = 11.5f * 8;
+  check.place("attention with thousands of small weights");
+  check_outputs(check, data, 2e-3);
+}
+
 inline void check_attention(Checker& check) {
   Random random(4);
+  check_small_weights(check, random);
+  for (int keys : {64, 100, 8192}) {
+    for (int size : {24, 64, 128, 256}) check_largest_sums(check, size, keys, random);
+  }
   for (int size : {8, 12, 16, 20, 32, 33, 64, 96, 128}) {
     for (int keys : {1, 7, 31, 32, 33, 100, 600}) {
       const int reach = random.whole(0, 2) * 4, bias_reach = random.whole(0, 2) * 16;

@@ -109,34 +109,61 @@ inline void add_bias(const Attention& t, int head, int place, int keys, float* s
   }
 }
 
-// Scores -> weights that are not divided by their sum yet, which is returned. `place` counts from the first of the
-// keys.
-inline float soften(const Attention& t, int head, int place, int keys, int padded, float* scores) {
-  float scale = t.scale;
-  const KeyRange span = keys_at(t, place, keys);
+// The scores of some queries with some keys.
+struct Scores {
+  float* rows;  // (count, stride)
+  size_t stride;
+  int count;
+  const int32_t* places;  // (count): of the queries, in their text
+  int first_key;          // place of the first key
+  int keys, padded;       // padded to whole vectors
+
+  float* operator[](int row) const { return rows + row * stride; }
+  int place(int row) const { return places[row] - first_key; }  // counted from the first key
+};
+
+// Finishes the scores of a query, except for the scale if there is no bias; returns the largest.
+inline float largest_score(const Attention& t, int head, const Scores& scores, int row) {
+  float* x = scores[row];
   if (t.bias) {
-    for (int j = 0; j < padded; j += kWidth) store(scores + j, load(scores + j) * all(scale));
-    add_bias(t, head, place, keys, scores);
-    scale = 1;
+    for (int j = 0; j < scores.padded; j += kWidth) store(x + j, load(x + j) * all(t.scale));
+    add_bias(t, head, scores.place(row), scores.keys, x);
   }
-  for (int j = 0; j < span.first; j++) scores[j] = kNever;
-  for (int j = span.last; j < padded; j++) scores[j] = kNever;
-  Floats high = load(scores), total = all(0.0f);
-  for (int j = kWidth; j < padded; j += kWidth) high = max(high, load(scores + j));
-  const Floats steps = all(scale * kLog2E), top = all(0.0f) - all(largest(high)) * steps;
-  for (int j = 0; j < padded; j += kWidth) {
-    const Floats e = exp2(fma(load(scores + j), steps, top));
-    store(scores + j, e);
+  const KeyRange span = keys_at(t, scores.place(row), scores.keys);
+  for (int j = 0; j < span.first; j++) x[j] = kNever;
+  for (int j = span.last; j < scores.padded; j++) x[j] = kNever;
+  Floats high = load(x);
+  for (int j = kWidth; j < scores.padded; j += kWidth) high = max(high, load(x + j));
+  return largest(high);
+}
+
+// Scores -> weights that are not divided by their sum yet, which is returned.
+inline float weigh(const Attention& t, const Scores& scores, int row, float largest) {
+  float* x = scores[row];
+  const float scale = t.bias ? 1 : t.scale;
+  const Floats steps = all(scale * kLog2E), top = all(0.0f) - all(largest) * steps;
+  Floats total = all(0.0f);
+  for (int j = 0; j < scores.padded; j += kWidth) {
+    const Floats e = exp2(fma(load(x + j), steps, top));
+    store(x + j, e);
     total = total + e;
   }
   if (t.reach) {  // exact zeros, so that it does not matter how many keys outside the span are computed
+    const KeyRange span = keys_at(t, scores.place(row), scores.keys);
     total = all(0.0f);
-    for (int j = 0; j < span.first; j++) scores[j] = 0;
-    for (int j = span.last; j < padded; j++) scores[j] = 0;
-    for (int j = 0; j < padded; j += kWidth) total = total + load(scores + j);
+    for (int j = 0; j < span.first; j++) x[j] = 0;
+    for (int j = span.last; j < scores.padded; j++) x[j] = 0;
+    for (int j = 0; j < scores.padded; j += kWidth) total = total + load(x + j);
   }
   // exp2 never gives less than 2^-126: what is outside the text adds nothing that a float could show
   return sum(total);
+}
+
+// Scores -> weights; totals gets their sums, (count). Step by step for all queries, so that the CPU need not wait for
+// the end of a sum before it begins with the next query.
+inline void soften(const Attention& t, int head, const Scores& scores, float* totals) {
+  for (int r = 0; r < scores.count; r++) totals[r] = largest_score(t, head, scores, r);
+  for (int r = 0; r < scores.count; r++) totals[r] = weigh(t, scores, r, totals[r]);
 }
 
 // The keys that any of some queries reads, from a whole vector on.
@@ -159,9 +186,7 @@ inline void attend_rows(const Attention& t, const AttentionItem& item, const Att
   multiply<R>(t.q + static_cast<size_t>(row) * t.q_stride + column, t.q_stride, s.keys + read.first, stride, s.scores,
               stride, t.size, padded);
   float totals[R];
-  for (int r = 0; r < R; r++) {
-    totals[r] = soften(t, item.head, t.places[row + r] - read.first, keys, padded, s.scores + r * stride);
-  }
+  soften(t, item.head, {s.scores, stride, R, t.places + row, read.first, keys, padded}, totals);
   multiply<R>(s.scores, stride, s.values + s.value_stride * read.first, s.value_stride, s.sums, width, keys,
               s.padded_size);
   for (int r = 0; r < R; r++) {
@@ -171,14 +196,22 @@ inline void attend_rows(const Attention& t, const AttentionItem& item, const Att
   }
 }
 
+// Calls work(std::integral_constant<int, R>, row) for groups of R <= kMost queries of nearly the same size: a few rows
+// alone cannot hide the latency of their sums.
+template <int kMost, class Work>
+inline void for_queries(const AttentionItem& item, Work&& work) {
+  const int groups = (item.queries + kMost - 1) / kMost;
+  for (int g = 0; g < groups; g++) {
+    const auto place = [&](int group) { return static_cast<int>(static_cast<int64_t>(item.queries) * group / groups); };
+    const int begin = place(g), end = place(g + 1);
+    with_rows<kMost>(end - begin, [&](auto count) { work(count, item.first_query + begin); });
+  }
+}
+
 void attention(const Attention& t, const AttentionItem& item, float* scratch) {
   AttentionScratch s(scratch, item.keys, t.size);
   arrange(t, item, s);
-  for (int first = 0; first < item.queries; first += kSumRows) {
-    const int rows = item.queries - first < kSumRows ? item.queries - first : kSumRows;
-    with_rows<kSumRows>(rows,
-                        [&](auto count) { attend_rows<decltype(count)::value>(t, item, s, item.first_query + first); });
-  }
+  for_queries<kSumRows>(item, [&](auto count, int row) { attend_rows<decltype(count)::value>(t, item, s, row); });
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // AVX512-VNNI: 64 products of bytes in one instruction.
 #include "simd_avx512.h"
 
-#include "attention.h"
+#include "int16_attention.h"
 #include "int8_product.h"
 
 namespace bertedge {
@@ -46,13 +46,34 @@ struct Dot {
   }
 };
 
+struct Pairs {
+  static Ints all(int32_t x) { return _mm512_set1_epi32(x); }
+  static Ints join(Ints low, Ints high) {
+    return _mm512_mask_blend_epi16(0xaaaaaaaau, low, _mm512_slli_epi32(high, 16));
+  }
+  static Ints dot(Ints sum, Ints a, Ints b) { return _mm512_dpwssd_epi32(sum, a, b); }
+  static Floats as_floats(Ints v) { return _mm512_castsi512_ps(v); }
+  static void store(int32_t* p, Ints v) { _mm512_storeu_si512(p, v); }
+};
+
 void nothing() {}
 
 }  // namespace
 
 extern const Kernels kKernelsAvx512Vnni;
-const Kernels kKernelsAvx512Vnni = {"avx512-vnni", nothing,   nothing,    pack_quads,       int8_product<Dot>,
-                                    float_product, add_bytes, layer_norm, prepare,          quantize,
-                                    activate,      rotate,    attention,  attention_scratch};
+const Kernels kKernelsAvx512Vnni = {"avx512-vnni",
+                                    nothing,
+                                    nothing,
+                                    pack_quads,
+                                    int8_product<Dot>,
+                                    float_product,
+                                    add_bytes,
+                                    layer_norm,
+                                    prepare,
+                                    quantize,
+                                    activate,
+                                    rotate,
+                                    int16_attention<Pairs>,
+                                    int16_attention_scratch};
 
 }  // namespace bertedge

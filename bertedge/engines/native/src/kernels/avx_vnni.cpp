@@ -1,7 +1,7 @@
 // AVX-VNNI: 32 products of bytes in one instruction. For CPUs without AVX-512.
 #include "simd_avx2.h"
 
-#include "attention.h"
+#include "int16_attention.h"
 #include "int8_product.h"
 
 namespace bertedge {
@@ -52,13 +52,21 @@ struct Dot {
   }
 };
 
+struct Pairs {
+  static Ints all(int32_t x) { return _mm256_set1_epi32(x); }
+  static Ints join(Ints low, Ints high) { return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa); }
+  static Ints dot(Ints sum, Ints a, Ints b) { return _mm256_dpwssd_avx_epi32(sum, a, b); }
+  static Floats as_floats(Ints v) { return _mm256_castsi256_ps(v); }
+  static void store(int32_t* p, Ints v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+};
+
 void nothing() {}
 
 }  // namespace
 
 extern const Kernels kKernelsAvxVnni;
-const Kernels kKernelsAvxVnni = {"avx-vnni",    nothing,   nothing,    pack_quads,       int8_product<Dot>,
-                                 float_product, add_bytes, layer_norm, prepare,          quantize,
-                                 activate,      rotate,    attention,  attention_scratch};
+const Kernels kKernelsAvxVnni = {
+    "avx-vnni", nothing,  nothing,  pack_quads, int8_product<Dot>,      float_product,          add_bytes, layer_norm,
+    prepare,    quantize, activate, rotate,     int16_attention<Pairs>, int16_attention_scratch};
 
 }  // namespace bertedge

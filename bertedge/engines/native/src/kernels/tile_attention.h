@@ -180,10 +180,11 @@ inline void attend_tile(const Attention& t, const AttentionItem& item, const Til
     }
   }
   multiply_split(s.queries, s.keys, s.depth, s.scores, s.padded_keys);
+  const size_t stride = s.padded_keys;
   float totals[kTileRows];
+  soften(t, item.head, {s.scores, stride, rows, t.places + row, 0, item.keys, s.padded_keys}, totals);
   for (int r = 0; r < kTileRows; r++) {
-    float* scores = s.scores + static_cast<size_t>(r) * s.padded_keys;
-    if (r < rows) totals[r] = soften(t, item.head, t.places[row + r], item.keys, s.padded_keys, scores);
+    const float* scores = s.scores + r * stride;
     for (int j = 0; j < s.padded_keys; j += kPairedDepth) {
       split_row(load(scores + j), load(scores + j + kWidth), s.weights, j / kPairedDepth, r);
     }
