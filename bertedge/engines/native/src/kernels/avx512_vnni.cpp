@@ -13,14 +13,10 @@ struct Dot {
 
   template <int R>
   static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
-    // With few rows, more sums for each of them; integer sums have no order.
-    constexpr int kChains = R >= 4 ? 1 : R >= 2 ? 2 : 4;
-    __m512i s[kChains][R][2];
-    for (int c = 0; c < kChains; c++) {
-      for (int r = 0; r < R; r++) s[c][r][0] = s[c][r][1] = _mm512_setzero_si512();
-    }
+    __m512i s[R][2];
+    for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm512_setzero_si512();
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, panel += kPanel * kBlock) {
-      ahead.fetch();
+      ahead.fetch<R>();
 #pragma GCC unroll 4
       for (int quad = 0; quad < 16; quad++) {
         const __m512i w0 = _mm512_load_si512(panel + quad * 64), w1 = _mm512_load_si512(panel + 1024 + quad * 64);
@@ -29,19 +25,14 @@ struct Dot {
           int32_t four;
           __builtin_memcpy(&four, levels + r * kBlock + quad * 4, 4);
           const __m512i x = _mm512_set1_epi32(four);
-          auto& sum = s[quad % kChains][r];
-          sum[0] = _mm512_dpbusd_epi32(sum[0], x, w0);
-          sum[1] = _mm512_dpbusd_epi32(sum[1], x, w1);
+          s[r][0] = _mm512_dpbusd_epi32(s[r][0], x, w0);
+          s[r][1] = _mm512_dpbusd_epi32(s[r][1], x, w1);
         }
       }
     }
     for (int r = 0; r < R; r++) {
-      for (int c = 1; c < kChains; c++) {
-        s[0][r][0] = _mm512_add_epi32(s[0][r][0], s[c][r][0]);
-        s[0][r][1] = _mm512_add_epi32(s[0][r][1], s[c][r][1]);
-      }
-      _mm512_store_si512(sums + r * kPanel, s[0][r][0]);
-      _mm512_store_si512(sums + r * kPanel + 16, s[0][r][1]);
+      _mm512_store_si512(sums + r * kPanel, s[r][0]);
+      _mm512_store_si512(sums + r * kPanel + 16, s[r][1]);
     }
   }
 };

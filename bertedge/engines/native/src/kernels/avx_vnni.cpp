@@ -20,14 +20,10 @@ struct Dot {
  private:
   template <int R>
   static void multiply_half(const uint8_t* levels, const int8_t* weights, int blocks, int32_t* sums, Ahead& ahead) {
-    // With few rows, more sums for each of them; integer sums have no order.
-    constexpr int kChains = R >= 4 ? 1 : R >= 2 ? 2 : 4;
-    __m256i s[kChains][R][2];
-    for (int c = 0; c < kChains; c++) {
-      for (int r = 0; r < R; r++) s[c][r][0] = s[c][r][1] = _mm256_setzero_si256();
-    }
+    __m256i s[R][2];
+    for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, weights += kPanel * kBlock) {
-      ahead.fetch();
+      ahead.fetch<R>();
 #pragma GCC unroll 4
       for (int quad = 0; quad < 16; quad++) {
         const __m256i* w = reinterpret_cast<const __m256i*>(weights + quad * 64);
@@ -37,16 +33,14 @@ struct Dot {
           int32_t four;
           __builtin_memcpy(&four, levels + r * kBlock + quad * 4, 4);
           const __m256i x = _mm256_set1_epi32(four);
-          auto& sum = s[quad % kChains][r];
-          sum[0] = _mm256_dpbusd_avx_epi32(sum[0], x, w0);
-          sum[1] = _mm256_dpbusd_avx_epi32(sum[1], x, w1);
+          s[r][0] = _mm256_dpbusd_avx_epi32(s[r][0], x, w0);
+          s[r][1] = _mm256_dpbusd_avx_epi32(s[r][1], x, w1);
         }
       }
     }
     for (int r = 0; r < R; r++) {
       for (int i = 0; i < 2; i++) {
-        for (int c = 1; c < kChains; c++) s[0][r][i] = _mm256_add_epi32(s[0][r][i], s[c][r][i]);
-        _mm256_store_si256(reinterpret_cast<__m256i*>(sums + r * kPanel + i * kWidth), s[0][r][i]);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(sums + r * kPanel + i * kWidth), s[r][i]);
       }
     }
   }

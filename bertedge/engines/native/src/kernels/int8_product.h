@@ -3,9 +3,9 @@
 //
 //   struct Dot {
 //     static constexpr int kRows = ...;  // most rows at a time
-//     // Sums of R rows of a group, from `levels` on, times a panel: sums is [R][32]. Calls ahead.fetch() for each
-//     block. template <int R> static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t*
-//     sums, Ahead& ahead);
+//     // Sums of R rows of a group, from `levels` on, times a panel: sums is [R][32]. Fetches ahead in each block.
+//     template <int R>
+//     static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead);
 //   };
 #pragma once
 #include "product.h"
@@ -19,8 +19,14 @@ class Ahead {
   Ahead(const int8_t* next, size_t bytes, int steps) : next_(reinterpret_cast<const char*>(next)), left_(bytes / 64) {
     step_ = (left_ + steps - 1) / steps;
   }
+  // The next bit. Few rows are multiplied faster than the second-level cache delivers: theirs goes to the first.
+  template <int kRows = kGroup>
   void fetch() {
-    for (size_t i = 0; i < step_ && left_; i++, left_--, next_ += 64) __builtin_prefetch(next_, 0, 2);
+    const size_t lines = step_ < left_ ? step_ : left_;
+    for (const char* end = next_ + lines * 64; next_ < end; next_ += 64) {
+      __builtin_prefetch(next_, 0, kRows <= 3 ? 3 : 2);
+    }
+    left_ -= lines;
   }
 
  private:

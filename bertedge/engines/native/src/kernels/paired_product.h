@@ -84,7 +84,7 @@ struct PairedDot {
     }
     for (int r = 0; r < R; r++) __builtin_memcpy(sums + r * kPanel, notes->start, sizeof notes->start);
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, panel += kPanel * kBlock) {
-      ahead.fetch();
+      ahead.fetch<R>();
       const SignedLevels<R> block(levels);
       for (int i = 0; i < kPanel; i += kOutputs) multiply_signed<R>(block, panel + i * kBlock, sums + i);
     }
@@ -112,7 +112,7 @@ struct PairedDot {
     Sums<R> s;
     for (int r = 0; r < R; r++) s.v[r][0] = s.v[r][1] = Bytes::all(0);
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, weights += kPanel * kBlock) {
-      ahead.fetch();
+      ahead.fetch<R>();
 #pragma GCC unroll 4
       for (int quad = 0; quad < 16; quad++) {
         const Bytes::Vector w0 = Bytes::load(weights + quad * 64), w1 = Bytes::load(weights + quad * 64 + kSecond);
