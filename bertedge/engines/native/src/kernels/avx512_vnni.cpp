@@ -13,12 +13,14 @@ struct Dot {
 
   template <int R>
   static void multiply(const uint8_t* levels, const int8_t* panel, int blocks, int32_t* sums, Ahead& ahead) {
+    constexpr bool kManyRows = R > 5;  // multiplying a block takes long, so its share is fetched a quarter at a time
     __m512i s[R][2];
     for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm512_setzero_si512();
     for (int b = 0; b < blocks; b++, levels += kGroup * kBlock, panel += kPanel * kBlock) {
-      ahead.fetch<R>();
+      if (!kManyRows) ahead.fetch<R>();
 #pragma GCC unroll 4
       for (int quad = 0; quad < 16; quad++) {
+        if (kManyRows && quad % 4 == 0) ahead.fetch<R, 4>();
         const __m512i w0 = _mm512_load_si512(panel + quad * 64), w1 = _mm512_load_si512(panel + 1024 + quad * 64);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {

@@ -19,10 +19,11 @@ class Ahead {
   Ahead(const int8_t* next, size_t bytes, int steps) : next_(reinterpret_cast<const char*>(next)), left_(bytes / 64) {
     step_ = (left_ + steps - 1) / steps;
   }
-  // The next bit. Few rows are multiplied faster than the second-level cache delivers: theirs goes to the first.
-  template <int kRows = kGroup>
+  // One of kParts of the next step. Few rows are multiplied faster than the second-level cache delivers: theirs goes to
+  // the first.
+  template <int kRows = kGroup, int kParts = 1>
   void fetch() {
-    const size_t lines = step_ < left_ ? step_ : left_;
+    const size_t part = (step_ + kParts - 1) / kParts, lines = part < left_ ? part : left_;
     for (const char* end = next_ + lines * 64; next_ < end; next_ += 64) {
       __builtin_prefetch(next_, 0, kRows <= 3 ? 3 : 2);
     }
