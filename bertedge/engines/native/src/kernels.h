@@ -92,7 +92,7 @@ struct Attention {
   float scale = 0;
   const int32_t* places = nullptr;  // of each query row: its place in its text
   int reach = 0;                    // keys farther away are not read; 0: all are read
-  bool coarse = false;              // q, k and v come from int8 products: 16 bits of them are enough
+  bool coarse = false;              // q, k and v come from int8 products: 13 bits and a sign are enough
   const float* bias = nullptr;      // (heads, 2 * bias_reach + 1), by place of key - place of query; or null
   int bias_reach = 0;
   float* out = nullptr;  // (query rows, out_stride), at column head * size
