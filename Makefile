@@ -50,7 +50,7 @@ sanitize:
 	build/native/address-undefined/driver $(MODELS)
 	$(NATIVE) --sanitize address,undefined --emulate-amx --program $(PROGRAMS)
 	build/native/address-undefined-emulated-amx/kernels_test
-	build/native/address-undefined-emulated-amx/driver $(MODELS)
+	build/native/address-undefined-emulated-amx/driver $(EMULATED_MODELS)
 	$(NATIVE) --sanitize thread --program $(DRIVER)
 	build/native/thread/driver $(MODELS)
 

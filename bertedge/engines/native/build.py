@@ -111,7 +111,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--sanitize", default="", metavar="NAMES", help="such as address,undefined or thread; for tests"
     )
-    parser.add_argument("--emulate-amx", action="store_true", help="tiles in C++, for CPUs without AMX; for tests")
+    parser.add_argument("--emulate-amx", action="store_true", help="AMX alone, for tests that emulate its instructions")
     parser.add_argument(
         "--program", type=Path, nargs="+", metavar="FILE", help="C++ programs to build with the engine in it"
     )

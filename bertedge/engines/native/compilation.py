@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .compiler import EMULATED_AMX, KERNELS, BuildError, Compiler, Kernel, run
+from .compiler import KERNELS, BuildError, Compiler, Kernel, run
 
 SOURCE = Path(__file__).resolve().parent / "src"
 #: Objects, and libraries that are only for tests or wheels. Git ignores it.
@@ -48,7 +48,7 @@ class Variant:
         return "-".join((*self.sanitize, *(["emulated-amx"] if self.emulate_amx else [])))
 
     def kernels(self) -> dict[str, Kernel]:
-        return {"amx": EMULATED_AMX} if self.emulate_amx else KERNELS
+        return {"amx": KERNELS["amx"]} if self.emulate_amx else KERNELS
 
     def flags(self) -> tuple[str, ...]:
         emulation = ["-DBERTEDGE_EMULATE_AMX"] if self.emulate_amx else []

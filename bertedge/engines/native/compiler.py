@@ -42,8 +42,6 @@ KERNELS = {
     "neon_dotprod": Kernel("aarch64", ("-march=armv8.2-a+dotprod",), "sdot v0.4s, v1.16b, v2.16b"),
     "neon": Kernel("aarch64", ("-march=armv8-a",), "smull v0.8h, v1.8b, v2.8b"),
 }
-#: The kernel for AMX with tiles in plain C++, to test it on any CPU with AVX512-VNNI.
-EMULATED_AMX = Kernel("x86_64", VNNI, KERNELS["avx512_vnni"].probe)
 
 
 class BuildError(Exception):

@@ -14,6 +14,9 @@
 #include <thread>
 
 #include "random_model.h"
+#ifdef BERTEDGE_EMULATE_AMX
+#include "trapped_tiles.h"
+#endif
 
 using namespace bertedge_test;
 

@@ -74,7 +74,7 @@ const Features& features() {
 }
 
 [[maybe_unused]] std::string lacks_amx() {
-#if defined(BERTEDGE_EMULATE_AMX)
+#if defined(BERTEDGE_EMULATE_AMX)  // a test has a handler for the instructions
   return features().avx512_vnni ? "" : "this CPU has no AVX512-VNNI";
 #else
   if (!features().amx) return "this CPU has no AMX";

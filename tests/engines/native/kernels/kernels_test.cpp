@@ -3,6 +3,9 @@
 #include "float_checks.h"
 #include "int8_checks.h"
 #include "row_checks.h"
+#ifdef BERTEDGE_EMULATE_AMX
+#include "../trapped_tiles.h"
+#endif
 
 namespace bertedge {
 extern const Kernels kKernelsAmx, kKernelsAvx512Vnni, kKernelsAvx512, kKernelsAvxVnni, kKernelsAvx2, kKernelsNeonI8mm,

@@ -103,14 +103,14 @@ inline void arrange_key_pairs(const Attention& t, const AttentionItem& item, con
   int32_t* to = s.keys;
   for (int first = 0; first < s.padded_keys; first += kWidth) {
     for (int c = 0; c < s.padded_size; c += kPairBlock) {
-      const auto level = [&](const float* row, int at) {
-        return to_ints(load_inside(row, at, t.size) * load(s.levels + at));
+      const auto level = [&](int key, int at) {
+        return to_ints(load_inside(k + key * stride, at, t.size) * load(s.levels + at));
       };
       Floats pairs[kWidth];
       for (int i = 0; i < kWidth; i++) {
-        const float* row = k + (first + i) * stride;
-        const bool is_there = first + i < item.keys;
-        pairs[i] = is_there ? Pairs::as_floats(Pairs::join(level(row, c), level(row, c + kWidth))) : all(0.0f);
+        const int key = first + i;
+        const bool is_there = key < item.keys;
+        pairs[i] = is_there ? Pairs::as_floats(Pairs::join(level(key, c), level(key, c + kWidth))) : all(0.0f);
       }
       transpose(pairs);
       for (int i = 0; i < kWidth; i++, to += kWidth) store(reinterpret_cast<float*>(to), pairs[i]);
