@@ -21,14 +21,14 @@ import matplotlib.pyplot as plt
 
 #: Metric -> label of its axis.
 LABELS = {"mlm.top1_agreement": "masked words where int8 agrees with float32", "embedding.cosine_mean": "cosine"}
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "bertedge", "font.family": "sans-serif", "font.size": 11}
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "bertedge", "font.family": "sans-serif", "font.size": 10}
 GREY = "#666666"
 #: Engine -> colour; other engines are grey.
 COLOURS = {"native": "#d9480f", "onnxruntime": "#3f51b5"}
 #: Points between a name and its point.
 GAP = 7
-#: A name goes below its point if another point is so close above it: difference of the ratio, and of the metric.
-CLOSE = (0.25, 0.02)
+#: Engines whose points are the fastest: their names are to the left, and those of the others to the right.
+LEFT = frozenset({"native"})
 
 
 def main() -> None:
@@ -47,25 +47,25 @@ def main() -> None:
 def draw(reports: list[dict[str, Any]], metric: str, tokens: int, out: Path) -> None:
     """One point for each candidate, and one for the float model."""
     candidates = [candidate for report in reports for candidate in report["candidates"]]
-    points = [(one, _ratio(one, tokens), one["fidelity"][metric]) for one in candidates]
     figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
     axes.plot(1, 1, marker="s", markersize=8, color=GREY)
     _label(axes, "float32", reports[0]["reference"], (1, 1), align="right", color=GREY)
-    for candidate, ratio, value in points:
-        engine = candidate.get("engine", "")
+    for candidate in candidates:
+        engine, ratio, value = candidate.get("engine", ""), _ratio(candidate, tokens), candidate["fidelity"][metric]
         axes.errorbar(
             ratio["value"], value["value"], xerr=_errors(ratio), yerr=_errors(value), marker="o", markersize=8,
             color=COLOURS.get(engine, GREY), capsize=3, elinewidth=1.2,
         )  # fmt: skip
-        place = (ratio["value"], value["value"])
-        below = any(_close_above(place, (x["value"], y["value"])) for _, x, y in points)
         name = candidate["name"].removeprefix("small.").removesuffix(f" on {engine}")
-        _label(axes, name, candidate, place, below=below)
+        if engine in LEFT:
+            _label(axes, name, candidate, (ratio["low"], value["value"]), align="right")
+        else:
+            _label(axes, name, candidate, (ratio["high"], value["value"]))
     for engine in sorted({candidate.get("engine", "") for candidate in candidates} & COLOURS.keys()):
         axes.plot([], [], marker="o", markersize=8, color=COLOURS[engine], label=engine)
-    axes.legend(title="engine", loc="lower right", frameon=False)
+    axes.legend(title="engine", loc="lower left", frameon=False)
     label = f"time of one text of {tokens} tokens, as a share of float32's"
-    axes.set(xlabel=label, ylabel=LABELS.get(metric, metric), xlim=(0, 1.08))
+    axes.set(xlabel=label, ylabel=LABELS.get(metric, metric), xlim=(0, 1.1))
     axes.margins(y=0.12)
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.grid(color="#dddddd", linewidth=0.8)
@@ -74,18 +74,11 @@ def draw(reports: list[dict[str, Any]], metric: str, tokens: int, out: Path) -> 
 
 
 def _label(
-    axes: Any, name: str, model: dict[str, Any], place: tuple[float, float], *, below: bool = False,
-    align: str = "left", color: str = "black",
+    axes: Any, name: str, model: dict[str, Any], place: tuple[float, float], *, align: str = "left",
+    color: str = "black",
 ) -> None:  # fmt: skip
-    words = f"{name}, {model['size_bytes'] / 1e6:.1f} MB"
-    offset = (GAP if align == "left" else -GAP, -GAP if below else GAP)
-    axes.annotate(
-        words, place, offset, textcoords="offset points", ha=align, va="top" if below else "bottom", color=color
-    )
-
-
-def _close_above(place: tuple[float, float], other: tuple[float, float]) -> bool:
-    return abs(other[0] - place[0]) < CLOSE[0] and 0 < other[1] - place[1] < CLOSE[1]
+    words, gap = f"{name}, {model['size_bytes'] / 1e6:.1f} MB", GAP if align == "left" else -GAP
+    axes.annotate(words, place, (gap, 0), textcoords="offset points", ha=align, va="center", color=color)
 
 
 def _ratio(candidate: dict[str, Any], tokens: int) -> dict[str, float]:
