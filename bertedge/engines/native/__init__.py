@@ -15,7 +15,7 @@ from bertedge.plan import PLAN
 from bertedge.weight_range import FULL_RANGE, WeightRange
 
 #: Kernels that are faster than onnxruntime on the same CPU; ``auto`` takes no other. Those of ARM need fewer
-#: instructions (docs/benchmarks/native-emulated.md), the others less time.
+#: instructions (docs/benchmarks/native-emulated.md), the others less time; for AMX a prototype did.
 FASTER = frozenset({"amx", "avx512-vnni", "avx512", "avx-vnni", "avx2", "neon-i8mm", "neon-dotprod", "neon"})
 #: The share of int8 multiply-accumulates from which on it is faster; onnxruntime multiplies floats as fast.
 LEAST_INT8 = 0.5
