@@ -12,17 +12,9 @@ import pytest
 
 from bertedge.cpu import this_cpu
 from bertedge.engines.native.compilation import Build, Variant
-from bertedge.engines.native.compiler import Compiler, NoCompilerError
+from bertedge.engines.native.compiler import Compiler
 
 DRIVER = Path(__file__).parent / "driver.cpp"
-
-
-@pytest.fixture
-def compiler() -> Compiler:
-    try:
-        return Compiler.find()
-    except NoCompilerError as error:
-        pytest.skip(str(error))
 
 
 def check(program: Path, models: str) -> str:

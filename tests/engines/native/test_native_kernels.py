@@ -8,17 +8,9 @@ from pathlib import Path
 import pytest
 
 from bertedge.engines.native.compilation import Build, Variant
-from bertedge.engines.native.compiler import Compiler, NoCompilerError
+from bertedge.engines.native.compiler import Compiler
 
 CHECKS = Path(__file__).parent / "kernels" / "kernels_test.cpp"
-
-
-@pytest.fixture
-def compiler() -> Compiler:
-    try:
-        return Compiler.find()
-    except NoCompilerError as error:
-        pytest.skip(str(error))
 
 
 def checked(checks: Path) -> list[str]:

@@ -73,17 +73,11 @@ struct PairScratch {
   }
 };
 
-// The vector at column `at` of a row of `size` numbers, with zeros after its end.
-inline Floats load_inside(const float* row, int at, int size) {
-  const int left = size - at;
-  return left >= kWidth ? load(row + at) : left > 0 ? load_first(row + at, left) : all(0.0f);
-}
-
 // The step of each channel of some rows, and how many levels a unit has.
 inline void measure_channels(const float* x, size_t stride, int rows, int size, int padded, float* steps,
                              float* levels) {
   for (int c = 0; c < padded; c += kWidth) {
-    const auto number = [&](int row) { return absolute(load_inside(x + row * stride, c, size)); };
+    const auto number = [&](int row) { return absolute(load_left(x + row * stride + c, size - c)); };
     Floats largest = all(1e-30f), other = largest;  // not zero, which has no reciprocal
     for (int row = 0; row + 1 < rows; row += 2) {   // two at a time hide the latency
       largest = max(largest, number(row));
@@ -104,7 +98,7 @@ inline void arrange_key_pairs(const Attention& t, const AttentionItem& item, con
   for (int first = 0; first < s.padded_keys; first += kWidth) {
     for (int c = 0; c < s.padded_size; c += kPairBlock) {
       const auto level = [&](int key, int at) {
-        return to_ints(load_inside(k + key * stride, at, t.size) * load(s.levels + at));
+        return to_ints(load_left(k + key * stride + at, t.size - at) * load(s.levels + at));
       };
       Floats pairs[kWidth];
       for (int i = 0; i < kWidth; i++) {
@@ -127,7 +121,7 @@ inline void arrange_value_pairs(const Attention& t, const AttentionItem& item, c
   for (int c = 0; c < t.size; c += kWidth) {
     const Floats levels = load(s.levels + c);
     const auto level = [&](int key) {
-      return key < item.keys ? to_ints(load_inside(v + key * stride, c, t.size) * levels) : Pairs::all(0);
+      return key < item.keys ? to_ints(load_left(v + key * stride + c, t.size - c) * levels) : Pairs::all(0);
     };
     for (int first = 0; first < s.padded_keys; first += kPairBlock) {
       for (int i = first; i < first + kWidth; i++, to += kWidth) {
@@ -185,7 +179,7 @@ inline void multiply_pairs(const int32_t* a, size_t a_stride, const int32_t* b, 
 // A query as levels; returns their step.
 template <class Pairs>
 inline float round_query(const float* q, int size, const PairScratch& s, int32_t* to) {
-  const auto number = [&](int c) { return load_inside(q, c, size) * load(s.key_steps + c); };
+  const auto number = [&](int c) { return load_left(q + c, size - c) * load(s.key_steps + c); };
   Floats most = all(1e-30f), total = most;
   for (int c = 0; c < size; c += kWidth) {
     most = max(most, absolute(number(c)));

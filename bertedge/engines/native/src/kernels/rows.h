@@ -15,6 +15,10 @@ inline void for_columns(int columns, Work&& work) {
   if (c < columns) work(c, columns - c);
 }
 inline Floats load_some(const float* p, int count) { return count == kWidth ? load(p) : load_first(p, count); }
+// A vector whose lanes from `left` on are zero and not read.
+inline Floats load_left(const float* p, int left) {
+  return left >= kWidth ? load(p) : left > 0 ? load_first(p, left) : all(0.0f);
+}
 inline void store_some(float* p, Floats v, int count) {
   if (count == kWidth) return store(p, v);
   store_first(p, v, count);

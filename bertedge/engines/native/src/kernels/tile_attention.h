@@ -35,10 +35,6 @@ inline SplitFloats split(Floats v) {
 inline Ints pairs(Ints first, Ints second) {
   return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(first, 16), second);
 }
-// A vector whose lanes from `left` on are zero and not read.
-inline Floats load_left(const float* p, int left) {
-  return left >= kWidth ? load(p) : left > 0 ? load_first(p, left) : all(0.0f);
-}
 inline void store_row(uint16_t* tile, int row, Ints v) { _mm512_store_si512(tile + row * kPairedDepth, v); }
 
 // 32 numbers as a row of a tile.
